@@ -1,0 +1,103 @@
+/**
+ * The one error class of dipc and its closed list of codes.
+ *
+ * @module
+ */
+
+/**
+ * Every code a {@linkcode DipcError} can carry.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | `invalid_argument` | the caller passed something that cannot be used |
+ * | `invalid_uri` | a `ucx:` URI is malformed or lacks a parameter |
+ * | `not_found` | the dataset, file or ticket does not exist |
+ * | `permission_denied` | a Deno permission is missing, or the server refused |
+ * | `library_not_found` | libucp (or libcuda) could not be opened |
+ * | `unreachable` | no connection could be made |
+ * | `connection_lost` | the peer went away before the stream was whole |
+ * | `timeout` | the peer did not answer in time |
+ * | `cancelled` | the caller gave up |
+ * | `protocol` | the peer broke the Dissociated IPC protocol |
+ * | `invalid_data` | Arrow metadata, a body or a file is malformed |
+ * | `limit_exceeded` | a configured limit was hit |
+ * | `unsupported` | a type, feature or platform that is not supported |
+ * | `busy` | a read-once source is taken, or a server is full |
+ * | `out_of_memory` | memory could not be allocated |
+ * | `io` | reading or writing a file failed, or it changed meanwhile |
+ * | `closed` | used after close or dispose |
+ * | `ucx` | UCX reported a status with no better code here |
+ * | `internal` | a defect in dipc |
+ */
+export type DipcErrorCode =
+  | "invalid_argument"
+  | "invalid_uri"
+  | "not_found"
+  | "permission_denied"
+  | "library_not_found"
+  | "unreachable"
+  | "connection_lost"
+  | "timeout"
+  | "cancelled"
+  | "protocol"
+  | "invalid_data"
+  | "limit_exceeded"
+  | "unsupported"
+  | "busy"
+  | "out_of_memory"
+  | "io"
+  | "closed"
+  | "ucx"
+  | "internal";
+
+/** What an error of another system said, kept as data. */
+export interface ForeignStatus {
+  /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`. */
+  readonly system: string;
+  /** Its own code, such as `-25` for `UCS_ERR_CONNECTION_RESET`. */
+  readonly status: number;
+  /** Its own text, such as `"Connection reset by remote peer"`. */
+  readonly text: string;
+}
+
+/** Options of {@linkcode DipcError}. */
+export interface DipcErrorOptions extends ErrorOptions {
+  /** The status of another system that led to this error. */
+  foreign?: ForeignStatus;
+  /** Record batches handed to the caller before the error. */
+  batches?: number;
+}
+
+/**
+ * The error that every function of dipc throws.
+ *
+ * @example Usage
+ * ```ts
+ * import { DipcError } from "@arrow-ucx/dipc";
+ *
+ * const error = new DipcError("timeout", "no answer from ucx://127.0.0.1:1 within 30 s");
+ * console.log(error.code); // "timeout"
+ * ```
+ */
+export class DipcError extends Error {
+  /** Always `"DipcError"`. */
+  override readonly name = "DipcError";
+  /** One of the closed list of codes. */
+  readonly code: DipcErrorCode;
+  /** The status of another system that led to this error, if one did. */
+  readonly foreign?: ForeignStatus;
+  /** Record batches handed to the caller before the error, where that is known. */
+  readonly batches?: number;
+
+  /**
+   * @param code One of the closed list of codes
+   * @param message What was being done, what was expected, what was found, what to do
+   * @param options Cause, foreign status and number of batches delivered
+   */
+  constructor(code: DipcErrorCode, message: string, options: DipcErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.foreign = options.foreign;
+    this.batches = options.batches;
+  }
+}

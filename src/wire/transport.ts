@@ -1,0 +1,155 @@
+/**
+ * The seam between the protocol and what carries it. Two implementations: UCX, and an in-process loopback for tests.
+ *
+ * A channel is everything one stream needs: one UCX worker with one connection, or with two where metadata and body come
+ * from two servers. It is polled, not awaited: operations are small objects that `progress()` moves on, so the hot path
+ * needs neither promises nor callbacks.
+ *
+ * @module
+ */
+import type { DipcError } from "../errors.ts";
+import type { Block, Body } from "../memory/block.ts";
+
+/** State of an {@linkcode Operation}. */
+export const PENDING = 0, DONE = 1, FAILED = 2;
+
+/** A send or receive under way. Settled once, by its channel. */
+export interface Operation {
+  /**
+   * Asks the transport whether it is done, without progressing. Cheap; may be called after it has settled.
+   *
+   * @returns `PENDING`, `DONE` or `FAILED`
+   */
+  poll(): 0 | 1 | 2;
+  /** Why it failed, where it did. */
+  readonly error: DipcError | null;
+}
+
+/** A tagged receive under way. */
+export interface Receive extends Operation {
+  /** The sender's full tag, once done. */
+  readonly tag: bigint;
+  /** Bytes received, once done. */
+  readonly byteLength: number;
+  /** Asks for it to end early; it settles later, as failed or done, or at the latest with the channel's `close()`. */
+  cancel(): void;
+}
+
+/** Which of a channel's connections an operation uses; one connection serves all three where there is only one. */
+export type ConnectionRole = "both" | "metadata" | "body";
+
+/** A tagged message that has arrived and that no posted receive took. */
+export interface UnexpectedMessage {
+  readonly tag: bigint;
+  readonly byteLength: number;
+}
+
+/** Options of {@linkcode Channel.until}. */
+export interface UntilOptions {
+  /** Rejects the wait with `cancelled` (cause: the signal's reason). */
+  signal?: AbortSignal;
+  /** Longest wait in milliseconds; default without limit. */
+  timeoutMs?: number;
+}
+
+/** One worker and its connection or connections. */
+export interface Channel {
+  /** Names of the transports in use, such as `["posix"]` or `["tcp"]`; what is known so far. */
+  readonly transports: readonly string[];
+  /** Why the connection is gone, once it is. Operations pending at that moment may never settle before `close()`. */
+  readonly failure: DipcError | null;
+
+  /** Moves operations on. Never throws for something a peer did. @returns whether anything happened */
+  progress(): boolean;
+
+  /**
+   * Runs `step` after each progress until it returns true. All waits of the isolate share one loop: it goes round them,
+   * spins briefly, then sleeps on one system call. `step` must be quick and must not throw for a peer's faults.
+   *
+   * @returns true when `step` returned true, false after `timeoutMs`
+   * @throws {DipcError} the channel's `failure` where it fails and one more `step` is not enough; `cancelled`; what `step` threw
+   */
+  until(step: () => boolean, options?: UntilOptions): Promise<boolean>;
+
+  /**
+   * The next metadata frame in order of arrival: the 5-byte prefix and what follows. The view's first byte lies at an
+   * address ≡ 3 (mod 8), so that the flatbuffer after the prefix is 8-aligned. Valid until the next call of `takeFrame`.
+   */
+  takeFrame(): Uint8Array<ArrayBuffer> | null;
+  /** Frames that have arrived and were not taken. */
+  readonly queuedFrames: number;
+  /** Total bytes of those frames. */
+  readonly queuedFrameBytes: number;
+
+  /** Posts a receive of at most `byteLength` bytes into `target` for tags that equal `tag` in the bits of `mask`. */
+  receive(tag: bigint, mask: bigint, target: Block, byteLength: number): Receive;
+  /** The first tagged message that arrived and that nothing was posted for, left in place. */
+  probe(): UnexpectedMessage | null;
+
+  /**
+   * Sends one metadata frame: prefix (`type`, `sequence`), then `payload`, which is copied or sent before the call
+   * returns, so that the caller may reuse it.
+   *
+   * @param rendezvous Complete only when the peer has fetched it (flow control of a metadata-only server)
+   * @returns the operation, or null where it is done already
+   */
+  sendFrame(type: number, sequence: number, payload: Uint8Array | null, rendezvous?: boolean): Operation | null;
+  /**
+   * Sends a tagged message. The body is borrowed until the operation is done or `close()` has resolved.
+   *
+   * @param synchronous Complete only when the peer has matched it
+   * @param role Which connection to use; only a client's channel has a choice
+   * @returns the operation, or null where it is done already
+   */
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role?: ConnectionRole): Operation | null;
+
+  /**
+   * Ends the channel and settles everything on it; afterwards all memory lent to it is free again. Idempotent.
+   *
+   * @param options `flush`: first wait (bounded) until what was sent has arrived; without it the connection is cut
+   */
+  close(options?: { flush?: boolean }): Promise<void>;
+}
+
+/** Where a server can be reached. */
+export interface PeerAddress {
+  /** Host name, IPv4 or IPv6 address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A bound listener. */
+export interface Listener {
+  /** The address bound to and the port, also where 0 was asked for. */
+  readonly address: PeerAddress;
+  /** Stops accepting; channels handed out live on. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Options of {@linkcode Transport.listen}. */
+export interface ListenOptions extends PeerAddress {
+  /** Called for each accepted connection; the callee owns the channel and closes it. Must not throw. */
+  onChannel(channel: Channel): void;
+  /** Asked before accepting; false refuses the connection. */
+  mayAccept?(): boolean;
+  /** Told of connections that could not be accepted. */
+  onError?(error: DipcError): void;
+}
+
+/** What carries the protocol. */
+export interface Transport {
+  /**
+   * Connects to one server, or to two.
+   *
+   * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
+   */
+  connect(
+    metadata: PeerAddress,
+    body: PeerAddress | null,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<Channel>;
+  /** @throws {DipcError} `unreachable` where the address cannot be bound */
+  listen(options: ListenOptions): Promise<Listener>;
+  /** Releases workers, context and memory. Channels must be closed before. Idempotent. */
+  close(): Promise<void>;
+}
