@@ -1,0 +1,274 @@
+/**
+ * The request that starts a transfer (the body of a `want_data` message), and the error message a server may answer with.
+ *
+ * A request is either the bare ticket, as in the published protocol, or an envelope, which is sent only to a server whose
+ * URI says `dipc=1`: `44 49 50 43 01`, u16 flags, u32 ticket length, ticket, then entries (u16 type, u32 length, bytes)
+ * that a server skips where it does not know them. All numbers are little-endian.
+ *
+ * @module
+ */
+import { DipcError, type DipcErrorCode } from "../errors.ts";
+
+/** Flag: send me error messages. */
+export const REQUEST_ERRORS = 1;
+/** Flag: I have the eager profile. */
+export const REQUEST_EAGER = 2;
+/** Flag: no type-1 bodies (lists of addresses). */
+export const REQUEST_NO_ADDRESSES = 4;
+
+/** First bytes of an envelope: `DIPC` and the version, 1. */
+export const ENVELOPE_MAGIC: readonly number[] = [0x44, 0x49, 0x50, 0x43, 0x01];
+
+/** Bytes of an envelope before the ticket: magic, flags, ticket length. */
+const HEAD_BYTES = 5 + 2 + 4;
+/** Bytes of an entry before its content. */
+const ENTRY_BYTES = 2 + 4;
+
+/** Largest error message after its prefix, in bytes. */
+export const MAX_ERROR_BYTES = 4096;
+
+/** Something in an envelope after the ticket. */
+export interface RequestEntry {
+  /** u16 */
+  readonly type: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a client asks for. */
+export interface Request {
+  /** The opaque stream identifier. */
+  readonly ticket: Uint8Array;
+  /** Flags of the envelope, u16; 0 for a bare ticket. Unknown ones are kept. */
+  readonly flags: number;
+  /** True where it came in an envelope. */
+  readonly enveloped: boolean;
+  /** Entries in order; empty for a bare ticket. */
+  readonly entries: readonly RequestEntry[];
+}
+
+/** Limits of {@linkcode parseRequest}. */
+export interface RequestLimits {
+  /**
+   * Largest request as a whole, in bytes.
+   *
+   * @default 65536
+   */
+  maxRequestBytes?: number;
+  /**
+   * Most entries.
+   *
+   * @default 64
+   */
+  maxEntries?: number;
+}
+
+/** Default of {@linkcode RequestLimits}: largest request in bytes. */
+export const MAX_REQUEST_BYTES = 65536;
+/** Default of {@linkcode RequestLimits}: most entries. */
+export const MAX_REQUEST_ENTRIES = 64;
+
+function isUint16(value: number): boolean {
+  return (value & 0xFFFF) === value;
+}
+
+/**
+ * Encodes a request envelope.
+ *
+ * @param ticket The opaque stream identifier
+ * @param flags Sum of `REQUEST_…` flags, u16
+ * @param entries Further content
+ * @throws {DipcError} `invalid_argument` where a number is out of range
+ */
+export function encodeRequest(
+  ticket: Uint8Array,
+  flags: number,
+  entries: readonly RequestEntry[] = [],
+): Uint8Array<ArrayBuffer> {
+  if (!isUint16(flags)) {
+    throw new DipcError("invalid_argument", `request flags are an integer from 0 to 65535, found ${flags}`);
+  }
+  let total = HEAD_BYTES + ticket.byteLength;
+  for (const entry of entries) {
+    if (!isUint16(entry.type)) {
+      throw new DipcError(
+        "invalid_argument",
+        `a request entry's type is an integer from 0 to 65535, found ${entry.type}`,
+      );
+    }
+    total += ENTRY_BYTES + entry.bytes.byteLength;
+  }
+  const bytes = new Uint8Array(total);
+  const view = new DataView(bytes.buffer);
+  bytes.set(ENVELOPE_MAGIC);
+  view.setUint16(5, flags, true);
+  view.setUint32(7, ticket.byteLength, true);
+  bytes.set(ticket, HEAD_BYTES);
+  let at = HEAD_BYTES + ticket.byteLength;
+  for (const entry of entries) {
+    view.setUint16(at, entry.type, true);
+    view.setUint32(at + 2, entry.bytes.byteLength, true);
+    bytes.set(entry.bytes, at + ENTRY_BYTES);
+    at += ENTRY_BYTES + entry.bytes.byteLength;
+  }
+  return bytes;
+}
+
+/** True where `bytes` start like an envelope. */
+export function isEnvelope(bytes: Uint8Array): boolean {
+  if (bytes.byteLength < ENVELOPE_MAGIC.length) return false;
+  for (let i = 0; i < ENVELOPE_MAGIC.length; i++) if (bytes[i] !== ENVELOPE_MAGIC[i]) return false;
+  return true;
+}
+
+/**
+ * Takes a request apart. Bytes that do not start like an envelope are a bare ticket.
+ *
+ * @param bytes The content of the `want_data` message; the result holds copies
+ * @throws {DipcError} `limit_exceeded` where it is too large, `protocol` where an envelope does not hold what it says
+ */
+export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Request {
+  const { maxRequestBytes = MAX_REQUEST_BYTES, maxEntries = MAX_REQUEST_ENTRIES } = limits;
+  const total = bytes.byteLength;
+  if (total > maxRequestBytes) {
+    throw new DipcError(
+      "limit_exceeded",
+      `reading a request: at most ${maxRequestBytes} bytes are allowed, found ${total}`,
+    );
+  }
+  if (!isEnvelope(bytes)) return { ticket: bytes.slice(), flags: 0, enveloped: false, entries: [] };
+  if (total < HEAD_BYTES) {
+    throw new DipcError(
+      "protocol",
+      `reading a request envelope: expected at least ${HEAD_BYTES} bytes, found ${total}`,
+    );
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, total);
+  const flags = view.getUint16(5, true);
+  const ticketBytes = view.getUint32(7, true);
+  if (ticketBytes > total - HEAD_BYTES) {
+    throw new DipcError(
+      "protocol",
+      `reading a request envelope: its ticket is said to have ${ticketBytes} bytes, but ${total - HEAD_BYTES} follow`,
+    );
+  }
+  const ticket = bytes.slice(HEAD_BYTES, HEAD_BYTES + ticketBytes);
+  const entries: RequestEntry[] = [];
+  let at = HEAD_BYTES + ticketBytes;
+  while (at < total) {
+    if (entries.length === maxEntries) {
+      throw new DipcError("limit_exceeded", `reading a request envelope: at most ${maxEntries} entries are allowed`);
+    }
+    if (total - at < ENTRY_BYTES) {
+      throw new DipcError(
+        "protocol",
+        `reading entry ${entries.length} of a request envelope: expected ${ENTRY_BYTES} bytes, found ${total - at}`,
+      );
+    }
+    const type = view.getUint16(at, true);
+    const length = view.getUint32(at + 2, true);
+    at += ENTRY_BYTES;
+    if (length > total - at) {
+      throw new DipcError(
+        "protocol",
+        `reading entry ${entries.length} of a request envelope: it is said to have ${length} bytes, but ${
+          total - at
+        } follow`,
+      );
+    }
+    entries.push({ type, bytes: bytes.slice(at, at + length) });
+    at += length;
+  }
+  return { ticket, flags, enveloped: true, entries };
+}
+
+/** What a server's error message says. */
+export interface PeerError {
+  /** A code of {@linkcode DipcErrorCode}, or a newer one. */
+  readonly code: string;
+  readonly message: string;
+}
+
+// A record, so that the compiler notices a code that is missing here.
+const KNOWN_CODES: Record<DipcErrorCode, true> = {
+  invalid_argument: true,
+  invalid_uri: true,
+  not_found: true,
+  permission_denied: true,
+  library_not_found: true,
+  unreachable: true,
+  connection_lost: true,
+  timeout: true,
+  cancelled: true,
+  protocol: true,
+  invalid_data: true,
+  limit_exceeded: true,
+  unsupported: true,
+  busy: true,
+  out_of_memory: true,
+  io: true,
+  closed: true,
+  ucx: true,
+  internal: true,
+};
+
+/**
+ * Encodes the content of an error message: JSON of at most {@linkcode MAX_ERROR_BYTES} bytes; a longer text is cut.
+ *
+ * @param code Error code, at most 64 characters
+ * @param message What went wrong
+ */
+export function encodeError(code: DipcErrorCode, message: string): Uint8Array<ArrayBuffer> {
+  const encoder = new TextEncoder();
+  const whole = encoder.encode(JSON.stringify({ code, message }));
+  if (whole.byteLength <= MAX_ERROR_BYTES) return whole;
+  // Escapes and multi-byte characters make the size depend on the text: find the longest start that fits.
+  const characters = Array.from(message.slice(0, MAX_ERROR_BYTES));
+  let low = 0, high = characters.length;
+  const build = (n: number) => encoder.encode(JSON.stringify({ code, message: characters.slice(0, n).join("") + "…" }));
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (build(middle).byteLength <= MAX_ERROR_BYTES) low = middle;
+    else high = middle - 1;
+  }
+  return build(low);
+}
+
+/**
+ * Reads the content of an error message.
+ *
+ * @param bytes What follows the prefix
+ * @param maxBytes Most bytes accepted
+ * @throws {DipcError} `protocol` where it is too long or not `{"code": string, "message": string}` in UTF-8
+ */
+export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES): PeerError {
+  if (bytes.byteLength > maxBytes) {
+    throw new DipcError(
+      "protocol",
+      `reading the server's error message: at most ${maxBytes} bytes are allowed, found ${bytes.byteLength}`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new DipcError("protocol", "reading the server's error message: it is not JSON in UTF-8", { cause });
+  }
+  const { code, message } = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  if (typeof code !== "string" || typeof message !== "string") {
+    throw new DipcError("protocol", "reading the server's error message: it has no code and message");
+  }
+  return { code: printable(code).slice(0, 64), message: printable(message) };
+}
+
+/** A peer's text ends up on terminals: control characters, among them escape sequences, become spaces. */
+function printable(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, " ");
+}
+
+/** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */
+export function peerError(error: PeerError): DipcError {
+  return Object.hasOwn(KNOWN_CODES, error.code)
+    ? new DipcError(error.code as DipcErrorCode, `the server answered: ${error.message}`)
+    : new DipcError("protocol", `the server answered with the unknown error code "${error.code}": ${error.message}`);
+}

@@ -1,0 +1,672 @@
+/**
+ * The receiving side of a stream as a state machine: pairs metadata with bodies, restores order, and refuses what breaks
+ * the protocol. It does no I/O: a driver hands it what arrived and asks what to do next.
+ *
+ * @example Driving it from a channel
+ * ```ts ignore
+ * const state = new ReceiverState<{ block: Block; receive: Receive }>({ readHeader: (bytes) => headers.read(bytes) });
+ *
+ * function step(): void { // after each progress
+ *   let frame: Uint8Array | null;
+ *   while (state.wantsFrame && (frame = channel.takeFrame()) !== null) state.onFrame(frame);
+ *   let slot: ReceiverSlot<{ block: Block; receive: Receive }> | null;
+ *   while ((slot = state.nextToPost()) !== null) {
+ *     const block = pool.acquire(slot.byteLength);
+ *     slot.attachment = { block, receive: channel.receive(slot.tag, SEQUENCE_MASK, block, slot.byteLength) };
+ *   }
+ *   while ((slot = state.oldestPosted()) !== null) {
+ *     const { receive } = slot.attachment!;
+ *     const status = receive.poll();
+ *     if (status === PENDING) break;
+ *     if (status === FAILED) throw receive.error;
+ *     state.onBody(slot, receive.tag, receive.byteLength);
+ *   }
+ *   const unexpected = channel.probe();
+ *   if (unexpected !== null && state.checkUnexpected(unexpected.tag, unexpected.byteLength) === DISCARD) {
+ *     // take it off: an empty tagged message of a message with an empty body
+ *     channel.receive(unexpected.tag, FULL_MASK, emptyBlock, 0);
+ *   }
+ *   while ((slot = state.next()) !== null) {
+ *     // slot.header, and slot.attachment?.block unless the body is empty; read them before the next call
+ *   }
+ *   if (state.finished) return; // whole
+ * }
+ * ```
+ *
+ * Once a method has thrown, the stream is lost: `failure` holds the error and `onFrame` throws it again, while `next()`
+ * still gives the messages that were complete.
+ *
+ * @module
+ */
+import { DipcError, type DipcErrorCode } from "../errors.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { MAX_ERROR_BYTES, parseError, peerError } from "./envelope.ts";
+import { FRAME_END, FRAME_ERROR, FRAME_METADATA, frameSequence, frameType, PREFIX_BYTES } from "./prefix.ts";
+import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
+import { checkSequence, nextSequence, sequenceDistance } from "./sequence.ts";
+
+/** Answer of {@linkcode ReceiverState.checkUnexpected}: leave it where it is, it will be asked for later. */
+export const KEEP = 0;
+/** Answer of {@linkcode ReceiverState.checkUnexpected}: receive it (0 bytes) and forget it. */
+export const DISCARD = 1;
+
+/** Limits and settings of a {@linkcode ReceiverState}. */
+export interface ReceiverOptions {
+  /**
+   * Verifies metadata and gives its header. Called once a message, in sequence order, the schema first; the bytes are
+   * valid during the call only.
+   */
+  readHeader(metadata: Uint8Array): MessageHeader;
+  /**
+   * Largest metadata of one message, in bytes.
+   *
+   * @default 16 MiB
+   */
+  maxMetadataBytes?: number;
+  /**
+   * Largest body of one message, in bytes.
+   *
+   * @default 4 GiB
+   */
+  maxBodyBytes?: number;
+  /**
+   * Bytes of bodies that may be posted or waiting at once; one larger body is let through alone.
+   *
+   * @default 64 MiB
+   */
+  maxInFlightBytes?: number;
+  /**
+   * Receives that may be posted at once.
+   *
+   * @default 256
+   */
+  maxPosted?: number;
+  /**
+   * Messages announced and not yet taken by `next()`, at most.
+   *
+   * @default 768
+   */
+  maxAnnounced?: number;
+  /**
+   * How far a metadata frame may run ahead of the one that is due, in sequence numbers.
+   *
+   * @default 256
+   */
+  reorderWindow?: number;
+  /**
+   * Bytes of frames held because an earlier one is missing, at most.
+   *
+   * @default 16 MiB
+   */
+  maxHeldBytes?: number;
+  /**
+   * How far a body may run ahead of the metadata, in sequence numbers.
+   *
+   * @default 65536
+   */
+  bodyWindow?: number;
+  /**
+   * Whether error messages were asked for; where not, they are an unknown type.
+   *
+   * @default true
+   */
+  errorMessages?: boolean;
+  /**
+   * Largest error message, in bytes.
+   *
+   * @default 4096
+   */
+  maxErrorBytes?: number;
+  /**
+   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   *
+   * @default 0
+   */
+  firstSequence?: number;
+}
+
+const EMPTY = 0, ANNOUNCED = 1, POSTED = 2, COMPLETE = 3;
+
+/** One message in the receiver's window. Reused: read it before the next call of `next()` or `onFrame()`. */
+export class ReceiverSlot<T> {
+  /** Sequence number, u32. */
+  sequence = 0;
+  /** Its verified metadata; `null` only in a slot that is not in use. */
+  header: MessageHeader | null = null;
+  /** Bytes of the body. */
+  byteLength = 0;
+  /** The driver's own: the block and receive of this message. */
+  attachment: T | null = null;
+  /** @internal */
+  state = EMPTY;
+  /** @internal Position in the stream: sequence numbers without the wrap. */
+  index = -1;
+  /** @internal Metadata held because an earlier frame is missing. */
+  held: Uint8Array<ArrayBuffer> | null = null;
+  /** @internal The message at `index` has an empty body whose tagged message has not been seen. */
+  owesEmpty = false;
+
+  /** The tag to post its receive with, under `SEQUENCE_MASK`. */
+  get tag(): bigint {
+    return bodyTag(this.sequence);
+  }
+}
+
+/** Receiving side of one stream. `T` is what the driver attaches to each message. */
+export class ReceiverState<T = unknown> {
+  /** Why the stream is lost, once it is. */
+  failure: DipcError | null = null;
+
+  readonly #readHeader: (metadata: Uint8Array) => MessageHeader;
+  readonly #maxMetadataBytes: number;
+  readonly #maxBodyBytes: number;
+  readonly #maxInFlightBytes: number;
+  readonly #maxPosted: number;
+  readonly #maxAnnounced: number;
+  readonly #reorderWindow: number;
+  readonly #maxHeldBytes: number;
+  readonly #bodyWindow: number;
+  readonly #errorMessages: boolean;
+  readonly #maxErrorBytes: number;
+  readonly #first: number;
+
+  readonly #slots: ReceiverSlot<T>[];
+  readonly #mask: number;
+
+  // Positions in the stream, not sequence numbers: they never wrap. head ≤ oldest ≤ post ≤ due.
+  /** Next message to hand out. */
+  #head = 0;
+  /** First message that may have a receive under way. */
+  #oldest = 0;
+  /** First message whose receive was not posted. */
+  #post = 0;
+  /** Next message whose metadata is due. */
+  #due = 0;
+  /** Its sequence number. */
+  #dueSequence: number;
+  /** End of stream, once seen: number of messages. */
+  #end = Infinity;
+  /** Highest position of a held frame. */
+  #highestHeld = -1;
+
+  #heldFrames = 0;
+  #heldBytes = 0;
+  #posted = 0;
+  #inFlightBytes = 0;
+  /** Empty bodies whose tagged message had not been seen when their slot was used again. */
+  #emptiesOwed = 0;
+  #batches = 0;
+  #dictionaries = 0;
+  #bodyBytes = 0;
+  #metadataBytes = 0;
+  #taken: ReceiverSlot<T> | null = null;
+
+  /**
+   * @param options How to read metadata, and limits
+   * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+   */
+  constructor(options: ReceiverOptions) {
+    this.#readHeader = options.readHeader;
+    this.#maxMetadataBytes = limit("maxMetadataBytes", options.maxMetadataBytes ?? 16 * 1024 * 1024, 1, 2 ** 31);
+    this.#maxBodyBytes = limit("maxBodyBytes", options.maxBodyBytes ?? 4 * 1024 ** 3, 0, Number.MAX_SAFE_INTEGER);
+    this.#maxInFlightBytes = limit(
+      "maxInFlightBytes",
+      options.maxInFlightBytes ?? 64 * 1024 * 1024,
+      1,
+      Number.MAX_SAFE_INTEGER,
+    );
+    this.#maxPosted = limit("maxPosted", options.maxPosted ?? 256, 1, 65536);
+    this.#maxAnnounced = limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536);
+    this.#reorderWindow = limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536);
+    this.#maxHeldBytes = limit("maxHeldBytes", options.maxHeldBytes ?? 16 * 1024 * 1024, 0, 2 ** 31);
+    this.#bodyWindow = limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1);
+    this.#errorMessages = options.errorMessages ?? true;
+    this.#maxErrorBytes = limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, 2 ** 31);
+    this.#first = checkSequence(options.firstSequence ?? 0);
+    this.#dueSequence = this.#first;
+    let size = 1;
+    while (size < this.#maxAnnounced + this.#reorderWindow) size *= 2;
+    this.#mask = size - 1;
+    this.#slots = Array.from({ length: size }, () => new ReceiverSlot<T>());
+  }
+
+  /** Whether there is room for another metadata frame; while false, leave frames in the channel. */
+  get wantsFrame(): boolean {
+    return this.#due - this.#head < this.#maxAnnounced;
+  }
+
+  /** Messages whose metadata was read, the schema among them. */
+  get announced(): number {
+    return this.#due;
+  }
+
+  /** Messages handed out by `next()`, the schema among them. */
+  get delivered(): number {
+    return this.#head;
+  }
+
+  /** Record batches handed out. */
+  get batches(): number {
+    return this.#batches;
+  }
+
+  /** Dictionary batches handed out. */
+  get dictionaries(): number {
+    return this.#dictionaries;
+  }
+
+  /** Bytes of the bodies handed out. */
+  get bodyBytes(): number {
+    return this.#bodyBytes;
+  }
+
+  /** Bytes of metadata read, without prefixes. */
+  get metadataBytes(): number {
+    return this.#metadataBytes;
+  }
+
+  /** Bytes of bodies posted or complete and not handed out yet. */
+  get inFlightBytes(): number {
+    return this.#inFlightBytes;
+  }
+
+  /** Receives posted whose body has not been reported. */
+  get posted(): number {
+    return this.#posted;
+  }
+
+  /** True once the end of stream was seen; messages before it may still be missing. */
+  get ended(): boolean {
+    return this.#end !== Infinity;
+  }
+
+  /** True once the stream was whole and everything was handed out. */
+  get finished(): boolean {
+    return this.#head === this.#end;
+  }
+
+  /**
+   * Takes one metadata frame: prefix and what follows. The view need be valid during the call only.
+   *
+   * @throws {DipcError} `protocol`, `limit_exceeded`, what `readHeader` throws, and the server's own error message
+   */
+  onFrame(frame: Uint8Array): void {
+    if (this.failure !== null) throw this.failure;
+    const size = frame.byteLength;
+    if (size < PREFIX_BYTES) {
+      throw this.#fail("protocol", `expected a metadata frame of at least ${PREFIX_BYTES} bytes, found ${size}`);
+    }
+    const type = frameType(frame);
+    const sequence = frameSequence(frame);
+    if (type === FRAME_METADATA) {
+      if (size - PREFIX_BYTES > this.#maxMetadataBytes) {
+        throw this.#fail(
+          "limit_exceeded",
+          `metadata of sequence number ${sequence} has ${
+            size - PREFIX_BYTES
+          } bytes, maxMetadataBytes is ${this.#maxMetadataBytes}`,
+        );
+      }
+      if (size === PREFIX_BYTES) throw this.#fail("protocol", `metadata of sequence number ${sequence} is empty`);
+      const index = this.#indexOf(sequence);
+      if (index >= this.#end) {
+        throw this.#fail(
+          "protocol",
+          `metadata of sequence number ${sequence} follows the end of stream, which has number ${
+            this.#sequenceAt(this.#end)
+          }`,
+        );
+      }
+      if (index === this.#due) {
+        if (this.#due - this.#head >= this.#maxAnnounced) {
+          throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
+        }
+        const slot = this.#slots[index & this.#mask];
+        this.#announce(slot, frame.subarray(PREFIX_BYTES), index, sequence);
+        if (this.#heldFrames !== 0) this.#announceHeld();
+      } else {
+        this.#hold(frame, index, sequence);
+      }
+    } else if (type === FRAME_END) {
+      this.#onEnd(sequence, size);
+    } else if (type === FRAME_ERROR && this.#errorMessages) {
+      try {
+        this.failure = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#maxErrorBytes));
+      } catch (error) {
+        this.failure = error as DipcError;
+      }
+      throw this.failure;
+    } else {
+      throw this.#fail("protocol", `unknown metadata message type ${type} with sequence number ${sequence}`);
+    }
+  }
+
+  /**
+   * The next message to post a receive for, within the limits; `null` where there is nothing to post now. The driver
+   * must post it (with `slot.tag` under `SEQUENCE_MASK`, for `slot.byteLength` bytes) and keep its own in
+   * `slot.attachment`. Schemas and empty bodies are not among them.
+   */
+  nextToPost(): ReceiverSlot<T> | null {
+    while (this.#post < this.#due) {
+      const slot = this.#slots[this.#post & this.#mask];
+      if (slot.state !== ANNOUNCED) { // a message without a body
+        this.#post++;
+        continue;
+      }
+      if (this.#posted >= this.#maxPosted) return null;
+      const total = this.#inFlightBytes + slot.byteLength;
+      if (total > this.#maxInFlightBytes && this.#inFlightBytes !== 0) return null;
+      slot.state = POSTED;
+      this.#inFlightBytes = total;
+      this.#posted++;
+      this.#post++;
+      return slot;
+    }
+    return null;
+  }
+
+  /** The earliest message whose receive is under way, or `null`. Bodies mostly arrive in order: poll this one first. */
+  oldestPosted(): ReceiverSlot<T> | null {
+    while (this.#oldest < this.#post) {
+      const slot = this.#slots[this.#oldest & this.#mask];
+      if (slot.state === POSTED) return slot;
+      this.#oldest++;
+    }
+    return null;
+  }
+
+  /**
+   * Takes the result of a receive.
+   *
+   * @param slot What the receive was posted for
+   * @param tag The full tag received
+   * @param byteLength Bytes received
+   * @throws {DipcError} `protocol` where the number, type or length is not the one announced
+   */
+  onBody(slot: ReceiverSlot<T>, tag: bigint, byteLength: number): void {
+    if (slot.state !== POSTED) {
+      throw this.#fail(
+        "internal",
+        `the body of sequence number ${slot.sequence} was reported, but no receive was posted`,
+      );
+    }
+    if (tagSequence(tag) !== slot.sequence) {
+      throw this.#fail(
+        "protocol",
+        `expected the body of sequence number ${slot.sequence}, found tag ${formatTag(tag)}`,
+      );
+    }
+    this.#checkBody(slot.sequence, tag, byteLength, slot.byteLength);
+    slot.state = COMPLETE;
+    this.#posted--;
+  }
+
+  /**
+   * Judges a tagged message that has arrived and that no posted receive took.
+   *
+   * @param tag Its full tag
+   * @param byteLength Its bytes
+   * @returns {@linkcode KEEP} for a body that will be asked for later, {@linkcode DISCARD} for the tagged message of an empty body
+   * @throws {DipcError} `protocol` for a duplicate, or one that cannot belong to this stream; `limit_exceeded`
+   */
+  checkUnexpected(tag: bigint, byteLength: number): 0 | 1 {
+    if (this.failure !== null) throw this.failure;
+    const sequence = tagSequence(tag);
+    const index = this.#indexOf(sequence);
+    if (index >= this.#due) {
+      if (index >= this.#end || index - this.#due >= this.#bodyWindow) throw this.#failUnasked(tag, sequence);
+      this.#checkBody(sequence, tag, byteLength, -1);
+      if (byteLength > this.#maxBodyBytes) throw this.#failTooLarge(sequence, byteLength);
+      // The first message is the schema, which has no body.
+      if (index === 0) throw this.#failUnasked(tag, sequence);
+      return KEEP;
+    }
+    if (index <= 0) throw this.#failUnasked(tag, sequence);
+    const slot = this.#slots[index & this.#mask];
+    if (slot.index === index) {
+      if (slot.state === ANNOUNCED) {
+        this.#checkBody(sequence, tag, byteLength, slot.byteLength);
+        return KEEP;
+      }
+      if (!slot.owesEmpty) throw this.#failDuplicate(sequence);
+      this.#checkBody(sequence, tag, byteLength, 0);
+      slot.owesEmpty = false;
+      return DISCARD;
+    }
+    // Long handed out and forgotten: only as many empty bodies are let pass as there were messages that had one.
+    if (this.#emptiesOwed === 0) throw this.#failDuplicate(sequence);
+    this.#checkBody(sequence, tag, byteLength, 0);
+    this.#emptiesOwed--;
+    return DISCARD;
+  }
+
+  /** The next message in order, once it is complete; `null` where it is not. Its slot is valid until the next call. */
+  next(): ReceiverSlot<T> | null {
+    const taken = this.#taken;
+    if (taken !== null) { // what the driver did not take over must not live on in the window
+      taken.attachment = null;
+      taken.header = null;
+      this.#taken = null;
+    }
+    if (this.#head >= this.#due) return null;
+    const slot = this.#slots[this.#head & this.#mask];
+    if (slot.state !== COMPLETE) return null;
+    slot.state = EMPTY;
+    this.#head++;
+    if (this.#oldest < this.#head) this.#oldest = this.#head;
+    if (this.#post < this.#head) this.#post = this.#head;
+    this.#inFlightBytes -= slot.byteLength;
+    this.#bodyBytes += slot.byteLength;
+    const kind = slot.header!.kind;
+    if (kind === "batch") this.#batches++;
+    else if (kind === "dictionary") this.#dictionaries++;
+    this.#taken = slot;
+    return slot;
+  }
+
+  /**
+   * Runs through the messages that `next()` has not given out and that have something attached, so that a driver that gives up can
+   * cancel receives and release blocks.
+   */
+  forEachAttached(visit: (slot: ReceiverSlot<T>) => void): void {
+    for (const slot of this.#slots) if (slot.attachment !== null && slot !== this.#taken) visit(slot);
+  }
+
+  /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
+  describe(): string {
+    if (this.finished) return "the stream is whole";
+    const arrived = `${this.#batches} ${this.#batches === 1 ? "batch" : "batches"} had arrived`;
+    if (this.#due === 0) return `the schema was still missing; ${arrived}`;
+    if (this.#head < this.#due) {
+      return `the body of sequence number ${this.#sequenceAt(this.#head)} was still missing; ${arrived}`;
+    }
+    const what = this.#end === Infinity && this.#heldFrames === 0
+      ? `metadata of sequence number ${this.#dueSequence} or the end of stream was still missing`
+      : `metadata of sequence number ${this.#dueSequence} was missing though later frames had arrived`;
+    return `${what}; ${arrived}`;
+  }
+
+  /** Position in the stream nearest to the message that is due; negative before the start of the stream. */
+  #indexOf(sequence: number): number {
+    return this.#due + sequenceDistance(this.#dueSequence, sequence);
+  }
+
+  #sequenceAt(index: number): number {
+    return (this.#first + index) % 0x100000000;
+  }
+
+  /** Reads metadata that is due and opens its slot. */
+  #announce(slot: ReceiverSlot<T>, metadata: Uint8Array, index: number, sequence: number): void {
+    let header: MessageHeader;
+    try {
+      header = this.#readHeader(metadata);
+    } catch (error) {
+      if (error instanceof DipcError) {
+        throw this.#fail(error.code, `metadata of sequence number ${sequence}: ${error.message}`, error);
+      }
+      throw error;
+    }
+    const { kind, bodyLength } = header;
+    if ((kind === "schema") !== (index === 0)) {
+      throw this.#fail(
+        "protocol",
+        index === 0
+          ? `expected the schema with sequence number ${sequence}, found a ${kind} message`
+          : `expected a dictionary or batch with sequence number ${sequence}, found a second schema`,
+      );
+    }
+    if (!(bodyLength >= 0 && bodyLength <= Number.MAX_SAFE_INTEGER && bodyLength % 1 === 0)) {
+      throw this.#fail(
+        "invalid_data",
+        `metadata of sequence number ${sequence} announces a body of ${bodyLength} bytes`,
+      );
+    }
+    if (bodyLength > this.#maxBodyBytes) throw this.#failTooLarge(sequence, bodyLength);
+    if (kind === "schema" && bodyLength !== 0) {
+      throw this.#fail("protocol", `the schema, sequence number ${sequence}, announces a body of ${bodyLength} bytes`);
+    }
+    if (slot.owesEmpty) this.#emptiesOwed++;
+    slot.index = index;
+    slot.sequence = sequence;
+    slot.header = header;
+    slot.byteLength = bodyLength;
+    slot.owesEmpty = bodyLength === 0 && index !== 0;
+    slot.state = bodyLength === 0 ? COMPLETE : ANNOUNCED;
+    if (this.#taken === slot) this.#taken = null;
+    slot.attachment = null;
+    this.#metadataBytes += metadata.byteLength;
+    this.#due = index + 1;
+    this.#dueSequence = nextSequence(sequence);
+  }
+
+  /** Keeps a copy of a frame that came before its turn. */
+  #hold(frame: Uint8Array, index: number, sequence: number): void {
+    if (index < this.#due) {
+      throw this.#fail(
+        "protocol",
+        `metadata of sequence number ${sequence} arrived twice, or belongs to no message of this stream`,
+      );
+    }
+    if (index - this.#due >= this.#reorderWindow) {
+      throw this.#fail(
+        "protocol",
+        `metadata of sequence number ${sequence} arrived while ${this.#dueSequence} was due: it may be at most ${
+          this.#reorderWindow - 1
+        } ahead`,
+      );
+    }
+    const slot = this.#slots[index & this.#mask];
+    if (slot.held !== null) throw this.#fail("protocol", `metadata of sequence number ${sequence} arrived twice`);
+    const size = frame.byteLength - PREFIX_BYTES;
+    if (this.#heldBytes + size > this.#maxHeldBytes) {
+      throw this.#fail(
+        "limit_exceeded",
+        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#maxHeldBytes} bytes has arrived`,
+      );
+    }
+    slot.held = new Uint8Array(size);
+    slot.held.set(frame.subarray(PREFIX_BYTES));
+    this.#heldFrames++;
+    this.#heldBytes += size;
+    if (index > this.#highestHeld) this.#highestHeld = index;
+  }
+
+  /** Reads the held frames that have become due. */
+  #announceHeld(): void {
+    for (;;) {
+      const slot = this.#slots[this.#due & this.#mask];
+      const held = slot.held;
+      if (held === null) return;
+      slot.held = null;
+      this.#heldFrames--;
+      this.#heldBytes -= held.byteLength;
+      this.#announce(slot, held, this.#due, this.#dueSequence);
+    }
+  }
+
+  #onEnd(sequence: number, size: number): void {
+    if (size !== PREFIX_BYTES) {
+      throw this.#fail(
+        "protocol",
+        `expected an end of stream of ${PREFIX_BYTES} bytes, found ${size} with sequence number ${sequence}`,
+      );
+    }
+    if (this.#end !== Infinity) {
+      throw this.#fail("protocol", `a second end of stream arrived with sequence number ${sequence}`);
+    }
+    const index = this.#indexOf(sequence);
+    const due = this.#dueSequence;
+    if (index < 1) {
+      throw this.#fail("protocol", `an end of stream arrived with sequence number ${sequence} before the schema`);
+    }
+    if (index < this.#due || index <= this.#highestHeld) {
+      throw this.#fail(
+        "protocol",
+        `the end of stream has sequence number ${sequence}, but metadata of number ${
+          this.#sequenceAt(Math.max(this.#due - 1, this.#highestHeld))
+        } had arrived`,
+      );
+    }
+    if (index - this.#due > this.#reorderWindow) {
+      throw this.#fail(
+        "protocol",
+        `the end of stream has sequence number ${sequence}, but ${due} was due: messages are missing`,
+      );
+    }
+    this.#end = index;
+  }
+
+  /** Checks type and length of a body; `expected` is −1 where the length is not known yet. */
+  #checkBody(sequence: number, tag: bigint, byteLength: number, expected: number): void {
+    const type = tagBodyType(tag);
+    if (type !== BODY_BYTES) {
+      throw type === BODY_ADDRESSES
+        ? this.#fail(
+          "unsupported",
+          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not ask for`,
+        )
+        : this.#fail("protocol", `the body of sequence number ${sequence} has the unknown type ${type}`);
+    }
+    if (expected >= 0 && byteLength !== expected) {
+      throw this.#fail(
+        "protocol",
+        `the body of sequence number ${sequence} has ${byteLength} bytes, but its metadata announced ${expected}`,
+      );
+    }
+  }
+
+  #failTooLarge(sequence: number, byteLength: number): DipcError {
+    return this.#fail(
+      "limit_exceeded",
+      `the body of sequence number ${sequence} has ${byteLength} bytes, maxBodyBytes is ${this.#maxBodyBytes}`,
+    );
+  }
+
+  #failDuplicate(sequence: number): DipcError {
+    return this.#fail("protocol", `a second body of sequence number ${sequence} arrived`);
+  }
+
+  #failUnasked(tag: bigint, sequence: number): DipcError {
+    const range = this.#end === Infinity
+      ? `${this.#dueSequence} was due`
+      : `the stream ends at ${this.#sequenceAt(this.#end)}`;
+    return this.#fail(
+      "protocol",
+      `a tagged message of sequence number ${sequence} (tag ${
+        formatTag(tag)
+      }) arrived that belongs to no message of this stream: ${range}`,
+    );
+  }
+
+  /** Remembers the first failure and gives it back. */
+  #fail(code: DipcErrorCode, message: string, cause?: unknown): DipcError {
+    return this.failure ??= new DipcError(code, message, cause === undefined ? {} : { cause });
+  }
+}
+
+function limit(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new DipcError("invalid_argument", `${name} is a whole number from ${min} to ${max}, found ${value}`);
+  }
+  return value;
+}

@@ -1,0 +1,309 @@
+/**
+ * The sending side of a stream as a state machine: gives out sequence numbers and keeps the send window. It does no I/O.
+ *
+ * A message is *outstanding* from `assign` until the peer is known to have taken it: until its synchronous tagged send is
+ * done or, on a metadata-only server, until a later metadata frame that was sent with the rendezvous flag is done.
+ *
+ * @example Driving it over a channel
+ * ```ts ignore
+ * const state = new SenderState<{ operation: Operation; body: Body }>({ role: "both", windowBytes, windowBatches });
+ * const schema = state.assign(0, dataset.schema.bytes.byteLength); // always first, in every role
+ * if (state.sendsMetadata) channel.sendFrame(FRAME_METADATA, schema.sequence, dataset.schema.bytes);
+ * state.sent(schema, null);
+ *
+ * function step(): void { // after each progress
+ *   let slot: SenderSlot<{ operation: Operation; body: Body }> | null;
+ *   while ((slot = state.oldest()) !== null && slot.attachment!.operation.poll() === DONE) {
+ *     slot.attachment!.body.release();
+ *     state.settle();
+ *   }
+ *   while (state.mayStart() && (message = stream.next()) !== null) {
+ *     const slot = state.assign(message.body.byteLength, message.header.bytes.byteLength);
+ *     let operation = null;
+ *     if (state.sendsMetadata) operation = channel.sendFrame(FRAME_METADATA, slot.sequence, message.header.bytes, slot.rendezvous);
+ *     if (state.sendsBodies) operation = channel.sendTagged(slot.tag, message.body, true);
+ *     state.sent(slot, operation && { operation, body: message.body }); // null: done already
+ *   }
+ *   if (message === null && !state.ended && state.sendsMetadata) channel.sendFrame(FRAME_END, state.end(), null);
+ * }
+ * ```
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { checkSequence, nextSequence } from "./sequence.ts";
+import { bodyTag } from "./tag.ts";
+
+/** Which half of a stream a server sends. */
+export type SenderRole = "both" | "metadata" | "body";
+
+/** Settings of a {@linkcode SenderState}. */
+export interface SenderOptions {
+  /**
+   * Which half of the stream is sent.
+   *
+   * @default "both"
+   */
+  role?: SenderRole;
+  /**
+   * Bytes that may be outstanding; one larger message is let through alone. Bodies count, and metadata where only that
+   * is sent.
+   *
+   * @default 64 MiB
+   */
+  windowBytes?: number;
+  /**
+   * Messages that may be outstanding, at most 65536.
+   *
+   * @default 256
+   */
+  windowBatches?: number;
+  /**
+   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   *
+   * @default 0
+   */
+  firstSequence?: number;
+}
+
+/** One send under way. Reused after it is settled. */
+export class SenderSlot<T> {
+  /** Sequence number, u32. */
+  sequence = 0;
+  /** Send this metadata frame with the rendezvous flag: the window ends with it. */
+  rendezvous = false;
+  /** The driver's own: operation and body. */
+  attachment: T | null = null;
+  /** @internal Bytes that are outstanding until it is settled. */
+  bytes = 0;
+  /** @internal Messages that are outstanding until it is settled. */
+  messages = 0;
+
+  /** The tag of its body. */
+  get tag(): bigint {
+    return bodyTag(this.sequence);
+  }
+}
+
+/** Sending side of one stream. `T` is what the driver attaches to each send under way. */
+export class SenderState<T = unknown> {
+  /** Which half of the stream is sent. */
+  readonly role: SenderRole;
+  /** Whether metadata frames and the end of stream are sent. */
+  readonly sendsMetadata: boolean;
+  /** Whether bodies are sent. */
+  readonly sendsBodies: boolean;
+
+  readonly #windowBytes: number;
+  readonly #windowBatches: number;
+  readonly #markBytes: number;
+  readonly #markBatches: number;
+  readonly #slots: SenderSlot<T>[];
+  readonly #mask: number;
+
+  #head = 0; // sends under way: ring positions head … tail − 1
+  #tail = 0;
+  #open: SenderSlot<T> | null = null;
+  #sequence: number;
+  #messages = 0;
+  #bodyBytes = 0;
+  #metadataBytes = 0;
+  #outstandingBytes = 0;
+  #outstandingMessages = 0;
+  #unmarkedBytes = 0;
+  #unmarkedMessages = 0;
+  #ended = false;
+
+  /** @throws {DipcError} `invalid_argument` where a window is not a whole number in its range */
+  constructor(options: SenderOptions = {}) {
+    const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, firstSequence = 0 } = options;
+    if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
+      throw new DipcError("invalid_argument", `windowBytes is a whole number from 1, found ${windowBytes}`);
+    }
+    if (!Number.isInteger(windowBatches) || windowBatches < 1 || windowBatches > 65536) {
+      throw new DipcError(
+        "invalid_argument",
+        `windowBatches is a whole number from 1 to 65536, found ${windowBatches}`,
+      );
+    }
+    this.role = role;
+    this.sendsMetadata = role !== "body";
+    this.sendsBodies = role !== "metadata";
+    this.#windowBytes = windowBytes;
+    this.#windowBatches = windowBatches;
+    // Two marks a window, so that the next half can be sent while the last one is fetched.
+    this.#markBytes = Math.max(1, Math.floor(windowBytes / 2));
+    this.#markBatches = Math.max(1, windowBatches >> 1);
+    this.#sequence = checkSequence(firstSequence);
+    let size = 1;
+    while (size < windowBatches + 1) size *= 2;
+    this.#mask = size - 1;
+    this.#slots = Array.from({ length: size }, () => new SenderSlot<T>());
+  }
+
+  /** Messages assigned, the schema among them. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Bytes of the bodies assigned. */
+  get bodyBytes(): number {
+    return this.#bodyBytes;
+  }
+
+  /** Bytes of metadata assigned, without prefixes. */
+  get metadataBytes(): number {
+    return this.#metadataBytes;
+  }
+
+  /** Bytes that the peer may not have taken yet. */
+  get outstandingBytes(): number {
+    return this.#outstandingBytes;
+  }
+
+  /** Messages that the peer may not have taken yet. */
+  get outstandingMessages(): number {
+    return this.#outstandingMessages;
+  }
+
+  /** True once `end()` was called. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** True once the stream has ended and no send is under way. */
+  get finished(): boolean {
+    return this.#ended && this.#head === this.#tail;
+  }
+
+  /**
+   * Whether the window has room for another message.
+   *
+   * @param byteLength Its bytes where they are known; the window may be exceeded by one message where they are not
+   */
+  mayStart(byteLength: number = 0): boolean {
+    if (this.#head === this.#tail) return true; // nothing to wait for
+    return this.#outstandingMessages < this.#windowBatches && this.#outstandingBytes < this.#windowBytes &&
+      this.#outstandingBytes + byteLength <= this.#windowBytes;
+  }
+
+  /**
+   * Gives the next message its sequence number. The schema comes first, in every role, with a body of 0 bytes.
+   *
+   * @param bodyBytes Bytes of its body
+   * @param metadataBytes Bytes of its metadata, without the prefix
+   * @returns The slot to send by; `sent` must follow
+   * @throws {DipcError} `internal` where the calls come in another order, `invalid_data` for an impossible number
+   */
+  assign(bodyBytes: number, metadataBytes: number): SenderSlot<T> {
+    const sequence = this.#sequence;
+    if (this.#ended) {
+      throw new DipcError("internal", `sequence number ${sequence} was assigned after the end of stream`);
+    }
+    if (this.#open !== null) {
+      throw new DipcError(
+        "internal",
+        `sequence number ${sequence} was assigned before ${this.#open.sequence} was sent`,
+      );
+    }
+    if (this.#tail - this.#head > this.#mask || !this.mayStart()) {
+      throw new DipcError("internal", `sequence number ${sequence} was assigned while the window was full`);
+    }
+    if (
+      !Number.isSafeInteger(bodyBytes) || bodyBytes < 0 || !Number.isSafeInteger(metadataBytes) || metadataBytes < 0
+    ) {
+      throw new DipcError(
+        "invalid_data",
+        `sending sequence number ${sequence}: a body of ${bodyBytes} and metadata of ${metadataBytes} bytes cannot be`,
+      );
+    }
+    if (this.#messages === 0 && bodyBytes !== 0) {
+      throw new DipcError("internal", `the schema, sequence number ${sequence}, has a body of ${bodyBytes} bytes`);
+    }
+    const slot = this.#slots[this.#tail & this.#mask];
+    const bytes = this.sendsBodies ? bodyBytes : metadataBytes;
+    slot.sequence = sequence;
+    slot.attachment = null;
+    slot.bytes = bytes;
+    slot.messages = 1;
+    slot.rendezvous = false;
+    if (!this.sendsBodies) {
+      this.#unmarkedBytes += bytes;
+      this.#unmarkedMessages++;
+      slot.rendezvous = this.#unmarkedMessages >= this.#markBatches || this.#unmarkedBytes >= this.#markBytes;
+    }
+    this.#outstandingBytes += bytes;
+    this.#outstandingMessages++;
+    this.#bodyBytes += bodyBytes;
+    this.#metadataBytes += metadataBytes;
+    this.#messages++;
+    this.#sequence = nextSequence(sequence);
+    this.#open = slot;
+    return slot;
+  }
+
+  /**
+   * Notes that the message of the last `assign` was handed to the channel.
+   *
+   * @param slot What `assign` returned
+   * @param attachment What to keep until the send is done; `null` where it is done already
+   */
+  sent(slot: SenderSlot<T>, attachment: T | null): void {
+    if (slot !== this.#open) throw new DipcError("internal", `sequence number ${slot.sequence} was sent twice`);
+    this.#open = null;
+    if (!this.sendsBodies) {
+      if (!slot.rendezvous) return; // outstanding until the next frame with the flag is done
+      slot.bytes = this.#unmarkedBytes;
+      slot.messages = this.#unmarkedMessages;
+      this.#unmarkedBytes = 0;
+      this.#unmarkedMessages = 0;
+    }
+    if (attachment === null) {
+      this.#release(slot);
+    } else {
+      slot.attachment = attachment;
+      this.#tail++;
+    }
+  }
+
+  /** The earliest send under way, or `null`. Peers take messages in order: poll this one only. */
+  oldest(): SenderSlot<T> | null {
+    return this.#head === this.#tail ? null : this.#slots[this.#head & this.#mask];
+  }
+
+  /**
+   * Notes that the earliest send is done.
+   *
+   * @throws {DipcError} `internal` where none is under way
+   */
+  settle(): void {
+    if (this.#head === this.#tail) throw new DipcError("internal", "a send was settled, but none is under way");
+    const slot = this.#slots[this.#head & this.#mask];
+    slot.attachment = null;
+    this.#head++;
+    this.#release(slot);
+  }
+
+  /**
+   * Ends the stream.
+   *
+   * @returns The number of the end-of-stream frame: the one the next message would have had
+   * @throws {DipcError} `internal` before the schema, or where it has ended already
+   */
+  end(): number {
+    if (this.#ended) throw new DipcError("internal", "a stream was ended twice");
+    if (this.#messages === 0) throw new DipcError("internal", "a stream was ended before its schema was sent");
+    this.#ended = true;
+    return this.#sequence;
+  }
+
+  /** The number that the next message or the end of stream gets; an error message carries it too. */
+  get nextSequence(): number {
+    return this.#sequence;
+  }
+
+  #release(slot: SenderSlot<T>): void {
+    this.#outstandingBytes -= slot.bytes;
+    this.#outstandingMessages -= slot.messages;
+  }
+}
