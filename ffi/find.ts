@@ -1,0 +1,321 @@
+/**
+ * Finds libucp, the library of UCX that dipc talks to, and says why it chose the one it did.
+ *
+ * A process must not load two copies of UCX: their lower libraries share names, and the second libucp would run on the
+ * first one's. So candidates are judged by reading their files, and only the chosen one is loaded.
+ *
+ * @module
+ */
+import { DipcError } from "../src/errors.ts";
+
+/** Version of UCX that `dipc setup` fetches. */
+export const SETUP_UCX_VERSION = "1.22.0";
+/** Oldest UCX that dipc works with. */
+export const OLDEST_UCX_VERSION = "1.13.0";
+/** From this version on a system's UCX is preferred to the copy that `dipc setup` made. */
+export const PREFERRED_UCX_VERSION = "1.18.0";
+
+/** Who named the library: the caller, the environment, the system, or `dipc setup`. */
+export type LibucpOrigin = "option" | "DIPC_LIBUCP" | "system" | "setup";
+
+/** The libucp that was chosen. */
+export interface LibucpLocation {
+  /** What to give to `Deno.dlopen`: a path, or a bare name that the system's loader resolves. */
+  readonly path: string;
+  /** Its version, such as `"1.22.0"`. */
+  readonly version: string;
+  /** Who named it. */
+  readonly origin: LibucpOrigin;
+  /** Why it was chosen and what is worth knowing about it, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** Where to look, for tests and for unusual systems. */
+export interface FindLibucpOptions {
+  /** Folders in which a system keeps its libraries. */
+  systemFolders?: readonly string[];
+  /** Also ask the system's loader for `libucp.so.0`. Default `true`. */
+  systemLoader?: boolean;
+  /** Folder that is not empty where there is RDMA hardware. */
+  rdmaFolder?: string;
+}
+
+/** One path that was looked at and the reason why it was not taken. */
+export interface LibucpAttempt {
+  readonly path: string;
+  readonly cause: string;
+}
+
+/** Outcome of {@linkcode rankLibucp}. */
+export interface LibucpRanking {
+  /** What may be loaded, best first; a version is `""` where only loading can tell. */
+  readonly candidates: readonly LibucpLocation[];
+  /** What may not, and why. */
+  readonly attempts: readonly LibucpAttempt[];
+}
+
+const LIBRARY = "libucp.so.0";
+const SIBLINGS = ["libucm.so.0", "libucs.so.0", "libuct.so.0"];
+
+/** Where `dipc setup` keeps its copy of UCX; `null` where neither `XDG_CACHE_HOME` nor `HOME` is known. */
+export function setupFolder(): string | null {
+  const cache = readEnv("XDG_CACHE_HOME");
+  if (cache !== undefined && cache.startsWith("/")) return `${cache}/dipc/ucx-${SETUP_UCX_VERSION}`;
+  const home = readEnv("HOME");
+  return home ? `${home}/.cache/dipc/ucx-${SETUP_UCX_VERSION}` : null;
+}
+
+/** Path of libucp in a {@linkcode setupFolder}. */
+export function setupLibrary(folder: string): string {
+  return `${folder}/libucx/lib/${LIBRARY}`;
+}
+
+/**
+ * Ranks the copies of libucp without loading one: the caller's, `DIPC_LIBUCP`, the system's where it is 1.18 or newer or
+ * where there is RDMA hardware, the copy that `dipc setup` made, any other UCX of the system.
+ *
+ * Reads only what the permissions allow, and asks for none.
+ *
+ * @param option Path that the caller gave; then only that one is a candidate
+ */
+export function rankLibucp(option?: string, options: FindLibucpOptions = {}): LibucpRanking {
+  const attempts: LibucpAttempt[] = [];
+  const named = option ?? (readEnv("DIPC_LIBUCP") || undefined);
+  if (named !== undefined) {
+    const origin = option !== undefined ? "option" : "DIPC_LIBUCP";
+    const who = option !== undefined ? "the `library` option" : "DIPC_LIBUCP";
+    return { candidates: [{ path: named, version: "", origin, notes: [`${who} names it`] }], attempts };
+  }
+
+  const preferred: LibucpLocation[] = [];
+  const others: LibucpLocation[] = [];
+  const rdma = hasRdma(options.rdmaFolder ?? "/sys/class/infiniband");
+  const files = new Set<string>();
+  for (const folder of options.systemFolders ?? systemFolders()) {
+    const path = `${folder}/${LIBRARY}`;
+    const seen = glance(path);
+    if (typeof seen === "object") {
+      attempts.push({ path, cause: seen.cause });
+      continue;
+    }
+    // /lib is often a link to /usr/lib.
+    const file = Deno.realPathSync(path);
+    if (files.has(file)) continue;
+    files.add(file);
+    const location = (note: string): LibucpLocation => ({ path, version: seen, origin: "system", notes: [note] });
+    if (compareVersions(seen, OLDEST_UCX_VERSION) < 0) {
+      attempts.push({
+        path,
+        cause: `UCX ${seen} is older than ${OLDEST_UCX_VERSION}, the oldest that dipc works with`,
+      });
+    } else if (compareVersions(seen, PREFERRED_UCX_VERSION) >= 0) {
+      preferred.push(location(`the system's UCX, ${PREFERRED_UCX_VERSION} or newer`));
+    } else if (rdma) {
+      preferred.push(
+        location("the system's UCX: this machine has RDMA hardware, which the copy of `dipc setup` cannot use"),
+      );
+    } else {
+      others.push(location(
+        `the system's UCX, older than ${PREFERRED_UCX_VERSION}: \`dipc setup\` fetches ${SETUP_UCX_VERSION}, which is ` +
+          "much faster over shared memory",
+      ));
+    }
+  }
+
+  const copy: LibucpLocation[] = [];
+  const folder = setupFolder();
+  if (folder === null) {
+    const cause = "unknown folder: neither XDG_CACHE_HOME nor HOME is set, or --allow-env does not cover them";
+    attempts.push({ path: "copy of `dipc setup`", cause });
+  } else {
+    const path = setupLibrary(folder);
+    // What may not be looked at may still be loaded.
+    if (fileExists(path) === false) {
+      attempts.push({ path, cause: "not there: `dipc setup` has not been run for this user" });
+    } else {
+      copy.push({ path, version: SETUP_UCX_VERSION, origin: "setup", notes: ["the copy that `dipc setup` made"] });
+    }
+  }
+  if (options.systemLoader !== false) {
+    others.push({ path: LIBRARY, version: "", origin: "system", notes: ["what the system's loader found by name"] });
+  }
+  return { candidates: [...preferred, ...copy, ...others], attempts };
+}
+
+let loaded: { location: LibucpLocation; handles: Deno.DynamicLibrary<Deno.ForeignLibraryInterface>[] } | null = null;
+
+/**
+ * Finds libucp and loads it. The library stays loaded until the process ends; later calls return the same location.
+ *
+ * UCX reads `UCX_LOG_*` while it is loaded: set them before.
+ *
+ * @param option Path that the caller gave; then only that one is tried
+ * @throws {DipcError} `library_not_found` naming every path tried and why it was not taken; `unsupported` elsewhere than
+ * on Linux; `permission_denied` without `--allow-ffi`; `invalid_argument` where another libucp is loaded already
+ */
+export function findLibucp(option?: string, options: FindLibucpOptions = {}): LibucpLocation {
+  const { os, arch } = Deno.build;
+  if (os !== "linux") {
+    throw new DipcError(
+      "unsupported",
+      `loading libucp: UCX runs on Linux (x86-64 and aarch64) only, this is ${os} ${arch}`,
+    );
+  }
+  if (loaded !== null) {
+    const named = option ?? (readEnv("DIPC_LIBUCP") || undefined);
+    if (named === undefined || named === loaded.location.path) return loaded.location;
+    throw new DipcError(
+      "invalid_argument",
+      `loading libucp from ${named}: this process uses ${loaded.location.path} (${loaded.location.version}) already, ` +
+        "and two copies of UCX in one process would break each other; use one of them, or a process for each",
+    );
+  }
+  const { candidates, attempts } = rankLibucp(option, options);
+  const failures = [...attempts];
+  for (const { path, origin, notes } of candidates) {
+    const result = load(path);
+    if ("cause" in result) {
+      failures.push({ path, cause: result.cause });
+    } else if (compareVersions(result.version, OLDEST_UCX_VERSION) < 0) {
+      // It cannot be unloaded, so nothing else may be loaded beside it.
+      failures.push({ path, cause: `UCX ${result.version} is older than ${OLDEST_UCX_VERSION}` });
+      break;
+    } else {
+      loaded = { location: { path, version: result.version, origin, notes }, handles: result.handles };
+      return loaded.location;
+    }
+  }
+  throw new DipcError("library_not_found", explain(failures));
+}
+
+/** Says what was tried, why none of it worked, and what to do. */
+export function explain(attempts: readonly LibucpAttempt[]): string {
+  const absent = attempts.filter((attempt) => attempt.cause === ABSENT).map((attempt) => attempt.path);
+  const lines = attempts.filter((attempt) => attempt.cause !== ABSENT).map(({ path, cause }) => `  ${path}: ${cause}`);
+  if (absent.length > 0) lines.unshift(`  ${ABSENT}: ${absent.join(", ")}`);
+  return `libucp (UCX ${OLDEST_UCX_VERSION} or newer) could not be loaded; tried\n${lines.join("\n")}\n` +
+    "Do one of these:\n" +
+    `  deno run -A jsr:@arrow-ucx/dipc/cli setup   fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip ` +
+    "(in the repository: deno task setup)\n" +
+    "  sudo apt-get install libucx0                install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
+    `  export DIPC_LIBUCP=/path/to/${LIBRARY}      name a libucp that you have`;
+}
+
+const ABSENT = "not there";
+
+/** Folders in which Linux systems keep their libraries, and those of `LD_LIBRARY_PATH` first. */
+function systemFolders(): string[] {
+  const arch = Deno.build.arch;
+  const triple = `${arch}-linux-gnu`;
+  const own = (readEnv("LD_LIBRARY_PATH") ?? "").split(":").filter((folder) => folder.startsWith("/"));
+  const usual = [
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    `/usr/lib/${triple}`,
+    `/lib/${triple}`,
+    "/usr/lib64",
+    "/lib64",
+    "/usr/lib",
+    "/opt/ucx/lib",
+    "/opt/hpcx/ucx/lib",
+  ];
+  return [...new Set([...own, ...usual])];
+}
+
+function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(descriptor).state === "granted";
+}
+
+/** The variable, or `undefined` where it is unset or may not be read. Never prompts. */
+function readEnv(variable: string): string | undefined {
+  return isGranted({ name: "env", variable }) ? Deno.env.get(variable) : undefined;
+}
+
+/** Whether there is such a file; `null` where it may not be looked at. Never prompts. */
+function fileExists(path: string): boolean | null {
+  if (!isGranted({ name: "read", path })) return null;
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function hasRdma(folder: string): boolean {
+  if (!isGranted({ name: "read", path: folder })) return false;
+  try {
+    for (const _ of Deno.readDirSync(folder)) return true;
+  } catch {
+    // No such folder: no RDMA.
+  }
+  return false;
+}
+
+/** The version written in a library file, or why it cannot be told. */
+function glance(path: string): string | { cause: string } {
+  const exists = fileExists(path);
+  if (exists === null) return { cause: `may not be looked at without --allow-read=${path}` };
+  if (!exists) return { cause: ABSENT };
+  try {
+    return versionInFile(Deno.readFileSync(path)) ?? { cause: "no version of UCX is written in it" };
+  } catch (error) {
+    return { cause: `cannot be read: ${(error as Error).message}` };
+  }
+}
+
+/**
+ * The version that `ucp_get_version_string` of a library returns, found without loading it: the one text of the form
+ * `N.N.N` in the file.
+ *
+ * @returns `null` where there is none, or more than one
+ */
+export function versionInFile(library: Uint8Array): string | null {
+  const text = new TextDecoder("latin1").decode(library);
+  const found = new Set([...text.matchAll(/(?<![\d.])(\d{1,2}\.\d{1,3}\.\d{1,3})\0/g)].map((match) => match[1]));
+  return found.size === 1 ? [...found][0] : null;
+}
+
+/** Negative, zero or positive as `a` is older than, the same as, or newer than `b`. */
+export function compareVersions(a: string, b: string): number {
+  const [x, y] = [a, b].map((version) => version.split(".").map(Number));
+  for (let i = 0; i < 3; i++) {
+    const difference = (x[i] ?? 0) - (y[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+type Handle = Deno.DynamicLibrary<Deno.ForeignLibraryInterface>;
+
+function load(path: string): { version: string; handles: Handle[] } | { cause: string } {
+  const handles: Handle[] = [];
+  try {
+    if (path.includes("/")) {
+      // The lower libraries must come from the same folder, also where this libucp does not say so itself and the
+      // system has others: once one of that name is loaded, the loader takes it.
+      const folder = path.slice(0, path.lastIndexOf("/"));
+      for (const name of SIBLINGS) {
+        if (fileExists(`${folder}/${name}`) === true) handles.push(Deno.dlopen(`${folder}/${name}`, {}));
+      }
+    }
+    const library = Deno.dlopen(
+      path,
+      { ucp_get_version: { parameters: ["buffer", "buffer", "buffer"], result: "void" } } as const,
+    );
+    handles.push(library);
+    const parts = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)];
+    library.symbols.ucp_get_version(parts[0], parts[1], parts[2]);
+    return { version: parts.map((part) => part[0]).join("."), handles };
+  } catch (error) {
+    for (const handle of handles.reverse()) handle.close();
+    if (error instanceof Deno.errors.NotCapable) {
+      throw new DipcError(
+        "permission_denied",
+        `loading libucp from ${path}: Deno may not load native libraries; run with --allow-ffi ` +
+          "(without a path: Deno does not allow raw pointers to a path-scoped permission)",
+        { cause: error },
+      );
+    }
+    return { cause: (error as Error).message };
+  }
+}
