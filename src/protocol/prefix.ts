@@ -10,11 +10,11 @@ import { checkSequence } from "./sequence.ts";
 export const PREFIX_BYTES = 5;
 
 /** Type of the end-of-stream message: a prefix alone, with the number that the next message would have had. */
-export const FRAME_END = 0;
+export const END_OF_STREAM = 0;
 /** Type of a metadata message: the prefix, then an Arrow `Message` flatbuffer. */
-export const FRAME_METADATA = 1;
+export const METADATA = 1;
 /** Type of an error message: the prefix, then JSON. An extension that a client must have asked for. */
-export const FRAME_ERROR = 255;
+export const ERROR_MESSAGE = 255;
 
 /**
  * Writes a prefix.

@@ -41,7 +41,7 @@
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { MAX_ERROR_BYTES, parseError, peerError } from "./envelope.ts";
-import { FRAME_END, FRAME_ERROR, FRAME_METADATA, frameSequence, frameType, PREFIX_BYTES } from "./prefix.ts";
+import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
 import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
 import { checkSequence, nextSequence, sequenceDistance } from "./sequence.ts";
 
@@ -207,7 +207,12 @@ export class ReceiverState<T = unknown> {
    */
   constructor(options: ReceiverOptions) {
     this.#readHeader = options.readHeader;
-    this.#maxMetadataBytes = limit("maxMetadataBytes", options.maxMetadataBytes ?? 16 * 1024 * 1024, 1, 2 ** 31);
+    this.#maxMetadataBytes = limit(
+      "maxMetadataBytes",
+      options.maxMetadataBytes ?? 16 * 1024 * 1024,
+      1,
+      Number.MAX_SAFE_INTEGER,
+    );
     this.#maxBodyBytes = limit("maxBodyBytes", options.maxBodyBytes ?? 4 * 1024 ** 3, 0, Number.MAX_SAFE_INTEGER);
     this.#maxInFlightBytes = limit(
       "maxInFlightBytes",
@@ -218,10 +223,10 @@ export class ReceiverState<T = unknown> {
     this.#maxPosted = limit("maxPosted", options.maxPosted ?? 256, 1, 65536);
     this.#maxAnnounced = limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536);
     this.#reorderWindow = limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536);
-    this.#maxHeldBytes = limit("maxHeldBytes", options.maxHeldBytes ?? 16 * 1024 * 1024, 0, 2 ** 31);
+    this.#maxHeldBytes = limit("maxHeldBytes", options.maxHeldBytes ?? 16 * 1024 * 1024, 0, Number.MAX_SAFE_INTEGER);
     this.#bodyWindow = limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1);
     this.#errorMessages = options.errorMessages ?? true;
-    this.#maxErrorBytes = limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, 2 ** 31);
+    this.#maxErrorBytes = limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, Number.MAX_SAFE_INTEGER);
     this.#first = checkSequence(options.firstSequence ?? 0);
     this.#dueSequence = this.#first;
     let size = 1;
@@ -298,7 +303,7 @@ export class ReceiverState<T = unknown> {
     }
     const type = frameType(frame);
     const sequence = frameSequence(frame);
-    if (type === FRAME_METADATA) {
+    if (type === METADATA) {
       if (size - PREFIX_BYTES > this.#maxMetadataBytes) {
         throw this.#fail(
           "limit_exceeded",
@@ -327,9 +332,9 @@ export class ReceiverState<T = unknown> {
       } else {
         this.#hold(frame, index, sequence);
       }
-    } else if (type === FRAME_END) {
+    } else if (type === END_OF_STREAM) {
       this.#onEnd(sequence, size);
-    } else if (type === FRAME_ERROR && this.#errorMessages) {
+    } else if (type === ERROR_MESSAGE && this.#errorMessages) {
       try {
         this.failure = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#maxErrorBytes));
       } catch (error) {

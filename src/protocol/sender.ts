@@ -8,7 +8,7 @@
  * ```ts ignore
  * const state = new SenderState<{ operation: Operation; body: Body }>({ role: "both", windowBytes, windowBatches });
  * const schema = state.assign(0, dataset.schema.bytes.byteLength); // always first, in every role
- * if (state.sendsMetadata) channel.sendFrame(FRAME_METADATA, schema.sequence, dataset.schema.bytes);
+ * if (state.sendsMetadata) channel.sendFrame(METADATA, schema.sequence, dataset.schema.bytes);
  * state.sent(schema, null);
  *
  * function step(): void { // after each progress
@@ -20,11 +20,11 @@
  *   while (state.mayStart() && (message = stream.next()) !== null) {
  *     const slot = state.assign(message.body.byteLength, message.header.bytes.byteLength);
  *     let operation = null;
- *     if (state.sendsMetadata) operation = channel.sendFrame(FRAME_METADATA, slot.sequence, message.header.bytes, slot.rendezvous);
+ *     if (state.sendsMetadata) operation = channel.sendFrame(METADATA, slot.sequence, message.header.bytes, slot.rendezvous);
  *     if (state.sendsBodies) operation = channel.sendTagged(slot.tag, message.body, true);
  *     state.sent(slot, operation && { operation, body: message.body }); // null: done already
  *   }
- *   if (message === null && !state.ended && state.sendsMetadata) channel.sendFrame(FRAME_END, state.end(), null);
+ *   if (message === null && !state.ended && state.sendsMetadata) channel.sendFrame(END_OF_STREAM, state.end(), null);
  * }
  * ```
  *
@@ -35,7 +35,7 @@ import { checkSequence, nextSequence } from "./sequence.ts";
 import { bodyTag } from "./tag.ts";
 
 /** Which half of a stream a server sends. */
-export type SenderRole = "both" | "metadata" | "body";
+export type StreamRole = "both" | "metadata" | "body";
 
 /** Settings of a {@linkcode SenderState}. */
 export interface SenderOptions {
@@ -44,7 +44,7 @@ export interface SenderOptions {
    *
    * @default "both"
    */
-  role?: SenderRole;
+  role?: StreamRole;
   /**
    * Bytes that may be outstanding; one larger message is let through alone. Bodies count, and metadata where only that
    * is sent.
@@ -88,7 +88,7 @@ export class SenderSlot<T> {
 /** Sending side of one stream. `T` is what the driver attaches to each send under way. */
 export class SenderState<T = unknown> {
   /** Which half of the stream is sent. */
-  readonly role: SenderRole;
+  readonly role: StreamRole;
   /** Whether metadata frames and the end of stream are sent. */
   readonly sendsMetadata: boolean;
   /** Whether bodies are sent. */
