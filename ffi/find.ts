@@ -52,6 +52,8 @@ export interface LibucpRanking {
   readonly candidates: readonly LibucpLocation[];
   /** What may not, and why. */
   readonly attempts: readonly LibucpAttempt[];
+  /** Whether the first candidate is as good as what `dipc setup` would provide. */
+  readonly isSatisfied: boolean;
 }
 
 const LIBRARY = "libucp.so.0";
@@ -84,7 +86,11 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
   if (named !== undefined) {
     const origin = option !== undefined ? "option" : "DIPC_LIBUCP";
     const who = option !== undefined ? "the `library` option" : "DIPC_LIBUCP";
-    return { candidates: [{ path: named, version: "", origin, notes: [`${who} names it`] }], attempts };
+    return {
+      candidates: [{ path: named, version: "", origin, notes: [`${who} names it`] }],
+      attempts,
+      isSatisfied: true,
+    };
   }
 
   const preferred: LibucpLocation[] = [];
@@ -103,7 +109,9 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
     if (files.has(file)) continue;
     files.add(file);
     const location = (note: string): LibucpLocation => ({ path, version: seen, origin: "system", notes: [note] });
-    if (compareVersions(seen, OLDEST_UCX_VERSION) < 0) {
+    if (seen === "") {
+      others.push(location("the system's UCX, of a version that its file does not tell"));
+    } else if (compareVersions(seen, OLDEST_UCX_VERSION) < 0) {
       attempts.push({
         path,
         cause: `UCX ${seen} is older than ${OLDEST_UCX_VERSION}, the oldest that dipc works with`,
@@ -139,7 +147,7 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
   if (options.systemLoader !== false) {
     others.push({ path: LIBRARY, version: "", origin: "system", notes: ["what the system's loader found by name"] });
   }
-  return { candidates: [...preferred, ...copy, ...others], attempts };
+  return { candidates: [...preferred, ...copy, ...others], attempts, isSatisfied: preferred.length + copy.length > 0 };
 }
 
 let loaded: { location: LibucpLocation; handles: Deno.DynamicLibrary<Deno.ForeignLibraryInterface>[] } | null = null;
@@ -251,13 +259,13 @@ function hasRdma(folder: string): boolean {
   return false;
 }
 
-/** The version written in a library file, or why it cannot be told. */
+/** The version written in a library file, `""` where none is, or why the file is no candidate. */
 function glance(path: string): string | { cause: string } {
   const exists = fileExists(path);
   if (exists === null) return { cause: `may not be looked at without --allow-read=${path}` };
   if (!exists) return { cause: ABSENT };
   try {
-    return versionInFile(Deno.readFileSync(path)) ?? { cause: "no version of UCX is written in it" };
+    return versionInFile(Deno.readFileSync(path)) ?? "";
   } catch (error) {
     return { cause: `cannot be read: ${(error as Error).message}` };
   }
@@ -265,13 +273,13 @@ function glance(path: string): string | { cause: string } {
 
 /**
  * The version that `ucp_get_version_string` of a library returns, found without loading it: the one text of the form
- * `N.N.N` in the file.
+ * `N.N.N` in the file that is not a version of the C library's symbols (`GLIBC_2.2.5`).
  *
  * @returns `null` where there is none, or more than one
  */
 export function versionInFile(library: Uint8Array): string | null {
   const text = new TextDecoder("latin1").decode(library);
-  const found = new Set([...text.matchAll(/(?<![\d.])(\d{1,2}\.\d{1,3}\.\d{1,3})\0/g)].map((match) => match[1]));
+  const found = new Set([...text.matchAll(/(?<![\d._])(\d{1,2}\.\d{1,3}\.\d{1,3})\0/g)].map((match) => match[1]));
   return found.size === 1 ? [...found][0] : null;
 }
 

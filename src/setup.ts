@@ -1,0 +1,255 @@
+/**
+ * `dipc setup`: sees to it that there is a libucp, fetching one into the user's cache folder where there is none.
+ *
+ * What it fetches is the PyPI package `libucx-cu12`, with the machine's own pip, so that its index, proxy and
+ * certificates apply. Only the files that are needed to run are kept. Nothing else of dipc ever downloads anything.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { DipcError } from "./errors.ts";
+import { readZip, type ZipEntry } from "./setup_zip.ts";
+import { findLibucp, type LibucpOrigin, rankLibucp, SETUP_UCX_VERSION, setupFolder } from "../ffi/find.ts";
+
+/** Options of {@linkcode setup}. */
+export interface SetupOptions {
+  /** Called with each line of what is being done and why. */
+  report?: (line: string) => void;
+  /** Also provide `ucx_perftest`, `ucx_info` and the C headers, for tests and benchmarks. */
+  tools?: boolean;
+}
+
+/** What {@linkcode setup} found or provided. */
+export interface SetupResult {
+  /** Path of libucp. */
+  readonly path: string;
+  /** Its version, such as `"1.22.0"`. */
+  readonly version: string;
+  /** Who named it. */
+  readonly origin: LibucpOrigin;
+  /** Why it was chosen, one sentence each. */
+  readonly notes: readonly string[];
+  /** Whether something was downloaded. */
+  readonly downloaded: boolean;
+  /** Folder with `bin/ucx_perftest`, `bin/ucx_info` and `include/`, where `tools` was asked for. */
+  readonly toolsFolder?: string;
+}
+
+const PACKAGE = "libucx-cu12";
+
+/** SHA-256 of the wheel on PyPI, by architecture. */
+const WHEEL_SHA256: Readonly<Record<string, string>> = {
+  x86_64: "5cbbef0c140a0a158ae3486089af659b38822b2234cd3dc90ba40a5e6553402a",
+  aarch64: "269aa884c3f83ced2ffb5f7704fb3a2da56d9402431222ddbe2901c1ae4fb227",
+};
+
+/** Needed to run. UCX looks for its modules beside libucs, with that one's ending, so the folders stay as they are. */
+const RUNTIME_FILES = [
+  /^libucx\/lib\/lib(ucm|ucs|uct|ucp)\.so\.0$/,
+  /^libucx\/lib\/ucx\/lib(ucm|uct|ucx)_(?!perftest)\w+\.so\.0$/,
+  /^libucx\/etc\/ucx\/ucx\.conf$/,
+  /^libucx_cu12\.libs\/libcudart[\w.-]*$/,
+  /^libucx_cu12-[\d.]+\.dist-info\/licenses\/\w+$/,
+];
+const REQUIRED_FILES = ["libucm.so.0", "libucs.so.0", "libuct.so.0", "libucp.so.0"].map((name) => `libucx/lib/${name}`);
+
+/** Needed by tests and benchmarks. */
+const TOOL_FILES = [
+  /^libucx\/bin\/(ucx_perftest|ucx_info)$/,
+  /^libucx\/include\/[\w/.-]+\.h$/,
+  /^libucx_cu12\.libs\/libgomp[\w.-]*$/,
+];
+const REQUIRED_TOOLS = ["libucx/bin/ucx_perftest", "libucx/bin/ucx_info", "libucx/include/ucp/api/ucp.h"];
+
+/** Where {@linkcode setup} keeps tools and headers; `null` where no cache folder is known. */
+export function toolsFolder(): string | null {
+  const folder = setupFolder();
+  return folder === null ? null : `${folder}-tools/libucx`;
+}
+
+/**
+ * Finds libucp, or fetches it into the user's cache folder. Idempotent: where all is there it does nothing.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { setup } from "@arrow-ucx/dipc/setup";
+ *
+ * const { path, version } = await setup({ report: console.error });
+ * ```
+ *
+ * @throws {DipcError} `library_not_found` naming each attempt, its cause and what to do; `invalid_data` where the
+ * download is not the pinned file; `unsupported` on other platforms; `io` where the cache cannot be written
+ */
+export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
+  const report = options.report ?? (() => {});
+  const { os, arch } = Deno.build;
+  if (os !== "linux" || WHEEL_SHA256[arch] === undefined) {
+    throw new DipcError(
+      "unsupported",
+      `dipc setup: UCX is provided for Linux on x86-64 and aarch64, this is ${os} ${arch}`,
+    );
+  }
+
+  const ranking = rankLibucp();
+  for (const { path, cause } of ranking.attempts) if (cause !== "not there") report(`not used: ${path}: ${cause}`);
+  const best = ranking.candidates[0];
+  const folder = setupFolder();
+  const lacksTools = options.tools === true && (folder === null || !isWhole(`${folder}-tools`, REQUIRED_TOOLS));
+  const lacksLibrary = !ranking.isSatisfied ||
+    (best.origin === "setup" && (folder === null || !isWhole(folder, REQUIRED_FILES)));
+
+  let downloaded = false;
+  if (lacksLibrary || lacksTools) {
+    try {
+      await provide(folder, { runtime: lacksLibrary, tools: lacksTools, report });
+      downloaded = true;
+    } catch (error) {
+      // An older UCX of the system still does, where all that was missing is a newer one.
+      const older = ranking.candidates.find(({ origin, version }) => origin === "system" && version !== "");
+      if (!(error instanceof DipcError) || older === undefined || lacksTools) throw error;
+      report(error.message);
+      report(`going on with UCX ${older.version} of the system`);
+    }
+  }
+
+  const found = findLibucp();
+  report(`libucp ${found.version} at ${found.path}: ${found.notes.join("; ")}`);
+  return { ...found, downloaded, ...(options.tools ? { toolsFolder: toolsFolder()! } : {}) };
+}
+
+function isWhole(folder: string, files: readonly string[]): boolean {
+  return files.every((file) => {
+    try {
+      return Deno.statSync(`${folder}/${file}`).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
+interface ProvideOptions {
+  runtime: boolean;
+  tools: boolean;
+  report: (line: string) => void;
+}
+
+/** Downloads the wheel, checks it, and puts the wanted parts in place. */
+async function provide(folder: string | null, options: ProvideOptions): Promise<void> {
+  if (folder === null) {
+    throw new DipcError(
+      "library_not_found",
+      "dipc setup: neither XDG_CACHE_HOME nor HOME is set, so there is no folder to put UCX into; set one of them",
+    );
+  }
+  const { runtime, tools, report } = options;
+  const parent = folder.slice(0, folder.lastIndexOf("/"));
+  let temporary: string;
+  try {
+    await Deno.mkdir(parent, { recursive: true });
+    temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
+  } catch (cause) {
+    throw new DipcError("io", `dipc setup: ${parent} cannot be written: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    report(
+      `fetching UCX ${SETUP_UCX_VERSION} (${PACKAGE} from PyPI, about 43 MB) with pip; keeping what is needed in ${parent}`,
+    );
+    const wheel = await download(temporary, report);
+    const entries = readZip(wheel);
+    if (runtime) await unpack(entries, RUNTIME_FILES, REQUIRED_FILES, `${temporary}/runtime`, folder);
+    if (tools) await unpack(entries, TOOL_FILES, REQUIRED_TOOLS, `${temporary}/tools`, `${folder}-tools`);
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
+}
+
+/** Has pip fetch the wheel. @returns its bytes, of the pinned SHA-256 */
+async function download(folder: string, report: (line: string) => void): Promise<Uint8Array> {
+  const requirement = `${PACKAGE}==${SETUP_UCX_VERSION}`;
+  const pip = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "-q"];
+  const causes: string[] = [];
+  for (const command of [["python3", "-m", "pip"], ["pip3"], ["pip"]]) {
+    const text = [...command, ...pip, requirement].join(" ");
+    const target = await Deno.makeTempDir({ dir: folder, prefix: "wheel-" });
+    const cause = await run([...command, ...pip, "-d", target, requirement]);
+    if (cause !== null) {
+      report(`${command.join(" ")}: ${cause}`);
+      causes.push(`  ${text}: ${cause}`);
+      continue;
+    }
+    const names = [...Deno.readDirSync(target)].map((entry) => entry.name).filter((name) => name.endsWith(".whl"));
+    if (names.length !== 1) {
+      causes.push(`  ${text}: expected one wheel, found ${names.length}`);
+      continue;
+    }
+    const wheel = await Deno.readFile(`${target}/${names[0]}`);
+    checkDigest(names[0], wheel);
+    return wheel;
+  }
+  throw new DipcError(
+    "library_not_found",
+    `dipc setup: UCX ${SETUP_UCX_VERSION} could not be fetched; tried\n${causes.join("\n")}\n` +
+      "Do one of these, then run setup again:\n" +
+      "  sudo apt-get install libucx0          install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
+      "  sudo apt-get install python3-pip      install pip (or: python3 -m ensurepip --user)\n" +
+      "  export DIPC_LIBUCP=/path/to/libucp.so.0   name a libucp that you have",
+  );
+}
+
+function checkDigest(name: string, wheel: Uint8Array): void {
+  const expected = WHEEL_SHA256[Deno.build.arch];
+  const found = createHash("sha256").update(wheel).digest("hex");
+  if (found === expected) return;
+  throw new DipcError(
+    "invalid_data",
+    `dipc setup: pip delivered ${name} with SHA-256 ${found}, expected ${expected}; it is not used. ` +
+      "Look at the index that pip is set to use (python3 -m pip config list)",
+  );
+}
+
+/** Runs a command. @returns why it failed in one line, or `null` */
+async function run(command: string[]): Promise<string | null> {
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(command[0], { args: command.slice(1), stdin: "null" }).output();
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound ? `there is no ${command[0]} in PATH` : (error as Error).message;
+  }
+  if (output.success) return null;
+  const decoder = new TextDecoder();
+  const lines = (decoder.decode(output.stderr) + decoder.decode(output.stdout)).trim().split("\n");
+  const errors = lines.filter((line) => /error|no module/i.test(line));
+  return `exit status ${output.code}: ${(errors.length > 0 ? errors : lines).slice(-3).join(" ").trim()}`;
+}
+
+/** Unpacks what is wanted into a new folder, then puts that in its place in one step. */
+async function unpack(
+  entries: ZipEntry[],
+  wanted: readonly RegExp[],
+  required: readonly string[],
+  temporary: string,
+  folder: string,
+): Promise<void> {
+  for (const entry of entries) {
+    if (!wanted.some((pattern) => pattern.test(entry.name))) continue;
+    const path = `${temporary}/${entry.name}`;
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeFile(path, entry.read(), { mode: 0o755 });
+  }
+  const missing = required.filter((file) => !isWhole(temporary, [file]));
+  if (missing.length > 0) throw new DipcError("invalid_data", `dipc setup: the wheel lacks ${missing.join(", ")}`);
+  try {
+    await Deno.rename(temporary, folder);
+  } catch (error) {
+    if (isWhole(folder, required)) return; // Another process was faster.
+    // What is in the way is not whole: put it aside.
+    try {
+      await Deno.rename(folder, `${temporary}-old`);
+      await Deno.rename(temporary, folder);
+    } catch {
+      throw new DipcError("io", `dipc setup: ${folder} cannot be written: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+}
