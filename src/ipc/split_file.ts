@@ -1,0 +1,218 @@
+/**
+ * The framing of Arrow files: where the footer says that messages lie. Decodes nothing else, and trusts nothing.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+
+/** `ARROW1`, at both ends of an Arrow file. */
+export const FILE_MAGIC: Uint8Array<ArrayBuffer> = new Uint8Array([0x41, 0x52, 0x52, 0x4f, 0x57, 0x31]);
+/** Bytes from the start of an Arrow file to its first message: the magic, padded to 8. */
+export const FILE_HEAD_BYTES = 8;
+/** Bytes of an Arrow file after its footer: i32 footer length and the magic. */
+export const FILE_TAIL_BYTES = 10;
+
+/** Where one message lies in a file. */
+export interface FileBlock {
+  /** Byte at which its length prefix starts. */
+  readonly offset: number;
+  /** Bytes of length prefix, metadata and padding. */
+  readonly metadataLength: number;
+  /** Bytes of its body, which follows the metadata. */
+  readonly bodyLength: number;
+}
+
+/** What the footer of an Arrow file says. */
+export interface FileFooter {
+  /** The schema as a `Message` flatbuffer, as it would start a stream. Not verified yet. */
+  readonly schemaMessage: Uint8Array<ArrayBuffer>;
+  /** Dictionary batches in the order of the footer. */
+  readonly dictionaries: FileBlock[];
+  /** Record batches in order. */
+  readonly batches: FileBlock[];
+}
+
+/** Vtable slots of the `Footer` table in File.fbs. */
+const FOOTER_VERSION = 0, FOOTER_SCHEMA = 1, FOOTER_DICTIONARIES = 2, FOOTER_BATCHES = 3;
+/** Bytes of the `Block` struct in File.fbs: i64 offset, i32 metaDataLength, 4 bytes of padding, i64 bodyLength. */
+const BLOCK_BYTES = 24;
+/** `MessageHeader.Schema` in Message.fbs. */
+const HEADER_SCHEMA = 1;
+
+/**
+ * Reads the last 10 bytes of a file.
+ *
+ * @param tail The last 10 bytes
+ * @param fileSize Bytes in the file
+ * @param name What to call the file in messages
+ * @returns the bytes of the footer, which lies just before them
+ * @throws {DipcError} `invalid_data`
+ */
+export function footerLength(tail: Uint8Array, fileSize: number, name: string): number {
+  for (let i = 0; i < FILE_MAGIC.length; i++) {
+    if (tail[4 + i] !== FILE_MAGIC[i]) {
+      throw new DipcError(
+        "invalid_data",
+        `${name} starts as an Arrow file but does not end with "ARROW1": it was cut short or is still being written`,
+      );
+    }
+  }
+  const length = new DataView(tail.buffer, tail.byteOffset, tail.byteLength).getInt32(0, true);
+  const room = fileSize - FILE_TAIL_BYTES - FILE_HEAD_BYTES;
+  if (length < 8 || length > room) {
+    throw new DipcError(
+      "invalid_data",
+      `${name} says that its footer has ${length} bytes, expected 8 to ${room} in a file of ${fileSize} bytes`,
+    );
+  }
+  return length;
+}
+
+/**
+ * Reads and checks a footer: every offset in it lies inside it, and every block inside the file.
+ *
+ * @param footer The footer flatbuffer, 8-aligned
+ * @param fileSize Bytes in the file
+ * @param name What to call the file in messages
+ * @throws {DipcError} `invalid_data`
+ */
+export function readFooter(footer: Uint8Array<ArrayBuffer>, fileSize: number, name: string): FileFooter {
+  const reader = new TableReader(footer, name);
+  const root = reader.table(reader.u32(0));
+  const end = fileSize - FILE_TAIL_BYTES - footer.byteLength;
+  const schema = reader.child(root, FOOTER_SCHEMA);
+  if (schema < 0) throw reader.broken("has no schema");
+  return {
+    schemaMessage: wrapSchema(footer, schema, reader.i16Field(root, FOOTER_VERSION)),
+    dictionaries: readBlocks(reader, root, FOOTER_DICTIONARIES, end, "dictionary"),
+    batches: readBlocks(reader, root, FOOTER_BATCHES, end, "record batch"),
+  };
+}
+
+function readBlocks(reader: TableReader, root: number, slot: number, end: number, what: string): FileBlock[] {
+  const at = reader.child(root, slot);
+  if (at < 0) return [];
+  const count = reader.u32(at);
+  if (count > (reader.bytes.byteLength - at - 4) / BLOCK_BYTES) {
+    throw reader.broken(`lists ${count} ${what} blocks, more than fit into its ${reader.bytes.byteLength} bytes`);
+  }
+  const blocks: FileBlock[] = [];
+  for (let i = 0; i < count; i++) {
+    const base = at + 4 + i * BLOCK_BYTES;
+    const offset = reader.i64(base), metadataLength = reader.i32(base + 8), bodyLength = reader.i64(base + 16);
+    if (
+      offset < FILE_HEAD_BYTES || offset % 8 !== 0 || metadataLength < 8 || bodyLength < 0 ||
+      offset + metadataLength + bodyLength > end
+    ) {
+      throw reader.broken(
+        `puts ${what} ${i} at byte ${offset} with ${metadataLength} bytes of metadata and ${bodyLength} of body, ` +
+          `expected an 8-aligned place inside bytes ${FILE_HEAD_BYTES} to ${end}`,
+      );
+    }
+    blocks.push({ offset, metadataLength, bodyLength });
+  }
+  return blocks;
+}
+
+/** Bounds-checked access to one flatbuffer. */
+class TableReader {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView;
+  readonly #name: string;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>, name: string) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#name = name;
+  }
+
+  broken(what: string): DipcError {
+    return new DipcError("invalid_data", `the footer of ${this.#name} ${what}; the file is damaged`);
+  }
+
+  u32(at: number): number {
+    return this.#view.getUint32(this.#inside(at, 4), true);
+  }
+
+  i32(at: number): number {
+    return this.#view.getInt32(this.#inside(at, 4), true);
+  }
+
+  /** A 64-bit number, or NaN (which fails every comparison that has to hold) where it is above 2⁵³. */
+  i64(at: number): number {
+    const value = Number(this.#view.getBigInt64(this.#inside(at, 8), true));
+    return Number.isSafeInteger(value) ? value : -1;
+  }
+
+  /** Checks that a table and its vtable lie inside. @returns the table's place */
+  table(at: number): number {
+    const vtable = at - this.i32(at);
+    const size = this.#u16(vtable);
+    if (size < 4 || size % 2 !== 0) throw this.broken(`has a vtable of ${size} bytes`);
+    this.#inside(vtable, size);
+    return at;
+  }
+
+  /** The place that an offset field points to, or -1 where the field is absent. */
+  child(table: number, slot: number): number {
+    const field = this.#field(table, slot);
+    if (field < 0) return -1;
+    const target = field + this.u32(field);
+    return this.#inside(target, 4);
+  }
+
+  /** A 16-bit field, 0 where it is absent. */
+  i16Field(table: number, slot: number): number {
+    const field = this.#field(table, slot);
+    return field < 0 ? 0 : this.#view.getInt16(this.#inside(field, 2), true);
+  }
+
+  #field(table: number, slot: number): number {
+    const vtable = table - this.i32(table);
+    const at = 4 + slot * 2;
+    if (at + 2 > this.#u16(vtable)) return -1;
+    const offset = this.#u16(vtable + at);
+    return offset === 0 ? -1 : table + offset;
+  }
+
+  #u16(at: number): number {
+    return this.#view.getUint16(this.#inside(at, 2), true);
+  }
+
+  #inside(at: number, byteLength: number): number {
+    if (!(at >= 0 && at + byteLength <= this.bytes.byteLength)) {
+      throw this.broken(`points to byte ${at}, outside its ${this.bytes.byteLength} bytes`);
+    }
+    return at;
+  }
+}
+
+/** Bytes of what is put in front of a schema to make a message of it. */
+const WRAP_BYTES = 40;
+
+/**
+ * A `Message` flatbuffer around the schema of a footer, without decoding the schema: flatbuffers only point forward, so
+ * that the end of the footer, from the schema on, can be used as it is. Whether that holds for this footer is for the
+ * verifier of the message to find out.
+ */
+function wrapSchema(footer: Uint8Array<ArrayBuffer>, schema: number, version: number): Uint8Array<ArrayBuffer> {
+  const source = new DataView(footer.buffer, footer.byteOffset, footer.byteLength);
+  const vtable = schema - source.getInt32(schema, true);
+  // A writer that puts the tables of the schema before the schema itself is legal, if odd: then take everything.
+  const cut = Math.min(schema, vtable) & ~7;
+  const message = new Uint8Array(WRAP_BYTES + footer.byteLength - cut);
+  const view = new DataView(message.buffer);
+  view.setUint32(0, 16, true); // root: the table at 16
+  view.setUint16(4, 12, true); // vtable: bytes of it
+  view.setUint16(6, 24, true); // bytes of the table
+  view.setUint16(8, 4, true); // version
+  view.setUint16(10, 6, true); // header_type
+  view.setUint16(12, 8, true); // header
+  view.setUint16(14, 16, true); // bodyLength
+  view.setInt32(16, 12, true); // the table: its vtable is 12 bytes before it
+  view.setInt16(20, version, true);
+  view.setUint8(22, HEADER_SCHEMA);
+  view.setUint32(24, WRAP_BYTES + schema - cut - 24, true);
+  message.set(footer.subarray(cut), WRAP_BYTES);
+  return message;
+}

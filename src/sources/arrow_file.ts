@@ -1,0 +1,318 @@
+/**
+ * Arrow IPC files (and Feather V2, which is the same) as datasets, without decoding columns.
+ *
+ * @module
+ */
+import { addressOf } from "../../ffi/libc.ts";
+import { DipcError } from "../errors.ts";
+import { HeaderReader } from "../ipc/header.ts";
+import type { FieldLayout, SchemaLayout } from "../ipc/layout.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import {
+  FILE_HEAD_BYTES,
+  FILE_MAGIC,
+  FILE_TAIL_BYTES,
+  type FileBlock,
+  footerLength,
+  readFooter,
+} from "../ipc/split_file.ts";
+import { readPrefix } from "../ipc/split_stream.ts";
+import { type ReaderLimits, readerLimits } from "../limits.ts";
+import type { Body, Pool } from "../memory/block.ts";
+import { hostPool } from "../memory/host_pool.ts";
+import type { Dataset, MessageStream } from "./dataset.ts";
+import { FileHandle } from "./file_handle.ts";
+import { FileMap } from "./file_map.ts";
+import type { SourceOptions } from "./options.ts";
+
+/** Options of {@linkcode arrowFile}. */
+export interface ArrowFileOptions extends SourceOptions {
+  /**
+   * Map the file into memory instead of reading it. Saves a copy, but is unsafe where anybody may write to the file
+   * meanwhile: when a mapped file is cut short, the system kills this process (SIGBUS), which nothing can prevent.
+   * Default false.
+   */
+  map?: boolean;
+}
+
+/** Up to this many batches, their rows are counted when the file is opened. */
+const COUNT_ROWS_BATCHES = 4096;
+/** Room for the metadata of most messages; grows where that is not enough. */
+const SCRATCH_BYTES = 16 * 1024;
+
+/**
+ * An Arrow file as a dataset that can be served many times. Batches are forwarded as they lie in the file.
+ *
+ * Each message is read into a recycled block, so that memory does not grow with the file. A file that is cut short or
+ * written to meanwhile gives an `io` error on the streams that run.
+ *
+ * @example Usage
+ * ```ts ignore
+ * const trips = await arrowFile("trips.arrow");
+ * await using server = await serve({ datasets: { trips } });
+ * ```
+ *
+ * @param path Path of the file
+ * @param options Pool, limits, and whether to map
+ * @throws {DipcError} `not_found`, `permission_denied`, `io`, `invalid_data`, `limit_exceeded`
+ */
+// deno-lint-ignore require-await -- all sources answer alike, and failures are rejections
+export async function arrowFile(path: string, options: ArrowFileOptions = {}): Promise<Dataset> {
+  const file = FileHandle.open(path);
+  try {
+    return new ArrowFileDataset(file, options.pool ?? hostPool(), readerLimits(options.limits), options.map === true);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+class ArrowFileDataset implements Dataset {
+  readonly schema: MessageHeader;
+  readonly rows: number | undefined;
+  readonly batches: number;
+  readonly bodyBytes: number;
+  readonly readOnce = false;
+  readonly #file: FileHandle;
+  readonly #map: FileMap | null;
+  readonly #blocks: FileBlock[];
+  readonly #dictionaries: number;
+  readonly #pool: Pool;
+  readonly #limits: ReaderLimits;
+
+  constructor(file: FileHandle, pool: Pool, limits: ReaderLimits, map: boolean) {
+    this.#file = file;
+    this.#pool = pool;
+    this.#limits = limits;
+    const name = `"${file.path}"`;
+    checkHead(file, name);
+    const footerBytes = footerLength(file.readBytes(file.size - FILE_TAIL_BYTES, FILE_TAIL_BYTES), file.size, name);
+    const footer = readFooter(
+      file.readBytes(file.size - FILE_TAIL_BYTES - footerBytes, footerBytes),
+      file.size,
+      name,
+    );
+    if (footer.schemaMessage.byteLength > limits.maxMetadataBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the schema of ${name} has ${footer.schemaMessage.byteLength} bytes, the limit is ${limits.maxMetadataBytes}`,
+      );
+    }
+    const headers = new HeaderReader(limits);
+    const schema = headers.read(footer.schemaMessage);
+    this.schema = schema;
+    const messages = new MessageReader(file, headers, pool, limits);
+    const dictionaries = orderDictionaries(footer.dictionaries, messages, schema.layout, name);
+    this.#dictionaries = dictionaries.length;
+    this.#blocks = [...dictionaries, ...footer.batches];
+    this.batches = footer.batches.length;
+    this.bodyBytes = this.#blocks.reduce((sum, block) => sum + block.bodyLength, 0);
+    if (this.batches <= COUNT_ROWS_BATCHES) {
+      let rows = 0;
+      for (const block of footer.batches) rows += messages.header(block, "batch").rows;
+      this.rows = rows;
+    }
+    this.#map = map && file.size > 0 ? new FileMap(file) : null;
+  }
+
+  open(options: { signal?: AbortSignal } = {}): MessageStream {
+    this.#file.checkUnchanged();
+    const headers = new HeaderReader(this.#limits);
+    headers.read(this.schema.bytes);
+    const messages = new MessageReader(this.#file, headers, this.#pool, this.#limits);
+    return new FileRun(messages, this.#map, this.#blocks, this.#dictionaries, options.signal);
+  }
+
+  close(): void {
+    this.#map?.close();
+    this.#file.close();
+  }
+}
+
+/** One run through a file. */
+class FileRun implements MessageStream {
+  readonly #messages: MessageReader;
+  readonly #map: FileMap | null;
+  readonly #blocks: FileBlock[];
+  readonly #dictionaries: number;
+  readonly #signal: AbortSignal | undefined;
+  #index = 0;
+  #closed = false;
+
+  constructor(
+    messages: MessageReader,
+    map: FileMap | null,
+    blocks: FileBlock[],
+    dictionaries: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#messages = messages;
+    this.#map = map;
+    this.#blocks = blocks;
+    this.#dictionaries = dictionaries;
+    this.#signal = signal;
+  }
+
+  next(): IpcMessage | null {
+    if (this.#closed || this.#signal?.aborted) {
+      throw new DipcError("closed", "the run through the file was closed", { cause: this.#signal?.reason });
+    }
+    const index = this.#index;
+    if (index === this.#blocks.length) return null;
+    // Moves on first: after an error the run is over.
+    this.#index = this.#blocks.length;
+    const kind = index < this.#dictionaries ? "dictionary" : "batch";
+    const message = this.#map === null
+      ? this.#messages.read(this.#blocks[index], kind)
+      : this.#messages.readMapped(this.#blocks[index], kind, this.#map);
+    this.#index = index + 1;
+    return message;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+}
+
+/** Reads messages at places that the footer gave. */
+class MessageReader {
+  readonly #file: FileHandle;
+  readonly #headers: HeaderReader;
+  readonly #pool: Pool;
+  readonly #limits: ReaderLimits;
+  #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(SCRATCH_BYTES);
+  #address = addressOf(this.#scratch);
+  #view = new DataView(this.#scratch.buffer);
+
+  constructor(file: FileHandle, headers: HeaderReader, pool: Pool, limits: ReaderLimits) {
+    this.#file = file;
+    this.#headers = headers;
+    this.#pool = pool;
+    this.#limits = limits;
+  }
+
+  /** Metadata and body with one read. */
+  read(block: FileBlock, kind: "dictionary" | "batch"): IpcMessage {
+    this.#prepare(block);
+    const target = this.#pool.acquire(block.bodyLength);
+    try {
+      this.#file.readPairAt(block.offset, this.#address, block.metadataLength, target.address, block.bodyLength);
+      const header = this.#parse(block, kind);
+      return { header, body: target.toBody(header.bodyLength) };
+    } catch (error) {
+      target.release();
+      throw error;
+    }
+  }
+
+  /** The body as a part of the map where it lies 8-aligned there, else as {@linkcode read}. */
+  readMapped(block: FileBlock, kind: "dictionary" | "batch", map: FileMap): IpcMessage {
+    const start = block.offset + block.metadataLength;
+    if (start % 8 !== 0) return this.read(block, kind);
+    const header = this.header(block, kind);
+    const body: Body = map.body(start, header.bodyLength);
+    return { header, body };
+  }
+
+  /** The metadata alone. */
+  header(block: FileBlock, kind: "dictionary" | "batch"): MessageHeader {
+    this.#prepare(block);
+    this.#file.readAt(block.offset, this.#address, block.metadataLength);
+    return this.#parse(block, kind);
+  }
+
+  /** Checks a block against the limits and makes room for its metadata. */
+  #prepare(block: FileBlock): void {
+    const { maxMetadataBytes, maxBodyBytes } = this.#limits;
+    if (block.metadataLength > maxMetadataBytes || block.bodyLength > maxBodyBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the message at byte ${block.offset} of "${this.#file.path}" has ${block.metadataLength} bytes of metadata and ` +
+          `${block.bodyLength} of body, the limits are ${maxMetadataBytes} and ${maxBodyBytes}`,
+      );
+    }
+    if (block.metadataLength > this.#scratch.byteLength) {
+      this.#scratch = new Uint8Array(block.metadataLength);
+      this.#address = addressOf(this.#scratch);
+      this.#view = new DataView(this.#scratch.buffer);
+    }
+  }
+
+  #parse(block: FileBlock, kind: "dictionary" | "batch"): MessageHeader {
+    const where = `the message at byte ${block.offset} of "${this.#file.path}"`;
+    const prefix = readPrefix(this.#view, where);
+    const end = prefix.byteLength + prefix.metadataLength;
+    if (prefix.metadataLength === 0 || end > block.metadataLength) {
+      throw new DipcError(
+        "invalid_data",
+        `${where} has ${end} bytes of prefix and metadata, but the footer says ${block.metadataLength}; the file is damaged`,
+      );
+    }
+    const header = this.#headers.read(this.#scratch.subarray(prefix.byteLength, end));
+    if (header.kind !== kind || header.bodyLength > block.bodyLength) {
+      throw new DipcError(
+        "invalid_data",
+        `${where} is a ${header.kind} with ${header.bodyLength} bytes of body, but the footer says ` +
+          `${kind} with ${block.bodyLength}; the file is damaged`,
+      );
+    }
+    return header;
+  }
+}
+
+function checkHead(file: FileHandle, name: string): void {
+  if (file.size === 0) throw new DipcError("invalid_data", `${name} is empty, expected an Arrow file`);
+  const head = file.readBytes(0, Math.min(file.size, FILE_HEAD_BYTES));
+  if (!FILE_MAGIC.every((byte, i) => head[i] === byte)) {
+    throw new DipcError("invalid_data", `${name} does not start with "ARROW1": it is not an Arrow file`);
+  }
+  if (file.size < FILE_HEAD_BYTES + FILE_TAIL_BYTES) {
+    throw new DipcError("invalid_data", `${name} has ${file.size} bytes, too few for an Arrow file: it was cut short`);
+  }
+}
+
+/**
+ * Dictionaries in the order in which they can be read from a stream, where each must be whole before another one refers
+ * to it: the footer's order, but those inside others first.
+ */
+function orderDictionaries(
+  blocks: FileBlock[],
+  messages: MessageReader,
+  layout: SchemaLayout,
+  name: string,
+): FileBlock[] {
+  const seen = new Set<bigint>();
+  const ordered = blocks.map((block) => {
+    const { dictionaryId, isDelta } = messages.header(block, "dictionary");
+    if (!isDelta && seen.has(dictionaryId)) {
+      throw new DipcError(
+        "invalid_data",
+        `${name} replaces dictionary ${dictionaryId}, which an Arrow file cannot do: only a stream can`,
+      );
+    }
+    seen.add(dictionaryId);
+    return { block, depth: dictionaryDepth(dictionaryId, layout, new Set()) };
+  });
+  return ordered.sort((a, b) => a.depth - b.depth).map(({ block }) => block);
+}
+
+/** How many dictionaries lie inside each other below this one. */
+function dictionaryDepth(id: bigint, layout: SchemaLayout, above: Set<bigint>): number {
+  const field = layout.dictionaries.get(id)?.field;
+  // A dictionary that contains itself has no right order; the verifier or the reader has the say.
+  if (field === undefined || above.has(id)) return 0;
+  above.add(id);
+  let depth = 0;
+  for (const inner of dictionariesIn(field.children)) {
+    depth = Math.max(depth, 1 + dictionaryDepth(inner, layout, above));
+  }
+  above.delete(id);
+  return depth;
+}
+
+function* dictionariesIn(fields: readonly FieldLayout[]): Generator<bigint> {
+  for (const field of fields) {
+    if (field.dictionary !== null) yield field.dictionary.id;
+    else yield* dictionariesIn(field.children);
+  }
+}

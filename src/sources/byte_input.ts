@@ -1,0 +1,224 @@
+/**
+ * Bytes in order, from a file or from anything that can be read, with the small pieces buffered and the large ones put
+ * straight where they belong.
+ *
+ * @module
+ */
+import { addressOf } from "../../ffi/libc.ts";
+import { DipcError } from "../errors.ts";
+import type { FileHandle } from "./file_handle.ts";
+import type { Eventually, Steps } from "./options.ts";
+
+/** Where bytes come from. */
+export interface RawInput {
+  /** What to call it in messages. */
+  readonly name: string;
+  /** Bytes that are left, where that is known. */
+  readonly remaining: number | undefined;
+  /**
+   * Puts between 1 and `target.byteLength` bytes into `target`, which lies at `address`; 0 bytes at the end of input.
+   *
+   * @throws {DipcError} `io`, `closed`
+   */
+  read(target: Uint8Array<ArrayBuffer>, address: bigint): Eventually<number>;
+  /** Ends the input; a pending read settles. Idempotent. */
+  close(): Eventually<void>;
+}
+
+/** A file from its start to the size it had when it was opened. Does not own the handle. */
+export class FileInput implements RawInput {
+  readonly name: string;
+  readonly #file: FileHandle;
+  #offset = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+    this.name = `"${file.path}"`;
+  }
+
+  get remaining(): number {
+    return this.#file.size - this.#offset;
+  }
+
+  read(target: Uint8Array<ArrayBuffer>, address: bigint): number {
+    const byteLength = Math.min(target.byteLength, this.remaining);
+    if (byteLength > 0) this.#file.readAt(this.#offset, address, byteLength);
+    this.#offset += byteLength;
+    return byteLength;
+  }
+
+  close(): void {}
+}
+
+/** A `ReadableStream` of bytes, which it locks and owns. */
+export class StreamInput implements RawInput {
+  readonly name: string;
+  readonly remaining = undefined;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  #chunk: Uint8Array = new Uint8Array(0);
+  #closed = false;
+
+  constructor(stream: ReadableStream<Uint8Array>, name: string) {
+    this.name = name;
+    this.#reader = stream.getReader();
+  }
+
+  read(target: Uint8Array<ArrayBuffer>): Eventually<number> {
+    return this.#chunk.byteLength > 0 ? this.#take(target) : this.#readChunk(target);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#chunk = new Uint8Array(0);
+    // A source that fails while it is being cancelled has nothing left to tell: nobody wants its data any more.
+    await this.#reader.cancel().catch(() => {});
+  }
+
+  async #readChunk(target: Uint8Array<ArrayBuffer>): Promise<number> {
+    let result: ReadableStreamReadResult<Uint8Array>;
+    do {
+      try {
+        result = await this.#reader.read();
+      } catch (cause) {
+        const text = cause instanceof Error ? cause.message : String(cause);
+        throw new DipcError("io", `reading ${this.name} failed: ${text}`, { cause });
+      }
+      if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
+      if (result.done) return 0;
+      if (!(result.value instanceof Uint8Array)) {
+        throw new DipcError("invalid_argument", `${this.name} gave ${typeof result.value}, expected Uint8Array chunks`);
+      }
+    } while (result.value.byteLength === 0);
+    this.#chunk = result.value;
+    return this.#take(target);
+  }
+
+  #take(target: Uint8Array<ArrayBuffer>): number {
+    const byteLength = Math.min(this.#chunk.byteLength, target.byteLength);
+    target.set(this.#chunk.subarray(0, byteLength));
+    this.#chunk = this.#chunk.subarray(byteLength);
+    return byteLength;
+  }
+}
+
+/** Something with the `read` of `Deno.stdin` or `Deno.FsFile`. Large reads land in place. */
+export class ReaderInput implements RawInput {
+  readonly name: string;
+  readonly remaining = undefined;
+  readonly #reader: { read(target: Uint8Array): Promise<number | null>; close?(): void };
+  #closed = false;
+  #reading = false;
+
+  constructor(reader: { read(target: Uint8Array): Promise<number | null>; close?(): void }, name: string) {
+    this.#reader = reader;
+    this.name = name;
+  }
+
+  async read(target: Uint8Array<ArrayBuffer>): Promise<number> {
+    if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
+    this.#reading = true;
+    let got: number | null;
+    try {
+      got = await this.#reader.read(target);
+    } catch (cause) {
+      const text = cause instanceof Error ? cause.message : String(cause);
+      throw new DipcError("io", `reading ${this.name} failed: ${text}`, { cause });
+    } finally {
+      this.#reading = false;
+      if (this.#closed) this.#reader.close?.();
+    }
+    if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
+    return got ?? 0;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#reading) this.#reader.close?.();
+  }
+}
+
+/** Least bytes to ask a raw input for: prefix and metadata of most messages, and several small messages at once. */
+const BUFFER_BYTES = 16 * 1024;
+
+/** A raw input with a buffer in front. Methods are steps for {@linkcode runSteps}. */
+export class BufferedInput {
+  /** The input behind it. */
+  readonly raw: RawInput;
+  #buffer: Uint8Array<ArrayBuffer>;
+  #address: bigint;
+  #start = 0;
+  #end = 0;
+
+  constructor(raw: RawInput) {
+    this.raw = raw;
+    this.#buffer = new Uint8Array(BUFFER_BYTES);
+    this.#address = addressOf(this.#buffer);
+  }
+
+  /** Bytes left, where that is known. */
+  get remaining(): number | undefined {
+    const behind = this.raw.remaining;
+    return behind === undefined ? undefined : behind + this.#end - this.#start;
+  }
+
+  /** Buffered bytes, up to `byteLength` of them; a view that the next call makes invalid. */
+  peek(byteLength: number): Uint8Array<ArrayBuffer> {
+    return this.#buffer.subarray(this.#start, Math.min(this.#end, this.#start + byteLength));
+  }
+
+  /** Drops buffered bytes. */
+  skip(byteLength: number): void {
+    this.#start += byteLength;
+  }
+
+  /** Buffers `byteLength` bytes or all that are left. @returns how many of them there are */
+  *need(byteLength: number): Steps<number> {
+    if (this.#end - this.#start >= byteLength) return byteLength;
+    this.#makeRoom(byteLength);
+    while (this.#end - this.#start < byteLength) {
+      let got = this.raw.read(this.#buffer.subarray(this.#end), this.#address + BigInt(this.#end));
+      if (typeof got !== "number") got = (yield got) as number;
+      if (got === 0) return this.#end - this.#start;
+      this.#end += got;
+    }
+    return byteLength;
+  }
+
+  /**
+   * Puts `byteLength` bytes, or all that are left, to `address`, where `target` gives the same memory.
+   *
+   * @returns how many they were
+   */
+  *take(target: () => Uint8Array<ArrayBuffer>, address: bigint, byteLength: number): Steps<number> {
+    let done = Math.min(byteLength, this.#end - this.#start);
+    if (byteLength === 0) return 0;
+    const view = target();
+    if (done > 0) {
+      view.set(this.#buffer.subarray(this.#start, this.#start + done));
+      this.#start += done;
+    }
+    while (done < byteLength) {
+      let got = this.raw.read(view.subarray(done, byteLength), address + BigInt(done));
+      if (typeof got !== "number") got = (yield got) as number;
+      if (got === 0) break;
+      done += got;
+    }
+    return done;
+  }
+
+  #makeRoom(byteLength: number): void {
+    const kept = this.#end - this.#start;
+    if (byteLength > this.#buffer.byteLength) {
+      const larger = new Uint8Array(byteLength);
+      larger.set(this.#buffer.subarray(this.#start, this.#end));
+      this.#buffer = larger;
+      this.#address = addressOf(larger);
+    } else if (this.#start > 0) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+    }
+    this.#start = 0;
+    this.#end = kept;
+  }
+}

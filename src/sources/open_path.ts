@@ -1,0 +1,139 @@
+/**
+ * Opens a file whose format is told from its first bytes.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { arrowFile } from "./arrow_file.ts";
+import { arrowStream } from "./arrow_stream.ts";
+import type { Dataset } from "./dataset.ts";
+import { openError } from "./file_handle.ts";
+import type { SourceOptions } from "./options.ts";
+
+/** Options of {@linkcode openPath}. */
+export interface OpenPathOptions extends SourceOptions {
+  /** Rows of each batch made from a Parquet file; Arrow files and streams are forwarded with the batches they have. */
+  batchRows?: number;
+  /** Map Arrow files into memory; see `ArrowFileOptions.map` for why that is unsafe where others write to the file. */
+  map?: boolean;
+}
+
+/** A kind of file that is recognised. */
+export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
+
+/**
+ * Opens an Arrow file (Feather V2 is the same), an Arrow stream or a Parquet file, whatever its name. `"-"` is an Arrow
+ * stream on standard input; pipes are read as streams, too. What comes as a stream can be served only once.
+ *
+ * @example Usage
+ * ```ts ignore
+ * const trips = await openPath("trips.parquet", { batchRows: 100_000 });
+ * ```
+ *
+ * @param path Path, or `"-"`
+ * @param options Pool, limits, batch size, mapping
+ * @throws {DipcError} `not_found`, `permission_denied`, `invalid_argument` for a directory, `invalid_data` for an empty or
+ * damaged file, `unsupported` for a format that is not known
+ */
+export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
+  if (path === "-") return await arrowStream(Deno.stdin, { ...options, name: "standard input" });
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.statSync(path);
+  } catch (cause) {
+    throw openError(path, cause);
+  }
+  if (info.isDirectory) {
+    throw new DipcError("invalid_argument", `cannot open "${path}": it is a directory; give the path of a file`);
+  }
+  if (!info.isFile) {
+    let file: Deno.FsFile;
+    try {
+      file = await Deno.open(path);
+    } catch (cause) {
+      throw openError(path, cause);
+    }
+    return await arrowStream(file, { ...options, name: `"${path}"` });
+  }
+  switch (detectFormat(readHead(path), path)) {
+    case "arrow-file":
+      return await arrowFile(path, options);
+    case "arrow-stream":
+      return await arrowStream(path, options);
+    case "parquet": {
+      // A heavy dependency: loaded only where it is needed.
+      const { parquetFile } = await import("./parquet.ts");
+      return await parquetFile(path, options);
+    }
+  }
+}
+
+/** Bytes that tell all formats apart. */
+const HEAD_BYTES = 16;
+
+function readHead(path: string): Uint8Array {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path);
+  } catch (cause) {
+    throw openError(path, cause);
+  }
+  using _ = file;
+  const head = new Uint8Array(HEAD_BYTES);
+  let length = 0;
+  while (length < HEAD_BYTES) {
+    const got = file.readSync(head.subarray(length));
+    if (got === null) break;
+    length += got;
+  }
+  return head.subarray(0, length);
+}
+
+/** First bytes of formats that people try, and what to do about each. */
+const OTHERS: readonly [prefix: string, what: string][] = [
+  ["FEA1", "Feather V1, which is not supported; write it anew as Feather V2 (an Arrow file)"],
+  ["PARE", "an encrypted Parquet file, which is not supported"],
+  ["\x1f\x8b", "compressed with gzip; unpack it first"],
+  ["\x28\xb5\x2f\xfd", "compressed with Zstandard; unpack it first"],
+  ["PK\x03\x04", "a ZIP archive; unpack it first"],
+  ["ORC", "an ORC file, which is not supported"],
+  ["Obj\x01", "an Avro file, which is not supported"],
+];
+
+/**
+ * Tells the format of a file from its first bytes.
+ *
+ * @param head The first 16 bytes, or all where there are fewer
+ * @param path For messages
+ * @throws {DipcError} `invalid_data` where the file is empty, `unsupported` where the format is not known
+ */
+export function detectFormat(head: Uint8Array, path: string): FileFormat {
+  if (head.byteLength === 0) {
+    throw new DipcError(
+      "invalid_data",
+      `"${path}" is empty, expected an Arrow file, an Arrow stream or a Parquet file`,
+    );
+  }
+  const text = String.fromCharCode(...head);
+  if (text.startsWith("ARROW1")) return "arrow-file";
+  if (text.startsWith("PAR1")) return "parquet";
+  for (const [prefix, what] of OTHERS) {
+    if (text.startsWith(prefix)) throw new DipcError("unsupported", `cannot serve "${path}": it is ${what}`);
+  }
+  if (looksLikeStream(head)) return "arrow-stream";
+  const bytes = Array.from(head.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  throw new DipcError(
+    "unsupported",
+    `cannot serve "${path}": it starts with ${bytes}, expected "ARROW1" (Arrow file, Feather V2), "PAR1" (Parquet) or the ` +
+      `first message of an Arrow stream`,
+  );
+}
+
+/** The continuation marker, or a length of metadata as older writers put it, followed by the start of a flatbuffer. */
+function looksLikeStream(head: Uint8Array): boolean {
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  if (head.byteLength >= 4 && view.getInt32(0, true) === -1) return true;
+  if (head.byteLength < 8) return false;
+  const length = view.getInt32(0, true), root = view.getUint32(4, true);
+  return length >= 16 && length % 4 === 0 && length < 2 ** 28 && root >= 4 && root % 2 === 0 && root < length;
+}
