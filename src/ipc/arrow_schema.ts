@@ -1,0 +1,177 @@
+/**
+ * Makes apache-arrow's `Schema` from a verified schema. apache-arrow's own reader of metadata is not used, because it does
+ * not check bounds.
+ *
+ * @module
+ */
+import {
+  Binary,
+  BinaryView,
+  Bool,
+  type DataType,
+  Date_,
+  DateUnit,
+  Decimal,
+  Dictionary,
+  Duration,
+  Field,
+  FixedSizeBinary,
+  FixedSizeList,
+  Float,
+  Int,
+  Interval,
+  IntervalUnit,
+  LargeBinary,
+  LargeList,
+  LargeUtf8,
+  List,
+  Map_,
+  MetadataVersion,
+  Null,
+  Precision,
+  Schema,
+  Struct,
+  Time,
+  Timestamp,
+  TimeUnit,
+  Union,
+  UnionMode,
+  Utf8,
+  Utf8View,
+} from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import { typeText } from "./describe.ts";
+import type { ArrowType, FieldLayout, SchemaLayout, TimeUnitName } from "./layout.ts";
+
+const TIME_UNIT: Record<TimeUnitName, TimeUnit> = {
+  s: TimeUnit.SECOND,
+  ms: TimeUnit.MILLISECOND,
+  us: TimeUnit.MICROSECOND,
+  ns: TimeUnit.NANOSECOND,
+};
+
+const INTERVAL_UNIT = {
+  year_month: IntervalUnit.YEAR_MONTH,
+  day_time: IntervalUnit.DAY_TIME,
+  month_day_nano: IntervalUnit.MONTH_DAY_NANO,
+} as const;
+
+/**
+ * apache-arrow's schema.
+ *
+ * @throws {DipcError} `unsupported` naming the column and the type that apache-arrow cannot represent, or for big-endian data
+ */
+export function arrowSchema(layout: SchemaLayout): Schema {
+  if (layout.endianness !== "little") {
+    throw new DipcError(
+      "unsupported",
+      "Cannot decode record batches: the data is big-endian, expected little-endian. Read the raw messages, or write them to a file",
+    );
+  }
+  const dictionaries = new Map<bigint, DictionaryType>();
+  const fields = layout.fields.map((field) => arrowField(field, dictionaries));
+  const byNumber = new Map([...dictionaries.values()].map(({ id, type }) => [id, type]));
+  return new Schema(
+    fields,
+    new Map(layout.metadata),
+    byNumber,
+    layout.version === 4 ? MetadataVersion.V4 : MetadataVersion.V5,
+  );
+}
+
+interface DictionaryType {
+  readonly id: number;
+  readonly type: DataType;
+}
+
+function arrowField(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>): Field {
+  return new Field(field.name, arrowType(field, dictionaries), field.nullable, new Map(field.metadata));
+}
+
+function arrowType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>): DataType {
+  if (field.dictionary === null) return valueType(field, dictionaries);
+  const { id, index, ordered } = field.dictionary;
+  let known = dictionaries.get(id);
+  if (known === undefined) {
+    const type = valueType(field, dictionaries);
+    // Ids are 64 bits in the format and numbers in apache-arrow; odd ones get a number that no other has.
+    const asNumber = Number(id);
+    known = { id: Number.isSafeInteger(asNumber) ? asNumber : -(2 ** 40) - dictionaries.size, type };
+    dictionaries.set(id, known);
+  }
+  // 64-bit indices are typed as they are; see columns.ts for their values.
+  return new Dictionary(known.type, new Int(index.signed, index.bitWidth) as never, known.id, ordered);
+}
+
+function valueType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>): DataType {
+  const { type } = field;
+  const children = (): Field[] => field.children.map((child) => arrowField(child, dictionaries));
+  switch (type.id) {
+    case "list":
+      return new List(children()[0]);
+    case "large_list":
+      return new LargeList(children()[0]);
+    case "fixed_size_list":
+      return new FixedSizeList(type.listSize, children()[0]);
+    case "struct":
+      return new Struct(children());
+    case "map":
+      return new Map_(children()[0], type.keysSorted);
+    case "union":
+      return new Union(
+        type.mode === "sparse" ? UnionMode.Sparse : UnionMode.Dense,
+        [...type.typeIds],
+        children(),
+      ) as DataType;
+    default:
+      return flatType(type, field);
+  }
+}
+
+function flatType(type: ArrowType, field: FieldLayout): DataType {
+  switch (type.id) {
+    case "null":
+      return new Null();
+    case "bool":
+      return new Bool();
+    case "int":
+      return new Int(type.signed, type.bitWidth) as DataType;
+    case "float":
+      return new Float(
+        type.bitWidth === 16 ? Precision.HALF : type.bitWidth === 32 ? Precision.SINGLE : Precision.DOUBLE,
+      ) as DataType;
+    case "decimal":
+      return new Decimal(type.scale, type.precision, type.bitWidth);
+    case "date":
+      return new Date_(type.unit === "day" ? DateUnit.DAY : DateUnit.MILLISECOND) as DataType;
+    case "time":
+      return new Time(TIME_UNIT[type.unit], type.bitWidth) as DataType;
+    case "timestamp":
+      return new Timestamp(TIME_UNIT[type.unit], type.timezone) as DataType;
+    case "duration":
+      return new Duration(TIME_UNIT[type.unit]) as DataType;
+    case "interval":
+      return new Interval(INTERVAL_UNIT[type.unit]) as DataType;
+    case "binary":
+      return new Binary();
+    case "utf8":
+      return new Utf8();
+    case "large_binary":
+      return new LargeBinary();
+    case "large_utf8":
+      return new LargeUtf8();
+    case "binary_view":
+      return new BinaryView();
+    case "utf8_view":
+      return new Utf8View();
+    case "fixed_size_binary":
+      return new FixedSizeBinary(type.byteWidth);
+    default:
+      throw new DipcError(
+        "unsupported",
+        `Cannot decode record batches: column "${field.path}" is of type ${
+          typeText(field)
+        }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
+      );
+  }
+}

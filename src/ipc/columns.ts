@@ -1,0 +1,327 @@
+/**
+ * Makes apache-arrow `Data` over the buffers of a body, without copying, one column at a time.
+ *
+ * The constructor of `Data` is internal to apache-arrow; its version is pinned, and tests/ipc_decode_test.ts guards it.
+ *
+ * @module
+ */
+import { Data, type DataType, type Dictionary, type Union, Vector } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import type { VerifiedHeader } from "./header.ts";
+import { bitsOf, type FieldLayout, kindOf, NodeKind } from "./layout.ts";
+
+type NumberArray =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array;
+
+interface ArrayConstructor {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumberArray;
+}
+
+/** How to build the `Data` of one field; made once a stream. */
+export interface ColumnPlan {
+  readonly field: FieldLayout;
+  readonly type: DataType;
+  readonly kind: number;
+  /** Array of the values of a fixed-width type. */
+  readonly array: ArrayConstructor;
+  /** Array elements of one value; 0 for booleans, which are counted in bits. */
+  readonly stride: number;
+  readonly children: readonly ColumnPlan[];
+  /** Dictionary id, or `null` where the values stand for themselves. */
+  readonly dictionaryId: bigint | null;
+}
+
+/** What the columns of one message are made from. */
+export interface ColumnSource {
+  readonly header: VerifiedHeader;
+  /** The bytes of buffer `index`, decompressed where need be, at an 8-aligned place of their array buffer. */
+  buffer(index: number): Uint8Array;
+  /** The values of a dictionary at the time of the message, `null` where none came before it. */
+  dictionary(id: bigint): Vector | null;
+}
+
+/** Plans the column of `field`, whose type in apache-arrow is `type`. */
+export function planColumn(field: FieldLayout, type: DataType, asValues = false): ColumnPlan {
+  const encoded = field.dictionary !== null && !asValues;
+  const physical = encoded ? (type as Dictionary).indices as DataType : type;
+  const layoutType = encoded ? field.dictionary!.index : field.type;
+  const array = (physical.ArrayType ?? Uint8Array) as unknown as ArrayConstructor;
+  return {
+    field,
+    type,
+    kind: kindOf(layoutType),
+    array,
+    stride: layoutType.id === "bool" ? 0 : bitsOf(layoutType) / 8 / (array.BYTES_PER_ELEMENT ?? 1),
+    children: encoded ? [] : field.children.map((child, index) => planColumn(child, type.children[index].type)),
+    dictionaryId: encoded ? field.dictionary!.id : null,
+  };
+}
+
+const EMPTY_BITMAP = new Uint8Array(0);
+const ZERO_OFFSET_32 = new Int32Array(1);
+const ZERO_OFFSET_64 = new BigInt64Array(1);
+
+/** Walks through the nodes and buffers of one message. */
+export class ColumnBuilder {
+  readonly #source: ColumnSource;
+  readonly #nodes: Float64Array;
+  #node: number;
+  #buffer: number;
+  #view: number;
+
+  /** Starts at a given node, buffer and variadic count. */
+  constructor(source: ColumnSource, node: number, buffer: number, view: number) {
+    this.#source = source;
+    this.#nodes = source.header.nodes;
+    this.#node = node;
+    this.#buffer = buffer;
+    this.#view = view;
+  }
+
+  /**
+   * Builds the next column and everything in it.
+   *
+   * @throws {DipcError} `invalid_data` where offsets, views, indices or type ids lead out of their buffers
+   */
+  build(plan: ColumnPlan): Data {
+    const node = this.#node++;
+    const length = this.#nodes[2 * node];
+    const nulls = this.#nodes[2 * node + 1];
+    const { kind, type } = plan;
+    if (kind === NodeKind.none) return new Data(type, 0, length, length);
+    if (kind === NodeKind.sparseUnion || kind === NodeKind.denseUnion) return this.#union(plan, length, nulls);
+    const bitmap = this.#bitmap(plan, length, nulls);
+    switch (kind) {
+      case NodeKind.fixed: {
+        const values = this.#fixed(plan, length);
+        if (plan.dictionaryId !== null) return this.#dictionary(plan, length, nulls, values, bitmap);
+        return new Data(type, 0, length, nulls, [undefined, values, bitmap] as never);
+      }
+      case NodeKind.binary32:
+      case NodeKind.binary64: {
+        const offsets = this.#offsets(plan, length, kind === NodeKind.binary64);
+        const values = this.#source.buffer(this.#buffer++);
+        checkOffsets(plan, offsets, length, values.byteLength);
+        return new Data(type, 0, length, nulls, [offsets, values, bitmap] as never);
+      }
+      case NodeKind.view: {
+        const views = this.#bytes(plan, 16 * length, "view");
+        const count = this.#source.header.variadicCounts[this.#view++];
+        const data: Uint8Array[] = [];
+        for (let i = 0; i < count; i++) data.push(this.#source.buffer(this.#buffer++));
+        checkViews(plan, views, length, data, bitmap);
+        return new Data(type, 0, length, nulls, [undefined, views, bitmap] as never, [], undefined, data);
+      }
+      case NodeKind.list32:
+      case NodeKind.list64: {
+        const offsets = this.#offsets(plan, length, kind === NodeKind.list64);
+        const child = this.build(plan.children[0]);
+        checkOffsets(plan, offsets, length, child.length);
+        return new Data(type, 0, length, nulls, [offsets, undefined, bitmap] as never, [child]);
+      }
+      case NodeKind.validity: {
+        const children = plan.children.map((child) => this.build(child));
+        return new Data(type, 0, length, nulls, [undefined, undefined, bitmap] as never, children);
+      }
+      default:
+        throw new DipcError("internal", `Column "${plan.field.path}" has layout ${kind}, which has no builder`);
+    }
+  }
+
+  /** The next buffer, of at least `needed` bytes. */
+  #bytes(plan: ColumnPlan, needed: number, what: string): Uint8Array {
+    const bytes = this.#source.buffer(this.#buffer++);
+    if (bytes.byteLength < needed) {
+      throw invalid(plan, `its ${what} buffer has ${bytes.byteLength} bytes, expected ${needed} or more`);
+    }
+    return bytes;
+  }
+
+  #bitmap(plan: ColumnPlan, length: number, nulls: number): Uint8Array {
+    if (nulls === 0) {
+      this.#buffer++;
+      return EMPTY_BITMAP;
+    }
+    return this.#bytes(plan, Math.ceil(length / 8), "validity");
+  }
+
+  #fixed(plan: ColumnPlan, length: number): NumberArray {
+    if (plan.stride === 0 && plan.field.type.id === "bool") return this.#bytes(plan, Math.ceil(length / 8), "value");
+    const count = plan.stride * length;
+    const bytes = this.#bytes(plan, count * plan.array.BYTES_PER_ELEMENT, "value");
+    return new plan.array(bytes.buffer, bytes.byteOffset, count);
+  }
+
+  #offsets(plan: ColumnPlan, length: number, large: boolean): Int32Array | BigInt64Array {
+    if (length === 0) {
+      // Some writers leave the single offset out.
+      this.#buffer++;
+      return large ? ZERO_OFFSET_64 : ZERO_OFFSET_32;
+    }
+    const bytes = this.#bytes(plan, (large ? 8 : 4) * (length + 1), "offset");
+    return large
+      ? new BigInt64Array(bytes.buffer, bytes.byteOffset, length + 1)
+      : new Int32Array(bytes.buffer, bytes.byteOffset, length + 1);
+  }
+
+  #union(plan: ColumnPlan, length: number, nulls: number): Data {
+    const type = plan.type as Union;
+    if (this.#source.header.version === 4) {
+      // Before V5 a union had a validity bitmap of its own, in practice always absent.
+      this.#buffer++;
+      if (nulls > 0) {
+        throw new DipcError(
+          "unsupported",
+          `Cannot decode column "${plan.field.path}": a union of metadata version V4 with nulls of its own. Write it again with Arrow 1.0 or newer`,
+        );
+      }
+    }
+    const ids = this.#bytes(plan, length, "type id");
+    const typeIds = new Int8Array(ids.buffer, ids.byteOffset, length);
+    let offsets: Int32Array | undefined;
+    if (plan.kind === NodeKind.denseUnion) {
+      const bytes = this.#bytes(plan, 4 * length, "offset");
+      offsets = new Int32Array(bytes.buffer, bytes.byteOffset, length);
+    }
+    const children = plan.children.map((child) => this.build(child));
+    checkUnion(plan, type, typeIds, offsets, children);
+    return new Data(type as DataType, 0, length, 0, [offsets, undefined, undefined, typeIds] as never, children);
+  }
+
+  #dictionary(plan: ColumnPlan, length: number, nulls: number, values: NumberArray, bitmap: Uint8Array): Data {
+    const type = plan.type as Dictionary;
+    let dictionary = this.#source.dictionary(plan.dictionaryId!);
+    if (dictionary === null) {
+      if (nulls < length) {
+        throw invalid(plan, `dictionary ${plan.dictionaryId} has not been sent before the batch that uses it`);
+      }
+      dictionary = emptyVector(type.dictionary);
+    }
+    const indices = narrowIndices(plan, values, dictionary.length, bitmap);
+    return new Data(type as DataType, 0, length, nulls, [undefined, indices, bitmap] as never, [], dictionary as never);
+  }
+}
+
+function emptyVector(type: DataType): Vector {
+  const children = (type.children ?? []).map((child) => emptyVector(child.type).data[0]);
+  const offsets = (type as { OffsetArrayType?: unknown }).OffsetArrayType === BigInt64Array
+    ? ZERO_OFFSET_64
+    : ZERO_OFFSET_32;
+  return new Vector([new Data(type, 0, 0, 0, [offsets, EMPTY_BITMAP, EMPTY_BITMAP] as never, children)]);
+}
+
+function invalid(plan: ColumnPlan, what: string): DipcError {
+  return new DipcError("invalid_data", `Cannot decode column "${plan.field.path}": ${what}`);
+}
+
+/** Whether row `index` is null; an empty bitmap means that none is. */
+function isNull(bitmap: Uint8Array, index: number): boolean {
+  return bitmap.byteLength > 0 && (bitmap[index >> 3] & (1 << (index & 7))) === 0;
+}
+
+/** Checks that n + 1 offsets rise from 0 or more to `end` at most. */
+function checkOffsets(plan: ColumnPlan, offsets: Int32Array | BigInt64Array, length: number, end: number): void {
+  let good: boolean;
+  if (offsets instanceof Int32Array) {
+    let last = offsets[0];
+    let sign = last;
+    for (let i = 1; i <= length; i++) {
+      const next = offsets[i];
+      // Both are 0 or more where the sign bit stays clear, so that their difference cannot overflow.
+      sign |= next | (next - last);
+      last = next;
+    }
+    good = sign >= 0 && last <= end;
+  } else {
+    // Pairs of 32-bit words, because 64-bit integers are slow to compare one by one.
+    const words = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * (length + 1));
+    let last = 0;
+    good = true;
+    for (let i = 0; i <= length; i++) {
+      const next = words[2 * i] + words[2 * i + 1] * 4294967296;
+      if (next < last) good = false;
+      last = next;
+    }
+    if (last > end) good = false;
+  }
+  if (!good) throw invalid(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
+}
+
+/** Checks that each view that is not null lies in one of the data buffers. */
+function checkViews(
+  plan: ColumnPlan,
+  views: Uint8Array,
+  length: number,
+  data: readonly Uint8Array[],
+  bitmap: Uint8Array,
+): void {
+  const words = new Int32Array(views.buffer, views.byteOffset, 4 * length);
+  for (let i = 0; i < length; i++) {
+    const size = words[4 * i];
+    if (size >= 0 && size <= 12) continue;
+    const index = words[4 * i + 2];
+    const offset = words[4 * i + 3];
+    const good = size > 0 && index >= 0 && index < data.length && offset >= 0 &&
+      offset + size <= data[index].byteLength;
+    if (!good && !isNull(bitmap, i)) {
+      throw invalid(
+        plan,
+        `row ${i} refers to bytes ${offset} to ${offset + size} of data buffer ${index}, out of bounds`,
+      );
+    }
+  }
+}
+
+/** Checks type ids, and offsets where there are some, against the children. */
+function checkUnion(
+  plan: ColumnPlan,
+  type: Union,
+  typeIds: Int8Array,
+  offsets: Int32Array | undefined,
+  children: readonly Data[],
+): void {
+  const lengths = new Float64Array(128).fill(-1);
+  type.typeIds.forEach((id, index) => lengths[id] = children[index].length);
+  for (let i = 0; i < typeIds.length; i++) {
+    const id = typeIds[i];
+    const length = id < 0 ? -1 : lengths[id];
+    if (length < 0) throw invalid(plan, `row ${i} has type id ${id}, which is not one of the union's`);
+    if (offsets !== undefined && (offsets[i] < 0 || offsets[i] >= length)) {
+      throw invalid(plan, `row ${i} refers to value ${offsets[i]} of ${length} in the child of type id ${id}`);
+    }
+  }
+}
+
+/**
+ * Checks that each index that is not null is in the dictionary, and brings 64-bit indices, which apache-arrow cannot look
+ * up, to 32 bits.
+ */
+function narrowIndices(plan: ColumnPlan, values: NumberArray, size: number, bitmap: Uint8Array): NumberArray {
+  let indices = values;
+  if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
+    const words = new Uint32Array(values.buffer, values.byteOffset, 2 * values.length);
+    const narrow = new Int32Array(values.length);
+    for (let i = 0; i < narrow.length; i++) {
+      narrow[i] = words[2 * i + 1] === 0 && words[2 * i] < 0x80000000 ? words[2 * i] : -1;
+    }
+    indices = narrow;
+  }
+  const numbers = indices as Int32Array;
+  for (let i = 0; i < numbers.length; i++) {
+    const index = numbers[i];
+    if ((index < 0 || index >= size) && !isNull(bitmap, i)) {
+      throw invalid(plan, `row ${i} has index ${values[i]} into a dictionary of ${size} values`);
+    }
+  }
+  return indices;
+}

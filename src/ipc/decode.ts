@@ -1,0 +1,203 @@
+/**
+ * From messages to apache-arrow's record batches.
+ *
+ * @module
+ */
+import { type DataType, type Dictionary, type Schema, Struct } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import type { Body } from "../memory/block.ts";
+import { arrowSchema } from "./arrow_schema.ts";
+import { type ColumnPlan, planColumn } from "./columns.ts";
+import { type Allowance, codecReady, decompressBuffer, loadCodec } from "./compression.ts";
+import { type DictionaryChunk, DictionaryState } from "./dictionaries.ts";
+import { type HeaderLimits, HeaderReader, verified, type VerifiedHeader } from "./header.ts";
+import { type BatchShape, BatchSource, lazyBatch, lazyChildrenClass, type OwnedRecordBatch } from "./lazy_batch.ts";
+import { type FieldLayout, NodeKind, type NodePlan } from "./layout.ts";
+import type { IpcMessage, MessageHeader } from "./message.ts";
+
+export type { OwnedRecordBatch } from "./lazy_batch.ts";
+
+/** Options of {@linkcode BatchDecoder}. */
+export interface BatchDecoderOptions extends Partial<HeaderLimits> {
+  /**
+   * Bytes that the compressed buffers of one batch or dictionary may become.
+   *
+   * @default 4_294_967_296
+   */
+  maxDecompressedBytes?: number;
+  /**
+   * Bytes of all dictionaries of a stream together.
+   *
+   * @default 1_073_741_824
+   */
+  maxDictionaryBytes?: number;
+}
+
+/**
+ * Turns the messages of one stream into record batches, in order.
+ *
+ * @example Usage
+ * ```ts ignore
+ * const decoder = new BatchDecoder(schemaHeader);
+ * await decoder.prepare(message.header); // loads a codec where the body is compressed
+ * using batch = decoder.decode(message);
+ * ```
+ */
+export class BatchDecoder {
+  /** apache-arrow's schema of the stream. */
+  readonly schema: Schema;
+  readonly #reader: HeaderReader;
+  readonly #shape: BatchShape;
+  readonly #maxDecompressedBytes: number;
+  readonly #maxDictionaryBytes: number;
+  #dictionaries: DictionaryState;
+
+  /**
+   * @param schemaHeader Header of the stream's schema message
+   * @param options Limits
+   * @throws {DipcError} `unsupported` naming the column and type that apache-arrow cannot represent, or for big-endian data
+   */
+  constructor(schemaHeader: MessageHeader, options: BatchDecoderOptions = {}) {
+    this.#maxDecompressedBytes = options.maxDecompressedBytes ?? 4 * 1024 * 1024 * 1024;
+    this.#maxDictionaryBytes = options.maxDictionaryBytes ?? 1024 * 1024 * 1024;
+    this.#reader = HeaderReader.continuing(schemaHeader, options);
+    const layout = this.#reader.layout!;
+    this.schema = arrowSchema(layout);
+    const columns = layout.fields.map((field, index) => planColumn(field, this.schema.fields[index].type));
+    this.#shape = {
+      schema: this.schema,
+      struct: new Struct(this.schema.fields),
+      columns,
+      Children: lazyChildrenClass(columns.length),
+    };
+    const valueTypes = dictionaryTypes(layout.fields, this.schema.fields.map((field) => field.type));
+    const plans = new Map<bigint, ColumnPlan>();
+    for (const { id, field } of layout.dictionaries.values()) {
+      plans.set(id, planColumn(field, valueTypes.get(id)!, true));
+    }
+    this.#dictionaries = DictionaryState.empty(plans);
+  }
+
+  /**
+   * Whether `decode` may be called for this message now; if not, await {@linkcode prepare} first.
+   *
+   * @param header Header of the message
+   */
+  ready(header: MessageHeader): boolean {
+    return codecReady(header.compression);
+  }
+
+  /**
+   * Loads what decoding the message needs, that is a codec where its body is compressed.
+   *
+   * @param header Header of the message
+   */
+  async prepare(header: MessageHeader): Promise<void> {
+    if (header.compression !== "none") await loadCodec(header.compression);
+  }
+
+  /**
+   * Decodes one message, taking over its body, also where it throws. No column is built yet.
+   *
+   * @param message A message of this stream, after all messages before it
+   * @returns the batch, which owns its memory; `null` for a schema or dictionary, which is kept
+   * @throws {DipcError} `invalid_data`, `limit_exceeded`
+   */
+  decode(message: IpcMessage): OwnedRecordBatch | null {
+    const { body } = message;
+    try {
+      if (message.header.kind === "schema") {
+        body?.release();
+        return null;
+      }
+      const header = verified(message.header, this.#reader);
+      if ((body?.byteLength ?? 0) < header.bodyLength) {
+        throw new DipcError(
+          "invalid_data",
+          `Cannot decode a message: its body has ${body?.byteLength ?? 0} bytes, expected ${header.bodyLength}`,
+        );
+      }
+      if (!codecReady(header.compression)) {
+        throw new DipcError(
+          "internal",
+          `Cannot decode a ${header.compression} body before its codec is loaded. Await prepare() first`,
+        );
+      }
+      if (header.kind === "dictionary") {
+        this.#addDictionary(header, body);
+        return null;
+      }
+      header.starts ??= columnStarts(header);
+      const source = new BatchSource(header, this.#shape, this.#dictionaries, body, this.#maxDecompressedBytes);
+      return lazyBatch(this.schema, source);
+    } catch (error) {
+      body?.release();
+      throw error;
+    }
+  }
+
+  /** Copies the dictionary out of its block, because it lives as long as any batch refers to it. */
+  #addDictionary(header: VerifiedHeader, body: Body | null): void {
+    const chunk = copyChunk(header, body, this.#maxDecompressedBytes);
+    body?.release();
+    const next = this.#dictionaries.with(chunk);
+    if (next.byteLength > this.#maxDictionaryBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `Cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${this.#maxDictionaryBytes}. Raise it`,
+      );
+    }
+    this.#dictionaries = next;
+  }
+}
+
+function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedBytes: number): DictionaryChunk {
+  const { buffers, compression } = header;
+  const bytes = body === null ? new Uint8Array(0) : body.bytes().slice(0, header.bodyLength);
+  const piece = (index: number): Uint8Array => new Uint8Array(bytes.buffer, buffers[2 * index], buffers[2 * index + 1]);
+  if (compression === "none") return { header, buffer: piece, byteLength: bytes.byteLength };
+  const allowance: Allowance = { left: maxDecompressedBytes, limit: maxDecompressedBytes };
+  const pieces: Uint8Array[] = [];
+  let byteLength = 0;
+  for (let i = 0; i < buffers.length / 2; i++) {
+    pieces.push(decompressBuffer(compression, piece(i), allowance));
+    byteLength += pieces[i].byteLength;
+  }
+  return { header, buffer: (index) => pieces[index], byteLength };
+}
+
+/** Where each top-level column's nodes, buffers and variadic counts start. */
+function columnStarts(header: VerifiedHeader): Float64Array {
+  const { plan, version, variadicCounts } = header;
+  const starts = new Float64Array(3 * plan.roots.length);
+  let column = 0;
+  let buffer = 0;
+  let view = 0;
+  for (let node = 0; node < plan.nodeCount; node++) {
+    if (plan.parents[node] < 0) starts.set([node, buffer, view], 3 * column++);
+    buffer += buffersOf(plan, node, version);
+    if (plan.kinds[node] === NodeKind.view) buffer += variadicCounts[view++];
+  }
+  return starts;
+}
+
+function buffersOf(plan: NodePlan, node: number, version: 4 | 5): number {
+  return plan.buffersOf(node) + (version === 4 && plan.isUnion(node) ? 1 : 0);
+}
+
+/** The type of each dictionary's values as it stands in apache-arrow's schema. */
+function dictionaryTypes(
+  fields: readonly FieldLayout[],
+  types: readonly DataType[],
+  into: Map<bigint, DataType> = new Map(),
+): Map<bigint, DataType> {
+  fields.forEach((field, index) => {
+    let type = types[index];
+    if (field.dictionary !== null) {
+      type = (type as Dictionary).dictionary;
+      if (!into.has(field.dictionary.id)) into.set(field.dictionary.id, type);
+    }
+    dictionaryTypes(field.children, (type.children ?? []).map((child) => child.type), into);
+  });
+  return into;
+}

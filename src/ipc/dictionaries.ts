@@ -1,0 +1,95 @@
+/**
+ * The dictionaries of a stream as they stand between two messages.
+ *
+ * @module
+ */
+import { type DataType, Vector } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
+import type { VerifiedHeader } from "./header.ts";
+
+/** One dictionary batch: its header and an own copy of its body. */
+export interface DictionaryChunk {
+  readonly header: VerifiedHeader;
+  readonly buffer: (index: number) => Uint8Array;
+  readonly byteLength: number;
+}
+
+/** How the values of each id are built. */
+export type DictionaryColumns = ReadonlyMap<bigint, ColumnPlan>;
+
+/**
+ * An immutable set of dictionaries. Each dictionary batch makes a new state, so that batches read before it keep the
+ * dictionaries they came with, however late their columns are looked at.
+ */
+export class DictionaryState {
+  readonly #columns: DictionaryColumns;
+  readonly #chunks: ReadonlyMap<bigint, readonly DictionaryChunk[]>;
+  readonly #vectors = new Map<bigint, Vector>();
+  /** Memory held by all chunks of this state. */
+  readonly byteLength: number;
+
+  private constructor(
+    columns: DictionaryColumns,
+    chunks: ReadonlyMap<bigint, readonly DictionaryChunk[]>,
+    byteLength: number,
+  ) {
+    this.#columns = columns;
+    this.#chunks = chunks;
+    this.byteLength = byteLength;
+  }
+
+  /** The state before the first message. */
+  static empty(columns: DictionaryColumns): DictionaryState {
+    return new DictionaryState(columns, new Map(), 0);
+  }
+
+  /** The state after a dictionary batch: a delta is appended to the values so far, anything else replaces them. */
+  with(chunk: DictionaryChunk): DictionaryState {
+    const id = chunk.header.dictionaryId;
+    const before = this.#chunks.get(id) ?? [];
+    const chunks = new Map(this.#chunks);
+    let byteLength = this.byteLength + chunk.byteLength;
+    if (chunk.header.isDelta) {
+      chunks.set(id, [...before, chunk]);
+    } else {
+      chunks.set(id, [chunk]);
+      for (const old of before) byteLength -= old.byteLength;
+    }
+    const next = new DictionaryState(this.#columns, chunks, byteLength);
+    // What does not depend on the changed one need not be built again.
+    for (const [other, vector] of this.#vectors) {
+      if (!dependsOn(this.#columns, other, id)) next.#vectors.set(other, vector);
+    }
+    return next;
+  }
+
+  /**
+   * The values of one dictionary, `null` where none have been sent.
+   *
+   * @throws {DipcError} `invalid_data`
+   */
+  get(id: bigint): Vector | null {
+    let vector = this.#vectors.get(id);
+    if (vector !== undefined) return vector;
+    const chunks = this.#chunks.get(id);
+    if (chunks === undefined) return null;
+    const plan = this.#columns.get(id);
+    if (plan === undefined) throw new DipcError("internal", `Dictionary ${id} has no plan`);
+    const data = chunks.map(({ header, buffer }) => {
+      const source: ColumnSource = { header, buffer, dictionary: (inner) => this.get(inner) };
+      return new ColumnBuilder(source, 0, 0, 0).build(plan);
+    });
+    vector = new Vector<DataType>(data);
+    this.#vectors.set(id, vector);
+    return vector;
+  }
+}
+
+/** Whether the values of dictionary `id` are, or refer to, those of dictionary `changed`. */
+function dependsOn(columns: DictionaryColumns, id: bigint, changed: bigint): boolean {
+  if (id === changed) return true;
+  const refers = (plan: ColumnPlan): boolean =>
+    (plan.dictionaryId !== null && dependsOn(columns, plan.dictionaryId, changed)) || plan.children.some(refers);
+  return columns.get(id)?.children.some(refers) ?? false;
+}

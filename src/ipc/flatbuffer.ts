@@ -1,0 +1,195 @@
+/**
+ * A bounds-checked reader of flatbuffers from untrusted peers and files.
+ *
+ * Layout facts come from the flatbuffers binary format: a table starts with a signed offset back to its vtable, a vtable
+ * with its own size and its table's size (u16 each), references are unsigned 32-bit offsets forward from where they stand.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+
+/** Deepest nesting of fields that is accepted. */
+export const MAX_DEPTH = 64;
+
+const decoder = new TextDecoder();
+
+/** Makes the error for malformed metadata: `what` was found wrong. */
+export function invalidMetadata(what: string): DipcError {
+  return new DipcError("invalid_data", `Cannot read Arrow metadata: ${what}. The sender or file is damaged or hostile`);
+}
+
+/**
+ * Reads tables, vectors and strings of one flatbuffer. Every access is checked against the end of the bytes, and all
+ * visits together are charged to a budget in proportion to the bytes, so that shared references cannot multiply work.
+ */
+export class FlatReader {
+  /** The flatbuffer's bytes. */
+  readonly bytes: Uint8Array;
+  /** The same bytes for numbers. */
+  readonly view: DataView;
+  readonly #end: number;
+  #budget: number;
+
+  /** @param bytes The whole flatbuffer */
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#end = bytes.byteLength;
+    // A tree costs at most its own size; twice that leaves room for writers that share strings.
+    this.#budget = 2 * bytes.byteLength;
+  }
+
+  /** Charges `bytes` visited bytes to the budget. */
+  #charge(bytes: number): void {
+    if ((this.#budget -= bytes) < 0) {
+      throw invalidMetadata(
+        `visit budget exhausted, ${this.#end} bytes refer to more than ${2 * this.#end} bytes of content`,
+      );
+    }
+  }
+
+  /** Position of the root table. */
+  root(): number {
+    if (this.#end < 8) throw invalidMetadata(`${this.#end} bytes are too few for a flatbuffer, expected 8 or more`);
+    return this.table(this.reference(0, "root table"), "root table");
+  }
+
+  /** Follows the forward reference at `position`. */
+  reference(position: number, what: string): number {
+    const offset = this.view.getUint32(position, true);
+    // 0 would refer to itself; the target needs at least 4 bytes.
+    if (offset === 0 || position + offset > this.#end - 4) {
+      throw invalidMetadata(`${what} offset ${offset} at byte ${position} leads out of ${this.#end} bytes`);
+    }
+    return position + offset;
+  }
+
+  /** Checks the table at `position` and its vtable; returns the position. */
+  table(position: number, what: string): number {
+    this.#charge(4);
+    const vtable = this.#vtable(position);
+    if (vtable < 0 || vtable > this.#end - 4) {
+      throw invalidMetadata(`${what} vtable at byte ${vtable} lies out of ${this.#end} bytes`);
+    }
+    const vtableSize = this.view.getUint16(vtable, true);
+    if (vtableSize < 4 || vtableSize % 2 !== 0 || vtable + vtableSize > this.#end) {
+      throw invalidMetadata(`${what} vtable size ${vtableSize} does not fit`);
+    }
+    const tableSize = this.view.getUint16(vtable + 2, true);
+    if (tableSize < 4 || position + tableSize > this.#end) {
+      throw invalidMetadata(`${what} table size ${tableSize} at byte ${position} leads out of ${this.#end} bytes`);
+    }
+    return position;
+  }
+
+  /** Position of the vtable of a table, unchecked. */
+  #vtable(table: number): number {
+    return table - this.view.getInt32(table, true);
+  }
+
+  /** Position of field `index` of a checked table, or 0 where it is absent. `size` is that of its inline value. */
+  field(table: number, index: number, size: number, what: string): number {
+    const vtable = this.#vtable(table);
+    const slot = 4 + 2 * index;
+    if (slot + 2 > this.view.getUint16(vtable, true)) return 0;
+    const offset = this.view.getUint16(vtable + slot, true);
+    if (offset === 0) return 0;
+    if (offset < 4 || offset + size > this.view.getUint16(vtable + 2, true)) {
+      throw invalidMetadata(`${what} field offset ${offset} leads out of its table`);
+    }
+    return table + offset;
+  }
+
+  /** Signed 8-bit field. */
+  int8(table: number, index: number, fallback: number, what: string): number {
+    const at = this.field(table, index, 1, what);
+    return at === 0 ? fallback : this.view.getInt8(at);
+  }
+
+  /** Unsigned 8-bit field. */
+  uint8(table: number, index: number, fallback: number, what: string): number {
+    const at = this.field(table, index, 1, what);
+    return at === 0 ? fallback : this.view.getUint8(at);
+  }
+
+  /** Boolean field, false where absent. */
+  bool(table: number, index: number, what: string): boolean {
+    return this.uint8(table, index, 0, what) !== 0;
+  }
+
+  /** Signed 16-bit field. */
+  int16(table: number, index: number, fallback: number, what: string): number {
+    const at = this.field(table, index, 2, what);
+    return at === 0 ? fallback : this.view.getInt16(at, true);
+  }
+
+  /** Signed 32-bit field. */
+  int32(table: number, index: number, fallback: number, what: string): number {
+    const at = this.field(table, index, 4, what);
+    return at === 0 ? fallback : this.view.getInt32(at, true);
+  }
+
+  /** Signed 64-bit field as an identifier, not a count. */
+  int64(table: number, index: number, what: string): bigint {
+    const at = this.field(table, index, 8, what);
+    return at === 0 ? 0n : this.view.getBigInt64(at, true);
+  }
+
+  /** Signed 64-bit field that counts something: 0 … 2⁵³ − 1; 0 where absent. */
+  count(table: number, index: number, what: string): number {
+    const at = this.field(table, index, 8, what);
+    return at === 0 ? 0 : this.countAt(at, what);
+  }
+
+  /** Signed 64-bit count at a checked position. */
+  countAt(position: number, what: string): number {
+    const high = this.view.getInt32(position + 4, true);
+    if (high < 0 || high > 0x1fffff) {
+      throw invalidMetadata(
+        `${what} is ${this.view.getBigInt64(position, true)}, expected a count from 0 to ${Number.MAX_SAFE_INTEGER}`,
+      );
+    }
+    return high * 4294967296 + this.view.getUint32(position, true);
+  }
+
+  /** Table field; 0 where absent. */
+  child(table: number, index: number, what: string): number {
+    const at = this.field(table, index, 4, what);
+    return at === 0 ? 0 : this.table(this.reference(at, what), what);
+  }
+
+  /**
+   * Vector field.
+   *
+   * @param size Bytes of one element
+   * @returns the position of its length word, 0 where absent; elements start 4 bytes later
+   */
+  vector(table: number, index: number, size: number, what: string): number {
+    const at = this.field(table, index, 4, what);
+    if (at === 0) return 0;
+    const position = this.reference(at, what);
+    const length = this.view.getUint32(position, true);
+    if (length * size > this.#end - position - 4) {
+      throw invalidMetadata(`${what} vector of ${length} elements of ${size} bytes does not fit in ${this.#end} bytes`);
+    }
+    this.#charge(4 + length * size);
+    return position;
+  }
+
+  /** Number of elements of a checked vector; 0 for an absent one. */
+  length(vector: number): number {
+    return vector === 0 ? 0 : this.view.getUint32(vector, true);
+  }
+
+  /** Element `index` of a checked vector of tables. */
+  element(vector: number, index: number, what: string): number {
+    return this.table(this.reference(vector + 4 + 4 * index, what), what);
+  }
+
+  /** String field, `null` where absent. Malformed UTF-8 is replaced, as names are only shown. */
+  string(table: number, index: number, what: string): string | null {
+    const vector = this.vector(table, index, 1, what);
+    if (vector === 0) return null;
+    return decoder.decode(this.bytes.subarray(vector + 4, vector + 4 + this.length(vector)));
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * Turns metadata bytes from a peer or a file into verified message headers.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { readBatch } from "./batch_reader.ts";
+import { FlatReader, invalidMetadata } from "./flatbuffer.ts";
+import type { NodePlan, SchemaLayout } from "./layout.ts";
+import type { MessageHeader, MessageKind } from "./message.ts";
+import { readMetadata, readSchema } from "./schema_reader.ts";
+
+/** Limits on what a {@linkcode HeaderReader} accepts. */
+export interface HeaderLimits {
+  /**
+   * Bytes of one message's metadata.
+   *
+   * @default 16_777_216
+   */
+  maxMetadataBytes: number;
+  /**
+   * Bytes of one message's body.
+   *
+   * @default 4_294_967_296
+   */
+  maxBodyBytes: number;
+  /**
+   * Rows of one batch, and values of one nested column or dictionary in it.
+   *
+   * @default 2_147_483_647
+   */
+  maxRows: number;
+}
+
+/** The limits where nothing else is asked for. */
+export const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
+  maxMetadataBytes: 16 * 1024 * 1024,
+  maxBodyBytes: 4 * 1024 * 1024 * 1024,
+  maxRows: 2_147_483_647,
+};
+
+const NO_NUMBERS = new Float64Array(0);
+
+/** A header made by {@linkcode HeaderReader}, with what only this folder needs to know. */
+export class VerifiedHeader implements MessageHeader {
+  readonly kind: MessageKind;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bodyLength: number;
+  readonly rows: number;
+  readonly dictionaryId: bigint;
+  readonly isDelta: boolean;
+  readonly nodes: Float64Array;
+  readonly buffers: Float64Array;
+  readonly variadicCounts: Float64Array;
+  readonly compression: "none" | "lz4" | "zstd";
+  /** Schema of the stream. */
+  readonly layout: SchemaLayout;
+  /** Nodes and buffers of this message; for a schema those of its batches. */
+  readonly plan: NodePlan;
+  /** Metadata version of this message. */
+  readonly version: 4 | 5;
+  /** Where each top-level column starts, once a decoder has asked: node, buffer and variadic count, 3 numbers a column. */
+  starts: Float64Array | null = null;
+  /** Custom metadata of the message, once somebody has asked. */
+  customMetadata: Map<string, string> | null = null;
+
+  /** @param parts All fields, each checked */
+  constructor(
+    kind: MessageKind,
+    bytes: Uint8Array<ArrayBuffer>,
+    bodyLength: number,
+    rows: number,
+    dictionaryId: bigint,
+    isDelta: boolean,
+    nodes: Float64Array,
+    buffers: Float64Array,
+    variadicCounts: Float64Array,
+    compression: "none" | "lz4" | "zstd",
+    layout: SchemaLayout,
+    plan: NodePlan,
+    version: 4 | 5,
+  ) {
+    this.kind = kind;
+    this.bytes = bytes;
+    this.bodyLength = bodyLength;
+    this.rows = rows;
+    this.dictionaryId = dictionaryId;
+    this.isDelta = isDelta;
+    this.nodes = nodes;
+    this.buffers = buffers;
+    this.variadicCounts = variadicCounts;
+    this.compression = compression;
+    this.layout = layout;
+    this.plan = plan;
+    this.version = version;
+  }
+}
+
+/** Custom metadata of a message (not that of the schema in it). */
+export function messageMetadata(header: VerifiedHeader): Map<string, string> {
+  if (header.customMetadata === null) {
+    const reader = new FlatReader(header.bytes);
+    header.customMetadata = new Map(readMetadata(reader, reader.root(), 4, "message metadata"));
+  }
+  return header.customMetadata;
+}
+
+/** The verified header behind a {@linkcode MessageHeader}, made again from its bytes where it was made elsewhere. */
+export function verified(header: MessageHeader, reader: HeaderReader): VerifiedHeader {
+  return header instanceof VerifiedHeader && header.layout === reader.layout ? header : reader.read(header.bytes);
+}
+
+/**
+ * Reads the metadata of one stream's messages in order. The first one must be a schema; all others are checked against it.
+ *
+ * @example Usage
+ * ```ts ignore
+ * const reader = new HeaderReader();
+ * const schema = reader.read(firstFrame); // kind "schema"
+ * const header = reader.read(nextFrame); // kind "dictionary" or "batch"
+ * ```
+ */
+export class HeaderReader {
+  readonly #limits: HeaderLimits;
+  #schema: VerifiedHeader | null = null;
+  #layout: SchemaLayout | null = null;
+  /** The last batch header: many batches of a stream have equal metadata, byte for byte. */
+  #last: VerifiedHeader | null = null;
+  #lastWords: Int32Array = new Int32Array(0);
+  /** A view of the whole buffer that metadata came in last, which usually is the next one's too. */
+  #source: ArrayBufferLike | null = null;
+  #sourceWords: Int32Array = new Int32Array(0);
+
+  /** @param limits Limits that differ from the defaults */
+  constructor(limits: Partial<HeaderLimits> = {}) {
+    this.#limits = {
+      maxMetadataBytes: limits.maxMetadataBytes ?? DEFAULT_HEADER_LIMITS.maxMetadataBytes,
+      maxBodyBytes: limits.maxBodyBytes ?? DEFAULT_HEADER_LIMITS.maxBodyBytes,
+      maxRows: limits.maxRows ?? DEFAULT_HEADER_LIMITS.maxRows,
+    };
+  }
+
+  /**
+   * A reader for the messages after a schema that has been read already.
+   *
+   * @param schema Header of the schema message
+   * @param limits Limits that differ from the defaults
+   */
+  static continuing(schema: MessageHeader, limits: Partial<HeaderLimits> = {}): HeaderReader {
+    const reader = new HeaderReader(limits);
+    if (schema instanceof VerifiedHeader && schema.kind === "schema") {
+      reader.#schema = schema;
+      reader.#layout = schema.layout;
+    } else {
+      reader.read(schema.bytes);
+    }
+    return reader;
+  }
+
+  /** The schema message, once it has been read. */
+  get schema(): VerifiedHeader | null {
+    return this.#schema;
+  }
+
+  /** What the schema says, once it has been read. */
+  get layout(): SchemaLayout | null {
+    return this.#layout;
+  }
+
+  /**
+   * Verifies one message's metadata. The bytes are copied; the caller may reuse them at once.
+   *
+   * @param metadata The `Message` flatbuffer without marker and length
+   * @returns an immutable header; the same object as before where the bytes are equal to those of the last batch
+   * @throws {DipcError} `invalid_data`, `limit_exceeded`, `unsupported`
+   */
+  read(metadata: Uint8Array): VerifiedHeader {
+    const last = this.#last;
+    if (last !== null && last.bytes.byteLength === metadata.byteLength && this.#equalsLast(metadata)) return last;
+    return this.#parse(metadata);
+  }
+
+  #equalsLast(metadata: Uint8Array): boolean {
+    const start = metadata.byteOffset;
+    const length = metadata.byteLength;
+    if ((start & 3) !== 0) return equalBytes(this.#last!.bytes, metadata);
+    if (this.#source !== metadata.buffer) {
+      this.#source = metadata.buffer;
+      this.#sourceWords = new Int32Array(metadata.buffer, 0, metadata.buffer.byteLength >> 2);
+    }
+    const theirs = this.#sourceWords;
+    const ours = this.#lastWords;
+    const words = length >> 2;
+    const from = start >> 2;
+    for (let i = 0; i < words; i++) if (ours[i] !== theirs[from + i]) return false;
+    for (let i = words << 2; i < length; i++) if (this.#last!.bytes[i] !== metadata[i]) return false;
+    return true;
+  }
+
+  #parse(metadata: Uint8Array): VerifiedHeader {
+    const limits = this.#limits;
+    const size = metadata.byteLength;
+    if (size > limits.maxMetadataBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `Cannot accept ${size} bytes of Arrow metadata: the limit maxMetadataBytes is ${limits.maxMetadataBytes}. Raise it`,
+      );
+    }
+    // One allocation holds the copy, and the numbers read from it where their count follows from the schema.
+    const padded = (size + 7) & ~7;
+    const plan = this.#layout?.plan;
+    const storage = new ArrayBuffer(
+      padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCount + plan.unionCount)),
+    );
+    const bytes = new Uint8Array(storage, 0, size);
+    bytes.set(metadata);
+    const reader = new FlatReader(bytes);
+    const root = reader.root();
+    const rawVersion = reader.int16(root, 0, 0, "metadata version");
+    if (rawVersion !== 3 && rawVersion !== 4) {
+      if (rawVersion >= 0 && rawVersion < 3) {
+        throw new DipcError(
+          "unsupported",
+          `Cannot read Arrow metadata of version V${
+            rawVersion + 1
+          }, expected V4 or V5. Write the data again with Arrow 0.8 or newer`,
+        );
+      }
+      throw invalidMetadata(`metadata version is ${rawVersion}, expected 3 (V4) or 4 (V5)`);
+    }
+    const version = rawVersion === 3 ? 4 : 5;
+    const headerType = reader.uint8(root, 1, 0, "header type");
+    if (headerType < 1 || headerType > 3) {
+      const name = ["NONE", "", "", "", "Tensor", "SparseTensor"][headerType] ?? "unknown";
+      throw invalidMetadata(
+        `message header is of type ${headerType} (${name}), expected a schema, dictionary batch or record batch`,
+      );
+    }
+    const header = reader.child(root, 2, "message header");
+    if (header === 0) throw invalidMetadata("the message has no header");
+    const bodyLength = reader.count(root, 3, "body length");
+    if (bodyLength > limits.maxBodyBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `Cannot accept a body of ${bodyLength} bytes: the limit maxBodyBytes is ${limits.maxBodyBytes}. Raise it or send smaller batches`,
+      );
+    }
+    this.#checkMetadata(reader, root);
+    if (headerType === 1) return this.#readSchema(reader, header, bytes, version, bodyLength);
+    if (this.#layout === null) throw invalidMetadata("the first message is not a schema");
+    return headerType === 3
+      ? this.#readBatch(reader, header, bytes, version, bodyLength, storage, padded)
+      : this.#readDictionary(reader, header, bytes, version, bodyLength, storage, padded);
+  }
+
+  /** Walks through the message's custom metadata, so that it can be read later without surprises. */
+  #checkMetadata(reader: FlatReader, root: number): void {
+    if (reader.field(root, 4, 4, "message metadata") !== 0) readMetadata(reader, root, 4, "message metadata");
+  }
+
+  #readSchema(
+    reader: FlatReader,
+    table: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: 4 | 5,
+    bodyLength: number,
+  ): VerifiedHeader {
+    if (this.#schema !== null) throw invalidMetadata("a second schema message in one stream");
+    if (bodyLength !== 0) throw invalidMetadata(`the schema message has a body of ${bodyLength} bytes, expected none`);
+    const layout = readSchema(reader, table, version);
+    this.#layout = layout;
+    return this.#schema = new VerifiedHeader(
+      "schema",
+      bytes,
+      0,
+      0,
+      -1n,
+      false,
+      NO_NUMBERS,
+      NO_NUMBERS,
+      NO_NUMBERS,
+      "none",
+      layout,
+      layout.plan,
+      version,
+    );
+  }
+
+  #readBatch(
+    reader: FlatReader,
+    table: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: 4 | 5,
+    bodyLength: number,
+    storage: ArrayBuffer,
+    offset: number,
+  ): VerifiedHeader {
+    const layout = this.#layout!;
+    const { plan } = layout;
+    const parts = readBatch(reader, table, plan, version, bodyLength, this.#limits.maxRows, storage, offset);
+    const header = new VerifiedHeader(
+      "batch",
+      bytes,
+      bodyLength,
+      parts.rows,
+      -1n,
+      false,
+      parts.nodes,
+      parts.buffers,
+      parts.variadicCounts,
+      parts.compression,
+      layout,
+      plan,
+      version,
+    );
+    this.#last = header;
+    this.#lastWords = new Int32Array(bytes.buffer, 0, bytes.byteLength >> 2);
+    return header;
+  }
+
+  #readDictionary(
+    reader: FlatReader,
+    table: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: 4 | 5,
+    bodyLength: number,
+    storage: ArrayBuffer,
+    offset: number,
+  ): VerifiedHeader {
+    const layout = this.#layout!;
+    const id = reader.int64(table, 0, "dictionary id");
+    const dictionary = layout.dictionaries.get(id);
+    if (dictionary === undefined) throw invalidMetadata(`dictionary id ${id} is not in the schema`);
+    const data = reader.child(table, 1, "dictionary values");
+    if (data === 0) throw invalidMetadata(`dictionary ${id} has no values`);
+    const { plan } = dictionary;
+    const parts = readBatch(reader, data, plan, version, bodyLength, this.#limits.maxRows, storage, offset);
+    return new VerifiedHeader(
+      "dictionary",
+      bytes,
+      bodyLength,
+      parts.rows,
+      id,
+      reader.bool(table, 2, "delta flag"),
+      parts.nodes,
+      parts.buffers,
+      parts.variadicCounts,
+      parts.compression,
+      layout,
+      plan,
+      version,
+    );
+  }
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

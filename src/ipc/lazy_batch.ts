@@ -1,0 +1,186 @@
+/**
+ * A `RecordBatch` of apache-arrow that builds its columns when they are asked for.
+ *
+ * The class's own constructor builds and compares everything at once, which is several times slower than receiving a small
+ * batch. So objects are made on its prototype instead. This depends on apache-arrow's internals: its version is pinned, and
+ * tests/ipc_decode_test.ts guards what is relied on.
+ *
+ * @module
+ */
+import { Data, RecordBatch, type Schema, type Struct, type Vector } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import type { Body } from "../memory/block.ts";
+import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
+import { type Allowance, decompressBuffer } from "./compression.ts";
+import type { DictionaryState } from "./dictionaries.ts";
+import { messageMetadata, type VerifiedHeader } from "./header.ts";
+
+/**
+ * A record batch that owns its memory. Disposing it gives the memory back; from then on the batch throws, and columns taken
+ * from it before are empty.
+ */
+export type OwnedRecordBatch = RecordBatch & Disposable;
+
+/** What all batches of a stream have in common. */
+export interface BatchShape {
+  readonly schema: Schema;
+  readonly struct: Struct;
+  readonly columns: readonly ColumnPlan[];
+  /** Arrays of this class have a getter for each column that is not built yet. */
+  readonly Children: new (length: number) => LazyChildren;
+}
+
+/** Where the buffers of a batch come from. */
+export class BatchSource implements ColumnSource {
+  readonly header: VerifiedHeader;
+  readonly shape: BatchShape;
+  readonly #dictionaries: DictionaryState;
+  #body: Body | null;
+  #bytes: Uint8Array | null = null;
+  #allowance: Allowance | null = null;
+  readonly #maxDecompressedBytes: number;
+
+  /** Takes over the body. */
+  constructor(
+    header: VerifiedHeader,
+    shape: BatchShape,
+    dictionaries: DictionaryState,
+    body: Body | null,
+    maxDecompressedBytes: number,
+  ) {
+    this.header = header;
+    this.shape = shape;
+    this.#dictionaries = dictionaries;
+    this.#body = body;
+    this.#maxDecompressedBytes = maxDecompressedBytes;
+  }
+
+  /** True once the memory has been given back. */
+  disposed = false;
+
+  buffer(index: number): Uint8Array {
+    const bytes = this.#bytes ?? this.#open();
+    const { buffers, compression } = this.header;
+    const piece = new Uint8Array(bytes.buffer, bytes.byteOffset + buffers[2 * index], buffers[2 * index + 1]);
+    return compression === "none" ? piece : decompressBuffer(compression, piece, this.#allowance!);
+  }
+
+  #open(): Uint8Array {
+    this.check();
+    const raw = this.#body === null ? new Uint8Array(0) : this.#body.bytes();
+    this.#bytes = raw.byteOffset % 8 === 0 ? raw : raw.slice();
+    if (this.header.compression !== "none") {
+      this.#allowance = { left: this.#maxDecompressedBytes, limit: this.#maxDecompressedBytes };
+    }
+    return this.#bytes;
+  }
+
+  dictionary(id: bigint): Vector | null {
+    return this.#dictionaries.get(id);
+  }
+
+  /** Builds column `index`. */
+  column(index: number): Data {
+    this.check();
+    const starts = this.header.starts!;
+    const builder = new ColumnBuilder(this, starts[3 * index], starts[3 * index + 1], starts[3 * index + 2]);
+    return builder.build(this.shape.columns[index]);
+  }
+
+  /** @throws {DipcError} `closed` after {@linkcode dispose} */
+  check(): void {
+    if (this.disposed) {
+      throw new DipcError(
+        "closed",
+        "Cannot read a record batch that was disposed: its memory may hold another batch by now. Copy what is needed before",
+      );
+    }
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    const body = this.#body;
+    this.#body = null;
+    this.#bytes = null;
+    body?.release();
+  }
+}
+
+/** Children of the struct behind a batch. */
+export type LazyChildren = Data[] & { source: BatchSource };
+
+/** Makes the class of the children of a stream's batches. */
+export function lazyChildrenClass(columns: number): new (length: number) => LazyChildren {
+  class Children extends Array<Data> {
+    declare source: BatchSource;
+    static override get [Symbol.species](): ArrayConstructor {
+      return Array;
+    }
+  }
+  for (let index = 0; index < columns; index++) {
+    Object.defineProperty(Children.prototype, index, {
+      configurable: true,
+      get(this: LazyChildren): Data {
+        const value = this.source.column(index);
+        Object.defineProperty(this, index, { value, writable: true, enumerable: true, configurable: true });
+        return value;
+      },
+    });
+  }
+  return Children as unknown as new (length: number) => LazyChildren;
+}
+
+interface LazyFields {
+  schema: Schema;
+  source: BatchSource;
+  lazyData: Data | null;
+}
+
+function LazyBatch(this: LazyFields, schema: Schema, source: BatchSource): void {
+  this.schema = schema;
+  this.source = source;
+  this.lazyData = null;
+}
+
+LazyBatch.prototype = Object.create(RecordBatch.prototype, {
+  data: {
+    configurable: true,
+    get(this: LazyFields): Data {
+      const { source } = this;
+      source.check();
+      if (this.lazyData !== null) return this.lazyData;
+      const { struct, Children, columns } = source.shape;
+      const children = new Children(columns.length);
+      Object.defineProperty(children, "source", { value: source });
+      return this.lazyData = new Data(struct, 0, source.header.rows, 0, undefined, children);
+    },
+  },
+  numRows: {
+    configurable: true,
+    get(this: LazyFields): number {
+      this.source.check();
+      return this.source.header.rows;
+    },
+  },
+  _metadata: {
+    configurable: true,
+    get(this: LazyFields): Map<string, string> {
+      return new Map(messageMetadata(this.source.header));
+    },
+  },
+  [Symbol.dispose]: {
+    configurable: true,
+    value(this: LazyFields): void {
+      this.source.dispose();
+      this.lazyData = null;
+    },
+  },
+});
+
+const LazyBatchClass = LazyBatch as unknown as new (schema: Schema, source: BatchSource) => OwnedRecordBatch;
+
+/** Makes the batch; nothing is built yet. */
+export function lazyBatch(schema: Schema, source: BatchSource): OwnedRecordBatch {
+  return new LazyBatchClass(schema, source);
+}
