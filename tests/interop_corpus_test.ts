@@ -1,0 +1,49 @@
+/**
+ * A corpus that pyarrow writes at test time, every type it can write, served by one process and fetched by another.
+ *
+ * @module
+ */
+import { assertEquals, assertGreater } from "@std/assert";
+import { fetchAndCompare, type Served } from "./support/fetched.ts";
+import { needsUcx, testNeeding } from "./support/needs.ts";
+import { TemporaryFolder } from "./support/paths.ts";
+import { needsPython, runPython } from "./support/python.ts";
+
+interface Corpus {
+  cases: { name: string; files: string[] }[];
+  types: string[];
+  pyarrow: string;
+  seed: number;
+}
+
+async function writeCorpus(folder: string): Promise<Served[]> {
+  const seed = Deno.env.get("DIPC_SEED") ?? String(Math.floor(Math.random() * 2 ** 31));
+  const corpus = await runPython("make_corpus.py", [folder, "--seed", seed]) as Corpus;
+  console.log(`corpus: pyarrow ${corpus.pyarrow}, DIPC_SEED=${corpus.seed}, types: ${corpus.types.join(", ")}`);
+  return corpus.cases.flatMap(({ files }) =>
+    files.map((path) => ({ name: path.slice(path.lastIndexOf("/") + 1), path }))
+  );
+}
+
+testNeeding([needsUcx, needsPython], "every type that pyarrow can write arrives whole", async () => {
+  using folder = new TemporaryFolder();
+  const files = await writeCorpus(folder.path);
+  assertGreater(files.length, 70);
+  const results = await fetchAndCompare("Corpus written by pyarrow, compared by pyarrow", files);
+  assertEquals(results.filter((result) => !result.equal).map(({ name, reason }) => `${name}: ${reason}`), []);
+});
+
+testNeeding([needsUcx, needsPython], "metadata and bodies from two ports arrive as one stream", async () => {
+  using folder = new TemporaryFolder();
+  const wanted = [
+    "everything.arrow",
+    "nested_dictionary.arrows",
+    "rendezvous.arrow",
+    "many_small.arrows",
+    "zero_columns.arrow",
+  ];
+  const files = (await writeCorpus(folder.path)).filter(({ name }) => wanted.includes(name));
+  assertEquals(files.length, wanted.length);
+  const results = await fetchAndCompare("Metadata and bodies apart", files, {}, ["--metadata-port", "0"]);
+  assertEquals(results.filter((result) => !result.equal).map(({ name, reason }) => `${name}: ${reason}`), []);
+});

@@ -1,0 +1,173 @@
+/**
+ * Starts `dipc` commands as processes of their own, the way a user does, and watches them.
+ *
+ * @module
+ */
+import { fromFileUrl } from "./paths.ts";
+
+/** The command's program. */
+export const CLI = fromFileUrl(new URL("../../cli.ts", import.meta.url));
+
+/** What a finished process left. */
+export interface Outcome {
+  /** Exit status; 128 + number after a signal. */
+  code: number;
+  /** The signal that ended it, if one did. */
+  signal: Deno.Signal | null;
+  stdout: string;
+  stderr: string;
+  /** From start to end, in milliseconds. */
+  milliseconds: number;
+}
+
+/** Options of {@linkcode startDipc}. */
+export interface StartOptions {
+  env?: Record<string, string>;
+  /** Longest life; after it the process is killed, and `outcome` says so by its signal. Default 60,000. */
+  timeoutMs?: number;
+  /** Program to run instead of `cli.ts`. */
+  program?: string;
+  /** Standard input. Default none. */
+  stdin?: "piped" | "null";
+}
+
+/** A running process. */
+export class Running implements AsyncDisposable {
+  readonly pid: number;
+  /** Settles when the process has ended and all its output was read. */
+  readonly outcome: Promise<Outcome>;
+  /** Settles with the first line of standard output, or null where it ended without one. */
+  readonly firstLine: Promise<string | null>;
+  readonly #child: Deno.ChildProcess;
+  #ended = false;
+
+  constructor(child: Deno.ChildProcess, started: number, timeoutMs: number) {
+    this.#child = child;
+    this.pid = child.pid;
+    const { promise, resolve } = Promise.withResolvers<string | null>();
+    this.firstLine = promise;
+    const stdout = readText(child.stdout, resolve);
+    const stderr = readText(child.stderr);
+    const timer = setTimeout(() => this.kill("SIGKILL"), timeoutMs);
+    this.outcome = (async () => {
+      const status = await child.status;
+      this.#ended = true;
+      clearTimeout(timer);
+      const milliseconds = performance.now() - started;
+      return { code: status.code, signal: status.signal, stdout: await stdout, stderr: await stderr, milliseconds };
+    })();
+  }
+
+  /** Whether it has ended. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The process's standard input, where it was asked for. */
+  get stdin(): WritableStream<Uint8Array> {
+    return this.#child.stdin;
+  }
+
+  /** Sends a signal, unless it has ended already. */
+  kill(signal: Deno.Signal = "SIGTERM"): void {
+    try {
+      if (!this.#ended) this.#child.kill(signal);
+    } catch (error) {
+      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
+  /** Ends it and waits for that. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill("SIGKILL");
+    await this.outcome;
+  }
+}
+
+async function readText(
+  stream: ReadableStream<Uint8Array>,
+  onFirstLine?: (line: string | null) => void,
+): Promise<string> {
+  let text = "";
+  let waiting = onFirstLine;
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const end = text.indexOf("\n");
+    if (waiting && end >= 0) {
+      waiting(text.slice(0, end));
+      waiting = undefined;
+    }
+  }
+  waiting?.(text === "" ? null : text);
+  return text;
+}
+
+/** Starts a program of this repository with Deno, by default the `dipc` command. */
+export function startDipc(args: readonly string[], options: StartOptions = {}): Running {
+  const started = performance.now();
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", options.program ?? CLI, ...args],
+    env: { NO_COLOR: "1", ...options.env },
+    stdin: options.stdin ?? "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+  return new Running(command.spawn(), started, options.timeoutMs ?? 60_000);
+}
+
+/** Runs `dipc` to its end. */
+export async function dipc(args: readonly string[], options: StartOptions = {}): Promise<Outcome> {
+  return await startDipc(args, options).outcome;
+}
+
+/** The first line of `dipc serve --json`. */
+export interface ServeInfo {
+  pid: number;
+  address: string;
+  port: number;
+  datasets: { name: string; uris: string[] }[];
+}
+
+/** A running `dipc serve`. */
+export class ServeProcess implements AsyncDisposable {
+  constructor(readonly running: Running, readonly info: ServeInfo) {}
+
+  get pid(): number {
+    return this.running.pid;
+  }
+
+  /** The URIs of a dataset. */
+  uris(name: string): string[] {
+    const dataset = this.info.datasets.find((each) => each.name === name);
+    if (dataset === undefined) throw new Error(`the server has no dataset "${name}"`);
+    return dataset.uris;
+  }
+
+  /** Its only URI. */
+  uri(name: string): string {
+    const uris = this.uris(name);
+    if (uris.length !== 1) throw new Error(`dataset "${name}" has ${uris.length} URIs`);
+    return uris[0];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.running[Symbol.asyncDispose]();
+  }
+}
+
+/** Starts `dipc serve --json` and waits for its first line. */
+export async function serve(args: readonly string[], options: StartOptions = {}): Promise<ServeProcess> {
+  const running = startDipc(["serve", ...args, "--json"], { timeoutMs: 600_000, ...options });
+  const line = await running.firstLine;
+  if (line === null || !line.startsWith("{")) {
+    running.kill("SIGKILL");
+    const outcome = await running.outcome;
+    throw new Error(`dipc serve did not start (exit status ${outcome.code}): ${line ?? ""}\n${outcome.stderr}`);
+  }
+  return new ServeProcess(running, JSON.parse(line));
+}
+
+/** Options of `dipc get` for the URIs of a dataset: the body URI has an option of its own. */
+export function getArguments(uris: readonly string[]): string[] {
+  return uris.length === 2 ? ["get", uris[0], "--body-uri", uris[1]] : ["get", uris[0]];
+}

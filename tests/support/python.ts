@@ -1,0 +1,60 @@
+/**
+ * Runs the Python programs of `tests/python`, which use pyarrow as the peer written by others.
+ *
+ * @module
+ */
+import { findPeers, PEER_ADVICE } from "../../tools/peers.ts";
+import { ROOT } from "./paths.ts";
+import type { Need } from "./needs.ts";
+
+/** A Python with pyarrow: the virtual environment of `deno task setup`, or the one `DIPC_PYTHON` names. */
+export const python: string | null = findPeers().python;
+
+/** Python with pyarrow. */
+export const needsPython: Need = {
+  what: "Python with pyarrow",
+  present: python !== null,
+  how: PEER_ADVICE.python,
+};
+
+/**
+ * Runs one of the programs and returns what it printed, as JSON.
+ *
+ * @param script File name in `tests/python`
+ * @param input Becomes its standard input, as JSON
+ */
+export async function runPython(script: string, args: readonly string[], input?: unknown): Promise<unknown> {
+  if (python === null) throw new Error(`${needsPython.what} is missing; ${needsPython.how}`);
+  const child = new Deno.Command(python, {
+    args: [`${ROOT}/tests/python/${script}`, ...args],
+    env: { PYTHONDONTWRITEBYTECODE: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const output = child.output();
+  const writer = child.stdin.getWriter();
+  if (input !== undefined) await writer.write(new TextEncoder().encode(JSON.stringify(input)));
+  await writer.close();
+  const { code, signal, stdout, stderr } = await output;
+  const text = new TextDecoder().decode(stdout);
+  if (code !== 0) {
+    throw new Error(`${script} ended with ${signal ?? `status ${code}`}:\n${new TextDecoder().decode(stderr)}${text}`);
+  }
+  return JSON.parse(text);
+}
+
+/** What `compare.py` says about one pair. */
+export interface Comparison {
+  name: string;
+  equal: boolean;
+  reason: string;
+  batches: number;
+  rows: number;
+  identical: boolean;
+}
+
+/** Compares fetched data with served data, by pyarrow. */
+export async function compareByPyarrow(pairs: { name: string; want: string; got: string }[]): Promise<Comparison[]> {
+  return await runPython("compare.py", [], pairs) as Comparison[];
+}
