@@ -1,0 +1,199 @@
+/**
+ * The functions of the C library that dipc uses, opened on first use. No policy here.
+ *
+ * @module
+ */
+import { DipcError } from "../src/errors.ts";
+
+const LIBC_SYMBOLS = {
+  memcpy: {
+    parameters: [
+      "usize", // void *dest
+      "usize", // const void *src
+      "usize", // size_t n
+    ],
+    result: "void", // void *, which is dest
+  },
+  memcmp: {
+    parameters: [
+      "usize", // const void *s1
+      "usize", // const void *s2
+      "usize", // size_t n
+    ],
+    result: "i32",
+  },
+  mmap: {
+    parameters: [
+      "usize", // void *addr
+      "usize", // size_t length
+      "i32", // int prot
+      "i32", // int flags
+      "i32", // int fd
+      "i64", // off_t offset
+    ],
+    result: "usize", // void *
+  },
+  munmap: {
+    parameters: [
+      "usize", // void *addr
+      "usize", // size_t length
+    ],
+    result: "i32",
+  },
+  madvise: {
+    parameters: [
+      "usize", // void *addr
+      "usize", // size_t length
+      "i32", // int advice
+    ],
+    result: "i32",
+  },
+  eventfd: {
+    parameters: [
+      "u32", // unsigned int initval
+      "i32", // int flags
+    ],
+    result: "i32",
+  },
+  epoll_create1: { parameters: ["i32" /* int flags */], result: "i32" },
+  epoll_ctl: {
+    parameters: [
+      "i32", // int epfd
+      "i32", // int op
+      "i32", // int fd
+      "buffer", // struct epoll_event *event
+    ],
+    result: "i32",
+  },
+  epoll_wait: {
+    parameters: [
+      "i32", // int epfd
+      "buffer", // struct epoll_event *events
+      "i32", // int maxevents
+      "i32", // int timeout, milliseconds
+    ],
+    result: "i32",
+  },
+  // The same function, waiting on a thread of Deno's pool instead of blocking the isolate.
+  epollWaitAsync: {
+    name: "epoll_wait",
+    parameters: [
+      "i32", // int epfd
+      "buffer", // struct epoll_event *events
+      "i32", // int maxevents
+      "i32", // int timeout, milliseconds
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  read: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // void *buf
+      "usize", // size_t count
+    ],
+    result: "isize",
+  },
+  write: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // const void *buf
+      "usize", // size_t count
+    ],
+    result: "isize",
+  },
+  close: { parameters: ["i32" /* int fd */], result: "i32" },
+  getenv: { parameters: ["buffer" /* const char *name */], result: "usize" },
+  setenv: {
+    parameters: [
+      "buffer", // const char *name
+      "buffer", // const char *value
+      "i32", // int overwrite
+    ],
+    result: "i32",
+  },
+  // Name resolution may ask the network, so it waits on a thread of Deno's pool.
+  getaddrinfo: {
+    parameters: [
+      "buffer", // const char *node
+      "buffer", // const char *service
+      "buffer", // const struct addrinfo *hints
+      "buffer", // struct addrinfo **res
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  freeaddrinfo: { parameters: ["usize" /* struct addrinfo *res */], result: "void" },
+  gai_strerror: { parameters: ["i32" /* int errcode */], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The functions of the C library. */
+export type Libc = Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"];
+
+/** `PROT_READ | PROT_WRITE` of mmap. */
+export const PROT_READ_WRITE = 3;
+/** `PROT_NONE` of mmap. */
+export const PROT_NONE = 0;
+/** `MAP_PRIVATE | MAP_ANONYMOUS` of mmap on Linux. */
+export const MAP_PRIVATE_ANONYMOUS = 0x22;
+/** `MAP_NORESERVE` of mmap on Linux. */
+export const MAP_NORESERVE = 0x4000;
+/** `MAP_FAILED` of mmap as an unsigned address. */
+export const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+/** `MADV_HUGEPAGE` of madvise. */
+export const MADV_HUGEPAGE = 14;
+/** `MADV_POPULATE_WRITE` of madvise, since Linux 5.14. */
+export const MADV_POPULATE_WRITE = 23;
+/** `EPOLLIN` of epoll. */
+export const EPOLLIN = 1;
+/** `EPOLL_CTL_ADD` of epoll_ctl. */
+export const EPOLL_CTL_ADD = 1;
+/** `EPOLL_CTL_DEL` of epoll_ctl. */
+export const EPOLL_CTL_DEL = 2;
+/** `EPOLL_CLOEXEC` of epoll_create1. */
+export const EPOLL_CLOEXEC = 0x80000;
+/** `EFD_CLOEXEC | EFD_NONBLOCK` of eventfd. */
+export const EFD_CLOEXEC_NONBLOCK = 0x80800;
+
+let symbols: Libc | null = null;
+
+/**
+ * The C library, opened on first use.
+ *
+ * @throws {DipcError} `permission_denied` without `--allow-ffi`, `unsupported` on a system without glibc
+ */
+export function libc(): Libc {
+  if (symbols !== null) return symbols;
+  try {
+    return symbols = Deno.dlopen("libc.so.6", LIBC_SYMBOLS).symbols;
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotCapable) {
+      throw new DipcError(
+        "permission_denied",
+        "opening libc.so.6 needs the permission --allow-ffi (without a path: Deno denies pointers to a path-scoped one)",
+        { cause },
+      );
+    }
+    throw new DipcError("unsupported", "dipc needs Linux with glibc: libc.so.6 could not be opened", { cause });
+  }
+}
+
+/**
+ * A string as C expects it.
+ *
+ * @param text Text without NUL characters
+ * @returns Its UTF-8 bytes and a final 0
+ */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text + "\0");
+}
+
+/**
+ * The address of a byte array that lives outside V8's moving heap (65 bytes or more), valid as long as it is referenced.
+ *
+ * @param bytes The array
+ * @returns Its first byte's address
+ */
+export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
+  return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+}

@@ -1,0 +1,300 @@
+/**
+ * Recycled, page-touched native memory for bodies.
+ *
+ * Blocks are carved out of slabs mapped from the system, one size class a slab. A body that is released gives its block
+ * back at once; its ArrayBuffer is detached, so that no array ever shows another body's bytes. A body that is dropped
+ * instead gives its block back when its ArrayBuffer is collected.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import {
+  libc,
+  MADV_HUGEPAGE,
+  MADV_POPULATE_WRITE,
+  MAP_FAILED,
+  MAP_PRIVATE_ANONYMOUS,
+  PROT_READ_WRITE,
+} from "../../ffi/libc.ts";
+import type { Block, Body, Pool } from "./block.ts";
+
+const MIB = 1 << 20;
+const HUGE_PAGE = 2 * MIB;
+const LARGEST_SLAB = 64 * MIB;
+const SMALLEST_SLAB = 256 << 10;
+const SMALLEST_CLASS = 4096;
+
+/** Options of a {@linkcode HostPool}. */
+export interface HostPoolOptions {
+  /**
+   * Most bytes of free blocks that stay mapped and touched.
+   *
+   * @default {268435456}
+   */
+  maxRetainedBytes?: number;
+}
+
+/** What a {@linkcode HostPool} holds at the moment. */
+export interface HostPoolStats {
+  /** Blocks and bodies that were taken and not given back. */
+  readonly blocksOut: number;
+  /** Bytes of those blocks. */
+  readonly bytesOut: number;
+  /** Bytes of free blocks kept for reuse. */
+  readonly retainedBytes: number;
+  /** Bytes mapped from the system. */
+  readonly mappedBytes: number;
+}
+
+/** Smallest size class that holds `byteLength`: four classes to each doubling. */
+function sizeClass(byteLength: number): number {
+  if (byteLength <= SMALLEST_CLASS) return SMALLEST_CLASS;
+  const step = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);
+  return Math.ceil(byteLength / step) * step;
+}
+
+class Slab {
+  /** Blocks of this slab that are in use. */
+  used = 0;
+  constructor(readonly address: bigint, readonly mappedAddress: bigint, readonly mappedBytes: number) {}
+}
+
+/** A piece of a slab. Lives as long as its slab. */
+class Cell {
+  /** Counts the owners this cell has had, so that a late finalizer cannot free it under the next one. */
+  generation = 0;
+  /** The ArrayBuffer over the cell, while nobody holds it. */
+  buffer: ArrayBuffer | null = null;
+
+  constructor(
+    readonly sizeClass: SizeClass,
+    readonly slab: Slab,
+    readonly address: bigint,
+  ) {}
+
+  /** The ArrayBuffer over the whole cell; the caller becomes its only holder. */
+  takeBuffer(): ArrayBuffer {
+    const buffer = this.buffer;
+    if (buffer !== null) {
+      this.buffer = null;
+      return buffer;
+    }
+    const pointer = Deno.UnsafePointer.create(this.address)!;
+    return Deno.UnsafePointerView.getArrayBuffer(pointer, this.sizeClass.byteLength) as ArrayBuffer;
+  }
+}
+
+class SizeClass {
+  readonly free: Cell[] = [];
+  mappedBytes = 0;
+  constructor(readonly byteLength: number) {}
+}
+
+interface Held {
+  readonly cell: Cell;
+  readonly generation: number;
+}
+
+class HostBlock implements Block {
+  readonly space = "host";
+  readonly capacity: number;
+  readonly address: bigint;
+  #pool: HostPool;
+  #cell: Cell | null;
+  #buffer: ArrayBuffer | null = null;
+
+  constructor(pool: HostPool, cell: Cell) {
+    this.#pool = pool;
+    this.#cell = cell;
+    this.capacity = cell.sizeClass.byteLength;
+    this.address = cell.address;
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    if (this.#cell === null) throw new DipcError("closed", "this block was given away or released");
+    return new Uint8Array(this.#buffer ??= this.#cell.takeBuffer());
+  }
+
+  toBody(byteLength: number): Body {
+    const cell = this.#cell;
+    if (cell === null) throw new DipcError("closed", "this block was given away or released");
+    if (!(byteLength >= 0 && byteLength <= this.capacity)) {
+      throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
+    }
+    this.#cell = null;
+    return new HostBody(this.#pool, cell, this.#buffer ?? cell.takeBuffer(), byteLength);
+  }
+
+  release(): void {
+    const cell = this.#cell;
+    if (cell === null) return;
+    this.#cell = null;
+    if (this.#buffer !== null) cell.buffer = this.#buffer.transfer();
+    this.#buffer = null;
+    this.#pool._giveBack(cell);
+  }
+}
+
+class HostBody implements Body {
+  readonly space = "host";
+  readonly byteLength: number;
+  readonly address: bigint;
+  #pool: HostPool;
+  #cell: Cell | null;
+  #buffer: ArrayBuffer | null;
+
+  constructor(pool: HostPool, cell: Cell, buffer: ArrayBuffer, byteLength: number) {
+    this.#pool = pool;
+    this.#cell = cell;
+    this.#buffer = buffer;
+    this.byteLength = byteLength;
+    this.address = byteLength === 0 ? 0n : cell.address;
+    pool._watch(buffer, cell);
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    if (this.#buffer === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    return new Uint8Array(this.#buffer, 0, this.byteLength);
+  }
+
+  release(): void {
+    const cell = this.#cell;
+    if (cell === null) return;
+    const buffer = this.#buffer!;
+    this.#cell = this.#buffer = null;
+    this.#pool._unwatch(buffer);
+    cell.buffer = buffer.transfer();
+    this.#pool._giveBack(cell);
+  }
+}
+
+/** A pool of host memory. */
+export class HostPool implements Pool {
+  /** Always `"host"`. */
+  readonly space = "host";
+  readonly #classes = new Map<number, SizeClass>();
+  readonly #maxRetainedBytes: number;
+  readonly #registry: FinalizationRegistry<Held>;
+  #lastBytes = -1;
+  #lastClass: SizeClass | null = null;
+  #blocksOut = 0;
+  #bytesOut = 0;
+  #retainedBytes = 0;
+  #mappedBytes = 0;
+
+  /** @param options Limits */
+  constructor(options: HostPoolOptions = {}) {
+    this.#maxRetainedBytes = options.maxRetainedBytes ?? 256 * MIB;
+    this.#registry = new FinalizationRegistry((held) => {
+      if (held.cell.generation === held.generation) this._giveBack(held.cell);
+    });
+  }
+
+  /** What the pool holds at the moment. */
+  get stats(): HostPoolStats {
+    return {
+      blocksOut: this.#blocksOut,
+      bytesOut: this.#bytesOut,
+      retainedBytes: this.#retainedBytes,
+      mappedBytes: this.#mappedBytes,
+    };
+  }
+
+  /**
+   * A block of at least `byteLength` bytes.
+   *
+   * @throws {DipcError} `out_of_memory`, `invalid_argument`
+   */
+  acquire(byteLength: number): Block {
+    let sized = this.#lastClass;
+    if (byteLength !== this.#lastBytes || sized === null) {
+      sized = this.#classFor(byteLength);
+      this.#lastBytes = byteLength;
+      this.#lastClass = sized;
+    }
+    if (sized.free.length === 0) this.#grow(sized);
+    const cell = sized.free.pop()!;
+    cell.slab.used++;
+    this.#blocksOut++;
+    this.#bytesOut += sized.byteLength;
+    this.#retainedBytes -= sized.byteLength;
+    return new HostBlock(this, cell);
+  }
+
+  /** @ignore */
+  _watch(buffer: ArrayBuffer, cell: Cell): void {
+    this.#registry.register(buffer, { cell, generation: cell.generation }, buffer);
+  }
+
+  /** @ignore */
+  _unwatch(buffer: ArrayBuffer): void {
+    this.#registry.unregister(buffer);
+  }
+
+  /** @ignore */
+  _giveBack(cell: Cell): void {
+    const sized = cell.sizeClass;
+    cell.generation++;
+    cell.slab.used--;
+    this.#blocksOut--;
+    this.#bytesOut -= sized.byteLength;
+    this.#retainedBytes += sized.byteLength;
+    sized.free.push(cell);
+    if (cell.slab.used === 0 && this.#retainedBytes > this.#maxRetainedBytes) this.#unmap(sized, cell.slab);
+  }
+
+  #classFor(byteLength: number): SizeClass {
+    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+      throw new DipcError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
+    }
+    const size = sizeClass(byteLength);
+    let sized = this.#classes.get(size);
+    if (sized === undefined) this.#classes.set(size, sized = new SizeClass(size));
+    return sized;
+  }
+
+  #grow(sized: SizeClass): void {
+    const size = sized.byteLength;
+    const wanted = Math.min(Math.max(sized.mappedBytes, SMALLEST_SLAB), LARGEST_SLAB);
+    const count = Math.max(1, Math.floor(wanted / size));
+    const bytes = Math.ceil(count * size / 4096) * 4096;
+    const alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 4096;
+    const mappedBytes = bytes + (alignment === HUGE_PAGE ? HUGE_PAGE : 0);
+    const c = libc();
+    const mapped = c.mmap(0n, BigInt(mappedBytes), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
+    if (mapped === MAP_FAILED) {
+      throw new DipcError("out_of_memory", `the system refused ${mappedBytes} bytes for a block of ${size} bytes`);
+    }
+    const mask = BigInt(alignment - 1);
+    const address = (mapped + mask) & ~mask;
+    if (alignment === HUGE_PAGE) c.madvise(address, BigInt(bytes), MADV_HUGEPAGE);
+    // Before Linux 5.14 this fails and pages are touched when first written.
+    c.madvise(address, BigInt(bytes), MADV_POPULATE_WRITE);
+    const slab = new Slab(address, mapped, mappedBytes);
+    for (let i = count - 1; i >= 0; i--) {
+      sized.free.push(new Cell(sized, slab, address + BigInt(i * size)));
+    }
+    sized.mappedBytes += mappedBytes;
+    this.#mappedBytes += mappedBytes;
+    this.#retainedBytes += count * size;
+  }
+
+  #unmap(sized: SizeClass, slab: Slab): void {
+    let kept = 0;
+    for (const cell of sized.free) {
+      if (cell.slab !== slab) sized.free[kept++] = cell;
+      else this.#retainedBytes -= sized.byteLength;
+    }
+    sized.free.length = kept;
+    sized.mappedBytes -= slab.mappedBytes;
+    this.#mappedBytes -= slab.mappedBytes;
+    libc().munmap(slab.mappedAddress, BigInt(slab.mappedBytes));
+  }
+}
+
+let shared: HostPool | null = null;
+
+/** The pool that the isolate's streams share by default. */
+export function hostPool(): HostPool {
+  return shared ??= new HostPool();
+}

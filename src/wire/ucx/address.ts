@@ -1,0 +1,85 @@
+/**
+ * Socket addresses: from a host name or literal address to what UCX takes, and back.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import { addressOf, cString, libc } from "../../../ffi/libc.ts";
+import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import type { PeerAddress } from "../transport.ts";
+
+const AF_INET = 2, AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
+// struct addrinfo of glibc on 64-bit systems
+const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
+
+/**
+ * Resolves a host name, IPv4 or IPv6 address.
+ *
+ * @param peer Host and port
+ * @returns Its addresses in the system's order of preference, at least one
+ * @throws {DipcError} `unreachable` where the name is unknown, `invalid_argument` for a port out of range
+ */
+export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
+  if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
+    throw new DipcError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
+  }
+  const hints = new Uint8Array(128);
+  new DataView(hints.buffer).setInt32(ADDRINFO.socktype, SOCK_STREAM, true);
+  const result = new BigUint64Array(16);
+  const c = libc();
+  const status = await c.getaddrinfo(cString(peer.host), cString(String(peer.port)), hints, result);
+  if (status !== 0) {
+    const text = c.gai_strerror(status);
+    const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
+    throw new DipcError("unreachable", `the host name ${JSON.stringify(peer.host)} could not be resolved: ${reason}`);
+  }
+  const addresses: SockAddr[] = [];
+  const scratch = new Uint8Array(128);
+  const view = new DataView(scratch.buffer);
+  for (let info = result[0]; info !== 0n; info = view.getBigUint64(ADDRINFO.next, true)) {
+    c.memcpy(addressOf(scratch), info, BigInt(ADDRINFO.size));
+    const family = view.getInt32(ADDRINFO.family, true);
+    if (family !== AF_INET && family !== AF_INET6) continue;
+    const length = family === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+    const bytes = new Uint8Array(128);
+    c.memcpy(addressOf(bytes), view.getBigUint64(ADDRINFO.addr, true), BigInt(length));
+    addresses.push({ bytes, length });
+  }
+  c.freeaddrinfo(result[0]);
+  if (addresses.length === 0) {
+    throw new DipcError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
+  }
+  return addresses;
+}
+
+/**
+ * Whether an address stays within this machine: 127.0.0.0/8 or ::1.
+ *
+ * @param address A socket address
+ */
+export function isLoopback(address: SockAddr): boolean {
+  const bytes = address.bytes;
+  if (bytes[0] === AF_INET) return bytes[4] === 127;
+  for (let i = 8; i < 23; i++) {
+    // ::ffff:127.x is IPv4 loopback in IPv6 clothes
+    if (bytes[i] !== 0) return i === 18 && bytes[18] === 0xff && bytes[19] === 0xff && bytes[20] === 127;
+  }
+  return bytes[23] === 1;
+}
+
+/**
+ * Host and port of a `struct sockaddr_storage`.
+ *
+ * @param bytes The structure
+ */
+export function formatAddress(bytes: Uint8Array): PeerAddress {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const port = view.getUint16(2);
+  if (view.getUint16(0, true) === AF_INET) return { host: bytes.subarray(4, 8).join("."), port };
+  const groups: string[] = [];
+  for (let i = 8; i < 24; i += 2) groups.push(view.getUint16(i).toString(16));
+  const host = groups.join(":").replace(/(?:^|:)0(?::0)+(?:$|:)/, "::");
+  return { host, port };
+}

@@ -1,0 +1,371 @@
+/**
+ * A channel over UCX: one worker, and one endpoint or two.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import { addressOf } from "../../../ffi/libc.ts";
+import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
+import type { UcpSymbols } from "../../../ffi/ucp.ts";
+import { AM_SEND_RNDV, requestParams } from "../../../ffi/ucp_structs.ts";
+import type { Block, Body } from "../../memory/block.ts";
+import type { Channel, ConnectionRole, Operation, Receive, UnexpectedMessage, UntilOptions } from "../transport.ts";
+import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import { FrameQueue, type FrameSlot } from "./frames.ts";
+import { progressLoop } from "./loop.ts";
+import {
+  closedError,
+  FailedOperation,
+  requestError,
+  RequestList,
+  tagInfo,
+  tagInfoAddress,
+  UcxReceive,
+  UcxRequest,
+} from "./operations.ts";
+import type { UcxWorker, WorkerOwner } from "./worker.ts";
+
+/** Longest wait for a flush in `close({ flush: true })`. */
+const FLUSH_MS = 10_000;
+/** Longest wait for cancelled requests and closing endpoints; what is left then ends with the worker. */
+const DRAIN_MS = 1_000;
+const PREFIX_BYTES = 5;
+
+/** Limits of a channel. */
+export interface ChannelLimits {
+  /** Most bytes of one metadata frame. */
+  readonly maxFrameBytes: number;
+  /** Most bytes of frames that arrived and were not taken. */
+  readonly maxQueuedFrameBytes: number;
+}
+
+/** Prebuilt parameter blocks, one set for the isolate. */
+interface Params {
+  readonly plain: bigint;
+  readonly rendezvous: bigint;
+  readonly receive: bigint;
+  readonly pinned: unknown[];
+}
+
+let params: Params | null = null;
+
+function sharedParams(): Params {
+  if (params !== null) return params;
+  const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV), receive = requestParams(0, tagInfoAddress());
+  return params = {
+    plain: addressOf(plain.bytes),
+    rendezvous: addressOf(rendezvous.bytes),
+    receive: addressOf(receive.bytes),
+    pinned: [plain, rendezvous, receive],
+  };
+}
+
+/** Native memory for a frame that is being sent. */
+class SendSlot {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  readonly address: bigint;
+  constructor(capacity: number) {
+    this.bytes = new Uint8Array(capacity);
+    this.view = new DataView(this.bytes.buffer);
+    this.address = addressOf(this.bytes);
+  }
+}
+
+class FrameSend extends UcxRequest {
+  constructor(list: RequestList, request: bigint, readonly slot: SendSlot, readonly slots: SendSlot[]) {
+    super(list, request, slot);
+  }
+  protected override unlink(): void {
+    if (this.pinned !== null && this.slots.length < 16) this.slots.push(this.slot);
+    super.unlink();
+  }
+}
+
+interface PendingFrame {
+  readonly descriptor: bigint;
+  readonly size: bigint;
+  readonly slot: FrameSlot;
+  request: UcxRequest | null;
+}
+
+/** What becomes of a worker when its channel ends. */
+export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
+
+/** A UCX channel. Made by the transport. */
+export class UcxChannel implements Channel, WorkerOwner {
+  failure: DipcError | null = null;
+  readonly #worker: UcxWorker;
+  readonly #symbols: UcpSymbols;
+  readonly #handle: bigint;
+  readonly #limits: ChannelLimits;
+  readonly #returnWorker: WorkerReturn;
+  readonly #requests: RequestList;
+  readonly #frames = new FrameQueue();
+  readonly #params = sharedParams();
+  #pendingFrames: PendingFrame[] = [];
+  #sendSlots: SendSlot[] = [];
+  #endpoints: UcxEndpoint[] = [];
+  #metadataEndpoint = 0n;
+  #bodyEndpoint = 0n;
+  #closing: Promise<void> | null = null;
+  #closed = false;
+  #transports: readonly string[] = [];
+  #lastLength = -1;
+  #lastSize = 0n;
+
+  /**
+   * @param worker Its worker, which it owns from now on
+   * @param limits Limits on frames
+   * @param returnWorker Told when it no longer needs the worker
+   */
+  constructor(worker: UcxWorker, limits: ChannelLimits, returnWorker: WorkerReturn) {
+    this.#worker = worker;
+    this.#symbols = worker.context.symbols;
+    this.#handle = worker.handle;
+    this.#limits = limits;
+    this.#returnWorker = returnWorker;
+    this.#requests = new RequestList(this.#symbols, worker.handle);
+    worker.owner = this;
+  }
+
+  /**
+   * Adds the connection for both roles, or for metadata first and for bodies second.
+   *
+   * @param endpoint An endpoint of this channel's worker
+   * @param peer Its name in error messages
+   */
+  attach(endpoint: UcxEndpoint, peer: string): void {
+    if (this.#endpoints.length === 0) this.#metadataEndpoint = endpoint.handle;
+    this.#bodyEndpoint = endpoint.handle;
+    this.#endpoints.push(endpoint);
+    endpoint.onFailure = () => {
+      const status = endpoint.failedStatus;
+      this.failure ??= statusError(
+        status,
+        status === UCS_ERR_CONNECTION_RESET ? `${peer} closed the connection` : `the connection to ${peer} was lost`,
+        undefined,
+        "connection_lost",
+      );
+    };
+    if (endpoint.failedStatus !== 0) endpoint.onFailure();
+  }
+
+  get transports(): readonly string[] {
+    if (this.#transports.length === 0 && !this.#closed && this.#closing === null) {
+      this.#transports = [...new Set(this.#endpoints.flatMap((endpoint) => endpoint.transports()))];
+    }
+    return this.#transports;
+  }
+
+  get queuedFrames(): number {
+    return this.#frames.count;
+  }
+
+  get queuedFrameBytes(): number {
+    return this.#frames.bytes;
+  }
+
+  progress(): boolean {
+    if (this.#closed) return false;
+    const active = this.#worker.progress();
+    if (this.#pendingFrames.length > 0) this.#fetchFrames();
+    return active;
+  }
+
+  until(step: () => boolean, options?: UntilOptions): Promise<boolean> {
+    if (this.#closing !== null) return Promise.reject(closedError());
+    return progressLoop().until(this.#worker, () => {
+      if (this.#closing !== null) throw closedError();
+      if (this.#pendingFrames.length > 0) this.#fetchFrames();
+      return step();
+    }, options);
+  }
+
+  takeFrame(): Uint8Array<ArrayBuffer> | null {
+    if (this.#pendingFrames.length > 0) this.#fetchFrames();
+    return this.#frames.take();
+  }
+
+  receive(tag: bigint, mask: bigint, target: Block, byteLength: number): Receive {
+    if (this.#closing !== null) return new FailedOperation(closedError());
+    if (this.failure !== null) return new FailedOperation(this.failure);
+    if (!(byteLength >= 0 && byteLength <= target.capacity)) {
+      throw new DipcError(
+        "invalid_argument",
+        `a receive of ${byteLength} bytes does not fit a block of ${target.capacity} bytes`,
+      );
+    }
+    const request = this.#symbols.ucp_tag_recv_nbx(
+      this.#handle,
+      target.address,
+      this.#size(byteLength),
+      tag,
+      mask,
+      this.#params.receive,
+    );
+    if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    const receive = new UcxReceive(this.#requests, request, target);
+    if (request === 0n) receive.completeAtOnce();
+    return receive;
+  }
+
+  probe(): UnexpectedMessage | null {
+    if (this.#closed) return null;
+    if (this.#symbols.ucp_tag_probe_nb(this.#handle, 0n, 0n, 0, tagInfoAddress()) === 0n) return null;
+    return { tag: tagInfo[0], byteLength: Number(tagInfo[1]) };
+  }
+
+  sendFrame(type: number, sequence: number, payload: Uint8Array | null, rendezvous = false): Operation | null {
+    if (this.#closing !== null) return new FailedOperation(closedError());
+    if (this.failure !== null) return new FailedOperation(this.failure);
+    const length = PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
+    let slot = this.#sendSlots.pop();
+    if (slot === undefined || slot.bytes.byteLength < length) slot = new SendSlot(Math.max(4096, length));
+    slot.bytes[0] = type;
+    slot.view.setUint32(1, sequence, true);
+    if (payload !== null) slot.bytes.set(payload, PREFIX_BYTES);
+    const request = this.#symbols.ucp_am_send_nbx(
+      this.#metadataEndpoint,
+      0,
+      0n,
+      0n,
+      slot.address,
+      this.#size(length),
+      rendezvous ? this.#params.rendezvous : this.#params.plain,
+    );
+    if (request === 0n) {
+      this.#sendSlots.push(slot);
+      return null;
+    }
+    if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    return new FrameSend(this.#requests, request, slot, this.#sendSlots);
+  }
+
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: ConnectionRole = "both"): Operation | null {
+    if (this.#closing !== null) return new FailedOperation(closedError());
+    if (this.failure !== null) return new FailedOperation(this.failure);
+    const endpoint = role === "metadata" ? this.#metadataEndpoint : this.#bodyEndpoint;
+    const size = this.#size(body.byteLength);
+    const request = synchronous
+      ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
+      : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
+    if (request === 0n) return null;
+    if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    return new UcxRequest(this.#requests, request, body);
+  }
+
+  /** @ignore Called by the worker from inside progress. */
+  onActiveMessage(data: bigint, size: bigint, rendezvous: boolean): boolean {
+    if (this.failure !== null || this.#closing !== null) return false;
+    const length = Number(size);
+    if (length > this.#limits.maxFrameBytes || this.#frames.bytes + length > this.#limits.maxQueuedFrameBytes) {
+      this.failure = length > this.#limits.maxFrameBytes
+        ? new DipcError(
+          "limit_exceeded",
+          `the peer sent ${length} bytes of metadata in one message, more than the limit of ` +
+            `${this.#limits.maxFrameBytes} (maxMetadataBytes)`,
+        )
+        : new DipcError(
+          "limit_exceeded",
+          `the peer sent more metadata ahead than the limit of ${this.#limits.maxQueuedFrameBytes} bytes`,
+        );
+      return false;
+    }
+    if (!rendezvous) {
+      this.#frames.push(data, size, length);
+      return false;
+    }
+    this.#pendingFrames.push({ descriptor: data, size, slot: this.#frames.reserve(length), request: null });
+    return true;
+  }
+
+  close(options: { flush?: boolean } = {}): Promise<void> {
+    return this.#closing ??= this.#close(options.flush === true);
+  }
+
+  #size(length: number): bigint {
+    if (length === this.#lastLength) return this.#lastSize;
+    this.#lastLength = length;
+    return this.#lastSize = BigInt(length);
+  }
+
+  /** Starts and completes the transfer of large frames. */
+  #fetchFrames(): void {
+    for (const frame of this.#pendingFrames) {
+      if (frame.request === null) {
+        const pointer = this.#symbols.ucp_am_recv_data_nbx(
+          this.#handle,
+          frame.descriptor,
+          frame.slot.address,
+          frame.size,
+          this.#params.plain,
+        );
+        if (isStatusError(pointer)) {
+          this.failure ??= statusError(pointerStatus(pointer), "fetching metadata from the peer failed");
+          break;
+        }
+        if (pointer === 0n) {
+          frame.slot.ready = true;
+          continue;
+        }
+        frame.request = new UcxRequest(this.#requests, pointer, frame.slot);
+      }
+      const state = frame.request.poll();
+      if (state === 1) frame.slot.ready = true;
+      else if (state === 2) this.failure ??= frame.request.error;
+    }
+    this.#pendingFrames = this.#pendingFrames.filter((frame) => !frame.slot.ready);
+  }
+
+  async #close(flush: boolean): Promise<void> {
+    const loop = progressLoop();
+    const worker = this.#worker;
+    // From here on the worker answers to nobody but us, and its waits must not fail with the channel.
+    const settled = (requests: EndpointRequest[]) => () => {
+      for (const request of requests) if (!request.done()) return false;
+      return true;
+    };
+    let clean = flush;
+    loop.wake();
+    if (flush && this.failure === null) {
+      const requests = this.#endpoints.map((endpoint) => endpoint.flush());
+      const done = settled(requests);
+      await this.#drain(() => done() || this.failure !== null, FLUSH_MS);
+      clean = requests.every((request) => request.status === 0) || this.failure !== null;
+    }
+    for (const frame of this.#pendingFrames) {
+      if (frame.request === null) this.#symbols.ucp_am_data_release(this.#handle, frame.descriptor);
+    }
+    this.#pendingFrames = [];
+    for (const request of this.#requests.all()) request.cancel();
+    await this.#drain(() => this.#pollAll(), flush ? DRAIN_MS : 0);
+    const stuck = this.#requests.count > 0;
+    const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
+    const done = settled(closes);
+    if (!await this.#drain(() => done() && this.#pollAll(), DRAIN_MS)) clean = false;
+    this.#closed = true;
+    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0) clean = false;
+    worker.owner = null;
+    this.#returnWorker(worker, clean);
+    for (const endpoint of this.#endpoints) endpoint.forget();
+    const error = this.failure ?? closedError();
+    for (const request of this.#requests.all()) request.fail(error);
+    this.#sendSlots = [];
+  }
+
+  #pollAll(): boolean {
+    for (const request of this.#requests.all()) request.poll();
+    return this.#requests.count === 0;
+  }
+
+  /** Progresses the worker until `step` is true, whatever has become of the connection. */
+  async #drain(step: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (step()) return true;
+    const worker = this.#worker;
+    worker.owner = null;
+    const done = await progressLoop().until(worker, step, { timeoutMs });
+    worker.owner = this;
+    return done;
+  }
+}

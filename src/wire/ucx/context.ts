@@ -1,0 +1,88 @@
+/**
+ * A UCX context, its settings, and the callbacks that all its workers share.
+ *
+ * @module
+ */
+import { cString, libc } from "../../../ffi/libc.ts";
+import { statusError } from "../../../ffi/status.ts";
+import { openUcp, type Ucp, type UcpSymbols } from "../../../ffi/ucp.ts";
+import { contextParams, FEATURE_AM, FEATURE_TAG, FEATURE_WAKEUP } from "../../../ffi/ucp_structs.ts";
+
+/**
+ * Settings that UCX reads when it is loaded or made ready. Set only where the user has not.
+ *
+ * The first two bring shared memory back, which error mode PEER switches off by default. The others keep UCX from writing
+ * to standard output and let a restarted server take its port again.
+ */
+const SETTINGS: readonly (readonly [name: string, value: string])[] = [
+  ["UCX_POSIX_ERROR_HANDLING", "y"],
+  ["UCX_SYSV_ERROR_HANDLING", "y"],
+  ["UCX_LOG_FILE", "stderr"],
+  ["UCX_WARN_UNUSED_ENV_VARS", "n"],
+  ["UCX_TCP_CM_REUSEADDR", "y"],
+];
+
+/** The API version that dipc is written against; later libraries serve it too. */
+const API_MAJOR = 1, API_MINOR = 13;
+
+/**
+ * Opens libucp with dipc's settings in the environment of the process.
+ *
+ * @param path Absolute path of the library
+ * @throws {DipcError} `library_not_found`, `permission_denied`
+ */
+export function loadUcp(path: string): Ucp {
+  const c = libc();
+  for (const [name, value] of SETTINGS) c.setenv(cString(name), cString(value), 0);
+  return openUcp(path);
+}
+
+/** A UCX context. Its workers must be destroyed before it is closed. */
+export class UcxContext {
+  /** The library. */
+  readonly ucp: Ucp;
+  /** Its functions. */
+  readonly symbols: UcpSymbols;
+  /** `ucp_context_h`. */
+  readonly handle: bigint;
+  #closed = false;
+
+  /**
+   * @param ucp The library
+   * @param loopbackOnly Whether its sockets may listen on loopback addresses only
+   * @throws {DipcError} `ucx`
+   */
+  constructor(ucp: Ucp, loopbackOnly: boolean) {
+    this.ucp = ucp;
+    this.symbols = ucp.symbols;
+    const out = new BigUint64Array(16);
+    let status = this.symbols.ucp_config_read(null, null, out);
+    if (status !== 0) throw statusError(status, "reading the UCX configuration failed");
+    const config = out[0];
+    try {
+      if (loopbackOnly && libc().getenv(cString("UCX_NET_DEVICES")) === 0n) {
+        status = this.symbols.ucp_config_modify(config, cString("NET_DEVICES"), cString("lo"));
+        if (status !== 0) throw statusError(status, "restricting UCX to the loopback device failed");
+      }
+      const params = contextParams(FEATURE_TAG | FEATURE_AM | FEATURE_WAKEUP);
+      status = this.symbols.ucp_init_version(API_MAJOR, API_MINOR, params.bytes, config, out);
+      if (status !== 0) {
+        throw statusError(
+          status,
+          `making UCX ${ucp.version} (${ucp.path}) ready failed`,
+          "check the UCX_* variables of the environment, above all UCX_TLS and UCX_NET_DEVICES",
+        );
+      }
+    } finally {
+      this.symbols.ucp_config_release(config);
+    }
+    this.handle = out[0];
+  }
+
+  /** Frees the context. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.symbols.ucp_cleanup(this.handle);
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * A UCX listener: it accepts each connection on a worker of its own, taken from a pool of workers made ahead.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
+import { LAYOUT, listenerAttr, listenerParams, type SockAddr } from "../../../ffi/ucp_structs.ts";
+import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
+import { formatAddress } from "./address.ts";
+import { type ChannelLimits, UcxChannel } from "./channel.ts";
+import { UcxEndpoint } from "./endpoint.ts";
+import { progressLoop } from "./loop.ts";
+import type { WorkerPool } from "./worker_pool.ts";
+import type { UcxWorker, WorkerOwner } from "./worker.ts";
+
+const listeners = new Map<bigint, bigint[]>();
+let nextId = 1n;
+let connectionCallback:
+  | Deno.UnsafeCallback<{
+    readonly parameters: readonly ["usize", "usize"];
+    readonly result: "void";
+  }>
+  | null = null;
+
+/** The connection handler, one for the isolate and never closed. It only queues the request. */
+function connectionHandler(): bigint {
+  connectionCallback ??= new Deno.UnsafeCallback(
+    { parameters: ["usize", "usize"], result: "void" } as const,
+    (request, id) => {
+      listeners.get(id as bigint)?.push(request as bigint);
+    },
+  );
+  return BigInt(Deno.UnsafePointer.value(connectionCallback.pointer));
+}
+
+/** A listener. Made by the transport. */
+export class UcxListener implements Listener, WorkerOwner {
+  readonly address: PeerAddress;
+  failure: DipcError | null = null;
+  readonly #worker: UcxWorker;
+  readonly #pool: WorkerPool;
+  readonly #options: ListenOptions;
+  readonly #limits: ChannelLimits;
+  readonly #id: bigint;
+  readonly #handle: bigint;
+  readonly #requests: bigint[] = [];
+  #stopped = false;
+  #loop: Promise<unknown> | null = null;
+
+  /**
+   * @param pool Where workers come from
+   * @param address Where to listen
+   * @param options The caller's options
+   * @param limits Limits of the channels
+   * @throws {DipcError} `unreachable`
+   */
+  constructor(pool: WorkerPool, address: SockAddr, options: ListenOptions, limits: ChannelLimits) {
+    this.#pool = pool;
+    this.#options = options;
+    this.#limits = limits;
+    this.#worker = pool.take();
+    this.#id = nextId++;
+    const symbols = this.#worker.context.symbols;
+    const out = new BigUint64Array(16);
+    const params = listenerParams(address, connectionHandler(), this.#id);
+    let status = symbols.ucp_listener_create(this.#worker.handle, params.bytes, out);
+    if (status !== UCS_OK) {
+      this.#worker.destroy();
+      const where = `${options.host} port ${options.port}`;
+      throw statusError(
+        status,
+        `listening on ${where} failed`,
+        status === UCS_ERR_BUSY ? "the port is in use; choose another, or 0 for a free one" : "is it an address here?",
+        "unreachable",
+      );
+    }
+    this.#handle = out[0];
+    listeners.set(this.#id, this.#requests);
+    const attr = listenerAttr();
+    status = symbols.ucp_listener_query(this.#handle, attr.bytes);
+    if (status !== UCS_OK) {
+      symbols.ucp_listener_destroy(this.#handle);
+      this.#worker.destroy();
+      throw statusError(status, "asking for the listener's address failed");
+    }
+    const bound = formatAddress(attr.bytes.subarray(LAYOUT.ucp_listener_attr_t.sockaddr));
+    this.address = { host: bound.host, port: bound.port };
+    this.#worker.owner = this;
+    pool.refill();
+    this.#loop = progressLoop().until(this.#worker, () => this.#accept()).catch((error) => {
+      this.#options.onError?.(
+        error instanceof DipcError ? error : new DipcError("internal", "the listener failed", { cause: error }),
+      );
+    });
+  }
+
+  onActiveMessage(): boolean {
+    return false;
+  }
+
+  async close(): Promise<void> {
+    if (!this.#stopped) {
+      this.#stopped = true;
+      this.#worker.armed = false;
+      progressLoop().wake();
+    }
+    await this.#loop;
+    this.#loop = null;
+    if (!listeners.delete(this.#id)) return;
+    const symbols = this.#worker.context.symbols;
+    for (const request of this.#requests) symbols.ucp_listener_reject(this.#handle, request);
+    symbols.ucp_listener_destroy(this.#handle);
+    this.#worker.owner = null;
+    this.#worker.destroy();
+  }
+
+  #accept(): boolean {
+    if (this.#stopped) return true;
+    while (this.#requests.length > 0) {
+      const request = this.#requests.shift()!;
+      if (this.#options.mayAccept?.() === false) {
+        this.#worker.context.symbols.ucp_listener_reject(this.#handle, request);
+        continue;
+      }
+      try {
+        const worker = this.#pool.take();
+        const channel = new UcxChannel(worker, this.#limits, this.#pool.giveBack);
+        try {
+          channel.attach(new UcxEndpoint(worker, request), "the client");
+        } catch (error) {
+          void channel.close();
+          throw error;
+        }
+        this.#options.onChannel(channel);
+      } catch (error) {
+        this.#options.onError?.(
+          error instanceof DipcError
+            ? error
+            : new DipcError("internal", "accepting a connection failed", { cause: error }),
+        );
+      }
+    }
+    return false;
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * The one progress loop of the isolate: it moves every worker that somebody waits on, and sleeps when none has work.
+ *
+ * A worker that had work lately is polled in every round. One that stayed quiet is armed and left to its event file
+ * descriptor; once all are armed the loop sleeps in a single `epoll_wait` on a thread of Deno's pool.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import {
+  EFD_CLOEXEC_NONBLOCK,
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLLIN,
+  type Libc,
+  libc,
+} from "../../../ffi/libc.ts";
+import type { UntilOptions } from "../transport.ts";
+
+/** Longest time a quiet worker is polled before it is armed, in milliseconds. */
+const SPIN_MS = 0.04;
+/** Longest time without letting Deno's event loop run, in milliseconds. */
+const YIELD_MS = 5;
+const EVENT_BYTES = 12; // struct epoll_event is packed on x86-64
+const MAX_EVENTS = 64;
+
+/** What the loop moves: a UCX worker. */
+export interface Pollable {
+  /** File descriptor that becomes readable when an armed worker has work. */
+  readonly eventFd: number;
+  /** True from a successful `arm()` to the next `progress()`. Kept by the worker. */
+  armed: boolean;
+  /** Registration in the loop. Kept by the loop. */
+  token: number;
+  /** Number of waits. Kept by the loop. */
+  waits: number;
+  /** When it last had work, in milliseconds. Kept by the loop. */
+  lastActive: number;
+  /** Moves it on. @returns whether anything happened */
+  progress(): boolean;
+  /** Asks for an event on `eventFd` at the next work. @returns false where there is work already */
+  arm(): boolean;
+  /** Why waits on it must fail. */
+  readonly failure: DipcError | null;
+}
+
+class Wait {
+  settled = false;
+  constructor(
+    readonly target: Pollable,
+    readonly step: () => boolean,
+    readonly deadline: number,
+    readonly resolve: (value: boolean) => void,
+    readonly reject: (reason: unknown) => void,
+    readonly signal: AbortSignal | undefined,
+  ) {}
+  onAbort: (() => void) | null = null;
+}
+
+const TRUE = Promise.resolve(true);
+
+function abortError(signal: AbortSignal): DipcError {
+  return new DipcError("cancelled", "the wait was cancelled by its signal", { cause: signal.reason });
+}
+
+/** A progress loop. Use the isolate's own: {@linkcode progressLoop}. */
+export class ProgressLoop {
+  readonly #libc: Libc;
+  readonly #epoll: number;
+  readonly #wakeFd: number;
+  readonly #wakeBytes = new Uint8Array(new BigUint64Array([1n]).buffer);
+  readonly #events: Uint8Array<ArrayBuffer> = new Uint8Array(EVENT_BYTES * MAX_EVENTS);
+  readonly #eventsView: DataView<ArrayBuffer> = new DataView(this.#events.buffer);
+  readonly #registered = new Map<number, Pollable>();
+  #nextToken = 1;
+  #waits: Wait[] = [];
+  #running = false;
+  #asleep = false;
+  #woken = false;
+  #lastYield = 0;
+
+  /** @throws {DipcError} `ucx` where the system refuses the file descriptors */
+  constructor() {
+    this.#libc = libc();
+    this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
+    this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
+    if (this.#epoll < 0 || this.#wakeFd < 0) {
+      throw new DipcError("io", "the system refused a file descriptor for the progress loop; check `ulimit -n`");
+    }
+    this.#control(EPOLL_CTL_ADD, this.#wakeFd, 0);
+  }
+
+  /** Waits under way. */
+  get waits(): number {
+    return this.#waits.length;
+  }
+
+  /**
+   * Progresses `target` until `step` returns true. See `Channel.until`.
+   *
+   * @param target The worker to move
+   * @param step Asked after each progress
+   * @param options Signal and longest wait
+   */
+  until(target: Pollable, step: () => boolean, options?: UntilOptions): Promise<boolean> {
+    const signal = options?.signal;
+    try {
+      if (signal?.aborted) return Promise.reject(abortError(signal));
+      let now = performance.now();
+      if (now - this.#lastYield < YIELD_MS) {
+        const end = now + SPIN_MS;
+        // Other waits get their turn between two spins of this one, never in the middle of it.
+        const alone = this.#waits.length === target.waits;
+        do {
+          for (let i = 0; i < 8; i++) {
+            const active = target.progress();
+            if (step()) return TRUE;
+            if (target.failure !== null) return Promise.reject(target.failure);
+            if (active) i = 0;
+          }
+          now = performance.now();
+        } while (alone && now < end);
+      } else if (!this.#running) {
+        this.#lastYield = now - YIELD_MS - 1;
+      }
+      return new Promise((resolve, reject) => {
+        const timeoutMs = options?.timeoutMs;
+        const deadline = timeoutMs === undefined ? Infinity : now + timeoutMs;
+        const wait = new Wait(target, step, deadline, resolve, reject, signal);
+        if (signal !== undefined) {
+          wait.onAbort = () => {
+            if (wait.settled) return;
+            this.#settle(wait);
+            this.#waits = this.#waits.filter((other) => other !== wait);
+            reject(abortError(signal));
+            this.wake();
+          };
+          signal.addEventListener("abort", wait.onAbort);
+        }
+        this.#waits.push(wait);
+        target.waits++;
+        target.armed = false;
+        target.lastActive = now;
+        this.wake();
+        if (!this.#running) void this.#run();
+      });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Makes a sleeping loop look at its waits again. */
+  wake(): void {
+    if (!this.#asleep || this.#woken) return;
+    this.#woken = true;
+    this.#libc.write(this.#wakeFd, this.#wakeBytes, 8n);
+  }
+
+  /**
+   * Forgets a worker that is about to be destroyed. Its waits must be over.
+   *
+   * @param target The worker
+   */
+  forget(target: Pollable): void {
+    if (target.token === 0) return;
+    this.#registered.delete(target.token);
+    target.token = 0;
+    this.#control(EPOLL_CTL_DEL, target.eventFd, 0);
+  }
+
+  #control(operation: number, fd: number, token: number): void {
+    const event = new Uint8Array(EVENT_BYTES);
+    const view = new DataView(event.buffer);
+    view.setUint32(0, EPOLLIN, true);
+    view.setUint32(4, token, true);
+    if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
+      throw new DipcError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
+    }
+  }
+
+  #settle(wait: Wait): void {
+    wait.settled = true;
+    wait.target.waits--;
+    if (wait.onAbort !== null) wait.signal!.removeEventListener("abort", wait.onAbort);
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      let nextPoll = 0;
+      while (this.#waits.length > 0) {
+        const now = performance.now();
+        const { settled, hot, armed, deadline } = this.#round(now);
+        if (settled) await null;
+        if (now - this.#lastYield >= YIELD_MS) {
+          await new Promise<void>((resolve) => setImmediate(resolve));
+          this.#lastYield = performance.now();
+        } else if (hot === 0 && !settled) {
+          await this.#sleep(deadline);
+        } else if (armed > 0 && now >= nextPoll) {
+          nextPoll = now + SPIN_MS;
+          this.#dispatch(this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0), now);
+        }
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  /** Moves every worker that is not asleep, once. */
+  #round(now: number): { settled: boolean; hot: number; armed: number; deadline: number } {
+    const waits = this.#waits;
+    let kept = 0, hot = 0, armed = 0, deadline = Infinity;
+    for (let i = 0; i < waits.length; i++) {
+      const wait = waits[i];
+      const target = wait.target;
+      if (target.armed && wait.deadline > now && target.failure === null) {
+        armed++;
+        if (wait.deadline < deadline) deadline = wait.deadline;
+        waits[kept++] = wait;
+        continue;
+      }
+      try {
+        const active = target.progress();
+        if (wait.step()) {
+          this.#settle(wait);
+          wait.resolve(true);
+          continue;
+        }
+        if (target.failure !== null) throw target.failure;
+        if (wait.deadline <= now) {
+          this.#settle(wait);
+          wait.resolve(false);
+          continue;
+        }
+        if (wait.deadline < deadline) deadline = wait.deadline;
+        if (active) target.lastActive = now;
+        if (!active && now - target.lastActive > SPIN_MS && this.#arm(target)) armed++;
+        else hot++;
+        waits[kept++] = wait;
+      } catch (error) {
+        this.#settle(wait);
+        wait.reject(error);
+      }
+    }
+    const settled = kept < waits.length;
+    waits.length = kept;
+    return { settled, hot, armed, deadline };
+  }
+
+  #arm(target: Pollable): boolean {
+    if (!target.arm()) return false;
+    if (target.token === 0) {
+      target.token = this.#nextToken++;
+      this.#registered.set(target.token, target);
+      this.#control(EPOLL_CTL_ADD, target.eventFd, target.token);
+    }
+    return true;
+  }
+
+  async #sleep(deadline: number): Promise<void> {
+    const timeout = deadline === Infinity ? -1 : Math.max(0, Math.ceil(deadline - performance.now()));
+    this.#asleep = true;
+    this.#woken = false;
+    const count = await this.#libc.epollWaitAsync(
+      this.#epoll,
+      this.#events,
+      MAX_EVENTS,
+      Math.min(timeout, 0x7fff_ffff),
+    );
+    this.#asleep = false;
+    this.#lastYield = performance.now();
+    this.#dispatch(count, this.#lastYield);
+  }
+
+  #dispatch(count: number, now: number): void {
+    for (let i = 0; i < count; i++) {
+      const token = this.#eventsView.getUint32(i * EVENT_BYTES + 4, true);
+      if (token === 0) {
+        this.#libc.read(this.#wakeFd, new Uint8Array(8), 8n);
+        continue;
+      }
+      const target = this.#registered.get(token);
+      if (target === undefined) continue;
+      if (target.waits === 0) {
+        this.forget(target); // or its event would end every sleep from now on
+      } else {
+        target.armed = false;
+        target.lastActive = now;
+      }
+    }
+  }
+}
+
+let shared: ProgressLoop | null = null;
+
+/** The isolate's progress loop, made on first use. */
+export function progressLoop(): ProgressLoop {
+  return shared ??= new ProgressLoop();
+}

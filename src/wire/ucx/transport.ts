@@ -1,0 +1,167 @@
+/**
+ * The UCX transport.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import { findLibucp } from "../../../ffi/find.ts";
+import type { Ucp } from "../../../ffi/ucp.ts";
+import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import type { Channel, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
+import { isLoopback, resolveAddress } from "./address.ts";
+import { type ChannelLimits, UcxChannel } from "./channel.ts";
+import { loadUcp, UcxContext } from "./context.ts";
+import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import { UcxListener } from "./listener.ts";
+import { WorkerPool } from "./worker_pool.ts";
+
+const MIB = 1 << 20;
+const WARM_WORKERS = 3;
+
+/** Options of {@linkcode ucxTransport}. */
+export interface UcxTransportOptions {
+  /** Path of libucp; found by the usual rules where it is not given. */
+  library?: string;
+  /**
+   * Most bytes of one metadata message.
+   *
+   * @default {16777216}
+   */
+  maxMetadataBytes?: number;
+  /**
+   * Most bytes of metadata that a peer may have sent ahead of the reader. At least one message always fits.
+   *
+   * @default {67108864}
+   */
+  maxQueuedFrameBytes?: number;
+}
+
+/** A context and its idle workers. */
+interface Plane {
+  readonly context: UcxContext;
+  readonly pool: WorkerPool;
+}
+
+function peerName(peer: PeerAddress): string {
+  return peer.host.includes(":") ? `[${peer.host}]:${peer.port}` : `${peer.host}:${peer.port}`;
+}
+
+class UcxTransport implements Transport {
+  readonly #ucp: Ucp;
+  readonly #limits: ChannelLimits;
+  readonly #planes = new Map<boolean, Plane>();
+  #closed = false;
+
+  constructor(ucp: Ucp, limits: ChannelLimits) {
+    this.#ucp = ucp;
+    this.#limits = limits;
+  }
+
+  async connect(
+    metadata: PeerAddress,
+    body: PeerAddress | null,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<Channel> {
+    const end = performance.now() + options.timeoutMs;
+    const peers = body === null ? [metadata] : [metadata, body];
+    const resolved = await Promise.all(peers.map(resolveAddress));
+    let last: unknown;
+    for (let i = 0; i < Math.max(...resolved.map((addresses) => addresses.length)); i++) {
+      const targets = resolved.map((addresses) => addresses[Math.min(i, addresses.length - 1)]);
+      try {
+        return await this.#connectTo(targets, peers, Math.max(0, end - performance.now()), options);
+      } catch (error) {
+        last = error;
+        if (!(error instanceof DipcError) || error.code !== "unreachable") throw error;
+      }
+    }
+    throw last;
+  }
+
+  async listen(options: ListenOptions): Promise<Listener> {
+    const addresses = await resolveAddress(options);
+    const plane = this.#plane(isLoopback(addresses[0]));
+    return new UcxListener(plane.pool, addresses[0], options, this.#limits);
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    for (const plane of this.#planes.values()) {
+      plane.pool.close();
+      plane.context.close();
+    }
+    this.#planes.clear();
+    return Promise.resolve();
+  }
+
+  #plane(loopback: boolean): Plane {
+    if (this.#closed) throw new DipcError("closed", "the transport was closed");
+    let plane = this.#planes.get(loopback);
+    if (plane === undefined) {
+      const context = new UcxContext(this.#ucp, loopback);
+      this.#planes.set(loopback, plane = { context, pool: new WorkerPool(context, WARM_WORKERS) });
+    }
+    return plane;
+  }
+
+  async #connectTo(
+    targets: SockAddr[],
+    peers: PeerAddress[],
+    timeoutMs: number,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<Channel> {
+    const plane = this.#plane(targets.every(isLoopback));
+    const worker = plane.pool.take();
+    const channel = new UcxChannel(worker, this.#limits, plane.pool.giveBack);
+    const names = peers.map(peerName);
+    try {
+      const requests: EndpointRequest[] = [];
+      const endpoints = targets.map((target, i) => {
+        const endpoint = new UcxEndpoint(worker, target);
+        channel.attach(endpoint, names[i]);
+        return endpoint;
+      });
+      for (const endpoint of endpoints) requests.push(endpoint.flush());
+      const connected = await channel.until(() => requests.every((request) => request.done()), {
+        signal: options.signal,
+        timeoutMs,
+      });
+      if (!connected) {
+        throw new DipcError("timeout", `${names.join(" and ")} did not answer within ${options.timeoutMs} ms`);
+      }
+      if (channel.failure !== null) throw channel.failure;
+      const failed = requests.find((request) => request.status !== 0);
+      if (failed !== undefined) throw connectError(failed.status, names, this.#ucp.version);
+      return channel;
+    } catch (error) {
+      await channel.close();
+      if (error instanceof DipcError && error.foreign?.system === "ucx") {
+        throw connectError(error.foreign.status, names, this.#ucp.version, error);
+      }
+      throw error;
+    }
+  }
+}
+
+function connectError(status: number, names: string[], version: string, cause?: unknown): DipcError {
+  return new DipcError("unreachable", `connecting to ${names.join(" and ")} failed (status ${status}, ${version})`, {
+    cause,
+    foreign: { system: "ucx", status, text: "" },
+  });
+}
+
+/**
+ * Opens libucp and makes a transport of it. UCX itself is made ready when first needed.
+ *
+ * @param options Library and limits
+ * @throws {DipcError} `library_not_found`, `permission_denied`
+ */
+export function ucxTransport(options: UcxTransportOptions = {}): Promise<Transport> {
+  const maxFrameBytes = options.maxMetadataBytes ?? 16 * MIB;
+  const limits: ChannelLimits = {
+    // What counts on the wire is the metadata and its prefix of 5 bytes.
+    maxFrameBytes: maxFrameBytes + 5,
+    maxQueuedFrameBytes: Math.max(options.maxQueuedFrameBytes ?? 64 * MIB, maxFrameBytes + 5),
+  };
+  return Promise.resolve().then(() => new UcxTransport(loadUcp(findLibucp(options.library).path), limits));
+}

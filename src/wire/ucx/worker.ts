@@ -1,0 +1,138 @@
+/**
+ * A UCX worker, its event file descriptor and its active message handler.
+ *
+ * @module
+ */
+import type { DipcError } from "../../errors.ts";
+import { addressOf, type Libc, libc } from "../../../ffi/libc.ts";
+import { statusError, UCS_OK } from "../../../ffi/status.ts";
+import type { UcpSymbols } from "../../../ffi/ucp.ts";
+import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
+import type { UcxContext } from "./context.ts";
+import { type Pollable, progressLoop } from "./loop.ts";
+
+/** Most `ucp_worker_progress` calls in one turn. */
+const PROGRESS_CALLS = 4;
+/** The active message id of metadata frames. */
+const METADATA_ID = 0;
+
+/** What a worker's owner does with what arrives. Called from inside progress: must neither throw nor progress. */
+export interface WorkerOwner {
+  /** Why waits on the worker must fail. */
+  readonly failure: DipcError | null;
+  /**
+   * An active message has arrived.
+   *
+   * @param data Address of its bytes, or its descriptor where `rendezvous`
+   * @param size Its bytes
+   * @param rendezvous Whether the data is still to be fetched
+   * @returns Whether the descriptor was taken; always false for an eager message
+   */
+  onActiveMessage(data: bigint, size: bigint, rendezvous: boolean): boolean;
+}
+
+/** The worker being progressed: handlers belong to it. */
+let current: UcxWorker | null = null;
+let amCallback:
+  | Deno.UnsafeCallback<{
+    readonly parameters: readonly ["usize", "usize", "usize", "usize", "usize", "usize"];
+    readonly result: "i8";
+  }>
+  | null = null;
+
+/**
+ * The active message handler, one for the isolate. Never closed: UCX may call a handler until its worker is gone, and
+ * calling a closed one is a segmentation fault.
+ */
+function amHandler(): bigint {
+  if (amCallback === null) {
+    const c: Libc = libc();
+    const attr = new Uint32Array(32);
+    const attrAddress = addressOf(new Uint8Array(attr.buffer));
+    const size = BigInt(LAYOUT.ucp_am_recv_param_t.size);
+    amCallback = new Deno.UnsafeCallback(
+      { parameters: ["usize", "usize", "usize", "usize", "usize", "usize"], result: "i8" } as const,
+      (_arg, _header, _headerLength, data, length, param) => {
+        const owner = current?.owner;
+        if (owner === null || owner === undefined) return UCS_OK;
+        c.memcpy(attrAddress, param, size);
+        return owner.onActiveMessage(data, length, (attr[0] & AM_RECV_RNDV) !== 0) ? 1 : 0;
+      },
+    );
+  }
+  return BigInt(Deno.UnsafePointer.value(amCallback.pointer));
+}
+
+/** Workers that exist; for leak tests. */
+export let liveWorkers = 0;
+
+/** A UCX worker. */
+export class UcxWorker implements Pollable {
+  /** Its context. */
+  readonly context: UcxContext;
+  /** `ucp_worker_h`. */
+  readonly handle: bigint;
+  readonly eventFd: number;
+  armed = false;
+  token = 0;
+  waits = 0;
+  lastActive = 0;
+  /** Who receives what arrives; null while the worker is idle in a pool. */
+  owner: WorkerOwner | null = null;
+  readonly #symbols: UcpSymbols;
+  #destroyed = false;
+
+  /**
+   * @param context Its context, which must outlive it
+   * @throws {DipcError} `ucx`
+   */
+  constructor(context: UcxContext) {
+    this.context = context;
+    const symbols = this.#symbols = context.symbols;
+    const out = new BigUint64Array(16);
+    let status = symbols.ucp_worker_create(context.handle, workerParams().bytes, out);
+    if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
+    this.handle = out[0];
+    liveWorkers++;
+    const fd = new Int32Array(32);
+    status = symbols.ucp_worker_get_efd(this.handle, fd);
+    this.eventFd = fd[0];
+    if (status === UCS_OK) {
+      status = symbols.ucp_worker_set_am_recv_handler(this.handle, amHandlerParams(METADATA_ID, amHandler()).bytes);
+    }
+    if (status !== UCS_OK) {
+      this.destroy();
+      throw statusError(status, "preparing a UCX worker failed");
+    }
+  }
+
+  get failure(): DipcError | null {
+    return this.owner === null ? null : this.owner.failure;
+  }
+
+  progress(): boolean {
+    if (this.#destroyed) return false;
+    this.armed = false;
+    const symbols = this.#symbols, handle = this.handle;
+    const outer = current;
+    current = this;
+    let active = false;
+    for (let i = 0; i < PROGRESS_CALLS && symbols.ucp_worker_progress(handle) !== 0; i++) active = true;
+    current = outer;
+    return active;
+  }
+
+  arm(): boolean {
+    return this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+  }
+
+  /** Destroys the worker. Its endpoints must be closed. Memory of requests that never completed is free afterwards. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.owner = null;
+    progressLoop().forget(this);
+    this.#symbols.ucp_worker_destroy(this.handle);
+    liveWorkers--;
+  }
+}
