@@ -1,0 +1,86 @@
+/**
+ * Runs one comparison: our side and the peer in turn, peer first and last.
+ *
+ * @module
+ */
+import { pairedRatios, percentile, summarize } from "./stats.ts";
+import type { BenchResult, Unit } from "./report.ts";
+import type { Workbench } from "./workbench.ts";
+
+/** What one run of one side found. */
+export interface Measured {
+  /** The figure, in the unit of the comparison. */
+  readonly value: number;
+  /** The single times behind it, where the figure is a median. */
+  readonly samples?: readonly number[];
+  /** Transports that carried our side. */
+  readonly transports?: readonly string[];
+}
+
+/** Both sides, ready to run. */
+export interface Sides {
+  ours(): Promise<Measured>;
+  peer(): Promise<Measured>;
+  /** Frees what was made for it. */
+  close?(): Promise<void>;
+}
+
+/** One comparison. */
+export interface Comparison {
+  readonly name: string;
+  readonly unit: Unit;
+  readonly peerName: string;
+  /** The ratio that we aim for; null: only reported. */
+  readonly target: number | null;
+  /** Which peer must be there. */
+  readonly needs: "perftest" | "python";
+  /** Makes the data on both sides and checks the contents of one whole transfer. */
+  prepare(bench: Workbench, quick: boolean): Promise<Sides>;
+}
+
+/**
+ * Runs it.
+ *
+ * @param rounds Our runs; the peer runs once more
+ * @returns the result, and one more for the 99th percentile where single times were taken
+ */
+export async function compare(
+  comparison: Comparison,
+  bench: Workbench,
+  quick: boolean,
+  rounds: number,
+): Promise<BenchResult[]> {
+  const sides = await comparison.prepare(bench, quick);
+  const ours: Measured[] = [];
+  const peer: Measured[] = [];
+  try {
+    // Both sides once unmeasured: compilers, page tables and connections get warm.
+    await sides.peer();
+    await sides.ours();
+    for (let round = 0; round < rounds; round++) {
+      peer.push(await sides.peer());
+      ours.push(await sides.ours());
+    }
+    peer.push(await sides.peer());
+  } finally {
+    await sides.close?.();
+  }
+  const { name, unit, peerName, target } = comparison;
+  const result = (name: string, a: number[], b: number[], target: number | null): BenchResult => {
+    const ratios = summarize(pairedRatios(a, b, unit !== "ms"));
+    const [mine, theirs] = [summarize(a), summarize(b)];
+    return {
+      ...{ name, unit, ours: mine.median, peer: theirs.median, peerName, ratio: ratios.median },
+      ...{ min: mine.min, max: mine.max, peerMin: theirs.min, peerMax: theirs.max },
+      ...{ ratioMin: ratios.min, ratioMax: ratios.max, rounds, target },
+      transports: [...new Set(ours.flatMap(({ transports }) => transports ?? []))],
+    };
+  };
+  const values = (side: Measured[]) => side.map(({ value }) => value);
+  const results = [result(name, values(ours), values(peer), target)];
+  if (ours.every(({ samples }) => samples)) {
+    const worst = (side: Measured[]) => side.map(({ samples }) => percentile(samples!, 99));
+    results.push(result(`${name}/p99`, worst(ours), worst(peer), null));
+  }
+  return results;
+}

@@ -1,0 +1,100 @@
+/**
+ * Our client, as a process of its own: fetches what it is told to and takes the time.
+ *
+ * @module
+ */
+import { connect } from "../mod.ts";
+import { checkBatch, type Shape } from "./data.ts";
+import { answerCommands } from "./commands.ts";
+
+/** What every fetch answers; times in seconds, the absolute ones since 1970. */
+interface Fetched {
+  seconds: number;
+  wholeSeconds: number;
+  started: number;
+  ended: number;
+  rows: number;
+  bytes: number;
+  batches: number;
+  checksum: number;
+  transports: readonly string[];
+}
+
+/** Connects, then runs `read`; the throughput counts from the moment when the schema is there, as with the peers. */
+async function timed(
+  uri: string,
+  read: (stream: Awaited<ReturnType<typeof connect>>) => Promise<{ rows: number; checksum?: number }>,
+): Promise<Fetched> {
+  const begin = performance.now();
+  await using stream = await connect(uri);
+  const start = performance.now();
+  const { rows, checksum = 0 } = await read(stream);
+  const end = performance.now();
+  const { stats } = stream;
+  if (!stats.complete || rows !== stats.rows) {
+    throw new Error(`${rows} rows read of ${stats.rows}, complete: ${stats.complete}`);
+  }
+  return {
+    seconds: (end - start) / 1000,
+    wholeSeconds: (end - begin) / 1000,
+    started: (performance.timeOrigin + start) / 1000,
+    ended: (performance.timeOrigin + end) / 1000,
+    rows,
+    bytes: stats.bodyBytes,
+    batches: stats.batches,
+    checksum,
+    transports: stats.transports,
+  };
+}
+
+await answerCommands({
+  // Every batch in turn, disposed at once.
+  read: ({ uri }) =>
+    timed(uri as string, async (stream) => {
+      let rows = 0;
+      for await (using batch of stream) rows += batch.numRows;
+      return { rows };
+    }),
+  // The same, but every value is compared with what it must be.
+  verify: ({ uri, shape, times }) =>
+    timed(uri as string, async (stream) => {
+      const expected = shape as Shape;
+      const rowsOfOneRun = expected.rows * expected.batches;
+      let rows = 0;
+      for await (using batch of stream) {
+        checkBatch(batch, expected, rows % rowsOfOneRun);
+        rows += batch.numRows;
+      }
+      if (rows !== rowsOfOneRun * (times as number)) {
+        throw new Error(`${rows} rows, expected ${rowsOfOneRun} × ${times}`);
+      }
+      return { rows };
+    }),
+  // One value of a column of every batch.
+  small: ({ uri }) =>
+    timed(uri as string, async (stream) => {
+      let rows = 0;
+      let checksum = 0;
+      for await (using batch of stream) {
+        rows += batch.numRows;
+        checksum += Number(batch.getChildAt(0)!.get(0));
+      }
+      return { rows, checksum };
+    }),
+  // All batches kept, as one table.
+  keep: ({ uri }) => timed(uri as string, async (stream) => ({ rows: (await stream.toTable()).numRows })),
+  async "first-batch"({ uri, count }) {
+    const samples: number[] = [];
+    for (let i = 0; i < (count as number); i++) {
+      const start = performance.now();
+      const stream = await connect(uri as string);
+      const { value, done } = await stream.next();
+      samples.push(performance.now() - start);
+      if (done) throw new Error("a stream without a batch");
+      value[Symbol.dispose]();
+      for await (using _rest of stream);
+      await stream[Symbol.asyncDispose]();
+    }
+    return { samples };
+  },
+});

@@ -1,0 +1,55 @@
+/**
+ * Our server, as a process of its own: serves the data sets that it is told to, one set after another.
+ *
+ * @module
+ */
+import { arrowFile, fromBatches, parquetFile, repeat, resident, serve, type Server } from "../mod.ts";
+import type { Dataset } from "../src/sources/dataset.ts";
+import { generateBatches, type Shape } from "./data.ts";
+import { answerCommands } from "./commands.ts";
+
+/** One data set to serve. */
+interface DatasetSpec extends Shape {
+  readonly name: string;
+  readonly kind: "memory" | "repeat" | "file" | "parquet";
+  /** How often a run of `repeat` goes through its batches. */
+  readonly times: number;
+  /** Of `file` and `parquet`. */
+  readonly path: string;
+}
+
+async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
+  switch (spec.kind) {
+    case "memory":
+      return await resident(await fromBatches(generateBatches(spec)));
+    case "repeat":
+      return repeat(await resident(await fromBatches(generateBatches(spec))), spec.times);
+    case "file":
+      return await arrowFile(spec.path);
+    case "parquet":
+      return await parquetFile(spec.path);
+  }
+}
+
+let server: Server | null = null;
+let datasets: Dataset[] = [];
+
+async function stop(): Promise<void> {
+  await server?.shutdown();
+  for (const dataset of datasets) await dataset.close();
+  server = null;
+  datasets = [];
+}
+
+await answerCommands({
+  async serve(command) {
+    await stop();
+    const specs = command.datasets as DatasetSpec[];
+    if (specs.length === 0) return { uris: {} };
+    const named: Record<string, Dataset> = {};
+    for (const spec of specs) datasets.push(named[spec.name] = await makeDataset(spec));
+    server = await serve({ datasets: named });
+    return { uris: Object.fromEntries(server.datasets.map(({ name, uris }) => [name, uris[0]])) };
+  },
+});
+await stop();

