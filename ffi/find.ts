@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../src/errors.ts";
+import { applyUcxSettings } from "./ucx_settings.ts";
 
 /** Version of UCX that `dipc setup` fetches. */
 export const SETUP_UCX_VERSION = "1.22.0";
@@ -57,7 +58,8 @@ export interface LibucpRanking {
 }
 
 const LIBRARY = "libucp.so.0";
-const SIBLINGS = ["libucm.so.0", "libucs.so.0", "libuct.so.0"];
+// libnuma is not of UCX, but a libucs unpacked from a package may need it and have it beside itself.
+const SIBLINGS = ["libnuma.so.1", "libucm.so.0", "libucs.so.0", "libuct.so.0"];
 
 /** Where `dipc setup` keeps its copy of UCX; `null` where neither `XDG_CACHE_HOME` nor `HOME` is known. */
 export function setupFolder(): string | null {
@@ -297,6 +299,7 @@ type Handle = Deno.DynamicLibrary<Deno.ForeignLibraryInterface>;
 
 function load(path: string): { version: string; handles: Handle[] } | { cause: string } {
   const handles: Handle[] = [];
+  applyUcxSettings();
   try {
     if (path.includes("/")) {
       // The lower libraries must come from the same folder, also where this libucp does not say so itself and the

@@ -1,0 +1,118 @@
+/**
+ * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
+ * and a second, older UCX. This module only looks; `setup_peers.ts` provides.
+ *
+ * @module
+ */
+import { SETUP_UCX_VERSION, setupFolder, setupLibrary } from "../ffi/find.ts";
+import { toolsFolder } from "../src/setup.ts";
+
+/** Root of the repository, without a slash at its end. */
+export const REPOSITORY: string = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+
+/** Where everything that is fetched for tests goes: the same folder as the copy of UCX. */
+export function peersFolder(): string | null {
+  const folder = setupFolder();
+  return folder === null ? null : folder.slice(0, folder.lastIndexOf("/"));
+}
+
+/** A UCX that the tests can use. */
+export interface UcxInstallation {
+  /** Its version, such as `"1.22.0"`. */
+  readonly version: string;
+  /** Path for `DIPC_LIBUCP` or the `library` option. */
+  readonly library: string;
+  /** Folder to compile with (`-I`), where its headers are there. */
+  readonly include: string | null;
+  /** Its `ucx_perftest`, to be run with `LD_LIBRARY_PATH` set to the library's folder. */
+  readonly perftest: string | null;
+}
+
+/** What is on this machine; `null` or an empty list for what is not. */
+export interface Peers {
+  /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
+  readonly python: string | null;
+  /** A C compiler. */
+  readonly compiler: string | null;
+  /** The UCX that `dipc setup` fetches. */
+  readonly ucx: UcxInstallation | null;
+  /** The older UCX of Debian 12. */
+  readonly olderUcx: UcxInstallation | null;
+}
+
+/** What a test may need; the key of {@linkcode Peers}. */
+export type PeerName = keyof Peers;
+
+/** Debian 12's version of UCX. */
+export const OLDER_UCX_VERSION = "1.13.1";
+
+/** What each peer is called in messages, and how to get it. */
+export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
+  python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
+  compiler: "a C compiler (sudo apt-get install gcc)",
+  ucx: `UCX ${SETUP_UCX_VERSION} (\`deno task setup\`; needs pip)`,
+  olderUcx: `UCX ${OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
+};
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** Folder of the older UCX, as its packages lay it out. */
+export function olderUcxFolder(folder: string): string {
+  return `${folder}/ucx-${OLDER_UCX_VERSION}`;
+}
+
+/** The first of some commands that is in `PATH`, or `null`. */
+export function findCommand(...names: string[]): string | null {
+  for (const name of names) {
+    for (const folder of (Deno.env.get("PATH") ?? "").split(":")) {
+      if (folder !== "" && isFile(`${folder}/${name}`)) return `${folder}/${name}`;
+    }
+  }
+  return null;
+}
+
+/** Path of the Python of the virtual environment, there or not. `DIPC_PYTHON` names another. */
+export function pythonPath(folder: string): string {
+  return Deno.env.get("DIPC_PYTHON") || `${folder}/venv/bin/python`;
+}
+
+/** Looks for all peers. Starts nothing and downloads nothing. */
+export function findPeers(): Peers {
+  const folder = peersFolder();
+  const copy = setupFolder();
+  if (folder === null || copy === null) {
+    return { python: null, compiler: findCommand("cc", "gcc", "clang"), ucx: null, olderUcx: null };
+  }
+  const ifFile = (path: string): string | null => isFile(path) ? path : null;
+  const python = pythonPath(folder);
+  const tools = toolsFolder();
+  const older = `${olderUcxFolder(folder)}/usr`;
+  const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
+  const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
+  return {
+    python: ifFile(python),
+    compiler: findCommand("cc", "gcc", "clang"),
+    ucx: isFile(setupLibrary(copy))
+      ? {
+        version: SETUP_UCX_VERSION,
+        library: setupLibrary(copy),
+        include: include(`${tools}/include`),
+        perftest: ifFile(`${tools}/bin/ucx_perftest`),
+      }
+      : null,
+    olderUcx: isFile(olderLibrary)
+      ? {
+        version: OLDER_UCX_VERSION,
+        library: olderLibrary,
+        include: include(`${older}/include`),
+        perftest: ifFile(`${older}/bin/ucx_perftest`),
+      }
+      : null,
+  };
+}
