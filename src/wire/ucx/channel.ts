@@ -26,7 +26,7 @@ import {
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
 /** Longest wait for a flush in `close({ flush: true })`. */
-const FLUSH_MS = 10_000;
+const FLUSH_MS = 5_000;
 /** Longest wait for cancelled requests and closing endpoints; what is left then ends with the worker. */
 const DRAIN_MS = 1_000;
 const PREFIX_BYTES = 5;
@@ -205,6 +205,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       this.#params.receive,
     );
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    if (this.#worker.armed) this.#rouse();
     const receive = new UcxReceive(this.#requests, request, target);
     if (request === 0n) receive.completeAtOnce();
     return receive;
@@ -239,6 +240,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    if (this.#worker.armed) this.#rouse();
     return new FrameSend(this.#requests, request, slot, this.#sendSlots);
   }
 
@@ -252,6 +254,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
     if (request === 0n) return null;
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
+    if (this.#worker.armed) this.#rouse();
     return new UcxRequest(this.#requests, request, body);
   }
 
@@ -282,6 +285,13 @@ export class UcxChannel implements Channel, WorkerOwner {
 
   close(options: { flush?: boolean } = {}): Promise<void> {
     return this.#closing ??= this.#close(options.flush === true);
+  }
+
+  /** A sleeping worker must be progressed again after each new request: what it needs may bring no event. */
+  #rouse(): void {
+    this.#worker.armed = false;
+    this.#worker.lastActive = performance.now();
+    progressLoop().wake();
   }
 
   #size(length: number): bigint {

@@ -4,23 +4,10 @@
  * @module
  */
 import { cString, libc } from "../../../ffi/libc.ts";
+import { applyUcxSettings } from "../../../ffi/ucx_settings.ts";
 import { statusError } from "../../../ffi/status.ts";
 import { openUcp, type Ucp, type UcpSymbols } from "../../../ffi/ucp.ts";
 import { contextParams, FEATURE_AM, FEATURE_TAG, FEATURE_WAKEUP } from "../../../ffi/ucp_structs.ts";
-
-/**
- * Settings that UCX reads when it is loaded or made ready. Set only where the user has not.
- *
- * The first two bring shared memory back, which error mode PEER switches off by default. The others keep UCX from writing
- * to standard output and let a restarted server take its port again.
- */
-const SETTINGS: readonly (readonly [name: string, value: string])[] = [
-  ["UCX_POSIX_ERROR_HANDLING", "y"],
-  ["UCX_SYSV_ERROR_HANDLING", "y"],
-  ["UCX_LOG_FILE", "stderr"],
-  ["UCX_WARN_UNUSED_ENV_VARS", "n"],
-  ["UCX_TCP_CM_REUSEADDR", "y"],
-];
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
@@ -32,8 +19,7 @@ const API_MAJOR = 1, API_MINOR = 13;
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
 export function loadUcp(path: string): Ucp {
-  const c = libc();
-  for (const [name, value] of SETTINGS) c.setenv(cString(name), cString(value), 0);
+  applyUcxSettings();
   return openUcp(path);
 }
 

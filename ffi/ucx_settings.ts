@@ -1,0 +1,36 @@
+/**
+ * Settings in the environment of the process that UCX reads when its libraries are loaded.
+ *
+ * @module
+ */
+import { cString, libc } from "./libc.ts";
+
+/**
+ * Settings that UCX reads when it is loaded or made ready. Set only where the user has not.
+ *
+ * The first two bring shared memory back, which error mode PEER switches off by default. The others keep UCX from writing
+ * to standard output and let a restarted server take its port again.
+ */
+const SETTINGS: readonly (readonly [name: string, value: string])[] = [
+  ["UCX_POSIX_ERROR_HANDLING", "y"],
+  ["UCX_SYSV_ERROR_HANDLING", "y"],
+  ["UCX_LOG_FILE", "stderr"],
+  ["UCX_WARN_UNUSED_ENV_VARS", "n"],
+  ["UCX_TCP_CM_REUSEADDR", "y"],
+];
+
+let applied = false;
+
+/**
+ * Puts dipc's settings into the environment of the process, where the user has not set them. To be called before any
+ * library of UCX is loaded: some are read by its constructors. Goes through the C library, so that it needs no
+ * permission beyond `--allow-ffi`.
+ *
+ * @throws {DipcError} `permission_denied` without `--allow-ffi`
+ */
+export function applyUcxSettings(): void {
+  if (applied) return;
+  applied = true;
+  const c = libc();
+  for (const [name, value] of SETTINGS) c.setenv(cString(name), cString(value), 0);
+}
