@@ -1,0 +1,32 @@
+/**
+ * Copies ranges of bitmaps to where they start at bit 0, without touching bits one by one.
+ *
+ * @module
+ */
+
+/**
+ * Writes `length` bits of `source`, from bit `offset` on, to the start of `target`; bits behind them in the last byte are 0,
+ * and so are bits that `source` does not have.
+ *
+ * @param target At least ⌈length ÷ 8⌉ bytes
+ * @param source Bitmap, least significant bit first
+ * @param offset First bit to copy
+ * @param length Number of bits
+ */
+export function copyBits(target: Uint8Array, source: Uint8Array, offset: number, length: number): void {
+  const bytes = Math.ceil(length / 8);
+  const first = Math.floor(offset / 8);
+  const shift = offset % 8;
+  if (shift === 0) {
+    const available = Math.max(0, Math.min(bytes, source.byteLength - first));
+    target.set(source.subarray(first, first + available));
+    target.fill(0, available, bytes);
+  } else {
+    const up = 8 - shift;
+    for (let i = 0; i < bytes; i++) {
+      // Bytes behind the end read as undefined, which counts as 0 here.
+      target[i] = (source[first + i] >> shift) | (source[first + i + 1] << up);
+    }
+  }
+  if (length % 8 !== 0) target[bytes - 1] &= (1 << (length % 8)) - 1;
+}

@@ -1,0 +1,258 @@
+/**
+ * Lays out the columns of an apache-arrow batch as the nodes and buffers of a message, trimmed to the rows in use.
+ *
+ * @module
+ */
+import { type Data, type DataType, type Dictionary, Type, type Union, UnionMode } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import { copyBits } from "./bitmap.ts";
+
+/** One buffer of a body: how long it is, and how to write it. */
+export interface BufferPiece {
+  readonly byteLength: number;
+  /** Writes exactly `byteLength` bytes to the start of `target`, which is 64-aligned. */
+  write(target: Uint8Array<ArrayBuffer>): void;
+}
+
+/** The nodes and buffers of one message in the making. */
+export class BodyLayout {
+  /** Length and null count of each node. */
+  readonly nodes: number[] = [];
+  readonly pieces: BufferPiece[] = [];
+  readonly variadicCounts: number[] = [];
+
+  /**
+   * Adds a column.
+   *
+   * @param data The column
+   * @param type Its type in the schema; for the values of a dictionary that of the values
+   * @param path Name of the column, for messages
+   * @throws {DipcError} `invalid_argument` where the column's type is another one; `unsupported`
+   */
+  add(data: Data, type: DataType, path: string): void {
+    if (data.type.typeId !== type.typeId) {
+      throw new DipcError(
+        "invalid_argument",
+        `Cannot encode column "${path}": it holds ${data.type}, but the schema says ${type}`,
+      );
+    }
+    const { length } = data;
+    if (type.typeId === Type.Null) {
+      this.nodes.push(length, length);
+      return;
+    }
+    if (type.typeId === Type.Union) return this.#union(data as Data<Union>, type as Union, path);
+    const nulls = data.nullCount;
+    this.nodes.push(length, nulls);
+    if (nulls > 0) this.#bits(data.nullBitmap, data.offset, length);
+    else this.pieces.push(NOTHING);
+    switch (type.typeId) {
+      case Type.Bool:
+        this.#bits(data.values as Uint8Array, data.offset, length);
+        break;
+      case Type.Utf8:
+      case Type.Binary:
+      case Type.LargeUtf8:
+      case Type.LargeBinary: {
+        const [begin, end] = this.#offsets(data);
+        this.#bytes(data.values as Uint8Array, begin, end - begin);
+        break;
+      }
+      case Type.Utf8View:
+      case Type.BinaryView:
+        this.#views(data);
+        break;
+      case Type.List:
+      case Type.LargeList:
+      case Type.Map: {
+        const [begin, end] = this.#offsets(data);
+        this.#child(data.children[0], begin, end - begin, type.children[0].type, path);
+        break;
+      }
+      case Type.FixedSizeList:
+        this.#child(data.children[0], 0, length * data.stride, type.children[0].type, path);
+        break;
+      case Type.Struct:
+        type.children.forEach((field, i) =>
+          this.#child(data.children[i], 0, length, field.type, `${path}.${field.name}`)
+        );
+        break;
+      case Type.Dictionary:
+        this.#indices(data, ((type as Dictionary).indices.bitWidth as number) === 64);
+        break;
+      default:
+        this.#values(data, path);
+    }
+  }
+
+  #bits(source: Uint8Array | undefined, offset: number, length: number): void {
+    const bits = source ?? EMPTY;
+    this.pieces.push({
+      byteLength: Math.ceil(length / 8),
+      write: (target) => length > 0 && copyBits(target, bits, offset, length),
+    });
+  }
+
+  /** Bytes of a view, as many as asked for; what is not there is 0. */
+  #bytes(source: ArrayBufferView | undefined, begin: number, byteLength: number): void {
+    const all = source === undefined ? EMPTY : new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+    const bytes = all.subarray(begin, begin + byteLength);
+    this.pieces.push({
+      byteLength,
+      write: (target) => {
+        target.set(bytes);
+        if (bytes.byteLength < byteLength) target.fill(0, bytes.byteLength, byteLength);
+      },
+    });
+  }
+
+  #values(data: Data, path: string): void {
+    const values = data.values as ArrayBufferView & { BYTES_PER_ELEMENT?: number } | undefined;
+    const elementBytes = (data.ArrayType as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT;
+    if (elementBytes === undefined) {
+      throw new DipcError("unsupported", `Cannot encode column "${path}" of type ${data.type}`);
+    }
+    if (values !== undefined && !ArrayBuffer.isView(values)) {
+      throw new DipcError("invalid_argument", `Cannot encode column "${path}": its values are not a typed array`);
+    }
+    this.#bytes(values, 0, data.length * data.stride * elementBytes);
+  }
+
+  /** Indices; those that were brought to 32 bits when decoding are widened again. */
+  #indices(data: Data, wide: boolean): void {
+    const values = data.values as ArrayBufferView & { BYTES_PER_ELEMENT: number };
+    if (!wide || values.BYTES_PER_ELEMENT === 8) {
+      this.#bytes(values, 0, data.length * values.BYTES_PER_ELEMENT);
+      return;
+    }
+    const narrow = values as unknown as Int32Array;
+    const { length } = data;
+    this.pieces.push({
+      byteLength: 8 * length,
+      write: (target) => {
+        const words = new Int32Array(target.buffer, target.byteOffset, 2 * length);
+        for (let i = 0; i < length; i++) {
+          words[2 * i] = narrow[i];
+          words[2 * i + 1] = narrow[i] >> 31;
+        }
+      },
+    });
+  }
+
+  /** Offsets moved to start at 0; returns the range of values they cover. */
+  #offsets(data: Data): [begin: number, end: number] {
+    const { length } = data;
+    const offsets = data.valueOffsets as Int32Array | BigInt64Array | undefined;
+    const large = (data.type as { OffsetArrayType?: unknown }).OffsetArrayType === BigInt64Array;
+    const width = large ? 8 : 4;
+    if (offsets === undefined || offsets.length < length + 1) {
+      this.#bytes(undefined, 0, width * (length + 1));
+      return [0, 0];
+    }
+    const begin = Number(offsets[0]);
+    const end = Number(offsets[length]);
+    if (begin === 0) {
+      this.#bytes(offsets, 0, width * (length + 1));
+    } else {
+      this.pieces.push({
+        byteLength: width * (length + 1),
+        write: (target) => {
+          if (offsets instanceof Int32Array) {
+            const out = new Int32Array(target.buffer, target.byteOffset, length + 1);
+            for (let i = 0; i <= length; i++) out[i] = offsets[i] - begin;
+          } else {
+            const out = new BigInt64Array(target.buffer, target.byteOffset, length + 1);
+            const shift = BigInt(begin);
+            for (let i = 0; i <= length; i++) out[i] = offsets[i] - shift;
+          }
+        },
+      });
+    }
+    return [begin, end];
+  }
+
+  #child(child: Data, begin: number, length: number, type: DataType, path: string): void {
+    if (child.length < begin + length) {
+      // apache-arrow fills up missing columns with children of length 0.
+      child = child._changeLengthAndBackfillNullBitmap(begin + length);
+    }
+    this.add(begin === 0 && child.length === length ? child : child.slice(begin, length), type, path);
+  }
+
+  /** Views, with each data buffer cut to the range that they use. */
+  #views(data: Data): void {
+    const { length } = data;
+    const all = data.values as Uint8Array;
+    const buffers = data.variadicBuffers;
+    const words = wordsOf(all, 4 * length);
+    const low = new Float64Array(buffers.length).fill(Infinity);
+    const high = new Float64Array(buffers.length);
+    const nulls = data.nullCount > 0;
+    for (let i = 0; i < length; i++) {
+      const size = words[4 * i];
+      if (size <= 12 || (nulls && !data.getValid(i))) continue;
+      const index = words[4 * i + 2];
+      const offset = words[4 * i + 3];
+      if (offset < low[index]) low[index] = offset;
+      if (offset + size > high[index]) high[index] = offset + size;
+    }
+    this.pieces.push({
+      byteLength: 16 * length,
+      write: (target) => {
+        const out = new Int32Array(target.buffer, target.byteOffset, 4 * length);
+        out.set(words);
+        for (let i = 0; i < length; i++) {
+          if (nulls && !data.getValid(i)) out.fill(0, 4 * i, 4 * i + 4);
+          else if (out[4 * i] > 12) out[4 * i + 3] -= low[out[4 * i + 2]];
+        }
+      },
+    });
+    this.variadicCounts.push(buffers.length);
+    buffers.forEach((buffer, i) => {
+      const begin = high[i] === 0 ? 0 : low[i];
+      this.#bytes(buffer, begin, high[i] - begin);
+    });
+  }
+
+  #union(data: Data<Union>, type: Union, path: string): void {
+    const { length, typeIds } = data;
+    this.nodes.push(length, 0);
+    this.#bytes(typeIds, 0, length);
+    if (type.mode === UnionMode.Sparse) {
+      type.children.forEach((field, i) =>
+        this.#child(data.children[i], 0, length, field.type, `${path}.${field.name}`)
+      );
+      return;
+    }
+    // Each child is cut to the range of values in use, and the offsets into it are moved.
+    const offsets = data.valueOffsets as Int32Array;
+    const low = new Float64Array(128).fill(Infinity);
+    const high = new Float64Array(128);
+    for (let i = 0; i < length; i++) {
+      const id = typeIds[i];
+      if (offsets[i] < low[id]) low[id] = offsets[i];
+      if (offsets[i] >= high[id]) high[id] = offsets[i] + 1;
+    }
+    this.pieces.push({
+      byteLength: 4 * length,
+      write: (target) => {
+        const out = new Int32Array(target.buffer, target.byteOffset, length);
+        for (let i = 0; i < length; i++) out[i] = offsets[i] - low[typeIds[i]];
+      },
+    });
+    type.children.forEach((field, i) => {
+      const id = type.typeIds[i];
+      const begin = high[id] === 0 ? 0 : low[id];
+      this.#child(data.children[i], begin, high[id] - begin, field.type, `${path}.${field.name}`);
+    });
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+const NOTHING: BufferPiece = { byteLength: 0, write: () => {} };
+
+/** The views as 32-bit words; a copy where they do not start at a multiple of 4. */
+function wordsOf(views: Uint8Array, count: number): Int32Array {
+  const aligned = views.byteOffset % 4 === 0 ? views : views.slice();
+  return new Int32Array(aligned.buffer, aligned.byteOffset, count);
+}
