@@ -59,6 +59,12 @@ export interface SenderOptions {
    */
   windowBatches?: number;
   /**
+   * Messages that may be outstanding whatever their size.
+   *
+   * @default 1
+   */
+  minBatches?: number;
+  /**
    * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
    *
    * @default 0
@@ -96,6 +102,7 @@ export class SenderState<T = unknown> {
 
   readonly #windowBytes: number;
   readonly #windowBatches: number;
+  readonly #minBatches: number;
   readonly #markBytes: number;
   readonly #markBatches: number;
   readonly #slots: SenderSlot<T>[];
@@ -116,7 +123,8 @@ export class SenderState<T = unknown> {
 
   /** @throws {DipcError} `invalid_argument` where a window is not a whole number in its range */
   constructor(options: SenderOptions = {}) {
-    const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, firstSequence = 0 } = options;
+    const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, minBatches = 1, firstSequence = 0 } =
+      options;
     if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
       throw new DipcError("invalid_argument", `windowBytes is a whole number from 1, found ${windowBytes}`);
     }
@@ -126,7 +134,14 @@ export class SenderState<T = unknown> {
         `windowBatches is a whole number from 1 to 65536, found ${windowBatches}`,
       );
     }
+    if (!Number.isInteger(minBatches) || minBatches < 1 || minBatches > windowBatches) {
+      throw new DipcError(
+        "invalid_argument",
+        `minBatches is a whole number from 1 to ${windowBatches}, found ${minBatches}`,
+      );
+    }
     this.role = role;
+    this.#minBatches = minBatches;
     this.sendsMetadata = role !== "body";
     this.sendsBodies = role !== "metadata";
     this.#windowBytes = windowBytes;
@@ -182,7 +197,7 @@ export class SenderState<T = unknown> {
    * @param byteLength Its bytes where they are known; the window may be exceeded by one message where they are not
    */
   mayStart(byteLength: number = 0): boolean {
-    if (this.#head === this.#tail) return true; // nothing to wait for
+    if (this.#head === this.#tail || this.#outstandingMessages < this.#minBatches) return true;
     return this.#outstandingMessages < this.#windowBatches && this.#outstandingBytes < this.#windowBytes &&
       this.#outstandingBytes + byteLength <= this.#windowBytes;
   }

@@ -1,0 +1,41 @@
+/**
+ * Moves Apache Arrow data between processes with the Dissociated IPC protocol over UCX: metadata and bodies travel apart.
+ *
+ * @example Serve a file and read it
+ * ```ts ignore
+ * import { connect, serve } from "@arrow-ucx/dipc";
+ *
+ * await using server = await serve({ datasets: { flights: "flights.arrow" } });
+ * await using reader = await connect(server.datasets[0].uris);
+ * for await (using batch of reader) console.log(batch.numRows);
+ * ```
+ *
+ * Importing this module opens no native library and reads nothing; `connect` and `serve` do.
+ *
+ * @module
+ */
+export { connect, type ConnectOptions, releaseTransports } from "./src/client.ts";
+export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
+export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
+export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
+export { defaultReaderLimits, type ReaderLimits } from "./src/limits.ts";
+export type { Block, Body, Pool } from "./src/memory/block.ts";
+export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
+export { type DissociatedStreamReader, type ReaderStats } from "./src/reader.ts";
+export {
+  type Servable,
+  serve,
+  type ServedDataset,
+  type ServeOptions,
+  type Server,
+  type ServerEventDetail,
+  type ServerStats,
+} from "./src/server.ts";
+export { arrowFile } from "./src/sources/arrow_file.ts";
+export { arrowStream } from "./src/sources/arrow_stream.ts";
+export type { Dataset, MessageStream } from "./src/sources/dataset.ts";
+export { openPath, type OpenPathOptions } from "./src/sources/open_path.ts";
+export { parquetFile } from "./src/sources/parquet.ts";
+export { fromBatches, fromTable } from "./src/sources/table.ts";
+export type { OutgoingTotals } from "./src/stream/outgoing.ts";

@@ -1,0 +1,170 @@
+/**
+ * Connects to a server and starts a stream.
+ *
+ * @module
+ */
+import { DipcError } from "./errors.ts";
+import { positiveInteger, type ReaderLimits, readerLimits } from "./limits.ts";
+import type { Pool } from "./memory/block.ts";
+import { hostPool } from "./memory/host_pool.ts";
+import { wrapBytes } from "./memory/wrap.ts";
+import { encodeRequest, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "./protocol/envelope.ts";
+import { type Alternative, groupLocations, parseUri, type UcxUri } from "./protocol/uri.ts";
+import { DissociatedStreamReader } from "./reader.ts";
+import { IncomingStream } from "./stream/incoming.ts";
+import { type Channel, FAILED, PENDING, type Transport } from "./wire/transport.ts";
+import { ucxTransport } from "./wire/ucx/transport.ts";
+
+/** Options of {@linkcode connect}. */
+export interface ConnectOptions {
+  /** Which stream: an opaque identifier. Default: the URI's path. */
+  ticket?: string | Uint8Array;
+  /** Where the bodies come from, where that is another server or port than the metadata's. */
+  bodyUri?: string | URL;
+  /** Gives up connecting, and later the stream. */
+  signal?: AbortSignal;
+  /** Longest wait for the peer, in milliseconds: to connect, and between two messages. Default 30,000. */
+  timeoutMs?: number;
+  /** What the peer may make this reader do. */
+  limits?: Partial<ReaderLimits>;
+  /** Path of libucp. Default: see {@linkcode findLibucp}. */
+  library?: string;
+  /** Where bodies are received. Default: the pool that all streams of the isolate share. */
+  pool?: Pool;
+  /** What carries the protocol. Default: UCX. */
+  transport?: Transport;
+}
+
+/**
+ * Asks a server for a stream.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { connect } from "@arrow-ucx/dipc";
+ *
+ * await using reader = await connect("ucx://127.0.0.1:13337/flights?want_data=1&dipc=1");
+ * for await (using batch of reader) console.log(batch.numRows);
+ * ```
+ *
+ * @param uri A `ucx:` URI, or the URIs of metadata and bodies, or a list of alternatives with `role`s as a server gives it
+ * @param options Ticket, limits, timeouts
+ * @returns The reader, once the schema has arrived
+ * @throws {DipcError} `invalid_uri`, `invalid_argument`, `library_not_found`, `unreachable`, `timeout`, `cancelled`, `connection_lost`,
+ * and what the server answers, such as `not_found`
+ */
+export async function connect(
+  uri: string | URL | readonly (string | URL)[],
+  options: ConnectOptions = {},
+): Promise<DissociatedStreamReader> {
+  const startedMs = performance.now();
+  const timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
+  const limits = readerLimits(options.limits);
+  const { signal } = options;
+  const { metadata, body } = chooseLocation(uri, options.bodyUri);
+  const requests = makeRequests(metadata, body, options.ticket);
+  const transport = options.transport ?? await sharedTransport(options.library);
+  const channel = await transport.connect(metadata, body, { timeoutMs, signal });
+  const incoming = new IncomingStream(channel, {
+    limits,
+    pool: options.pool ?? hostPool(),
+    timeoutMs,
+    signal,
+    errorMessages: metadata.dipc,
+  });
+  try {
+    for (const request of requests) await send(channel, request, timeoutMs, signal);
+    const schema = await incoming.next();
+    if (schema === null) throw new DipcError("protocol", "the stream ended before its schema");
+    return new DissociatedStreamReader({
+      incoming,
+      schema: schema.header,
+      transports: channel.transports,
+      limits,
+      startedMs,
+    });
+  } catch (error) {
+    await incoming.close();
+    throw error;
+  }
+}
+
+function chooseLocation(uri: string | URL | readonly (string | URL)[], bodyUri?: string | URL): Alternative {
+  const locations = typeof uri === "string" || uri instanceof URL ? [uri] : [...uri];
+  if (bodyUri !== undefined) {
+    if (locations.length !== 1) {
+      throw new DipcError("invalid_argument", "bodyUri goes with one URI, that of the metadata");
+    }
+    return { metadata: parseUri(locations[0]), body: parseUri(bodyUri) };
+  }
+  // One URI is parsed on its own, so that a wrong scheme is named rather than skipped.
+  if (locations.length === 1) {
+    const only = parseUri(locations[0]);
+    if (only.role === "metadata" || only.role === "body") {
+      throw new DipcError(
+        "invalid_uri",
+        `the URI serves only the ${
+          only.role === "body" ? "bodies" : "metadata"
+        } of a stream: give both URIs, metadata first`,
+      );
+    }
+    return { metadata: only, body: null };
+  }
+  const [first] = groupLocations(locations);
+  if (first === undefined) throw new DipcError("invalid_uri", "there is no ucx: URI among the locations given");
+  return first;
+}
+
+interface Request {
+  role: "both" | "metadata" | "body";
+  tag: bigint;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | Uint8Array): Request[] {
+  const given = typeof ticket === "string" ? new TextEncoder().encode(ticket) : ticket;
+  const request = (uri: UcxUri, role: Request["role"]): Request => {
+    const name = given ?? uri.ticket ?? metadata.ticket;
+    if (name === null || name === undefined) {
+      throw new DipcError("invalid_argument", "which stream? The URI has no path: give a ticket");
+    }
+    const bytes = uri.dipc ? encodeRequest(name, REQUEST_ERRORS | REQUEST_NO_ADDRESSES) : name.slice();
+    return { role, tag: uri.wantData, bytes };
+  };
+  return body === null ? [request(metadata, "both")] : [request(metadata, "metadata"), request(body, "body")];
+}
+
+async function send(
+  channel: Channel,
+  { role, tag, bytes }: Request,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
+  if (operation === null) return;
+  const sent = await channel.until(() => operation.poll() !== PENDING, { timeoutMs, signal });
+  if (!sent) throw new DipcError("timeout", `the server did not take the request within ${timeoutMs / 1000} s`);
+  if (operation.poll() === FAILED) throw operation.error!;
+}
+
+const transports = new Map<string, Promise<Transport>>();
+
+/** One transport for all streams of the isolate: making one costs milliseconds and file descriptors. */
+function sharedTransport(library = ""): Promise<Transport> {
+  let transport = transports.get(library);
+  if (transport === undefined) {
+    transport = ucxTransport({ library: library || undefined });
+    transports.set(library, transport);
+    transport.catch(() => transports.delete(library));
+  }
+  return transport;
+}
+
+/**
+ * Releases the transports that `connect` keeps for the next stream: contexts, warm workers, file descriptors. Only where
+ * a program goes on for long without streams; close all readers before.
+ */
+export async function releaseTransports(): Promise<void> {
+  const open = [...transports.values()];
+  transports.clear();
+  for (const transport of open) await (await transport).close();
+}

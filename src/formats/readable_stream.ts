@@ -1,0 +1,33 @@
+/**
+ * Messages as the bytes of an Arrow IPC stream, for whatever reads a `ReadableStream`.
+ *
+ * @module
+ */
+import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
+import type { IpcMessage } from "../ipc/message.ts";
+
+/**
+ * An Arrow IPC stream made of `messages`. One message is read ahead at most; cancelling it ends the iteration.
+ *
+ * @param messages The schema, then dictionaries and batches; their bodies are released
+ * @returns Chunks that belong to whoever reads them
+ */
+export function arrowReadableStream(messages: AsyncIterator<IpcMessage>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      const next = await messages.next();
+      if (next.done) {
+        controller.enqueue(END_OF_STREAM.slice());
+        controller.close();
+        return;
+      }
+      const { header, body } = next.value;
+      controller.enqueue(frameMetadata(header));
+      if (body !== null && body.byteLength > 0) controller.enqueue(body.bytes().slice());
+      body?.release();
+    },
+    async cancel() {
+      await messages.return?.();
+    },
+  }, { highWaterMark: 0 });
+}

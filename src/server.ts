@@ -1,0 +1,465 @@
+/**
+ * A server of datasets: one listener (or two, where metadata and bodies are apart), one worker a connection, one request
+ * a connection.
+ *
+ * @module
+ */
+import { type RecordBatch, Table } from "apache-arrow";
+import { fileURLToPath } from "node:url";
+import { DipcError } from "./errors.ts";
+import { positiveInteger } from "./limits.ts";
+import { hostPool } from "./memory/host_pool.ts";
+import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "./protocol/envelope.ts";
+import { ERROR_MESSAGE } from "./protocol/prefix.ts";
+import type { StreamRole } from "./protocol/sender.ts";
+import { FULL_MASK } from "./protocol/tag.ts";
+import { formatUri } from "./protocol/uri.ts";
+import type { Dataset } from "./sources/dataset.ts";
+import { OutgoingStream, type OutgoingTotals } from "./stream/outgoing.ts";
+import { type Channel, FAILED, type Listener, PENDING, type Transport } from "./wire/transport.ts";
+import { ucxTransport } from "./wire/ucx/transport.ts";
+
+/** What can be served: a dataset, a file, a table, or batches. */
+export type Servable = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions {
+  /** What to serve under which name; the name is the URI's path and the default ticket. */
+  datasets: Record<string, Servable>;
+  /** Address to bind. Default `127.0.0.1`; a loopback address is reachable from this machine only. */
+  address?: string;
+  /** Port of both streams, or of the bodies where `metadataPort` is given. Default 0, any free one. */
+  port?: number;
+  /** Port of a listener of its own for metadata (0 for any free one). Default: none, one connection carries both. */
+  metadataPort?: number;
+  /** Host that the URIs name. Default: the address bound to. */
+  advertise?: string;
+  /** Connections at one time; further ones are refused. Default 256. */
+  maxConnections?: number;
+  /** A connection that has not asked for anything after this many milliseconds is closed. Default 5,000. */
+  requestTimeoutMs?: number;
+  /** A stream whose client takes nothing for this many milliseconds is ended. Default 600,000. */
+  idleTimeoutMs?: number;
+  /** Bytes of bodies under way on one stream. Default 8 MiB; at least two bodies always go. */
+  windowBytes?: number;
+  /** Messages under way on one stream. Default 256. */
+  windowBatches?: number;
+  /** Path of libucp. Default: see {@linkcode findLibucp}. */
+  library?: string;
+  /** What carries the protocol. Default: UCX. */
+  transport?: Transport;
+}
+
+/** A dataset as a server offers it. */
+export interface ServedDataset {
+  /** Its name, which is also its ticket. */
+  readonly name: string;
+  /** One URI, or metadata URI and body URI. Give both to `connect`. */
+  readonly uris: readonly string[];
+  /** Total rows, where known. */
+  readonly rows?: number;
+  /** Number of record batches, where known. */
+  readonly batches?: number;
+  /** Bytes of all bodies, where known. */
+  readonly bodyBytes?: number;
+}
+
+/** Counters of a {@linkcode Server}. */
+export interface ServerStats {
+  /** Connections accepted. */
+  connections: number;
+  /** Connections open now. */
+  activeConnections: number;
+  /** Requests understood. */
+  requests: number;
+  /** Streams that ended whole. */
+  completed: number;
+  /** Connections that ended otherwise. */
+  failed: number;
+  /** Record batches sent. */
+  batches: number;
+  /** Bytes of bodies sent. */
+  bodyBytes: number;
+  /** Bytes of metadata sent. */
+  metadataBytes: number;
+}
+
+/** Detail of the events `connection`, `request`, `end` and `error` of a {@linkcode Server}. */
+export interface ServerEventDetail {
+  /** Number of the connection, from 1. */
+  connection: number;
+  /** The dataset asked for, once known. */
+  dataset?: string;
+  /** What was sent (`end`, `error`). */
+  totals?: OutgoingTotals;
+  /** What went wrong (`error`). */
+  error?: DipcError;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly dataset: Dataset;
+  /** True where the server made the dataset itself and therefore closes it. */
+  readonly owned: boolean;
+}
+
+/**
+ * A running server. Made by {@linkcode serve}.
+ *
+ * Dispatches `CustomEvent<ServerEventDetail>`: `connection`, `request`, `end` and `error` (of one connection; the server
+ * goes on).
+ */
+export class Server extends EventTarget implements AsyncDisposable {
+  readonly #settings: Settings;
+  readonly #transport: Transport;
+  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #wants: Readonly<Record<StreamRole, bigint>>;
+  readonly #listeners: Listener[] = [];
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #closing: Promise<void> | null = null;
+
+  /** The address bound to. */
+  readonly address: string;
+  /** Port of both streams, or of the bodies. */
+  port = 0;
+  /** Port of the metadata, where it has one of its own. */
+  metadataPort?: number;
+  /** What is served, in the order given. */
+  datasets: readonly ServedDataset[] = [];
+
+  /** Counters since the start. */
+  readonly stats: ServerStats = {
+    connections: 0,
+    activeConnections: 0,
+    requests: 0,
+    completed: 0,
+    failed: 0,
+    batches: 0,
+    bodyBytes: 0,
+    metadataBytes: 0,
+  };
+
+  /** @ignore Use {@linkcode serve}. */
+  constructor(settings: Settings, transport: Transport, entries: ReadonlyMap<string, Entry>) {
+    super();
+    this.#settings = settings;
+    this.#transport = transport;
+    this.#entries = entries;
+    this.address = settings.address;
+    this.#wants = { both: randomWant(), metadata: randomWant(), body: randomWant() };
+  }
+
+  /** @ignore Binds the listeners. */
+  async _listen(): Promise<void> {
+    const { address, port, metadataPort, advertise } = this.#settings;
+    this.port = await this.#bind(port);
+    if (metadataPort !== undefined) this.metadataPort = await this.#bind(metadataPort);
+    const host = advertise ?? address;
+    const uri = (name: string, role: StreamRole, port: number): string =>
+      formatUri({ host, port, ticket: name, wantData: this.#wants[role], role, dipc: true });
+    this.datasets = [...this.#entries.values()].map(({ name, dataset }) => ({
+      name,
+      uris: this.metadataPort === undefined
+        ? [uri(name, "both", this.port)]
+        : [uri(name, "metadata", this.metadataPort), uri(name, "body", this.port)],
+      rows: dataset.rows,
+      batches: dataset.batches,
+      bodyBytes: dataset.bodyBytes,
+    }));
+  }
+
+  async #bind(port: number): Promise<number> {
+    const listener = await this.#transport.listen({
+      host: this.#settings.address,
+      port,
+      mayAccept: () => !this.#stop.signal.aborted && this.stats.activeConnections < this.#settings.maxConnections,
+      onChannel: (channel) => this.#accept(channel),
+      onError: (error) => this.#emit("error", { connection: 0, error }),
+    });
+    this.#listeners.push(listener);
+    return listener.address.port;
+  }
+
+  #accept(channel: Channel): void {
+    const connection = ++this.stats.connections;
+    this.stats.activeConnections++;
+    this.#emit("connection", { connection });
+    const run = this.#serve(channel, connection).finally(() => {
+      this.stats.activeConnections--;
+      this.#running.delete(run);
+    });
+    this.#running.add(run);
+  }
+
+  /** Answers one connection's one request. Never rejects: what goes wrong becomes an `error` event. */
+  async #serve(channel: Channel, connection: number): Promise<void> {
+    const detail: ServerEventDetail = { connection };
+    let outgoing: OutgoingStream | null = null;
+    let whole = false;
+    try {
+      const { role, ticket, wantsErrors } = await this.#request(channel);
+      const sendsError = wantsErrors && role !== "body";
+      try {
+        const entry = this.#entries.get(ticket);
+        if (entry === undefined) {
+          throw new DipcError("not_found", `there is no dataset ${JSON.stringify(ticket)} here; ${this.#known()}`);
+        }
+        detail.dataset = entry.name;
+        this.stats.requests++;
+        this.#emit("request", detail);
+        const { windowBytes, windowBatches, idleTimeoutMs } = this.#settings;
+        const signal = this.#stop.signal;
+        outgoing = new OutgoingStream(channel, entry.dataset, {
+          role,
+          windowBytes,
+          windowBatches,
+          idleTimeoutMs,
+          signal,
+        });
+        await outgoing.run();
+        whole = true;
+      } catch (error) {
+        if (sendsError && channel.failure === null) sendError(channel, asDipcError(error));
+        throw error;
+      }
+    } catch (error) {
+      detail.error = asDipcError(error);
+    }
+    // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
+    const flush = whole || (channel.failure === null && detail.error?.code !== "protocol");
+    try {
+      await channel.close({ flush });
+      await outgoing?.release();
+    } catch (error) {
+      detail.error ??= asDipcError(error);
+    }
+    this.#conclude(detail, outgoing?.totals);
+  }
+
+  #conclude(detail: ServerEventDetail, totals: OutgoingTotals | undefined): void {
+    const { stats } = this;
+    if (totals !== undefined) {
+      detail.totals = totals;
+      stats.batches += totals.batches;
+      stats.bodyBytes += totals.bodyBytes;
+      stats.metadataBytes += totals.metadataBytes;
+    }
+    if (detail.error === undefined) stats.completed++;
+    else stats.failed++;
+    this.#emit(detail.error === undefined ? "end" : "error", detail);
+  }
+
+  /** Waits for the connection's request and reads it. */
+  async #request(channel: Channel): Promise<{ role: StreamRole; ticket: string; wantsErrors: boolean }> {
+    const { requestTimeoutMs } = this.#settings;
+    const signal = this.#stop.signal;
+    const asked = await channel.until(() => channel.probe() !== null || channel.queuedFrames !== 0, {
+      signal,
+      timeoutMs: requestTimeoutMs,
+    });
+    if (!asked) throw new DipcError("timeout", `the client asked for nothing within ${requestTimeoutMs} ms`);
+    const message = channel.probe();
+    if (message === null) throw new DipcError("protocol", "the client sent an untagged message");
+    const role = this.#roleOf(message.tag);
+    if (role === null) {
+      throw new DipcError(
+        "protocol",
+        `the client's request has the tag ${message.tag}, which is no want_data of this server`,
+      );
+    }
+    if (message.byteLength > MAX_REQUEST_BYTES) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the client's request has ${message.byteLength} bytes, at most ${MAX_REQUEST_BYTES} are allowed`,
+      );
+    }
+    const block = hostPool().acquire(message.byteLength);
+    let settled = false;
+    try {
+      const receive = channel.receive(message.tag, FULL_MASK, block, message.byteLength);
+      settled = await channel.until(() => receive.poll() !== PENDING, { signal, timeoutMs: requestTimeoutMs });
+      if (!settled) throw new DipcError("timeout", `the client's request did not arrive within ${requestTimeoutMs} ms`);
+      if (receive.poll() === FAILED) throw receive.error!;
+      const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
+      return { role, ticket: decodeTicket(request.ticket), wantsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
+    } finally {
+      // A receive that may still be written to keeps its block until the worker is gone.
+      if (settled) block.release();
+      else void channel.close().then(() => block.release());
+    }
+  }
+
+  #roleOf(tag: bigint): StreamRole | null {
+    for (const role of ["both", "metadata", "body"] as const) if (this.#wants[role] === tag) return role;
+    return null;
+  }
+
+  #known(): string {
+    const names = [...this.#entries.keys()];
+    const some = names.slice(0, 10).map((name) => JSON.stringify(name)).join(", ");
+    return `it has ${some}${names.length > 10 ? ` and ${names.length - 10} more` : ""}`;
+  }
+
+  #emit(type: string, detail: ServerEventDetail): void {
+    this.dispatchEvent(new CustomEvent<ServerEventDetail>(type, { detail }));
+  }
+
+  /**
+   * Stops accepting, lets running streams finish within a deadline, cuts those that do not, and releases everything.
+   * Idempotent.
+   *
+   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once
+   */
+  shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
+    return this.#closing ??= this.#shutdown(options.timeoutMs ?? 10_000);
+  }
+
+  async #shutdown(timeoutMs: number): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    if (this.#running.size > 0 && timeoutMs > 0) {
+      const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
+      await Promise.race([Promise.all(this.#running), deadline]);
+      clearTimeout(timer);
+    }
+    this.#stop.abort(new DipcError("closed", "the server is shutting down"));
+    await Promise.all(this.#running);
+    await closeEntries(this.#entries.values());
+    if (this.#settings.ownsTransport) await this.#transport.close();
+  }
+
+  /** The same as `shutdown()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+}
+
+interface Settings {
+  readonly address: string;
+  readonly port: number;
+  readonly metadataPort?: number;
+  readonly advertise?: string;
+  readonly maxConnections: number;
+  readonly requestTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly windowBytes: number;
+  readonly windowBatches: number;
+  readonly ownsTransport: boolean;
+}
+
+/**
+ * Starts a server.
+ *
+ * Datasets that the server makes itself, from paths, tables and iterables, are closed with it; a `Dataset` stays the
+ * caller's.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { serve } from "@arrow-ucx/dipc";
+ *
+ * await using server = await serve({ datasets: { flights: "flights.arrow" } });
+ * console.log(server.datasets[0].uris[0]);
+ * ```
+ *
+ * @param options What to serve, and where
+ * @returns The running server; dispose it or call `shutdown()`
+ * @throws {DipcError} `invalid_argument`, `library_not_found`, `unreachable` (the address cannot be bound), `not_found`, `invalid_data`
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const address = options.address ?? "127.0.0.1";
+  const settings: Settings = {
+    address,
+    port: portNumber("port", options.port ?? 0),
+    metadataPort: options.metadataPort === undefined ? undefined : portNumber("metadataPort", options.metadataPort),
+    advertise: options.advertise,
+    maxConnections: positiveInteger("maxConnections", options.maxConnections ?? 256),
+    requestTimeoutMs: positiveInteger("requestTimeoutMs", options.requestTimeoutMs ?? 5_000),
+    idleTimeoutMs: positiveInteger("idleTimeoutMs", options.idleTimeoutMs ?? 600_000),
+    windowBytes: positiveInteger("windowBytes", options.windowBytes ?? 8 * 2 ** 20),
+    windowBatches: positiveInteger("windowBatches", options.windowBatches ?? 256),
+    ownsTransport: options.transport === undefined,
+  };
+  const names = Object.keys(options.datasets);
+  if (names.length === 0) {
+    throw new DipcError("invalid_argument", "there is nothing to serve: give at least one dataset");
+  }
+  const entries = new Map<string, Entry>();
+  let transport: Transport | undefined;
+  try {
+    for (const name of names) entries.set(name, await openEntry(name, options.datasets[name]));
+    transport = options.transport ?? await ucxTransport({ library: options.library });
+    const server = new Server(settings, transport, entries);
+    try {
+      await server._listen();
+    } catch (error) {
+      await server.shutdown({ timeoutMs: 0 });
+      throw error;
+    }
+    return server;
+  } catch (error) {
+    await closeEntries(entries.values());
+    throw error;
+  }
+}
+
+async function openEntry(name: string, served: Servable): Promise<Entry> {
+  if (name === "") {
+    throw new DipcError("invalid_argument", "a dataset's name is empty: give it a name, it becomes the URI's path");
+  }
+  if (typeof served === "string" || served instanceof URL) {
+    const { openPath } = await import("./sources/open_path.ts");
+    const path = typeof served === "string" ? served : fileURLToPath(served);
+    return { name, dataset: await openPath(path), owned: true };
+  }
+  if (isDataset(served)) return { name, dataset: served, owned: false };
+  const { fromBatches, fromTable } = await import("./sources/table.ts");
+  if (served instanceof Table) return { name, dataset: await fromTable(served), owned: true };
+  if (Symbol.iterator in served || Symbol.asyncIterator in served) {
+    return { name, dataset: await fromBatches(served), owned: true };
+  }
+  throw new DipcError(
+    "invalid_argument",
+    `the dataset ${JSON.stringify(name)} is no Dataset, Table, path or iterable of batches`,
+  );
+}
+
+function isDataset(value: object): value is Dataset {
+  return "schema" in value && "open" in value && typeof value.open === "function";
+}
+
+async function closeEntries(entries: Iterable<Entry>): Promise<void> {
+  for (const { dataset, owned } of entries) if (owned) await dataset.close();
+}
+
+function portNumber(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 0 || value > 65535) {
+    throw new DipcError("invalid_argument", `${name} must be a whole number from 0 to 65535, but it is ${value}`);
+  }
+  return value;
+}
+
+/** A random tag for requests; never 0. */
+function randomWant(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0] | 1n;
+}
+
+function decodeTicket(ticket: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(ticket);
+  } catch {
+    throw new DipcError("not_found", "the ticket is not the name of a dataset: it is not UTF-8");
+  }
+}
+
+/** Tells a client that asked for it what went wrong. Details of the server's own (paths, causes) stay here. */
+function sendError(channel: Channel, error: DipcError): void {
+  const text = error.code === "io" || error.code === "internal"
+    ? "reading the dataset failed on the server"
+    : error.message;
+  channel.sendFrame(ERROR_MESSAGE, 0, encodeError(error.code, text));
+}
+
+function asDipcError(error: unknown): DipcError {
+  return error instanceof DipcError ? error : new DipcError("internal", String(error), { cause: error });
+}

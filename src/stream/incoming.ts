@@ -1,0 +1,248 @@
+/**
+ * Runs one stream in over a channel: posts a receive into a pool block for every body that is announced, and hands out
+ * whole messages in order.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { HeaderReader } from "../ipc/header.ts";
+import type { IpcMessage } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { Block, Pool } from "../memory/block.ts";
+import { EMPTY_BODY } from "../memory/empty.ts";
+import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
+import { FULL_MASK, SEQUENCE_MASK } from "../protocol/tag.ts";
+import { type Channel, FAILED, PENDING, type Receive } from "../wire/transport.ts";
+
+/** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
+const POSTED_BYTES = 512 * 1024;
+const POSTED_LARGE = 4;
+const POSTED_HUGE = 2;
+const HUGE_BODY = 8 * 2 ** 20;
+/** Progress calls without a whole message before the shared loop takes over. */
+const SPINS = 64;
+/** Unexpected messages are looked for in every 16th round. */
+const PROBE_EVERY = 15;
+/** Rounds in which a message nobody asked for lay there and nothing due came, at most; more while a large body is on its way. */
+const QUIET_PROBES = 4096;
+const QUIET_BYTES = 512;
+
+interface Incoming {
+  block: Block;
+  receive: Receive;
+}
+
+/** Options of an {@linkcode IncomingStream}. */
+export interface IncomingOptions {
+  limits: ReaderLimits;
+  pool: Pool;
+  /** Longest wait for the peer, in milliseconds. */
+  timeoutMs: number;
+  /** Gives the stream up with `cancelled`. */
+  signal?: AbortSignal;
+  /** The server was asked for error messages. */
+  errorMessages: boolean;
+}
+
+/** One stream on its way in. */
+export class IncomingStream {
+  readonly #channel: Channel;
+  readonly #options: IncomingOptions;
+  readonly #state: ReceiverState<Incoming>;
+  readonly #headers: HeaderReader;
+  /** Bytes of bodies posted now, to keep few of them. */
+  #postedBytes = 0;
+  #failure: unknown = null;
+  /** Taken from the window by a step that only had to know whether there is one. */
+  #ahead: IpcMessage | null = null;
+  #lastBody = 0;
+  #pumps = 0;
+  #quiet = 0;
+  #discarding: Incoming | null = null;
+
+  constructor(channel: Channel, options: IncomingOptions) {
+    this.#channel = channel;
+    this.#options = options;
+    const { limits } = options;
+    this.#headers = new HeaderReader(limits);
+    this.#state = new ReceiverState<Incoming>({
+      readHeader: (metadata) => this.#headers.read(metadata),
+      maxMetadataBytes: limits.maxMetadataBytes,
+      maxBodyBytes: limits.maxBodyBytes,
+      maxInFlightBytes: limits.maxInFlightBytes,
+      errorMessages: options.errorMessages,
+    });
+  }
+
+  /** True once every message was handed out and the stream was whole. */
+  get finished(): boolean {
+    return this.#state.finished;
+  }
+
+  /** Bytes of metadata received, without prefixes. */
+  get metadataBytes(): number {
+    return this.#state.metadataBytes;
+  }
+
+  /**
+   * The next message in order, or `null` after the end. Answers without a promise where the message is at hand or comes
+   * within a few rounds of progress. The caller owns the message's body. Never call it while an earlier call is pending.
+   *
+   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`
+   */
+  next(): IpcMessage | null | Promise<IpcMessage | null> {
+    if (this.#failure !== null) throw this.#failure;
+    const message = this.#take();
+    if (message !== null) return message;
+    try {
+      for (let spins = 0; spins < SPINS; spins++) {
+        if (this.#pump()) return this.#take();
+      }
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    return this.#wait();
+  }
+
+  /** Ends the stream on every path. Afterwards all blocks are back but those handed out. */
+  async close(options?: { flush?: boolean }): Promise<void> {
+    this.#failure ??= new DipcError("closed", "the stream was closed");
+    this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
+    await this.#channel.close(options);
+    this.#state.forEachAttached((slot) => {
+      slot.attachment!.block.release();
+      slot.attachment = null;
+    });
+    this.#ahead?.body?.release();
+    this.#ahead = null;
+    this.#discarding?.block.release();
+    this.#discarding = null;
+  }
+
+  async #wait(): Promise<IpcMessage | null> {
+    const { timeoutMs, signal } = this.#options;
+    try {
+      let announced = this.#state.announced;
+      while (!await this.#channel.until(this.#step, { signal, timeoutMs })) {
+        if (announced === this.#state.announced) {
+          throw new DipcError("timeout", `nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`);
+        }
+        announced = this.#state.announced;
+      }
+      return this.#take();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  #step = (): boolean => this.#pump();
+
+  /** Moves everything on once. True where a message can be taken or the stream is whole. */
+  #pump(): boolean {
+    const channel = this.#channel;
+    const state = this.#state;
+    const active = channel.progress();
+    for (let frame; state.wantsFrame && (frame = channel.takeFrame()) !== null;) state.onFrame(frame);
+    this.#settle();
+    this.#post();
+    this.#checkUnexpected();
+    if (this.#ready()) return true;
+    if (channel.queuedFrameBytes > this.#options.limits.maxInFlightBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `${channel.queuedFrameBytes} bytes of metadata wait while a body is missing, maxInFlightBytes is ${this.#options.limits.maxInFlightBytes}`,
+      );
+    }
+    // The news that the peer has closed may overtake what it sent before.
+    if (channel.failure !== null && !active && channel.queuedFrames === 0) throw channel.failure;
+    return false;
+  }
+
+  /** Reports finished receives, the earliest first: bodies mostly arrive in order. */
+  #settle(): void {
+    const state = this.#state;
+    for (let slot; (slot = state.oldestPosted()) !== null;) {
+      const { receive } = slot.attachment!;
+      const status = receive.poll();
+      if (status === PENDING) return;
+      if (status === FAILED) throw this.#channel.failure ?? receive.error!;
+      state.onBody(slot, receive.tag, receive.byteLength);
+      this.#postedBytes -= slot.byteLength;
+      this.#quiet = 0;
+    }
+  }
+
+  #post(): void {
+    const state = this.#state;
+    while (this.#mayPost()) {
+      const slot = state.nextToPost();
+      if (slot === null) return;
+      const { byteLength } = slot;
+      const block = this.#options.pool.acquire(byteLength);
+      slot.attachment = { block, receive: this.#channel.receive(slot.tag, SEQUENCE_MASK, block, byteLength) };
+      this.#postedBytes += byteLength;
+      this.#lastBody = byteLength;
+    }
+  }
+
+  /** Whether one more body like the last one should be posted. */
+  #mayPost(): boolean {
+    const posted = this.#postedBytes;
+    const body = this.#lastBody;
+    if (posted === 0) return true;
+    const most = body >= HUGE_BODY ? POSTED_HUGE * body : Math.max(POSTED_BYTES, POSTED_LARGE * body);
+    return posted + body <= most;
+  }
+
+  /** Takes tagged messages off that no receive was posted for, and refuses those that cannot belong to the stream. */
+  #checkUnexpected(): void {
+    const discarding = this.#discarding;
+    if (discarding !== null) {
+      if (discarding.receive.poll() === PENDING) return;
+      discarding.block.release();
+      this.#discarding = null;
+    }
+    if ((++this.#pumps & PROBE_EVERY) !== 0) return;
+    const message = this.#channel.probe();
+    if (message === null) return;
+    if (this.#state.checkUnexpected(message.tag, message.byteLength) === DISCARD) {
+      const block = this.#options.pool.acquire(0);
+      this.#discarding = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, 0) };
+    } else if (++this.#quiet > QUIET_PROBES + this.#postedBytes / QUIET_BYTES) {
+      throw new DipcError(
+        "protocol",
+        `tagged messages that nobody asked for keep arriving, and what is due does not: ${this.#state.describe()}`,
+      );
+    }
+  }
+
+  #ready(): boolean {
+    if (this.#ahead === null && !this.#state.finished) this.#ahead = this.#fromState();
+    return this.#ahead !== null || this.#state.finished;
+  }
+
+  #take(): IpcMessage | null {
+    const ahead = this.#ahead;
+    if (ahead === null) return this.#fromState();
+    this.#ahead = null;
+    return ahead;
+  }
+
+  #fromState(): IpcMessage | null {
+    const slot = this.#state.next();
+    if (slot === null) return null;
+    const header = slot.header!;
+    if (header.kind === "schema") return { header, body: null };
+    return { header, body: slot.attachment === null ? EMPTY_BODY : slot.attachment.block.toBody(slot.byteLength) };
+  }
+
+  #fail(error: unknown): unknown {
+    if (error instanceof DipcError && error.code === "connection_lost") {
+      error = new DipcError("connection_lost", `${error.message}; ${this.#state.describe()}`, {
+        cause: error,
+        foreign: error.foreign,
+      });
+    }
+    return this.#failure ??= error;
+  }
+}

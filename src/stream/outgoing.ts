@@ -1,0 +1,253 @@
+/**
+ * Runs one stream out over a channel: takes messages from a dataset, keeps the send window, and gives every body back
+ * once the transport is done with it.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { IpcMessage } from "../ipc/message.ts";
+import type { Body } from "../memory/block.ts";
+import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
+import { SenderState, type StreamRole } from "../protocol/sender.ts";
+import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
+
+/** Messages sent before the other streams of the isolate get their turn. */
+const TURN_MESSAGES = 64;
+/** Bytes sent before the other streams of the isolate get their turn. */
+const TURN_BYTES = 8 * 2 ** 20;
+/** Time without progress is looked at this often. */
+const IDLE_CHECKS = 4;
+
+/** Options of {@linkcode sendStream}. */
+export interface OutgoingOptions {
+  /** Which half of the stream this connection carries. */
+  role: StreamRole;
+  /** Bytes of bodies under way; at least two bodies always go. */
+  windowBytes: number;
+  /** Messages under way. */
+  windowBatches: number;
+  /** Longest time without any progress of the peer, in milliseconds. */
+  idleTimeoutMs: number;
+  /** Ends the stream with `cancelled`. */
+  signal: AbortSignal;
+}
+
+/** What a stream has sent, also where it failed. */
+export interface OutgoingTotals {
+  /** Record batches. */
+  batches: number;
+  /** Rows of those batches. */
+  rows: number;
+  /** Bytes of bodies. */
+  bodyBytes: number;
+  /** Bytes of metadata, without prefixes. */
+  metadataBytes: number;
+}
+
+interface Sending {
+  operation: Operation;
+  body: Body | null;
+}
+
+/** One stream on its way out. The caller closes the channel afterwards, and only then calls {@linkcode OutgoingStream.release}. */
+export class OutgoingStream {
+  readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0 };
+  readonly #channel: Channel;
+  readonly #dataset: Dataset;
+  readonly #options: OutgoingOptions;
+  readonly #state: SenderState<Sending>;
+  #stream: MessageStream | null = null;
+  /** Taken from the dataset and not sent, because the window is full. */
+  #held: IpcMessage | null = null;
+  /** What the dataset is still working on. */
+  #awaited: Promise<void> | null = null;
+  #sourceError: unknown = null;
+  #sourceEnded = false;
+  #activity = 0;
+
+  constructor(channel: Channel, dataset: Dataset, options: OutgoingOptions) {
+    this.#channel = channel;
+    this.#dataset = dataset;
+    this.#options = options;
+    this.#state = new SenderState<Sending>({
+      ...options,
+      // One body is on its way while the other is taken.
+      minBatches: Math.min(2, options.windowBatches),
+    });
+  }
+
+  /**
+   * Sends the whole stream and waits until the peer has taken it.
+   *
+   * @throws {DipcError} the channel's failure, the source's error, `timeout`, `cancelled`, `protocol`
+   */
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    this.#stream = await this.#dataset.open({ signal });
+    const schema = this.#dataset.schema;
+    const slot = this.#state.assign(0, schema.bytes.byteLength);
+    const operation = this.#state.sendsMetadata
+      ? this.#channel.sendFrame(METADATA, slot.sequence, schema.bytes, slot.rendezvous)
+      : null;
+    this.#state.sent(slot, operation && { operation, body: null });
+    for (;;) {
+      await this.#until(this.#step);
+      if (this.#sourceError !== null) throw this.#sourceError;
+      if (this.#state.finished) return;
+      await this.#sourceReady();
+    }
+  }
+
+  /** Gives everything back that is still held. Call it after the channel's `close()` has resolved. */
+  async release(): Promise<void> {
+    for (let slot; (slot = this.#state.oldest()) !== null; this.#state.settle()) slot.attachment?.body?.release();
+    this.#held?.body?.release();
+    this.#held = null;
+    await this.#awaited;
+    (this.#held as IpcMessage | null)?.body?.release();
+    this.#held = null;
+    await this.#stream?.close();
+  }
+
+  /** Runs `step` under the idle deadline. */
+  async #until(step: () => boolean, signal: AbortSignal = this.#options.signal): Promise<void> {
+    const timeoutMs = this.#options.idleTimeoutMs / IDLE_CHECKS;
+    for (let idle = 0, seen = this.#activity; idle < IDLE_CHECKS;) {
+      if (await this.#channel.until(step, { signal, timeoutMs })) return;
+      idle = seen === this.#activity ? idle + 1 : 0;
+      seen = this.#activity;
+    }
+    throw new DipcError(
+      "timeout",
+      `the client took nothing for ${this.#options.idleTimeoutMs} ms: the stream was ended`,
+    );
+  }
+
+  /** Waits for the dataset's next message and keeps the sends under way moving meanwhile. */
+  async #sourceReady(): Promise<void> {
+    const awaited = this.#awaited;
+    if (awaited === null) return;
+    const ready = new AbortController();
+    let waiting = true;
+    const reap = (): boolean => {
+      this.#reap();
+      return !waiting;
+    };
+    awaited.then(() => {
+      waiting = false;
+      ready.abort();
+    });
+    try {
+      // The idle deadline is the peer's; a slow source is not its fault.
+      await this.#channel.until(reap, { signal: AbortSignal.any([ready.signal, this.#options.signal]) });
+    } catch (error) {
+      if (waiting) throw error;
+    }
+    await awaited;
+  }
+
+  /** Sends what the window lets through. True once the stream is out, or where only the dataset can say how it goes on. */
+  #step = (): boolean => {
+    this.#reap();
+    const state = this.#state;
+    let bytes = 0;
+    for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
+      if (this.#sourceEnded) return this.#finish();
+      if (!state.mayStart()) break;
+      const message = this.#held ?? this.#pull();
+      if (message === null) {
+        if (this.#awaited !== null || this.#sourceError !== null) return true;
+        continue;
+      }
+      const body = message.body!;
+      if (!state.mayStart(body.byteLength)) {
+        this.#held = message;
+        break;
+      }
+      this.#held = null;
+      this.#send(message, body);
+      bytes += body.byteLength;
+    }
+    if (this.#channel.probe() !== null) {
+      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
+    }
+    return false;
+  };
+
+  #send(message: IpcMessage, body: Body): void {
+    const state = this.#state;
+    const { header } = message;
+    const slot = state.assign(body.byteLength, header.bytes.byteLength);
+    let operation: Operation | null = null;
+    if (state.sendsMetadata) {
+      operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);
+    }
+    if (state.sendsBodies) {
+      // An empty body bounds nothing, and a receiver may leave it unmatched: complete at once.
+      operation = this.#channel.sendTagged(slot.tag, body, body.byteLength !== 0);
+    } else {
+      body.release();
+    }
+    if (operation === null) {
+      state.sent(slot, null);
+      body.release();
+    } else {
+      state.sent(slot, { operation, body });
+    }
+    this.#activity++;
+    const totals = this.totals;
+    if (header.kind === "batch") {
+      totals.batches++;
+      totals.rows += header.rows;
+    }
+    totals.bodyBytes += body.byteLength;
+    totals.metadataBytes += header.bytes.byteLength;
+  }
+
+  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#sourceEnded` says why. */
+  #pull(): IpcMessage | null {
+    if (this.#awaited !== null) return null;
+    try {
+      const next = this.#stream!.next();
+      if (next instanceof Promise) {
+        this.#awaited = next.then((message) => {
+          this.#held = message;
+          this.#sourceEnded = message === null;
+        }, (error) => {
+          this.#sourceError = error;
+        }).then(() => {
+          this.#awaited = null;
+        });
+        return null;
+      }
+      this.#sourceEnded = next === null;
+      return next;
+    } catch (error) {
+      this.#sourceError = error;
+      return null;
+    }
+  }
+
+  #finish(): boolean {
+    const state = this.#state;
+    if (!state.ended) {
+      const sequence = state.end();
+      if (state.sendsMetadata) this.#channel.sendFrame(END_OF_STREAM, sequence, null);
+    }
+    return state.finished;
+  }
+
+  #reap(): void {
+    const state = this.#state;
+    for (let slot; (slot = state.oldest()) !== null;) {
+      const { operation, body } = slot.attachment!;
+      const status = operation.poll();
+      if (status === PENDING) return;
+      if (status === FAILED) throw operation.error!;
+      body?.release();
+      state.settle();
+      this.#activity++;
+    }
+  }
+}
