@@ -176,7 +176,11 @@ export class RawWorker {
   readonly accepted: RawEndpoint[] = [];
   /** Version of libucp. */
   readonly version: string;
+  /** Workers made for connections of their own, as the reference server does. */
+  readonly children: RawWorker[] = [];
   readonly #context: bigint;
+  readonly #isChild: boolean;
+  readonly #library: string;
   readonly #callbacks: { close(): void }[] = [];
   readonly #endpoints = new Map<bigint, RawEndpoint>();
   readonly #connectionRequests: bigint[] = [];
@@ -184,37 +188,56 @@ export class RawWorker {
   readonly #fetching: { request: RawRequest; bytes: Uint8Array<ArrayBuffer>; length: number }[] = [];
   #listener = 0n;
   #errorCallback = 0n;
+  #workerPerConnection = false;
 
-  private constructor(library: string) {
+  private constructor(library: string, parent?: RawWorker) {
     // What UCX prints must not mix with what a test prints.
     for (const [name, value] of [["UCX_LOG_FILE", "/dev/null"], ["UCX_TCP_CM_REUSEADDR", "y"]]) {
       if (Deno.env.get(name) === undefined) Deno.env.set(name, value);
     }
     if (Deno.env.get("UCX_NET_DEVICES") === undefined) Deno.env.set("UCX_NET_DEVICES", "lo");
+    this.#library = library;
     const ucp = openUcp(library);
     this.version = ucp.version;
     this.symbols = ucp.symbols;
     const cell = new BigUint64Array(16);
     const out = new Uint8Array(cell.buffer);
-    const config = new BigUint64Array(16);
-    this.#check(
-      this.symbols.ucp_config_read(new Uint8Array(), new Uint8Array(), new Uint8Array(config.buffer)),
-      "config",
-    );
-    const params = contextParams(FEATURE_TAG | FEATURE_AM);
-    const [major, minor] = ucp.version.split(".").map(Number);
-    this.#check(this.symbols.ucp_init_version(major, minor, params.bytes, config[0], out), "context");
-    this.#context = cell[0];
-    this.symbols.ucp_config_release(config[0]);
+    this.#isChild = parent !== undefined;
+    this.#context = parent === undefined ? this.#openContext(ucp.version) : parent.#context;
     this.#check(this.symbols.ucp_worker_create(this.#context, workerParams().bytes, out), "worker");
     this.handle = cell[0];
     this.#handleMessages();
     this.#handleErrors();
   }
 
+  #openContext(version: string): bigint {
+    const cell = new BigUint64Array(16);
+    const config = new BigUint64Array(16);
+    this.#check(
+      this.symbols.ucp_config_read(new Uint8Array(), new Uint8Array(), new Uint8Array(config.buffer)),
+      "config",
+    );
+    const params = contextParams(FEATURE_TAG | FEATURE_AM);
+    const [major, minor] = version.split(".").map(Number);
+    const out = new Uint8Array(cell.buffer);
+    this.#check(this.symbols.ucp_init_version(major, minor, params.bytes, config[0], out), "context");
+    this.symbols.ucp_config_release(config[0]);
+    return cell[0];
+  }
+
   /** Opens libucp and makes a context and a worker. */
   static open(library: string): RawWorker {
     return new RawWorker(library);
+  }
+
+  #adopt(request: bigint): void {
+    if (!this.#workerPerConnection) {
+      this.accepted.push(this.#endpoint(endpointParams(request, this.#errorCallback, 0n).bytes));
+      return;
+    }
+    const child = new RawWorker(this.#library, this);
+    child.accepted.push(child.#endpoint(endpointParams(request, child.#errorCallback, 0n).bytes));
+    this.children.push(child);
   }
 
   #check(status: number, what: string): void {
@@ -261,8 +284,14 @@ export class RawWorker {
     return endpoint;
   }
 
-  /** Listens on 127.0.0.1 and accepts whoever comes. @returns the port */
-  listen(port = 0): number {
+  /**
+   * Listens on 127.0.0.1 and accepts whoever comes.
+   *
+   * @param workerPerConnection Give each connection a worker of its own, found in `children`
+   * @returns the port
+   */
+  listen(port = 0, workerPerConnection = false): number {
+    this.#workerPerConnection = workerPerConnection;
     const callback = new Deno.UnsafeCallback(
       { parameters: ["usize", "usize"], result: "void" },
       (request) => void this.#connectionRequests.push(request),
@@ -289,8 +318,7 @@ export class RawWorker {
     let moved = false;
     for (let i = 0; i < 4 && this.symbols.ucp_worker_progress(this.handle) !== 0; i++) moved = true;
     while (this.#connectionRequests.length > 0) {
-      const request = this.#connectionRequests.shift()!;
-      this.accepted.push(this.#endpoint(endpointParams(request, this.#errorCallback, 0n).bytes));
+      this.#adopt(this.#connectionRequests.shift()!);
       moved = true;
     }
     while (this.#fetches.length > 0) {
@@ -307,6 +335,7 @@ export class RawWorker {
       const request = new RawRequest(this, result, [bytes, params]);
       this.#fetching.push({ request, bytes, length: Number(length) });
     }
+    for (const child of this.children) if (child.progress()) moved = true;
     while (this.#fetching.length > 0 && this.#fetching[0].request.poll() !== 1) {
       const { bytes, length } = this.#fetching.shift()!;
       this.frames.push(bytes.subarray(0, length));
@@ -355,8 +384,9 @@ export class RawWorker {
   async close(): Promise<void> {
     if (this.#listener !== 0n) this.symbols.ucp_listener_destroy(this.#listener);
     for (const endpoint of this.#endpoints.values()) await endpoint.close(true);
+    for (const child of this.children) await child.close();
     this.symbols.ucp_worker_destroy(this.handle);
-    this.symbols.ucp_cleanup(this.#context);
+    if (!this.#isChild) this.symbols.ucp_cleanup(this.#context);
     for (const callback of this.#callbacks) callback.close();
   }
 }
