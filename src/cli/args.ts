@@ -1,0 +1,102 @@
+/**
+ * Command lines, strictly: what a command takes is listed once, everything else is a usage error that says what was
+ * probably meant.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { DipcError } from "../errors.ts";
+import { nearest } from "./nearest.ts";
+
+/** A mistake in the command line: exit status 2. */
+export class UsageError extends DipcError {
+  /** @param message What is wrong and what to write instead */
+  constructor(message: string) {
+    super("invalid_argument", message);
+  }
+}
+
+/** What one command takes. */
+export interface CommandSpec {
+  /** Its name, for messages. */
+  readonly name: string;
+  /** Options without a value, without dashes. `help` and `json` belong here like any other. */
+  readonly flags: readonly string[];
+  /** Options with a value, without dashes. */
+  readonly values: readonly string[];
+  /** One-letter names of options. */
+  readonly short?: Readonly<Record<string, string>>;
+}
+
+/** A parsed command line. */
+export interface ParsedArgs {
+  /** Arguments that are no options, as they were written. */
+  readonly positional: readonly string[];
+  /** Options without a value that were given. */
+  readonly flags: ReadonlySet<string>;
+  /** Options with a value that were given. */
+  readonly values: ReadonlyMap<string, string>;
+}
+
+/**
+ * Parses the arguments of one command. An option may be given once; an option with a value needs one.
+ *
+ * @throws {UsageError} for an unknown option, a missing value, a repeated option
+ */
+export function parseCommand(spec: CommandSpec, args: readonly string[]): ParsedArgs {
+  const short = spec.short ?? {};
+  const shown = (name: string): string => name.length === 1 ? `-${name}` : `--${name}`;
+  const parsed = parseArgs([...args], {
+    boolean: spec.flags,
+    string: [...spec.values, "_"],
+    collect: spec.values,
+    alias: Object.fromEntries(Object.entries(short).map(([letter, name]) => [name, letter])),
+    unknown(arg, key) {
+      if (key === undefined) return true;
+      const known = [...spec.flags, ...spec.values];
+      const guess = nearest(key, known);
+      const hint = guess === undefined ? `"dipc ${spec.name} --help" lists the options` : `did you mean --${guess}?`;
+      throw new UsageError(`dipc ${spec.name} has no option ${arg.split("=")[0]}: ${hint}`);
+    },
+  });
+  const values = new Map<string, string>();
+  for (const name of spec.values) {
+    const given = parsed[name] as string[];
+    if (given.length === 0) continue;
+    const letter = Object.keys(short).find((each) => short[each] === name);
+    const label = letter === undefined ? shown(name) : `-${letter} (--${name})`;
+    if (given.length > 1) throw new UsageError(`option ${label} is given ${given.length} times: give it once`);
+    if (given[0] === "") throw new UsageError(`option ${label} needs a value`);
+    values.set(name, given[0]);
+  }
+  const flags = new Set<string>(spec.flags.filter((name) => parsed[name] === true));
+  return { positional: parsed._.map(String), flags, values };
+}
+
+/** @throws {UsageError} where `text` is not a whole number from `least` to `most` */
+export function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+  if (!(value >= least && value <= most)) {
+    throw new UsageError(`${option} must be a whole number from ${least} to ${most}, but it is "${text}"`);
+  }
+  return value;
+}
+
+const MILLISECONDS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
+/** The longest time a timer of the runtime can wait. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/**
+ * Reads a length of time such as `30s`, `500ms`, `1.5m`, `1h`; a bare number counts seconds.
+ *
+ * @returns milliseconds
+ * @throws {UsageError} where it is no such text, zero, or longer than 24 days
+ */
+export function duration(option: string, text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|min|h)?$/.exec(text);
+  const value = match === null ? NaN : Math.round(Number(match[1]) * MILLISECONDS[match[2] ?? "s"]);
+  if (!(value >= 1 && value <= MAX_TIMEOUT_MS)) {
+    throw new UsageError(`${option} must be a length of time such as 500ms, 30s or 2m, but it is "${text}"`);
+  }
+  return value;
+}

@@ -1,0 +1,202 @@
+/**
+ * What each command takes and what its `--help` says. Nothing heavy is imported here, so that help is instant.
+ *
+ * @module
+ */
+import type { CommandSpec } from "./args.ts";
+
+/** A command: its options, its help, and where its code is. */
+export interface Command extends CommandSpec {
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** Text of `--help`. */
+  readonly help: string;
+}
+
+const EXIT_CODES = `Exit status
+  0    done
+  1    failed; standard error has a line "error[code]: what, why, what to do"
+  2    the command line cannot be understood
+  130  ended by Ctrl-C`;
+
+const serve: Command = {
+  name: "serve",
+  summary: "serve files over UCX",
+  flags: ["json", "help"],
+  values: ["address", "port", "metadata-port", "advertise", "batch-rows"],
+  short: { h: "help" },
+  help: `dipc serve [NAME=]PATH... [options]
+
+Serves Arrow files, Arrow streams, Feather V2 and Parquet files, and prints one line per dataset with the URI to fetch
+it by. "-" is an Arrow stream on standard input, which one client can fetch. The name of a dataset is the file's name
+without its extension unless NAME= is given.
+
+Options
+  --address ADDRESS    address to listen on (default 127.0.0.1, reachable from this machine only)
+  --port PORT          port to listen on (default 0: any free one)
+  --metadata-port P    a port of its own for metadata; every dataset then has two URIs
+  --advertise HOST     host that the URIs name (default: the address)
+  --batch-rows N       rows of a batch of a Parquet file (default 65536)
+  --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]}
+  -h, --help           this text
+
+Ctrl-C or SIGTERM stops the server once running streams have ended, after 10 s at the latest; a second Ctrl-C at once.
+
+Examples
+  dipc serve trips.arrow
+  dipc serve trips=data/2024.parquet zones.arrows --port 13337
+  arrow-producer | dipc serve live=- --json
+
+${EXIT_CODES}
+`,
+};
+
+const get: Command = {
+  name: "get",
+  summary: "fetch a dataset, show it or write it to a file",
+  flags: ["json", "help"],
+  values: ["body-uri", "output", "format", "limit", "timeout"],
+  short: { o: "output", h: "help" },
+  help: `dipc get URI [TICKET] [options]
+
+Fetches a dataset. Without -o it shows schema, first rows, totals and rate. TICKET says what to fetch where it is not
+the path of the URI.
+
+Options
+  --body-uri URI     the server of the bodies, where URI is that of the metadata alone
+  -o, --output FILE  write to FILE, which appears only when it is whole; "-" is standard output
+  --format FORMAT    arrows (Arrow stream), arrow (Arrow file), parquet, csv or ndjson
+                     (default: by the extension of FILE; arrows for "-")
+  --limit N          stop after N rows
+  --timeout TIME     longest wait for the peer, not the total: 500ms, 30s, 2m (default 30s)
+  --json             one JSON object with the totals, on failure too (on standard error with "-o -")
+  -h, --help         this text
+
+Examples
+  dipc get 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc get "$URI" -o trips.parquet
+  dipc get "$URI" -o - --format csv --limit 1000 | head
+  dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
+
+Exit status
+  0    the stream was whole, or --limit was reached
+  1    failed; standard error has a line "error[code]: what, why, what to do"
+  2    the command line cannot be understood
+  130  ended by Ctrl-C
+`,
+};
+
+const schema: Command = {
+  name: "schema",
+  summary: "show the schema of a dataset",
+  flags: ["json", "help"],
+  values: ["body-uri", "timeout"],
+  short: { h: "help" },
+  help: `dipc schema URI [TICKET] [options]
+
+Shows the columns of a dataset without fetching its rows.
+
+Options
+  --body-uri URI  the server of the bodies, where URI is that of the metadata alone
+  --timeout TIME  longest wait for the peer: 500ms, 30s, 2m (default 30s)
+  --json          one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
+  -h, --help      this text
+
+Examples
+  dipc schema 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc schema "$URI" --json | jq -r '.fields[].name'
+
+${EXIT_CODES}
+`,
+};
+
+const setup: Command = {
+  name: "setup",
+  summary: "find libucp, or fetch a copy into the user's cache",
+  flags: ["json", "help"],
+  values: [],
+  short: { h: "help" },
+  help: `dipc setup [--json]
+
+Finds UCX, or fetches it: the PyPI package libucx-cu12 by the machine's own pip, checked by SHA-256, into the user's
+cache folder. Needs no root. Says what it chose and why; does nothing where there is nothing to do.
+
+Options
+  --json      one JSON object with what was found
+  -h, --help  this text
+
+Examples
+  dipc setup
+  DIPC_LIBUCP=/opt/ucx/lib/libucp.so.0 dipc setup
+
+${EXIT_CODES}
+`,
+};
+
+const doctor: Command = {
+  name: "doctor",
+  summary: "check libucp, permissions and transports",
+  flags: ["json", "help"],
+  values: [],
+  short: { h: "help" },
+  help: `dipc doctor [--json]
+
+Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
+process to itself: transports and GB/s. Exit status 1 where something is broken.
+
+Options
+  --json      one JSON object
+  -h, --help  this text
+
+Example
+  dipc doctor
+
+${EXIT_CODES}
+`,
+};
+
+const bench: Command = {
+  name: "bench",
+  summary: "measure speed next to other tools",
+  flags: ["json", "quick", "help"],
+  values: [],
+  short: { h: "help" },
+  help: `dipc bench [--json] [--quick]
+
+Measures dipc next to ucx_perftest, Arrow Flight and others in the same run. Works in a clone of the repository.
+
+Options
+  --quick     less data and fewer rounds: under 50 s
+  --json      one JSON object: {"results":[{"name","unit","ours","peer","peerName","ratio","min","max"}]}
+  -h, --help  this text
+
+Example
+  dipc bench --quick
+
+${EXIT_CODES}
+`,
+};
+
+/** Every command, in the order of the help. */
+export const commands: readonly Command[] = [serve, get, schema, setup, doctor, bench];
+
+/** Text of `dipc --help`. */
+export const overview = `dipc moves Apache Arrow data between processes over UCX.
+
+Usage
+  dipc COMMAND [options]
+
+Commands
+${commands.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join("\n")}
+
+Options
+  -h, --help     this text; "dipc COMMAND --help" explains a command
+  -V, --version  versions of dipc and Deno
+
+Examples
+  dipc serve trips.arrow          prints ucx://127.0.0.1:PORT/trips?want_data=...
+  dipc get URI                    shows schema, first rows, totals and rate
+  dipc get URI -o trips.parquet   writes a file
+
+${EXIT_CODES}
+`;

@@ -1,0 +1,113 @@
+/**
+ * `dipc doctor`: what was found, what is allowed, and whether data arrives.
+ *
+ * @module
+ */
+import { rankLibucp } from "../../ffi/find.ts";
+import { type ParsedArgs, UsageError } from "./args.ts";
+import { asFailure, EXIT_FAILURE, EXIT_OK, type FailureJson, failureLine } from "./failure.ts";
+import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
+import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
+import { print, printable, printError } from "./output.ts";
+import { type SystemFacts, systemFacts } from "./system_facts.ts";
+import { version } from "./version.ts";
+
+/** The library as `dipc doctor` reports it. */
+interface LibraryJson {
+  readonly path: string;
+  readonly version: string;
+  readonly origin: string;
+  readonly notes: readonly string[];
+}
+
+/** The object that `dipc doctor --json` prints. */
+interface DoctorJson extends SystemFacts {
+  /** Whether data arrived. */
+  readonly ok: boolean;
+  /** Versions of dipc and Deno. */
+  readonly version: string;
+  readonly deno: string;
+  /** The libucp in use, `null` where none could be loaded. */
+  readonly library: LibraryJson | null;
+  /** What was looked at and not taken. */
+  readonly attempts: readonly { readonly path: string; readonly cause: string }[];
+  /** The transfer inside this process, `null` where it failed. */
+  readonly loopback: LoopbackResult | null;
+  readonly error?: FailureJson;
+}
+
+/** Runs `dipc doctor`. @returns exit status */
+export async function runDoctor(args: ParsedArgs): Promise<number> {
+  if (args.positional.length > 0) {
+    throw new UsageError(`dipc doctor takes no argument, but there is "${args.positional[0]}"`);
+  }
+  const result = await examine();
+  await print(args.flags.has("json") ? `${JSON.stringify(result)}\n` : doctorText(result));
+  if (result.error !== undefined) await printError(failureLine(result.error));
+  return result.ok ? EXIT_OK : EXIT_FAILURE;
+}
+
+async function examine(): Promise<DoctorJson> {
+  const { attempts } = rankLibucp();
+  let library: LibraryJson | null = null;
+  let loopback: LoopbackResult | null = null;
+  let error: FailureJson | undefined;
+  try {
+    loopback = await loopbackTransfer();
+  } catch (thrown) {
+    const { code, message } = asFailure(thrown);
+    error = { code, message };
+  }
+  try {
+    // Loaded by the transfer, with dipc's settings; this only asks which one it was.
+    const { findLibucp } = await import("../../ffi/find.ts");
+    const { path, version, origin, notes } = findLibucp();
+    library = { path, version, origin, notes };
+  } catch (thrown) {
+    const { code, message } = asFailure(thrown);
+    error ??= { code, message };
+  }
+  return {
+    ok: error === undefined,
+    version,
+    deno: Deno.version.deno,
+    library,
+    attempts,
+    loopback,
+    ...systemFacts(),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+function doctorText(result: DoctorJson): string {
+  const lines: string[] = [];
+  const line = (label: string, text: string): void => void lines.push(`${label.padEnd(12)} ${printable(text)}`);
+  const more = (text: string): void => line("", text);
+  line("dipc", `${result.version}, deno ${result.deno}, ${result.platform}`);
+  if (result.library === null) {
+    line("libucp", "none could be loaded");
+  } else {
+    line("libucp", `${result.library.version} at ${result.library.path}`);
+    result.library.notes.forEach(more);
+  }
+  if (result.library === null) { for (const { path, cause } of result.attempts) more(`${path}: ${cause}`); }
+  const permissions = Object.entries(result.permissions);
+  line("permissions", permissions.map(([name, state]) => `${name} ${state}`).join(", "));
+  const settings = Object.entries(result.settings);
+  line("settings", settings.length === 0 ? "no DIPC_* or UCX_* variable is set" : `${settings.length} set by you`);
+  for (const [name, value] of settings) more(`${name}=${value}`);
+  result.warnings.forEach((text, i) => line(i === 0 ? "warning" : "", text));
+  line("hardware", result.hardware.join(", "));
+  if (result.loopback === null) {
+    line("transfer", "failed");
+  } else {
+    const { bytes, seconds, bytesPerSecond, transports, connectSeconds } = result.loopback;
+    line(
+      "transfer",
+      `${formatBytes(bytes)} inside this process in ${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)} over ` +
+        `${transports.join(", ") || "unknown transports"}; connected in ${formatSeconds(connectSeconds)}`,
+    );
+  }
+  lines.push("", result.ok ? "All is well." : "Something is broken:");
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,69 @@
+/**
+ * What went wrong, as the command shows it: a code of the closed list, a message, an exit status.
+ *
+ * @module
+ */
+import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { UsageError } from "./args.ts";
+import { printable } from "./output.ts";
+
+/** Exit status of a command that did what it was asked. */
+export const EXIT_OK = 0;
+/** Exit status of a command that failed. */
+export const EXIT_FAILURE = 1;
+/** Exit status of a command line that cannot be understood. */
+export const EXIT_USAGE = 2;
+/** Exit status after Ctrl-C. */
+export const EXIT_INTERRUPTED = 130;
+
+/** The `error` of every JSON object that the command prints. */
+export interface FailureJson {
+  /** One of the closed list of codes. */
+  readonly code: DipcErrorCode;
+  /** What was being done, why it failed, what to do. */
+  readonly message: string;
+}
+
+/** A failure with the exit status that it leads to. */
+export interface Failure extends FailureJson {
+  /** Exit status of the process. */
+  readonly status: number;
+}
+
+const DENIED = /^Requires ([\w-]+) access(?: to (.*?))?, run again with the --allow-([\w-]+) flag/s;
+
+/** Adds the flag that a denied permission needs. */
+function deniedMessage(error: Error): string {
+  const match = DENIED.exec(error.message);
+  if (match === null) return `Deno denied a permission: ${error.message}`;
+  const [, , what, flag] = match;
+  const value = what === undefined || flag === "ffi" ? "" : `=${what.replace(/^[<"]|[">]$/g, "")}`;
+  return `Deno denied ${flag} access${what === undefined ? "" : ` to ${what}`}. Run again with --allow-${flag}${value}`;
+}
+
+/** Any thrown value as a failure. Values that are no {@linkcode DipcError} are mapped once, here. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof DipcError) {
+    const usage = error instanceof UsageError || error.code === "invalid_uri";
+    return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
+  }
+  const failed = (code: DipcErrorCode, message: string): Failure => ({ code, message, status: EXIT_FAILURE });
+  if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", deniedMessage(error));
+  if (error instanceof Deno.errors.NotFound) return failed("not_found", error.message);
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return failed("permission_denied", `the system refused: ${error.message}. Check owner and mode of the file`);
+  }
+  const isSystem = error instanceof Error && typeof (error as { code?: unknown }).code === "string";
+  if (isSystem) return failed("io", (error as Error).message);
+  if (error instanceof Error) {
+    const at = error.stack?.split("\n").slice(1, 3).map((line) => line.trim()).join("; ");
+    return failed("internal", `${error.name}: ${error.message}${at ? ` (${at})` : ""}. Please report this as a defect`);
+  }
+  return failed("internal", `${error}. Please report this as a defect`);
+}
+
+/** The text on standard error: `error[code]: what, why, what to do`. Further lines of a message are indented. */
+export function failureLine(failure: FailureJson): string {
+  const lines = failure.message.trimEnd().split("\n").map(printable);
+  return `error[${failure.code}]: ${lines.join("\n  ")}\n`;
+}

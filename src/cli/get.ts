@@ -1,0 +1,178 @@
+/**
+ * `dipc get`: fetches a dataset, shows it or writes it.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { DissociatedStreamReader } from "../reader.ts";
+import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { asFailure, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
+import { type Format, formatOf } from "./format.ts";
+import { catchInterrupt, type Interrupt } from "./interrupt.ts";
+import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
+import { OutputClosed, print, printable, printError } from "./output.ts";
+import { startProgress } from "./progress.ts";
+import { type Source, sourceOf } from "./source.ts";
+import { noTotals, type TotalsJson } from "./totals.ts";
+import type { Target } from "./target.ts";
+
+/** What `dipc get` was asked for. */
+interface Plan {
+  readonly source: Source;
+  /** File, `-`, or undefined to show the data. */
+  readonly output: string | undefined;
+  readonly format: Format | undefined;
+  readonly limit: number;
+  readonly json: boolean;
+}
+
+function planOf(args: ParsedArgs): Plan {
+  const source = sourceOf(args, "get");
+  const output = args.values.get("output");
+  const named = args.values.get("format");
+  if (named !== undefined && output === undefined) {
+    throw new UsageError(`--format ${named} needs -o FILE, or "-o -" for standard output`);
+  }
+  const limit = args.values.get("limit");
+  return {
+    source,
+    output,
+    format: output === undefined ? undefined : formatOf(output, named),
+    limit: limit === undefined ? Infinity : wholeNumber("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
+    json: args.flags.has("json"),
+  };
+}
+
+/** Runs `dipc get`. @returns exit status */
+export async function runGet(args: ParsedArgs): Promise<number> {
+  const plan = planOf(args);
+  using interrupt = catchInterrupt();
+  const totals = noTotals();
+  let failure: unknown;
+  let isOutputClosed = false;
+  try {
+    await fetchInto(plan, interrupt, totals);
+  } catch (error) {
+    if (error instanceof OutputClosed) isOutputClosed = true;
+    failure = error;
+  }
+  if (isOutputClosed) return EXIT_FAILURE;
+  return await report(plan, interrupt, totals, failure);
+}
+
+/** Fetches, and fills in the totals also where it fails. */
+async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): Promise<void> {
+  const { source, limit } = plan;
+  const { signal } = interrupt;
+  const start = performance.now();
+  const [{ connect }, { openTarget }] = await Promise.all([import("../../mod.ts"), import("./target.ts")]);
+  let stream: DissociatedStreamReader | undefined;
+  let target: Target | undefined;
+  try {
+    stream = await connect(source.uri, { ...source.options, signal });
+    target = await openTarget(plan, stream.schemaHeader);
+    interrupt.beforeForcedExit = () => target?.abort();
+    const reader = stream;
+    const progress = plan.output !== undefined && !plan.json ? startProgress(() => reader.stats) : null;
+    try {
+      await copyRows(reader, target, limit, signal, totals);
+    } finally {
+      await progress?.stop();
+    }
+    await target.finish();
+    if (plan.output !== undefined && plan.output !== "-") totals.output = plan.output;
+    if (plan.format !== undefined) totals.format = plan.format;
+  } catch (error) {
+    await target?.abort();
+    throw error;
+  } finally {
+    if (stream !== undefined) {
+      takeStats(stream, totals);
+      await stream[Symbol.asyncDispose]();
+    } else {
+      totals.seconds = (performance.now() - start) / 1000;
+    }
+  }
+}
+
+/** Hands message after message to the target until the end or the limit. */
+async function copyRows(
+  stream: DissociatedStreamReader,
+  target: Target,
+  limit: number,
+  signal: AbortSignal,
+  totals: TotalsJson,
+): Promise<void> {
+  let rows = 0;
+  if (limit > 0) {
+    for await (const message of stream.messages()) {
+      if (message.header.kind === "schema") continue;
+      if (signal.aborted) {
+        message.body?.release();
+        throw new DipcError("cancelled", "interrupted");
+      }
+      const left = limit - rows;
+      if (message.header.kind === "batch") rows += Math.min(left, message.header.rows);
+      totals.rows = rows;
+      const pending = message.header.kind === "batch" && message.header.rows > left
+        ? target.writeFirst(message, left)
+        : target.write(message);
+      if (pending !== undefined) await pending;
+      if (rows >= limit) break;
+    }
+  }
+  if (rows >= limit) totals.limited = true;
+  else totals.complete = true;
+}
+
+function takeStats(stream: DissociatedStreamReader, totals: TotalsJson): void {
+  const { stats } = stream;
+  totals.batches = stats.batches;
+  totals.dictionaries = stats.dictionaries;
+  totals.bodyBytes = stats.bodyBytes;
+  totals.metadataBytes = stats.metadataBytes;
+  totals.seconds = stats.seconds;
+  totals.bytesPerSecond = stats.bytesPerSecond;
+  totals.firstBatchSeconds = stats.firstBatchSeconds;
+  totals.transports = stats.transports;
+}
+
+async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thrown: unknown): Promise<number> {
+  const dataOnStandardOutput = plan.output === "-";
+  let status = EXIT_OK;
+  if (thrown !== undefined) {
+    const failure = asFailure(thrown);
+    status = failure.status;
+    totals.complete = false;
+    let { code, message } = failure;
+    if (interrupt.caught !== null) {
+      if (interrupt.caught === "SIGINT") status = EXIT_INTERRUPTED;
+      code = "cancelled";
+      message = `ended by ${interrupt.caught === "SIGINT" ? "Ctrl-C" : interrupt.caught} after ${
+        countOf(totals.batches, "batch", "batches")
+      }`;
+      if (plan.output !== undefined && !dataOnStandardOutput) message += `; ${plan.output} was not written`;
+    }
+    totals.error = { code, message };
+    if (!(plan.json && dataOnStandardOutput)) await printError(failureLine(totals.error));
+  }
+  if (plan.json) {
+    const line = `${JSON.stringify(totals)}\n`;
+    await (dataOnStandardOutput ? printError(line) : print(line));
+  } else if (thrown === undefined) {
+    const line = `${summary(plan, totals)}\n`;
+    await (dataOnStandardOutput ? printError(line) : print(line));
+  }
+  return status;
+}
+
+/** One line of totals and rate. */
+function summary(plan: Plan, totals: TotalsJson): string {
+  const { rows, batches, bodyBytes, seconds, bytesPerSecond, transports } = totals;
+  const what = `${countOf(rows, "row")} in ${countOf(batches, "batch", "batches")}, ${formatBytes(bodyBytes)}`;
+  const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
+  const over = transports.length > 0 ? ` over ${transports.join(", ")}` : "";
+  const limited = totals.limited ? ` (stopped by --limit)` : "";
+  const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
+  return `${written}${what} in ${rate}${over}${limited}`;
+}

@@ -1,0 +1,72 @@
+/**
+ * Writing to standard output and standard error: whole texts, and quiet where the reader has gone (`dipc get … | head`).
+ *
+ * @module
+ */
+
+/** Thrown when nobody reads standard output any more. The command ends without a message. */
+export class OutputClosed extends Error {
+  /** Always `"OutputClosed"`. */
+  override readonly name = "OutputClosed";
+  /** Made where standard output has no reader. */
+  constructor() {
+    super("standard output was closed by its reader");
+  }
+}
+
+/** The part of `Deno.stdout` and `Deno.stderr` that is used here. */
+export interface Sink {
+  /** Writes some of the bytes and answers how many. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Whether a person reads it. */
+  isTerminal(): boolean;
+}
+
+const encoder = new TextEncoder();
+
+/**
+ * Writes all of `bytes`.
+ *
+ * @throws {OutputClosed} where the other end of the pipe is closed
+ */
+export async function writeAll(sink: Sink, bytes: Uint8Array): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.byteLength;) at += await sink.write(bytes.subarray(at));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed();
+    throw error;
+  }
+}
+
+/** Writes a text to standard output. @throws {OutputClosed} */
+export function print(text: string): Promise<void> {
+  return writeAll(Deno.stdout, encoder.encode(text));
+}
+
+/** Writes a text to standard error; a closed standard error is ignored. */
+export async function printError(text: string): Promise<void> {
+  try {
+    await writeAll(Deno.stderr, encoder.encode(text));
+  } catch (error) {
+    if (!(error instanceof OutputClosed)) throw error;
+  }
+}
+
+/** Columns of the terminal on standard output, or `otherwise` where it is none. */
+export function terminalColumns(otherwise: number): number {
+  try {
+    return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Replaces control characters, so that a name or message from a peer cannot move the cursor, colour the terminal or
+ * reverse the writing. Line ends and tabs become spaces.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\r\n\t]+/g, " ").replace(CONTROL, "\ufffd");
+}

@@ -1,0 +1,156 @@
+/**
+ * `dipc serve`: files and standard input as datasets, until a signal comes.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { Server, ServerEventDetail } from "../server.ts";
+import type { Dataset } from "../sources/dataset.ts";
+import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { asFailure, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
+import { catchInterrupt, type EndSignal } from "./interrupt.ts";
+import { countOf, formatBytes } from "./numbers.ts";
+import { print, printable, printError } from "./output.ts";
+
+/** How long running streams may go on after the first signal. */
+const DRAIN_MS = 10_000;
+const MAX_PORT = 65_535;
+
+/** One `[NAME=]PATH` of the command line. */
+export interface NamedPath {
+  /** Name of the dataset. */
+  readonly name: string;
+  /** Path of the file, or `-`. */
+  readonly path: string;
+}
+
+/** Splits `[NAME=]PATH`. A `=` after a `/` belongs to the path. @throws {UsageError} */
+export function namedPath(text: string): NamedPath {
+  const at = text.indexOf("=");
+  const hasName = at >= 0 && !text.slice(0, at).includes("/");
+  const path = hasName ? text.slice(at + 1) : text;
+  const name = hasName ? text.slice(0, at) : defaultName(path);
+  if (path === "") throw new UsageError(`"${text}" names no file: write NAME=PATH or PATH`);
+  if (name === "") throw new UsageError(`"${text}" has no name before the "=": write NAME=PATH or PATH`);
+  return { name, path };
+}
+
+/** The file's name without its extension; `stdin` for `-`. */
+function defaultName(path: string): string {
+  if (path === "-") return "stdin";
+  const file = path.replace(/\/+$/, "").replace(/^.*\//s, "");
+  const dot = file.lastIndexOf(".");
+  return dot > 0 ? file.slice(0, dot) : file;
+}
+
+/** @throws {UsageError} where there is none, or a name or standard input is given twice */
+export function namedPaths(texts: readonly string[]): NamedPath[] {
+  if (texts.length === 0) throw new UsageError(`dipc serve needs a file to serve: dipc serve [NAME=]PATH...`);
+  const list = texts.map(namedPath);
+  const seen = new Map<string, NamedPath>();
+  for (const each of list) {
+    const other = seen.get(each.name);
+    if (other !== undefined) {
+      throw new UsageError(
+        `the name "${each.name}" is given to ${other.path} and to ${each.path}: name one of them with NAME=PATH`,
+      );
+    }
+    seen.set(each.name, each);
+  }
+  if (list.filter(({ path }) => path === "-").length > 1) {
+    throw new UsageError(`standard input ("-") is given twice: it can be served once`);
+  }
+  return list;
+}
+
+/** Runs `dipc serve`. @returns exit status */
+export async function runServe(args: ParsedArgs): Promise<number> {
+  const paths = namedPaths(args.positional);
+  const port = (option: string): number | undefined => {
+    const text = args.values.get(option);
+    return text === undefined ? undefined : wholeNumber(`--${option}`, text, 0, MAX_PORT);
+  };
+  const options = {
+    address: args.values.get("address"),
+    port: port("port"),
+    metadataPort: port("metadata-port"),
+    advertise: args.values.get("advertise"),
+  };
+  const batchRowsText = args.values.get("batch-rows");
+  const batchRows = batchRowsText === undefined
+    ? undefined
+    : wholeNumber("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
+
+  using interrupt = catchInterrupt();
+  const { openPath, serve } = await import("../../mod.ts");
+  const datasets: Record<string, Dataset> = Object.create(null);
+  try {
+    for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows });
+    const server = await serve({ datasets, ...options });
+    try {
+      reportStreams(server);
+      await announce(server, args.flags.has("json"));
+      await new Promise<void>((resolve) => {
+        if (interrupt.signal.aborted) resolve();
+        else interrupt.signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    } finally {
+      await stop(server, interrupt.caught);
+    }
+  } finally {
+    for (const dataset of Object.values(datasets)) await dataset.close();
+  }
+  return interrupt.caught === "SIGINT" ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+async function announce(server: Server, json: boolean): Promise<void> {
+  if (json) {
+    const datasets = server.datasets.map(({ name, uris, rows, batches, bodyBytes }) => ({
+      name,
+      uris,
+      rows,
+      batches,
+      bodyBytes,
+    }));
+    const { address, port } = server;
+    await print(`${JSON.stringify({ pid: Deno.pid, address, port, datasets })}\n`);
+    return;
+  }
+  const rows = server.datasets.map(({ name, rows, batches, bodyBytes, uris }) => [
+    printable(name),
+    rows !== undefined
+      ? countOf(rows, "row")
+      : batches !== undefined
+      ? countOf(batches, "batch", "batches")
+      : "rows unknown",
+    bodyBytes === undefined ? "size unknown" : formatBytes(bodyBytes),
+    uris.join("  "),
+  ]);
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = rows.map(([name, count, bytes, uris]) =>
+    `${name.padEnd(widths[0])}  ${count.padStart(widths[1])}  ${bytes.padStart(widths[2])}  ${uris}\n`
+  );
+  await print(lines.join(""));
+  if (Deno.stderr.isTerminal()) await printError(`serving on ${server.address}, Ctrl-C stops\n`);
+}
+
+/** Says on standard error which streams failed; the server goes on. */
+function reportStreams(server: Server): void {
+  server.addEventListener("error", (event) => {
+    const { connection, dataset, error } = (event as CustomEvent<ServerEventDetail>).detail;
+    const { code, message } = asFailure(error ?? new DipcError("internal", "unknown error"));
+    const what = dataset === undefined ? `connection ${connection}` : `connection ${connection}, dataset ${dataset}`;
+    printError(failureLine({ code, message: `${what}: ${message}` }));
+  });
+}
+
+async function stop(server: Server, caught: EndSignal | null): Promise<void> {
+  const { activeConnections } = server.stats;
+  if (caught !== null && activeConnections > 0) {
+    await printError(
+      `stopping: ${countOf(activeConnections, "connection")} open, waiting up to ${DRAIN_MS / 1000} s ` +
+        `(Ctrl-C stops at once)\n`,
+    );
+  }
+  await server.shutdown({ timeoutMs: DRAIN_MS });
+}

@@ -1,0 +1,87 @@
+/**
+ * Facts about this process and machine that explain why a transfer works or does not.
+ *
+ * @module
+ */
+
+/** What is known without touching UCX. */
+export interface SystemFacts {
+  /** Operating system and architecture. */
+  readonly platform: string;
+  /** State of each permission that dipc can use. */
+  readonly permissions: Readonly<Record<string, Deno.PermissionState>>;
+  /** Variables of the environment that change what dipc or UCX does. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Settings that are known to break transfers. */
+  readonly warnings: readonly string[];
+  /** RDMA devices and GPUs, and what dipc does with them. */
+  readonly hardware: readonly string[];
+}
+
+/** Settings of UCX that break transfers, and why. */
+const HARMFUL: Readonly<Record<string, string>> = {
+  UCX_PROTO_ENABLE: "makes one side or the other abort",
+  UCX_POSIX_SEG_SIZE: "gives wrong data where it differs between the two sides",
+  UCX_RNDV_THRESH: "fails connections where it differs between the two sides",
+  UCX_RNDV_SCHEME: "fails connections where it differs between the two sides",
+};
+
+const NAMES = ["DIPC_LIBUCP", "UCX_TLS", "UCX_NET_DEVICES", "UCX_LOG_LEVEL", ...Object.keys(HARMFUL)];
+
+/** Collects the facts; what may not be read is left out. */
+export function systemFacts(): SystemFacts {
+  const settings = readSettings();
+  const warnings = Object.keys(settings)
+    .filter((name) => Object.hasOwn(HARMFUL, name))
+    .map((name) => `${name} is set, which ${HARMFUL[name]}`);
+  const state = (descriptor: Deno.PermissionDescriptor): Deno.PermissionState =>
+    Deno.permissions.querySync(descriptor).state;
+  return {
+    platform: `${Deno.build.os} ${Deno.build.arch}`,
+    permissions: {
+      ffi: state({ name: "ffi" }),
+      read: state({ name: "read" }),
+      write: state({ name: "write" }),
+      env: state({ name: "env" }),
+      "env DIPC_LIBUCP": state({ name: "env", variable: "DIPC_LIBUCP" }),
+    },
+    settings,
+    warnings,
+    hardware: [rdma(), gpu()],
+  };
+}
+
+function readSettings(): Record<string, string> {
+  const settings: Record<string, string> = {};
+  const isGranted = (variable?: string): boolean =>
+    Deno.permissions.querySync({ name: "env", ...(variable === undefined ? {} : { variable }) }).state === "granted";
+  const names = isGranted() ? Object.keys(Deno.env.toObject()) : NAMES.filter(isGranted);
+  for (const name of names.filter((name) => /^(DIPC|UCX)_/.test(name)).sort()) {
+    const value = Deno.env.get(name);
+    if (value !== undefined) settings[name] = value;
+  }
+  return settings;
+}
+
+function namesIn(folder: string): string[] | null {
+  if (Deno.permissions.querySync({ name: "read", path: folder }).state !== "granted") return null;
+  try {
+    return Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+  } catch {
+    return [];
+  }
+}
+
+function rdma(): string {
+  const devices = namesIn("/sys/class/infiniband");
+  if (devices === null) return "RDMA unknown (needs --allow-read=/sys/class/infiniband)";
+  return devices.length === 0 ? "no RDMA device" : `RDMA: ${devices.join(" ")}`;
+}
+
+function gpu(): string {
+  const devices = namesIn("/dev")?.filter((name) => /^nvidia\d+$/.test(name));
+  if (devices === undefined) return "GPU unknown (needs --allow-read=/dev)";
+  return devices.length === 0
+    ? "no NVIDIA GPU"
+    : `NVIDIA GPU: ${devices.join(" ")} (bodies in GPU memory are not supported yet)`;
+}

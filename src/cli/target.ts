@@ -1,0 +1,115 @@
+/**
+ * Where `dipc get` puts what it fetches: a file or standard output in some format, or the screen.
+ *
+ * @module
+ */
+import { AtomicFile } from "../formats/atomic_file.ts";
+import { ArrowFileWriter } from "../formats/arrow_file_writer.ts";
+import { ArrowStreamWriter } from "../formats/arrow_stream_writer.ts";
+import type { ByteSink, Piece } from "../formats/sink.ts";
+import { pieceBytes } from "../formats/sink.ts";
+import type { MessageWriter } from "../formats/writer.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { cutBatch } from "./cut_batch.ts";
+import type { Format } from "./format.ts";
+import { writeAll } from "./output.ts";
+
+/** Takes the messages of one stream. */
+export interface Target extends MessageWriter {
+  /** Writes the first `rows` rows of a batch that has more. Takes the message over. */
+  writeFirst(message: IpcMessage, rows: number): void | Promise<void>;
+}
+
+/** What is to be written where. */
+export interface TargetOptions {
+  /** File, `-` for standard output, undefined to show the data. */
+  readonly output: string | undefined;
+  /** Format, where there is an output. */
+  readonly format: Format | undefined;
+  /** Say nothing on standard output but the totals. */
+  readonly json: boolean;
+}
+
+/** Standard output as a sink; where its reader has gone, the command ends quietly. */
+class StandardOutput implements ByteSink {
+  async write(pieces: readonly Piece[]): Promise<void> {
+    for (const piece of pieces) await writeAll(Deno.stdout, pieceBytes(piece));
+  }
+  finish(): void {}
+  abort(): void {}
+}
+
+/** Cuts batches for a writer. */
+class WriterTarget implements Target {
+  readonly #schema: MessageHeader;
+  readonly #writer: MessageWriter;
+
+  constructor(schema: MessageHeader, writer: MessageWriter) {
+    this.#schema = schema;
+    this.#writer = writer;
+  }
+
+  write(message: IpcMessage): void | Promise<void> {
+    return this.#writer.write(message);
+  }
+
+  async writeFirst(message: IpcMessage, rows: number): Promise<void> {
+    let cut: IpcMessage;
+    try {
+      cut = await cutBatch(this.#schema, message, rows);
+    } catch (error) {
+      message.body?.release();
+      throw error;
+    }
+    await this.#writer.write(cut);
+  }
+
+  finish(): void | Promise<void> {
+    return this.#writer.finish();
+  }
+
+  abort(): void | Promise<void> {
+    return this.#writer.abort();
+  }
+}
+
+/** Reads and forgets. */
+const discard: MessageWriter = {
+  write: (message) => message.body?.release(),
+  finish() {},
+  abort() {},
+};
+
+/** Opens the target. @throws {DipcError} where the file cannot be made, or the format cannot hold the schema */
+export async function openTarget(options: TargetOptions, schema: MessageHeader): Promise<Target> {
+  const { output, format, json } = options;
+  if (output === undefined || format === undefined) {
+    if (json) return new WriterTarget(schema, discard);
+    const { ScreenWriter } = await import("./screen.ts");
+    const screen = new ScreenWriter(schema);
+    await screen.start();
+    return new WriterTarget(schema, screen);
+  }
+  const sink: ByteSink = output === "-" ? new StandardOutput() : AtomicFile.create(output);
+  try {
+    return new WriterTarget(schema, await writerOf(format, schema, sink));
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+}
+
+async function writerOf(format: Format, schema: MessageHeader, sink: ByteSink): Promise<MessageWriter> {
+  switch (format) {
+    case "arrows":
+      return new ArrowStreamWriter(schema, sink);
+    case "arrow":
+      return new ArrowFileWriter(schema, sink);
+    case "csv":
+      return new (await import("../formats/csv_writer.ts")).CsvWriter(schema, sink);
+    case "ndjson":
+      return new (await import("../formats/ndjson_writer.ts")).NdjsonWriter(schema, sink);
+    case "parquet":
+      return await (await import("../formats/parquet_writer.ts")).ParquetWriter.create(schema, sink);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * The totals of a transfer as `--json` shows them.
+ *
+ * @module
+ */
+import type { FailureJson } from "./failure.ts";
+
+/** The object that `dipc get --json` prints, on success and on failure. */
+export interface TotalsJson {
+  /** Rows fetched, or written where `--limit` cut the last batch. */
+  rows: number;
+  /** Record batches fetched. */
+  batches: number;
+  /** Dictionary batches fetched. */
+  dictionaries: number;
+  /** Bytes of bodies. */
+  bodyBytes: number;
+  /** Bytes of metadata. */
+  metadataBytes: number;
+  /** Time from the start of the connection to the end, in seconds. */
+  seconds: number;
+  /** `bodyBytes / seconds`. */
+  bytesPerSecond: number;
+  /** Time to the first batch in seconds, `null` where none came. */
+  firstBatchSeconds: number | null;
+  /** Transports that UCX chose. */
+  transports: readonly string[];
+  /** True where the whole stream arrived. */
+  complete: boolean;
+  /** True where `--limit` ended it. */
+  limited?: boolean;
+  /** File written, once it is whole. */
+  output?: string;
+  /** Format written. */
+  format?: string;
+  /** Why it failed. */
+  error?: FailureJson;
+}
+
+/** The totals of a transfer that never began. */
+export function noTotals(): TotalsJson {
+  return {
+    rows: 0,
+    batches: 0,
+    dictionaries: 0,
+    bodyBytes: 0,
+    metadataBytes: 0,
+    seconds: 0,
+    bytesPerSecond: 0,
+    firstBatchSeconds: null,
+    transports: [],
+    complete: false,
+  };
+}
