@@ -15,12 +15,6 @@ export interface PrepareOptions {
   peers: boolean;
 }
 
-/** UCX writes its warnings to standard output unless told otherwise, and reads this while it is loaded. */
-export function quietUcx(): void {
-  if (!Deno.env.has("UCX_LOG_FILE")) Deno.env.set("UCX_LOG_FILE", "stderr");
-  if (!Deno.env.has("UCX_WARN_UNUSED_ENV_VARS")) Deno.env.set("UCX_WARN_UNUSED_ENV_VARS", "n");
-}
-
 /**
  * What the tasks do before their own work. Reports on standard error.
  *
@@ -28,7 +22,6 @@ export function quietUcx(): void {
  */
 export async function prepare(options: PrepareOptions): Promise<boolean> {
   const report = (line: string): void => console.error(`setup: ${line}`);
-  quietUcx();
   try {
     await setup({ report, tools: options.peers });
   } catch (error) {
