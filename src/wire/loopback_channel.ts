@@ -24,6 +24,8 @@ import {
 
 /** Longest wait of a `close({ flush: true })`, in virtual milliseconds. */
 const FLUSH_MS = 5_000;
+/** A message is overtaken by fewer than this many that were sent later. */
+const MAX_OVERTAKES = 100;
 /** A frame starts here in its buffer, so that what follows the prefix is 8-aligned. */
 const FRAME_OFFSET = 3;
 
@@ -40,11 +42,19 @@ export interface LoopbackNetwork {
 
 /** Something on its way to a channel. */
 interface Event {
-  readonly at: number;
+  at: number;
   /** Calls of `progress()` that it still takes. */
   steps: number;
   readonly link: Link;
   readonly arrive: () => void;
+}
+
+/** Frames, or tagged messages, of one direction: what is not reordered arrives in order. */
+class Lane {
+  sent = 0;
+  lastAt = 0;
+  /** Messages that may be overtaken, the earliest first. */
+  readonly late: { event: Event; number: number }[] = [];
 }
 
 /** One direction of a connection. */
@@ -53,8 +63,8 @@ export class Link {
   /** Cut, or an end closed: nothing more is sent or read from the sender's memory. */
   broken = false;
   #messages = 0;
-  #lastFrameAt = 0;
-  #lastTaggedAt = 0;
+  readonly #frames = new Lane();
+  readonly #tagged = new Lane();
 
   constructor(
     readonly from: LoopbackChannel,
@@ -68,9 +78,7 @@ export class Link {
     const repeats = this.#repeats(injector.strikes("duplicateFrame"));
     for (let i = 0; i < repeats; i++) {
       const arriving = injector.damageFrame(frame.slice());
-      const at = this.#arrival(injector.strikes("reorderFrame"), this.#lastFrameAt);
-      if (!at.overtaken) this.#lastFrameAt = at.time;
-      this.post(at.time, () => {
+      this.#send(this.#frames, injector.strikes("reorderFrame"), () => {
         this.to.frames.push(arriving);
         this.to.frameBytes += arriving.byteLength;
         if (sent !== null) this.back.post(0, () => sent.settle(null));
@@ -92,18 +100,18 @@ export class Link {
           if (sent !== null) this.back.post(0, () => sent.settle(null));
         },
       };
-      const at = this.#arrival(injector.strikes("reorderTagged"), this.#lastTaggedAt);
-      if (!at.overtaken) this.#lastTaggedAt = at.time;
-      this.post(at.time, () => this.to.matchArriving(message));
+      this.#send(this.#tagged, injector.strikes("reorderTagged"), () => this.to.matchArriving(message));
     }
     this.#maybeDrop();
   }
 
   /** Puts something on its way to `to`. */
-  post(at: number, arrive: () => void): void {
-    if (this.broken || this.to.closed) return;
+  post(at: number, arrive: () => void): Event | null {
+    if (this.broken || this.to.closed) return null;
     const steps = this.injector.strikes("split") ? this.to.network.random.between(1, 8) : 0;
-    this.to.enqueue({ at, steps, link: this, arrive });
+    const event: Event = { at, steps, link: this, arrive };
+    this.to.enqueue(event);
+    return event;
   }
 
   /** Breaks both directions. `keep`: events that still arrive; the others are lost. */
@@ -122,12 +130,20 @@ export class Link {
     return twice ? 2 : 1;
   }
 
-  #arrival(reorder: boolean, last: number): { time: number; overtaken: boolean } {
+  #send(lane: Lane, overtaken: boolean, arrive: () => void): void {
     const { random, maxDelayMs, scheduler } = this.to.network;
-    const late = () => 1 + random.below(maxDelayMs);
-    if (reorder) return { time: scheduler.now + late(), overtaken: true };
-    const delay = this.injector.strikes("delay") ? late() : 0;
-    return { time: Math.max(last, scheduler.now + delay), overtaken: false };
+    const late = () => scheduler.now + 1 + random.below(maxDelayMs);
+    lane.sent++;
+    if (overtaken) {
+      const event = this.post(late(), arrive);
+      if (event !== null) lane.late.push({ event, number: lane.sent });
+    } else {
+      lane.lastAt = Math.max(lane.lastAt, this.injector.strikes("delay") ? late() : scheduler.now);
+      this.post(lane.lastAt, arrive);
+    }
+    while (lane.late.length > 0 && lane.sent - lane.late[0].number >= MAX_OVERTAKES) {
+      this.to.expedite(lane.late.shift()!.event);
+    }
   }
 
   #maybeDrop(): void {
@@ -378,6 +394,15 @@ export class LoopbackChannel implements Channel {
     let at = this.#events.length;
     while (at > 0 && this.#events[at - 1].at > event.at) at--;
     this.#events.splice(at, 0, event);
+  }
+
+  /** @internal Lets an event arrive now, if it is still on its way. */
+  expedite(event: Event): void {
+    const at = this.#events.indexOf(event);
+    if (at < 0) return;
+    this.#events.splice(at, 1);
+    event.at = Math.min(event.at, this.network.scheduler.now);
+    this.enqueue(event);
   }
 
   /** @internal What is on its way over this link is lost, but what arrived stays. */

@@ -66,7 +66,7 @@ export class LoopbackScheduler {
       this.#waiters.add({ on, step, signal, deadline, resolve, reject });
       if (!this.#running) {
         this.#running = true;
-        this.#run().finally(() => this.#running = false);
+        void this.#run();
       }
     });
   }
@@ -98,6 +98,7 @@ export class LoopbackScheduler {
         }
       }
     }
+    this.#running = false; // in the same breath as the last look at the waiters
   }
 
   #nextMoment(): number {

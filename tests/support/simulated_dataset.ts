@@ -4,14 +4,17 @@
  * @module
  */
 import {
+  type DataType,
   Dictionary,
+  Field,
   Int32,
   makeData,
+  RecordBatch,
   RecordBatchStreamWriter,
-  Table,
-  tableFromArrays,
+  Schema,
+  Struct,
   Utf8,
-  Vector,
+  vectorFromArray,
 } from "apache-arrow";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../../src/ipc/message.ts";
@@ -48,46 +51,58 @@ export function splitStream(name: string, bytes: Uint8Array): StoredStream {
   return { name, schema: messages[0].header, messages: messages.slice(1) };
 }
 
-function streamOf(name: string, table: Table): StoredStream {
-  return splitStream(name, RecordBatchStreamWriter.writeAll(table).toUint8Array(true));
+// deno-lint-ignore no-explicit-any -- the types of apache-arrow's makeData cannot be named here
+type Column = any;
+
+function streamOf<T extends DataType>(
+  name: string,
+  field: Field<T>,
+  columns: Column[],
+): StoredStream {
+  const schema = new Schema<{ [name: string]: T }>([field]);
+  const batches = columns.map((column) =>
+    new RecordBatch(
+      schema,
+      makeData({ type: new Struct([field]), length: column.length, nullCount: 0, children: [column] }),
+    )
+  );
+  const writer = new RecordBatchStreamWriter();
+  writer.reset(undefined, schema);
+  for (const batch of batches) writer.write(batch);
+  return splitStream(name, writer.finish().toUint8Array(true));
 }
 
-function integers(batches: number, rows: (batch: number) => number): Table {
-  const empty = tableFromArrays({ n: new Int32Array(0) });
-  const all = Array.from({ length: batches }, (_, batch) => {
-    const n = Int32Array.from({ length: rows(batch) }, (_, row) => batch * 1000 + row);
-    return tableFromArrays({ n }).batches[0] ?? empty.batches[0];
+function integers(name: string, batches: number, rows: (batch: number) => number): StoredStream {
+  const type = new Int32();
+  const columns = Array.from({ length: batches }, (_, batch) => {
+    const data = Int32Array.from({ length: rows(batch) }, (_, row) => batch * 1000 + row);
+    return makeData({ type, length: data.length, nullCount: 0, data });
   });
-  return new Table(empty.schema, all);
+  return streamOf(name, new Field("n", type), columns);
 }
 
-function words(batches: number): Table {
-  const dictionary = new Vector([...tableFromArrays({ w: ["red", "green", "blue"] }).batches[0].data.children]);
-  const values = new Vector<Utf8>([dictionary.data[0].dictionary?.data[0] ?? dictionary.data[0]]);
+function words(name: string, batches: number): StoredStream {
   const type = new Dictionary(new Utf8(), new Int32(), 7);
-  const parts = Array.from({ length: batches }, (_, batch) =>
-    makeData({
-      type,
-      length: 5,
-      nullCount: 0,
-      data: Int32Array.from({ length: 5 }, (_, i) => (i + batch) % 3),
-      dictionary: values,
-    }));
-  return new Table({ word: new Vector(parts) });
+  const dictionary = vectorFromArray(["red", "green", "blue"], new Utf8());
+  const columns = Array.from({ length: batches }, (_, batch) => {
+    const data = Int32Array.from({ length: 5 }, (_, i) => (i + batch) % 3);
+    return makeData({ type, length: 5, nullCount: 0, data, dictionary });
+  });
+  return streamOf(name, new Field("word", type), columns);
 }
 
 /** Streams of every shape that matters to the protocol. */
 export function storedStreams(): StoredStream[] {
   return [
-    streamOf("no batch", integers(0, () => 0)),
-    streamOf("one batch", integers(1, () => 16)),
-    streamOf("small batches", integers(40, (i) => 1 + i % 7)),
-    streamOf("empty batches", integers(24, (i) => i % 3 === 0 ? 4 : 0)),
-    streamOf("only empty batches", integers(12, () => 0)),
-    streamOf("large and small", integers(18, (i) => i % 4 === 0 ? 5000 : 3)),
-    streamOf("large", integers(6, () => 8000)),
-    streamOf("dictionary", words(6)),
-    streamOf("long", integers(320, () => 2)),
+    integers("no batch", 0, () => 0),
+    integers("one batch", 1, () => 16),
+    integers("small batches", 40, (i) => 1 + i % 7),
+    integers("empty batches", 24, (i) => i % 3 === 0 ? 4 : 0),
+    integers("only empty batches", 12, () => 0),
+    integers("large and small", 18, (i) => i % 4 === 0 ? 5000 : 3),
+    integers("large", 6, () => 8000),
+    words("dictionary", 6),
+    integers("long", 320, () => 2),
   ];
 }
 

@@ -205,7 +205,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       this.#params.receive,
     );
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    if (this.#worker.armed) this.#rouse();
+    this.#rouse();
     const receive = new UcxReceive(this.#requests, request, target);
     if (request === 0n) receive.completeAtOnce();
     return receive;
@@ -240,7 +240,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    if (this.#worker.armed) this.#rouse();
+    this.#rouse();
     return new FrameSend(this.#requests, request, slot, this.#sendSlots);
   }
 
@@ -254,7 +254,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
     if (request === 0n) return null;
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    if (this.#worker.armed) this.#rouse();
+    this.#rouse();
     return new UcxRequest(this.#requests, request, body);
   }
 
@@ -287,10 +287,12 @@ export class UcxChannel implements Channel, WorkerOwner {
     return this.#closing ??= this.#close(options.flush === true);
   }
 
-  /** A sleeping worker must be progressed again after each new request: what it needs may bring no event. */
+  /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */
   #rouse(): void {
-    this.#worker.armed = false;
-    this.#worker.lastActive = performance.now();
+    const worker = this.#worker;
+    worker.dirty = true;
+    if (!worker.armed) return;
+    worker.armed = false;
     progressLoop().wake();
   }
 
@@ -320,6 +322,7 @@ export class UcxChannel implements Channel, WorkerOwner {
           continue;
         }
         frame.request = new UcxRequest(this.#requests, pointer, frame.slot);
+        this.#rouse();
       }
       const state = frame.request.poll();
       if (state === 1) frame.slot.ready = true;

@@ -31,6 +31,8 @@ export interface Pollable {
   readonly eventFd: number;
   /** True from a successful `arm()` to the next `progress()`. Kept by the worker. */
   armed: boolean;
+  /** True where requests were started since the loop progressed it last. Set by its owner. */
+  dirty: boolean;
   /** Registration in the loop. Kept by the loop. */
   token: number;
   /** Number of waits. Kept by the loop. */
@@ -222,6 +224,7 @@ export class ProgressLoop {
         continue;
       }
       try {
+        target.dirty = false;
         const active = target.progress();
         if (wait.step()) {
           this.#settle(wait);
@@ -235,8 +238,8 @@ export class ProgressLoop {
           continue;
         }
         if (wait.deadline < deadline) deadline = wait.deadline;
-        if (active) target.lastActive = now;
-        if (!active && now - target.lastActive > SPIN_MS && this.#arm(target)) armed++;
+        if (active || target.dirty) target.lastActive = now;
+        if (!active && !target.dirty && now - target.lastActive > SPIN_MS && this.#arm(target)) armed++;
         else hot++;
         waits[kept++] = wait;
       } catch (error) {

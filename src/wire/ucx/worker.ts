@@ -5,6 +5,7 @@
  */
 import type { DipcError } from "../../errors.ts";
 import { addressOf, type Libc, libc } from "../../../ffi/libc.ts";
+import { progressWorker } from "../../../ffi/progress.ts";
 import { statusError, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
@@ -74,6 +75,7 @@ export class UcxWorker implements Pollable {
   readonly handle: bigint;
   readonly eventFd: number;
   armed = false;
+  dirty = false;
   token = 0;
   waits = 0;
   lastActive = 0;
@@ -117,7 +119,7 @@ export class UcxWorker implements Pollable {
     const outer = current;
     current = this;
     let active = false;
-    for (let i = 0; i < PROGRESS_CALLS && symbols.ucp_worker_progress(handle) !== 0; i++) active = true;
+    for (let i = 0; i < PROGRESS_CALLS && progressWorker(symbols, handle); i++) active = true;
     current = outer;
     return active;
   }
