@@ -12,8 +12,6 @@ import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ff
 import type { UcxContext } from "./context.ts";
 import { type Pollable, progressLoop } from "./loop.ts";
 
-/** Most `ucp_worker_progress` calls in one turn. */
-const PROGRESS_CALLS = 4;
 /** The active message id of metadata frames. */
 const METADATA_ID = 0;
 
@@ -82,6 +80,7 @@ export class UcxWorker implements Pollable {
   /** Who receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
+  readonly #handleBytes: Uint8Array<ArrayBuffer>;
   #destroyed = false;
 
   /**
@@ -95,6 +94,7 @@ export class UcxWorker implements Pollable {
     let status = symbols.ucp_worker_create(context.handle, workerParams().bytes, out);
     if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
     this.handle = out[0];
+    this.#handleBytes = new Uint8Array(new BigUint64Array([out[0]]).buffer);
     liveWorkers++;
     const fd = new Int32Array(32);
     status = symbols.ucp_worker_get_efd(this.handle, fd);
