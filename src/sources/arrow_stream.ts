@@ -10,18 +10,10 @@ import { readPrefix } from "../ipc/split_stream.ts";
 import { type ReaderLimits, readerLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { BufferedInput, FileInput, type RawInput, ReaderInput, StreamInput } from "./byte_input.ts";
+import { BufferedInput, type ByteReader, FileInput, type RawInput, ReaderInput, StreamInput } from "./byte_input.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
 import { type Eventually, runSteps, type SourceOptions, type Steps } from "./options.ts";
-
-/** Something to read bytes from, as `Deno.stdin` and `Deno.FsFile` are. */
-export interface ByteReader {
-  /** Puts bytes into `target`; how many, or null at the end. */
-  read(target: Uint8Array): Promise<number | null>;
-  /** Called once nothing is read any more. */
-  close?(): void;
-}
 
 /** Options of {@linkcode arrowStream}. */
 export interface ArrowStreamOptions extends SourceOptions {
@@ -224,7 +216,9 @@ class StreamRun implements MessageStream {
       }
       this.#checkOpen();
     } catch (error) {
-      block.release();
+      const underWay = input.raw.underWay ?? null;
+      if (underWay === null) block.release();
+      else underWay.catch(() => {}).finally(() => block.release());
       throw error;
     }
     return { header, body: block.toBody(header.bodyLength) };

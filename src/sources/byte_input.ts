@@ -21,7 +21,9 @@ export interface RawInput {
    * @throws {DipcError} `io`, `closed`
    */
   read(target: Uint8Array<ArrayBuffer>, address: bigint): Eventually<number>;
-  /** Ends the input; a pending read settles. Idempotent. */
+  /** A read whose promise was rejected by `close()`, but that may still write to its target until this one settles. */
+  readonly underWay?: Promise<unknown> | null;
+  /** Ends the input; a pending read settles at once. Idempotent. */
   close(): Eventually<void>;
 }
 
@@ -102,40 +104,57 @@ export class StreamInput implements RawInput {
   }
 }
 
-/** Something with the `read` of `Deno.stdin` or `Deno.FsFile`. Large reads land in place. */
+/** Something to read bytes from, as `Deno.stdin` and `Deno.FsFile` are. */
+export interface ByteReader {
+  /** Puts bytes into `target`; how many, or null at the end. */
+  read(target: Uint8Array): Promise<number | null>;
+  /** Called once nothing is read any more. */
+  close?(): void;
+}
+
+/** A reader, which it owns. Large reads land in place. */
 export class ReaderInput implements RawInput {
   readonly name: string;
   readonly remaining = undefined;
-  readonly #reader: { read(target: Uint8Array): Promise<number | null>; close?(): void };
+  readonly #reader: ByteReader;
   #closed = false;
-  #reading = false;
+  #underWay: Promise<unknown> | null = null;
+  #giveUp: (() => void) | null = null;
 
-  constructor(reader: { read(target: Uint8Array): Promise<number | null>; close?(): void }, name: string) {
+  constructor(reader: ByteReader, name: string) {
     this.#reader = reader;
     this.name = name;
   }
 
-  async read(target: Uint8Array<ArrayBuffer>): Promise<number> {
-    if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
-    this.#reading = true;
-    let got: number | null;
-    try {
-      got = await this.#reader.read(target);
-    } catch (cause) {
-      const text = cause instanceof Error ? cause.message : String(cause);
-      throw new DipcError("io", `reading ${this.name} failed: ${text}`, { cause });
-    } finally {
-      this.#reading = false;
+  get underWay(): Promise<unknown> | null {
+    return this.#underWay;
+  }
+
+  read(target: Uint8Array<ArrayBuffer>): Promise<number> {
+    if (this.#closed) return Promise.reject(this.#closedError());
+    const reading = this.#reader.read(target).finally(() => {
+      this.#underWay = null;
       if (this.#closed) this.#reader.close?.();
-    }
-    if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
-    return got ?? 0;
+    });
+    this.#underWay = reading;
+    return new Promise((resolve, reject) => {
+      this.#giveUp = () => reject(this.#closedError());
+      reading.then((got) => resolve(got ?? 0), (cause) => {
+        const text = cause instanceof Error ? cause.message : String(cause);
+        reject(new DipcError("io", `reading ${this.name} failed: ${text}`, { cause }));
+      });
+    });
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (!this.#reading) this.#reader.close?.();
+    if (this.#underWay === null) this.#reader.close?.();
+    this.#giveUp?.();
+  }
+
+  #closedError(): DipcError {
+    return new DipcError("closed", `${this.name} was closed while it was being read`);
   }
 }
 
