@@ -28,7 +28,7 @@ const NO_COUNTS = new Float64Array(0);
  * @param version Metadata version of the message
  * @param bodyLength Bytes of the body
  * @param maxRows Most rows, and most values of a nested column
- * @param storage Memory for nodes and buffers, and where in it they may begin; used if it is large enough
+ * @param room Memory for nodes and buffers; used where it is large enough
  * @throws {DipcError} `invalid_data`, `limit_exceeded`
  */
 export function readBatch(
@@ -38,8 +38,7 @@ export function readBatch(
   version: 4 | 5,
   bodyLength: number,
   maxRows: number,
-  storage: ArrayBuffer,
-  storageOffset: number,
+  room: { storage: ArrayBuffer; start: number; end: number },
 ): BatchParts {
   const rows = reader.count(table, 0, "row count");
   if (rows > maxRows) throw tooManyRows(rows, maxRows, "record batch");
@@ -70,9 +69,9 @@ export function readBatch(
   }
 
   const nodeCount = plan.nodeCount;
-  const fits = storageOffset + 16 * (nodeCount + bufferCount) <= storage.byteLength;
-  const home = fits ? storage : new ArrayBuffer(16 * (nodeCount + bufferCount));
-  const start = fits ? storageOffset : 0;
+  const fits = room.start + 16 * (nodeCount + bufferCount) <= room.end;
+  const home = fits ? room.storage : new ArrayBuffer(16 * (nodeCount + bufferCount));
+  const start = fits ? room.start : 0;
   const nodes = new Float64Array(home, start, 2 * nodeCount);
   const buffers = new Float64Array(home, start + 16 * nodeCount, 2 * bufferCount);
 

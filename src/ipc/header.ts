@@ -39,6 +39,9 @@ export const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxRows: 2_147_483_647,
 };
 
+/** Allocations are slow in comparison with reading a header, so small headers are carved from pieces of this size. */
+const SLAB_BYTES = 16 * 1024;
+
 const NO_NUMBERS = new Float64Array(0);
 
 /** A header made by {@linkcode HeaderReader}, with what only this folder needs to know. */
@@ -130,6 +133,8 @@ export class HeaderReader {
   /** A view of the whole buffer that metadata came in last, which usually is the next one's too. */
   #source: ArrayBufferLike | null = null;
   #sourceWords: Int32Array = new Int32Array(0);
+  #slab = new ArrayBuffer(0);
+  #slabUsed = 0;
 
   /** @param limits Limits that differ from the defaults */
   constructor(limits: Partial<HeaderLimits> = {}) {
@@ -209,10 +214,10 @@ export class HeaderReader {
     // One allocation holds the copy, and the numbers read from it where their count follows from the schema.
     const padded = (size + 7) & ~7;
     const plan = this.#layout?.plan;
-    const storage = new ArrayBuffer(
-      padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCount + plan.unionCount)),
-    );
-    const bytes = new Uint8Array(storage, 0, size);
+    const wanted = padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCount + plan.unionCount));
+    const storage = this.#reserve(wanted);
+    const start = this.#slabUsed - wanted;
+    const bytes = new Uint8Array(storage, start, size);
     bytes.set(metadata);
     const reader = new FlatReader(bytes);
     const root = reader.root();
@@ -249,8 +254,18 @@ export class HeaderReader {
     if (headerType === 1) return this.#readSchema(reader, header, bytes, version, bodyLength);
     if (this.#layout === null) throw invalidMetadata("the first message is not a schema");
     return headerType === 3
-      ? this.#readBatch(reader, header, bytes, version, bodyLength, storage, padded)
-      : this.#readDictionary(reader, header, bytes, version, bodyLength, storage, padded);
+      ? this.#readBatch(reader, header, bytes, version, bodyLength, start + padded, start + wanted)
+      : this.#readDictionary(reader, header, bytes, version, bodyLength, start + padded, start + wanted);
+  }
+
+  /** Memory for one header, at the end of the used part of what is returned; small ones share an allocation. */
+  #reserve(byteLength: number): ArrayBuffer {
+    if (this.#slabUsed + byteLength > this.#slab.byteLength) {
+      this.#slab = new ArrayBuffer(byteLength > SLAB_BYTES / 8 ? byteLength : SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    this.#slabUsed += byteLength;
+    return this.#slab;
   }
 
   /** Walks through the message's custom metadata, so that it can be read later without surprises. */
@@ -292,12 +307,16 @@ export class HeaderReader {
     bytes: Uint8Array<ArrayBuffer>,
     version: 4 | 5,
     bodyLength: number,
-    storage: ArrayBuffer,
-    offset: number,
+    numbersAt: number,
+    numbersEnd: number,
   ): VerifiedHeader {
     const layout = this.#layout!;
     const { plan } = layout;
-    const parts = readBatch(reader, table, plan, version, bodyLength, this.#limits.maxRows, storage, offset);
+    const parts = readBatch(reader, table, plan, version, bodyLength, this.#limits.maxRows, {
+      storage: bytes.buffer,
+      start: numbersAt,
+      end: numbersEnd,
+    });
     const header = new VerifiedHeader(
       "batch",
       bytes,
@@ -314,7 +333,7 @@ export class HeaderReader {
       version,
     );
     this.#last = header;
-    this.#lastWords = new Int32Array(bytes.buffer, 0, bytes.byteLength >> 2);
+    this.#lastWords = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
     return header;
   }
 
@@ -324,8 +343,8 @@ export class HeaderReader {
     bytes: Uint8Array<ArrayBuffer>,
     version: 4 | 5,
     bodyLength: number,
-    storage: ArrayBuffer,
-    offset: number,
+    numbersAt: number,
+    numbersEnd: number,
   ): VerifiedHeader {
     const layout = this.#layout!;
     const id = reader.int64(table, 0, "dictionary id");
@@ -334,7 +353,11 @@ export class HeaderReader {
     const data = reader.child(table, 1, "dictionary values");
     if (data === 0) throw invalidMetadata(`dictionary ${id} has no values`);
     const { plan } = dictionary;
-    const parts = readBatch(reader, data, plan, version, bodyLength, this.#limits.maxRows, storage, offset);
+    const parts = readBatch(reader, data, plan, version, bodyLength, this.#limits.maxRows, {
+      storage: bytes.buffer,
+      start: numbersAt,
+      end: numbersEnd,
+    });
     return new VerifiedHeader(
       "dictionary",
       bytes,

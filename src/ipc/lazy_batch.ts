@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { Data, RecordBatch, type Schema, type Struct, type Vector } from "apache-arrow";
+import { Data, RecordBatch, type Schema, type Struct, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
@@ -38,6 +38,7 @@ export class BatchSource implements ColumnSource {
   #body: Body | null;
   #bytes: Uint8Array | null = null;
   #allowance: Allowance | null = null;
+  #columns: Data[] | null = null;
   readonly #maxDecompressedBytes: number;
 
   /** Takes over the body. */
@@ -79,12 +80,30 @@ export class BatchSource implements ColumnSource {
     return this.#dictionaries.get(id);
   }
 
-  /** Builds column `index`. */
+  /** Column `index`, built when first asked for. */
   column(index: number): Data {
+    const known = this.#columns?.[index];
+    if (known !== undefined) return known;
     this.check();
     const starts = this.header.starts!;
     const builder = new ColumnBuilder(this, starts[3 * index], starts[3 * index + 1], starts[3 * index + 2]);
-    return builder.build(this.shape.columns[index]);
+    const column = builder.build(this.shape.columns[index]);
+    (this.#columns ??= [])[index] = column;
+    return column;
+  }
+
+  /** The children of the struct behind the batch. */
+  children(): Data[] {
+    const count = this.shape.columns.length;
+    // For a small batch, building all of them costs less than the getters that would put it off.
+    if (count <= 2 || this.header.rows <= 1024) {
+      const children: Data[] = [];
+      for (let i = 0; i < count; i++) children.push(this.column(i));
+      return children;
+    }
+    const children = new this.shape.Children(count);
+    children.source = this;
+    return children;
   }
 
   /** @throws {DipcError} `closed` after {@linkcode dispose} */
@@ -103,6 +122,7 @@ export class BatchSource implements ColumnSource {
     const body = this.#body;
     this.#body = null;
     this.#bytes = null;
+    this.#columns = null;
     body?.release();
   }
 }
@@ -150,10 +170,7 @@ LazyBatch.prototype = Object.create(RecordBatch.prototype, {
       const { source } = this;
       source.check();
       if (this.lazyData !== null) return this.lazyData;
-      const { struct, Children, columns } = source.shape;
-      const children = new Children(columns.length);
-      Object.defineProperty(children, "source", { value: source });
-      return this.lazyData = new Data(struct, 0, source.header.rows, 0, undefined, children);
+      return this.lazyData = new Data(source.shape.struct, 0, source.header.rows, 0, undefined, source.children());
     },
   },
   numRows: {
@@ -161,6 +178,14 @@ LazyBatch.prototype = Object.create(RecordBatch.prototype, {
     get(this: LazyFields): number {
       this.source.check();
       return this.source.header.rows;
+    },
+  },
+  getChildAt: {
+    configurable: true,
+    writable: true,
+    value(this: LazyFields, index: number): Vector | null {
+      this.source.check();
+      return index >= 0 && index < this.source.shape.columns.length ? new Vector([this.source.column(index)]) : null;
     },
   },
   _metadata: {
