@@ -19,6 +19,9 @@ import { OutgoingStream, type OutgoingTotals } from "./stream/outgoing.ts";
 import { type Channel, FAILED, type Listener, PENDING, type Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
+/** Longest wait for a client to close a connection that has served its purpose, in milliseconds. */
+const CLOSE_MS = 5_000;
+
 /** What can be served: a dataset, a file, a table, or batches. */
 export type Servable = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
 
@@ -228,6 +231,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     }
     // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
     const flush = whole || (channel.failure === null && detail.error?.code !== "protocol");
+    if (flush) await this.#awaitClose(channel);
     try {
       await channel.close({ flush });
       await outgoing?.release();
@@ -235,6 +239,18 @@ export class Server extends EventTarget implements AsyncDisposable {
       detail.error ??= asDipcError(error);
     }
     this.#conclude(detail, outgoing?.totals);
+  }
+
+  /**
+   * Lets the client close first: the news that a connection was closed can overtake what was sent on it, and UCX then
+   * drops what is still in the socket, so that the client would lose the end of the stream.
+   */
+  async #awaitClose(channel: Channel): Promise<void> {
+    try {
+      await channel.until(() => channel.failure !== null, { timeoutMs: CLOSE_MS, signal: this.#stop.signal });
+    } catch {
+      // The server is stopping, or the connection is gone: either way it is closed now.
+    }
   }
 
   #conclude(detail: ServerEventDetail, totals: OutgoingTotals | undefined): void {
