@@ -39,15 +39,18 @@ export class Running implements AsyncDisposable {
   /** Settles with the first line of standard output, or null where it ended without one. */
   readonly firstLine: Promise<string | null>;
   readonly #child: Deno.ChildProcess;
+  readonly #lines: string[] = [];
+  #waiting: ((line: string | null) => void) | null = null;
+  readonly #hasStdin: boolean;
   #ended = false;
 
-  constructor(child: Deno.ChildProcess, started: number, timeoutMs: number) {
+  constructor(child: Deno.ChildProcess, started: number, timeoutMs: number, hasStdin = false) {
     this.#child = child;
+    this.#hasStdin = hasStdin;
     this.pid = child.pid;
-    const { promise, resolve } = Promise.withResolvers<string | null>();
-    this.firstLine = promise;
-    const stdout = readText(child.stdout, resolve);
+    const stdout = readText(child.stdout, (line) => this.#onLine(line));
     const stderr = readText(child.stderr);
+    this.firstLine = this.nextLine();
     const timer = setTimeout(() => this.kill("SIGKILL"), timeoutMs);
     this.outcome = (async () => {
       const status = await child.status;
@@ -58,14 +61,36 @@ export class Running implements AsyncDisposable {
     })();
   }
 
+  #onLine(line: string | null): void {
+    if (this.#waiting === null) {
+      if (line !== null) this.#lines.push(line);
+      return;
+    }
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    waiting(line);
+  }
+
+  /** The next line of standard output, or null once there are no more. One call at a time. */
+  nextLine(): Promise<string | null> {
+    const line = this.#lines.shift();
+    if (line !== undefined || this.#ended) return Promise.resolve(line ?? null);
+    return new Promise((resolve) => this.#waiting = resolve);
+  }
+
+  /** Writes a line to standard input and answers with the next line of standard output, as JSON. */
+  async ask(question: string): Promise<unknown> {
+    const writer = this.#child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(question + "\n"));
+    writer.releaseLock();
+    const line = await this.nextLine();
+    if (line === null) throw new Error(`the process ended instead of answering "${question}"`);
+    return JSON.parse(line);
+  }
+
   /** Whether it has ended. */
   get ended(): boolean {
     return this.#ended;
-  }
-
-  /** The process's standard input, where it was asked for. */
-  get stdin(): WritableStream<Uint8Array> {
-    return this.#child.stdin;
   }
 
   /** Sends a signal, unless it has ended already. */
@@ -81,24 +106,21 @@ export class Running implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill("SIGKILL");
     await this.outcome;
+    if (this.#hasStdin) await this.#child.stdin.close().catch(() => {});
   }
 }
 
-async function readText(
-  stream: ReadableStream<Uint8Array>,
-  onFirstLine?: (line: string | null) => void,
-): Promise<string> {
+async function readText(stream: ReadableStream<Uint8Array>, onLine?: (line: string | null) => void): Promise<string> {
   let text = "";
-  let waiting = onFirstLine;
+  let start = 0;
   for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
     text += chunk;
-    const end = text.indexOf("\n");
-    if (waiting && end >= 0) {
-      waiting(text.slice(0, end));
-      waiting = undefined;
+    for (let end = text.indexOf("\n", start); onLine && end >= 0; end = text.indexOf("\n", start)) {
+      onLine(text.slice(start, end));
+      start = end + 1;
     }
   }
-  waiting?.(text === "" ? null : text);
+  onLine?.(null);
   return text;
 }
 
@@ -112,7 +134,7 @@ export function startDipc(args: readonly string[], options: StartOptions = {}): 
     stdout: "piped",
     stderr: "piped",
   });
-  return new Running(command.spawn(), started, options.timeoutMs ?? 60_000);
+  return new Running(command.spawn(), started, options.timeoutMs ?? 60_000, options.stdin === "piped");
 }
 
 /** Runs `dipc` to its end. */

@@ -1,0 +1,53 @@
+/**
+ * A server for tests, in a process of its own, that tells what it holds.
+ *
+ *     server_program.ts '{"datasets": {"name": {"batches": 10, "rows": 1000}}, "options": {…}}'
+ *
+ * The first line of its output is like that of `dipc serve --json`. To the line `stats` on standard input it answers
+ * with one line: the server's counters, the pool's, and its open descriptors.
+ *
+ * @module
+ */
+import { serve, type ServeOptions } from "../../mod.ts";
+import { hostPool } from "../../src/memory/host_pool.ts";
+import { generated } from "./generated.ts";
+import { descriptorCount, descriptors } from "./proc.ts";
+
+interface Settings {
+  datasets: Record<string, { batches: number; rows: number } | string>;
+  options?: Partial<ServeOptions>;
+}
+
+const { datasets, options } = JSON.parse(Deno.args[0]) as Settings;
+const server = await serve({
+  ...options,
+  datasets: Object.fromEntries(
+    Object.entries(datasets).map(([name, value]) => [
+      name,
+      typeof value === "string" ? value : generated(value.batches, value.rows),
+    ]),
+  ),
+});
+const errors: string[] = [];
+server.addEventListener("error", (event) => {
+  const { error } = (event as CustomEvent).detail;
+  errors.push(`${error?.code}: ${error?.message}`);
+});
+console.log(JSON.stringify({
+  pid: Deno.pid,
+  address: server.address,
+  port: server.port,
+  datasets: server.datasets.map(({ name, uris }) => ({ name, uris })),
+}));
+
+for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+  if (!line.includes("stats")) continue;
+  console.log(JSON.stringify({
+    server: server.stats,
+    pool: hostPool().stats,
+    descriptors: descriptorCount("self"),
+    open: descriptors("self"),
+    errors: errors.slice(-5),
+  }));
+}
+await server.shutdown({ timeoutMs: 1000 });
