@@ -22,6 +22,16 @@ const LIBC_SYMBOLS = {
     ],
     result: "i32",
   },
+  lsearch: {
+    parameters: [
+      "usize", // const void *key
+      "usize", // void *base
+      "usize", // size_t *nelp
+      "usize", // size_t width
+      "usize", // int (*compar)(const void *key, const void *element)
+    ],
+    result: "void", // void *, the element
+  },
   mmap: {
     parameters: [
       "usize", // void *addr

@@ -57,7 +57,9 @@ export const UCP_SYMBOLS = {
     result: "i8",
   },
   ucp_worker_destroy: { parameters: ["usize" /* ucp_worker_h */], result: "void" },
-  ucp_worker_progress: { parameters: ["usize" /* ucp_worker_h */], result: "u32" },
+  // Returns unsigned, but must not be called for it: see progress.ts.
+  ucp_worker_progress: { parameters: ["usize" /* ucp_worker_h */], result: "void" },
+  ucp_worker_progress_address: { name: "ucp_worker_progress", type: "pointer" },
   ucp_worker_get_efd: {
     parameters: [
       "usize", // ucp_worker_h worker

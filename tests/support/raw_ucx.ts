@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { progressWorker } from "../../ffi/progress.ts";
 import { addressOf } from "../../ffi/libc.ts";
 import { describeStatus } from "../../ffi/status.ts";
 import { openUcp, type UcpSymbols } from "../../ffi/ucp.ts";
@@ -316,7 +317,7 @@ export class RawWorker {
   /** Moves everything on once. */
   progress(): boolean {
     let moved = false;
-    for (let i = 0; i < 4 && this.symbols.ucp_worker_progress(this.handle) !== 0; i++) moved = true;
+    for (let i = 0; i < 4 && progressWorker(this.symbols, this.handle); i++) moved = true;
     while (this.#connectionRequests.length > 0) {
       this.#adopt(this.#connectionRequests.shift()!);
       moved = true;

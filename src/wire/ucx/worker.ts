@@ -14,6 +14,8 @@ import { type Pollable, progressLoop } from "./loop.ts";
 
 /** The active message id of metadata frames. */
 const METADATA_ID = 0;
+/** Calls of `ucp_worker_progress` in one go, at most. */
+const PROGRESS_CALLS = 4;
 
 /** What a worker's owner does with what arrives. Called from inside progress: must neither throw nor progress. */
 export interface WorkerOwner {
@@ -80,7 +82,6 @@ export class UcxWorker implements Pollable {
   /** Who receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
-  readonly #handleBytes: Uint8Array<ArrayBuffer>;
   #destroyed = false;
 
   /**
@@ -94,7 +95,6 @@ export class UcxWorker implements Pollable {
     let status = symbols.ucp_worker_create(context.handle, workerParams().bytes, out);
     if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
     this.handle = out[0];
-    this.#handleBytes = new Uint8Array(new BigUint64Array([out[0]]).buffer);
     liveWorkers++;
     const fd = new Int32Array(32);
     status = symbols.ucp_worker_get_efd(this.handle, fd);
