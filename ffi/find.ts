@@ -152,16 +152,6 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
   return { candidates: [...preferred, ...copy, ...others], attempts, isSatisfied: preferred.length + copy.length > 0 };
 }
 
-/**
- * Keeps UCX off standard output: its messages go to standard error, unless the user has said otherwise. UCX reads these
- * variables while it is loaded. Does nothing where the permissions do not allow it.
- */
-export function quietUcx(): void {
-  for (const [variable, value] of [["UCX_LOG_FILE", "stderr"], ["UCX_WARN_UNUSED_ENV_VARS", "n"]]) {
-    if (isGranted({ name: "env", variable }) && !Deno.env.has(variable)) Deno.env.set(variable, value);
-  }
-}
-
 let loaded: { location: LibucpLocation; handles: Deno.DynamicLibrary<Deno.ForeignLibraryInterface>[] } | null = null;
 
 /**
@@ -188,7 +178,6 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
         "and two copies of UCX in one process would break each other; use one of them, or a process for each",
     );
   }
-  quietUcx();
   const { candidates, attempts } = rankLibucp(option, options);
   const failures = [...attempts];
   for (const { path, origin, notes } of candidates) {

@@ -9,7 +9,16 @@
 import { createHash } from "node:crypto";
 import { DipcError } from "./errors.ts";
 import { readZip, type ZipEntry } from "./setup_zip.ts";
-import { findLibucp, type LibucpOrigin, rankLibucp, SETUP_UCX_VERSION, setupFolder } from "../ffi/find.ts";
+import {
+  findLibucp,
+  type FindLibucpOptions,
+  type LibucpOrigin,
+  rankLibucp,
+  SETUP_UCX_VERSION,
+  setupFolder,
+} from "../ffi/find.ts";
+
+export type { FindLibucpOptions, LibucpOrigin };
 
 /** Options of {@linkcode setup}. */
 export interface SetupOptions {
@@ -17,6 +26,8 @@ export interface SetupOptions {
   report?: (line: string) => void;
   /** Also provide `ucx_perftest`, `ucx_info` and the C headers, for tests and benchmarks. */
   tools?: boolean;
+  /** Where to look for a UCX of the system, for tests and for unusual systems. */
+  find?: FindLibucpOptions;
 }
 
 /** What {@linkcode setup} found or provided. */
@@ -90,7 +101,7 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
     );
   }
 
-  const ranking = rankLibucp();
+  const ranking = rankLibucp(undefined, options.find);
   for (const { path, cause } of ranking.attempts) if (cause !== "not there") report(`not used: ${path}: ${cause}`);
   const best = ranking.candidates[0];
   const folder = setupFolder();
@@ -112,7 +123,7 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
     }
   }
 
-  const found = findLibucp();
+  const found = findLibucp(undefined, options.find);
   report(`libucp ${found.version} at ${found.path}: ${found.notes.join("; ")}`);
   return { ...found, downloaded, ...(options.tools ? { toolsFolder: toolsFolder()! } : {}) };
 }
