@@ -114,7 +114,11 @@ export class UcxWorker implements Pollable {
 
   progress(): boolean {
     if (this.#destroyed) return false;
-    this.armed = false;
+    if (this.armed) {
+      this.armed = false;
+      // The event that a sleeping loop waits for may be used up here.
+      if (this.waits > 0) progressLoop().wake();
+    }
     const symbols = this.#symbols, handle = this.handle;
     const outer = current;
     current = this;
