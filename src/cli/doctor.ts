@@ -48,6 +48,8 @@ export async function runDoctor(args: ParsedArgs): Promise<number> {
 }
 
 async function examine(): Promise<DoctorJson> {
+  // Before UCX is loaded, because that adds settings of dipc's own to the environment.
+  const facts = systemFacts();
   const { attempts } = rankLibucp();
   let library: LibraryJson | null = null;
   let loopback: LoopbackResult | null = null;
@@ -74,7 +76,7 @@ async function examine(): Promise<DoctorJson> {
     library,
     attempts,
     loopback,
-    ...systemFacts(),
+    ...facts,
     ...(error === undefined ? {} : { error }),
   };
 }

@@ -41,9 +41,24 @@ function deniedMessage(error: Error): string {
   return `Deno denied ${flag} access${what === undefined ? "" : ` to ${what}`}. Run again with --allow-${flag}${value}`;
 }
 
+/** Variables that say where libucp is. */
+const LIBRARY_VARIABLES = ["DIPC_LIBUCP", "HOME", "XDG_CACHE_HOME"];
+
+/** Whether a variable that says where libucp is may not be read. */
+function mayNotFindLibrary(): boolean {
+  return LIBRARY_VARIABLES.some((variable) =>
+    Deno.permissions.querySync({ name: "env", variable }).state !== "granted"
+  );
+}
+
 /** Any thrown value as a failure. Values that are no {@linkcode DipcError} are mapped once, here. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof DipcError) {
+    if (error.code === "library_not_found" && mayNotFindLibrary()) {
+      const message = `libucp was not found, and Deno keeps dipc from looking where it may be: run again with ` +
+        `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
+      return { code: "permission_denied", message, status: EXIT_FAILURE };
+    }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
     return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RecordBatch, tableFromArrays } from "apache-arrow";
+import { type RecordBatch, tableFromArrays } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { BatchEncoder } from "../ipc/encode.ts";
 import type { IpcMessage } from "../ipc/message.ts";

@@ -134,13 +134,21 @@ async function announce(server: Server, json: boolean): Promise<void> {
   if (Deno.stderr.isTerminal()) await printError(`serving on ${server.address}, Ctrl-C stops\n`);
 }
 
-/** Says on standard error which streams failed; the server goes on. */
+/**
+ * Says on standard error which streams failed; the server goes on. A client that leaves early (`get --limit`, `schema`,
+ * Ctrl-C) is no failure.
+ */
 function reportStreams(server: Server): void {
   server.addEventListener("error", (event) => {
-    const { connection, dataset, error } = (event as CustomEvent<ServerEventDetail>).detail;
+    const { connection, dataset, totals, error } = (event as CustomEvent<ServerEventDetail>).detail;
     const { code, message } = asFailure(error ?? new DipcError("internal", "unknown error"));
-    const what = dataset === undefined ? `connection ${connection}` : `connection ${connection}, dataset ${dataset}`;
-    printError(failureLine({ code, message: `${what}: ${message}` }));
+    const where = dataset === undefined ? `connection ${connection}` : `connection ${connection}, dataset ${dataset}`;
+    if (code === "connection_lost" || code === "cancelled") {
+      const after = totals === undefined ? "" : ` after ${countOf(totals.batches, "batch", "batches")}`;
+      printError(printable(`${where}: the client left${after}`) + "\n");
+    } else {
+      printError(failureLine({ code, message: `${where}: ${message}` }));
+    }
   });
 }
 

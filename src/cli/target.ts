@@ -54,14 +54,7 @@ class WriterTarget implements Target {
   }
 
   async writeFirst(message: IpcMessage, rows: number): Promise<void> {
-    let cut: IpcMessage;
-    try {
-      cut = await cutBatch(this.#schema, message, rows);
-    } catch (error) {
-      message.body?.release();
-      throw error;
-    }
-    await this.#writer.write(cut);
+    await this.#writer.write(await cutBatch(this.#schema, message, rows));
   }
 
   finish(): void | Promise<void> {
