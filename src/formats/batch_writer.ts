@@ -1,0 +1,75 @@
+/**
+ * The part that writers share which look at values: it decodes messages and disposes batches.
+ *
+ * @module
+ */
+import type { RecordBatch } from "apache-arrow";
+import { BatchDecoder } from "../ipc/decode.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import type { ByteSink } from "./sink.ts";
+import type { MessageWriter } from "./writer.ts";
+
+/** Text gathered before it is written. */
+const CHUNK_CHARACTERS = 1 << 20;
+
+/** A writer of text: decodes each message and hands the batch to {@linkcode writeBatch}. */
+export abstract class TextWriter implements MessageWriter {
+  /** Decodes the stream's messages. */
+  protected readonly decoder: BatchDecoder;
+  readonly #sink: ByteSink;
+  readonly #encoder = new TextEncoder();
+  #text: string[] = [];
+  #characters = 0;
+
+  /**
+   * @param schema The schema message
+   * @param sink Where the bytes go; finished or aborted with the writer
+   * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
+   */
+  constructor(schema: MessageHeader, sink: ByteSink) {
+    this.decoder = new BatchDecoder(schema);
+    this.#sink = sink;
+  }
+
+  /** Writes one message and releases its body. */
+  async write(message: IpcMessage): Promise<void> {
+    if (!this.decoder.ready(message.header)) {
+      try {
+        await this.decoder.prepare(message.header);
+      } catch (error) {
+        message.body?.release();
+        throw error;
+      }
+    }
+    using batch = this.decoder.decode(message);
+    if (batch !== null) await this.writeBatch(batch);
+  }
+
+  /** Writes what is left and makes the output final. */
+  async finish(): Promise<void> {
+    await this.#flush();
+    await this.#sink.finish();
+  }
+
+  /** Gives up. */
+  abort(): void | Promise<void> {
+    return this.#sink.abort();
+  }
+
+  /** Writes the rows of a batch, which is disposed afterwards. */
+  protected abstract writeBatch(batch: RecordBatch): Promise<void>;
+
+  /** Adds text; waits where the sink has to catch up. */
+  protected put(text: string): void | Promise<void> {
+    this.#text.push(text);
+    this.#characters += text.length;
+    if (this.#characters >= CHUNK_CHARACTERS) return this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = this.#encoder.encode(this.#text.join(""));
+    this.#text = [];
+    this.#characters = 0;
+    await this.#sink.write([bytes]);
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * The values of columns as text, for every type that apache-arrow can read.
+ *
+ * @module
+ */
+import { type Data, type DataType, type Decimal, type TimeUnit, Type, Vector } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import {
+  dateText,
+  decimalText,
+  durationText,
+  FRACTION_DIGITS,
+  intervalText,
+  timestampText,
+  timeText,
+  wordsToBigInt,
+} from "./time_text.ts";
+
+/** Reads the cells of one column of one batch. */
+export interface CellText {
+  /** The cell as JSON. */
+  json(row: number): string;
+  /** The cell as plain text, or null where it is null. */
+  text(row: number): string | null;
+}
+
+/**
+ * Makes a reader for one column of one batch. It must not be used after the batch has been disposed.
+ *
+ * | type | JSON | text |
+ * |---|---|---|
+ * | numbers, decimals | number with all its digits; NaN and infinities are null | the same; `NaN`, `Infinity` |
+ * | text | string | as it is |
+ * | binary | base64 string | hexadecimal |
+ * | date, time, timestamp | ISO 8601 string; UTC with `Z` where the column has a time zone | the same |
+ * | duration, interval | ISO 8601 string | the same |
+ * | list, struct, union | array, object, value | JSON |
+ * | map | object where the keys are text, else array of pairs | JSON |
+ * | dictionary | as its values | as its values |
+ *
+ * @param data The column
+ * @throws {DipcError} `unsupported` for a type that has no text
+ */
+export function cellText(data: Data): CellText {
+  const value = valueOf(data);
+  if (data.typeId === Type.Union || data.typeId === Type.Null || data.nullCount === 0) return value;
+  return {
+    json: (row) => data.getValid(row) ? value.json(row) : "null",
+    text: (row) => data.getValid(row) ? value.text(row) : null,
+  };
+}
+
+function valueOf(data: Data): CellText {
+  const type = data.type as DataType;
+  switch (type.typeId) {
+    case Type.Null:
+      return { json: () => "null", text: () => null };
+    case Type.Bool:
+    case Type.Int:
+      return plain(data.typeId === Type.Bool ? getter(data) : (row) => data.values[row]);
+    case Type.Float:
+      return float(data);
+    case Type.Utf8:
+    case Type.LargeUtf8:
+    case Type.Utf8View:
+      return quoted(getter(data) as (row: number) => string);
+    case Type.Binary:
+    case Type.LargeBinary:
+    case Type.BinaryView:
+    case Type.FixedSizeBinary:
+      return binary(getter(data) as (row: number) => Uint8Array<ArrayBuffer>);
+    case Type.Decimal: {
+      const { scale, bitWidth } = type as Decimal;
+      const words = bitWidth / 32;
+      const raw = data.values as Uint8Array;
+      const values = new Uint32Array(raw.buffer, raw.byteOffset, raw.byteLength >> 2);
+      return plain((row) => decimalText(wordsToBigInt(values, row * words, words), scale));
+    }
+    case Type.Date:
+      return quoted(dates(data));
+    case Type.Time:
+    case Type.Timestamp:
+    case Type.Duration:
+      return quoted(times(data));
+    case Type.Interval:
+      return quoted(intervals(data));
+    case Type.List:
+    case Type.LargeList:
+      return list(
+        data.children[0],
+        (row) => Number(data.valueOffsets[row]),
+        (row) => Number(data.valueOffsets[row + 1]),
+      );
+    case Type.FixedSizeList: {
+      const size = (type as unknown as { listSize: number }).listSize;
+      return list(data.children[0], (row) => row * size, (row) => (row + 1) * size);
+    }
+    case Type.Struct:
+      return struct(data);
+    case Type.Map:
+      return map(data);
+    case Type.Union:
+      return union(data);
+    case Type.Dictionary:
+      return dictionary(data);
+    default:
+      throw new DipcError("unsupported", `values of type ${type} cannot be written as text; write Arrow instead`);
+  }
+}
+
+/** apache-arrow's own way to a value, where it is right. */
+function getter(data: Data): (row: number) => unknown {
+  const vector = new Vector([data]);
+  return (row) => vector.get(row);
+}
+
+/** Values whose text is JSON, too. */
+function plain(get: (row: number) => unknown): CellText {
+  return { json: (row) => String(get(row)), text: (row) => String(get(row)) };
+}
+
+function quoted(get: (row: number) => string): CellText {
+  return { json: (row) => JSON.stringify(get(row)), text: get };
+}
+
+/** Nested values: their text is their JSON. */
+function nested(json: (row: number) => string): CellText {
+  return { json, text: json };
+}
+
+function float(data: Data): CellText {
+  const precision = (data.type as unknown as { precision: number }).precision;
+  const get = precision === 2 ? (row: number): number => data.values[row] : getter(data) as (row: number) => number;
+  const text = precision === 2 ? String : shortest(precision === 0 ? 4 : 8);
+  return {
+    json: (row) => Number.isFinite(get(row)) ? text(get(row)) : "null",
+    text: (row) => text(get(row)),
+  };
+}
+
+/** The fewest digits that lead back to a half or single precision number. */
+function shortest(digits: number): (value: number) => string {
+  const same = digits === 4
+    ? (a: number, b: number) => Math.f16round(a) === b
+    : (a: number, b: number) => Math.fround(a) === b;
+  return (value) => {
+    if (!Number.isFinite(value)) return String(value);
+    for (let precision = digits - 2; precision <= digits + 1; precision++) {
+      const candidate = Number(value.toPrecision(precision));
+      if (same(candidate, value)) return String(candidate);
+    }
+    return String(value);
+  };
+}
+
+function binary(get: (row: number) => Uint8Array<ArrayBuffer>): CellText {
+  return { json: (row) => `"${get(row).toBase64()}"`, text: (row) => get(row).toHex() };
+}
+
+function dates(data: Data): (row: number) => string {
+  const values = data.values as Int32Array | BigInt64Array;
+  const inDays = (data.type as unknown as { unit: number }).unit === 0;
+  if (inDays) return (row) => dateText(Number(values[row]));
+  // Milliseconds that are no whole day are not allowed by the format, but are seen; nothing of them is dropped.
+  return (row) => {
+    const value = BigInt(values[row]);
+    return value % 86_400_000n === 0n ? dateText(Number(value / 86_400_000n)) : timestampText(value, 3, false);
+  };
+}
+
+function times(data: Data): (row: number) => string {
+  const type = data.type as unknown as { unit: TimeUnit; timezone?: string | null };
+  const digits = FRACTION_DIGITS[type.unit];
+  const values = data.values as Int32Array | BigInt64Array;
+  if (data.typeId === Type.Time) return (row) => timeText(BigInt(values[row]), digits);
+  if (data.typeId === Type.Duration) return (row) => durationText(BigInt(values[row]), digits);
+  const zoned = typeof type.timezone === "string" && type.timezone !== "";
+  return (row) => timestampText(BigInt(values[row]), digits, zoned);
+}
+
+/** `IntervalUnit` of Schema.fbs. */
+const YEAR_MONTH = 0, DAY_TIME = 1;
+
+function intervals(data: Data): (row: number) => string {
+  const unit = (data.type as unknown as { unit: number }).unit;
+  const raw = data.values as Int32Array;
+  const words = new Int32Array(raw.buffer, raw.byteOffset, raw.byteLength >> 2);
+  if (unit === YEAR_MONTH) return (row) => intervalText(words[row], 0, 0n);
+  if (unit === DAY_TIME) return (row) => intervalText(0, words[2 * row], BigInt(words[2 * row + 1]) * 1_000_000n);
+  return (row) => {
+    const at = 4 * row;
+    return intervalText(words[at], words[at + 1], BigInt(words[at + 3]) << 32n | BigInt(words[at + 2] >>> 0));
+  };
+}
+
+function list(child: Data, start: (row: number) => number, end: (row: number) => number): CellText {
+  const cells = cellText(child);
+  return nested((row) => {
+    const parts: string[] = [];
+    for (let i = start(row), last = end(row); i < last; i++) parts.push(cells.json(i));
+    return `[${parts.join(",")}]`;
+  });
+}
+
+function struct(data: Data): CellText {
+  const names = (data.type as DataType).children.map((field) => JSON.stringify(field.name));
+  const cells = data.children.map((child) => cellText(child));
+  return nested((row) => `{${names.map((name, i) => `${name}:${cells[i].json(row)}`).join(",")}}`);
+}
+
+function map(data: Data): CellText {
+  const [keyData, valueData] = data.children[0].children;
+  const keys = cellText(keyData), values = cellText(valueData);
+  const textKeys = keyData.typeId === Type.Utf8 || keyData.typeId === Type.LargeUtf8 ||
+    keyData.typeId === Type.Utf8View;
+  return nested((row) => {
+    const parts: string[] = [];
+    for (let i = Number(data.valueOffsets[row]), end = Number(data.valueOffsets[row + 1]); i < end; i++) {
+      parts.push(textKeys ? `${keys.json(i)}:${values.json(i)}` : `[${keys.json(i)},${values.json(i)}]`);
+    }
+    return textKeys ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
+  });
+}
+
+function union(data: Data): CellText {
+  const { typeIdToChildIndex, mode } = data.type as unknown as {
+    typeIdToChildIndex: Record<number, number>;
+    mode: number;
+  };
+  const cells = data.children.map((child) => cellText(child));
+  const typeIds = data.typeIds as unknown as Int8Array;
+  const dense = mode === 1;
+  const cell = (row: number): CellText => cells[typeIdToChildIndex[typeIds[row]]];
+  const at = (row: number): number => dense ? Number(data.valueOffsets[row]) : row;
+  return { json: (row) => cell(row).json(at(row)), text: (row) => cell(row).text(at(row)) };
+}
+
+/** Texts of a dictionary's values, made when they are first needed. */
+function dictionary(data: Data): CellText {
+  const chunks = (data.dictionary as Vector).data.map((chunk) => ({ length: chunk.length, cells: cellText(chunk) }));
+  const jsons: string[] = [], texts: (string | null)[] = [];
+  const find = <T>(index: number, get: (cells: CellText, row: number) => T): T => {
+    let row = index;
+    for (const { length, cells } of chunks) {
+      if (row < length) return get(cells, row);
+      row -= length;
+    }
+    throw new DipcError("invalid_data", `index ${index} is outside its dictionary; the data is damaged`);
+  };
+  const indexOf = (row: number): number => Number(data.values[row]);
+  return {
+    json: (row) => jsons[indexOf(row)] ??= find(indexOf(row), (cells, at) => cells.json(at)),
+    text: (row) => {
+      const index = indexOf(row);
+      if (texts[index] === undefined) texts[index] = find(index, (cells, at) => cells.text(at));
+      return texts[index];
+    },
+  };
+}

@@ -1,0 +1,109 @@
+/**
+ * Dates, times, durations and decimals as text, exact for the whole range of their Arrow types.
+ *
+ * @module
+ */
+
+const DAY_SECONDS = 86_400n;
+
+/** Digits after the decimal point of a second, by Arrow's unit number: second, millisecond, microsecond, nanosecond. */
+export const FRACTION_DIGITS = [0, 3, 6, 9] as const;
+
+/**
+ * A day as `YYYY-MM-DD`; years outside 0 to 9999 get a sign and six digits or more, as in ISO 8601.
+ *
+ * @param days Days since 1970-01-01
+ */
+export function dateText(days: number): string {
+  // Counts in years that start on 1 March, so that the leap day is the last one; 146,097 days are 400 years.
+  const shifted = days + 719_468;
+  const era = Math.floor(shifted / 146_097);
+  const dayOfEra = shifted - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const day = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
+  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  return `${yearText(year)}-${pad(month, 2)}-${pad(day, 2)}`;
+}
+
+/**
+ * A time of day as `HH:MM:SS` with the digits that the unit has.
+ *
+ * @param value Units since midnight
+ * @param digits Digits after the decimal point: 0, 3, 6 or 9
+ */
+export function timeText(value: bigint, digits: number): string {
+  const scale = 10n ** BigInt(digits);
+  const seconds = Number(floorDivide(value, scale));
+  const fraction = value - floorDivide(value, scale) * scale;
+  const text = `${pad(Math.floor(seconds / 3600), 2)}:${pad(Math.floor(seconds / 60) % 60, 2)}:${pad(seconds % 60, 2)}`;
+  return digits === 0 ? text : `${text}.${fraction.toString().padStart(digits, "0")}`;
+}
+
+/**
+ * A point in time as `YYYY-MM-DDTHH:MM:SS` with the digits that the unit has. With a time zone it is given in UTC and ends
+ * with `Z`.
+ *
+ * @param value Units since 1970-01-01T00:00:00
+ * @param digits Digits after the decimal point: 0, 3, 6 or 9
+ * @param zoned Whether the column has a time zone
+ */
+export function timestampText(value: bigint, digits: number, zoned: boolean): string {
+  const perDay = DAY_SECONDS * 10n ** BigInt(digits);
+  const days = floorDivide(value, perDay);
+  return `${dateText(Number(days))}T${timeText(value - days * perDay, digits)}${zoned ? "Z" : ""}`;
+}
+
+/**
+ * A length of time in ISO 8601, such as `PT1.500S`.
+ *
+ * @param value Units
+ * @param digits Digits after the decimal point: 0, 3, 6 or 9
+ */
+export function durationText(value: bigint, digits: number): string {
+  return `PT${decimalText(value, digits)}S`;
+}
+
+/** Months, days and nanoseconds in ISO 8601, such as `P14M3DT0.000000001S`; parts that are 0 are left out. */
+export function intervalText(months: number, days: number, nanoseconds: bigint): string {
+  const text = (months === 0 ? "" : `${months}M`) + (days === 0 ? "" : `${days}D`) +
+    (nanoseconds === 0n ? "" : `T${decimalText(nanoseconds, 9).replace(/\.?0+$/, "")}S`);
+  return text === "" ? "P0D" : `P${text}`;
+}
+
+/**
+ * A decimal number.
+ *
+ * @param value The number without its point
+ * @param scale Digits after the point; negative where the number ends with zeros that are not stored
+ */
+export function decimalText(value: bigint, scale: number): string {
+  if (scale <= 0) return value === 0n ? "0" : value.toString() + "0".repeat(-scale);
+  const digits = (value < 0n ? -value : value).toString().padStart(scale + 1, "0");
+  return `${value < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+}
+
+/** Little-endian two's complement in 32-bit words as a number. */
+export function wordsToBigInt(words: Uint32Array, start: number, count: number): bigint {
+  let value = BigInt(words[start + count - 1] | 0);
+  for (let i = count - 2; i >= 0; i--) value = value << 32n | BigInt(words[start + i]);
+  return value;
+}
+
+function floorDivide(a: bigint, b: bigint): bigint {
+  const quotient = a / b;
+  return a % b < 0n ? quotient - 1n : quotient;
+}
+
+function yearText(year: number): string {
+  if (year >= 0 && year <= 9999) return pad(year, 4);
+  return `${year < 0 ? "-" : "+"}${pad(Math.abs(year), 6)}`;
+}
+
+function pad(value: number, digits: number): string {
+  return String(value).padStart(digits, "0");
+}
