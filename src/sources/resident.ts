@@ -184,6 +184,7 @@ class RepeatedRun implements MessageStream {
   #left: number;
   #run: MessageStream | null = null;
   #first = true;
+  #passIsEmpty = false;
   #sawBatch = false;
   /** A dictionary came after a batch, so that each pass has to start with its own. */
   #dictionariesChange = false;
@@ -195,13 +196,20 @@ class RepeatedRun implements MessageStream {
   }
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
-    const run = this.#run;
-    if (run !== null) {
-      const message = run.next();
-      if (message instanceof Promise || message === null) return this.#continue(message);
-      if (this.#passes(message)) return message;
+    for (;;) {
+      const run = this.#run;
+      if (run !== null) {
+        const message = run.next();
+        if (message instanceof Promise) return this.#continue(message);
+        if (message !== null) {
+          if (this.#passes(message)) return message;
+          continue;
+        }
+      }
+      const started = this.#nextPass();
+      if (started instanceof Promise) return this.#continueAfter(started);
+      if (!started) return null;
     }
-    return this.#continue(null);
   }
 
   async close(): Promise<void> {
@@ -211,31 +219,49 @@ class RepeatedRun implements MessageStream {
     await run?.close();
   }
 
-  async #continue(pending: Promise<IpcMessage | null> | null): Promise<IpcMessage | null> {
-    let message = await pending;
-    for (;;) {
+  async #continue(pending: Promise<IpcMessage | null>): Promise<IpcMessage | null> {
+    for (let message = await pending;; message = await this.#run!.next()) {
       if (message !== null) {
         if (this.#passes(message)) return message;
       } else if (!await this.#nextPass()) {
         return null;
       }
-      message = await this.#run!.next();
     }
   }
 
-  async #nextPass(): Promise<boolean> {
-    if (this.#run !== null) {
-      await this.#run.close();
-      this.#run = null;
-      this.#first = false;
-    }
+  async #continueAfter(started: Promise<boolean>): Promise<IpcMessage | null> {
+    return await started ? await this.#continue(Promise.resolve(this.#run!.next())) : null;
+  }
+
+  /** Starts the next pass, without a promise where the dataset needs none. False after the last one. */
+  #nextPass(): boolean | Promise<boolean> {
+    const run = this.#run;
+    if (run === null) return this.#startPass();
+    this.#run = null;
+    this.#first = false;
+    // Going round without a message would never end.
+    if (this.#passIsEmpty) this.#left = 0;
+    const closed = run.close();
+    return closed instanceof Promise ? closed.then(() => this.#startPass()) : this.#startPass();
+  }
+
+  #startPass(): boolean | Promise<boolean> {
     if (this.#left === 0) return false;
     this.#left--;
-    this.#run = await this.#dataset.open(this.#options);
-    return true;
+    this.#passIsEmpty = true;
+    const run = this.#dataset.open(this.#options);
+    if (!(run instanceof Promise)) {
+      this.#run = run;
+      return true;
+    }
+    return run.then((run) => {
+      this.#run = run;
+      return true;
+    });
   }
 
   #passes(message: IpcMessage): boolean {
+    this.#passIsEmpty = false;
     if (message.header.kind === "batch") {
       this.#sawBatch = true;
       return true;
