@@ -80,6 +80,7 @@ export async function connect(
       schema: schema.header,
       transports: channel.transports,
       limits,
+      signal,
       startedMs,
     });
   } catch (error) {

@@ -50,6 +50,8 @@ export interface ReaderParts {
   /** Transports in use. */
   transports: readonly string[];
   limits: ReaderLimits;
+  /** Gives the stream up. */
+  signal?: AbortSignal;
   /** `performance.now()` when `connect` was called. */
   startedMs: number;
 }
@@ -68,6 +70,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
   readonly #limits: ReaderLimits;
   readonly #transports: readonly string[];
   readonly #startedMs: number;
+  readonly #signal?: AbortSignal;
   #endedMs = 0;
   #firstBatchMs = 0;
   #rows = 0;
@@ -95,6 +98,8 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
     this.#transports = parts.transports;
     this.#startedMs = parts.startedMs;
     this.#turnStartedMs = performance.now();
+    this.#signal = parts.signal;
+    this.#signal?.addEventListener("abort", this.#onAbort);
   }
 
   /**
@@ -212,6 +217,8 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
     return this.cancel();
   }
 
+  #onAbort = (): void => void this.cancel(this.#signal!.reason);
+
   #decode(): BatchDecoder {
     return this.#decoder ??= new BatchDecoder(this.schemaHeader, this.#limits);
   }
@@ -322,6 +329,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
 
   #close(flush: boolean): Promise<void> {
     this.#endedMs ||= performance.now();
+    this.#signal?.removeEventListener("abort", this.#onAbort);
     return this.#closing ??= this.#incoming.close({ flush });
   }
 }
