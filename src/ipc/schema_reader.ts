@@ -35,6 +35,10 @@ const PLAIN = new Map<number, ArrowType>([
   [26, { id: "large_list_view" }],
 ]);
 
+/** Shared by the many fields that have none, so that a large schema stays small in memory. */
+const NO_METADATA: ReadonlyMap<string, string> = new Map();
+const NO_CHILDREN: FieldLayout[] = [];
+
 /** Number of children each nested type must have; any number for struct and union, none for the others. */
 const CHILD_COUNT: Partial<Record<ArrowType["id"], number>> = {
   list: 1,
@@ -81,14 +85,15 @@ function readField(reader: FlatReader, table: number, prefix: string, depth: num
   const path = prefix === "" ? name : `${prefix}.${name}`;
   if (depth > MAX_DEPTH) throw invalidMetadata(`fields are nested deeper than ${MAX_DEPTH}`);
   const vector = reader.vector(table, 5, 4, `children of field "${path}"`);
-  const children: FieldLayout[] = [];
-  for (let i = 0, n = reader.length(vector); i < n; i++) {
+  const childCount = reader.length(vector);
+  const children: FieldLayout[] = childCount === 0 ? NO_CHILDREN : [];
+  for (let i = 0; i < childCount; i++) {
     children.push(readField(reader, reader.element(vector, i, "field"), path, depth + 1));
   }
   const what = `type of field "${path}"`;
   const typeNumber = reader.uint8(table, 2, 0, what);
   const type = PLAIN.get(typeNumber) ??
-    readType(reader, reader.child(table, 3, what), typeNumber, path, children.length);
+    readType(reader, reader.child(table, 3, what), typeNumber, path, childCount);
   checkChildren(type, children, path);
   return {
     name,
