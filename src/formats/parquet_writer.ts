@@ -1,0 +1,243 @@
+/**
+ * Writes Parquet with parquet-wasm, one row group after the other.
+ *
+ * @module
+ */
+import type * as ParquetWasm from "parquet-wasm";
+import { DipcError } from "../errors.ts";
+import { BatchDecoder } from "../ipc/decode.ts";
+import { BatchEncoder } from "../ipc/encode.ts";
+import { typeText } from "../ipc/describe.ts";
+import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
+import { HeaderReader } from "../ipc/header.ts";
+import type { FieldLayout } from "../ipc/layout.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { hostPool } from "../memory/host_pool.ts";
+import { loadParquetWasm } from "../sources/parquet.ts";
+import type { ByteSink } from "./sink.ts";
+import type { MessageWriter } from "./writer.ts";
+
+/** Options of {@linkcode ParquetWriter}. */
+export interface ParquetWriterOptions {
+  /** Most rows of a row group: what is held in memory, encoded, until it is written. Default 262,144. */
+  rowGroupRows?: number;
+}
+
+/** Rows of a row group where nothing else is asked for. */
+const ROW_GROUP_ROWS = 262_144;
+
+/** Writes a Parquet file, compressed with Zstandard. Memory holds one row group, not the file. */
+export class ParquetWriter implements MessageWriter {
+  readonly #parquet: typeof ParquetWasm;
+  readonly #schema: MessageHeader;
+  readonly #sink: ByteSink;
+  readonly #batches: ReadableStream<ParquetWasm.RecordBatch>;
+  #controller!: ReadableStreamDefaultController<ParquetWasm.RecordBatch>;
+  #wake: (() => void) | null = null;
+  /** The task that moves encoded bytes to the sink, once there is a batch. */
+  #output: Promise<void> | null = null;
+  #failure: unknown = null;
+  #ended = false;
+  readonly #properties: ParquetWasm.WriterProperties;
+  /** Dictionary messages that the next batch needs, by id: the first one and its deltas. */
+  readonly #dictionaries = new Map<bigint, Uint8Array<ArrayBuffer>[]>();
+  #recoder: { decoder: BatchDecoder; encoder: BatchEncoder } | null = null;
+
+  private constructor(
+    parquet: typeof ParquetWasm,
+    schema: MessageHeader,
+    sink: ByteSink,
+    options: ParquetWriterOptions,
+  ) {
+    this.#parquet = parquet;
+    this.#schema = schema;
+    this.#sink = sink;
+    this.#properties = new parquet.WriterPropertiesBuilder()
+      .setCompression(parquet.Compression.ZSTD)
+      .setMaxRowGroupSize(options.rowGroupRows ?? ROW_GROUP_ROWS)
+      .setCreatedBy("dipc")
+      .build();
+    this.#batches = new ReadableStream<ParquetWasm.RecordBatch>({
+      start: (controller) => void (this.#controller = controller),
+      pull: () => this.#wake?.(),
+    }, { highWaterMark: 0 });
+  }
+
+  /**
+   * Starts a file; loads parquet-wasm on first use.
+   *
+   * @param schema The schema message
+   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param options Size of row groups
+   * @throws {DipcError} `unsupported` where parquet-wasm cannot be loaded or cannot write a column's type
+   */
+  static async create(
+    schema: MessageHeader,
+    sink: ByteSink,
+    options: ParquetWriterOptions = {},
+  ): Promise<ParquetWriter> {
+    const { layout } = HeaderReader.continuing(schema);
+    for (const field of layout!.fields) checkField(field);
+    const parquet = await loadParquetWasm();
+    const writer = new ParquetWriter(parquet, schema, sink, options);
+    try {
+      // Tells at once whether Parquet has all the types.
+      writer.#emptyFile();
+    } catch (cause) {
+      throw parquetWriteError(cause);
+    }
+    return writer;
+  }
+
+  /** Writes one message and releases its body. */
+  async write(message: IpcMessage): Promise<void> {
+    if (this.#failure !== null) {
+      message.body?.release();
+      throw this.#failure;
+    }
+    // Once one body is compressed, all go the long way: a batch may refer to a dictionary that was decoded.
+    const plain = message.header.compression === "none" && this.#recoder === null;
+    const messages = plain ? [message] : await this.#recode(message);
+    for (const part of messages) await this.#writePlain(part);
+  }
+
+  /** Writes the last row group and the footer, and makes the output final. */
+  async finish(): Promise<void> {
+    if (this.#output === null) {
+      await this.#sink.write([this.#emptyFile()]);
+    } else {
+      this.#ended = true;
+      this.#controller.close();
+      await this.#output;
+      if (this.#failure !== null) throw this.#failure;
+    }
+    await this.#sink.finish();
+  }
+
+  /** Gives up. */
+  async abort(): Promise<void> {
+    if (!this.#ended && this.#output !== null) {
+      this.#ended = true;
+      this.#controller.error(new Error("the output was given up"));
+      await this.#output;
+    }
+    await this.#sink.abort();
+  }
+
+  async #writePlain({ header, body }: IpcMessage): Promise<void> {
+    let batch: ParquetWasm.RecordBatch | null;
+    try {
+      const pieces = [frameMetadata(header), body === null ? new Uint8Array(0) : body.bytes()];
+      if (header.kind === "dictionary") {
+        const parts = header.isDelta ? this.#dictionaries.get(header.dictionaryId) ?? [] : [];
+        this.#dictionaries.set(header.dictionaryId, [...parts, concatenate(pieces)]);
+        return;
+      }
+      batch = this.#import(pieces);
+    } catch (cause) {
+      throw parquetWriteError(cause);
+    } finally {
+      body?.release();
+    }
+    if (batch !== null) await this.#put(batch);
+  }
+
+  /** Hands a batch to the encoder, and waits until it takes the next one or has failed. */
+  async #put(batch: ParquetWasm.RecordBatch): Promise<void> {
+    const taken = new Promise<void>((resolve) => this.#wake = resolve);
+    this.#controller.enqueue(batch);
+    this.#output ??= this.#pump();
+    await taken;
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** Moves what the encoder gives to the sink, until it ends. Never rejects. */
+  async #pump(): Promise<void> {
+    try {
+      const encoded: ReadableStream<Uint8Array<ArrayBuffer>> = await this.#parquet.transformParquetStream(
+        this.#batches,
+        this.#properties,
+      );
+      for await (const chunk of encoded) await this.#sink.write([chunk]);
+      if (!this.#ended) throw new Error("the encoder stopped before the last batch");
+    } catch (cause) {
+      this.#failure = parquetWriteError(cause);
+    } finally {
+      this.#wake?.();
+    }
+  }
+
+  /** One batch in the encoder's memory, or null where it has no rows. */
+  #import(pieces: readonly Uint8Array<ArrayBuffer>[]): ParquetWasm.RecordBatch | null {
+    const stream = concatenate([
+      frameMetadata(this.#schema),
+      ...[...this.#dictionaries.values()].flat(),
+      ...pieces,
+      END_OF_STREAM,
+    ]);
+    using table = this.#parquet.Table.fromIPCStream(stream);
+    return table.recordBatch(0) ?? null;
+  }
+
+  #emptyFile(): Uint8Array<ArrayBuffer> {
+    const stream = concatenate([frameMetadata(this.#schema), END_OF_STREAM]);
+    const table = this.#parquet.Table.fromIPCStream(stream);
+    return this.#parquet.writeParquet(table) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** A message with a compressed body as messages without. */
+  async #recode(message: IpcMessage): Promise<IpcMessage[]> {
+    if (this.#recoder === null) {
+      const decoder = new BatchDecoder(this.#schema);
+      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, hostPool()) };
+    }
+    const { decoder, encoder } = this.#recoder;
+    try {
+      await decoder.prepare(message.header);
+    } catch (error) {
+      message.body?.release();
+      throw error;
+    }
+    using batch = decoder.decode(message);
+    return batch === null ? [] : encoder.encode(batch);
+  }
+}
+
+/** Types that Parquet has no place for. The encoder would crash on some of them, so they are refused up front. */
+const REFUSED = new Set(["union", "run_end_encoded", "list_view", "large_list_view"]);
+
+function checkField(field: FieldLayout): void {
+  const { type, children, dictionary } = field;
+  const why = REFUSED.has(type.id)
+    ? `its type is ${typeText(field)}`
+    : type.id === "interval" && type.unit === "month_day_nano"
+    ? "its intervals have months, days and nanoseconds"
+    : type.id === "struct" && children.length === 0
+    ? "it is a struct without fields"
+    : dictionary !== null && children.length > 0
+    ? "it is a dictionary of nested values"
+    : null;
+  if (why !== null) {
+    throw new DipcError(
+      "unsupported",
+      `column "${field.path}" cannot be written to Parquet: ${why}; write an Arrow file or stream instead`,
+    );
+  }
+  for (const child of children) checkField(child);
+}
+
+function concatenate(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.byteLength;
+  }
+  return all;
+}
+
+function parquetWriteError(cause: unknown): DipcError {
+  if (cause instanceof DipcError) return cause;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new DipcError("unsupported", `cannot write Parquet: ${text}; write Arrow instead`, { cause });
+}

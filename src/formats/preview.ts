@@ -1,0 +1,148 @@
+/**
+ * The first rows of a stream as a table for people to read.
+ *
+ * @module
+ */
+import type { RecordBatch } from "apache-arrow";
+import { Type } from "apache-arrow";
+import { describeSchema } from "../ipc/describe.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { cellText } from "./cell_text.ts";
+
+/** Options of {@linkcode Preview}. */
+export interface PreviewOptions {
+  /** Rows to show. Default 10. */
+  rows?: number;
+  /** Widest a column gets, in characters. Default 32. */
+  cellWidth?: number;
+}
+
+/** Characters of a cell that are looked at; more cannot be shown anyway. */
+const MOST_CHARACTERS = 500;
+/** Parts columns. */
+const GAP = "  ";
+
+interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly right: boolean;
+  readonly cells: string[];
+}
+
+/** Collects the first rows and lays them out as aligned text: names, types, then the rows. */
+export class Preview {
+  readonly #rows: number;
+  readonly #cellWidth: number;
+  readonly #columns: readonly Column[];
+  #count = 0;
+
+  /**
+   * @param schema The schema message
+   * @param options Rows and widths
+   */
+  constructor(schema: MessageHeader, options: PreviewOptions = {}) {
+    this.#rows = options.rows ?? 10;
+    this.#cellWidth = Math.max(4, options.cellWidth ?? 32);
+    this.#columns = describeSchema(schema).map(({ name, type }) => ({
+      name: printable(name),
+      type: printable(type),
+      right: /^(u?int|half|float|double|decimal)/.test(type),
+      cells: [],
+    }));
+  }
+
+  /** Whether it has all the rows that it shows. */
+  get full(): boolean {
+    return this.#count >= this.#rows;
+  }
+
+  /** Rows collected. */
+  get rows(): number {
+    return this.#count;
+  }
+
+  /** Takes the rows that are still wanted; the batch may be disposed afterwards. */
+  add(batch: RecordBatch): void {
+    const rows = Math.min(batch.numRows, this.#rows - this.#count);
+    if (rows <= 0) return;
+    this.#columns.forEach(({ cells }, i) => {
+      const data = batch.data.children[i];
+      const reader = cellText(data);
+      for (let row = 0; row < rows; row++) {
+        const text = data.typeId === Type.Null ? null : reader.text(row);
+        cells.push(text === null ? "null" : printable(text.slice(0, MOST_CHARACTERS)));
+      }
+    });
+    this.#count += rows;
+  }
+
+  /**
+   * The table.
+   *
+   * @param columns Characters on a line; columns that do not fit are counted in the last line
+   * @returns lines, each ended by a line feed
+   */
+  render(columns = 120): string {
+    const shown: { column: Column; width: number }[] = [];
+    let used = 0;
+    for (const column of this.#columns) {
+      const widest = Math.max(...[column.name, column.type, ...column.cells].map(displayWidth));
+      const width = Math.min(this.#cellWidth, widest);
+      const needed = width + (shown.length > 0 ? GAP.length : 0);
+      // The first column is always there, however narrow the terminal is.
+      if (shown.length > 0 && used + needed > columns) break;
+      used += needed;
+      shown.push({ column, width });
+    }
+    const line = (get: (column: Column) => string): string =>
+      shown.map(({ column, width }) => fit(get(column), width, column.right)).join(GAP).trimEnd() + "\n";
+    let text = line(({ name }) => name) + line(({ type }) => type);
+    text += shown.map(({ width }) => "─".repeat(width)).join(GAP) + "\n";
+    for (let row = 0; row < this.#count; row++) text += line(({ cells }) => cells[row]);
+    const hidden = this.#columns.slice(shown.length);
+    if (hidden.length > 0) {
+      const names = fit(hidden.map(({ name }) => name).join(", "), Math.max(20, columns - 20), false).trimEnd();
+      text += `… and ${hidden.length} more column${hidden.length > 1 ? "s" : ""}: ${names}\n`;
+    }
+    return text;
+  }
+}
+
+/** Cuts or fills a text to a width. */
+function fit(text: string, width: number, right: boolean): string {
+  const full = displayWidth(text);
+  if (full <= width) return right ? " ".repeat(width - full) + text : text + " ".repeat(width - full);
+  let cut = "", used = 0;
+  for (const { segment } of graphemes.segment(text)) {
+    const more = segmentWidth(segment);
+    if (used + more > width - 1) break;
+    cut += segment;
+    used += more;
+  }
+  return cut + "…" + " ".repeat(width - 1 - used);
+}
+
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+/** Scripts and symbols that take two places on a terminal. */
+const WIDE =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+
+function displayWidth(text: string): number {
+  // deno-lint-ignore no-control-regex -- all of ASCII
+  if (/^[\x00-\x7f]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += segmentWidth(segment);
+  return width;
+}
+
+function segmentWidth(segment: string): number {
+  return WIDE.test(segment) ? 2 : 1;
+}
+
+/** Control characters, and marks that reverse the direction of writing, made visible: data must not steer a terminal. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    return short ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
