@@ -88,6 +88,18 @@ export class Running implements AsyncDisposable {
     return JSON.parse(line);
   }
 
+  /** Writes bytes to standard input, which stays open. */
+  async write(bytes: Uint8Array): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    await writer.write(bytes);
+    writer.releaseLock();
+  }
+
+  /** Ends standard input. */
+  async closeStdin(): Promise<void> {
+    await this.#child.stdin.close();
+  }
+
   /** Whether it has ended. */
   get ended(): boolean {
     return this.#ended;
