@@ -9,7 +9,15 @@ import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } f
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_SEND_RNDV, requestParams } from "../../../ffi/ucp_structs.ts";
 import type { Block, Body } from "../../memory/block.ts";
-import type { Channel, ConnectionRole, Operation, Receive, UnexpectedMessage, UntilOptions } from "../transport.ts";
+import {
+  type Channel,
+  type ConnectionRole,
+  type Operation,
+  PENDING,
+  type Receive,
+  type UnexpectedMessage,
+  type UntilOptions,
+} from "../transport.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FrameQueue, type FrameSlot } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
@@ -30,6 +38,8 @@ const FLUSH_MS = 5_000;
 /** Longest wait for cancelled requests and closing endpoints; what is left then ends with the worker. */
 const DRAIN_MS = 1_000;
 const PREFIX_BYTES = 5;
+/** Free slots for frames to send that are kept, 4 KiB each or more. */
+const MAX_SEND_SLOTS = 256;
 
 /** Limits of a channel. */
 export interface ChannelLimits {
@@ -77,7 +87,7 @@ class FrameSend extends UcxRequest {
     super(list, request, slot);
   }
   protected override unlink(): void {
-    if (this.pinned !== null && this.slots.length < 16) this.slots.push(this.slot);
+    if (this.pinned !== null && this.slots.length < MAX_SEND_SLOTS) this.slots.push(this.slot);
     super.unlink();
   }
 }
@@ -105,6 +115,9 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #params = sharedParams();
   #pendingFrames: PendingFrame[] = [];
   #sendSlots: SendSlot[] = [];
+  /** Frames on their way, oldest first, from `#firstSending` on. */
+  #sending: FrameSend[] = [];
+  #firstSending = 0;
   #endpoints: UcxEndpoint[] = [];
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
@@ -113,6 +126,8 @@ export class UcxChannel implements Channel, WorkerOwner {
   #transports: readonly string[] = [];
   #lastLength = -1;
   #lastSize = 0n;
+  #lastFrameLength = -1;
+  #lastFrameSize = 0n;
 
   /**
    * @param worker Its worker, which it owns from now on
@@ -220,7 +235,12 @@ export class UcxChannel implements Channel, WorkerOwner {
   sendFrame(type: number, sequence: number, payload: Uint8Array | null, rendezvous = false): Operation | null {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
+    if (this.#sending.length > 0) this.#reapFrames();
     const length = PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
+    if (length !== this.#lastFrameLength) {
+      this.#lastFrameLength = length;
+      this.#lastFrameSize = BigInt(length);
+    }
     let slot = this.#sendSlots.pop();
     if (slot === undefined || slot.bytes.byteLength < length) slot = new SendSlot(Math.max(4096, length));
     slot.bytes[0] = type;
@@ -232,16 +252,33 @@ export class UcxChannel implements Channel, WorkerOwner {
       0n,
       0n,
       slot.address,
-      this.#size(length),
+      this.#lastFrameSize,
       rendezvous ? this.#params.rendezvous : this.#params.plain,
     );
     if (request === 0n) {
       this.#sendSlots.push(slot);
+      this.#worker.dirty = true; // a sender that had its turn has more to send
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
-    return new FrameSend(this.#requests, request, slot, this.#sendSlots);
+    const send = new FrameSend(this.#requests, request, slot, this.#sendSlots);
+    this.#sending.push(send);
+    return send;
+  }
+
+  /** Settles frames that are out, so that their memory is used again: a sender need not look at each. */
+  #reapFrames(): void {
+    const sending = this.#sending;
+    let first = this.#firstSending;
+    while (first < sending.length && sending[first].poll() !== PENDING) first++;
+    if (first === sending.length) {
+      sending.length = first = 0;
+    } else if (first >= 256) {
+      sending.splice(0, first);
+      first = 0;
+    }
+    this.#firstSending = first;
   }
 
   sendTagged(tag: bigint, body: Body, synchronous: boolean, role: ConnectionRole = "both"): Operation | null {
@@ -252,7 +289,10 @@ export class UcxChannel implements Channel, WorkerOwner {
     const request = synchronous
       ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
       : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
-    if (request === 0n) return null;
+    if (request === 0n) {
+      this.#worker.dirty = true;
+      return null;
+    }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     return new UcxRequest(this.#requests, request, body);

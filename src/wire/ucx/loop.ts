@@ -35,8 +35,8 @@ export interface Pollable {
   dirty: boolean;
   /** Registration in the loop. Kept by the loop. */
   token: number;
-  /** Number of waits. Kept by the loop. */
-  waits: number;
+  /** Waits on it. Kept by the loop. */
+  readonly waits: Wait[];
   /** When it last had work, in milliseconds. Kept by the loop. */
   lastActive: number;
   /** Moves it on. @returns whether anything happened */
@@ -47,7 +47,9 @@ export interface Pollable {
   readonly failure: DipcError | null;
 }
 
-class Wait {
+/** Somebody who waits for a step to come true. */
+export class Wait {
+  /** True once its promise is settled. */
   settled = false;
   constructor(
     readonly target: Pollable,
@@ -57,6 +59,7 @@ class Wait {
     readonly reject: (reason: unknown) => void,
     readonly signal: AbortSignal | undefined,
   ) {}
+  /** What listens on the signal. */
   onAbort: (() => void) | null = null;
 }
 
@@ -76,7 +79,8 @@ export class ProgressLoop {
   readonly #eventsView: DataView<ArrayBuffer> = new DataView(this.#events.buffer);
   readonly #registered = new Map<number, Pollable>();
   #nextToken = 1;
-  #waits: Wait[] = [];
+  /** Workers that somebody waits on. */
+  #targets: Pollable[] = [];
   #running = false;
   #asleep = false;
   #woken = false;
@@ -95,7 +99,9 @@ export class ProgressLoop {
 
   /** Waits under way. */
   get waits(): number {
-    return this.#waits.length;
+    let count = 0;
+    for (const target of this.#targets) count += target.waits.length;
+    return count;
   }
 
   /**
@@ -113,7 +119,7 @@ export class ProgressLoop {
       if (now - this.#lastYield < YIELD_MS) {
         const end = now + SPIN_MS;
         // Other waits get their turn between two spins of this one, never in the middle of it.
-        const alone = this.#waits.length === target.waits;
+        const alone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
         do {
           for (let i = 0; i < 8; i++) {
             const active = target.progress();
@@ -134,14 +140,13 @@ export class ProgressLoop {
           wait.onAbort = () => {
             if (wait.settled) return;
             this.#settle(wait);
-            this.#waits = this.#waits.filter((other) => other !== wait);
             reject(abortError(signal));
+            target.armed = false; // the next round drops the wait
             this.wake();
           };
           signal.addEventListener("abort", wait.onAbort);
         }
-        this.#waits.push(wait);
-        target.waits++;
+        if (target.waits.push(wait) === 1 && !this.#targets.includes(target)) this.#targets.push(target);
         target.armed = false;
         target.lastActive = now;
         this.wake();
@@ -183,7 +188,6 @@ export class ProgressLoop {
 
   #settle(wait: Wait): void {
     wait.settled = true;
-    wait.target.waits--;
     if (wait.onAbort !== null) wait.signal!.removeEventListener("abort", wait.onAbort);
   }
 
@@ -191,7 +195,7 @@ export class ProgressLoop {
     this.#running = true;
     try {
       let nextPoll = 0;
-      while (this.#waits.length > 0) {
+      while (this.#targets.length > 0) {
         const now = performance.now();
         const { settled, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
@@ -210,38 +214,51 @@ export class ProgressLoop {
     }
   }
 
-  /** Moves every worker that is not asleep, once. */
+  /** Moves every worker that is not armed, once. */
   #round(now: number): { settled: boolean; hot: number; armed: number; deadline: number } {
-    const waits = this.#waits;
-    let kept = 0, hot = 0, armed = 0, deadline = Infinity;
-    for (let i = 0; i < waits.length; i++) {
-      const wait = waits[i];
-      const target = wait.target;
-      if (target.armed && wait.deadline > now && target.failure === null) {
-        armed++;
-        if (wait.deadline < deadline) deadline = wait.deadline;
-        waits[kept++] = wait;
-        continue;
-      }
-      try {
+    const targets = this.#targets;
+    let kept = 0, hot = 0, armed = 0, deadline = Infinity, settled = false;
+    for (let i = 0; i < targets.length; i++) {
+      const target = targets[i];
+      let next = Infinity;
+      for (const wait of target.waits) if (wait.deadline < next) next = wait.deadline;
+      if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const active = target.progress();
+        // Progress may end requests without telling so: every step is asked before the worker is armed.
+        if (this.#ask(target, now)) settled = true;
+        if (active || target.dirty) target.lastActive = now;
+        else if (now - target.lastActive > SPIN_MS && target.waits.length > 0) this.#arm(target);
+      }
+      if (target.waits.length === 0) continue;
+      if (next < deadline) deadline = next;
+      if (target.armed) armed++;
+      else hot++;
+      targets[kept++] = target;
+    }
+    targets.length = kept;
+    return { settled, hot, armed, deadline };
+  }
+
+  /** Asks every step of a worker. @returns whether a wait is over */
+  #ask(target: Pollable, now: number): boolean {
+    const waits = target.waits;
+    let kept = 0;
+    for (let i = 0; i < waits.length; i++) {
+      const wait = waits[i];
+      if (wait.settled) continue;
+      try {
         if (wait.step()) {
           this.#settle(wait);
           wait.resolve(true);
-          continue;
-        }
-        if (target.failure !== null) throw target.failure;
-        if (wait.deadline <= now) {
+        } else if (target.failure !== null) {
+          throw target.failure;
+        } else if (wait.deadline <= now) {
           this.#settle(wait);
           wait.resolve(false);
-          continue;
+        } else {
+          waits[kept++] = wait;
         }
-        if (wait.deadline < deadline) deadline = wait.deadline;
-        if (active || target.dirty) target.lastActive = now;
-        if (!active && !target.dirty && now - target.lastActive > SPIN_MS && this.#arm(target)) armed++;
-        else hot++;
-        waits[kept++] = wait;
       } catch (error) {
         this.#settle(wait);
         wait.reject(error);
@@ -249,7 +266,7 @@ export class ProgressLoop {
     }
     const settled = kept < waits.length;
     waits.length = kept;
-    return { settled, hot, armed, deadline };
+    return settled;
   }
 
   #arm(target: Pollable): boolean {
@@ -286,7 +303,7 @@ export class ProgressLoop {
       }
       const target = this.#registered.get(token);
       if (target === undefined) continue;
-      if (target.waits === 0) {
+      if (target.waits.length === 0) {
         this.forget(target); // or its event would end every sleep from now on
       } else {
         target.armed = false;

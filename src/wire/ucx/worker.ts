@@ -10,7 +10,7 @@ import { statusError, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
 import type { UcxContext } from "./context.ts";
-import { type Pollable, progressLoop } from "./loop.ts";
+import { type Pollable, progressLoop, type Wait } from "./loop.ts";
 
 /** The active message id of metadata frames. */
 const METADATA_ID = 0;
@@ -77,7 +77,7 @@ export class UcxWorker implements Pollable {
   armed = false;
   dirty = false;
   token = 0;
-  waits = 0;
+  readonly waits: Wait[] = [];
   lastActive = 0;
   /** Who receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
@@ -117,7 +117,7 @@ export class UcxWorker implements Pollable {
     if (this.armed) {
       this.armed = false;
       // The event that a sleeping loop waits for may be used up here.
-      if (this.waits > 0) progressLoop().wake();
+      if (this.waits.length > 0) progressLoop().wake();
     }
     const symbols = this.#symbols, handle = this.handle;
     const outer = current;
