@@ -252,6 +252,7 @@ export function readMetadata(
   what: string,
 ): ReadonlyMap<string, string> {
   const vector = reader.vector(table, index, 4, what);
+  if (reader.length(vector) === 0) return NO_METADATA;
   const metadata = new Map<string, string>();
   for (let i = 0, n = reader.length(vector); i < n; i++) {
     const entry = reader.element(vector, i, what);
