@@ -3,34 +3,90 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
+import { Preview } from "../formats/preview.ts";
 import type { MessageWriter } from "../formats/writer.ts";
+import { BatchDecoder } from "../ipc/decode.ts";
 import { describe } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { print, terminalColumns } from "./output.ts";
+import { OutputClosed, print, printable, terminalColumns } from "./output.ts";
 import { schemaText } from "./schema_text.ts";
 
-/** Writes schema and first rows to standard output, and counts the rest. */
+/** Characters on a line where standard output is no terminal. */
+const COLUMNS = 120;
+
+/** Writes schema and first rows to standard output; what comes after them is only counted. */
 export class ScreenWriter implements MessageWriter {
   readonly #schema: MessageHeader;
+  readonly #preview: Preview;
+  /** Null where no more rows are wanted, or where they cannot be decoded. */
+  #decoder: BatchDecoder | null = null;
+  #isShown = false;
 
   /** @param schema The schema message */
   constructor(schema: MessageHeader) {
     this.#schema = schema;
+    this.#preview = new Preview(schema);
   }
 
-  /** Prints the schema. */
+  /** Prints the schema, and why there will be no rows where they cannot be decoded. */
   async start(): Promise<void> {
-    await print(`${schemaText(describe(this.#schema))}\n`);
+    const schema = describe(this.#schema);
+    await print(`${schemaText(schema)}\n`);
+    try {
+      this.#decoder = new BatchDecoder(this.#schema);
+    } catch (error) {
+      if (!(error instanceof DipcError) || error.code !== "unsupported") throw error;
+      this.#isShown = true;
+      await print(`No rows are shown: ${printable(error.message)}\n\n`);
+    }
+    // A table without columns has nothing to show.
+    if (schema.fields.length === 0) this.#isShown = true;
   }
 
   /** Takes one message. */
-  async write(message: IpcMessage): Promise<void> {
-    message.body?.release();
+  write(message: IpcMessage): void | Promise<void> {
+    if (this.#decoder === null || this.#isShown) {
+      message.body?.release();
+      return;
+    }
+    return this.#add(this.#decoder, message);
   }
 
-  /** Prints the table. */
-  async finish(): Promise<void> {}
+  async #add(decoder: BatchDecoder, message: IpcMessage): Promise<void> {
+    try {
+      await decoder.prepare(message.header);
+    } catch (error) {
+      message.body?.release();
+      throw error;
+    }
+    {
+      using batch = decoder.decode(message);
+      if (batch !== null) this.#preview.add(batch);
+    }
+    if (this.#preview.full) await this.#show();
+  }
 
-  /** Nothing to undo. */
-  abort(): void {}
+  /** Prints the table, once. */
+  async #show(): Promise<void> {
+    if (this.#isShown) return;
+    this.#isShown = true;
+    this.#decoder = null;
+    await print(`${this.#preview.render(terminalColumns(COLUMNS))}\n`);
+  }
+
+  /** Prints the table where fewer rows came than it shows. */
+  finish(): Promise<void> {
+    return this.#show();
+  }
+
+  /** Prints the rows that have come, if any: what was seen before a failure helps. */
+  async abort(): Promise<void> {
+    if (this.#preview.rows === 0) return;
+    try {
+      await this.#show();
+    } catch (error) {
+      if (!(error instanceof OutputClosed)) throw error;
+    }
+  }
 }
