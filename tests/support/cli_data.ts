@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RecordBatch, Struct, Table, tableFromArrays, tableToIPC } from "apache-arrow";
+import { RecordBatch, type Struct, Table, tableFromArrays, tableToIPC } from "apache-arrow";
 
 /** Rows of each batch of {@linkcode tripsBytes}. */
 export const TRIP_BATCH_ROWS = 1000;
