@@ -257,7 +257,6 @@ export class UcxChannel implements Channel, WorkerOwner {
     );
     if (request === 0n) {
       this.#sendSlots.push(slot);
-      this.#worker.dirty = true; // a sender that had its turn has more to send
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
@@ -289,10 +288,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     const request = synchronous
       ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
       : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
-    if (request === 0n) {
-      this.#worker.dirty = true;
-      return null;
-    }
+    if (request === 0n) return null;
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     return new UcxRequest(this.#requests, request, body);
