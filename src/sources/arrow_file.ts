@@ -282,7 +282,7 @@ function orderDictionaries(
   name: string,
 ): FileBlock[] {
   const seen = new Set<bigint>();
-  const ordered = blocks.map((block) => {
+  const ids = blocks.map((block) => {
     const { dictionaryId, isDelta } = messages.header(block, "dictionary");
     if (!isDelta && seen.has(dictionaryId)) {
       throw new DipcError(
@@ -291,9 +291,17 @@ function orderDictionaries(
       );
     }
     seen.add(dictionaryId);
-    return { block, depth: dictionaryDepth(dictionaryId, layout, new Set()) };
+    return dictionaryId;
   });
-  return ordered.sort((a, b) => a.depth - b.depth).map(({ block }) => block);
+  const inner = new Map(
+    ids.map((id) => [id, new Set(dictionariesIn(layout.dictionaries.get(id)?.field.children ?? []))]),
+  );
+  const inOrder = ids.every((id, i) =>
+    inner.get(id)!.size === 0 || !ids.slice(i + 1).some((later) => inner.get(id)!.has(later))
+  );
+  if (inOrder) return blocks;
+  return ids.map((id, i) => ({ block: blocks[i], depth: dictionaryDepth(id, layout, new Set()) }))
+    .sort((a, b) => a.depth - b.depth).map(({ block }) => block);
 }
 
 /** How many dictionaries lie inside each other below this one. */
