@@ -28,7 +28,7 @@ export interface BatchDecoderOptions extends Partial<HeaderLimits> {
   /**
    * Bytes of all dictionaries of a stream together.
    *
-   * @default 1_073_741_824
+   * @default 4_294_967_296
    */
   maxDictionaryBytes?: number;
 }
@@ -59,7 +59,7 @@ export class BatchDecoder {
    */
   constructor(schemaHeader: MessageHeader, options: BatchDecoderOptions = {}) {
     this.#maxDecompressedBytes = options.maxDecompressedBytes ?? 4 * 1024 * 1024 * 1024;
-    this.#maxDictionaryBytes = options.maxDictionaryBytes ?? 1024 * 1024 * 1024;
+    this.#maxDictionaryBytes = options.maxDictionaryBytes ?? 4 * 1024 * 1024 * 1024;
     this.#reader = HeaderReader.continuing(schemaHeader, options);
     const layout = this.#reader.layout!;
     this.schema = arrowSchema(layout);
