@@ -30,6 +30,8 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
   }
   // Magic, flags, block descriptor, optional content size, header checksum.
   let at = contentSize ? 15 : 7;
+  // One byte of input gives 255 bytes of output at most: nothing is allocated for what cannot be there.
+  if (size > 255 * end) throw new RangeError(`${end} bytes of LZ4 cannot hold ${size}`);
   const output = new Uint8Array(size);
   let written = 0;
   for (;;) {
