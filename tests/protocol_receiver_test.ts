@@ -48,6 +48,7 @@ Deno.test("a stream of a schema, a dictionary and batches arrives in order", () 
   state.onFrame(testFrame(0, "S0"));
   assertEquals(state.nextToPost(), null, "a schema has no body");
   assertEquals(state.next()!.header!.kind, "schema");
+  assertEquals([state.batches, state.dictionaries], [0, 0]);
   state.onFrame(testFrame(1, "D16"));
   state.onFrame(testFrame(2, "B64"));
   assertEquals(state.next(), null);
@@ -226,6 +227,8 @@ Deno.test("a body length that cannot be is refused", () => {
       () => state.onFrame(testFrame(1, `B${length}`)),
     );
   }
+  const largest = announced([`B${Number.MAX_SAFE_INTEGER}`], { maxBodyBytes: Number.MAX_SAFE_INTEGER });
+  assertEquals(largest.nextToPost()!.byteLength, Number.MAX_SAFE_INTEGER);
   const state = announced(["B100"], { maxBodyBytes: 100 });
   fails(
     state,
@@ -478,6 +481,8 @@ Deno.test("an unexpected body is refused where it cannot be right", () => {
     const state = announced(["B8"], { maxBodyBytes: 1000 });
     fails(state, code, text, () => state.checkUnexpected(tag, byteLength));
   }
+  const exact = announced(["B8"], { maxBodyBytes: 1000 });
+  assertEquals(exact.checkUnexpected(2n, 1000), KEEP);
   const noSchema = receiver();
   fails(noSchema, "protocol", "sequence number 0", () => noSchema.checkUnexpected(0n, 0));
   const before = receiver();
@@ -576,6 +581,13 @@ Deno.test("a description says what is missing", () => {
   assertEquals(
     state.describe(),
     "metadata of sequence number 2 was missing though later frames had arrived; 1 batch had arrived",
+  );
+  state.onFrame(testFrame(2, "B0"));
+  state.onBody(state.nextToPost()!, 3n, 1);
+  taken(state);
+  assertEquals(
+    state.describe(),
+    "metadata of sequence number 4 or the end of stream was still missing; 3 batches had arrived",
   );
   const ended = announced([]);
   ended.onFrame(end(2));

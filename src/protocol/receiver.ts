@@ -322,10 +322,10 @@ export class ReceiverState<T = unknown> {
           }`,
         );
       }
+      if (this.#due - this.#head >= this.#maxAnnounced) {
+        throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
+      }
       if (index === this.#due) {
-        if (this.#due - this.#head >= this.#maxAnnounced) {
-          throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
-        }
         const slot = this.#slots[index & this.#mask];
         this.#announce(slot, frame.subarray(PREFIX_BYTES), index, sequence);
         if (this.#heldFrames !== 0) this.#announceHeld();
@@ -453,7 +453,6 @@ export class ReceiverState<T = unknown> {
       taken.header = null;
       this.#taken = null;
     }
-    if (this.#head >= this.#due) return null;
     const slot = this.#slots[this.#head & this.#mask];
     if (slot.state !== COMPLETE) return null;
     slot.state = EMPTY;
@@ -537,8 +536,6 @@ export class ReceiverState<T = unknown> {
     slot.byteLength = bodyLength;
     slot.owesEmpty = bodyLength === 0 && index !== 0;
     slot.state = bodyLength === 0 ? COMPLETE : ANNOUNCED;
-    if (this.#taken === slot) this.#taken = null;
-    slot.attachment = null;
     this.#metadataBytes += metadata.byteLength;
     this.#due = index + 1;
     this.#dueSequence = nextSequence(sequence);
