@@ -256,6 +256,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       rendezvous ? this.#params.rendezvous : this.#params.plain,
     );
     if (request === 0n) {
+      this.#worker.dirty = true; // a sender that had its turn may have more to send
       this.#sendSlots.push(slot);
       return null;
     }
@@ -288,7 +289,10 @@ export class UcxChannel implements Channel, WorkerOwner {
     const request = synchronous
       ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
       : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
-    if (request === 0n) return null;
+    if (request === 0n) {
+      this.#worker.dirty = true;
+      return null;
+    }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     return new UcxRequest(this.#requests, request, body);
