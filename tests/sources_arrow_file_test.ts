@@ -122,6 +122,16 @@ testNeeding([needsGold], "dictionaries inside dictionaries come first, whatever 
     const path = folder.file(`${reversed}.arrow`);
     await Deno.writeFile(path, sink.bytes());
     const dataset = await arrowFile(path);
+    const again = await dataset.open();
+    const ids: bigint[] = [];
+    for (let message; (message = await again.next()) !== null; message.body!.release()) {
+      if (message.header.kind === "dictionary") ids.push(message.header.dictionaryId);
+    }
+    // In this file dictionary 1 refers to 0, and 4 to 2 and 3.
+    assertEquals(ids.toSorted(), [0n, 1n, 2n, 3n, 4n]);
+    for (const [outer, inner] of [[1n, 0n], [4n, 2n], [4n, 3n]]) {
+      assert(ids.indexOf(inner) < ids.indexOf(outer), `${inner} comes after ${outer}, which refers to it`);
+    }
     assertEquals(rowsOf(await readTable(dataset)), rowsOf(await readTable(stream)));
     await dataset.close();
   }
