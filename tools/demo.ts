@@ -21,7 +21,7 @@ const DATA: readonly DataName[] = ["flights-200k.arrow", "flights-3m.parquet"];
 
 function dipc(args: string[], options: Pick<Deno.CommandOptions, "stdout">): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-prompt", `${REPOSITORY}/cli.ts`, ...args],
+    args: ["run", "-q", "-A", "--no-prompt", `${REPOSITORY}/cli.ts`, ...args],
     cwd: REPOSITORY,
     stdin: "null",
     stdout: options.stdout,
