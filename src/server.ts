@@ -199,7 +199,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   async #serve(channel: Channel, connection: number): Promise<void> {
     const detail: ServerEventDetail = { connection };
     let outgoing: OutgoingStream | null = null;
-    let whole = false;
+    let whole = false, errorSent = false;
     try {
       const { role, ticket, wantsErrors } = await this.#request(channel);
       const sendsError = wantsErrors && role !== "body";
@@ -223,7 +223,10 @@ export class Server extends EventTarget implements AsyncDisposable {
         await outgoing.run();
         whole = true;
       } catch (error) {
-        if (sendsError && channel.failure === null) sendError(channel, asDipcError(error));
+        if (sendsError && channel.failure === null) {
+          sendError(channel, asDipcError(error));
+          errorSent = true;
+        }
         throw error;
       }
     } catch (error) {
@@ -231,7 +234,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     }
     // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
     const flush = whole || (channel.failure === null && detail.error?.code !== "protocol");
-    if (flush) await this.#awaitClose(channel);
+    if (whole || errorSent) await this.#awaitClose(channel);
     try {
       await channel.close({ flush });
       await outgoing?.release();
