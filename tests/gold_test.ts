@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { fetchAndCompare, type Served } from "./support/fetched.ts";
+import { faults, fetchAndCompare, type Served } from "./support/fetched.ts";
 import { goldFolder, needsGold, testNeeding, ucxVersions } from "./support/needs.ts";
 import { needsPython } from "./support/python.ts";
 
@@ -27,7 +27,6 @@ for (const { label, need, env } of ucxVersions) {
     const files = goldFiles();
     assertEquals(files.length, 2 * CASES);
     const results = await fetchAndCompare(`Arrow's gold files over UCX ${label}, compared by pyarrow`, files, env);
-    assertEquals(results.filter((result) => !result.equal).map(({ name, reason }) => `${name}: ${reason}`), []);
-    assertEquals(results.filter((result) => !result.identical).map(({ name }) => name), []);
+    assertEquals(faults(results), []);
   });
 }

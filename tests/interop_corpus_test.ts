@@ -4,10 +4,11 @@
  * @module
  */
 import { assertEquals, assertGreater } from "@std/assert";
-import { fetchAndCompare, type Served } from "./support/fetched.ts";
+import { faults, fetchAndCompare, type Served } from "./support/fetched.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { TemporaryFolder } from "./support/paths.ts";
 import { needsPython, runPython } from "./support/python.ts";
+import { seed } from "./support/random.ts";
 
 interface Corpus {
   cases: { name: string; files: string[] }[];
@@ -17,8 +18,7 @@ interface Corpus {
 }
 
 async function writeCorpus(folder: string): Promise<Served[]> {
-  const seed = Deno.env.get("DIPC_SEED") ?? String(Math.floor(Math.random() * 2 ** 31));
-  const corpus = await runPython("make_corpus.py", [folder, "--seed", seed]) as Corpus;
+  const corpus = await runPython("make_corpus.py", [folder, "--seed", String(seed)]) as Corpus;
   console.log(`corpus: pyarrow ${corpus.pyarrow}, DIPC_SEED=${corpus.seed}, types: ${corpus.types.join(", ")}`);
   return corpus.cases.flatMap(({ files }) =>
     files.map((path) => ({ name: path.slice(path.lastIndexOf("/") + 1), path }))
@@ -30,7 +30,7 @@ testNeeding([needsUcx, needsPython], "every type that pyarrow can write arrives 
   const files = await writeCorpus(folder.path);
   assertGreater(files.length, 70);
   const results = await fetchAndCompare("Corpus written by pyarrow, compared by pyarrow", files);
-  assertEquals(results.filter((result) => !result.equal).map(({ name, reason }) => `${name}: ${reason}`), []);
+  assertEquals(faults(results), []);
 });
 
 testNeeding([needsUcx, needsPython], "metadata and bodies from two ports arrive as one stream", async () => {
@@ -45,5 +45,5 @@ testNeeding([needsUcx, needsPython], "metadata and bodies from two ports arrive 
   const files = (await writeCorpus(folder.path)).filter(({ name }) => wanted.includes(name));
   assertEquals(files.length, wanted.length);
   const results = await fetchAndCompare("Metadata and bodies apart", files, {}, ["--metadata-port", "0"]);
-  assertEquals(results.filter((result) => !result.equal).map(({ name, reason }) => `${name}: ${reason}`), []);
+  assertEquals(faults(results), []);
 });

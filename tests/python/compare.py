@@ -3,8 +3,8 @@
     python compare.py < PAIRS
 
 PAIRS is a JSON list of {"name", "want", "got"}: paths of an Arrow stream or file each. Prints a JSON list with one
-object a pair: {"name", "equal", "reason", "batches", "rows", "identical"}. "identical" says whether each message's
-body is the same byte for byte, and its metadata too.
+object a pair: {"name", "equal", "reason", "batches", "rows", "bytes"}. "bytes" says whether metadata and body of each
+message are the same byte for byte: "identical", "reordered" (dictionaries in another order), or "other".
 """
 
 import json
@@ -129,7 +129,7 @@ def plain(metadata):
 
 
 def compare(want_path, got_path):
-    """Raises Different where the two differ; returns batches, rows and whether the messages are identical."""
+    """Raises Different where the two differ; returns batches, rows and what became of the bytes."""
     want_schema, want, growing = read(want_path)
     got_schema, got, _ = read(got_path)
     if not want_schema.equals(got_schema, check_metadata=True):
@@ -143,16 +143,19 @@ def compare(want_path, got_path):
         # With the last batch all deltas have come.
         same_batch(where, expected.batch, found.batch, growing and number < len(want) - 1)
     rows = sum(pair.batch.num_rows for pair in want)
-    return len(want), rows, raw_messages(want_path)[1:] == raw_messages(got_path)[1:]
+    # The schema is left out: a file may hold none but that of its footer.
+    messages, found = raw_messages(want_path)[1:], raw_messages(got_path)[1:]
+    same_bytes = "identical" if messages == found else "reordered" if sorted(messages) == sorted(found) else "other"
+    return len(want), rows, same_bytes
 
 
 def main():
     results = []
     for pair in json.load(sys.stdin):
-        result = {"name": pair["name"], "equal": False, "reason": "", "batches": 0, "rows": 0, "identical": False}
+        result = {"name": pair["name"], "equal": False, "reason": "", "batches": 0, "rows": 0, "bytes": "other"}
         try:
-            batches, rows, identical = compare(pair["want"], pair["got"])
-            result.update(equal=True, batches=batches, rows=rows, identical=identical)
+            batches, rows, same_bytes = compare(pair["want"], pair["got"])
+            result.update(equal=True, batches=batches, rows=rows, bytes=same_bytes)
         except Different as difference:
             result["reason"] = str(difference)
         except Exception as error:  # The file could not be read: that is the result, not a failure of this program.

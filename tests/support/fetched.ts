@@ -57,7 +57,7 @@ export async function fetchAndCompare(
     const { code, stderr } = outcomes.get(name)!;
     const comparison = compared.find((each) => each.name === name);
     return {
-      ...(comparison ?? { name, equal: false, reason: "refused", batches: 0, rows: 0, identical: false }),
+      ...(comparison ?? { name, equal: false, reason: "refused", batches: 0, rows: 0, bytes: "other" as const }),
       code,
       stderr,
     };
@@ -71,9 +71,15 @@ export async function fetchAndCompare(
       String(result.batches),
       String(result.rows),
       result.equal ? "yes" : "NO",
-      result.identical ? "identical" : "other",
+      result.bytes,
       result.equal ? "" : `${result.reason} ${result.code === 0 ? "" : result.stderr.trim()}`,
     ]),
   );
   return results;
+}
+
+/** What is wrong with results that should all be whole and unchanged: nothing is an empty list. */
+export function faults(results: readonly FetchResult[]): string[] {
+  return results.filter(({ equal, bytes }) => !equal || bytes === "other")
+    .map(({ name, equal, reason }) => `${name}: ${equal ? "the messages' bytes have changed" : reason}`);
 }

@@ -51,7 +51,8 @@ export interface Comparison {
   reason: string;
   batches: number;
   rows: number;
-  identical: boolean;
+  /** Whether messages are the same byte for byte, also where their order is not; else "other". */
+  bytes: "identical" | "reordered" | "other";
 }
 
 /** Compares fetched data with served data, by pyarrow. */
