@@ -150,6 +150,9 @@ export class OutgoingStream {
   /** Sends what the window lets through. True once the stream is out, or where only the dataset can say how it goes on. */
   #step = (): boolean => {
     this.#reap();
+    if (this.#channel.probe() !== null) {
+      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
+    }
     const state = this.#state;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
@@ -168,9 +171,6 @@ export class OutgoingStream {
       this.#held = null;
       this.#send(message, body);
       bytes += body.byteLength;
-    }
-    if (this.#channel.probe() !== null) {
-      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
     }
     return false;
   };
