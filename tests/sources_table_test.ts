@@ -1,6 +1,6 @@
 /** Tables, batches and datasets in memory. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { RecordBatch, Schema, Table, tableFromArrays } from "apache-arrow";
+import { type RecordBatch, Schema, Table, tableFromArrays } from "apache-arrow";
 import { DipcError } from "../src/errors.ts";
 import { repeat, resident } from "../src/sources/resident.ts";
 import { fromBatches, fromTable } from "../src/sources/table.ts";
