@@ -59,6 +59,13 @@ export function asFailure(error: unknown): Failure {
         `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
       return { code: "permission_denied", message, status: EXIT_FAILURE };
     }
+    if (error.cause instanceof Deno.errors.NotCapable && error.code !== "permission_denied") {
+      const denied = deniedMessage(error.cause);
+      const message = error.message.includes(error.cause.message)
+        ? error.message.replace(error.cause.message, () => denied)
+        : `${error.message}. ${denied}`;
+      return { code: "permission_denied", message, status: EXIT_FAILURE };
+    }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
     return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
   }

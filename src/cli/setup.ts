@@ -14,10 +14,17 @@ export async function runSetup(args: ParsedArgs): Promise<number> {
   }
   const json = args.flags.has("json");
   const { setup } = await import("../setup.ts");
-  const lines: Promise<void>[] = [];
-  const report = (line: string): void => void lines.push((json ? printError : print)(`${line}\n`));
-  const result = await setup({ report });
-  await Promise.all(lines);
-  if (json) await print(`${JSON.stringify(result)}\n`);
+  let written = Promise.resolve();
+  const report = (line: string): void => {
+    written = written.then(() => (json ? printError : print)(`${line}\n`));
+  };
+  try {
+    const result = await setup({ report });
+    await written;
+    if (json) await print(`${JSON.stringify(result)}\n`);
+  } finally {
+    // What was tried comes before the error that it led to.
+    await written;
+  }
   return EXIT_OK;
 }
