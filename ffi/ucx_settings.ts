@@ -9,12 +9,14 @@ import { cString, libc } from "./libc.ts";
  * Settings that UCX reads when it is loaded or made ready. Set only where the user has not.
  *
  * The first two bring shared memory back, which error mode PEER switches off by default. The others keep UCX from writing
- * to standard output and let a restarted server take its port again.
+ * to standard output and from warning of messages that were given up with their stream, and let a restarted server take
+ * its port again.
  */
 const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ["UCX_POSIX_ERROR_HANDLING", "y"],
   ["UCX_SYSV_ERROR_HANDLING", "y"],
   ["UCX_LOG_FILE", "stderr"],
+  ["UCX_LOG_LEVEL", "error"],
   ["UCX_WARN_UNUSED_ENV_VARS", "n"],
   ["UCX_TCP_CM_REUSEADDR", "y"],
 ];
