@@ -1,5 +1,5 @@
 /**
- * Real data sets, fetched from their packages into the user's cache folder. See `docs/data.md` for sources and licences.
+ * Real data sets, fetched from their packages into the user's cache folder. See `examples/README.md` for sources and licences.
  *
  * @module
  */
