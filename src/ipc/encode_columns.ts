@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Data, type DataType, type Dictionary, Type, type Union, UnionMode } from "apache-arrow";
+import { type Data, type DataType, type Dictionary, makeData, Type, type Union, UnionMode } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { copyBits } from "./bitmap.ts";
 
@@ -171,9 +171,10 @@ export class BodyLayout {
     return [begin, end];
   }
 
-  #child(child: Data, begin: number, length: number, type: DataType, path: string): void {
+  #child(child: Data | undefined, begin: number, length: number, type: DataType, path: string): void {
+    // apache-arrow fills up missing columns with nulls that have no children, or children of length 0.
+    child ??= makeData({ type, length: 0, nullCount: 0 });
     if (child.length < begin + length) {
-      // apache-arrow fills up missing columns with children of length 0.
       child = child._changeLengthAndBackfillNullBitmap(begin + length);
     }
     this.add(begin === 0 && child.length === length ? child : child.slice(begin, length), type, path);
