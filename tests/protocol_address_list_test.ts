@@ -26,6 +26,12 @@ Deno.test("a type-1 body is total, count, then address and length of each buffer
     64,
   ]]);
   assertEquals(parseAddressList(hex("0000000000000000 0000000000000000")).addresses.length, 0);
+  assertEquals(parseAddressList(hex(LIST), { maxBuffers: 2 }).addresses.length, 2);
+  assertEquals(parseAddressList(hex("ffffffffffff1f00 0000000000000000")).totalBytes, Number.MAX_SAFE_INTEGER);
+  const edges = hex(
+    "0100000000000000 0200000000000000 0000000000000000 0000000000000000 ffffffffffffffff 0100000000000000",
+  );
+  assertEquals(encodeAddressList(1, [0n, 2n ** 64n - 1n], [0, 1]), edges);
   const shifted = new Uint8Array(49);
   shifted.set(hex(LIST), 1);
   assertEquals(parseAddressList(shifted.subarray(1)).totalBytes, 72, "at an odd address");
@@ -112,6 +118,7 @@ Deno.test("a free_data message is one or more addresses", () => {
   for (const size of [0, 7, 9, 12]) {
     refused("protocol", `found ${size} bytes`, () => parseFreeList(new Uint8Array(size)));
   }
+  assertEquals(parseFreeList(encodeFreeList([0n, 1n]), 2).length, 2);
   refused("limit_exceeded", "at most 1 addresses are allowed, found 2", () => parseFreeList(new Uint8Array(16), 1));
   refused("invalid_argument", "at least one address", () => encodeFreeList([]));
   for (const bad of [-1n, 2n ** 64n]) refused("invalid_argument", `found ${bad}`, () => encodeFreeList([bad]));

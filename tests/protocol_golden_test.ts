@@ -214,6 +214,8 @@ Deno.test("an error message is cut to 4096 bytes at a whole character", () => {
     assertEquals(parsed.message.endsWith("…"), true);
     assertEquals(message.startsWith(parsed.message.slice(0, -1)), true);
   }
+  assertEquals(encodeError("internal", "x".repeat(5000)).byteLength, 4096);
+  assertEquals(parseError(encodeError("internal", "x".repeat(5000))).code, "internal");
   const exact = "x".repeat(4096 - '{"code":"io","message":""}'.length);
   assertEquals(encodeError("io", exact).byteLength, 4096);
   assertEquals(JSON.parse(new TextDecoder().decode(encodeError("io", exact))).message, exact);

@@ -137,6 +137,8 @@ Deno.test("a metadata-only server counts bytes of metadata", () => {
   assertEquals(flags, [false, true, false, true]);
   state.settle();
   assertEquals(state.outstandingBytes, 60);
+  const half = sender({ role: "metadata", windowBytes: 100, windowBatches: 1000 });
+  assertEquals([half.assign(0, 50).rendezvous], [true]);
 });
 
 Deno.test("a metadata-only server whose marks are done at once never waits", () => {
@@ -206,6 +208,9 @@ Deno.test("an impossible number of bytes is refused by sequence number", () => {
 });
 
 Deno.test("windows are whole numbers in their range", () => {
+  const largest = started({ windowBatches: 65536, windowBytes: Number.MAX_SAFE_INTEGER, minBatches: 65536 });
+  for (let i = 0; i < 65536; i++) send(largest, 1, 0, `send ${i}`);
+  assertEquals([largest.mayStart(), largest.oldest()!.attachment], [false, "send 0"]);
   const cases: SenderOptions[] = [
     { windowBytes: 0 },
     { windowBytes: 1.5 },

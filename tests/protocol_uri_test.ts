@@ -122,7 +122,7 @@ Deno.test("the path is the percent-encoded ticket", () => {
 });
 
 Deno.test("unknown parameters are ignored, known ones may come once", () => {
-  assertEquals(parseUri("ucx://h:1?x=%zz&want_data=1&y&z=1&z=2&&").wantData, 1n);
+  assertEquals(parseUri("ucx://h:1?x=%zz&want_data=1&y&z=1&z=2&&=&=5").wantData, 1n);
   assertEquals(parseUri("ucx://h:1?want%5Fdata=5").wantData, 5n);
   for (const name of ["want_data=1", "free_data=1", "remote_handle=AQ==", "role=both", "dipc=1"]) {
     refused(
@@ -255,7 +255,7 @@ Deno.test("a port is needed, from 1 to 65535", () => {
 Deno.test("what is no ucx: URI is refused with a hint", () => {
   refused("", "expected the scheme ucx:, found none");
   refused("127.0.0.1:1", "expected the scheme ucx:");
-  refused("http://h:1?want_data=1", "expected the scheme ucx:, found http:");
+  refused("http://h:1?want_data=1", 'expected the scheme ucx:, found "http:"');
   refused("ucx:h:1?want_data=1", "expected ucx://host:port");
   refused("ucx://:1?want_data=1", "the host is missing");
   refused("ucx://?want_data=1", "the host is missing");
@@ -269,6 +269,9 @@ Deno.test("what is no ucx: URI is refused with a hint", () => {
   }
   refused(`ucx://h:1/${"a".repeat(65536)}?want_data=1`, "at most 65536 characters");
   assertEquals(parseUri("UCX://h:1?want_data=1").port, 1);
+  const longest = "ucx://h:1/?want_data=1&x=".padEnd(65536, "y");
+  assertEquals(parseUri(longest).wantData, 1n);
+  refused(longest + "y", "at most 65536 characters are allowed, found 65537");
   const long = assertThrows(() => parseUri("http:" + "x".repeat(5000)), DipcError) as DipcError;
   assertEquals(long.message.length < 500, true);
 });

@@ -115,7 +115,6 @@ export function encodeRequest(
 
 /** True where `bytes` start like an envelope. */
 export function isEnvelope(bytes: Uint8Array): boolean {
-  if (bytes.byteLength < ENVELOPE_MAGIC.length) return false;
   for (let i = 0; i < ENVELOPE_MAGIC.length; i++) if (bytes[i] !== ENVELOPE_MAGIC[i]) return false;
   return true;
 }

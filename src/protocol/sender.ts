@@ -151,7 +151,7 @@ export class SenderState<T = unknown> {
     this.#markBatches = Math.max(1, windowBatches >> 1);
     this.#sequence = checkSequence(firstSequence);
     let size = 1;
-    while (size < windowBatches + 1) size *= 2;
+    while (size < windowBatches) size *= 2;
     this.#mask = size - 1;
     this.#slots = Array.from({ length: size }, () => new SenderSlot<T>());
   }
@@ -221,7 +221,7 @@ export class SenderState<T = unknown> {
         `sequence number ${sequence} was assigned before ${this.#open.sequence} was sent`,
       );
     }
-    if (this.#tail - this.#head > this.#mask || !this.mayStart()) {
+    if (!this.mayStart()) {
       throw new DipcError("internal", `sequence number ${sequence} was assigned while the window was full`);
     }
     if (
@@ -238,10 +238,8 @@ export class SenderState<T = unknown> {
     const slot = this.#slots[this.#tail & this.#mask];
     const bytes = this.sendsBodies ? bodyBytes : metadataBytes;
     slot.sequence = sequence;
-    slot.attachment = null;
     slot.bytes = bytes;
     slot.messages = 1;
-    slot.rendezvous = false;
     if (!this.sendsBodies) {
       this.#unmarkedBytes += bytes;
       this.#unmarkedMessages++;

@@ -87,7 +87,9 @@ export function parseUri(text: string | URL): UcxUri {
   if (scheme === null || scheme[1].toLowerCase() !== "ucx") {
     throw invalid(
       uri,
-      `expected the scheme ucx:, found ${scheme === null ? "none" : scheme[0]}; an example is ${EXAMPLE}`,
+      `expected the scheme ucx:, found ${
+        scheme === null ? "none" : JSON.stringify(scheme[0])
+      }; an example is ${EXAMPLE}`,
     );
   }
   if (!uri.startsWith("//", 4)) throw invalid(uri, `expected ucx://host:port, as in ${EXAMPLE}`);
@@ -171,7 +173,7 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
   }
   const [, v6, name, portText] = parts;
   if (v6 !== undefined) {
-    if (!isIpv6(v6)) throw invalid(uri, `[${v6}] is no IPv6 address`);
+    if (!isIpv6(v6)) throw invalid(uri, `${JSON.stringify(`[${v6}]`)} is no IPv6 address`);
   } else if (name === "") {
     throw invalid(uri, `the host is missing; an example is ${EXAMPLE}`);
   } else if (!isHostName(name)) {
@@ -291,10 +293,7 @@ function isIpv6(text: string): boolean {
   if (halves.length > 2) return false;
   let groups = 0;
   for (let h = 0; h < halves.length; h++) {
-    if (halves[h] === "") {
-      if (halves.length === 1) return false;
-      continue;
-    }
+    if (halves[h] === "") continue;
     const pieces = halves[h].split(":");
     for (let i = 0; i < pieces.length; i++) {
       const last = h === halves.length - 1 && i === pieces.length - 1;

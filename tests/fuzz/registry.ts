@@ -1,0 +1,50 @@
+/**
+ * Finds the fuzz targets and their corpus.
+ *
+ * @module
+ */
+import type { FuzzTarget } from "./target.ts";
+
+const HERE = new URL("./", import.meta.url);
+
+/** All targets, by name. @throws {Error} where a module has no target or a name is taken */
+export async function loadTargets(): Promise<FuzzTarget[]> {
+  const targets = new Map<string, FuzzTarget>();
+  const files = [...Deno.readDirSync(new URL("targets/", HERE))].map(({ name }) => name).filter((name) =>
+    name.endsWith(".ts")
+  );
+  for (const file of files.sort()) {
+    const exported = (await import(new URL(`targets/${file}`, HERE).href)).default;
+    const list: FuzzTarget[] = Array.isArray(exported) ? exported : [exported];
+    for (const target of list) {
+      if (typeof target?.run !== "function") {
+        throw new Error(`tests/fuzz/targets/${file} has no target as its default export`);
+      }
+      if (targets.has(target.name)) throw new Error(`tests/fuzz/targets/${file}: the name ${target.name} is taken`);
+      targets.set(target.name, target);
+    }
+  }
+  return [...targets.values()].sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/** Targets with this name, or with this part of a name. */
+export function chooseTargets(targets: readonly FuzzTarget[], wanted: string): FuzzTarget[] {
+  return targets.filter(({ name }) => name === wanted || name.split("/").includes(wanted));
+}
+
+/** Folder of a target's corpus. */
+export function corpusFolder(name: string): URL {
+  return new URL(`corpus/${name}/`, HERE);
+}
+
+/** Inputs of a target's committed corpus, in the order of their names. */
+export function loadCorpus(name: string): Uint8Array<ArrayBuffer>[] {
+  try {
+    const files = [...Deno.readDirSync(corpusFolder(name))].filter((entry) => entry.isFile).map((entry) => entry.name)
+      .sort();
+    return files.map((file) => Deno.readFileSync(new URL(file, corpusFolder(name))));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}

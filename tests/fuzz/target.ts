@@ -1,0 +1,58 @@
+/**
+ * What the fuzzing harness (`tools/fuzz.ts`) runs: every module in `targets/` exports one target or several as its
+ * default export.
+ *
+ * @module
+ */
+import type { Random } from "../../src/wire/random.ts";
+
+/** Something that takes bytes nobody can trust. */
+export interface FuzzTarget {
+  /** Name such as `protocol/uri`; `--target` chooses by the whole name or by one part of it. */
+  readonly name: string;
+  /** Valid inputs to start from, besides those in `corpus/<name>/`. */
+  seeds(): Uint8Array[];
+  /**
+   * Takes one input, synchronously where that is possible.
+   *
+   * @returns true where the input was accepted; a refused one may also throw a `DipcError`. Anything else thrown is a finding
+   */
+  run(input: Uint8Array<ArrayBuffer>): boolean | Promise<boolean>;
+  /** A mutation that knows the format; otherwise bytes are changed blindly. */
+  mutate?(input: Uint8Array, random: Random): Uint8Array;
+  /** Bytes that the last run allocated because of its input, where the target can tell. */
+  allocatedBytes?(): number;
+  /**
+   * Most bytes that one run may allocate.
+   *
+   * @default 64 MiB
+   */
+  readonly maxAllocatedBytes?: number;
+  /**
+   * Longest mutant, in bytes.
+   *
+   * @default 65536
+   */
+  readonly maxInputBytes?: number;
+}
+
+/** One thing that is wrong. */
+export interface Finding {
+  readonly target: string;
+  /** `throw`: no DipcError, or an internal one; `slow`: over a second; `hang`: never came back; `memory`: the process grew */
+  readonly kind: "throw" | "slow" | "hang" | "allocation" | "memory";
+  readonly detail: string;
+  readonly input: Uint8Array;
+}
+
+/** What fuzzing one target came to. */
+export interface FuzzReport {
+  readonly target: string;
+  readonly executions: number;
+  readonly seconds: number;
+  /** Mutants that were accepted. */
+  readonly accepted: number;
+  /** Different answers seen: error messages without their numbers. */
+  readonly answers: number;
+  readonly findings: readonly Finding[];
+}

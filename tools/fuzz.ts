@@ -1,0 +1,108 @@
+/**
+ * Fuzzes what takes bytes from peers and files: `deno task fuzz [--seconds N] [--target NAME] [--seed N] [--save] [--list]`.
+ *
+ * Each target gets its share of the time. Prints executions a second and how many mutants were accepted; a finding (an
+ * error that is no DipcError, a run of over a second, an allocation over the limit) is written to `fuzz-findings/`, and
+ * the exit status is 1. `--save` keeps inputs with new answers in `tests/fuzz/corpus/`.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { chooseTargets, loadTargets } from "../tests/fuzz/registry.ts";
+import type { Finding, FuzzReport } from "../tests/fuzz/target.ts";
+import { type FuzzJob, SHARED_BYTES } from "../tests/fuzz/worker.ts";
+
+/** A worker whose number of runs stands still for so long hangs, in milliseconds. */
+const HANG_MS = 10_000;
+
+async function main(args: string[]): Promise<number> {
+  const options = parseArgs(args, { string: ["seconds", "target", "seed"], boolean: ["save", "list"] });
+  const all = await loadTargets();
+  if (options.list) {
+    for (const { name } of all) console.log(name);
+    return 0;
+  }
+  const seconds = number("--seconds", options.seconds ?? "60");
+  const seed = options.seed === undefined
+    ? crypto.getRandomValues(new Uint32Array(1))[0]
+    : number("--seed", options.seed);
+  const chosen = options.target === undefined ? all : chooseTargets(all, options.target);
+  if (chosen.length === 0) {
+    console.error(`error: no target ${options.target}; there are ${all.map(({ name }) => name).join(", ")}`);
+    return 2;
+  }
+  console.log(`fuzz: seed ${seed}, ${chosen.length} targets, ${seconds} s together`);
+  let findings = 0;
+  for (const { name } of chosen) {
+    const report = await watch({ target: name, seconds: seconds / chosen.length, seed, save: options.save === true });
+    print(report);
+    for (const finding of report.findings) keep(finding);
+    findings += report.findings.length;
+  }
+  console.log(`fuzz: ${findings} findings`);
+  return findings === 0 ? 0 : 1;
+}
+
+/** Runs one target in a worker and notices where it stands still. */
+function watch(job: Omit<FuzzJob, "shared">): Promise<FuzzReport> {
+  const shared = new SharedArrayBuffer(SHARED_BYTES);
+  const counters = new Uint32Array(shared, 0, 2);
+  const worker = new Worker(new URL("../tests/fuzz/worker.ts", import.meta.url), { type: "module" });
+  return new Promise((resolve) => {
+    let seen = 0, since = performance.now();
+    const end = (report: FuzzReport) => {
+      clearInterval(timer);
+      worker.terminate();
+      resolve(report);
+    };
+    const failed = (kind: Finding["kind"], detail: string) => {
+      const input = new Uint8Array(counters[1]);
+      input.set(new Uint8Array(shared, 8, counters[1]));
+      const finding: Finding = { target: job.target, kind, detail, input };
+      end({ target: job.target, executions: counters[0], seconds: 0, accepted: 0, answers: 0, findings: [finding] });
+    };
+    const timer = setInterval(() => {
+      if (counters[0] !== seen || seen === 0) { // 0: still loading
+        seen = counters[0];
+        since = performance.now();
+      } else if (performance.now() - since > HANG_MS) {
+        failed("hang", `run ${seen} did not come back within ${HANG_MS} ms`);
+      }
+    }, 250);
+    worker.onmessage = (event: MessageEvent<FuzzReport>) => end(event.data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      failed("throw", `the worker failed: ${event.message}`);
+    };
+    worker.postMessage({ ...job, shared } satisfies FuzzJob);
+  });
+}
+
+function print({ target, executions, seconds, accepted, answers, findings }: FuzzReport): void {
+  const rate = seconds > 0 ? Math.round(executions / seconds) : 0;
+  const share = executions > 0 ? (100 * accepted / executions).toFixed(1) : "0";
+  console.log(
+    `${target.padEnd(24)} ${String(executions).padStart(10)} runs ${String(rate).padStart(8)}/s  ` +
+      `${String(accepted).padStart(9)} accepted (${share} %)  ${
+        String(answers).padStart(4)
+      } answers  ${findings.length} findings`,
+  );
+}
+
+function keep(finding: Finding): void {
+  Deno.mkdirSync("fuzz-findings", { recursive: true });
+  const name = `${finding.target.replaceAll("/", "-")}-${finding.kind}-${crypto.randomUUID().slice(0, 8)}`;
+  Deno.writeFileSync(`fuzz-findings/${name}`, finding.input);
+  console.error(`finding: ${finding.target} ${finding.kind}: ${finding.detail}\n  input: fuzz-findings/${name}`);
+}
+
+function number(name: string, text: string): number {
+  const value = Number(text);
+  if (text === "" || !Number.isFinite(value) || value < 0) {
+    console.error(`error: ${name} is a number of at least 0, found ${JSON.stringify(text)}`);
+    Deno.exit(2);
+  }
+  return value;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
