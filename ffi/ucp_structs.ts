@@ -174,13 +174,15 @@ export function endpointParams(peer: SockAddr | bigint, errorCallback: bigint, e
  *
  * @param flags The operation's `flags`
  * @param recvInfo Address of a `ucp_tag_recv_info_t`, or of the `size_t` of an active message, for receives done at once
+ * @param alwaysRequest Never done at once: a request in any case
  */
-export function requestParams(flags = 0, recvInfo = 0n): CStruct {
+export function requestParams(flags = 0, recvInfo = 0n, alwaysRequest = false): CStruct {
   const at = LAYOUT.ucp_request_param_t;
   const struct = allocate(at.size);
   let mask = 1 << 6; // MEMORY_TYPE
   if (flags !== 0) mask |= 1 << 4; // FLAGS
   if (recvInfo !== 0n) mask |= 1 << 7; // RECV_INFO
+  if (alwaysRequest) mask |= 1 << 16; // UCP_OP_ATTR_FLAG_NO_IMM_CMPL
   u32(struct, at.op_attr_mask, mask);
   u32(struct, at.flags, flags);
   u32(struct, at.memory_type, 0); // UCS_MEMORY_TYPE_HOST

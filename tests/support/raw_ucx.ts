@@ -24,8 +24,6 @@ import {
 const ATTR_RNDV = 1 << 17;
 /** `ucp_send_am_flags`: REPLY, EAGER, RNDV. */
 const FLAG_REPLY = 1, FLAG_EAGER = 2, FLAG_RNDV = 4;
-/** `ucp_op_attr_t`: UCP_OP_ATTR_FLAG_NO_IMM_CMPL. */
-const FLAG_NO_IMMEDIATE_COMPLETION = 1 << 16;
 /** Smallest allocation that V8 does not move. */
 const FIXED_BYTES = 128;
 
@@ -370,9 +368,8 @@ export class RawWorker {
   receive(tag: bigint, mask: bigint, capacity: number): RawReceive {
     const bytes = new Uint8Array(Math.max(capacity, FIXED_BYTES));
     const info = new Uint8Array(FIXED_BYTES);
-    const params = requestParams(0, addressOf(info));
     // UCX 1.13 does not fill in tag and length of a receive that is done at once: ask for a request in any case.
-    params.view.setUint32(0, params.view.getUint32(0, true) | FLAG_NO_IMMEDIATE_COMPLETION, true);
+    const params = requestParams(0, addressOf(info), true);
     const result = this.symbols.ucp_tag_recv_nbx(
       this.handle,
       addressOf(bytes),

@@ -57,17 +57,24 @@ interface Params {
   readonly pinned: unknown[];
 }
 
-let params: Params | null = null;
+/** UCX before this minor version leaves tag and length of a receive that is done at once unsaid (seen in 1.13.1). */
+const TELLS_AT_ONCE = 18;
+const params = new Map<boolean, Params>();
 
-function sharedParams(): Params {
-  if (params !== null) return params;
-  const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV), receive = requestParams(0, tagInfoAddress());
-  return params = {
+function sharedParams(version: string): Params {
+  const tells = Number(version.split(".")[1]) >= TELLS_AT_ONCE;
+  const known = params.get(tells);
+  if (known !== undefined) return known;
+  const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV);
+  const receive = requestParams(0, tagInfoAddress(), !tells);
+  const made: Params = {
     plain: addressOf(plain.bytes),
     rendezvous: addressOf(rendezvous.bytes),
     receive: addressOf(receive.bytes),
     pinned: [plain, rendezvous, receive],
   };
+  params.set(tells, made);
+  return made;
 }
 
 /** Native memory for a frame that is being sent. */
@@ -112,7 +119,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #returnWorker: WorkerReturn;
   readonly #requests: RequestList;
   readonly #frames = new FrameQueue();
-  readonly #params = sharedParams();
+  readonly #params: Params;
   #pendingFrames: PendingFrame[] = [];
   #sendSlots: SendSlot[] = [];
   /** Frames on their way, oldest first, from `#firstSending` on. */
@@ -140,6 +147,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#handle = worker.handle;
     this.#limits = limits;
     this.#returnWorker = returnWorker;
+    this.#params = sharedParams(worker.context.ucp.version);
     this.#requests = new RequestList(this.#symbols, worker.handle);
     worker.owner = this;
   }
@@ -397,8 +405,9 @@ export class UcxChannel implements Channel, WorkerOwner {
     const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
     const done = settled(closes);
     if (!await this.#drain(() => done() && this.#pollAll(), DRAIN_MS)) clean = false;
-    this.#closed = true;
+    // What is left in the worker would be taken for the next connection's.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0) clean = false;
+    this.#closed = true;
     worker.owner = null;
     this.#returnWorker(worker, clean);
     for (const endpoint of this.#endpoints) endpoint.forget();
