@@ -14,6 +14,16 @@ const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct addrinfo of glibc on 64-bit systems
 const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
 
+const resolving = new Set<unknown>();
+
+/** A C string too long for V8's moving heap. */
+function fixedCString(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = cString(text);
+  const fixed = new Uint8Array(Math.max(128, bytes.byteLength));
+  fixed.set(bytes);
+  return fixed;
+}
+
 /**
  * Resolves a host name, IPv4 or IPv6 address.
  *
@@ -25,11 +35,19 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
     throw new DipcError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
   }
-  const hints = new Uint8Array(128);
-  new DataView(hints.buffer).setInt32(ADDRINFO.socktype, SOCK_STREAM, true);
-  const result = new BigUint64Array(16);
+  // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
+  const call = {
+    node: fixedCString(peer.host),
+    service: fixedCString(String(peer.port)),
+    hints: new Uint8Array(128),
+    result: new BigUint64Array(16),
+  };
+  new DataView(call.hints.buffer).setInt32(ADDRINFO.socktype, SOCK_STREAM, true);
   const c = libc();
-  const status = await c.getaddrinfo(cString(peer.host), cString(String(peer.port)), hints, result);
+  resolving.add(call);
+  const status = await c.getaddrinfo(call.node, call.service, call.hints, call.result)
+    .finally(() => resolving.delete(call));
+  const result = call.result;
   if (status !== 0) {
     const text = c.gai_strerror(status);
     const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
@@ -67,6 +85,15 @@ export function isLoopback(address: SockAddr): boolean {
     if (bytes[i] !== 0) return i === 18 && bytes[18] === 0xff && bytes[19] === 0xff && bytes[20] === 127;
   }
   return bytes[23] === 1;
+}
+
+/**
+ * Whether an address is one of IPv6.
+ *
+ * @param address A socket address
+ */
+export function isIpv6(address: SockAddr): boolean {
+  return address.bytes[0] === AF_INET6;
 }
 
 /**

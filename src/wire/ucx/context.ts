@@ -23,6 +23,14 @@ export function loadUcp(path: string): Ucp {
   return openUcp(path);
 }
 
+/** What kind of address a context is for. */
+export interface ContextOptions {
+  /** Whether its sockets may listen on loopback addresses only. */
+  readonly loopback: boolean;
+  /** Whether its connections are made over IPv6. */
+  readonly ipv6: boolean;
+}
+
 /** A UCX context. Its workers must be destroyed before it is closed. */
 export class UcxContext {
   /** The library. */
@@ -35,10 +43,10 @@ export class UcxContext {
 
   /**
    * @param ucp The library
-   * @param loopbackOnly Whether its sockets may listen on loopback addresses only
+   * @param options What kind of address it is for
    * @throws {DipcError} `ucx`
    */
-  constructor(ucp: Ucp, loopbackOnly: boolean) {
+  constructor(ucp: Ucp, options: ContextOptions) {
     this.ucp = ucp;
     this.symbols = ucp.symbols;
     const out = new BigUint64Array(16);
@@ -46,10 +54,10 @@ export class UcxContext {
     if (status !== 0) throw statusError(status, "reading the UCX configuration failed");
     const config = out[0];
     try {
-      if (loopbackOnly && libc().getenv(cString("UCX_NET_DEVICES")) === 0n) {
-        status = this.symbols.ucp_config_modify(config, cString("NET_DEVICES"), cString("lo"));
-        if (status !== 0) throw statusError(status, "restricting UCX to the loopback device failed");
-      }
+      if (options.loopback) this.#configure(config, "NET_DEVICES", "lo");
+      // A TCP endpoint of UCX has room for an address of its interface's family only, and writes the peer's into it
+      // unchecked: over a connection of the other family it corrupts the heap (seen in 1.13.1 and 1.22.0).
+      this.#configure(config, "TCP_AF_PRIO", options.ipv6 ? "inet6" : "inet");
       const params = contextParams(FEATURE_TAG | FEATURE_AM | FEATURE_WAKEUP);
       status = this.symbols.ucp_init_version(API_MAJOR, API_MINOR, params.bytes, config, out);
       if (status !== 0) {
@@ -63,6 +71,13 @@ export class UcxContext {
       this.symbols.ucp_config_release(config);
     }
     this.handle = out[0];
+  }
+
+  /** Changes a setting where the user has not set it. */
+  #configure(config: bigint, name: string, value: string): void {
+    if (libc().getenv(cString(`UCX_${name}`)) !== 0n) return;
+    const status = this.symbols.ucp_config_modify(config, cString(name), cString(value));
+    if (status !== 0) throw statusError(status, `setting UCX_${name}=${value} failed`);
   }
 
   /** Frees the context. Idempotent. */

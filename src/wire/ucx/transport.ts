@@ -8,7 +8,7 @@ import { findLibucp } from "../../../ffi/find.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Channel, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
-import { isLoopback, resolveAddress } from "./address.ts";
+import { isIpv6, isLoopback, resolveAddress } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { loadUcp, UcxContext } from "./context.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
@@ -49,7 +49,7 @@ function peerName(peer: PeerAddress): string {
 class UcxTransport implements Transport {
   readonly #ucp: Ucp;
   readonly #limits: ChannelLimits;
-  readonly #planes = new Map<boolean, Plane>();
+  readonly #planes = new Map<string, Plane>();
   #closed = false;
 
   constructor(ucp: Ucp, limits: ChannelLimits) {
@@ -80,7 +80,7 @@ class UcxTransport implements Transport {
 
   async listen(options: ListenOptions): Promise<Listener> {
     const addresses = await resolveAddress(options);
-    const plane = this.#plane(isLoopback(addresses[0]));
+    const plane = this.#plane([addresses[0]]);
     return new UcxListener(plane.pool, addresses[0], options, this.#limits);
   }
 
@@ -94,12 +94,14 @@ class UcxTransport implements Transport {
     return Promise.resolve();
   }
 
-  #plane(loopback: boolean): Plane {
+  #plane(targets: SockAddr[]): Plane {
     if (this.#closed) throw new DipcError("closed", "the transport was closed");
-    let plane = this.#planes.get(loopback);
+    const options = { loopback: targets.every(isLoopback), ipv6: targets.every(isIpv6) };
+    const key = `${options.loopback} ${options.ipv6}`;
+    let plane = this.#planes.get(key);
     if (plane === undefined) {
-      const context = new UcxContext(this.#ucp, loopback);
-      this.#planes.set(loopback, plane = { context, pool: new WorkerPool(context, WARM_WORKERS) });
+      const context = new UcxContext(this.#ucp, options);
+      this.#planes.set(key, plane = { context, pool: new WorkerPool(context, WARM_WORKERS) });
     }
     return plane;
   }
@@ -110,7 +112,7 @@ class UcxTransport implements Transport {
     timeoutMs: number,
     options: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<Channel> {
-    const plane = this.#plane(targets.every(isLoopback));
+    const plane = this.#plane(targets);
     const worker = plane.pool.take();
     const channel = new UcxChannel(worker, this.#limits, plane.pool.giveBack);
     const names = peers.map(peerName);
