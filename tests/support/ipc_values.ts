@@ -34,15 +34,25 @@ function valid(data: Data, index: number): boolean {
   return data.nullCount === 0 || !data.nullBitmap?.length || (data.nullBitmap[at >> 3] & (1 << (at & 7))) !== 0;
 }
 
-/** One value, read from the buffers where apache-arrow's own getter loses something. */
-export function plainValue(data: Data, index: number): Plain {
+/** How many values may still be read. */
+export interface Budget {
+  left: number;
+}
+
+/**
+ * One value, read from the buffers where apache-arrow's own getter loses something.
+ *
+ * @param budget Ends with `null` for everything once it is spent: dictionaries of lists of dictionaries multiply
+ */
+export function plainValue(data: Data, index: number, budget: Budget = { left: Infinity }): Plain {
+  if (--budget.left < 0) return null;
   const type = data.type as DataType;
   if (type.typeId === Type.Null) return null;
   if (type.typeId === Type.Union) {
     const { typeIds, mode } = type as Union;
     const id = data.typeIds[index];
     const child = data.children[typeIds.indexOf(id)];
-    return [String(id), plainValue(child, mode === 1 ? data.valueOffsets[index] as number : index)];
+    return [String(id), plainValue(child, mode === 1 ? data.valueOffsets[index] as number : index, budget)];
   }
   if (!valid(data, index)) return null;
   // deno-lint-ignore no-explicit-any -- the arrays of all types are read the same way here
@@ -85,14 +95,20 @@ export function plainValue(data: Data, index: number): Plain {
     case Type.LargeList:
     case Type.Map: {
       const [from, to] = [Number(data.valueOffsets[index]), Number(data.valueOffsets[index + 1])];
-      return Array.from({ length: to - from }, (_, i) => plainValue(data.children[0], from + i));
+      return Array.from(
+        { length: Math.min(to - from, budget.left) },
+        (_, i) => plainValue(data.children[0], from + i, budget),
+      );
     }
     case Type.FixedSizeList:
-      return Array.from({ length: data.stride }, (_, i) => plainValue(data.children[0], index * data.stride + i));
+      return Array.from(
+        { length: data.stride },
+        (_, i) => plainValue(data.children[0], index * data.stride + i, budget),
+      );
     case Type.Struct:
-      return data.children.map((child) => plainValue(child, index));
+      return data.children.map((child) => plainValue(child, index, budget));
     case Type.Dictionary:
-      return dictionaryValue(data, Number(values[index]));
+      return dictionaryValue(data, Number(values[index]), budget);
     default:
       throw new Error(`no plain form for ${type as Dictionary}`);
   }
@@ -111,9 +127,9 @@ function view(data: Data, index: number): Uint8Array {
   return data.variadicBuffers[words.getInt32(8, true)].subarray(offset, offset + size);
 }
 
-function dictionaryValue(data: Data, index: number): Plain {
+function dictionaryValue(data: Data, index: number, budget: Budget): Plain {
   for (const chunk of data.dictionary!.data) {
-    if (index < chunk.length) return plainValue(chunk, index);
+    if (index < chunk.length) return plainValue(chunk, index, budget);
     index -= chunk.length;
   }
   throw new Error(`dictionary index ${index} is beyond the end`);
