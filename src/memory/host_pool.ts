@@ -3,7 +3,7 @@
  *
  * Blocks are carved out of slabs mapped from the system, one size class a slab. A body that is released gives its block
  * back at once; its ArrayBuffer is detached, so that no array ever shows another body's bytes. A body that is dropped
- * instead gives its block back when its ArrayBuffer is collected.
+ * instead gives its block back when its ArrayBuffer is collected, or the body itself where nobody has looked inside.
  *
  * @module
  */
@@ -23,6 +23,8 @@ const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
 const SMALLEST_SLAB = 256 << 10;
 const SMALLEST_CLASS = 4096;
+/** Bodies of one turn of the event loop that may be unwatched; they are held strongly meanwhile. */
+const MAX_UNWATCHED = 64;
 
 /** Options of a {@linkcode HostPool}. */
 export interface HostPoolOptions {
@@ -122,7 +124,7 @@ class HostBlock implements Block {
       throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
     }
     this.#cell = null;
-    return new HostBody(this.#pool, cell, this.#buffer ?? cell.takeBuffer(), byteLength);
+    return new HostBody(this.#pool, cell, this.#buffer, byteLength);
   }
 
   release(): void {
@@ -135,6 +137,9 @@ class HostBlock implements Block {
   }
 }
 
+/** What the registry watches of a body: nothing, the body itself while it has no ArrayBuffer, or its ArrayBuffer. */
+const UNWATCHED = 0, WATCHED = 1, BUFFER_WATCHED = 2;
+
 class HostBody implements Body {
   readonly space = "host";
   readonly byteLength: number;
@@ -142,29 +147,53 @@ class HostBody implements Body {
   #pool: HostPool;
   #cell: Cell | null;
   #buffer: ArrayBuffer | null;
+  #watch = UNWATCHED;
 
-  constructor(pool: HostPool, cell: Cell, buffer: ArrayBuffer, byteLength: number) {
+  constructor(pool: HostPool, cell: Cell, buffer: ArrayBuffer | null, byteLength: number) {
     this.#pool = pool;
     this.#cell = cell;
     this.#buffer = buffer;
     this.byteLength = byteLength;
     this.address = byteLength === 0 ? 0n : cell.address;
-    pool._watch(buffer, cell);
+    pool._watchLater(this);
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#buffer === null) throw new DipcError("closed", "this body was released and its bytes are gone");
-    return new Uint8Array(this.#buffer, 0, this.byteLength);
+    const cell = this.#cell;
+    if (cell === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    let buffer = this.#buffer;
+    if (buffer === null) {
+      buffer = this.#buffer = cell.takeBuffer();
+      // From now on a column may outlive the body.
+      if (this.#watch === WATCHED) {
+        this.#pool._unwatch(this);
+        this.#watch = UNWATCHED;
+        this.watch();
+      }
+    }
+    return new Uint8Array(buffer, 0, this.byteLength);
   }
 
   release(): void {
     const cell = this.#cell;
     if (cell === null) return;
-    const buffer = this.#buffer!;
+    const buffer = this.#buffer;
     this.#cell = this.#buffer = null;
-    this.#pool._unwatch(buffer);
-    cell.buffer = buffer.transfer();
+    if (this.#watch !== UNWATCHED) this.#pool._unwatch(this.#watch === WATCHED ? this : buffer!);
+    if (buffer !== null) cell.buffer = buffer.transfer();
     this.#pool._giveBack(cell);
+  }
+
+  get released(): boolean {
+    return this.#cell === null;
+  }
+
+  /** Has the block given back when nothing shows it any more. */
+  watch(): void {
+    const cell = this.#cell;
+    if (cell === null || this.#watch !== UNWATCHED) return;
+    this.#watch = this.#buffer === null ? WATCHED : BUFFER_WATCHED;
+    this.#pool._watch(this.#buffer ?? this, cell);
   }
 }
 
@@ -175,6 +204,9 @@ export class HostPool implements Pool {
   readonly #classes = new Map<number, SizeClass>();
   readonly #maxRetainedBytes: number;
   readonly #registry: FinalizationRegistry<Held>;
+  /** Bodies that were handed out in this turn of the event loop. */
+  readonly #unwatched: HostBody[] = [];
+  #watchPlanned = false;
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
   #blocksOut = 0;
@@ -221,14 +253,37 @@ export class HostPool implements Pool {
     return new HostBlock(this, cell);
   }
 
-  /** @ignore */
-  _watch(buffer: ArrayBuffer, cell: Cell): void {
-    this.#registry.register(buffer, { cell, generation: cell.generation }, buffer);
+  /**
+   * @ignore
+   * Most bodies are released soon, and watching each would cost more than all else: only those are watched that still
+   * live at the end of the turn, or that many others follow.
+   */
+  _watchLater(body: HostBody): void {
+    const unwatched = this.#unwatched;
+    while (unwatched.length > 0 && unwatched[unwatched.length - 1].released) unwatched.pop();
+    if (unwatched.length >= MAX_UNWATCHED) this.#watchAll();
+    unwatched.push(body);
+    if (this.#watchPlanned) return;
+    this.#watchPlanned = true;
+    setImmediate(() => {
+      this.#watchPlanned = false;
+      this.#watchAll();
+    });
+  }
+
+  #watchAll(): void {
+    for (const body of this.#unwatched) body.watch();
+    this.#unwatched.length = 0;
   }
 
   /** @ignore */
-  _unwatch(buffer: ArrayBuffer): void {
-    this.#registry.unregister(buffer);
+  _watch(target: object, cell: Cell): void {
+    this.#registry.register(target, { cell, generation: cell.generation }, target);
+  }
+
+  /** @ignore */
+  _unwatch(target: object): void {
+    this.#registry.unregister(target);
   }
 
   /** @ignore */
