@@ -157,6 +157,7 @@ async function provide(folder: string | null, options: ProvideOptions): Promise<
   let temporary: string;
   try {
     await Deno.mkdir(parent, { recursive: true });
+    await removeLeftovers(parent);
     temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
   } catch (cause) {
     throw new DipcError("io", `dipc setup: ${parent} cannot be written: ${(cause as Error).message}`, { cause });
@@ -174,10 +175,23 @@ async function provide(folder: string | null, options: ProvideOptions): Promise<
   }
 }
 
+/** Removes what a setup that was interrupted has left; one that runs now is younger. */
+async function removeLeftovers(parent: string): Promise<void> {
+  for await (const { name } of Deno.readDir(parent)) {
+    if (!name.startsWith(".setup-")) continue;
+    const { mtime } = await Deno.stat(`${parent}/${name}`).catch(() => ({ mtime: null }));
+    if (mtime !== null && Date.now() - mtime.getTime() > 3_600_000) {
+      await Deno.remove(`${parent}/${name}`, { recursive: true }).catch(() => {});
+    }
+  }
+}
+
 /** Has pip fetch the wheel. @returns its bytes, of the pinned SHA-256 */
 async function download(folder: string, report: (line: string) => void): Promise<Uint8Array> {
   const requirement = `${PACKAGE}==${SETUP_UCX_VERSION}`;
-  const pip = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "-q"];
+  // The wheel has no Python in it and runs with older systems than its name says: name what pip would refuse otherwise.
+  const pip = ["download", "--no-deps", "--only-binary=:all:", `--platform=manylinux_2_28_${Deno.build.arch}`];
+  pip.push("--python-version=3.12", "--no-cache-dir", "--disable-pip-version-check", "-q");
   const causes: string[] = [];
   for (const command of [["python3", "-m", "pip"], ["pip3"], ["pip"]]) {
     const text = [...command, ...pip, requirement].join(" ");
@@ -230,7 +244,8 @@ async function run(command: string[]): Promise<string | null> {
   const decoder = new TextDecoder();
   const lines = (decoder.decode(output.stderr) + decoder.decode(output.stdout)).trim().split("\n");
   const errors = lines.filter((line) => /error|no module/i.test(line));
-  return `exit status ${output.code}: ${(errors.length > 0 ? errors : lines).slice(-3).join(" ").trim()}`;
+  const said = (errors.length > 0 ? errors : lines).slice(-2).map((line) => line.trim().slice(-200));
+  return `exit status ${output.code}: ${said.join(" ")}`;
 }
 
 /** Unpacks what is wanted into a new folder, then puts that in its place in one step. */

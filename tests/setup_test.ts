@@ -72,6 +72,18 @@ Deno.test("a pip that succeeds without a file is a failure", async () => {
   assertStringIncludes(error!.message, "expected one wheel, found 0");
 });
 
+Deno.test("what an interrupted setup left is removed, but not what is being made now", async () => {
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  for (const name of [".setup-old", ".setup-new", "ucx-other"]) {
+    await Deno.mkdir(`${cache}/dipc/${name}`, { recursive: true });
+    const hoursAgo = name === ".setup-new" ? 0 : 2;
+    await Deno.utime(`${cache}/dipc/${name}`, new Date(), new Date(Date.now() - hoursAgo * 3_600_000));
+  }
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: cache };
+  await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env });
+  assertEquals([...Deno.readDirSync(`${cache}/dipc`)].map(({ name }) => name).sort(), [".setup-new", "ucx-other"]);
+});
+
 Deno.test("a cache folder that cannot be written is named", async () => {
   const file = await Deno.makeTempFile();
   const env = { PATH: "/nonexistent", XDG_CACHE_HOME: file };
