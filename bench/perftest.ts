@@ -31,7 +31,7 @@ function command(options: PerftestOptions, core: number | undefined, args: strin
   });
 }
 
-/** The average bandwidth in the result line of `ucx_perftest -f`, in bytes a second (it prints MiB/s). */
+/** The overall bandwidth in the result line of `ucx_perftest -f`, in bytes a second (it prints MiB/s). */
 export function parseBandwidth(output: string): number | null {
   const lines = output.split("\n").map((line) => line.trim().split(/\s+/));
   const numbers = lines.findLast((fields) => fields.length === 8 && fields.every((field) => /^[\d.]+$/.test(field)));
