@@ -199,7 +199,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   async #serve(channel: Channel, connection: number): Promise<void> {
     const detail: ServerEventDetail = { connection };
     let outgoing: OutgoingStream | null = null;
-    let whole = false, errorSent = false;
+    let whole = false, lingerMs = 0;
     try {
       const { role, ticket, wantsErrors } = await this.#request(channel);
       const sendsError = wantsErrors && role !== "body";
@@ -222,11 +222,12 @@ export class Server extends EventTarget implements AsyncDisposable {
         });
         await outgoing.run();
         whole = true;
+        // The other half of a stream may take much longer, and closing this one would look like a lost connection.
+        lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
       } catch (error) {
-        if (sendsError && channel.failure === null) {
-          sendError(channel, asDipcError(error));
-          errorSent = true;
-        }
+        if (sendsError && channel.failure === null) sendError(channel, asDipcError(error));
+        // Also where no error is sent with bodies: the metadata's connection says why, and must not lose the race.
+        if (wantsErrors) lingerMs = CLOSE_MS;
         throw error;
       }
     } catch (error) {
@@ -234,7 +235,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     }
     // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
     const flush = whole || (channel.failure === null && detail.error?.code !== "protocol");
-    if (whole || errorSent) await this.#awaitClose(channel);
+    if (lingerMs > 0) await this.#awaitClose(channel, lingerMs);
     try {
       await channel.close({ flush });
       await outgoing?.release();
@@ -248,9 +249,9 @@ export class Server extends EventTarget implements AsyncDisposable {
    * Lets the client close first: the news that a connection was closed can overtake what was sent on it, and UCX then
    * drops what is still in the socket, so that the client would lose the end of the stream.
    */
-  async #awaitClose(channel: Channel): Promise<void> {
+  async #awaitClose(channel: Channel, timeoutMs: number): Promise<void> {
     try {
-      await channel.until(() => channel.failure !== null, { timeoutMs: CLOSE_MS, signal: this.#stop.signal });
+      await channel.until(() => channel.failure !== null, { timeoutMs, signal: this.#stop.signal });
     } catch {
       // The server is stopping, or the connection is gone: either way it is closed now.
     }
