@@ -96,6 +96,9 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
     };
   }
 
+  if (!isGranted({ name: "env", variable: "DIPC_LIBUCP" })) {
+    attempts.push({ path: "DIPC_LIBUCP", cause: "may not be looked at without --allow-env=DIPC_LIBUCP" });
+  }
   const preferred: LibucpLocation[] = [];
   const others: LibucpLocation[] = [];
   const rdma = hasRdma(options.rdmaFolder ?? "/sys/class/infiniband");
@@ -314,7 +317,14 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
       // system has others: once one of that name is loaded, the loader takes it.
       const folder = path.slice(0, path.lastIndexOf("/"));
       for (const name of SIBLINGS) {
-        if (fileExists(`${folder}/${name}`) === true) handles.push(Deno.dlopen(`${folder}/${name}`, {}));
+        const exists = fileExists(`${folder}/${name}`);
+        if (exists === false) continue;
+        try {
+          handles.push(Deno.dlopen(`${folder}/${name}`, {}));
+        } catch (error) {
+          // What may not be looked at may not be there.
+          if (exists || error instanceof Deno.errors.NotCapable) throw error;
+        }
       }
     }
     const library = Deno.dlopen(

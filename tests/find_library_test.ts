@@ -156,11 +156,24 @@ peerTest(
   },
 );
 
+peerTest(
+  ["olderUcx"],
+  "a library unpacked anywhere is loaded with its own folder's libraries without --allow-read",
+  async (found) => {
+    const { library, version } = found.olderUcx;
+    const env = { DIPC_LIBUCP: library };
+    const permissions = ["--allow-ffi", "--allow-env=DIPC_LIBUCP"];
+    const { result } = await runLibraryChild({ do: "find" }, { env, permissions });
+    assertEquals([result.path, result.version, result.origin], [library, version, "DIPC_LIBUCP"]);
+  },
+);
+
 Deno.test("what the permissions hide is said", async () => {
   const search = { systemFolders: ["/usr/lib"], systemLoader: false };
   const { error } = await runLibraryChild({ do: "find", search }, { permissions: ["--allow-ffi"] });
   assertEquals(error?.code, "library_not_found");
   assertStringIncludes(error!.message, "--allow-env does not cover them");
+  assertStringIncludes(error!.message, "--allow-env=DIPC_LIBUCP");
   assertStringIncludes(error!.message, "--allow-read=/usr/lib/libucp.so.0");
 });
 
