@@ -11,6 +11,7 @@ import { DipcError } from "../src/errors.ts";
 import { FAULT_KINDS, noFaults } from "../src/wire/loopback.ts";
 import { storedStreams } from "./support/simulated_dataset.ts";
 import { type Outcome, simulate } from "./support/simulation.ts";
+import { simulateLibrary } from "./support/simulation_library.ts";
 
 /** Real time after which one schedule counts as hanging; they take a few milliseconds. */
 const HANG_MS = 20_000;
@@ -25,13 +26,19 @@ function setting(name: string, fallback: number): number {
   return value;
 }
 
-async function bounded(seed: number): Promise<Outcome> {
+function firstSeed(): number {
+  return setting("DIPC_SEED", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
+}
+
+const bounded = (seed: number): Promise<Outcome> => inTime(seed, simulate(seed, streams));
+
+async function inTime<T>(seed: number, running: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const hang = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`schedule ${seed} hangs`)), HANG_MS);
   });
   try {
-    return await Promise.race([simulate(seed, streams), hang]);
+    return await Promise.race([running, hang]);
   } finally {
     clearTimeout(timer);
   }
@@ -50,7 +57,7 @@ function explain(outcome: Outcome): string {
 }
 
 Deno.test("every simulated schedule ends whole and equal or with an error", async (t) => {
-  const first = setting("DIPC_SEED", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
+  const first = firstSeed();
   const count = setting("DIPC_SCHEDULES", 3000);
   console.log(`simulation: seeds ${first} to ${first + count - 1}`);
   const faults = noFaults();
@@ -86,4 +93,22 @@ Deno.test("the same seed gives the same schedule", async () => {
     different.add(JSON.stringify(once));
   }
   assertNotEquals(different.size, 1);
+});
+
+Deno.test("simulated clients of a whole server get all of their stream or an error", async () => {
+  const first = firstSeed();
+  const count = Math.ceil(setting("DIPC_SCHEDULES", 3000) / 5);
+  console.log(`simulation of the library: seeds ${first} to ${first + count - 1}`);
+  const endings = new Map<string, number>();
+  const wrong: string[] = [];
+  for (let seed = first; seed < first + count; seed++) {
+    const outcome = await inTime(seed, simulateLibrary(seed, streams));
+    for (const ending of outcome.endings) endings.set(ending, (endings.get(ending) ?? 0) + 1);
+    if (outcome.defects.length > 0) {
+      wrong.push(`DIPC_SEED=${seed} DIPC_SCHEDULES=1: ${outcome.defects.join("; ")}\n  plan ${outcome.plan}`);
+    }
+  }
+  console.log(`simulation of the library: clients ended ${[...endings].map(([end, n]) => `${end} ${n}`).join(", ")}`);
+  assertEquals(wrong, [], wrong.slice(0, 5).join("\n"));
+  assertGreater(endings.get("whole") ?? 0, count < 100 ? -1 : count / 2);
 });

@@ -161,6 +161,12 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
     });
   }
 
+  /** Resolves after some virtual time; what is on its way arrives meanwhile only where somebody waits for it. */
+  async pause(milliseconds: number): Promise<void> {
+    const idle = { failure: null, progress: () => false, nextEventAt: () => Infinity };
+    await this.scheduler.wait(idle, () => false, { timeoutMs: milliseconds });
+  }
+
   /** @inheritdoc */
   async close(): Promise<void> {
     this.#closed = true;

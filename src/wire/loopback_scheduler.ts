@@ -8,8 +8,8 @@ import { DipcError } from "../errors.ts";
 import type { Random } from "./random.ts";
 import type { UntilOptions } from "./transport.ts";
 
-/** Rounds without any event before virtual time moves on: code between two waits gets so many microtasks a wait. */
-const QUIET_ROUNDS = 32;
+/** Half of the rounds without any event before virtual time moves on: code between two waits gets a microtask a round. */
+const QUIET_ROUNDS = 20;
 /** Turns of the event loop without any event before a run without timeouts is given up. */
 const QUIET_TURNS = 20;
 /** Rounds after which the event loop gets a turn, however busy the network is: timers outside must not starve. */
@@ -36,7 +36,7 @@ interface Waiter {
 
 /** One turn of the event loop. */
 function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The one loop of a loopback network. */
@@ -85,7 +85,9 @@ export class LoopbackScheduler {
       }
       if (happened) {
         quietRounds = quietTurns = 0;
-      } else if (++quietRounds >= QUIET_ROUNDS) {
+      } else if (++quietRounds === QUIET_ROUNDS) {
+        await turn(); // code between two waits may be on its way through the event loop
+      } else if (quietRounds >= 2 * QUIET_ROUNDS) {
         quietRounds = 0;
         const next = this.#nextMoment();
         if (next !== Infinity) {
@@ -94,7 +96,7 @@ export class LoopbackScheduler {
         } else if (++quietTurns > QUIET_TURNS && this.#strict) {
           this.#giveUp();
         } else {
-          await turn(); // only code outside can change anything
+          await new Promise((resolve) => setTimeout(resolve, 0)); // only code outside can change anything
         }
       }
     }
