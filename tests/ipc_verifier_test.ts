@@ -1,5 +1,13 @@
 /** The verifier of metadata: what it refuses, and that each of its checks is needed. */
-import { assert, assertEquals, assertInstanceOf, assertStrictEquals, assertStringIncludes, fail } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+  fail,
+} from "@std/assert";
 import { DipcError } from "../src/errors.ts";
 import { HeaderReader } from "../src/ipc/header.ts";
 import { HOSTILE_METADATA, type HostileCase, SOUND_METADATA } from "./support/ipc_hostile_metadata.ts";
@@ -63,6 +71,15 @@ Deno.test("equal metadata gives the same header, at any alignment; other metadat
   }
 });
 
+Deno.test("names in errors cannot steer a terminal, and are cut where they are long", () => {
+  const name = `\u001b[2J"\u202e\u0085${"x".repeat(500)}`;
+  const error = assertThrows(() => new HeaderReader().read(writeFlat(schemaMessage([field(name, 0)])).bytes)) as Error;
+  assertStringIncludes(error.message, 'field "\\u001b[2J\\"\\u202e\\u0085xxx');
+  // deno-lint-ignore no-control-regex -- these are what must not be there
+  assert(!/[\u0000-\u001f\u007f-\u009f\u202e]/.test(error.message));
+  assert(error.message.length < 300);
+});
+
 Deno.test("a header is a copy: the caller may reuse the memory", () => {
   const reader = new HeaderReader();
   const frame = SOUND_METADATA[0].frames[0].slice();
@@ -77,7 +94,7 @@ Deno.test("each check of the verifier is needed: without it, a crafted message i
   const folder = await Deno.makeTempDir({ prefix: "dipc-verifier-" });
   const source = new URL("../src/", import.meta.url);
   const files = ["flatbuffer.ts", "schema_reader.ts", "batch_reader.ts", "header.ts"];
-  const others = ["layout.ts", "message.ts"];
+  const others = ["layout.ts", "message.ts", "quote.ts"];
   let checks = 0;
   try {
     for (const file of files) {

@@ -7,6 +7,7 @@
 import { DipcError } from "../errors.ts";
 import { type FlatReader, invalidMetadata } from "./flatbuffer.ts";
 import { LengthRule, NodeKind, type NodePlan } from "./layout.ts";
+import { quoted } from "./quote.ts";
 
 /** What was read from a `RecordBatch` table. */
 export interface BatchParts {
@@ -79,9 +80,9 @@ export function readBatch(
     const length = reader.countAt(at, "length of a field node");
     const nulls = reader.countAt(at + 8, "null count of a field node");
     if (nulls > length) {
-      throw invalidMetadata(`column "${plan.fields[i].path}" has ${nulls} nulls in ${length} values`);
+      throw invalidMetadata(`column ${quoted(plan.fields[i].path)} has ${nulls} nulls in ${length} values`);
     }
-    if (length > maxRows) throw tooManyRows(length, maxRows, `column "${plan.fields[i].path}"`);
+    if (length > maxRows) throw tooManyRows(length, maxRows, `column ${quoted(plan.fields[i].path)}`);
     nodes[2 * i] = length;
     nodes[2 * i + 1] = nulls;
   }
@@ -135,7 +136,9 @@ function checkLengths(plan: NodePlan, rows: number, nodes: Float64Array): void {
     else good = length >= nodes[2 * (i - 1)]; // run values follow the run ends, which have no children
     if (!good) {
       throw invalidMetadata(
-        `column "${plan.fields[i].path}" has ${length} values, too few or too many for the ${parent} of its parent`,
+        `column ${
+          quoted(plan.fields[i].path)
+        } has ${length} values, too few or too many for the ${parent} of its parent`,
       );
     }
   }
@@ -160,9 +163,9 @@ function checkBuffers(
       // The 8 bytes in front of compressed data say how long it is; whether that is enough shows only when decoding.
       if (length !== 0 && length < 8) {
         throw invalidMetadata(
-          `compressed ${what} buffer of column "${
-            plan.fields[node].path
-          }" has ${length} bytes, expected 0, or 8 or more`,
+          `compressed ${what} buffer of column ${
+            quoted(plan.fields[node].path)
+          } has ${length} bytes, expected 0, or 8 or more`,
         );
       }
       if (length === 0 && needed > 0) throw tooShort(plan, node, what, length, needed);
@@ -220,6 +223,6 @@ function checkBuffers(
 
 function tooShort(plan: NodePlan, node: number, what: string, length: number, needed: number): DipcError {
   return invalidMetadata(
-    `${what} buffer of column "${plan.fields[node].path}" has ${length} bytes, expected ${needed} or more`,
+    `${what} buffer of column ${quoted(plan.fields[node].path)} has ${length} bytes, expected ${needed} or more`,
   );
 }

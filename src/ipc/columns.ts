@@ -9,6 +9,7 @@ import { Data, type DataType, type Dictionary, type Union, Vector } from "apache
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "./header.ts";
 import { bitsOf, type FieldLayout, kindOf, NodeKind } from "./layout.ts";
+import { quoted } from "./quote.ts";
 
 type NumberArray =
   | Int8Array
@@ -134,7 +135,7 @@ export class ColumnBuilder {
         return new Data(type, 0, length, nulls, [undefined, undefined, bitmap] as never, children);
       }
       default:
-        throw new DipcError("internal", `Column "${plan.field.path}" has layout ${kind}, which has no builder`);
+        throw new DipcError("internal", `Column ${quoted(plan.field.path)} has layout ${kind}, which has no builder`);
     }
   }
 
@@ -182,7 +183,9 @@ export class ColumnBuilder {
       if (nulls > 0) {
         throw new DipcError(
           "unsupported",
-          `Cannot decode column "${plan.field.path}": a union of metadata version V4 with nulls of its own. Write it again with Arrow 1.0 or newer`,
+          `Cannot decode column ${
+            quoted(plan.field.path)
+          }: a union of metadata version V4 with nulls of its own. Write it again with Arrow 1.0 or newer`,
         );
       }
     }
@@ -221,7 +224,7 @@ function emptyVector(type: DataType): Vector {
 }
 
 function invalid(plan: ColumnPlan, what: string): DipcError {
-  return new DipcError("invalid_data", `Cannot decode column "${plan.field.path}": ${what}`);
+  return new DipcError("invalid_data", `Cannot decode column ${quoted(plan.field.path)}: ${what}`);
 }
 
 /** Whether row `index` is null; an empty bitmap means that none is. */
@@ -231,30 +234,32 @@ function isNull(bitmap: Uint8Array, index: number): boolean {
 
 /** Checks that n + 1 offsets rise from 0 or more to `end` at most. */
 function checkOffsets(plan: ColumnPlan, offsets: Int32Array | BigInt64Array, length: number, end: number): void {
-  let good: boolean;
-  if (offsets instanceof Int32Array) {
-    let last = offsets[0];
-    let sign = last;
-    for (let i = 1; i <= length; i++) {
-      const next = offsets[i];
-      // Both are 0 or more where the sign bit stays clear, so that their difference cannot overflow.
-      sign |= next | (next - last);
-      last = next;
-    }
-    good = sign >= 0 && last <= end;
-  } else {
-    // Pairs of 32-bit words, because 64-bit integers are slow to compare one by one.
-    const words = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * (length + 1));
-    let last = 0;
-    good = true;
-    for (let i = 0; i <= length; i++) {
-      const next = words[2 * i] + words[2 * i + 1] * 4294967296;
-      if (next < last) good = false;
-      last = next;
-    }
-    if (last > end) good = false;
-  }
+  const good = offsets instanceof Int32Array ? rises32(offsets, length, end) : rises64(offsets, length, end);
   if (!good) throw invalid(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
+}
+
+function rises32(offsets: Int32Array, length: number, end: number): boolean {
+  let last = offsets[0];
+  let sign = last;
+  for (let i = 1; i <= length; i++) {
+    const next = offsets[i];
+    // Where both are 0 or more the difference cannot overflow; where one is not, its own sign bit shows it.
+    sign |= next | ((next - last) | 0);
+    last = next;
+  }
+  return sign >= 0 && last <= end;
+}
+
+function rises64(offsets: BigInt64Array, length: number, end: number): boolean {
+  // Pairs of 32-bit words, because 64-bit integers are slow to compare one by one.
+  const words = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * (length + 1));
+  let last = 0;
+  for (let i = 0; i <= length; i++) {
+    const next = words[2 * i] + words[2 * i + 1] * 4294967296;
+    if (next < last) return false;
+    last = next;
+  }
+  return last <= end;
 }
 
 /** Checks that each view that is not null lies in one of the data buffers. */
@@ -266,13 +271,14 @@ function checkViews(
   bitmap: Uint8Array,
 ): void {
   const words = new Int32Array(views.buffer, views.byteOffset, 4 * length);
+  const lengths = Float64Array.from(data, (buffer) => buffer.byteLength);
+  const count = lengths.length;
   for (let i = 0; i < length; i++) {
     const size = words[4 * i];
     if (size >= 0 && size <= 12) continue;
     const index = words[4 * i + 2];
     const offset = words[4 * i + 3];
-    const good = size > 0 && index >= 0 && index < data.length && offset >= 0 &&
-      offset + size <= data[index].byteLength;
+    const good = size > 0 && index >= 0 && index < count && offset >= 0 && offset + size <= lengths[index];
     if (!good && !isNull(bitmap, i)) {
       throw invalid(
         plan,
@@ -316,12 +322,41 @@ function narrowIndices(plan: ColumnPlan, values: NumberArray, size: number, bitm
     }
     indices = narrow;
   }
-  const numbers = indices as Int32Array;
-  for (let i = 0; i < numbers.length; i++) {
-    const index = numbers[i];
+  const { BYTES_PER_ELEMENT: width, buffer, byteOffset, length } = indices;
+  const signed = indices instanceof Int8Array || indices instanceof Int16Array || indices instanceof Int32Array;
+  // Read without sign, negative indices are large ones.
+  const most = Math.min(size, signed ? 2 ** (8 * width - 1) : Infinity);
+  const largest = width === 1
+    ? largest8(new Uint8Array(buffer, byteOffset, length))
+    : width === 2
+    ? largest16(new Uint16Array(buffer, byteOffset, length))
+    : largest32(new Uint32Array(buffer, byteOffset, length));
+  // Behind a null there may be anything.
+  for (let i = 0; largest >= most && i < length; i++) {
+    const index = Number(indices[i]);
     if ((index < 0 || index >= size) && !isNull(bitmap, i)) {
       throw invalid(plan, `row ${i} has index ${values[i]} into a dictionary of ${size} values`);
     }
   }
   return indices;
+}
+
+// One loop for each width: a loop that meets arrays of several types is many times slower.
+
+function largest8(indices: Uint8Array): number {
+  let largest = -1;
+  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
+  return largest;
+}
+
+function largest16(indices: Uint16Array): number {
+  let largest = -1;
+  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
+  return largest;
+}
+
+function largest32(indices: Uint32Array): number {
+  let largest = -1;
+  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
+  return largest;
 }

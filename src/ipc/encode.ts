@@ -19,6 +19,7 @@ import { BodyLayout } from "./encode_columns.ts";
 import { HeaderReader } from "./header.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
 import { encodeBatchMetadata } from "./metadata_writer.ts";
+import { quoted } from "./quote.ts";
 
 /** Buffers start at multiples of this many bytes of the body, which suits vector instructions and GPUs. */
 const BUFFER_ALIGNMENT = 64;
@@ -105,7 +106,7 @@ export class BatchEncoder {
         if (column.length !== rows) {
           throw new DipcError(
             "invalid_argument",
-            `Cannot encode column "${field.name}": it has ${column.length} values in a batch of ${rows} rows`,
+            `Cannot encode column ${quoted(field.name)}: it has ${column.length} values in a batch of ${rows} rows`,
           );
         }
         layout.add(column, field.type, field.name);

@@ -6,6 +6,7 @@
 import { type Data, type DataType, type Dictionary, makeData, Type, type Union, UnionMode } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { copyBits } from "./bitmap.ts";
+import { quoted } from "./quote.ts";
 
 /** One buffer of a body: how long it is, and how to write it. */
 export interface BufferPiece {
@@ -33,7 +34,7 @@ export class BodyLayout {
     if (data.type.typeId !== type.typeId) {
       throw new DipcError(
         "invalid_argument",
-        `Cannot encode column "${path}": it holds ${data.type}, but the schema says ${type}`,
+        `Cannot encode column ${quoted(path)}: it holds ${data.type}, but the schema says ${type}`,
       );
     }
     const { length } = data;
@@ -110,10 +111,10 @@ export class BodyLayout {
     const values = data.values as ArrayBufferView & { BYTES_PER_ELEMENT?: number } | undefined;
     const elementBytes = (data.ArrayType as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT;
     if (elementBytes === undefined) {
-      throw new DipcError("unsupported", `Cannot encode column "${path}" of type ${data.type}`);
+      throw new DipcError("unsupported", `Cannot encode column ${quoted(path)} of type ${data.type}`);
     }
     if (values !== undefined && !ArrayBuffer.isView(values)) {
-      throw new DipcError("invalid_argument", `Cannot encode column "${path}": its values are not a typed array`);
+      throw new DipcError("invalid_argument", `Cannot encode column ${quoted(path)}: its values are not a typed array`);
     }
     this.#bytes(values, 0, data.length * data.stride * elementBytes);
   }
@@ -188,10 +189,15 @@ export class BodyLayout {
     const words = wordsOf(all, 4 * length);
     const low = new Float64Array(buffers.length).fill(Infinity);
     const high = new Float64Array(buffers.length);
-    const nulls = data.nullCount > 0;
+    const { offset: start } = data;
+    const bitmap = data.nullCount > 0 ? data.nullBitmap : EMPTY;
+    const isNull = (row: number): boolean => {
+      const at = start + row;
+      return bitmap.byteLength > 0 && (bitmap[at >> 3] & (1 << (at & 7))) === 0;
+    };
     for (let i = 0; i < length; i++) {
       const size = words[4 * i];
-      if (size <= 12 || (nulls && !data.getValid(i))) continue;
+      if (size <= 12 || isNull(i)) continue;
       const index = words[4 * i + 2];
       const offset = words[4 * i + 3];
       if (offset < low[index]) low[index] = offset;
@@ -203,8 +209,14 @@ export class BodyLayout {
         const out = new Int32Array(target.buffer, target.byteOffset, 4 * length);
         out.set(words);
         for (let i = 0; i < length; i++) {
-          if (nulls && !data.getValid(i)) out.fill(0, 4 * i, 4 * i + 4);
-          else if (out[4 * i] > 12) out[4 * i + 3] -= low[out[4 * i + 2]];
+          // What lies behind a null is not sent.
+          if (isNull(i)) {
+            out[4 * i] =
+              out[4 * i + 1] =
+              out[4 * i + 2] =
+              out[4 * i + 3] =
+                0;
+          } else if (out[4 * i] > 12) out[4 * i + 3] -= low[out[4 * i + 2]];
         }
       },
     });

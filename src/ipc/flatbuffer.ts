@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { quoted } from "./quote.ts";
 
 /** Deepest nesting of fields that is accepted. */
 export const MAX_DEPTH = 64;
@@ -27,6 +28,8 @@ export class FlatReader {
   readonly bytes: Uint8Array;
   /** The same bytes for numbers. */
   readonly view: DataView;
+  /** Path of the field being read, for messages; empty outside fields. */
+  context = "";
   readonly #end: number;
   #budget: number;
 
@@ -39,10 +42,14 @@ export class FlatReader {
     this.#budget = 2 * bytes.byteLength;
   }
 
+  #invalid(what: string): DipcError {
+    return invalidMetadata(this.context === "" ? what : `${what}, at field ${quoted(this.context)}`);
+  }
+
   /** Charges `bytes` visited bytes to the budget. */
   #charge(bytes: number): void {
     if ((this.#budget -= bytes) < 0) {
-      throw invalidMetadata(
+      throw this.#invalid(
         `visit budget exhausted, ${this.#end} bytes refer to more than ${2 * this.#end} bytes of content`,
       );
     }
@@ -50,7 +57,7 @@ export class FlatReader {
 
   /** Position of the root table. */
   root(): number {
-    if (this.#end < 8) throw invalidMetadata(`${this.#end} bytes are too few for a flatbuffer, expected 8 or more`);
+    if (this.#end < 8) throw this.#invalid(`${this.#end} bytes are too few for a flatbuffer, expected 8 or more`);
     return this.table(this.reference(0, "root table"), "root table");
   }
 
@@ -59,7 +66,7 @@ export class FlatReader {
     const offset = this.view.getUint32(position, true);
     // 0 would refer to itself; the target needs at least 4 bytes.
     if (offset === 0 || position + offset > this.#end - 4) {
-      throw invalidMetadata(`${what} offset ${offset} at byte ${position} leads out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} offset ${offset} at byte ${position} leads out of ${this.#end} bytes`);
     }
     return position + offset;
   }
@@ -69,15 +76,15 @@ export class FlatReader {
     this.#charge(4);
     const vtable = this.#vtable(position);
     if (vtable < 0 || vtable > this.#end - 4) {
-      throw invalidMetadata(`${what} vtable at byte ${vtable} lies out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} vtable at byte ${vtable} lies out of ${this.#end} bytes`);
     }
     const vtableSize = this.view.getUint16(vtable, true);
     if (vtableSize < 4 || vtableSize % 2 !== 0 || vtable + vtableSize > this.#end) {
-      throw invalidMetadata(`${what} vtable size ${vtableSize} does not fit`);
+      throw this.#invalid(`${what} vtable size ${vtableSize} does not fit`);
     }
     const tableSize = this.view.getUint16(vtable + 2, true);
     if (tableSize < 4 || position + tableSize > this.#end) {
-      throw invalidMetadata(`${what} table size ${tableSize} at byte ${position} leads out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} table size ${tableSize} at byte ${position} leads out of ${this.#end} bytes`);
     }
     return position;
   }
@@ -95,7 +102,7 @@ export class FlatReader {
     const offset = this.view.getUint16(vtable + slot, true);
     if (offset === 0) return 0;
     if (offset < 4 || offset + size > this.view.getUint16(vtable + 2, true)) {
-      throw invalidMetadata(`${what} field offset ${offset} leads out of its table`);
+      throw this.#invalid(`${what} field offset ${offset} leads out of its table`);
     }
     return table + offset;
   }
@@ -145,7 +152,7 @@ export class FlatReader {
   countAt(position: number, what: string): number {
     const high = this.view.getInt32(position + 4, true);
     if (high < 0 || high > 0x1fffff) {
-      throw invalidMetadata(
+      throw this.#invalid(
         `${what} is ${this.view.getBigInt64(position, true)}, expected a count from 0 to ${Number.MAX_SAFE_INTEGER}`,
       );
     }
@@ -170,7 +177,7 @@ export class FlatReader {
     const position = this.reference(at, what);
     const length = this.view.getUint32(position, true);
     if (length * size > this.#end - position - 4) {
-      throw invalidMetadata(`${what} vector of ${length} elements of ${size} bytes does not fit in ${this.#end} bytes`);
+      throw this.#invalid(`${what} vector of ${length} elements of ${size} bytes does not fit in ${this.#end} bytes`);
     }
     this.#charge(4 + length * size);
     return position;

@@ -14,6 +14,7 @@ import {
   type SchemaLayout,
   type TimeUnitName,
 } from "./layout.ts";
+import { quoted } from "./quote.ts";
 
 const TIME_UNITS: readonly TimeUnitName[] = ["s", "ms", "us", "ns"];
 
@@ -68,6 +69,7 @@ export function readSchema(reader: FlatReader, table: number, version: 4 | 5): S
   for (let i = 0, n = reader.length(vector); i < n; i++) {
     fields.push(readField(reader, reader.element(vector, i, "field"), "", 1));
   }
+  reader.context = "";
   const dictionaries = new Map<bigint, DictionaryPlan>();
   for (const field of fields) collectDictionaries(field, dictionaries);
   return {
@@ -83,14 +85,16 @@ export function readSchema(reader: FlatReader, table: number, version: 4 | 5): S
 function readField(reader: FlatReader, table: number, prefix: string, depth: number): FieldLayout {
   const name = reader.string(table, 0, "field name") ?? "";
   const path = prefix === "" ? name : `${prefix}.${name}`;
+  reader.context = path;
   if (depth > MAX_DEPTH) throw invalidMetadata(`fields are nested deeper than ${MAX_DEPTH}`);
-  const vector = reader.vector(table, 5, 4, `children of field "${path}"`);
+  const vector = reader.vector(table, 5, 4, "children of a field");
   const childCount = reader.length(vector);
   const children: FieldLayout[] = childCount === 0 ? NO_CHILDREN : [];
   for (let i = 0; i < childCount; i++) {
     children.push(readField(reader, reader.element(vector, i, "field"), path, depth + 1));
+    reader.context = path;
   }
-  const what = `type of field "${path}"`;
+  const what = "type of a field";
   const typeNumber = reader.uint8(table, 2, 0, what);
   const type = PLAIN.get(typeNumber) ??
     readType(reader, reader.child(table, 3, what), typeNumber, path, childCount);
@@ -101,8 +105,8 @@ function readField(reader: FlatReader, table: number, prefix: string, depth: num
     nullable: reader.bool(table, 1, "field nullability"),
     type,
     children,
-    dictionary: readDictionaryEncoding(reader, reader.child(table, 4, `dictionary encoding of "${path}"`), path),
-    metadata: readMetadata(reader, table, 6, `metadata of field "${path}"`),
+    dictionary: readDictionaryEncoding(reader, reader.child(table, 4, "dictionary encoding"), path),
+    metadata: readMetadata(reader, table, 6, "metadata of a field"),
   };
 }
 
@@ -110,26 +114,30 @@ function checkChildren(type: ArrowType, children: readonly FieldLayout[], path: 
   if (type.id === "struct") return;
   const expected = type.id === "union" ? type.typeIds.length : CHILD_COUNT[type.id] ?? 0;
   if (children.length !== expected) {
-    throw invalidMetadata(`field "${path}" of type ${type.id} has ${children.length} children, expected ${expected}`);
+    throw invalidMetadata(
+      `field ${quoted(path)} of type ${type.id} has ${children.length} children, expected ${expected}`,
+    );
   }
   if (type.id === "map") {
     const entries = children[0];
     if (entries.type.id !== "struct" || entries.children.length !== 2 || entries.dictionary !== null) {
-      throw invalidMetadata(`entries of map field "${path}" are not a struct of 2 children`);
+      throw invalidMetadata(`entries of map field ${quoted(path)} are not a struct of 2 children`);
     }
   }
   if (type.id === "run_end_encoded") {
     const ends = children[0];
     const good = ends.type.id === "int" && ends.type.signed && ends.type.bitWidth > 8 && ends.dictionary === null;
-    if (!good) throw invalidMetadata(`run ends of field "${path}" are not int16, int32 or int64`);
+    if (!good) throw invalidMetadata(`run ends of field ${quoted(path)} are not int16, int32 or int64`);
   }
 }
 
 function readDictionaryEncoding(reader: FlatReader, table: number, path: string): DictionaryLayout | null {
   if (table === 0) return null;
-  const what = `dictionary of field "${path}"`;
+  const what = "dictionary encoding";
   const kind = reader.int16(table, 3, 0, what);
-  if (kind !== 0) throw invalidMetadata(`${what} is of kind ${kind}, expected 0 (dense array)`);
+  if (kind !== 0) {
+    throw invalidMetadata(`dictionary of field ${quoted(path)} is of kind ${kind}, expected 0 (dense array)`);
+  }
   const index = reader.child(table, 1, what);
   return {
     id: reader.int64(table, 0, what),
@@ -142,7 +150,7 @@ function readDictionaryEncoding(reader: FlatReader, table: number, path: string)
 function readInt(reader: FlatReader, table: number, path: string): DictionaryLayout["index"] {
   const bitWidth = reader.int32(table, 0, 0, "int width");
   if (bitWidth !== 8 && bitWidth !== 16 && bitWidth !== 32 && bitWidth !== 64) {
-    throw invalidMetadata(`field "${path}" is an int of ${bitWidth} bits, expected 8, 16, 32 or 64`);
+    throw invalidMetadata(`field ${quoted(path)} is an int of ${bitWidth} bits, expected 8, 16, 32 or 64`);
   }
   return { id: "int", bitWidth, signed: reader.bool(table, 1, "int signedness") };
 }
@@ -155,15 +163,17 @@ function readType(
   childCount: number,
 ): ArrowType {
   const wrong = (value: unknown, expected: string): DipcError =>
-    invalidMetadata(`field "${path}" has type parameter ${value}, expected ${expected}`);
-  if (typeNumber === 0) throw invalidMetadata(`field "${path}" has no type`);
+    invalidMetadata(`field ${quoted(path)} has type parameter ${value}, expected ${expected}`);
+  if (typeNumber === 0) throw invalidMetadata(`field ${quoted(path)} has no type`);
   if (typeNumber > 26) {
     throw new DipcError(
       "unsupported",
-      `Cannot read Arrow metadata: field "${path}" has type number ${typeNumber}, which is newer than this version of dipc. Update dipc`,
+      `Cannot read Arrow metadata: field ${
+        quoted(path)
+      } has type number ${typeNumber}, which is newer than this version of dipc. Update dipc`,
     );
   }
-  if (table === 0) throw invalidMetadata(`field "${path}" of type number ${typeNumber} lacks its type table`);
+  if (table === 0) throw invalidMetadata(`field ${quoted(path)} of type number ${typeNumber} lacks its type table`);
   const unit = (fallback: number, names: readonly string[]): string => {
     const value = reader.int16(table, 0, fallback, "type unit");
     if (value < 0 || value >= names.length) throw wrong(value, `0 to ${names.length - 1}`);
@@ -230,14 +240,14 @@ function readType(
 
 /** Type ids of a union, one for each child; where the vector is absent they are 0, 1, … */
 function readTypeIds(reader: FlatReader, table: number, path: string, childCount: number): number[] {
-  if (childCount > 128) throw invalidMetadata(`union "${path}" has ${childCount} children, expected 128 at most`);
-  const vector = reader.vector(table, 1, 4, `type ids of union "${path}"`);
+  if (childCount > 128) throw invalidMetadata(`union ${quoted(path)} has ${childCount} children, expected 128 at most`);
+  const vector = reader.vector(table, 1, 4, "type ids of a union");
   if (vector === 0) return Array.from({ length: childCount }, (_, index) => index);
   const ids: number[] = [];
   for (let i = 0, n = reader.length(vector); i < n; i++) {
     const id = reader.view.getInt32(vector + 4 + 4 * i, true);
     if (id < 0 || id > 127 || ids.includes(id)) {
-      throw invalidMetadata(`union "${path}" has type id ${id}, expected distinct ids from 0 to 127`);
+      throw invalidMetadata(`union ${quoted(path)} has type id ${id}, expected distinct ids from 0 to 127`);
     }
     ids.push(id);
   }
@@ -269,7 +279,9 @@ function collectDictionaries(field: FieldLayout, into: Map<bigint, DictionaryPla
       into.set(id, { id, field, plan: new NodePlan([field], true) });
     } else if (!sameValues(known.field, field)) {
       throw invalidMetadata(
-        `fields "${known.field.path}" and "${field.path}" share dictionary ${id} but differ in their values' type`,
+        `fields ${quoted(known.field.path)} and ${
+          quoted(field.path)
+        } share dictionary ${id} but differ in their values' type`,
       );
     }
   }
