@@ -10,6 +10,7 @@ import {
 } from "@std/assert";
 import { DipcError } from "../src/errors.ts";
 import { HeaderReader } from "../src/ipc/header.ts";
+import { field, schemaMessage, writeFlat } from "./support/ipc_flatbuffer.ts";
 import { HOSTILE_METADATA, type HostileCase, SOUND_METADATA } from "./support/ipc_hostile_metadata.ts";
 
 /** What is used of a reader, so that damaged copies of it fit too. */
