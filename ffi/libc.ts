@@ -113,6 +113,13 @@ const LIBC_SYMBOLS = {
     result: "isize",
   },
   close: { parameters: ["i32" /* int fd */], result: "i32" },
+  access: {
+    parameters: [
+      "buffer", // const char *pathname
+      "i32", // int mode
+    ],
+    result: "i32",
+  },
   getenv: { parameters: ["buffer" /* const char *name */], result: "usize" },
   setenv: {
     parameters: [
