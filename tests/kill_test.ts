@@ -8,7 +8,7 @@ import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connect, DipcError, releaseTransports } from "../mod.ts";
 import { hostPool } from "../src/memory/host_pool.ts";
 import { testNeeding, ucxVersions } from "./support/needs.ts";
-import { ROOT } from "./support/paths.ts";
+import { ROOT, TemporaryFolder } from "./support/paths.ts";
 import { descriptorCount } from "./support/proc.ts";
 import { dipc, getArguments, type Running, type ServeInfo, startDipc } from "./support/processes.ts";
 import { generator, seed } from "./support/random.ts";
@@ -59,7 +59,7 @@ function moments(count: number): Moment[] {
     const size = SIZES[number % SIZES.length];
     const most = size > 1_000_000 ? 20 : size > 60_000 ? 200 : 3000;
     const batches = random() < 0.3 ? -1 : Math.floor(random() * most);
-    return { size, batches, delayMs: Math.floor(random() * (batches < 0 ? 60 : 10)) };
+    return { size, batches, delayMs: Math.floor(random() * (batches < 0 ? 150 : 10)) };
   });
 }
 
@@ -128,10 +128,11 @@ testNeeding([main.need], `the client fails within 2 s of a kill of the server, a
 
 for (const { label, need, env } of ucxVersions) {
   testNeeding([need], `dipc get says what it lost when the server is killed, over UCX ${label}`, async () => {
+    using folder = new TemporaryFolder();
     const rows: string[][] = [];
     for (const moment of moments(MOMENTS / 5)) {
       const { running, info } = await startServer(env);
-      const client = startDipc([...getArguments(urisOf(info, moment.size)), "--json", "-o", "/dev/null"], {
+      const client = startDipc([...getArguments(urisOf(info, moment.size)), "--json", "-o", folder.file("o.arrows")], {
         env,
         timeoutMs: 30_000,
       });
@@ -145,6 +146,7 @@ for (const { label, need, env } of ucxVersions) {
       assertEquals(outcome.code, 1, outcome.stderr);
       assertEquals(summary.complete, false);
       assert(["connection_lost", "unreachable"].includes(summary.error.code), outcome.stdout);
+      assertEquals([...Deno.readDirSync(folder.path)], [], "an output that is not whole must not stay");
       rows.push([String(moment.size), String(summary.batches), `${Math.round(after)} ms`, summary.error.code]);
       assertLess(after, LONGEST_MS + 1000);
     }
