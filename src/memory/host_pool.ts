@@ -17,6 +17,7 @@ import {
   PROT_READ_WRITE,
 } from "../../ffi/libc.ts";
 import type { Block, Body, Pool } from "./block.ts";
+import { MemoryPressure } from "./pressure.ts";
 
 const MIB = 1 << 20;
 const HUGE_PAGE = 2 * MIB;
@@ -206,6 +207,7 @@ export class HostPool implements Pool {
   readonly #registry: FinalizationRegistry<Held>;
   /** Bodies that were handed out in this turn of the event loop. */
   readonly #unwatched: HostBody[] = [];
+  readonly #pressure = new MemoryPressure(() => this.#bytesOut);
   #watchPlanned = false;
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
@@ -249,6 +251,7 @@ export class HostPool implements Pool {
     cell.slab.used++;
     this.#blocksOut++;
     this.#bytesOut += sized.byteLength;
+    if (this.#bytesOut > this.#pressure.threshold) this.#pressure.press(sized.byteLength);
     this.#retainedBytes -= sized.byteLength;
     return new HostBlock(this, cell);
   }

@@ -1,0 +1,84 @@
+/**
+ * Lets V8 feel the native memory that stands behind dropped ArrayBuffers.
+ *
+ * V8 counts an ArrayBuffer over a pool's block as a few bytes, and so lets more than a gigabyte of dropped ones pile up
+ * before it collects. While more is out than a threshold, decoys are allocated: ArrayBuffers that V8 counts in full, but
+ * whose pages are never touched. They bring a collection about in V8's own, concurrent way. Where that comes too late, a
+ * collection is forced. The thresholds grow with what survives, so that a reader that keeps everything pays for few.
+ *
+ * @module
+ */
+
+const MIB = 1 << 20;
+/** Bytes taken for each decoy, of the same size. */
+const DECOY_BYTES = 8 * MIB;
+/** Garbage that is let be. */
+const ALLOWED_BYTES = 64 * MIB;
+/** Garbage beyond that at which a collection is forced. */
+const FORCED_BYTES = 96 * MIB;
+
+/** The modules of Node that lead to V8's collector; loading them takes a tenth of a second, so only where needed. */
+interface NodeProcess {
+  getBuiltinModule?(name: "node:v8"): { setFlagsFromString(flags: string): void };
+  getBuiltinModule?(name: "node:vm"): { runInNewContext(code: string): unknown };
+}
+
+let collector: (() => void) | null = null;
+
+function findCollector(): () => void {
+  try {
+    const { process } = globalThis as { process?: NodeProcess };
+    process!.getBuiltinModule!("node:v8").setFlagsFromString("--expose-gc");
+    const gc = process!.getBuiltinModule!("node:vm").runInNewContext("gc");
+    if (typeof gc === "function") return () => gc();
+  } catch {
+    // Decoys alone then.
+  }
+  return () => {};
+}
+
+/** Watches the bytes that a pool has out. */
+export class MemoryPressure {
+  /** Bytes out from which on {@linkcode press} is to be called. */
+  threshold: number = ALLOWED_BYTES;
+  #forceAt = ALLOWED_BYTES + FORCED_BYTES;
+  #taken = 0;
+  #watching = false;
+  readonly #bytesOut: () => number;
+  /** Runs after a full collection, which alone clears weak references. */
+  readonly #registry: FinalizationRegistry<null> = new FinalizationRegistry(() => this.#collected());
+
+  /** @param bytesOut Tells the bytes that are out */
+  constructor(bytesOut: () => number) {
+    this.#bytesOut = bytesOut;
+  }
+
+  /**
+   * To be called for each block taken beyond the threshold.
+   *
+   * @param byteLength Its bytes
+   */
+  press(byteLength: number): void {
+    if (!this.#watching) {
+      this.#watching = true;
+      this.#registry.register({}, null);
+    }
+    this.#taken += byteLength;
+    if (this.#taken < DECOY_BYTES) return;
+    new ArrayBuffer(this.#taken);
+    this.#taken = 0;
+    if (this.#bytesOut() < this.#forceAt) return;
+    this.#forceAt = Infinity;
+    collector ??= findCollector();
+    collector();
+  }
+
+  async #collected(): Promise<void> {
+    // The finalizers of the blocks run in tasks of their own.
+    for (let i = 0; i < 2; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+    const survived = this.#bytesOut();
+    this.threshold = survived + Math.max(ALLOWED_BYTES, survived / 2);
+    this.#forceAt = this.threshold + Math.max(FORCED_BYTES, survived / 4);
+    this.#watching = false;
+  }
+}
