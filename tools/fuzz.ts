@@ -10,10 +10,7 @@
 import { parseArgs } from "@std/cli";
 import { chooseTargets, loadTargets } from "../tests/fuzz/registry.ts";
 import type { Finding, FuzzReport } from "../tests/fuzz/target.ts";
-import { type FuzzJob, SHARED_BYTES } from "../tests/fuzz/worker.ts";
-
-/** A worker whose number of runs stands still for so long hangs, in milliseconds. */
-const HANG_MS = 10_000;
+import { watch } from "../tests/fuzz/watch.ts";
 
 async function main(args: string[]): Promise<number> {
   const options = parseArgs(args, { string: ["seconds", "target", "seed"], boolean: ["save", "list"] });
@@ -41,41 +38,6 @@ async function main(args: string[]): Promise<number> {
   }
   console.log(`fuzz: ${findings} findings`);
   return findings === 0 ? 0 : 1;
-}
-
-/** Runs one target in a worker and notices where it stands still. */
-function watch(job: Omit<FuzzJob, "shared">): Promise<FuzzReport> {
-  const shared = new SharedArrayBuffer(SHARED_BYTES);
-  const counters = new Uint32Array(shared, 0, 2);
-  const worker = new Worker(new URL("../tests/fuzz/worker.ts", import.meta.url), { type: "module" });
-  return new Promise((resolve) => {
-    let seen = 0, since = performance.now();
-    const end = (report: FuzzReport) => {
-      clearInterval(timer);
-      worker.terminate();
-      resolve(report);
-    };
-    const failed = (kind: Finding["kind"], detail: string) => {
-      const input = new Uint8Array(counters[1]);
-      input.set(new Uint8Array(shared, 8, counters[1]));
-      const finding: Finding = { target: job.target, kind, detail, input };
-      end({ target: job.target, executions: counters[0], seconds: 0, accepted: 0, answers: 0, findings: [finding] });
-    };
-    const timer = setInterval(() => {
-      if (counters[0] !== seen || seen === 0) { // 0: still loading
-        seen = counters[0];
-        since = performance.now();
-      } else if (performance.now() - since > HANG_MS) {
-        failed("hang", `run ${seen} did not come back within ${HANG_MS} ms`);
-      }
-    }, 250);
-    worker.onmessage = (event: MessageEvent<FuzzReport>) => end(event.data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      failed("throw", `the worker failed: ${event.message}`);
-    };
-    worker.postMessage({ ...job, shared } satisfies FuzzJob);
-  });
 }
 
 function print({ target, executions, seconds, accepted, answers, findings }: FuzzReport): void {
