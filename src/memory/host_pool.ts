@@ -326,8 +326,9 @@ export class HostPool implements Pool {
     const mask = BigInt(alignment - 1);
     const address = (mapped + mask) & ~mask;
     if (alignment === HUGE_PAGE) c.madvise(address, BigInt(bytes), MADV_HUGEPAGE);
-    // Before Linux 5.14 this fails and pages are touched when first written.
-    c.madvise(address, BigInt(bytes), MADV_POPULATE_WRITE);
+    // Before Linux 5.14 this fails and pages are touched when first written. So are those of a very large body: a peer
+    // that only announces it must not make this process take up the memory.
+    if (bytes <= LARGEST_SLAB) c.madvise(address, BigInt(bytes), MADV_POPULATE_WRITE);
     const slab = new Slab(address, mapped, mappedBytes);
     for (let i = count - 1; i >= 0; i--) {
       sized.free.push(new Cell(sized, slab, address + BigInt(i * size)));
