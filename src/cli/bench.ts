@@ -6,29 +6,34 @@
 import { DipcError } from "../errors.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 
+/** Path of the benchmarks, or `null` where this is not a clone of the repository. */
+async function benchmarks(): Promise<string | null> {
+  const url = new URL("../../bench/main.ts", import.meta.url);
+  if (url.protocol !== "file:") return null;
+  const path = decodeURIComponent(url.pathname);
+  try {
+    return (await Deno.stat(path)).isFile ? path : null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
 /** Runs `dipc bench`. @returns exit status */
 export async function runBench(args: ParsedArgs): Promise<number> {
   if (args.positional.length > 0) {
     throw new UsageError(`dipc bench takes no argument, but there is "${args.positional[0]}"`);
   }
-  // Not a literal, so that the package can be published and compiled without the benchmarks and their peers.
-  const location = new URL("../../bench/main.ts", import.meta.url).href;
-  let module: { runBench(args: string[]): Promise<number | void> };
-  try {
-    module = await import(location);
-  } catch (cause) {
-    if (
-      cause instanceof Error && /Module not found|Cannot find module|NotFound/.test(`${cause.name} ${cause.message}`)
-    ) {
-      throw new DipcError(
-        "not_found",
-        "the benchmarks are not part of the installed package, because they measure peers that it does not bring: " +
-          'run "deno task bench" in a clone of the repository',
-        { cause },
-      );
-    }
-    throw cause;
+  const path = await benchmarks();
+  if (path === null) {
+    throw new DipcError(
+      "not_found",
+      "the benchmarks are not part of the installed package, because they measure peers that it does not bring: " +
+        'run "deno task bench" in a clone of the repository',
+    );
   }
   const given = ["json", "quick"].filter((flag) => args.flags.has(flag)).map((flag) => `--${flag}`);
-  return (await module.runBench(given)) ?? 0;
+  // A process of its own and not an import, so that the package can be published and compiled without the benchmarks.
+  const { code } = await new Deno.Command(Deno.execPath(), { args: ["run", "-A", path, ...given] }).spawn().status;
+  return code;
 }
