@@ -96,6 +96,7 @@ const LIBC_SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  sched_yield: { parameters: [], result: "i32" },
   read: {
     parameters: [
       "i32", // int fd

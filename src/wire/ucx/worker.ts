@@ -82,6 +82,9 @@ export class UcxWorker implements Pollable {
   /** Who receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
+  readonly #yield: Libc["sched_yield"] = libc().sched_yield;
+  /** Polls in a row that found nothing. */
+  #quiet = 0;
   #destroyed = false;
 
   /**
@@ -125,6 +128,9 @@ export class UcxWorker implements Pollable {
     let active = false;
     for (let i = 0; i < PROGRESS_CALLS && progressWorker(symbols, handle); i++) active = true;
     current = outer;
+    // Whoever shares the core gets it while there is nothing to do: the peer, other streams, V8's own threads.
+    if (active) this.#quiet = 0;
+    else if ((++this.#quiet & 1) === 0) this.#yield();
     return active;
   }
 
