@@ -33,7 +33,7 @@ function steps(): Step[] {
   return [
     { name: "format", args: ["fmt", "--check"] },
     { name: "lint", args: ["lint"] },
-    { name: "types", args: ["check", "."] },
+    { name: "types, and a lock file that is up to date", args: ["check", "--frozen", "."] },
     { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()] },
     { name: "types of the examples in documentation", args: ["check", "--doc-only", ...entryPoints(), "README.md"] },
     // Uncommitted files would stop it; what is checked is what is there.
