@@ -3,9 +3,13 @@ import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThr
 import {
   type Data,
   type DataType,
+  Decimal,
   Dictionary,
   Field,
+  FixedSizeBinary,
+  FixedSizeList,
   Int32,
+  Int64,
   Int8,
   List,
   makeData,
@@ -14,7 +18,12 @@ import {
   Struct,
   Table,
   tableFromArrays,
+  Timestamp,
+  TimeUnit,
   Type,
+  Uint32,
+  Union,
+  UnionMode,
   Utf8,
   Vector,
   vectorFromArray,
@@ -292,6 +301,29 @@ Deno.test("batches that do not fit the schema are refused", () => {
     'column "x": it holds Utf8, but the schema says Int32',
     () => encoder.encode(batchOf({ x: vectorFromArray(["a"], new Utf8()).data[0] })),
   );
+});
+
+Deno.test("a column of another width, unit, mode or size than the schema says is refused", () => {
+  const item = new Field("item", new Int32(), true);
+  const union = (id: number): DataType => new Union(UnionMode.Sparse, [id], [item]) as DataType;
+  const pairs: [DataType, DataType][] = [
+    [new Int32(), new Int64()],
+    [new Int64(), new Int32()],
+    [new Uint32(), new Int32()],
+    [new Decimal(2, 9, 64), new Decimal(2, 9, 128)],
+    [new Timestamp(TimeUnit.SECOND), new Timestamp(TimeUnit.MILLISECOND)],
+    [new FixedSizeBinary(4), new FixedSizeBinary(5)],
+    [new FixedSizeList(2, item), new FixedSizeList(3, item)],
+    [new List(item), new List(new Field("item", new Int64(), true))],
+    [union(1), union(2)],
+    [new Dictionary(wordType, new Int8() as never, 1), new Dictionary(wordType, new Int32() as never, 1)],
+  ];
+  const { random } = seededRandom(1);
+  for (const [actual, stated] of pairs) {
+    const encoder = new BatchEncoder(new Schema([new Field("x", stated, true)]), rubbishPool());
+    const batch = batchOf({ x: randomColumn(actual, 5, random) });
+    assertCode("invalid_argument", "but the schema says", () => encoder.encode(batch));
+  }
 });
 
 Deno.test("copyBits copies any range of bits", () => {

@@ -155,7 +155,7 @@ function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedByt
   const { buffers, compression } = header;
   const bytes = body === null ? new Uint8Array(0) : body.bytes().slice(0, header.bodyLength);
   const piece = (index: number): Uint8Array => new Uint8Array(bytes.buffer, buffers[2 * index], buffers[2 * index + 1]);
-  if (compression === "none") return { header, buffer: piece, byteLength: bytes.byteLength };
+  if (compression === "none") return { header, buffer: piece, byteLength: bytes.byteLength, data: null };
   const allowance: Allowance = { left: maxDecompressedBytes, limit: maxDecompressedBytes };
   const pieces: Uint8Array[] = [];
   let byteLength = 0;
@@ -163,7 +163,7 @@ function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedByt
     pieces.push(decompressBuffer(compression, piece(i), allowance));
     byteLength += pieces[i].byteLength;
   }
-  return { header, buffer: (index) => pieces[index], byteLength };
+  return { header, buffer: (index) => pieces[index], byteLength, data: null };
 }
 
 /** Where each top-level column's nodes, buffers and variadic counts start. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type DataType, Vector } from "apache-arrow";
+import { type Data, type DataType, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
 import type { VerifiedHeader } from "./header.ts";
@@ -13,6 +13,8 @@ export interface DictionaryChunk {
   readonly header: VerifiedHeader;
   readonly buffer: (index: number) => Uint8Array;
   readonly byteLength: number;
+  /** The values, once built, where no other dictionary has a part in them. */
+  data: Data | null;
 }
 
 /** How the values of each id are built. */
@@ -76,14 +78,24 @@ export class DictionaryState {
     if (chunks === undefined) return null;
     const plan = this.#columns.get(id);
     if (plan === undefined) throw new DipcError("internal", `Dictionary ${id} has no plan`);
-    const data = chunks.map(({ header, buffer }) => {
+    const alone = !refersToDictionaries(plan);
+    const data = chunks.map((chunk) => {
+      if (chunk.data !== null) return chunk.data;
+      const { header, buffer } = chunk;
       const source: ColumnSource = { header, buffer, dictionary: (inner) => this.get(inner) };
-      return new ColumnBuilder(source, 0, 0, 0).build(plan);
+      const built = new ColumnBuilder(source, 0, 0, 0).build(plan);
+      // With many deltas, building all of them again for each batch would be quadratic.
+      if (alone) chunk.data = built;
+      return built;
     });
     vector = new Vector<DataType>(data);
     this.#vectors.set(id, vector);
     return vector;
   }
+}
+
+function refersToDictionaries(plan: ColumnPlan): boolean {
+  return plan.children.some((child) => child.dictionaryId !== null || refersToDictionaries(child));
 }
 
 /** Whether the values of dictionary `id` are, or refer to, those of dictionary `changed`. */

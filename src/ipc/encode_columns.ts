@@ -3,7 +3,17 @@
  *
  * @module
  */
-import { type Data, type DataType, type Dictionary, makeData, Type, type Union, UnionMode } from "apache-arrow";
+import {
+  type Data,
+  type DataType,
+  type Decimal,
+  type Dictionary,
+  type FixedSizeList,
+  makeData,
+  Type,
+  type Union,
+  UnionMode,
+} from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { copyBits } from "./bitmap.ts";
 import { quoted } from "./quote.ts";
@@ -31,7 +41,7 @@ export class BodyLayout {
    * @throws {DipcError} `invalid_argument` where the column's type is another one; `unsupported`
    */
   add(data: Data, type: DataType, path: string): void {
-    if (data.type.typeId !== type.typeId) {
+    if (data.type !== type && !sameLayout(data.type, type)) {
       throw new DipcError(
         "invalid_argument",
         `Cannot encode column ${quoted(path)}: it holds ${data.type}, but the schema says ${type}`,
@@ -258,6 +268,33 @@ export class BodyLayout {
       const begin = high[id] === 0 ? 0 : low[id];
       this.#child(data.children[i], begin, high[id] - begin, field.type, `${path}.${field.name}`);
     });
+  }
+}
+
+/** Whether values of one type can stand for those of another; children are compared when it is their turn. */
+function sameLayout(a: DataType, b: DataType): boolean {
+  if (a.typeId !== b.typeId) return false;
+  switch (a.typeId) {
+    case Type.List:
+    case Type.LargeList:
+    case Type.Map:
+    case Type.Struct:
+      return (a.children?.length ?? 0) === (b.children?.length ?? 0);
+    case Type.FixedSizeList:
+      return (a as FixedSizeList).listSize === (b as FixedSizeList).listSize;
+    case Type.Union: {
+      const [one, other] = [a as Union, b as Union];
+      return one.mode === other.mode && one.typeIds.join() === other.typeIds.join();
+    }
+    case Type.Dictionary: {
+      const [one, other] = [a as Dictionary, b as Dictionary];
+      return sameLayout(one.indices, other.indices) && sameLayout(one.dictionary, other.dictionary);
+    }
+    case Type.Decimal:
+      return (a as Decimal).bitWidth === (b as Decimal).bitWidth && String(a) === String(b);
+    default:
+      // Width, unit and time zone are in the text.
+      return String(a) === String(b);
   }
 }
 

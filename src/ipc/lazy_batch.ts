@@ -194,6 +194,14 @@ LazyBatch.prototype = Object.create(RecordBatch.prototype, {
       return new Map(messageMetadata(this.source.header));
     },
   },
+  // Deno's console would print every buffer otherwise.
+  [Symbol.for("Deno.customInspect")]: {
+    configurable: true,
+    value(this: LazyFields): string {
+      const { disposed, header } = this.source;
+      return `RecordBatch ${disposed ? "(disposed)" : `(${header.rows} rows)`} ${this.schema}`;
+    },
+  },
   [Symbol.dispose]: {
     configurable: true,
     value(this: LazyFields): void {
