@@ -24,9 +24,10 @@ const SETTINGS: readonly (readonly [name: string, value: string])[] = [
 /**
  * How UCX learns of memory that the process gives back, which it must know where it registers memory with RDMA hardware.
  * Its own way, patching the C library's functions while all threads hold still, takes UCX 1.22 0.4 s at each start of a
- * process; without such hardware the cheap way (15 ms) does.
+ * process; without such hardware it needs no way at all. (`reloc` is no choice: it replaces `malloc` in some libraries, and
+ * Deno aborts when it frees what another one has allocated, such as the result of `realpath`.)
  */
-const HOOKS_WITHOUT_RDMA: readonly [name: string, value: string] = ["UCX_MEM_MMAP_HOOK_MODE", "reloc"];
+const HOOKS_WITHOUT_RDMA: readonly [name: string, value: string] = ["UCX_MEM_MMAP_HOOK_MODE", "none"];
 const RDMA_DEVICES = "/sys/class/infiniband";
 
 let applied = false;
