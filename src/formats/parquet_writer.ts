@@ -13,7 +13,7 @@ import { HeaderReader } from "../ipc/header.ts";
 import type { FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { loadParquetWasm } from "../sources/parquet.ts";
+import { loadParquetWasm } from "../sources/parquet_wasm.ts";
 import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 

@@ -23,9 +23,12 @@ const MAX_CALL_BYTES = 0x7fff_f000;
 const SMALLEST_FIXED = 128;
 
 /** What stays the same in the status of a file that nobody writes to. */
-interface Stamp {
+export interface FileStamp {
+  /** Bytes. */
   readonly size: number;
+  /** Modification time, whole seconds. */
   readonly modify: bigint;
+  /** Modification time, nanoseconds of the second. */
   readonly modifyNs: number;
 }
 
@@ -39,13 +42,14 @@ export class FileHandle implements Disposable {
   readonly #status = new Uint8Array(STATX.byteLength);
   readonly #view = new DataView(this.#status.buffer);
   readonly #iov = new BigUint64Array(4);
-  readonly #stamp: Stamp;
+  readonly #stamp: FileStamp;
   readonly #lib = fileLibrary();
+  #owned = true;
 
-  private constructor(path: string, fd: number) {
+  private constructor(path: string, fd: number, stamp?: FileStamp) {
     this.path = path;
     this.#fd = fd;
-    this.#stamp = this.#readStamp();
+    this.#stamp = stamp ?? this.#readStamp();
     this.size = this.#stamp.size;
   }
 
@@ -82,6 +86,24 @@ export class FileHandle implements Disposable {
       libc().close(fd);
       throw error;
     }
+  }
+
+  /**
+   * A descriptor that another handle of this process owns, perhaps in another thread.
+   *
+   * @param fd The descriptor, which must stay open
+   * @param path For messages
+   * @param stamp What the other handle found when it was opened
+   */
+  static borrow(fd: number, path: string, stamp: FileStamp): FileHandle {
+    const handle = new FileHandle(path, fd, stamp);
+    handle.#owned = false;
+    return handle;
+  }
+
+  /** The status that the file had when it was opened. */
+  get stamp(): FileStamp {
+    return this.#stamp;
   }
 
   /** The open descriptor. @throws {DipcError} `closed` */
@@ -177,7 +199,7 @@ export class FileHandle implements Disposable {
   /** Closes the descriptor. Idempotent. */
   close(): void {
     if (this.#fd < 0) return;
-    libc().close(this.#fd);
+    if (this.#owned) libc().close(this.#fd);
     this.#fd = -1;
   }
 
@@ -197,7 +219,7 @@ export class FileHandle implements Disposable {
     if (errno !== EINTR) throw ioError(`cannot read "${this.path}" at byte ${offset}`, errno);
   }
 
-  #readStamp(): Stamp {
+  #readStamp(): FileStamp {
     if (!statDescriptor(this.fd, this.#status)) throw ioError(`cannot stat "${this.path}"`, fileErrno());
     const view = this.#view;
     return {

@@ -1,10 +1,9 @@
 /**
- * Parquet files as datasets. The decoder (parquet-wasm) is loaded on first use; batches come out of it as Arrow IPC and
- * are forwarded without being decoded again.
+ * Parquet files as datasets. They are decoded by parquet-wasm, in a worker; batches come out of it as Arrow IPC and are
+ * forwarded without being decoded again.
  *
  * @module
  */
-import type * as ParquetWasm from "parquet-wasm";
 import { DipcError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import { HeaderReader } from "../ipc/header.ts";
@@ -12,10 +11,10 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { readPrefix } from "../ipc/split_stream.ts";
 import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
-import { FileBlob } from "./file_blob.ts";
 import { FileHandle } from "./file_handle.ts";
 import type { SourceOptions } from "./options.ts";
 import { OwnedBody } from "./owned_body.ts";
+import { type DecodedStream, ParquetDecoder, type ParquetInfo } from "./parquet_decoder.ts";
 
 /** Options of {@linkcode parquetFile}. */
 export interface ParquetFileOptions extends SourceOptions {
@@ -26,30 +25,10 @@ export interface ParquetFileOptions extends SourceOptions {
 /** Rows of each batch where nothing else is asked for. */
 export const DEFAULT_BATCH_ROWS = 65_536;
 
-let parquetWasm: Promise<typeof ParquetWasm> | null = null;
-
 /**
- * The module parquet-wasm, loaded on first use.
- *
- * @throws {DipcError} `permission_denied`, `unsupported`
- */
-export function loadParquetWasm(): Promise<typeof ParquetWasm> {
-  return parquetWasm ??= import("parquet-wasm").catch((cause) => {
-    parquetWasm = null;
-    const text = cause instanceof Error ? cause.message : String(cause);
-    const code = cause instanceof Deno.errors.NotCapable ? "permission_denied" : "unsupported";
-    throw new DipcError(
-      code,
-      `cannot load npm:parquet-wasm@0.8.0, which reads and writes Parquet: ${text}; it needs --allow-read, and network ` +
-        `access where it is not cached yet (deno cache npm:parquet-wasm@0.8.0)`,
-      { cause },
-    );
-  });
-}
-
-/**
- * A Parquet file as a dataset that can be served many times. Each run decodes the file again, one row group's pages at a
- * time, so that memory does not grow with the file; it does grow with the compressed size of a row group.
+ * A Parquet file as a dataset that can be served many times. Each run decodes the file again, a few batches ahead of the
+ * reader, so that memory does not grow with the file; it does grow with the compressed size of a row group. The worker
+ * that decodes ends with the dataset's `close()`, or a second after the last run.
  *
  * @example Usage
  * ```ts ignore
@@ -63,18 +42,15 @@ export function loadParquetWasm(): Promise<typeof ParquetWasm> {
 export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
   const batchRows = positiveInteger("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS);
   const limits = readerLimits(options.limits);
-  const parquet = await loadParquetWasm();
-  const handle = FileHandle.open(path);
-  const blob = new FileBlob(handle);
-  let file: ParquetWasm.ParquetFile | null = null;
+  const file = FileHandle.open(path);
+  const decoder = new ParquetDecoder(file);
   try {
-    checkMagic(handle);
-    file = await parquet.ParquetFile.fromFile(blob);
-    return new ParquetDataset(handle, blob, file, batchRows, limits);
-  } catch (cause) {
-    file?.free();
-    handle.close();
-    throw blob.takeFailure() ?? parquetError(path, cause);
+    checkMagic(file);
+    return new ParquetDataset(file, decoder, await decoder.info(), batchRows, limits);
+  } catch (error) {
+    decoder.close();
+    file.close();
+    throw error;
   }
 }
 
@@ -83,130 +59,94 @@ class ParquetDataset implements Dataset {
   readonly rows: number;
   readonly batches: number;
   readonly readOnce = false;
-  readonly #handle: FileHandle;
-  readonly #blob: FileBlob;
-  readonly #file: ParquetWasm.ParquetFile;
+  readonly #file: FileHandle;
+  readonly #decoder: ParquetDecoder;
   readonly #batchRows: number;
   readonly #limits: ReaderLimits;
-  readonly #runs = new Set<ParquetRun>();
-  #closed = false;
 
   constructor(
-    handle: FileHandle,
-    blob: FileBlob,
-    file: ParquetWasm.ParquetFile,
+    file: FileHandle,
+    decoder: ParquetDecoder,
+    info: ParquetInfo,
     batchRows: number,
     limits: ReaderLimits,
   ) {
-    this.#handle = handle;
-    this.#blob = blob;
     this.#file = file;
+    this.#decoder = decoder;
     this.#batchRows = batchRows;
     this.#limits = limits;
-    const schema = file.schema();
-    const [message] = splitStream(schema.intoIPCStream() as Uint8Array<ArrayBuffer>, handle.path);
+    const [message] = splitStream(info.schema, file.path);
     this.schema = new HeaderReader(limits).read(message.metadata);
-    let rows = 0, batches = 0;
-    using metadata = file.metadata();
-    for (let i = 0; i < metadata.numRowGroups(); i++) {
-      using group = metadata.rowGroup(i);
-      rows += group.numRows();
-      batches += Math.ceil(group.numRows() / batchRows);
-    }
-    this.rows = rows;
-    this.batches = batches;
+    this.rows = info.groupRows.reduce((sum, rows) => sum + rows, 0);
+    this.batches = info.groupRows.reduce((sum, rows) => sum + Math.ceil(rows / batchRows), 0);
   }
 
-  async open(options: { signal?: AbortSignal } = {}): Promise<MessageStream> {
-    const path = this.#handle.path;
-    if (this.#closed) throw new DipcError("closed", `"${path}" was closed`);
-    this.#handle.checkUnchanged();
-    let stream: ReadableStream<ParquetWasm.RecordBatch>;
-    try {
-      stream = await this.#file.stream({ batchSize: this.#batchRows });
-    } catch (cause) {
-      throw this.#blob.takeFailure() ?? parquetError(path, cause);
-    }
+  open(options: { signal?: AbortSignal } = {}): MessageStream {
+    this.#file.checkUnchanged();
     const headers = new HeaderReader(this.#limits);
     headers.read(this.schema.bytes);
-    const run = new ParquetRun(stream, headers, this.#blob, path, () => this.#runs.delete(run), options.signal);
-    this.#runs.add(run);
-    return run;
+    return new ParquetRun(this.#decoder.open(this.#batchRows), headers, this.#file.path, this.rows, options.signal);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await Promise.all([...this.#runs].map((run) => run.close()));
-    this.#file.free();
-    this.#handle.close();
+  close(): void {
+    this.#decoder.close();
+    this.#file.close();
   }
 }
 
 /** One run through a Parquet file. */
 class ParquetRun implements MessageStream {
-  readonly #reader: ReadableStreamDefaultReader<ParquetWasm.RecordBatch>;
+  readonly #decoded: DecodedStream;
   readonly #headers: HeaderReader;
-  readonly #blob: FileBlob;
   readonly #path: string;
-  readonly #onClose: () => void;
   readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.close();
   /** Messages of the last batch that were not asked for yet. */
   readonly #queue: IpcMessage[] = [];
   /** Bodies of the dictionaries sent last, to send them again only when they differ. */
   readonly #dictionaries = new Map<bigint, Uint8Array>();
   #lastSchema = new Uint8Array(0);
-  #pending: Promise<unknown> | null = null;
-  #closing: Promise<void> | null = null;
+  #missing: number;
 
   constructor(
-    stream: ReadableStream<ParquetWasm.RecordBatch>,
+    decoded: DecodedStream,
     headers: HeaderReader,
-    blob: FileBlob,
     path: string,
-    onClose: () => void,
+    rows: number,
     signal: AbortSignal | undefined,
   ) {
-    this.#reader = stream.getReader();
+    this.#decoded = decoded;
     this.#headers = headers;
-    this.#blob = blob;
     this.#path = path;
-    this.#onClose = onClose;
+    this.#missing = rows;
     this.#signal = signal;
+    if (signal?.aborted) this.close();
+    else signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  next(): IpcMessage | Promise<IpcMessage | null> {
-    return this.#queue.shift() ?? this.#decode();
+  next(): IpcMessage | null | Promise<IpcMessage | null> {
+    const message = this.#queue.shift();
+    if (message !== undefined) return message;
+    if (!this.#decoded.ready) return this.#decoded.wait().then(() => this.next());
+    const bytes = this.#decoded.take();
+    if (bytes === null) return this.#end();
+    this.#enqueue(bytes);
+    return this.next();
   }
 
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
+  close(): void {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    for (const message of this.#queue.splice(0)) message.body?.release();
+    this.#decoded.stop();
   }
 
-  async #decode(): Promise<IpcMessage | null> {
-    do {
-      this.#checkOpen();
-      const batch = await this.#readBatch();
-      if (batch === null) return null;
-      // Takes the batch out of the decoder's memory, whatever happens then.
-      const bytes = batch.intoIPCStream() as Uint8Array<ArrayBuffer>;
-      this.#checkOpen();
-      this.#enqueue(bytes);
-    } while (this.#queue.length === 0);
-    return this.#queue.shift()!;
-  }
-
-  async #readBatch(): Promise<ParquetWasm.RecordBatch | null> {
-    try {
-      const read = this.#reader.read();
-      this.#pending = read;
-      const result = await read;
-      return result.done ? null : result.value;
-    } catch (cause) {
-      throw this.#blob.takeFailure() ?? parquetError(this.#path, cause);
-    } finally {
-      this.#pending = null;
-    }
+  /** The decoder ends without an error where pages are missing, so that the rows are counted. */
+  #end(): null {
+    if (this.#missing === 0) return null;
+    throw new DipcError(
+      "invalid_data",
+      `"${this.#path}" has ${this.#missing} rows fewer than its footer says; the file is damaged`,
+    );
   }
 
   /** Splits the Arrow stream that one batch became: schema, dictionaries where there are any, the batch. */
@@ -221,6 +161,7 @@ class ParquetRun implements MessageStream {
         this.#dictionaries.set(header.dictionaryId, body.slice());
         this.#queue.push({ header, body: new OwnedBody(body.slice()) });
       } else {
+        this.#missing -= header.rows;
         this.#queue.push({ header, body: new OwnedBody(body) });
       }
     }
@@ -236,20 +177,6 @@ class ParquetRun implements MessageStream {
     }
     this.#lastSchema = metadata.slice();
   }
-
-  #checkOpen(): void {
-    if (this.#closing !== null || this.#signal?.aborted) {
-      throw new DipcError("closed", `the run through "${this.#path}" was closed`, { cause: this.#signal?.reason });
-    }
-  }
-
-  async #close(): Promise<void> {
-    for (const message of this.#queue.splice(0)) message.body?.release();
-    // The decoder must not be cancelled in the middle of a batch: its memory would wait for the garbage collector.
-    await this.#pending?.catch(() => {});
-    await this.#reader.cancel().catch(() => {});
-    this.#onClose();
-  }
 }
 
 function columnTypes(schema: MessageHeader): string {
@@ -264,9 +191,8 @@ interface RawMessage {
 /** Splits a whole Arrow stream in memory. */
 function splitStream(bytes: Uint8Array<ArrayBuffer>, path: string): RawMessage[] {
   const messages: RawMessage[] = [];
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at + 8 <= bytes.byteLength;) {
-    const prefix = readPrefix(new DataView(view.buffer, view.byteOffset + at, 8), `the batch decoded from "${path}"`);
+    const prefix = readPrefix(new DataView(bytes.buffer, bytes.byteOffset + at, 8), `the batch decoded from "${path}"`);
     if (prefix.metadataLength === 0) break;
     const start = at + prefix.byteLength;
     const metadata = bytes.subarray(start, start + prefix.metadataLength);
@@ -300,10 +226,4 @@ function checkMagic(file: FileHandle): void {
   if (tail !== "PAR1") {
     throw new DipcError("invalid_data", `"${file.path}" does not end as a Parquet file does: it was cut short`);
   }
-}
-
-function parquetError(path: string, cause: unknown): DipcError {
-  if (cause instanceof DipcError) return cause;
-  const text = cause instanceof Error ? cause.message : String(cause);
-  return new DipcError("invalid_data", `cannot decode the Parquet file "${path}": ${text}`, { cause });
 }

@@ -114,3 +114,14 @@ export function countedPool(): { pool: HostPool; assertAllBack(): void } {
 export function openDescriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
+
+/** Number of descriptors of this process for a file. */
+export function descriptorsOf(path: string): number {
+  return [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`) === path;
+    } catch {
+      return false; // closed meanwhile, as the descriptor of the listing itself is
+    }
+  }).length;
+}

@@ -1,0 +1,214 @@
+/**
+ * The main thread's end of the worker that decodes a Parquet file.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { FileHandle } from "./file_handle.ts";
+import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
+
+/** Batches asked for ahead of the one that is wanted. */
+const AHEAD = 4;
+/** An unused worker is kept for the next run for so long. A worker keeps the process from ending. */
+const IDLE_MS = 1000;
+
+/** What is known of a file before it is decoded. */
+export interface ParquetInfo {
+  /** An Arrow stream that holds the schema alone. */
+  readonly schema: Uint8Array<ArrayBuffer>;
+  /** Rows of each row group. */
+  readonly groupRows: readonly number[];
+}
+
+/** Decodes one file, in a worker that is there while it is needed. */
+export class ParquetDecoder {
+  readonly #file: FileHandle;
+  readonly #streams = new Map<number, DecodedStream>();
+  #worker: Worker | null = null;
+  #opened: ((info: ParquetInfo | DipcError) => void) | null = null;
+  #lastRun = 0;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param file The file, which must stay open as long as the decoder */
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** Reads the footer. @throws {DipcError} `invalid_data`, `io`, `unsupported`, `permission_denied` */
+  async info(): Promise<ParquetInfo> {
+    const answer = await new Promise<ParquetInfo | DipcError>((resolve) => {
+      this.#opened = resolve;
+      try {
+        this.#start();
+      } catch (cause) {
+        resolve(this.#startError(cause));
+      }
+    });
+    this.#opened = null;
+    this.#rest();
+    if (answer instanceof DipcError) throw answer;
+    return answer;
+  }
+
+  /** Starts to decode from the first row. @throws {DipcError} `permission_denied`, `unsupported` */
+  open(batchRows: number): DecodedStream {
+    try {
+      this.#start();
+    } catch (cause) {
+      throw this.#startError(cause);
+    }
+    const run = ++this.#lastRun;
+    const stream = new DecodedStream(
+      () => this.#send({ op: "next", run }),
+      () => {
+        if (!this.#streams.delete(run)) return;
+        this.#send({ op: "stop", run });
+        this.#rest();
+      },
+    );
+    this.#streams.set(run, stream);
+    this.#send({ op: "start", run, batchRows });
+    for (let i = 0; i < AHEAD; i++) this.#send({ op: "next", run });
+    return stream;
+  }
+
+  /** Ends the worker; streams fail with `closed`. Idempotent. */
+  close(): void {
+    this.#end(new DipcError("closed", `"${this.#file.path}" was closed while it was being decoded`));
+  }
+
+  #start(): void {
+    clearTimeout(this.#idle);
+    if (this.#worker !== null) return;
+    const worker = new Worker(new URL("./parquet_worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<ParquetReply>) => {
+      if (worker === this.#worker) this.#receive(data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      if (worker === this.#worker) this.#receive({ op: "crashed", message: event.message });
+    };
+    this.#worker = worker;
+    this.#send({ op: "open", fd: this.#file.fd, path: this.#file.path, stamp: this.#file.stamp });
+  }
+
+  #send(request: ParquetRequest): void {
+    this.#worker?.postMessage(request);
+  }
+
+  #receive(reply: ParquetReply): void {
+    switch (reply.op) {
+      case "opened":
+        this.#opened?.({ schema: reply.schema, groupRows: reply.groupRows });
+        break;
+      case "batch":
+        this.#streams.get(reply.run)?._push(reply.bytes);
+        break;
+      case "failed": {
+        const error = this.#changed() ?? new DipcError(reply.code, reply.message);
+        if (reply.run < 0) this.#end(error);
+        else this.#streams.get(reply.run)?._push(error);
+        break;
+      }
+      case "crashed":
+        this.#end(
+          this.#changed() ?? new DipcError(
+            "invalid_data",
+            `decoding the Parquet file "${this.#file.path}" failed: the decoder crashed (${reply.message}); ` +
+              `the file is damaged, or has something that the decoder cannot read`,
+          ),
+        );
+        break;
+    }
+  }
+
+  #end(error: DipcError): void {
+    clearTimeout(this.#idle);
+    this.#worker?.terminate();
+    this.#worker = null;
+    this.#opened?.(error);
+    for (const stream of this.#streams.values()) stream._push(error);
+    this.#streams.clear();
+  }
+
+  /** Lets the worker go where nothing needs it for a while. */
+  #rest(): void {
+    clearTimeout(this.#idle);
+    if (this.#worker === null || this.#streams.size > 0) return;
+    this.#idle = setTimeout(() => {
+      this.#worker?.terminate();
+      this.#worker = null;
+    }, IDLE_MS);
+    // The worker keeps the process alive until then; the timer alone must not.
+    Deno.unrefTimer(this.#idle!);
+  }
+
+  /** What looks like damage may come from a file that changes; that is the better thing to say. */
+  #changed(): DipcError | null {
+    try {
+      this.#file.checkUnchanged();
+      return null;
+    } catch (error) {
+      if (error instanceof DipcError) return error;
+      throw error;
+    }
+  }
+
+  #startError(cause: unknown): DipcError {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const code = cause instanceof Deno.errors.NotCapable ? "permission_denied" : "unsupported";
+    return new DipcError(code, `cannot start the worker that decodes Parquet: ${text}; it needs --allow-read`, {
+      cause,
+    });
+  }
+}
+
+/** What is decoded of one run, as it arrives. */
+export class DecodedStream {
+  readonly #ask: () => void;
+  readonly #stop: () => void;
+  readonly #arrived: (Uint8Array<ArrayBuffer> | null)[] = [];
+  #error: DipcError | null = null;
+  #wake: (() => void) | null = null;
+
+  constructor(ask: () => void, stop: () => void) {
+    this.#ask = ask;
+    this.#stop = stop;
+  }
+
+  /** Whether {@linkcode take} has an answer. */
+  get ready(): boolean {
+    return this.#arrived.length > 0 || this.#error !== null;
+  }
+
+  /** Resolves once {@linkcode ready}. */
+  wait(): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+
+  /** The next batch as an Arrow stream of its own, null at the end. Only when {@linkcode ready}. @throws {DipcError} */
+  take(): Uint8Array<ArrayBuffer> | null {
+    const bytes = this.#arrived.shift();
+    if (bytes === undefined) throw this.#error;
+    if (bytes === null) this.#arrived.unshift(null);
+    else this.#ask();
+    return bytes;
+  }
+
+  /** Ends the run; a wait ends with `closed`. Idempotent. */
+  stop(): void {
+    for (const bytes of this.#arrived.splice(0)) bytes?.buffer.transfer(0);
+    this._push(new DipcError("closed", "the run through the Parquet file was closed"));
+    this.#stop();
+  }
+
+  /** @ignore */
+  _push(answer: Uint8Array<ArrayBuffer> | DipcError | null): void {
+    if (this.#error !== null) return;
+    if (answer instanceof DipcError) this.#error = answer;
+    else this.#arrived.push(answer);
+    this.#wake?.();
+    this.#wake = null;
+  }
+}

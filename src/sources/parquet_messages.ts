@@ -1,0 +1,35 @@
+/**
+ * What {@link ./parquet.ts} and its worker say to each other.
+ *
+ * @module
+ */
+import type { DipcErrorCode } from "../errors.ts";
+import type { FileStamp } from "./file_handle.ts";
+
+/** To the worker. */
+export type ParquetRequest =
+  /** Opens the file behind a descriptor of this process, whose status must still be the given one. Comes first. */
+  | { readonly op: "open"; readonly fd: number; readonly path: string; readonly stamp: FileStamp }
+  /** Starts to decode. */
+  | { readonly op: "start"; readonly run: number; readonly batchRows: number }
+  /** Asks for one batch more. */
+  | { readonly op: "next"; readonly run: number }
+  /** Ends a run. */
+  | { readonly op: "stop"; readonly run: number };
+
+/** From the worker. */
+export type ParquetReply =
+  /** The file is open. */
+  | {
+    readonly op: "opened";
+    /** An Arrow stream that holds the schema alone. */
+    readonly schema: Uint8Array<ArrayBuffer>;
+    /** Rows of each row group. */
+    readonly groupRows: number[];
+  }
+  /** A batch as an Arrow stream of its own, or null at the end. */
+  | { readonly op: "batch"; readonly run: number; readonly bytes: Uint8Array<ArrayBuffer> | null }
+  /** A run, or with -1 the file, has failed. */
+  | { readonly op: "failed"; readonly run: number; readonly code: DipcErrorCode; readonly message: string }
+  /** The decoder has crashed: nothing more will come. */
+  | { readonly op: "crashed"; readonly message: string };
