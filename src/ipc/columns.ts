@@ -7,11 +7,13 @@
  */
 import { Data, type DataType, type Dictionary, type Union, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { checkOffsets, checkUnion, checkViews, invalidColumn, narrowIndices } from "./column_checks.ts";
 import type { VerifiedHeader } from "./header.ts";
 import { bitsOf, type FieldLayout, kindOf, NodeKind } from "./layout.ts";
 import { quoted } from "./quote.ts";
 
-type NumberArray =
+/** The arrays that hold the values of fixed-width types. */
+export type NumberArray =
   | Int8Array
   | Uint8Array
   | Int16Array
@@ -143,7 +145,7 @@ export class ColumnBuilder {
   #bytes(plan: ColumnPlan, needed: number, what: string): Uint8Array {
     const bytes = this.#source.buffer(this.#buffer++);
     if (bytes.byteLength < needed) {
-      throw invalid(plan, `its ${what} buffer has ${bytes.byteLength} bytes, expected ${needed} or more`);
+      throw invalidColumn(plan, `its ${what} buffer has ${bytes.byteLength} bytes, expected ${needed} or more`);
     }
     return bytes;
   }
@@ -206,7 +208,7 @@ export class ColumnBuilder {
     let dictionary = this.#source.dictionary(plan.dictionaryId!);
     if (dictionary === null) {
       if (nulls < length) {
-        throw invalid(plan, `dictionary ${plan.dictionaryId} has not been sent before the batch that uses it`);
+        throw invalidColumn(plan, `dictionary ${plan.dictionaryId} has not been sent before the batch that uses it`);
       }
       dictionary = emptyVector(type.dictionary);
     }
@@ -221,142 +223,4 @@ function emptyVector(type: DataType): Vector {
     ? ZERO_OFFSET_64
     : ZERO_OFFSET_32;
   return new Vector([new Data(type, 0, 0, 0, [offsets, EMPTY_BITMAP, EMPTY_BITMAP] as never, children)]);
-}
-
-function invalid(plan: ColumnPlan, what: string): DipcError {
-  return new DipcError("invalid_data", `Cannot decode column ${quoted(plan.field.path)}: ${what}`);
-}
-
-/** Whether row `index` is null; an empty bitmap means that none is. */
-function isNull(bitmap: Uint8Array, index: number): boolean {
-  return bitmap.byteLength > 0 && (bitmap[index >> 3] & (1 << (index & 7))) === 0;
-}
-
-/** Checks that n + 1 offsets rise from 0 or more to `end` at most. */
-function checkOffsets(plan: ColumnPlan, offsets: Int32Array | BigInt64Array, length: number, end: number): void {
-  const good = offsets instanceof Int32Array ? rises32(offsets, length, end) : rises64(offsets, length, end);
-  if (!good) throw invalid(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
-}
-
-function rises32(offsets: Int32Array, length: number, end: number): boolean {
-  let last = offsets[0];
-  let sign = last;
-  for (let i = 1; i <= length; i++) {
-    const next = offsets[i];
-    // Where both are 0 or more the difference cannot overflow; where one is not, its own sign bit shows it.
-    sign |= next | ((next - last) | 0);
-    last = next;
-  }
-  return sign >= 0 && last <= end;
-}
-
-function rises64(offsets: BigInt64Array, length: number, end: number): boolean {
-  // Pairs of 32-bit words, because 64-bit integers are slow to compare one by one.
-  const words = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * (length + 1));
-  let last = 0;
-  for (let i = 0; i <= length; i++) {
-    const next = words[2 * i] + words[2 * i + 1] * 4294967296;
-    if (next < last) return false;
-    last = next;
-  }
-  return last <= end;
-}
-
-/** Checks that each view that is not null lies in one of the data buffers. */
-function checkViews(
-  plan: ColumnPlan,
-  views: Uint8Array,
-  length: number,
-  data: readonly Uint8Array[],
-  bitmap: Uint8Array,
-): void {
-  const words = new Int32Array(views.buffer, views.byteOffset, 4 * length);
-  const lengths = Float64Array.from(data, (buffer) => buffer.byteLength);
-  const count = lengths.length;
-  for (let i = 0; i < length; i++) {
-    const size = words[4 * i];
-    if (size >= 0 && size <= 12) continue;
-    const index = words[4 * i + 2];
-    const offset = words[4 * i + 3];
-    const good = size > 0 && index >= 0 && index < count && offset >= 0 && offset + size <= lengths[index];
-    if (!good && !isNull(bitmap, i)) {
-      throw invalid(
-        plan,
-        `row ${i} refers to bytes ${offset} to ${offset + size} of data buffer ${index}, out of bounds`,
-      );
-    }
-  }
-}
-
-/** Checks type ids, and offsets where there are some, against the children. */
-function checkUnion(
-  plan: ColumnPlan,
-  type: Union,
-  typeIds: Int8Array,
-  offsets: Int32Array | undefined,
-  children: readonly Data[],
-): void {
-  const lengths = new Float64Array(128).fill(-1);
-  type.typeIds.forEach((id, index) => lengths[id] = children[index].length);
-  for (let i = 0; i < typeIds.length; i++) {
-    const id = typeIds[i];
-    const length = id < 0 ? -1 : lengths[id];
-    if (length < 0) throw invalid(plan, `row ${i} has type id ${id}, which is not one of the union's`);
-    if (offsets !== undefined && (offsets[i] < 0 || offsets[i] >= length)) {
-      throw invalid(plan, `row ${i} refers to value ${offsets[i]} of ${length} in the child of type id ${id}`);
-    }
-  }
-}
-
-/**
- * Checks that each index that is not null is in the dictionary, and brings 64-bit indices, which apache-arrow cannot look
- * up, to 32 bits.
- */
-function narrowIndices(plan: ColumnPlan, values: NumberArray, size: number, bitmap: Uint8Array): NumberArray {
-  let indices = values;
-  if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
-    const words = new Uint32Array(values.buffer, values.byteOffset, 2 * values.length);
-    const narrow = new Int32Array(values.length);
-    for (let i = 0; i < narrow.length; i++) {
-      narrow[i] = words[2 * i + 1] === 0 && words[2 * i] < 0x80000000 ? words[2 * i] : -1;
-    }
-    indices = narrow;
-  }
-  const { BYTES_PER_ELEMENT: width, buffer, byteOffset, length } = indices;
-  const signed = indices instanceof Int8Array || indices instanceof Int16Array || indices instanceof Int32Array;
-  // Read without sign, negative indices are large ones.
-  const most = Math.min(size, signed ? 2 ** (8 * width - 1) : Infinity);
-  const largest = width === 1
-    ? largest8(new Uint8Array(buffer, byteOffset, length))
-    : width === 2
-    ? largest16(new Uint16Array(buffer, byteOffset, length))
-    : largest32(new Uint32Array(buffer, byteOffset, length));
-  // Behind a null there may be anything.
-  for (let i = 0; largest >= most && i < length; i++) {
-    const index = Number(indices[i]);
-    if ((index < 0 || index >= size) && !isNull(bitmap, i)) {
-      throw invalid(plan, `row ${i} has index ${values[i]} into a dictionary of ${size} values`);
-    }
-  }
-  return indices;
-}
-
-// One loop for each width: a loop that meets arrays of several types is many times slower.
-
-function largest8(indices: Uint8Array): number {
-  let largest = -1;
-  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
-  return largest;
-}
-
-function largest16(indices: Uint16Array): number {
-  let largest = -1;
-  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
-  return largest;
-}
-
-function largest32(indices: Uint32Array): number {
-  let largest = -1;
-  for (let i = 0; i < indices.length; i++) if (indices[i] > largest) largest = indices[i];
-  return largest;
 }
