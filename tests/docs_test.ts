@@ -1,0 +1,260 @@
+/**
+ * Every code block of the README, of `docs/` and of the examples' README runs, and so does every example in the JSDoc of the
+ * public modules. Blocks marked `ignore` are listed here with the reason.
+ */
+import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import { tableToIPC } from "apache-arrow";
+import { commands, overview } from "../src/cli/commands.ts";
+import { tripsTable } from "./support/cli_data.ts";
+import { needsUcx, testNeeding } from "./support/needs.ts";
+import { ROOT, TemporaryFolder } from "./support/paths.ts";
+import { serve } from "./support/processes.ts";
+
+/** Blocks that cannot run in a test, by a piece of their text. */
+const IGNORED: Readonly<Record<string, string>> = {
+  "task demo": "fetches packages, and runs these tests",
+  "task bench": "takes minutes",
+  "jsr:@arrow-ucx/dipc/cli setup": "needs the registry",
+  "deno install -g": "needs the registry",
+  "deno compile": "tested by cli_compile_test.ts",
+};
+
+interface Block {
+  readonly file: string;
+  readonly language: string;
+  readonly ignored: boolean;
+  readonly code: string;
+}
+
+function blocksOf(file: string): Block[] {
+  const text = Deno.readTextFileSync(`${ROOT}/${file}`);
+  return [...text.matchAll(/^```(\w+)( ignore)?\n([\s\S]*?)^```$/gm)].map(([, language, ignored, code]) => ({
+    file,
+    language,
+    ignored: ignored !== undefined,
+    code,
+  }));
+}
+
+function documents(): string[] {
+  const docs = [...Deno.readDirSync(`${ROOT}/docs`)].map(({ name }) => name).filter((name) => name.endsWith(".md"));
+  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`)];
+}
+
+/** What the blocks find: files to serve, and a server whose URI takes the place of the one in the text. */
+class Stage implements AsyncDisposable {
+  readonly folder = new TemporaryFolder();
+  #server: Awaited<ReturnType<typeof serve>> | null = null;
+
+  static async open(): Promise<Stage> {
+    const stage = new Stage();
+    const table = tripsTable();
+    for (const name of ["flights", "trips"]) {
+      Deno.writeFileSync(stage.folder.file(`${name}.arrow`), tableToIPC(table, "file"));
+      Deno.writeFileSync(stage.folder.file(`${name}.arrows`), tableToIPC(table, "stream"));
+    }
+    stage.#server = await serve([stage.folder.file("flights.arrow"), stage.folder.file("trips.arrow")]);
+    // As a user's project: the package by its name, here by a link.
+    Deno.writeTextFileSync(
+      stage.folder.file("deno.json"),
+      JSON.stringify({
+        imports: { "@arrow-ucx/dipc": "jsr:@arrow-ucx/dipc@^0.1.0", "apache-arrow": "npm:apache-arrow@21.2.0" },
+        links: [ROOT, `${ROOT}/tools/std/cli`],
+      }),
+    );
+    return stage;
+  }
+
+  get uri(): string {
+    return this.#server!.uri("flights");
+  }
+
+  /** Runs a program as its own process. */
+  async run(command: string, args: readonly string[]): Promise<{ code: number; text: string }> {
+    const { code, stdout, stderr } = await new Deno.Command(command, {
+      args: [...args],
+      cwd: this.folder.path,
+      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath() },
+      stdin: "null",
+      signal: AbortSignal.timeout(90_000),
+    }).output();
+    const decoder = new TextDecoder();
+    return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };
+  }
+
+  /** Checks the types of TypeScript blocks, all at once. */
+  async checkTypes(blocks: readonly string[]): Promise<void> {
+    const paths = blocks.map((_, i) => this.folder.file(`check-${i}.ts`));
+    blocks.forEach((code, i) => Deno.writeTextFileSync(paths[i], code));
+    const { code, text } = await this.run(Deno.execPath(), ["check", "--no-lock", ...paths]);
+    assertEquals(code, 0, text);
+  }
+
+  /** Runs a TypeScript block with the permissions of the documentation. */
+  async runTypeScript(code: string): Promise<{ code: number; text: string }> {
+    const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
+    Deno.writeTextFileSync(path, code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri));
+    const env = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
+    const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-read=.", "--allow-write=."];
+    return await this.run(Deno.execPath(), ["run", ...flags, path]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]();
+    this.folder[Symbol.dispose]();
+  }
+}
+
+testNeeding([needsUcx], "every TypeScript block of the documents runs in a project of its own", async () => {
+  await using stage = await Stage.open();
+  const blocks = documents().flatMap(blocksOf).filter(({ language }) => language === "ts");
+  await stage.checkTypes(blocks.map(({ code }) => code));
+  let count = 0;
+  for (const block of blocks) {
+    assert(!block.ignored, `${block.file} has a ts block that is not run`);
+    const { code, text } = await stage.runTypeScript(block.code);
+    assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
+    count++;
+  }
+  assertGreater(count, 3);
+});
+
+testNeeding([needsUcx], "the README's example prints its rows", async () => {
+  await using stage = await Stage.open();
+  const [example] = blocksOf("README.md");
+  assertEquals(example.code.trim().split("\n").filter((line) => line !== "").length, 5);
+  const { text } = await stage.runTypeScript(example.code);
+  assertStringIncludes(text, "1000 rows\n1000 rows\n1000 rows\n");
+  assertStringIncludes(text, "complete: true");
+});
+
+testNeeding([needsUcx], "every shell block of the documents runs", async () => {
+  let count = 0;
+  for (const block of documents().flatMap(blocksOf).filter(({ language }) => language === "sh")) {
+    if (block.ignored) {
+      assert(
+        Object.keys(IGNORED).some((text) => block.code.includes(text)),
+        `${block.file} has a block that is not run, for no known reason:\n${block.code}`,
+      );
+      continue;
+    }
+    await using stage = await Stage.open();
+    const { code, text } = await stage.run("bash", ["-c", shellScript(block.code)]);
+    assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
+    count++;
+  }
+  assertGreater(count, 3);
+});
+
+/**
+ * Makes a script of a block: programs are found wherever they are, permissions stay as they are written, and servers run
+ * for a moment in the background, because they would never end.
+ */
+function shellScript(code: string): string {
+  const lines = code.replace(/\\\n\s*/g, " ").split("\n").map((line) => {
+    const program = line
+      .replace("ucx://127.0.0.1:…", "$URI")
+      .replace(/'\$URI'/g, '"$URI"')
+      .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
+      .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
+    if (/^alias dipc=/.test(program)) return program.replace(/^alias dipc='(.*)'$/, 'dipc() { $1 "$@"; }');
+    if (/^deno task setup$/.test(program)) return ": # libucp is there already";
+    if (/^dipc serve|examples\/serve\.ts/.test(program)) {
+      return `${
+        program.replace(/ +#.*$/, "")
+      } > server.txt & until grep -q ucx: server.txt; do sleep 0.1; done; kill -- -$!`;
+    }
+    return program;
+  });
+  // With -m each background job is a process group of its own, so that all of it can be ended.
+  return `set -euo pipefail -m
+dipc() { "$DENO" run -A --config "$ROOT/deno.json" "$ROOT/cli.ts" "$@"; }
+${lines.join("\n")}`;
+}
+
+testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
+  await using stage = await Stage.open();
+  const files = new Set<string>();
+  for (const entry of ["mod.ts", "cli.ts", "src/setup.ts"]) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["info", "--json", `${ROOT}/${entry}`],
+      stderr: "null",
+    }).output();
+    for (const { specifier } of JSON.parse(new TextDecoder().decode(stdout)).modules) {
+      if (specifier.startsWith(`file://${ROOT}/`)) files.add(specifier.slice(`file://${ROOT}/`.length));
+    }
+  }
+  let count = 0;
+  const left: string[] = [];
+  for (const file of [...files].sort()) {
+    const text = Deno.readTextFileSync(`${ROOT}/${file}`);
+    for (const [, comment] of text.matchAll(/^ *\/\*\*\n([\s\S]*?)\*\/$/gm)) {
+      const plain = comment.replace(/^ *\* ?/gm, "");
+      for (const [, code] of plain.matchAll(/^```ts[^\n]*\n([\s\S]*?)^```/gm)) {
+        // Those of inner modules are written for readers of the code, and name no package.
+        if (!code.includes('from "@arrow-ucx/dipc')) {
+          left.push(file);
+          continue;
+        }
+        // Setup would fetch what is missing; nothing is, and its own tests cover the rest.
+        if (code.includes("@arrow-ucx/dipc/setup")) {
+          left.push(file);
+          continue;
+        }
+        const { code: status, text: output } = await stage.runTypeScript(code);
+        assertEquals(status, 0, `${file}:\n${code}\n${output}`);
+        count++;
+      }
+    }
+  }
+  console.log(
+    `${count} examples of ${files.size} modules ran; of inner modules and not run: ${left.length} (${left.join(", ")})`,
+  );
+  assertGreater(count, 2);
+});
+
+Deno.test("the command's document shows each help as it is", () => {
+  const texts = blocksOf("docs/command.md").filter(({ language }) => language === "text").map(({ code }) => code);
+  assertEquals(texts, [overview, ...commands.map(({ help }) => help)]);
+});
+
+Deno.test("JSON in the command's document is JSON, with the fields that it has", () => {
+  const objects = blocksOf("docs/command.md").filter(({ language }) => language === "json").map(({ code }) =>
+    JSON.parse(code)
+  );
+  assertEquals(objects.length, 2);
+  assertEquals(Object.keys(objects[0]), ["pid", "address", "port", "datasets"]);
+  assert("firstBatchSeconds" in objects[1]);
+});
+
+Deno.test("every error code is documented, and no other", () => {
+  const source = Deno.readTextFileSync(`${ROOT}/src/errors.ts`);
+  const codes = [...source.slice(source.indexOf("export type DipcErrorCode")).split(";")[0].matchAll(/"(\w+)"/g)];
+  const documented = [...Deno.readTextFileSync(`${ROOT}/docs/errors.md`).matchAll(/^\| `(\w+)` +\|/gm)];
+  assertEquals(documented.map(([, code]) => code), codes.map(([, code]) => code));
+});
+
+Deno.test("links between the documents lead somewhere", () => {
+  for (const file of [...documents(), "CONTRIBUTING.md"]) {
+    const folder = `${ROOT}/${file}`.replace(/[^/]*$/, "");
+    for (const [, target] of Deno.readTextFileSync(`${ROOT}/${file}`).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+      if (/^\w+:/.test(target)) continue;
+      assert(exists(folder + target), `${file} links to ${target}, which is not there`);
+    }
+  }
+});
+
+Deno.test("no document asks for all permissions beyond the tasks", () => {
+  for (const file of documents()) {
+    assert(!/ -A\b|--allow-all/.test(Deno.readTextFileSync(`${ROOT}/${file}`)), `${file} has -A`);
+  }
+});
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
