@@ -300,6 +300,33 @@ Deno.test("frames wait in the channel while the window is full", () => {
   );
 });
 
+Deno.test("metadata that was not handed out is bounded in bytes, equal metadata counts once", () => {
+  const state = announced(["B0"], { maxPendingMetadataBytes: 6 });
+  assertEquals(state.wantsFrame, true, "4 bytes are pending");
+  state.onFrame(testFrame(2, "B00"));
+  assertEquals(state.wantsFrame, false, "7 bytes are pending");
+  state.next();
+  assertEquals(state.wantsFrame, true);
+  const exact = announced(["B0"], { maxPendingMetadataBytes: 4 });
+  assertEquals(exact.wantsFrame, false);
+  fails(exact, "internal", "the window was full", () => exact.onFrame(testFrame(2, "B0")));
+  const headers = new Map<string, ReturnType<typeof readTestHeader>>();
+  const cached = announced(Array(100).fill("B0"), {
+    maxPendingMetadataBytes: 5,
+    readHeader(metadata) {
+      const text = String(metadata);
+      if (!headers.has(text)) headers.set(text, readTestHeader(metadata));
+      return headers.get(text)!;
+    },
+  });
+  assertEquals([cached.announced, cached.wantsFrame], [101, true]);
+  taken(cached);
+  for (let sequence = 101; sequence < 110; sequence++) {
+    cached.onFrame(testFrame(sequence, sequence % 2 === 0 ? "B0" : "D0"));
+    assertEquals(taken(cached), [sequence]);
+  }
+});
+
 Deno.test("frames that were held do not lose their place when the window is full", () => {
   const state = announced([], { maxAnnounced: 2, reorderWindow: 4 });
   for (const sequence of [4, 3, 2]) state.onFrame(testFrame(sequence, `B${sequence}`));
@@ -612,6 +639,7 @@ Deno.test("limits are whole numbers in their range", () => {
     { reorderWindow: 0 },
     { reorderWindow: Infinity },
     { maxHeldBytes: -1 },
+    { maxPendingMetadataBytes: 0 },
     { bodyWindow: 0 },
     { bodyWindow: 2 ** 31 },
     { maxErrorBytes: -1 },

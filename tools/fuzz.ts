@@ -2,7 +2,7 @@
  * Fuzzes what takes bytes from peers and files: `deno task fuzz [--seconds N] [--target NAME] [--seed N] [--save] [--list]`.
  *
  * Each target gets its share of the time. Prints executions a second and how many mutants were accepted; a finding (an
- * error that is no DipcError, a run of over a second, an allocation over the limit) is written to `fuzz-findings/`, and
+ * error that is no DipcError, a run of over a second, an allocation over the limit) is written to `.cache/fuzz-findings/`, and
  * the exit status is 1. `--save` keeps inputs with new answers in `tests/fuzz/corpus/`.
  *
  * @module
@@ -52,10 +52,10 @@ function print({ target, executions, seconds, accepted, answers, findings }: Fuz
 }
 
 function keep(finding: Finding): void {
-  Deno.mkdirSync("fuzz-findings", { recursive: true });
+  Deno.mkdirSync(".cache/fuzz-findings", { recursive: true });
   const name = `${finding.target.replaceAll("/", "-")}-${finding.kind}-${crypto.randomUUID().slice(0, 8)}`;
-  Deno.writeFileSync(`fuzz-findings/${name}`, finding.input);
-  console.error(`finding: ${finding.target} ${finding.kind}: ${finding.detail}\n  input: fuzz-findings/${name}`);
+  Deno.writeFileSync(`.cache/fuzz-findings/${name}`, finding.input);
+  console.error(`finding: ${finding.target} ${finding.kind}: ${finding.detail}\n  input: .cache/fuzz-findings/${name}`);
 }
 
 function number(name: string, text: string): number {

@@ -100,6 +100,13 @@ export interface ReceiverOptions {
    */
   maxHeldBytes?: number;
   /**
+   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is wanted. Equal metadata that
+   * `readHeader` answers with one header counts once.
+   *
+   * @default 32 MiB
+   */
+  maxPendingMetadataBytes?: number;
+  /**
    * How far a body may run ahead of the metadata, in sequence numbers.
    *
    * @default 65536
@@ -141,6 +148,8 @@ export class ReceiverSlot<T> {
   state = EMPTY;
   /** @internal Position in the stream: sequence numbers without the wrap. */
   index = -1;
+  /** @internal Bytes of metadata that it keeps alive. */
+  metadataBytes = 0;
   /** @internal Metadata held because an earlier frame is missing. */
   held: Uint8Array<ArrayBuffer> | null = null;
   /** @internal The message at `index` has an empty body whose tagged message has not been seen. */
@@ -165,6 +174,7 @@ export class ReceiverState<T = unknown> {
   readonly #maxAnnounced: number;
   readonly #reorderWindow: number;
   readonly #maxHeldBytes: number;
+  readonly #maxPendingMetadataBytes: number;
   readonly #bodyWindow: number;
   readonly #errorMessages: boolean;
   readonly #maxErrorBytes: number;
@@ -200,6 +210,9 @@ export class ReceiverState<T = unknown> {
   #bodyBytes = 0;
   #metadataBytes = 0;
   #taken: ReceiverSlot<T> | null = null;
+  /** The header read last, and bytes of metadata that the window keeps alive. */
+  #lastHeader: MessageHeader | null = null;
+  #pendingMetadataBytes = 0;
 
   /**
    * @param options How to read metadata, and limits
@@ -224,6 +237,12 @@ export class ReceiverState<T = unknown> {
     this.#maxAnnounced = limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536);
     this.#reorderWindow = limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536);
     this.#maxHeldBytes = limit("maxHeldBytes", options.maxHeldBytes ?? 16 * 1024 * 1024, 0, Number.MAX_SAFE_INTEGER);
+    this.#maxPendingMetadataBytes = limit(
+      "maxPendingMetadataBytes",
+      options.maxPendingMetadataBytes ?? 32 * 1024 * 1024,
+      1,
+      Number.MAX_SAFE_INTEGER,
+    );
     this.#bodyWindow = limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1);
     this.#errorMessages = options.errorMessages ?? true;
     this.#maxErrorBytes = limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, Number.MAX_SAFE_INTEGER);
@@ -237,7 +256,7 @@ export class ReceiverState<T = unknown> {
 
   /** Whether there is room for another metadata frame; while false, leave frames in the channel. */
   get wantsFrame(): boolean {
-    return this.#due - this.#head < this.#maxAnnounced;
+    return this.#due - this.#head < this.#maxAnnounced && this.#pendingMetadataBytes < this.#maxPendingMetadataBytes;
   }
 
   /** Messages whose metadata was read, the schema among them. */
@@ -322,7 +341,7 @@ export class ReceiverState<T = unknown> {
           }`,
         );
       }
-      if (this.#due - this.#head >= this.#maxAnnounced) {
+      if (!this.wantsFrame) {
         throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
       }
       if (index === this.#due) {
@@ -460,6 +479,7 @@ export class ReceiverState<T = unknown> {
     if (this.#oldest < this.#head) this.#oldest = this.#head;
     if (this.#post < this.#head) this.#post = this.#head;
     this.#inFlightBytes -= slot.byteLength;
+    this.#pendingMetadataBytes -= slot.metadataBytes;
     this.#bodyBytes += slot.byteLength;
     const kind = slot.header!.kind;
     if (kind === "batch") this.#batches++;
@@ -536,6 +556,9 @@ export class ReceiverState<T = unknown> {
     slot.byteLength = bodyLength;
     slot.owesEmpty = bodyLength === 0 && index !== 0;
     slot.state = bodyLength === 0 ? COMPLETE : ANNOUNCED;
+    slot.metadataBytes = header === this.#lastHeader ? 0 : metadata.byteLength;
+    this.#lastHeader = header;
+    this.#pendingMetadataBytes += slot.metadataBytes;
     this.#metadataBytes += metadata.byteLength;
     this.#due = index + 1;
     this.#dueSequence = nextSequence(sequence);
