@@ -40,97 +40,18 @@
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { MAX_ERROR_BYTES, parseError, peerError } from "./envelope.ts";
+import { parseError, peerError } from "./envelope.ts";
 import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
 import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
-import { checkSequence, nextSequence, sequenceDistance } from "./sequence.ts";
+import { type ReceiverLimits, receiverLimits, type ReceiverOptions } from "./receiver_options.ts";
+import { nextSequence, sequenceDistance } from "./sequence.ts";
+
+export type { ReceiverLimits, ReceiverOptions } from "./receiver_options.ts";
 
 /** Answer of {@linkcode ReceiverState.checkUnexpected}: leave it where it is, it will be asked for later. */
 export const KEEP = 0;
 /** Answer of {@linkcode ReceiverState.checkUnexpected}: receive it (0 bytes) and forget it. */
 export const DISCARD = 1;
-
-/** Limits and settings of a {@linkcode ReceiverState}. */
-export interface ReceiverOptions {
-  /**
-   * Verifies metadata and gives its header. Called once a message, in sequence order, the schema first; the bytes are
-   * valid during the call only.
-   */
-  readHeader(metadata: Uint8Array): MessageHeader;
-  /**
-   * Largest metadata of one message, in bytes.
-   *
-   * @default 16 MiB
-   */
-  maxMetadataBytes?: number;
-  /**
-   * Largest body of one message, in bytes.
-   *
-   * @default 4 GiB
-   */
-  maxBodyBytes?: number;
-  /**
-   * Bytes of bodies that may be posted or waiting at once; one larger body is let through alone.
-   *
-   * @default 64 MiB
-   */
-  maxInFlightBytes?: number;
-  /**
-   * Receives that may be posted at once.
-   *
-   * @default 256
-   */
-  maxPosted?: number;
-  /**
-   * Messages announced and not yet taken by `next()`, at most.
-   *
-   * @default 768
-   */
-  maxAnnounced?: number;
-  /**
-   * How far a metadata frame may run ahead of the one that is due, in sequence numbers.
-   *
-   * @default 256
-   */
-  reorderWindow?: number;
-  /**
-   * Bytes of frames held because an earlier one is missing, at most.
-   *
-   * @default 16 MiB
-   */
-  maxHeldBytes?: number;
-  /**
-   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is wanted. Equal metadata that
-   * `readHeader` answers with one header counts once.
-   *
-   * @default 32 MiB
-   */
-  maxPendingMetadataBytes?: number;
-  /**
-   * How far a body may run ahead of the metadata, in sequence numbers.
-   *
-   * @default 65536
-   */
-  bodyWindow?: number;
-  /**
-   * Whether error messages were asked for; where not, they are an unknown type.
-   *
-   * @default true
-   */
-  errorMessages?: boolean;
-  /**
-   * Largest error message, in bytes.
-   *
-   * @default 4096
-   */
-  maxErrorBytes?: number;
-  /**
-   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
-   *
-   * @default 0
-   */
-  firstSequence?: number;
-}
 
 const EMPTY = 0, ANNOUNCED = 1, POSTED = 2, COMPLETE = 3;
 
@@ -166,18 +87,8 @@ export class ReceiverState<T = unknown> {
   /** Why the stream is lost, once it is. */
   failure: DipcError | null = null;
 
+  readonly #limits: Required<ReceiverLimits>;
   readonly #readHeader: (metadata: Uint8Array) => MessageHeader;
-  readonly #maxMetadataBytes: number;
-  readonly #maxBodyBytes: number;
-  readonly #maxInFlightBytes: number;
-  readonly #maxPosted: number;
-  readonly #maxAnnounced: number;
-  readonly #reorderWindow: number;
-  readonly #maxHeldBytes: number;
-  readonly #maxPendingMetadataBytes: number;
-  readonly #bodyWindow: number;
-  readonly #errorMessages: boolean;
-  readonly #maxErrorBytes: number;
   readonly #first: number;
 
   readonly #slots: ReceiverSlot<T>[];
@@ -220,43 +131,20 @@ export class ReceiverState<T = unknown> {
    */
   constructor(options: ReceiverOptions) {
     this.#readHeader = options.readHeader;
-    this.#maxMetadataBytes = limit(
-      "maxMetadataBytes",
-      options.maxMetadataBytes ?? 16 * 1024 * 1024,
-      1,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#maxBodyBytes = limit("maxBodyBytes", options.maxBodyBytes ?? 4 * 1024 ** 3, 0, Number.MAX_SAFE_INTEGER);
-    this.#maxInFlightBytes = limit(
-      "maxInFlightBytes",
-      options.maxInFlightBytes ?? 64 * 1024 * 1024,
-      1,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#maxPosted = limit("maxPosted", options.maxPosted ?? 256, 1, 65536);
-    this.#maxAnnounced = limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536);
-    this.#reorderWindow = limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536);
-    this.#maxHeldBytes = limit("maxHeldBytes", options.maxHeldBytes ?? 16 * 1024 * 1024, 0, Number.MAX_SAFE_INTEGER);
-    this.#maxPendingMetadataBytes = limit(
-      "maxPendingMetadataBytes",
-      options.maxPendingMetadataBytes ?? 32 * 1024 * 1024,
-      1,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#bodyWindow = limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1);
-    this.#errorMessages = options.errorMessages ?? true;
-    this.#maxErrorBytes = limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, Number.MAX_SAFE_INTEGER);
-    this.#first = checkSequence(options.firstSequence ?? 0);
+    this.#limits = receiverLimits(options);
+    this.#first = this.#limits.firstSequence;
     this.#dueSequence = this.#first;
+    const { maxAnnounced, reorderWindow } = this.#limits;
     let size = 1;
-    while (size < this.#maxAnnounced + this.#reorderWindow) size *= 2;
+    while (size < maxAnnounced + reorderWindow) size *= 2;
     this.#mask = size - 1;
     this.#slots = Array.from({ length: size }, () => new ReceiverSlot<T>());
   }
 
   /** Whether there is room for another metadata frame; while false, leave frames in the channel. */
   get wantsFrame(): boolean {
-    return this.#due - this.#head < this.#maxAnnounced && this.#pendingMetadataBytes < this.#maxPendingMetadataBytes;
+    return this.#due - this.#head < this.#limits.maxAnnounced &&
+      this.#pendingMetadataBytes < this.#limits.maxPendingMetadataBytes;
   }
 
   /** Messages whose metadata was read, the schema among them. */
@@ -323,12 +211,12 @@ export class ReceiverState<T = unknown> {
     const type = frameType(frame);
     const sequence = frameSequence(frame);
     if (type === METADATA) {
-      if (size - PREFIX_BYTES > this.#maxMetadataBytes) {
+      if (size - PREFIX_BYTES > this.#limits.maxMetadataBytes) {
         throw this.#fail(
           "limit_exceeded",
           `metadata of sequence number ${sequence} has ${
             size - PREFIX_BYTES
-          } bytes, maxMetadataBytes is ${this.#maxMetadataBytes}`,
+          } bytes, maxMetadataBytes is ${this.#limits.maxMetadataBytes}`,
         );
       }
       if (size === PREFIX_BYTES) throw this.#fail("protocol", `metadata of sequence number ${sequence} is empty`);
@@ -353,9 +241,9 @@ export class ReceiverState<T = unknown> {
       }
     } else if (type === END_OF_STREAM) {
       this.#onEnd(sequence, size);
-    } else if (type === ERROR_MESSAGE && this.#errorMessages) {
+    } else if (type === ERROR_MESSAGE && this.#limits.errorMessages) {
       try {
-        this.failure = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#maxErrorBytes));
+        this.failure = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#limits.maxErrorBytes));
       } catch (error) {
         this.failure = error as DipcError;
       }
@@ -377,9 +265,9 @@ export class ReceiverState<T = unknown> {
         this.#post++;
         continue;
       }
-      if (this.#posted >= this.#maxPosted) return null;
+      if (this.#posted >= this.#limits.maxPosted) return null;
       const total = this.#inFlightBytes + slot.byteLength;
-      if (total > this.#maxInFlightBytes && this.#inFlightBytes !== 0) return null;
+      if (total > this.#limits.maxInFlightBytes && this.#inFlightBytes !== 0) return null;
       slot.state = POSTED;
       this.#inFlightBytes = total;
       this.#posted++;
@@ -438,9 +326,9 @@ export class ReceiverState<T = unknown> {
     const sequence = tagSequence(tag);
     const index = this.#indexOf(sequence);
     if (index >= this.#due) {
-      if (index >= this.#end || index - this.#due >= this.#bodyWindow) throw this.#failUnasked(tag, sequence);
+      if (index >= this.#end || index - this.#due >= this.#limits.bodyWindow) throw this.#failUnasked(tag, sequence);
       this.#checkBody(sequence, tag, byteLength, -1);
-      if (byteLength > this.#maxBodyBytes) throw this.#failTooLarge(sequence, byteLength);
+      if (byteLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, byteLength);
       // The first message is the schema, which has no body.
       if (index === 0) throw this.#failUnasked(tag, sequence);
       return KEEP;
@@ -545,7 +433,7 @@ export class ReceiverState<T = unknown> {
         `metadata of sequence number ${sequence} announces a body of ${bodyLength} bytes`,
       );
     }
-    if (bodyLength > this.#maxBodyBytes) throw this.#failTooLarge(sequence, bodyLength);
+    if (bodyLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, bodyLength);
     if (kind === "schema" && bodyLength !== 0) {
       throw this.#fail("protocol", `the schema, sequence number ${sequence}, announces a body of ${bodyLength} bytes`);
     }
@@ -572,21 +460,21 @@ export class ReceiverState<T = unknown> {
         `metadata of sequence number ${sequence} arrived twice, or belongs to no message of this stream`,
       );
     }
-    if (index - this.#due >= this.#reorderWindow) {
+    if (index - this.#due >= this.#limits.reorderWindow) {
       throw this.#fail(
         "protocol",
         `metadata of sequence number ${sequence} arrived while ${this.#dueSequence} was due: it may be at most ${
-          this.#reorderWindow - 1
+          this.#limits.reorderWindow - 1
         } ahead`,
       );
     }
     const slot = this.#slots[index & this.#mask];
     if (slot.held !== null) throw this.#fail("protocol", `metadata of sequence number ${sequence} arrived twice`);
     const size = frame.byteLength - PREFIX_BYTES;
-    if (this.#heldBytes + size > this.#maxHeldBytes) {
+    if (this.#heldBytes + size > this.#limits.maxHeldBytes) {
       throw this.#fail(
         "limit_exceeded",
-        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#maxHeldBytes} bytes has arrived`,
+        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#limits.maxHeldBytes} bytes has arrived`,
       );
     }
     slot.held = new Uint8Array(size);
@@ -632,7 +520,7 @@ export class ReceiverState<T = unknown> {
         } had arrived`,
       );
     }
-    if (index - this.#due > this.#reorderWindow) {
+    if (index - this.#due > this.#limits.reorderWindow) {
       throw this.#fail(
         "protocol",
         `the end of stream has sequence number ${sequence}, but ${due} was due: messages are missing`,
@@ -663,7 +551,7 @@ export class ReceiverState<T = unknown> {
   #failTooLarge(sequence: number, byteLength: number): DipcError {
     return this.#fail(
       "limit_exceeded",
-      `the body of sequence number ${sequence} has ${byteLength} bytes, maxBodyBytes is ${this.#maxBodyBytes}`,
+      `the body of sequence number ${sequence} has ${byteLength} bytes, maxBodyBytes is ${this.#limits.maxBodyBytes}`,
     );
   }
 
@@ -687,11 +575,4 @@ export class ReceiverState<T = unknown> {
   #fail(code: DipcErrorCode, message: string, cause?: unknown): DipcError {
     return this.failure ??= new DipcError(code, message, cause === undefined ? {} : { cause });
   }
-}
-
-function limit(name: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new DipcError("invalid_argument", `${name} is a whole number from ${min} to ${max}, found ${value}`);
-  }
-  return value;
 }

@@ -1,0 +1,127 @@
+/**
+ * Limits of the receiving side of a stream, and their defaults.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { MAX_ERROR_BYTES } from "./envelope.ts";
+import { checkSequence } from "./sequence.ts";
+
+/** Limits and settings of a `ReceiverState`. */
+export interface ReceiverLimits {
+  /**
+   * Largest metadata of one message, in bytes.
+   *
+   * @default 16 MiB
+   */
+  maxMetadataBytes?: number;
+  /**
+   * Largest body of one message, in bytes.
+   *
+   * @default 4 GiB
+   */
+  maxBodyBytes?: number;
+  /**
+   * Bytes of bodies that may be posted or waiting at once; one larger body is let through alone.
+   *
+   * @default 64 MiB
+   */
+  maxInFlightBytes?: number;
+  /**
+   * Receives that may be posted at once.
+   *
+   * @default 256
+   */
+  maxPosted?: number;
+  /**
+   * Messages announced and not yet taken by `next()`, at most.
+   *
+   * @default 768
+   */
+  maxAnnounced?: number;
+  /**
+   * How far a metadata frame may run ahead of the one that is due, in sequence numbers.
+   *
+   * @default 256
+   */
+  reorderWindow?: number;
+  /**
+   * Bytes of frames held because an earlier one is missing, at most.
+   *
+   * @default 16 MiB
+   */
+  maxHeldBytes?: number;
+  /**
+   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is wanted. Equal metadata that
+   * `readHeader` answers with one header counts once.
+   *
+   * @default 32 MiB
+   */
+  maxPendingMetadataBytes?: number;
+  /**
+   * How far a body may run ahead of the metadata, in sequence numbers.
+   *
+   * @default 65536
+   */
+  bodyWindow?: number;
+  /**
+   * Whether error messages were asked for; where not, they are an unknown type.
+   *
+   * @default true
+   */
+  errorMessages?: boolean;
+  /**
+   * Largest error message, in bytes.
+   *
+   * @default 4096
+   */
+  maxErrorBytes?: number;
+  /**
+   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   *
+   * @default 0
+   */
+  firstSequence?: number;
+}
+
+/** Options of a `ReceiverState`: its limits, and how it reads metadata. */
+export interface ReceiverOptions extends ReceiverLimits {
+  /**
+   * Verifies metadata and gives its header. Called once a message, in sequence order, the schema first; the bytes are
+   * valid during the call only.
+   */
+  readHeader(metadata: Uint8Array): MessageHeader;
+}
+
+const MIB = 1024 * 1024;
+const LARGEST = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Fills in defaults.
+ *
+ * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+ */
+export function receiverLimits(options: ReceiverLimits): Required<ReceiverLimits> {
+  return {
+    maxMetadataBytes: limit("maxMetadataBytes", options.maxMetadataBytes ?? 16 * MIB, 1, LARGEST),
+    maxBodyBytes: limit("maxBodyBytes", options.maxBodyBytes ?? 4096 * MIB, 0, LARGEST),
+    maxInFlightBytes: limit("maxInFlightBytes", options.maxInFlightBytes ?? 64 * MIB, 1, LARGEST),
+    maxPosted: limit("maxPosted", options.maxPosted ?? 256, 1, 65536),
+    maxAnnounced: limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536),
+    reorderWindow: limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536),
+    maxHeldBytes: limit("maxHeldBytes", options.maxHeldBytes ?? 16 * MIB, 0, LARGEST),
+    maxPendingMetadataBytes: limit("maxPendingMetadataBytes", options.maxPendingMetadataBytes ?? 32 * MIB, 1, LARGEST),
+    bodyWindow: limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1),
+    errorMessages: options.errorMessages ?? true,
+    maxErrorBytes: limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, LARGEST),
+    firstSequence: checkSequence(options.firstSequence ?? 0),
+  };
+}
+
+function limit(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new DipcError("invalid_argument", `${name} is a whole number from ${min} to ${max}, found ${value}`);
+  }
+  return value;
+}
