@@ -69,11 +69,19 @@ export function describeStatus(status: number): string {
  * @param action What was being done, as the start of a sentence
  * @param advice What to do about it
  * @param code The code to use where the caller knows better than the status alone
+ * @param cause The error that led to this one
  */
-export function statusError(status: number, action: string, advice?: string, code?: DipcErrorCode): DipcError {
+export function statusError(
+  status: number,
+  action: string,
+  advice?: string,
+  code?: DipcErrorCode,
+  cause?: unknown,
+): DipcError {
   const entry = STATUSES[status];
   const message = `${action}: ${describeStatus(status)}${advice === undefined ? "" : `; ${advice}`}`;
   return new DipcError(code ?? entry?.[2] ?? "ucx", message, {
+    cause,
     foreign: { system: "ucx", status, text: entry?.[1] ?? `status ${status}` },
   });
 }

@@ -19,7 +19,7 @@ import {
   type UntilOptions,
 } from "../transport.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
-import { FrameQueue, type FrameSlot } from "./frames.ts";
+import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import {
   closedError,
@@ -310,7 +310,9 @@ export class UcxChannel implements Channel, WorkerOwner {
   onActiveMessage(data: bigint, size: bigint, rendezvous: boolean): boolean {
     if (this.failure !== null || this.#closing !== null) return false;
     const length = Number(size);
-    if (length > this.#limits.maxFrameBytes || this.#frames.bytes + length > this.#limits.maxQueuedFrameBytes) {
+    // A queued frame costs its slot, however short it is.
+    const queued = this.#frames.bytes + this.#frames.count * SLOT_BYTES;
+    if (length > this.#limits.maxFrameBytes || queued + length > this.#limits.maxQueuedFrameBytes) {
       this.failure = length > this.#limits.maxFrameBytes
         ? new DipcError(
           "limit_exceeded",

@@ -31,7 +31,7 @@ export interface ContextOptions {
   readonly ipv6: boolean;
 }
 
-/** A UCX context. Its workers must be destroyed before it is closed. */
+/** A UCX context. */
 export class UcxContext {
   /** The library. */
   readonly ucp: Ucp;
@@ -40,6 +40,7 @@ export class UcxContext {
   /** `ucp_context_h`. */
   readonly handle: bigint;
   #closed = false;
+  #workers = 0;
 
   /**
    * @param ucp The library
@@ -80,10 +81,21 @@ export class UcxContext {
     if (status !== 0) throw statusError(status, `setting UCX_${name}=${value} failed`);
   }
 
-  /** Frees the context. Idempotent. */
+  /** Counts a worker that was made; the context lives until it is gone. */
+  addWorker(): void {
+    this.#workers++;
+  }
+
+  /** Counts a worker that was destroyed. */
+  removeWorker(): void {
+    this.#workers--;
+    if (this.#closed && this.#workers === 0) this.symbols.ucp_cleanup(this.handle);
+  }
+
+  /** Frees the context, once its last worker is gone. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.symbols.ucp_cleanup(this.handle);
+    if (this.#workers === 0) this.symbols.ucp_cleanup(this.handle);
   }
 }

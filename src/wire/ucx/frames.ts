@@ -10,7 +10,8 @@ import { addressOf, type Libc, libc } from "../../../ffi/libc.ts";
 
 /** Frames start at an address that is 3 more than a multiple of 8, so that what follows the 5-byte prefix is aligned. */
 const SHIFT = 3;
-const SLOT_BYTES = 1024;
+/** Bytes of memory that a short frame takes. */
+export const SLOT_BYTES = 1024;
 /** Slots that grew beyond this are not kept. */
 const LARGEST_KEPT_SLOT = 64 << 10;
 const MAX_FREE_SLOTS = 256;

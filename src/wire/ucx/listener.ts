@@ -125,6 +125,7 @@ export class UcxListener implements Listener, WorkerOwner {
       }
       try {
         const worker = this.#pool.take();
+        this.#pool.refill();
         const channel = new UcxChannel(worker, this.#limits, this.#pool.giveBack);
         try {
           channel.attach(new UcxEndpoint(worker, request), "the client");

@@ -129,8 +129,6 @@ export class ProgressLoop {
           }
           now = performance.now();
         } while (alone && now < end);
-      } else if (!this.#running) {
-        this.#lastYield = now - YIELD_MS - 1;
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -209,6 +207,15 @@ export class ProgressLoop {
           this.#dispatch(this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0), now);
         }
       }
+    } catch (error) {
+      for (const target of this.#targets) {
+        for (const wait of target.waits) {
+          if (!wait.settled) this.#settle(wait);
+          wait.reject(error);
+        }
+        target.waits.length = 0;
+      }
+      this.#targets.length = 0;
     } finally {
       this.#running = false;
     }

@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
+import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Channel, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
@@ -17,6 +18,10 @@ import { WorkerPool } from "./worker_pool.ts";
 
 const MIB = 1 << 20;
 const WARM_WORKERS = 3;
+/** UCX 1.13 corrupts the heap in IPv6 connections. */
+const IPV6_MINOR = 14;
+/** Statuses of a first connection between versions or settings that do not work together. */
+const MISMATCH = [-5, -6, -22, -23];
 
 /** Options of {@linkcode ucxTransport}. */
 export interface UcxTransportOptions {
@@ -96,7 +101,20 @@ class UcxTransport implements Transport {
 
   #plane(targets: SockAddr[]): Plane {
     if (this.#closed) throw new DipcError("closed", "the transport was closed");
-    const options = { loopback: targets.every(isLoopback), ipv6: targets.every(isIpv6) };
+    const options = { loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) };
+    if (options.ipv6 && !targets.every(isIpv6)) {
+      throw new DipcError(
+        "unsupported",
+        "the metadata and the body server must both be reached over IPv4 or over IPv6",
+      );
+    }
+    if (options.ipv6 && Number(this.#ucp.version.split(".")[1]) < IPV6_MINOR) {
+      throw new DipcError(
+        "unsupported",
+        `IPv6 needs UCX 1.${IPV6_MINOR} or newer, ${this.#ucp.path} is ${this.#ucp.version}; use an IPv4 address, or ` +
+          "run `dipc setup`",
+      );
+    }
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
@@ -133,7 +151,7 @@ class UcxTransport implements Transport {
       }
       if (channel.failure !== null) throw channel.failure;
       const failed = requests.find((request) => request.status !== 0);
-      if (failed !== undefined) throw connectError(failed.status, names, this.#ucp.version);
+      if (failed !== undefined) throw connectError(failed.status, names, this.#ucp.version, undefined);
       return channel;
     } catch (error) {
       await channel.close();
@@ -145,11 +163,13 @@ class UcxTransport implements Transport {
   }
 }
 
-function connectError(status: number, names: string[], version: string, cause?: unknown): DipcError {
-  return new DipcError("unreachable", `connecting to ${names.join(" and ")} failed (status ${status}, ${version})`, {
-    cause,
-    foreign: { system: "ucx", status, text: "" },
-  });
+function connectError(status: number, names: string[], version: string, cause: unknown): DipcError {
+  const where = names.join(" and ");
+  const advice = MISMATCH.includes(status)
+    ? `the usual cause is that the two sides run versions of UCX that cannot talk to each other; here it is ${version}, ` +
+      "ask the server's side for its own (`dipc doctor`)"
+    : "is the server running there, is the port right, and does a firewall let it through?";
+  return statusError(status, `connecting to ${where} failed`, advice, "unreachable", cause);
 }
 
 /**

@@ -99,6 +99,7 @@ export class UcxWorker implements Pollable {
     if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
     this.handle = out[0];
     liveWorkers++;
+    context.addWorker();
     const fd = new Int32Array(32);
     status = symbols.ucp_worker_get_efd(this.handle, fd);
     this.eventFd = fd[0];
@@ -146,5 +147,6 @@ export class UcxWorker implements Pollable {
     progressLoop().forget(this);
     this.#symbols.ucp_worker_destroy(this.handle);
     liveWorkers--;
+    this.context.removeWorker();
   }
 }
