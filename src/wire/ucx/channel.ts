@@ -390,6 +390,8 @@ export class UcxChannel implements Channel, WorkerOwner {
       return true;
     };
     let clean = flush;
+    // A wait on a sleeping worker must run once more, to see that the channel is closing.
+    worker.armed = false;
     loop.wake();
     if (flush && this.failure === null) {
       const requests = this.#endpoints.map((endpoint) => endpoint.flush());
