@@ -193,7 +193,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
 
   /** The stream as the bytes of an Arrow IPC stream; for every Arrow type. Cancelling it cancels this reader. */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return arrowReadableStream(this.messages());
+    return arrowReadableStream(this.messages(), (reason) => this.cancel(reason));
   }
 
   /**

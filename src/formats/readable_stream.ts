@@ -10,9 +10,13 @@ import type { IpcMessage } from "../ipc/message.ts";
  * An Arrow IPC stream made of `messages`. One message is read ahead at most; cancelling it ends the iteration.
  *
  * @param messages The schema, then dictionaries and batches; their bodies are released
+ * @param onCancel Called when the stream is cancelled: a generator that has not begun yet does not learn of it
  * @returns Chunks that belong to whoever reads them
  */
-export function arrowReadableStream(messages: AsyncIterator<IpcMessage>): ReadableStream<Uint8Array<ArrayBuffer>> {
+export function arrowReadableStream(
+  messages: AsyncIterator<IpcMessage>,
+  onCancel?: (reason: unknown) => Promise<void>,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       const next = await messages.next();
@@ -26,8 +30,9 @@ export function arrowReadableStream(messages: AsyncIterator<IpcMessage>): Readab
       if (body !== null && body.byteLength > 0) controller.enqueue(body.bytes().slice());
       body?.release();
     },
-    async cancel() {
+    async cancel(reason) {
       await messages.return?.();
+      await onCancel?.(reason);
     },
   }, { highWaterMark: 0 });
 }
