@@ -62,8 +62,11 @@ export class BatchEncoder {
   /** Header of the schema message that comes first. */
   readonly schemaHeader: MessageHeader;
   readonly #schema: Schema;
+  readonly #hasDictionaries: boolean;
   readonly #pool: Pool;
   readonly #reader: HeaderReader;
+  /** The last header without custom metadata. */
+  #last: MessageHeader | null = null;
   readonly #sent = new Map<number, SentDictionary>();
 
   /**
@@ -72,6 +75,9 @@ export class BatchEncoder {
    */
   constructor(schema: Schema, pool: Pool) {
     this.#schema = schema;
+    this.#hasDictionaries = schema.fields.some(({ type }) =>
+      type.typeId === Type.Dictionary || innerIds(type).length > 0
+    );
     this.#pool = pool;
     this.schemaHeader = encodeSchema(schema);
     this.#reader = HeaderReader.continuing(this.schemaHeader, NO_LIMITS);
@@ -96,10 +102,12 @@ export class BatchEncoder {
     const messages: IpcMessage[] = [];
     try {
       const columns = batch.data.children;
-      const wanted = new Map<number, Vector>();
-      fields.forEach((field, i) => collectDictionaries(columns[i], field.type, wanted));
-      const changed = new Set<number>();
-      for (const [id, vector] of wanted) this.#encodeDictionary(id, vector, changed, messages);
+      if (this.#hasDictionaries) {
+        const wanted = new Map<number, Vector>();
+        fields.forEach((field, i) => collectDictionaries(columns[i], field.type, wanted));
+        const changed = new Set<number>();
+        for (const [id, vector] of wanted) this.#encodeDictionary(id, vector, changed, messages);
+      }
       const layout = new BodyLayout();
       fields.forEach((field, i) => {
         const column = columns[i];
@@ -161,6 +169,26 @@ export class BatchEncoder {
       buffers.push(end, piece.byteLength);
       end += Math.ceil(piece.byteLength / BUFFER_ALIGNMENT) * BUFFER_ALIGNMENT;
     }
+    const header = this.#header(layout, buffers, rows, end, dictionary, custom);
+    return { header, body: this.#body(layout, buffers, end) };
+  }
+
+  /** The header, the same as for the batch before where nothing in it differs. */
+  #header(
+    layout: BodyLayout,
+    buffers: readonly number[],
+    rows: number,
+    end: number,
+    dictionary?: { id: bigint; isDelta: boolean },
+    custom?: ReadonlyMap<string, string>,
+  ): MessageHeader {
+    const last = this.#last;
+    const plain = dictionary === undefined && (custom === undefined || custom.size === 0);
+    if (
+      plain && last !== null && last.rows === rows && last.bodyLength === end &&
+      sameNumbers(last.nodes, layout.nodes) &&
+      sameNumbers(last.buffers, buffers) && sameNumbers(last.variadicCounts, layout.variadicCounts)
+    ) return last;
     const metadata = encodeBatchMetadata({
       rows,
       bodyLength: end,
@@ -171,20 +199,23 @@ export class BatchEncoder {
       dictionary,
     });
     const header = this.#reader.read(metadata);
-    return { header, body: this.#body(layout, buffers, end) };
+    if (plain) this.#last = header;
+    return header;
   }
 
   #body(layout: BodyLayout, buffers: readonly number[], byteLength: number): Body {
     const block = this.#pool.acquire(byteLength);
     try {
       const bytes = block.bytes();
-      layout.pieces.forEach((piece, i) => {
+      for (let i = 0; i < layout.pieces.length; i++) {
+        const piece = layout.pieces[i];
         const begin = buffers[2 * i];
-        const next = 2 * i + 2 < buffers.length ? buffers[2 * i + 2] : byteLength;
-        if (piece.byteLength > 0) piece.write(bytes.subarray(begin, begin + piece.byteLength));
+        const end = begin + piece.byteLength;
+        if (end > begin) piece.write(bytes.subarray(begin, end));
         // Blocks are recycled: what was in the gap before must not be sent.
-        bytes.fill(0, begin + piece.byteLength, next);
-      });
+        const next = 2 * i + 2 < buffers.length ? buffers[2 * i + 2] : byteLength;
+        if (next > end) bytes.fill(0, end, next);
+      }
       return block.toBody(byteLength);
     } catch (error) {
       block.release();
@@ -223,6 +254,12 @@ function collectChildren(data: Data, type: DataType, into: Map<number, Vector>):
   (type.children ?? []).forEach((field, i) => {
     if (data.children[i] !== undefined) collectDictionaries(data.children[i], field.type, into);
   });
+}
+
+function sameNumbers(a: ArrayLike<number>, b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Ids of dictionaries inside a type. */
