@@ -136,7 +136,7 @@ for (const { label, need, env } of ucxVersions) {
         env,
         timeoutMs: 30_000,
       });
-      await new Promise((resolve) => setTimeout(resolve, 300 + 20 * moment.delayMs));
+      await new Promise((resolve) => setTimeout(resolve, 300 + 5 * moment.delayMs));
       running.kill("SIGKILL");
       const killedAt = performance.now();
       const outcome = await client.outcome;

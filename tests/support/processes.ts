@@ -27,6 +27,8 @@ export interface StartOptions {
   timeoutMs?: number;
   /** Program to run instead of `cli.ts`. */
   program?: string;
+  /** Options of Deno itself, such as `--v8-flags=--expose-gc`. */
+  flags?: readonly string[];
   /** Standard input. Default none. */
   stdin?: "piped" | "null";
 }
@@ -140,7 +142,7 @@ async function readText(stream: ReadableStream<Uint8Array>, onLine?: (line: stri
 export function startDipc(args: readonly string[], options: StartOptions = {}): Running {
   const started = performance.now();
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", options.program ?? CLI, ...args],
+    args: ["run", "-A", "--quiet", ...(options.flags ?? []), options.program ?? CLI, ...args],
     env: { NO_COLOR: "1", ...options.env },
     stdin: options.stdin ?? "null",
     stdout: "piped",
