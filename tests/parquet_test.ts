@@ -18,7 +18,7 @@ import {
   writeAll,
 } from "./support/datasets.ts";
 import { goldFolder, needsGold, testNeeding } from "./support/needs.ts";
-import { TemporaryFolder } from "./support/paths.ts";
+import { ROOT, TemporaryFolder } from "./support/paths.ts";
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => promise, DipcError) as DipcError).code;
@@ -105,7 +105,7 @@ Deno.test("several runs at once and runs left early do not disturb each other", 
 Deno.test("a Parquet file that is cut short or changes is an error", async () => {
   using folder = new TemporaryFolder();
   const path = folder.file("a.parquet");
-  await writeParquet(longTable(50_000), path, 10_000);
+  await writeParquet(longTable(300_000), path, 10_000);
   const bytes = await Deno.readFile(path);
   for (const length of [4, 11, 12, 100, bytes.byteLength - 1]) {
     await Deno.writeFile(folder.file("cut.parquet"), bytes.subarray(0, length));
@@ -196,4 +196,37 @@ Deno.test("an output that is given up ends the encoder and leaves no file", asyn
   await run.close();
   await dataset.close();
   assertEquals([...Deno.readDirSync(folder.path)], []);
+});
+
+Deno.test("without the permission to read its own files the error says so, and the program goes on", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("a.parquet");
+  await writeParquet(longTable(10), path);
+  await Deno.writeTextFile(
+    folder.file("main.ts"),
+    `import { parquetFile } from ${JSON.stringify(`${ROOT}/src/sources/parquet.ts`)};
+    try {
+      await parquetFile(${JSON.stringify(path)});
+    } catch (error) {
+      console.log(error.code, error.message);
+    }`,
+  );
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-q",
+      "--no-prompt",
+      "--config",
+      `${ROOT}/deno.json`,
+      "--allow-ffi",
+      `--allow-read=${path}`,
+      folder.file("main.ts"),
+    ],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assert(text.startsWith("permission_denied"), text + new TextDecoder().decode(stderr));
+  assertStringIncludes(text, "--allow-read");
 });

@@ -7,6 +7,14 @@ import { DipcError } from "../errors.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
 
+/**
+ * Never called: a module that is only named in a `new Worker` is not part of the program for `deno cache` and
+ * `deno compile`, one that is imported somewhere is.
+ *
+ * @ignore
+ */
+export const workerModule = (): Promise<unknown> => import("./parquet_worker.ts");
+
 /** Batches asked for ahead of the one that is wanted. */
 const AHEAD = 4;
 /** An unused worker is kept for the next run for so long. A worker keeps the process from ending. */
@@ -86,7 +94,8 @@ export class ParquetDecoder {
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      if (worker === this.#worker) this.#receive({ op: "crashed", message: event.message });
+      // What goes wrong later, the worker tells itself.
+      if (worker === this.#worker) this.#end(this.#startError(event.message));
     };
     this.#worker = worker;
     this.#send({ op: "open", fd: this.#file.fd, path: this.#file.path, stamp: this.#file.stamp });
@@ -156,10 +165,16 @@ export class ParquetDecoder {
 
   #startError(cause: unknown): DipcError {
     const text = cause instanceof Error ? cause.message : String(cause);
-    const code = cause instanceof Deno.errors.NotCapable ? "permission_denied" : "unsupported";
-    return new DipcError(code, `cannot start the worker that decodes Parquet: ${text}; it needs --allow-read`, {
-      cause,
-    });
+    // A worker tells of a missing permission by a text.
+    const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
+    const code = denied ? "permission_denied" : "unsupported";
+    return new DipcError(
+      code,
+      `cannot start the worker that decodes Parquet: ${text}; it needs --allow-read for the program's own files`,
+      {
+        cause,
+      },
+    );
   }
 }
 
