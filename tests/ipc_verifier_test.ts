@@ -9,6 +9,7 @@ import {
   fail,
 } from "@std/assert";
 import { DipcError } from "../src/errors.ts";
+import { describe, describeSchema } from "../src/ipc/describe.ts";
 import { HeaderReader } from "../src/ipc/header.ts";
 import { field, schemaMessage, writeFlat } from "./support/ipc_flatbuffer.ts";
 import { HOSTILE_METADATA, type HostileCase, SOUND_METADATA } from "./support/ipc_hostile_metadata.ts";
@@ -70,6 +71,29 @@ Deno.test("equal metadata gives the same header, at any alignment; other metadat
       }
     }
   }
+});
+
+Deno.test("what the schema says is read from the right fields", () => {
+  const [frame] = SOUND_METADATA.find(({ name }) => name.includes("parameters"))!.frames;
+  const described = describeSchema(new HeaderReader().read(frame));
+  assertEquals(described.slice(0, 15).map(({ type }) => type.replace(/(union<).*/, "$1")), [
+    ...["halffloat", "float", "double", "decimal32(9, -3)", "decimal64(18, -3)", "decimal128(38, -3)"],
+    ...["decimal256(76, -3)", "decimal128(1, -3)", "time32[s]", "time64[ns]", "fixed_size_binary[0]"],
+    ...["fixed_size_list<x: int32>[0]", "sparse_union<", "sparse_union<", "map<int32, int32>"],
+  ]);
+  assertEquals(described.slice(15).map(({ type }) => type), [
+    "large_list_view<x: int32>",
+    "dictionary<values=string, indices=int8, ordered=0>",
+    "dictionary<values=string, indices=int8, ordered=0>",
+    "dictionary<values=string, indices=int32, ordered=0>",
+  ]);
+  for (const [name, endianness] of [["integers", "little"], ["big-endian", "big"]]) {
+    const header = new HeaderReader().read(SOUND_METADATA.find((sound) => sound.name === name)!.frames[0]);
+    assertEquals(describe(header).endianness, endianness);
+  }
+  const [schema, lz4, plain] = SOUND_METADATA.find(({ name }) => name.includes("nothing but"))!.frames;
+  const reader = new HeaderReader();
+  assertEquals([schema, lz4, plain].map((frame) => reader.read(frame).compression), ["none", "lz4", "none"]);
 });
 
 Deno.test("names in errors cannot steer a terminal, and are cut where they are long", () => {

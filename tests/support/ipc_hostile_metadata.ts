@@ -283,6 +283,12 @@ afterSchema(
   'column "n.c" has 11 values',
 );
 afterSchema(
+  "struct in a list with a child shorter than itself, though longer than the batch",
+  nested(12, [], field("s", 13, [], [int32("c")])),
+  batchMessage({ nodes: [4n, 0n, 6n, 0n, 5n, 0n], buffers: [0n, 0n, 0n, 20n, 0n, 0n, 0n, 0n, 0n, 24n] }),
+  'column "n.s.c" has 5 values',
+);
+afterSchema(
   "sparse union with a short child",
   [union([0], 1)],
   batchMessage({ nodes: [4n, 0n, 3n, 0n], buffers: [0n, 4n, 0n, 0n, 0n, 16n] }),
@@ -383,6 +389,45 @@ export const HOSTILE_METADATA: readonly HostileCase[] = cases;
 /** Streams that must be accepted: they show that the cases above fail for what they say and nothing else. */
 export const SOUND_METADATA: readonly { name: string; frames: Uint8Array<ArrayBuffer>[] }[] = [
   { name: "integers", frames: [good, flat(batchMessage())] },
+  {
+    name: "type parameters at their bounds",
+    frames: [
+      flat(schemaMessage([
+        ...[0, 1, 2].map((precision) => field(`float ${precision}`, 3, [{ i16: precision }])),
+        ...[[9, 32], [18, 64], [38, 128], [76, 256], [1, 128]].map(([precision, bits]) =>
+          field(`decimal ${bits}`, 7, [{ i32: precision }, { i32: -3 }, { i32: bits }])
+        ),
+        field("time s", 9, [{ i16: 0 }, { i32: 32 }]),
+        field("time ns", 9, [{ i16: 3 }, { i32: 64 }]),
+        field("nothing wide", 15, [{ i32: 0 }]),
+        field("no values", 16, [{ i32: 0 }], [int32()]),
+        union([0, 127], 2),
+        union(null, 128),
+        field("map", 17, [], [field("entries", 13, [], [int32("key"), int32("value")])]),
+        field("large list view", 26, [], [int32()]),
+        field("shared a", 5, [], [], encoding(-1n)),
+        field("shared b", 5, [], [], encoding(-1n)),
+        field("default indices", 5, [], [], { table: [{ i64: 3n }] }),
+      ])),
+    ],
+  },
+  {
+    name: "counts at their limits",
+    frames: [
+      flat(schemaMessage([field("n", 1)])),
+      flat(
+        batchMessage({ rows: 2147483647n, nodes: [2147483647n, 2147483647n], buffers: [] }, { bodyLength: 1n << 32n }),
+      ),
+    ],
+  },
+  {
+    name: "a compressed buffer that is nothing but its length, and a buffer that ends with the body",
+    frames: [
+      good,
+      flat(batchMessage({ compression: [0, 0], buffers: [0n, 0n, 0n, 8n] })),
+      flat(batchMessage({ buffers: [64n, 0n, 48n, 16n] })),
+    ],
+  },
   { name: "metadata V4", frames: [flat(schemaMessage(ints, { version: 3 })), flat(batchMessage({}, { version: 3 }))] },
   { name: "big-endian", frames: [flat(schemaMessage(ints, { endianness: 1 })), flat(batchMessage())] },
   {
