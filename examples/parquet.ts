@@ -2,11 +2,12 @@
  * Serves a Parquet file and reads it back as one table. The file is decoded as it is sent, in batches of `batchRows`.
  *
  * ```sh
- * deno run --allow-ffi --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME --allow-read=.,$HOME/.cache/deno/npm \
- *   examples/parquet.ts trips.parquet
+ * deno run --allow-ffi --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME \
+ *   --allow-read=.,$HOME/.cache/deno/npm examples/parquet.ts trips.parquet
  * ```
  *
- * The Parquet decoder, parquet-wasm, is read from the folder in which Deno keeps npm packages (`deno info` names it).
+ * The Parquet decoder is read from the folder in which Deno keeps npm packages (`deno info` names it), and runs in a worker,
+ * whose program is read from this clone.
  *
  * @module
  */

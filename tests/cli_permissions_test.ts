@@ -78,7 +78,7 @@ testNeeding([needsUcx], "get -o FILE needs its folder besides, and Parquet Deno'
   await checkFlags(files, ["get", uri, "-o", "y.csv", "--json"], folder.path);
   const parquet = ["get", uri, "-o", "z.parquet", "--json"];
   assertDenied(await start(files, parquet, folder.path).outcome, "--allow-read");
-  const more = [FFI, ENV, `--allow-read=.,${await npmFolder()}`, "--allow-write=."];
+  const more = [FFI, ENV, `--allow-read=.,${await npmFolder()},${ROOT}`, "--allow-write=."];
   const outcome = await start(more, parquet, folder.path).outcome;
   assertEquals([outcome.code, outcome.stderr], [0, ""]);
 });
@@ -108,7 +108,7 @@ testNeeding(
     }
     {
       await using running = start(
-        [FFI, ENV, `--allow-read=t.parquet,${await npmFolder()}`],
+        [FFI, ENV, `--allow-read=t.parquet,${await npmFolder()},${ROOT}`],
         ["serve", "t.parquet", "--json"],
         folder.path,
       );

@@ -157,6 +157,12 @@ Deno.test("cli failures: every kind of error gets a code of the list and an exit
   assertMatch(asFailure(denied).message, /--allow-read=\/x$/);
   const ffi = new Deno.errors.NotCapable("Requires ffi access, run again with the --allow-ffi flag");
   assertMatch(asFailure(ffi).message, /--allow-ffi$/);
+  const inside = asFailure(new DipcError("io", `cannot do it: ${denied.message}; it needs that`));
+  assertEquals(inside.code, "permission_denied");
+  assertMatch(
+    inside.message,
+    /^cannot do it: Deno denied read access to "\/x", run again with --allow-read=\/x; it needs that$/,
+  );
   assertEquals(asFailure(new Deno.errors.NotFound("x")).code, "not_found");
   assertEquals(asFailure(new Deno.errors.PermissionDenied("x")).code, "permission_denied");
   assertEquals(asFailure(new TypeError("x")).code, "internal");

@@ -30,15 +30,17 @@ export interface Failure extends FailureJson {
   readonly status: number;
 }
 
-const DENIED = /^Requires ([\w-]+) access(?: to (.*?))?, run again with the --allow-([\w-]+) flag/s;
+/** What Deno says where a permission is missing, also in the middle of another message. */
+const DENIED = /Requires ([\w-]+) access(?: to (".*?"|<.*?>|[^,]*))?, run again with the --allow-([\w-]+) flag/;
 
-/** Adds the flag that a denied permission needs. */
-function deniedMessage(error: Error): string {
-  const match = DENIED.exec(error.message);
-  if (match === null) return `Deno denied a permission: ${error.message}`;
-  const [, , what, flag] = match;
-  const value = what === undefined || flag === "ffi" ? "" : `=${what.replace(/^[<"]|[">]$/g, "")}`;
-  return `Deno denied ${flag} access${what === undefined ? "" : ` to ${what}`}. Run again with --allow-${flag}${value}`;
+/** Adds the value to the flag that a denied permission needs. */
+function withFlags(message: string): string {
+  return message.replace(DENIED, (_, kind: string, what: string | undefined, flag: string) => {
+    const value = what === undefined || flag === "ffi" ? "" : `=${what.replace(/^[<"]|[">]$/g, "")}`;
+    return `Deno denied ${kind} access${
+      what === undefined ? "" : ` to ${what}`
+    }, run again with --allow-${flag}${value}`;
+  });
 }
 
 /** Variables that say where libucp is. */
@@ -59,18 +61,14 @@ export function asFailure(error: unknown): Failure {
         `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
       return { code: "permission_denied", message, status: EXIT_FAILURE };
     }
-    if (error.cause instanceof Deno.errors.NotCapable && error.code !== "permission_denied") {
-      const denied = deniedMessage(error.cause);
-      const message = error.message.includes(error.cause.message)
-        ? error.message.replace(error.cause.message, () => denied)
-        : `${error.message}. ${denied}`;
-      return { code: "permission_denied", message, status: EXIT_FAILURE };
+    if (error.code !== "permission_denied" && DENIED.test(error.message)) {
+      return { code: "permission_denied", message: withFlags(error.message), status: EXIT_FAILURE };
     }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
     return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
   }
   const failed = (code: DipcErrorCode, message: string): Failure => ({ code, message, status: EXIT_FAILURE });
-  if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", deniedMessage(error));
+  if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", withFlags(error.message));
   if (error instanceof Deno.errors.NotFound) return failed("not_found", error.message);
   if (error instanceof Deno.errors.PermissionDenied) {
     return failed("permission_denied", `the system refused: ${error.message}. Check owner and mode of the file`);
