@@ -264,7 +264,7 @@ Deno.test("inner dictionaries come before outer ones, and a replaced inner one b
   };
   assertEquals(run(first), [["dictionary 2", "dictionary 1", "batch -1"], [[["x", "y"]]]]);
   assertEquals(run(make(vectorOf("x", "y"), 1)), [["batch -1"], [[["x", "y"]]]]);
-  assertEquals(run(make(vectorOf("x", "y", "z"), 2)), [["delta 2", "delta 1", "batch -1"], [[["x", "y"]]]]);
+  assertEquals(run(make(vectorOf("x", "y", "z"), 2)), [["delta 2", "dictionary 1", "batch -1"], [[["x", "y"]]]]);
   assertEquals(run(make(vectorOf("p", "q"), 2)), [["dictionary 2", "dictionary 1", "batch -1"], [[["p", "q"]]]]);
 });
 

@@ -132,7 +132,8 @@ export class BatchEncoder {
   #encodeDictionary(id: number, vector: Vector, changed: Set<number>, messages: IpcMessage[]): void {
     const type = vector.type as DataType;
     const sent = this.#sent.get(id);
-    const nested = innerIds(type).some((inner) => changed.has(inner));
+    const inner = innerIds(type);
+    const nested = inner.some((other) => changed.has(other));
     let chunks: readonly Data[] = vector.data;
     let isDelta = false;
     if (sent !== undefined && !nested) {
@@ -141,7 +142,8 @@ export class BatchEncoder {
         sent.chunks = vector.data;
         return;
       }
-      if (same) {
+      // Arrow's C++ readers cannot append to values that refer to other dictionaries.
+      if (same && inner.length === 0) {
         chunks = vector.slice(sent.length).data;
         isDelta = true;
       }
