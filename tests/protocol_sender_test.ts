@@ -14,10 +14,11 @@ function send(state: State, bodyBytes: number, metadataBytes = 10, attachment: s
   state.sent(slot, attachment);
   return slot.sequence;
 }
-/** A state whose schema was sent and done at once. */
+/** A state whose schema was sent and taken. */
 function started(options: SenderOptions = {}): State {
   const state = sender(options);
-  send(state, 0, 10, null);
+  send(state, 0, 10, "schema");
+  state.settle();
   return state;
 }
 function refused(code: string, text: string, call: () => unknown): void {
@@ -158,14 +159,51 @@ Deno.test("a body-only server skips the schema's number and counts bytes of bodi
   assertEquals([state.outstandingBytes, state.mayStart(40), state.mayStart(41)], [60, true, false]);
 });
 
-Deno.test("both roles in one send no frame with the rendezvous flag", () => {
-  const state = sender({ windowBatches: 1 });
-  assertEquals([state.sendsMetadata, state.sendsBodies], [true, true]);
+Deno.test("a frame whose message has a body never has the rendezvous flag", () => {
+  const state = started({ windowBatches: 1, windowBytes: 1 });
   for (let i = 0; i < 5; i++) {
-    const slot = state.assign(0, 1_000_000_000);
+    const slot = state.assign(1, 1_000_000_000);
     assertEquals(slot.rendezvous, false);
     state.sent(slot, null);
   }
+});
+
+Deno.test("a run of empty bodies is bounded by frames with the rendezvous flag", () => {
+  const state = sender({ windowBatches: 8 });
+  const flags: boolean[] = [];
+  while (state.mayStart()) {
+    const slot = state.assign(0, 10);
+    flags.push(slot.rendezvous);
+    state.sent(slot, slot.rendezvous ? "frame" : null);
+  }
+  assertEquals(flags, [false, false, false, true, false, false, false, true]);
+  assertEquals([state.outstandingMessages, state.outstandingBytes], [8, 80]);
+  state.settle();
+  assertEquals([state.outstandingMessages, state.outstandingBytes, state.mayStart()], [4, 40, true]);
+  const bytes = sender({ windowBytes: 100 });
+  assertEquals(send(bytes, 0, 49, null), 0);
+  assertEquals(bytes.assign(0, 1).rendezvous, true, "their metadata counts");
+});
+
+Deno.test("a body that was taken settles the empty ones before it", () => {
+  const state = sender({ windowBatches: 8 });
+  for (let i = 0; i < 3; i++) send(state, 0, 10, null);
+  assertEquals([state.outstandingMessages, state.oldest()], [3, null]);
+  send(state, 50, 10, "body");
+  send(state, 0, 10, null);
+  assertEquals([state.outstandingMessages, state.outstandingBytes], [5, 90]);
+  state.settle();
+  assertEquals([state.outstandingMessages, state.outstandingBytes], [1, 10]);
+});
+
+Deno.test("a body-only server has no frames to wait for: an empty body takes no room", () => {
+  const state = sender({ role: "body", windowBatches: 2 });
+  for (let i = 0; i < 10; i++) {
+    const slot = state.assign(0, 10);
+    assertEquals(slot.rendezvous, false);
+    state.sent(slot, null);
+  }
+  assertEquals([state.outstandingMessages, state.outstandingBytes], [0, 0]);
 });
 
 Deno.test("a stream is finished once it has ended and nothing is under way", () => {

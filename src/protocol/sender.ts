@@ -1,8 +1,9 @@
 /**
  * The sending side of a stream as a state machine: gives out sequence numbers and keeps the send window. It does no I/O.
  *
- * A message is *outstanding* from `assign` until the peer is known to have taken it: until its synchronous tagged send is
- * done or, on a metadata-only server, until a later metadata frame that was sent with the rendezvous flag is done.
+ * A message is *outstanding* from `assign` until the peer is known to have taken it: until its own synchronous tagged
+ * send or that of a later message is done or, where there are no bodies to wait for (a metadata-only server, a run of
+ * empty bodies), until a later metadata frame that was sent with the rendezvous flag is done.
  *
  * @example Driving it over a channel
  * ```ts ignore
@@ -21,7 +22,11 @@
  *     const slot = state.assign(message.body.byteLength, message.header.bytes.byteLength);
  *     let operation = null;
  *     if (state.sendsMetadata) operation = channel.sendFrame(METADATA, slot.sequence, message.header.bytes, slot.rendezvous);
- *     if (state.sendsBodies) operation = channel.sendTagged(slot.tag, message.body, true);
+ *     if (state.sendsBodies) {
+ *       const isEmpty = message.body.byteLength === 0; // a receiver may never match it
+ *       const send = channel.sendTagged(slot.tag, message.body, !isEmpty);
+ *       if (!isEmpty || !slot.rendezvous) operation = send;
+ *     }
  *     state.sent(slot, operation && { operation, body: message.body }); // null: done already
  *   }
  *   if (message === null && !state.ended && state.sendsMetadata) channel.sendFrame(END_OF_STREAM, state.end(), null);
@@ -46,8 +51,8 @@ export interface SenderOptions {
    */
   role?: StreamRole;
   /**
-   * Bytes that may be outstanding; one larger message is let through alone. Bodies count, and metadata where only that
-   * is sent.
+   * Bytes that may be outstanding; one larger message is let through alone. Bodies count, and metadata where there is no
+   * body.
    *
    * @default 64 MiB
    */
@@ -80,6 +85,8 @@ export class SenderSlot<T> {
   rendezvous = false;
   /** The driver's own: operation and body. */
   attachment: T | null = null;
+  /** @internal Whether its own send says when the peer has taken it. */
+  tells = false;
   /** @internal Bytes that are outstanding until it is settled. */
   bytes = 0;
   /** @internal Messages that are outstanding until it is settled. */
@@ -117,8 +124,9 @@ export class SenderState<T = unknown> {
   #metadataBytes = 0;
   #outstandingBytes = 0;
   #outstandingMessages = 0;
-  #unmarkedBytes = 0;
-  #unmarkedMessages = 0;
+  /** What no send under way will settle yet. */
+  #unsettledBytes = 0;
+  #unsettledMessages = 0;
   #ended = false;
 
   /** @throws {DipcError} `invalid_argument` where a window is not a whole number in its range */
@@ -236,15 +244,15 @@ export class SenderState<T = unknown> {
       throw new DipcError("internal", `the schema, sequence number ${sequence}, has a body of ${bodyBytes} bytes`);
     }
     const slot = this.#slots[this.#tail & this.#mask];
-    const bytes = this.sendsBodies ? bodyBytes : metadataBytes;
+    // Whether its own send says when the peer has taken it; otherwise a frame has to, now and then.
+    const tells = this.sendsBodies && (bodyBytes !== 0 || !this.sendsMetadata);
+    const bytes = tells ? bodyBytes : metadataBytes;
     slot.sequence = sequence;
-    slot.bytes = bytes;
-    slot.messages = 1;
-    if (!this.sendsBodies) {
-      this.#unmarkedBytes += bytes;
-      this.#unmarkedMessages++;
-      slot.rendezvous = this.#unmarkedMessages >= this.#markBatches || this.#unmarkedBytes >= this.#markBytes;
-    }
+    slot.tells = tells;
+    this.#unsettledBytes += bytes;
+    this.#unsettledMessages++;
+    slot.rendezvous = !tells &&
+      (this.#unsettledMessages >= this.#markBatches || this.#unsettledBytes >= this.#markBytes);
     this.#outstandingBytes += bytes;
     this.#outstandingMessages++;
     this.#bodyBytes += bodyBytes;
@@ -264,13 +272,11 @@ export class SenderState<T = unknown> {
   sent(slot: SenderSlot<T>, attachment: T | null): void {
     if (slot !== this.#open) throw new DipcError("internal", `sequence number ${slot.sequence} was sent twice`);
     this.#open = null;
-    if (!this.sendsBodies) {
-      if (!slot.rendezvous) return; // outstanding until the next frame with the flag is done
-      slot.bytes = this.#unmarkedBytes;
-      slot.messages = this.#unmarkedMessages;
-      this.#unmarkedBytes = 0;
-      this.#unmarkedMessages = 0;
-    }
+    if (attachment === null && !slot.tells && !slot.rendezvous) return; // outstanding until a later send is done
+    slot.bytes = this.#unsettledBytes;
+    slot.messages = this.#unsettledMessages;
+    this.#unsettledBytes = 0;
+    this.#unsettledMessages = 0;
     if (attachment === null) {
       this.#release(slot);
     } else {

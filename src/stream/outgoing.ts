@@ -92,7 +92,13 @@ export class OutgoingStream {
       : null;
     this.#state.sent(slot, operation && { operation, body: null });
     for (;;) {
-      await this.#until(this.#step);
+      try {
+        await this.#until(this.#step);
+      } catch (error) {
+        // A client that has everything closes, and that news may overtake its last acknowledgements.
+        if (this.#state.ended && this.#channel.failure?.code === "connection_lost") return;
+        throw error;
+      }
       if (this.#sourceError !== null) throw this.#sourceError;
       if (this.#state.finished) return;
       await this.#sourceReady();
@@ -184,8 +190,10 @@ export class OutgoingStream {
       operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);
     }
     if (state.sendsBodies) {
-      // An empty body bounds nothing, and a receiver may leave it unmatched: complete at once.
-      operation = this.#channel.sendTagged(slot.tag, body, body.byteLength !== 0);
+      // A receiver may leave an empty body unmatched: it completes at once, and its frame bounds a run of them.
+      const isEmpty = body.byteLength === 0;
+      const send = this.#channel.sendTagged(slot.tag, body, !isEmpty);
+      if (!isEmpty || !slot.rendezvous) operation = send;
     } else {
       body.release();
     }
