@@ -32,10 +32,13 @@ export {
   type ServerEventDetail,
   type ServerStats,
 } from "./src/server.ts";
-export { arrowFile } from "./src/sources/arrow_file.ts";
-export { arrowStream } from "./src/sources/arrow_stream.ts";
+export { arrowFile, type ArrowFileOptions } from "./src/sources/arrow_file.ts";
+export { arrowStream, type ArrowStreamOptions } from "./src/sources/arrow_stream.ts";
+export type { ByteReader } from "./src/sources/byte_input.ts";
 export type { Dataset, MessageStream } from "./src/sources/dataset.ts";
 export { openPath, type OpenPathOptions } from "./src/sources/open_path.ts";
-export { parquetFile } from "./src/sources/parquet.ts";
-export { fromBatches, fromTable } from "./src/sources/table.ts";
+export type { SourceOptions } from "./src/sources/options.ts";
+export { parquetFile, type ParquetFileOptions } from "./src/sources/parquet.ts";
+export { repeat, resident } from "./src/sources/resident.ts";
+export { type BatchSource, fromBatches, fromTable, type TableOptions } from "./src/sources/table.ts";
 export type { OutgoingTotals } from "./src/stream/outgoing.ts";
