@@ -164,10 +164,14 @@ export const MADV_HUGEPAGE = 14;
 export const MADV_POPULATE_WRITE = 23;
 /** `EPOLLIN` of epoll. */
 export const EPOLLIN = 1;
+/** `EPOLLONESHOT` of epoll: no further event until the next `EPOLL_CTL_MOD`. */
+export const EPOLLONESHOT = 0x40000000;
 /** `EPOLL_CTL_ADD` of epoll_ctl. */
 export const EPOLL_CTL_ADD = 1;
 /** `EPOLL_CTL_DEL` of epoll_ctl. */
 export const EPOLL_CTL_DEL = 2;
+/** `EPOLL_CTL_MOD` of epoll_ctl. */
+export const EPOLL_CTL_MOD = 3;
 /** `EPOLL_CLOEXEC` of epoll_create1. */
 export const EPOLL_CLOEXEC = 0x80000;
 /** `EFD_CLOEXEC | EFD_NONBLOCK` of eventfd. */

@@ -12,7 +12,9 @@ import {
   EPOLL_CLOEXEC,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
   EPOLLIN,
+  EPOLLONESHOT,
   type Libc,
   libc,
 } from "../../../ffi/libc.ts";
@@ -22,6 +24,11 @@ import type { UntilOptions } from "../transport.ts";
 const SPIN_MS = 0.04;
 /** Longest time without letting Deno's event loop run, in milliseconds. */
 const YIELD_MS = 5;
+/**
+ * A worker that UCX does not let sleep (sends wait inside it for a peer that does not move) and on which nothing happens
+ * is looked at less and less often: after this many milliseconds, every eighth of the time since, at most so long.
+ */
+const NAP_AFTER_MS = 5, NAP_MAX_MS = 100;
 const EVENT_BYTES = 12; // struct epoll_event is packed on x86-64
 const MAX_EVENTS = 64;
 
@@ -177,7 +184,8 @@ export class ProgressLoop {
   #control(operation: number, fd: number, token: number): void {
     const event = new Uint8Array(EVENT_BYTES);
     const view = new DataView(event.buffer);
-    view.setUint32(0, EPOLLIN, true);
+    // Only an armed worker may end a sleep: what is left in the descriptor of another would end every one.
+    view.setUint32(0, token === 0 ? EPOLLIN : EPOLLIN | EPOLLONESHOT, true);
     view.setUint32(4, token, true);
     if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
       throw new DipcError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
@@ -239,7 +247,9 @@ export class ProgressLoop {
       }
       if (target.waits.length === 0) continue;
       if (next < deadline) deadline = next;
+      const quiet = now - target.lastActive;
       if (target.armed) armed++;
+      else if (quiet > NAP_AFTER_MS) deadline = Math.min(deadline, now + Math.min(quiet / 8, NAP_MAX_MS));
       else hot++;
       targets[kept++] = target;
     }
@@ -282,6 +292,8 @@ export class ProgressLoop {
       target.token = this.#nextToken++;
       this.#registered.set(target.token, target);
       this.#control(EPOLL_CTL_ADD, target.eventFd, target.token);
+    } else {
+      this.#control(EPOLL_CTL_MOD, target.eventFd, target.token);
     }
     return true;
   }
