@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Field, Int64, makeData, RecordBatch, Schema, Struct, Table } from "apache-arrow";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import type { Dataset, MessageStream } from "../../src/sources/dataset.ts";
@@ -46,4 +47,22 @@ export function generated(batches: number, rows: number): Dataset {
     },
     close(): void {},
   };
+}
+
+/** The same batches, all held in memory. */
+export function resident(batches: number, rows: number): Table {
+  const field = new Field("n", new Int64(), false);
+  const schema = new Schema([field]);
+  return new Table(
+    schema,
+    Array.from({ length: batches }, (_, batch) => {
+      const values = BigInt64Array.from({ length: rows }, (_, row) => BigInt(row));
+      values[0] = BigInt(batch);
+      const data = makeData({ type: new Int64(), length: rows, nullCount: 0, data: values });
+      return new RecordBatch(
+        schema,
+        makeData({ type: new Struct([field]), length: rows, nullCount: 0, children: [data] }),
+      );
+    }),
+  );
 }

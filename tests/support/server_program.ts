@@ -10,11 +10,12 @@
  */
 import { serve, type ServeOptions } from "../../mod.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
-import { generated } from "./generated.ts";
+import { generated, resident } from "./generated.ts";
 import { descriptorCount, descriptors } from "./proc.ts";
 
 interface Settings {
-  datasets: Record<string, { batches: number; rows: number } | string>;
+  /** A path, or batches that are made while they are read, or held in memory where `resident`. */
+  datasets: Record<string, { batches: number; rows: number; resident?: boolean } | string>;
   options?: Partial<ServeOptions>;
 }
 
@@ -24,7 +25,7 @@ const server = await serve({
   datasets: Object.fromEntries(
     Object.entries(datasets).map(([name, value]) => [
       name,
-      typeof value === "string" ? value : generated(value.batches, value.rows),
+      typeof value === "string" ? value : (value.resident ? resident : generated)(value.batches, value.rows),
     ]),
   ),
 });
