@@ -21,6 +21,8 @@ import {
   Schema,
   Struct,
   Table,
+  tableFromIPC,
+  tableToIPC,
   Uint64,
   Utf8,
   Vector,
@@ -108,6 +110,9 @@ for (const rows of [0, 1, 100, 5000]) {
     assertEquals(batch.concat(original).numRows, 2 * rows);
     assertEquals(batch.dictionaries.size, 0);
 
+    const ipc = tableFromIPC(tableToIPC(new Table([batch]), "stream"));
+    assertEquals(ipc.toArray().map(String), original.toArray().map(String));
+    assert(Deno.inspect(batch).startsWith(`RecordBatch (${rows} rows) Schema<{ 0: id: Int64`));
     const table = new Table([batch, original]);
     assertEquals(table.numRows, 2 * rows);
     assertEquals(table.getChild("ratio")!.nullCount, 2 * Math.ceil(rows / 3));

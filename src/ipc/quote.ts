@@ -13,11 +13,18 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u206
 
 /** Text without characters that steer a terminal, shortened where it is long. */
 export function printable(text: string): string {
-  const short = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
-  return short.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return escapeUnsafe(shorten(text));
 }
 
-/** The same in quotation marks, which are escaped inside. */
+/** The same in quotation marks; those inside, and backslashes, are escaped. */
 export function quoted(name: string): string {
-  return `"${printable(name).replaceAll('"', '\\"')}"`;
+  return `"${escapeUnsafe(shorten(name).replace(/[\\"]/g, "\\$&"))}"`;
+}
+
+function shorten(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+function escapeUnsafe(text: string): string {
+  return text.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
