@@ -203,12 +203,21 @@ export class IncomingStream {
       this.#discarding = null;
     }
     if ((++this.#pumps & PROBE_EVERY) !== 0) return;
-    const message = this.#channel.probe();
-    if (message === null) return;
-    if (this.#state.checkUnexpected(message.tag, message.byteLength) === DISCARD) {
+    for (let message; (message = this.#channel.probe()) !== null;) {
+      if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) return this.#checkQuiet();
       const block = this.#options.pool.acquire(0);
-      this.#discarding = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, 0) };
-    } else if (++this.#quiet > QUIET_PROBES + this.#postedBytes / QUIET_BYTES) {
+      const receive = this.#channel.receive(message.tag, FULL_MASK, block, 0);
+      if (receive.poll() === PENDING) {
+        this.#discarding = { block, receive };
+        return;
+      }
+      block.release();
+    }
+  }
+
+  /** Counts rounds in which a message nobody asked for lay there and nothing due came. */
+  #checkQuiet(): void {
+    if (++this.#quiet > QUIET_PROBES + this.#postedBytes / QUIET_BYTES) {
       throw new DipcError(
         "protocol",
         `tagged messages that nobody asked for keep arriving, and what is due does not: ${this.#state.describe()}`,

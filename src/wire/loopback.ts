@@ -64,6 +64,8 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
   readonly requestFaults: FaultCounts;
   /** Where chance comes from. */
   readonly random: Random;
+  /** Most messages that were sent to one side and not taken by it, at a time. */
+  peakWaiting = 0;
   /** @internal */
   readonly scheduler: LoopbackScheduler;
   /** @internal */

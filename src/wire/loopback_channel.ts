@@ -24,6 +24,8 @@ import {
 
 /** Longest wait of a `close({ flush: true })`, in virtual milliseconds. */
 const FLUSH_MS = 5_000;
+/** Frames with the rendezvous flag are fetched while at most so many lie in the queue. */
+const FETCH_AHEAD = 8;
 /** A message is overtaken by fewer than this many that were sent later. */
 const MAX_OVERTAKES = 100;
 /** A frame starts here in its buffer, so that what follows the prefix is 8-aligned. */
@@ -36,6 +38,8 @@ export interface LoopbackNetwork {
   readonly eagerBytes: number;
   readonly maxDelayMs: number;
   readonly dropAtMessage: number;
+  /** Most messages that waited for one side at a time. */
+  peakWaiting: number;
   /** Told when a channel is closed. */
   forget(channel: LoopbackChannel): void;
 }
@@ -79,9 +83,8 @@ export class Link {
     for (let i = 0; i < repeats; i++) {
       const arriving = injector.damageFrame(frame.slice());
       this.#send(this.#frames, injector.strikes("reorderFrame"), () => {
-        this.to.frames.push(arriving);
-        this.to.frameBytes += arriving.byteLength;
-        if (sent !== null) this.back.post(0, () => sent.settle(null));
+        const fetched = sent === null ? null : () => void this.back.post(0, () => sent.settle(null));
+        this.to.frameArrived(arriving, fetched);
       });
     }
     this.#maybeDrop();
@@ -252,7 +255,7 @@ export class LoopbackChannel implements Channel {
   /** @internal Ways out: one, or metadata and body. */
   readonly links: Link[] = [];
   /** @internal Frames that have arrived. */
-  readonly frames: Uint8Array<ArrayBuffer>[] = [];
+  readonly frames: { bytes: Uint8Array<ArrayBuffer>; fetched: (() => void) | null }[] = [];
   /** @internal Their bytes. */
   frameBytes = 0;
   /** @internal */
@@ -310,8 +313,9 @@ export class LoopbackChannel implements Channel {
   /** @inheritdoc */
   takeFrame(): Uint8Array<ArrayBuffer> | null {
     this.#frame.fill(0xDD); // a view of the last frame is not valid any more, and shows it
-    const frame = this.frames.shift();
+    const frame = this.frames.shift()?.bytes;
     if (frame === undefined) return null;
+    if (this.frames.length >= FETCH_AHEAD) this.frames[FETCH_AHEAD - 1].fetched?.();
     this.frameBytes -= frame.byteLength;
     this.#frame = new Uint8Array(new ArrayBuffer(FRAME_OFFSET + frame.byteLength), FRAME_OFFSET);
     this.#frame.set(frame);
@@ -342,6 +346,13 @@ export class LoopbackChannel implements Channel {
     if (at < 0 || receive.stuck) return; // settles with close()
     this.#receives.splice(at, 1);
     receive.settle(new DipcError("cancelled", "the receive was cancelled"));
+  }
+
+  /** @internal A frame has arrived; one with the rendezvous flag is fetched once few lie before it. */
+  frameArrived(bytes: Uint8Array<ArrayBuffer>, fetched: (() => void) | null): void {
+    this.frames.push({ bytes, fetched });
+    this.frameBytes += bytes.byteLength;
+    if (this.frames.length <= FETCH_AHEAD) fetched?.();
   }
 
   /** @internal A tagged message has arrived. */
@@ -389,11 +400,17 @@ export class LoopbackChannel implements Channel {
     return this.#closing ??= this.#close(options.flush ?? false);
   }
 
+  /** @internal Messages that were sent to this side and that it has not taken, on their way or here. */
+  get waiting(): number {
+    return this.#events.length + this.frames.length + this.#unexpected.length;
+  }
+
   /** @internal */
   enqueue(event: Event): void {
     let at = this.#events.length;
     while (at > 0 && this.#events[at - 1].at > event.at) at--;
     this.#events.splice(at, 0, event);
+    this.network.peakWaiting = Math.max(this.network.peakWaiting, this.waiting);
   }
 
   /** @internal Lets an event arrive now, if it is still on its way. */

@@ -29,6 +29,11 @@ export const HARMLESS: readonly FaultKind[] = ["delay", "reorderFrame", "reorder
 
 const WANT: Record<StreamRole, bigint> = { both: 0xFFFFFDEADBA0BAB0n, metadata: 17n, body: 18n };
 
+/** Largest body that a client takes: more than any stream has. */
+const MAX_BODY_BYTES = 32_000;
+/** Longest request. */
+const REQUEST_BYTES = 1024;
+
 /** What a simulated transfer came to. */
 export interface Outcome {
   readonly seed: number;
@@ -133,6 +138,24 @@ export async function simulate(seed: number, streams: readonly StoredStream[]): 
     if (pool.out !== 0) defects.push(`the ${name} leaked ${pool.out} blocks`);
     if (pool.misuses !== 0) defects.push(`the ${name} misused ${pool.misuses} blocks`);
   }
+  // Neither side's memory grows with the stream: a window, and a few bodies that it cannot split.
+  const largest = stream.messages.reduce((most, { body }) => Math.max(most, body.byteLength), 0);
+  const announced = plan.faults.corruptMetadata === undefined ? largest : MAX_BODY_BYTES;
+  const servers = plan.twoServers ? 2 : 1;
+  const serverBound = servers * (plan.windowBytes + 3 * largest + REQUEST_BYTES);
+  if (serverPool.peakBytes > serverBound) {
+    defects.push(`the server held ${serverPool.peakBytes} bytes, not ${serverBound}`);
+  }
+  const clientBound = plan.maxInFlightBytes + (plan.keeps + 3) * announced + 2 * REQUEST_BYTES;
+  if (clientPool.peakBytes > clientBound) {
+    defects.push(`the client held ${clientPool.peakBytes} bytes, not ${clientBound}`);
+  }
+  // Nor do messages pile up inside the transport: a frame and a body for each in the window, and what arrives between two
+  // looks for the tagged messages of empty bodies.
+  const waitingBound = servers * (3 * plan.windowBatches + 16) + 128;
+  if (plan.harmless && transport.peakWaiting > waitingBound) {
+    defects.push(`${transport.peakWaiting} messages waited for one side, not ${waitingBound}`);
+  }
   if (transport.openChannels !== 0) defects.push(`${transport.openChannels} channels were left open`);
   const faults = { ...transport.faults };
   for (const kind of FAULT_KINDS) faults[kind] += transport.requestFaults[kind];
@@ -157,14 +180,14 @@ async function serveOne(
 ): Promise<void> {
   let outgoing: OutgoingStream | null = null;
   let flush = false;
-  const block = pool.acquire(1024);
+  const block = pool.acquire(REQUEST_BYTES);
   try {
     if (!await channel.until(() => channel.probe() !== null, { timeoutMs: 5000 })) {
       throw new DipcError("timeout", "no request");
     }
     const { tag, byteLength } = channel.probe()!;
     const role = (["both", "metadata", "body"] as const).find((role) => WANT[role] === tag);
-    if (role === undefined || byteLength > 1024) throw new DipcError("protocol", "no request of ours");
+    if (role === undefined || byteLength > REQUEST_BYTES) throw new DipcError("protocol", "no request of ours");
     const receive = channel.receive(tag, FULL_MASK, block, byteLength);
     if (!await channel.until(() => receive.poll() !== PENDING, { timeoutMs: 5000 })) {
       throw new DipcError("timeout", "half a request");
@@ -216,7 +239,7 @@ async function fetchAll(
   });
   const control = new AbortController();
   const incoming = new IncomingStream(channel, {
-    limits: readerLimits({ maxInFlightBytes: plan.maxInFlightBytes }),
+    limits: readerLimits({ maxInFlightBytes: plan.maxInFlightBytes, maxBodyBytes: MAX_BODY_BYTES }),
     pool,
     timeoutMs: 30_000,
     signal: control.signal,
