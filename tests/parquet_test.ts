@@ -1,10 +1,11 @@
 /** Parquet both ways: what is written is read back, in bounded memory, and nothing stays behind when it ends early. */
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { DipcError } from "../src/errors.ts";
 import { AtomicFile } from "../src/formats/atomic_file.ts";
 import { ParquetWriter } from "../src/formats/parquet_writer.ts";
 import { MemorySink } from "../src/formats/sink.ts";
+import type { Dataset } from "../src/sources/dataset.ts";
 import { openPath } from "../src/sources/open_path.ts";
 import { parquetFile } from "../src/sources/parquet.ts";
 import { fromBatches, fromTable } from "../src/sources/table.ts";
@@ -18,13 +19,23 @@ import {
   writeAll,
 } from "./support/datasets.ts";
 import { goldFolder, needsGold, testNeeding } from "./support/needs.ts";
+import { fetchData } from "../tools/data.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => promise, DipcError) as DipcError).code;
 }
 
-/** Numbers and words, many rows. */
+/** Runs through a dataset. @returns its rows */
+async function drain(dataset: Dataset): Promise<number> {
+  const run = await dataset.open();
+  let rows = 0;
+  for (let message; (message = await run.next()) !== null; message.body?.release()) rows += message.header.rows;
+  await run.close();
+  return rows;
+}
+
+/** Numbers, many rows. */
 function longTable(rows: number): Table {
   return tableFromArrays({
     n: Int32Array.from({ length: rows }, (_, i) => i),
@@ -229,4 +240,17 @@ Deno.test("without the permission to read its own files the error says so, and t
   const text = new TextDecoder().decode(stdout);
   assert(text.startsWith("permission_denied"), text + new TextDecoder().decode(stderr));
   assertStringIncludes(text, "--allow-read");
+});
+
+Deno.test("three million flights are decoded whole, in little memory", async () => {
+  const path = await fetchData("flights-3m.parquet", console.log);
+  const dataset = await parquetFile(path);
+  assertEquals([dataset.rows, dataset.batches], [3_000_000, 55]);
+  await drain(dataset); // the decoder's own code and memory come first
+  const before = Deno.memoryUsage().rss;
+  for (let i = 0; i < 3; i++) assertEquals(await drain(dataset), 3_000_000);
+  const grown = Deno.memoryUsage().rss - before;
+  await dataset.close();
+  console.log(`RSS grew by ${(grown / 2 ** 20).toFixed(1)} MiB over three runs of 133 MiB each`);
+  assertLess(grown, 100 * 2 ** 20);
 });
