@@ -7,7 +7,6 @@
  * @module
  */
 import { DipcError } from "../src/errors.ts";
-import { cString, libc } from "./libc.ts";
 import { applyUcxSettings } from "./ucx_settings.ts";
 
 /** Version of UCX that `dipc setup` fetches. */
@@ -299,18 +298,9 @@ export function compareVersions(a: string, b: string): number {
 
 type Handle = Deno.DynamicLibrary<Deno.ForeignLibraryInterface>;
 
-/**
- * UCX patches the memory functions of the C library as it is loaded, for the registration caches of RDMA. In 1.22 that
- * takes 0.4 s. The copy of `dipc setup` has no RDMA and does without, unless the user has said otherwise.
- */
-const MEMORY_HOOKS = "UCX_MEM_MMAP_HOOK_MODE";
-
 function load(path: string): { version: string; handles: Handle[] } | { cause: string } {
   const handles: Handle[] = [];
   applyUcxSettings();
-  const folder = setupFolder();
-  const needsNoHooks = folder !== null && path === setupLibrary(folder) && libc().getenv(cString(MEMORY_HOOKS)) === 0n;
-  if (needsNoHooks) libc().setenv(cString(MEMORY_HOOKS), cString("none"), 0);
   try {
     if (path.includes("/")) {
       // The lower libraries must come from the same folder, also where this libucp does not say so itself and the
@@ -337,8 +327,6 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
     return { version: parts.map((part) => part[0]).join("."), handles };
   } catch (error) {
     for (const handle of handles.reverse()) handle.close();
-    // Another one may have RDMA, and needs what is UCX's default.
-    if (needsNoHooks) libc().setenv(cString(MEMORY_HOOKS), cString("bistro"), 1);
     if (error instanceof Deno.errors.NotCapable) {
       throw new DipcError(
         "permission_denied",
