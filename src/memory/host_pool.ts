@@ -17,6 +17,7 @@ import {
   PROT_READ_WRITE,
 } from "../../ffi/libc.ts";
 import type { Block, Body, Pool } from "./block.ts";
+import { LARGEST_SMALL_BODY, SmallBlocks } from "./small_blocks.ts";
 import { MemoryPressure } from "./pressure.ts";
 
 const MIB = 1 << 20;
@@ -209,6 +210,7 @@ export class HostPool implements Pool {
   readonly #unwatched: HostBody[] = [];
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
   #watchPlanned = false;
+  readonly #small = new SmallBlocks();
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
   #blocksOut = 0;
@@ -240,6 +242,7 @@ export class HostPool implements Pool {
    * @throws {DipcError} `out_of_memory`, `invalid_argument`
    */
   acquire(byteLength: number): Block {
+    if (byteLength <= LARGEST_SMALL_BODY && byteLength >= 0) return this.#small.acquire(byteLength);
     let sized = this.#lastClass;
     if (byteLength !== this.#lastBytes || sized === null) {
       sized = this.#classFor(byteLength);
