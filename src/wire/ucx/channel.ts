@@ -18,7 +18,7 @@ import {
   type UnexpectedMessage,
   type UntilOptions,
 } from "../transport.ts";
-import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import {
@@ -40,6 +40,9 @@ const DRAIN_MS = 1_000;
 const PREFIX_BYTES = 5;
 /** Free slots for frames to send that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
+
+/** Frames in the queue up to which further large ones, and those that a sender waits for, are fetched. */
+const FETCH_AHEAD = 64;
 
 /** Limits of a channel. */
 export interface ChannelLimits {
@@ -356,6 +359,8 @@ export class UcxChannel implements Channel, WorkerOwner {
   #fetchFrames(): void {
     for (const frame of this.#pendingFrames) {
       if (frame.request === null) {
+        // Left where it is, it lets a sender that waits for it wait; the one that is due next is always fetched.
+        if (this.#frames.count > FETCH_AHEAD && !this.#frames.isNext(frame.slot)) break;
         const pointer = this.#symbols.ucp_am_recv_data_nbx(
           this.#handle,
           frame.descriptor,

@@ -102,6 +102,11 @@ export class FrameQueue {
     return slot;
   }
 
+  /** Whether `slot` holds the frame to be taken next. */
+  isNext(slot: FrameSlot): boolean {
+    return this.#count > 0 && this.#ring[this.#head] === slot;
+  }
+
   /** The next frame, valid until the next call; null where none is complete. */
   take(): Uint8Array<ArrayBuffer> | null {
     if (this.#taken !== null) {
