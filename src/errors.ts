@@ -90,6 +90,8 @@ export class DipcError extends Error {
   readonly batches?: number;
 
   /**
+   * Makes an error.
+   *
    * @param code One of the closed list of codes
    * @param message What was being done, what was expected, what was found, what to do
    * @param options Cause, foreign status and number of batches delivered

@@ -17,8 +17,20 @@ const RESULT_HOLDS_MS = 2 * 3_600_000;
 interface Step {
   readonly name: string;
   readonly args: string[];
-  /** Text on standard error that makes it fail, although the command itself does not. */
-  readonly forbidden?: RegExp;
+  /** Decides by what was printed, where the exit status alone does not tell. */
+  readonly judge?: (code: number, output: string) => boolean;
+}
+
+/**
+ * Whether all that `deno doc --lint` found concerns types of npm packages: it wants those exported too, and then documented.
+ * Only declarations of other packages begin with `export declare`.
+ */
+function isDocumented(code: number, output: string): boolean {
+  const errors = output.split(/^(?=error)/m).filter((part) => /^error\[/.test(part));
+  const ours = errors.filter((part) =>
+    !(part.startsWith("error[private-type-ref]") && /\| export declare /.test(part))
+  );
+  return ours.length === 0 && (code === 0 || errors.length > 0);
 }
 
 /** Entry points of the package. */
@@ -34,10 +46,14 @@ function steps(): Step[] {
     { name: "format", args: ["fmt", "--check"] },
     { name: "lint", args: ["lint"] },
     { name: "types, and a lock file that is up to date", args: ["check", "--frozen", "."] },
-    { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()] },
+    { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()], judge: isDocumented },
     { name: "types of the examples in documentation", args: ["check", "--doc-only", ...entryPoints(), "README.md"] },
     // Uncommitted files would stop it; what is checked is what is there.
-    { name: "publish dry run", args: ["publish", "--dry-run", "--allow-dirty"], forbidden: /\bwarning\b/i },
+    {
+      name: "publish dry run, without a warning",
+      args: ["publish", "--dry-run", "--allow-dirty"],
+      judge: (code, output) => code === 0 && !/\bwarning\b/i.test(output),
+    },
   ];
 }
 
@@ -49,10 +65,10 @@ async function run(step: Step): Promise<boolean> {
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();
-  const errors = decoder.decode(stderr);
-  const isGood = code === 0 && !(step.forbidden?.test(errors) ?? false);
+  const output = decoder.decode(stdout) + decoder.decode(stderr);
+  const isGood = step.judge === undefined ? code === 0 : step.judge(code, output);
   console.log(`${isGood ? "ok    " : "FAILED"}  ${step.name}  (deno ${step.args.join(" ")})`);
-  if (!isGood) console.log(`${decoder.decode(stdout)}${errors}`);
+  if (!isGood) console.log(output);
   return isGood;
 }
 

@@ -5,6 +5,23 @@
  * from two servers. It is polled, not awaited: operations are small objects that `progress()` moves on, so the hot path
  * needs neither promises nor callbacks.
  *
+ * @example A transport that says when it connects
+ * ```ts
+ * import type { Transport } from "@arrow-ucx/dipc/transport";
+ *
+ * function traced(transport: Transport, log: (line: string) => void): Transport {
+ *   return {
+ *     connect(metadata, body, options) {
+ *       log(`connecting to ${metadata.host}:${metadata.port}`);
+ *       return transport.connect(metadata, body, options);
+ *     },
+ *     listen: (options) => transport.listen(options),
+ *     close: () => transport.close(),
+ *   };
+ * }
+ * console.log(typeof traced); // "function"
+ * ```
+ *
  * @module
  */
 import type { DipcError } from "../errors.ts";
@@ -40,7 +57,9 @@ export type ConnectionRole = "both" | "metadata" | "body";
 
 /** A tagged message that has arrived and that no posted receive took. */
 export interface UnexpectedMessage {
+  /** The sender's full tag. */
   readonly tag: bigint;
+  /** Its size in bytes. */
   readonly byteLength: number;
 }
 
@@ -115,6 +134,7 @@ export interface Channel {
 export interface PeerAddress {
   /** Host name, IPv4 or IPv6 address, without brackets. */
   readonly host: string;
+  /** TCP port, 1 … 65535. */
   readonly port: number;
 }
 
@@ -148,7 +168,11 @@ export interface Transport {
     body: PeerAddress | null,
     options: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<Channel>;
-  /** @throws {DipcError} `unreachable` where the address cannot be bound */
+  /**
+   * Listens for clients.
+   *
+   * @throws {DipcError} `unreachable` where the address cannot be bound
+   */
   listen(options: ListenOptions): Promise<Listener>;
   /** Releases workers, context and memory. Channels must be closed before. Idempotent. */
   close(): Promise<void>;
