@@ -390,7 +390,8 @@ export class LoopbackChannel implements Channel {
     const isEager = body.byteLength <= this.network.eagerBytes;
     const operation = isEager && !synchronous ? null : new LoopbackOperation(this.#sends);
     const copy = isEager ? body.bytes().slice() : null;
-    const read = () => copy ?? (link.broken ? null : body.bytes());
+    // A duplicate that comes after the send is done finds the sender's memory gone.
+    const read = () => copy ?? (link.broken || operation?.poll() !== PENDING ? null : body.bytes());
     link.tagged(tag, read, body.byteLength, operation);
     return operation;
   }
