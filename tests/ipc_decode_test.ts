@@ -169,12 +169,24 @@ Deno.test("a disposed batch throws, and columns taken from it before are empty",
   assertEquals(ids.get(7), undefined);
 });
 
+Deno.test("a small batch throws too once it is disposed", () => {
+  const original = mixedBatch(3);
+  const encoder = new BatchEncoder(original.schema, hostPool());
+  const batch = new BatchDecoder(encoder.schemaHeader).decode(encoder.encode(original)[0])!;
+  assertEquals(batch.get(2)!.id, 2n);
+  batch[Symbol.dispose]();
+  assertCode("closed", "disposed", () => batch.get(2));
+  assertCode("closed", "disposed", () => batch.getChildAt(0));
+});
+
 Deno.test("a batch that was never looked at gives its memory back too", () => {
   const pool = hostPool();
-  const original = mixedBatch(10);
+  const original = mixedBatch(5000);
   const encoder = new BatchEncoder(original.schema, pool);
   const before = pool.stats.blocksOut;
-  new BatchDecoder(encoder.schemaHeader).decode(encoder.encode(original)[0])![Symbol.dispose]();
+  const batch = new BatchDecoder(encoder.schemaHeader).decode(encoder.encode(original)[0])!;
+  assertEquals(pool.stats.blocksOut, before + 1);
+  batch[Symbol.dispose]();
   assertEquals(pool.stats.blocksOut, before);
 });
 
