@@ -278,3 +278,23 @@ Deno.test("standard input is read as a stream", async () => {
   const bodyBytes = splitStream(bytes).reduce((sum, { body }) => sum + body.byteLength, 0);
   assertEquals(JSON.parse(new TextDecoder().decode(stdout)), { rows: 15, bodyBytes, readOnce: true });
 });
+
+Deno.test("a named pipe is read as a stream, once", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("pipe");
+  const made = await new Deno.Command("mkfifo", { args: [path] }).output();
+  assert(made.success, new TextDecoder().decode(made.stderr));
+  const writing = Deno.writeFile(path, bytesOf(), { create: false });
+  const dataset = await openPath(path);
+  assert(dataset.readOnce);
+  assertEquals(rowsOf(await readTable(dataset)), rowsOf(smallTable()));
+  await writing;
+  await dataset.close();
+});
+
+Deno.test("an Arrow file on a pipe is refused, because its parts are not in order", async () => {
+  const bytes = tableToIPC(smallTable(), "file");
+  const error = await assertRejects(() => arrowStream(new Blob([bytes.slice()]).stream()), DipcError) as DipcError;
+  assertEquals(error.code, "unsupported");
+  assertStringIncludes(error.message, "path");
+});

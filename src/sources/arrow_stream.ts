@@ -191,6 +191,7 @@ class StreamRun implements MessageStream {
     const where = `message ${this.#messages} of ${name}`;
     const full = have >= 8 || (have >= 4 && !startsWithContinuation(bytes));
     if (!full) throw this.#cutShort(where, `in the length of its metadata`);
+    if (this.#messages === 0) checkFormat(bytes, name);
     const prefix = readPrefix(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), where);
     input.skip(prefix.byteLength);
     if (prefix.metadataLength === 0) return this.#end();
@@ -258,4 +259,15 @@ class StreamRun implements MessageStream {
 
 function startsWithContinuation(bytes: Uint8Array): boolean {
   return bytes[0] === 0xff && bytes[1] === 0xff && bytes[2] === 0xff && bytes[3] === 0xff;
+}
+
+/** Says what to do with a file whose format needs to be read from its end. */
+function checkFormat(head: Uint8Array, name: string): void {
+  const text = String.fromCharCode(...head);
+  const format = text.startsWith("ARROW1") ? "an Arrow file" : text.startsWith("PAR1") ? "a Parquet file" : null;
+  if (format === null) return;
+  throw new DipcError(
+    "unsupported",
+    `${name} is ${format}, which cannot be read as a stream: its end has to be read first; give its path to openPath()`,
+  );
 }
