@@ -107,7 +107,7 @@ export class ProgressLoop {
   /** Waits under way. */
   get waits(): number {
     let count = 0;
-    for (const target of this.#targets) count += target.waits.length;
+    for (const target of this.#targets) for (const wait of target.waits) if (!wait.settled) count++;
     return count;
   }
 

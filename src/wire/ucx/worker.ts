@@ -136,7 +136,7 @@ export class UcxWorker implements Pollable {
   }
 
   arm(): boolean {
-    return this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+    return this.armed = !this.#destroyed && this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
   }
 
   /** Destroys the worker. Its endpoints must be closed. Memory of requests that never completed is free afterwards. */
