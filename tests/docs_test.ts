@@ -183,7 +183,7 @@ ${lines.join("\n")}`;
 testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
   await using stage = await Stage.open();
   const files = new Set<string>();
-  for (const entry of ["mod.ts", "cli.ts", "src/setup.ts"]) {
+  for (const entry of ["mod.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]) {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["info", "--json", `${ROOT}/${entry}`],
       stderr: "null",
