@@ -510,6 +510,22 @@ for (const [name, column, nodes, parts, error, variadic] of refused) {
   });
 }
 
+Deno.test("the validity buffer that unions had before metadata V5 is passed over, unless it says something", () => {
+  const reader = new HeaderReader();
+  const union = field("u", 14, [{ i16: 0 }, { ref: { ints: [5] } }], [int32("c")]);
+  const decoder = new BatchDecoder(reader.read(flat(schemaMessage([union], { version: 3 }))));
+  const body = new Uint8Array(64);
+  body.fill(5, 0, 4);
+  new Int32Array(body.buffer, 16, 4).set([7, 8, 9, 10]);
+  const column = (nulls: bigint): RecordBatch => {
+    const spec = { nodes: [4n, nulls, 4n, 0n], buffers: [0n, 0n, 0n, 4n, 0n, 0n, 16n, 16n] };
+    const header = reader.read(flat(batchMessage(spec, { version: 3 })));
+    return decoder.decode({ header, body: wrapBytes(body) })!;
+  };
+  assertEquals(plainColumns(column(0n)), [[["5", "7"], ["5", "8"], ["5", "9"], ["5", "10"]]]);
+  assertCode("unsupported", "metadata version V4 with nulls", () => column(1n).getChildAt(0));
+});
+
 Deno.test("rubbish behind a null is no error", () => {
   const nulls = new Uint8Array([0b01]);
   const views = new Int32Array([2, 0x6261, 0, 0, 99, 0, 7, 7]);

@@ -17,7 +17,7 @@ import { messageMetadata, type VerifiedHeader } from "./header.ts";
 
 /**
  * A record batch that owns its memory. Disposing it gives the memory back; from then on the batch throws, and columns taken
- * from it before are empty.
+ * from it before are empty (those of a batch of a few KiB may keep their values, but never show another batch's).
  */
 export type OwnedRecordBatch = RecordBatch & Disposable;
 
