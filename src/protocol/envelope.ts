@@ -31,6 +31,7 @@ export const MAX_ERROR_BYTES = 4096;
 export interface RequestEntry {
   /** u16 */
   readonly type: number;
+  /** Its content. */
   readonly bytes: Uint8Array;
 }
 
@@ -184,6 +185,7 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
 export interface PeerError {
   /** A code of {@linkcode DipcErrorCode}, or a newer one. */
   readonly code: string;
+  /** What went wrong, without control characters. */
   readonly message: string;
 }
 

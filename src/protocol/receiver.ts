@@ -126,6 +126,8 @@ export class ReceiverState<T = unknown> {
   #pendingMetadataBytes = 0;
 
   /**
+   * A stream of which nothing has arrived.
+   *
    * @param options How to read metadata, and limits
    * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
    */

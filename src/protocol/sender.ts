@@ -129,7 +129,11 @@ export class SenderState<T = unknown> {
   #unsettledMessages = 0;
   #ended = false;
 
-  /** @throws {DipcError} `invalid_argument` where a window is not a whole number in its range */
+  /**
+   * A stream of which nothing was sent.
+   *
+   * @throws {DipcError} `invalid_argument` where a window is not a whole number in its range
+   */
   constructor(options: SenderOptions = {}) {
     const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, minBatches = 1, firstSequence = 0 } =
       options;

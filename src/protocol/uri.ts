@@ -44,8 +44,11 @@ export interface UcxUriParts {
   wantData: bigint;
   /** u64 */
   freeData?: bigint | null;
+  /** Packed rkey or memory handle. */
   remoteHandle?: Uint8Array | null;
+  /** What the location serves. */
   role?: LocationRole | null;
+  /** Whether the server understands the request envelope. */
   dipc?: boolean;
 }
 

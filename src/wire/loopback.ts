@@ -82,6 +82,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
   #nextPort = 40_000;
   #closed = false;
 
+  /** A network without servers. */
   constructor(options: LoopbackOptions) {
     this.eagerBytes = options.eagerBytes ?? 8192;
     this.maxDelayMs = options.maxDelayMs ?? 50;
@@ -104,7 +105,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
     return this.scheduler.now;
   }
 
-  /** @inheritdoc */
+  /** Connects to one server of this network, or to two. See {@linkcode Transport.connect}. */
   async connect(
     metadata: PeerAddress,
     body: PeerAddress | null,
@@ -144,7 +145,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
     return client;
   }
 
-  /** @inheritdoc */
+  /** Adds a server to this network. See {@linkcode Transport.listen}. */
   listen(options: ListenOptions): Promise<Listener> {
     if (this.#closed) return Promise.reject(new DipcError("closed", "listening: the transport is closed"));
     const port = options.port === 0 ? this.#nextPort++ : options.port;
@@ -169,7 +170,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
     await this.scheduler.wait(idle, () => false, { timeoutMs: milliseconds });
   }
 
-  /** @inheritdoc */
+  /** Closes every channel and forgets every server. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#listeners.clear();

@@ -13,7 +13,11 @@ export class Random {
   #c: number;
   #counter = 1;
 
-  /** @param seed u32; other bits are ignored */
+  /**
+   * Starts at a seed.
+   *
+   * @param seed u32; other bits are ignored
+   */
   constructor(seed: number) {
     this.seed = seed >>> 0;
     this.#a = this.seed;
