@@ -2,9 +2,10 @@
 import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
 import { TRIP_BATCH_ROWS, tripsBytes, tripsTable } from "./support/cli_data.ts";
-import { needsUcx, testNeeding } from "./support/needs.ts";
+import { findCommand } from "../tools/peers.ts";
+import { type Need, needsUcx, testNeeding } from "./support/needs.ts";
 import { TemporaryFolder } from "./support/paths.ts";
-import { dipc, type Outcome, serve, startDipc } from "./support/processes.ts";
+import { CLI, dipc, type Outcome, Running, serve, startDipc } from "./support/processes.ts";
 
 const ROWS = 3 * TRIP_BATCH_ROWS;
 const TOTALS = [
@@ -330,6 +331,74 @@ testNeeding([needsUcx], "Ctrl-C during get: exit status 130, a word about it, no
     await server[Symbol.asyncDispose]();
   }
 });
+
+testNeeding([needsUcx], "UCX's own messages never reach standard output", () =>
+  withTrips(async (uri) => {
+    const quiet = await dipc(["get", uri, "-o", "-", "--format", "csv"]);
+    const loud = await dipc(["get", uri, "-o", "-", "--format", "csv"], { env: { UCX_LOG_LEVEL: "info" } });
+    assertEquals([loud.code, loud.stdout], [0, quiet.stdout]);
+    assertGreater(loud.stderr.length, quiet.stderr.length);
+  }));
+
+testNeeding([needsUcx], "a URI that is not the server's own ends with a hint", () =>
+  withTrips(async (uri) => {
+    const outcome = await dipc(["get", uri.replace(/want_data=\d+/, "want_data=1"), "--timeout", "10s"]);
+    assertError(outcome, 1, "connection_lost");
+    assertStringIncludes(outcome.stderr, "Is the URI the one that this server has printed?");
+  }));
+
+const needsScript: Need = {
+  what: "script(1)",
+  present: findCommand("script") !== null,
+  how: "install bsdutils",
+};
+
+/** Runs a command on a terminal of its own. */
+function onTerminal(args: readonly string[]): Running {
+  const quoted = [Deno.execPath(), "run", "-A", "-q", CLI, ...args].map((word) => `'${word}'`).join(" ");
+  const child = new Deno.Command("script", {
+    args: ["-qec", quoted, "/dev/null"],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child, performance.now(), 60_000);
+}
+
+testNeeding(
+  [needsUcx, needsScript],
+  "on a terminal get -o counts while data arrives, and takes the line away",
+  async () => {
+    using folder = new TemporaryFolder();
+    const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
+    try {
+      const stream = tripsBytes("stream");
+      await server.write(stream.slice(0, stream.byteLength - 200));
+      const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
+      await using client = onTerminal(["get", uri, "-o", folder.file("live.csv")]);
+      await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await server.write(stream.slice(stream.byteLength - 200));
+      await server.closeStdin();
+      const { code, stdout } = await client.outcome;
+      assertEquals(code, 0, stdout);
+      assertMatch(stdout, /\r[\d,]+ rows, [\d.]+ kB, .*\/s, .* m?s\x1b\[K/);
+      assertMatch(stdout, /\r\x1b\[K\S+live\.csv: 3,000 rows in 3 batches/);
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
+  },
+);
+
+testNeeding([needsUcx, needsScript], "binary data is not written to a terminal", () =>
+  withTrips(async (uri) => {
+    await using refused = onTerminal(["get", uri, "-o", "-"]);
+    const outcome = await refused.outcome;
+    assertEquals(outcome.code, 2);
+    assertStringIncludes(outcome.stdout, "error[invalid_argument]: standard output is a terminal");
+    await using shown = onTerminal(["get", uri, "-o", "-", "--format", "csv", "--limit", "1"]);
+    assertStringIncludes((await shown.outcome).stdout, "id,fare,zone");
+  }));
 
 /** Waits until something holds, for at most 20 s. */
 async function waitFor(condition: () => boolean): Promise<void> {

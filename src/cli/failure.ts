@@ -64,6 +64,10 @@ export function asFailure(error: unknown): Failure {
     if (error.code !== "permission_denied" && DENIED.test(error.message)) {
       return { code: "permission_denied", message: withFlags(error.message), status: EXIT_FAILURE };
     }
+    if (error.code === "connection_lost" && error.message.includes("schema was still missing")) {
+      const message = `${error.message}. Is the URI the one that this server has printed? It changes with every start`;
+      return { code: error.code, message, status: EXIT_FAILURE };
+    }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
     return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
   }

@@ -12,6 +12,11 @@ export type Format = "arrows" | "arrow" | "parquet" | "csv" | "ndjson";
 /** Every output format. */
 export const FORMATS: readonly Format[] = ["arrows", "arrow", "parquet", "csv", "ndjson"];
 
+/** Whether a format is nothing for a terminal. */
+export function isBinary(format: Format): boolean {
+  return format !== "csv" && format !== "ndjson";
+}
+
 const EXTENSIONS: Readonly<Record<string, Format>> = {
   arrows: "arrows",
   stream: "arrows",

@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import type { DissociatedStreamReader } from "../reader.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { asFailure, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
-import { type Format, formatOf } from "./format.ts";
+import { type Format, formatOf, isBinary } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printable, printError } from "./output.ts";
@@ -33,11 +33,17 @@ function planOf(args: ParsedArgs): Plan {
   if (named !== undefined && output === undefined) {
     throw new UsageError(`--format ${named} needs -o FILE, or "-o -" for standard output`);
   }
+  const format = output === undefined ? undefined : formatOf(output, named);
+  if (output === "-" && format !== undefined && isBinary(format) && Deno.stdout.isTerminal()) {
+    throw new UsageError(
+      `standard output is a terminal, and ${format} is binary: redirect it, or use --format csv or --format ndjson`,
+    );
+  }
   const limit = args.values.get("limit");
   return {
     source,
     output,
-    format: output === undefined ? undefined : formatOf(output, named),
+    format,
     limit: limit === undefined ? Infinity : wholeNumber("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
     json: args.flags.has("json"),
   };
