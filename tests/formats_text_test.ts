@@ -74,6 +74,8 @@ Deno.test("times, timestamps, durations and intervals have the digits of their u
   assertEquals(timestampText(2n ** 63n - 1n, 9, false), "2262-04-11T23:47:16.854775807");
   assertEquals(timestampText(-(2n ** 63n), 9, false), "1677-09-21T00:12:43.145224192");
   assertEquals(timestampText(1_700_000_000_123n, 3, true), "2023-11-14T22:13:20.123Z");
+  assertEquals(timestampText(2n ** 63n - 1n, 0, false), "+292277026596-12-04T15:30:07");
+  assertEquals(timestampText(-(2n ** 63n), 0, false), "-292277022657-01-27T08:29:52");
   assertEquals(durationText(-1_500n, 3), "PT-1.500S");
   assertEquals(durationText(7n, 0), "PT7S");
   assertEquals(intervalText(14, -3, 1n), "P14M-3DT0.000000001S");

@@ -10,7 +10,7 @@ import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
 /** Text gathered before it is written. */
-const CHUNK_CHARACTERS = 1 << 20;
+const CHUNK_CHARACTERS = 1 << 18;
 
 /** A writer of text: decodes each message and hands the batch to {@linkcode writeBatch}. */
 export abstract class TextWriter implements MessageWriter {

@@ -4,7 +4,7 @@
  * @module
  */
 
-const DAY_SECONDS = 86_400n;
+const DAY_SECONDS = 86_400;
 
 /** Digits after the decimal point of a second, by Arrow's unit number: second, millisecond, microsecond, nanosecond. */
 export const FRACTION_DIGITS = [0, 3, 6, 9] as const;
@@ -30,6 +30,9 @@ export function dateText(days: number): string {
   return `${yearText(year)}-${pad(month, 2)}-${pad(day, 2)}`;
 }
 
+/** Units in a second, by digits after the decimal point. */
+const SCALES: Readonly<Record<number, bigint>> = { 0: 1n, 3: 1000n, 6: 1_000_000n, 9: 1_000_000_000n };
+
 /**
  * A time of day as `HH:MM:SS` with the digits that the unit has.
  *
@@ -37,11 +40,9 @@ export function dateText(days: number): string {
  * @param digits Digits after the decimal point: 0, 3, 6 or 9
  */
 export function timeText(value: bigint, digits: number): string {
-  const scale = 10n ** BigInt(digits);
-  const seconds = Number(floorDivide(value, scale));
-  const fraction = value - floorDivide(value, scale) * scale;
-  const text = `${pad(Math.floor(seconds / 3600), 2)}:${pad(Math.floor(seconds / 60) % 60, 2)}:${pad(seconds % 60, 2)}`;
-  return digits === 0 ? text : `${text}.${fraction.toString().padStart(digits, "0")}`;
+  const scale = SCALES[digits];
+  const seconds = floorDivide(value, scale);
+  return clockText(Number(seconds), Number(value - seconds * scale), digits);
 }
 
 /**
@@ -53,9 +54,23 @@ export function timeText(value: bigint, digits: number): string {
  * @param zoned Whether the column has a time zone
  */
 export function timestampText(value: bigint, digits: number, zoned: boolean): string {
-  const perDay = DAY_SECONDS * 10n ** BigInt(digits);
-  const days = floorDivide(value, perDay);
-  return `${dateText(Number(days))}T${timeText(value - days * perDay, digits)}${zoned ? "Z" : ""}`;
+  const scale = SCALES[digits];
+  const seconds = floorDivide(value, scale);
+  const fraction = Number(value - seconds * scale);
+  let days = Math.floor(Number(seconds) / DAY_SECONDS);
+  let rest = Number(seconds) - days * DAY_SECONDS;
+  if (!Number.isSafeInteger(Number(seconds))) {
+    const exact = floorDivide(seconds, BigInt(DAY_SECONDS));
+    days = Number(exact);
+    rest = Number(seconds - exact * BigInt(DAY_SECONDS));
+  }
+  return `${dateText(days)}T${clockText(rest, fraction, digits)}${zoned ? "Z" : ""}`;
+}
+
+function clockText(seconds: number, fraction: number, digits: number): string {
+  const hours = Math.floor(seconds / 3600), minutes = Math.floor(seconds / 60) % 60;
+  const text = `${pad(hours, 2)}:${pad(minutes, 2)}:${pad(seconds % 60, 2)}`;
+  return digits === 0 ? text : `${text}.${pad(fraction, digits)}`;
 }
 
 /**
