@@ -10,7 +10,8 @@ import { cString, libc } from "./libc.ts";
  *
  * The first two bring shared memory back, which error mode PEER switches off by default. The others keep UCX from writing
  * to standard output and from warning of messages that were given up with their stream, and let a restarted server take
- * its port again.
+ * its port again. UCX has two kinds of shared memory and makes both ready, each 2 MB and 4 descriptors a connection, though
+ * it uses one, System V's where it has the choice: so that is the only one (a peer with both agrees).
  */
 const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ["UCX_POSIX_ERROR_HANDLING", "y"],
@@ -19,6 +20,7 @@ const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ["UCX_LOG_LEVEL", "error"],
   ["UCX_WARN_UNUSED_ENV_VARS", "n"],
   ["UCX_TCP_CM_REUSEADDR", "y"],
+  ["UCX_TLS", "^posix"],
 ];
 
 /**
