@@ -166,7 +166,7 @@ class UcxTransport implements Transport {
 function connectError(status: number, names: string[], version: string, cause: unknown): DipcError {
   const where = names.join(" and ");
   const advice = MISMATCH.includes(status)
-    ? `the usual cause is that the two sides run versions of UCX that cannot talk to each other; here it is ${version}, ` +
+    ? `the server is full, or the two sides run versions of UCX that cannot talk to each other: here it is ${version}, ` +
       "ask the server's side for its own (`dipc doctor`)"
     : "is the server running there, is the port right, and does a firewall let it through?";
   return statusError(status, `connecting to ${where} failed`, advice, "unreachable", cause);
