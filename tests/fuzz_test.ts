@@ -75,19 +75,16 @@ Deno.test("a run that allocates too much is a finding", async () => {
   assertEquals(within.findings, []);
 });
 
-Deno.test("a run of over a second is a finding", async () => {
-  let slow = true;
-  const report = await fuzz(
+Deno.test("a run of over a second is a finding, where it is slow again", async () => {
+  /** A target whose first runs are slow. */
+  const slowFor = (runs: number) =>
     toy(() => {
-      if (!slow) return true;
-      slow = false;
-      const until = performance.now() + 1050;
+      const until = performance.now() + (runs-- > 0 ? 1050 : 0);
       while (performance.now() < until);
       return true;
-    }),
-    short,
-  );
-  assertEquals(report.findings.map(({ kind }) => kind), ["slow"]);
+    });
+  assertEquals((await fuzz(slowFor(2), short)).findings.map(({ kind }) => kind), ["slow"]);
+  assertEquals((await fuzz(slowFor(1), short)).findings, [], "once may be the machine's fault");
 });
 
 Deno.test("answers that differ only in numbers and quotations are one answer", async () => {
