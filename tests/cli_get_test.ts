@@ -382,8 +382,10 @@ testNeeding(
       await server.closeStdin();
       const { code, stdout } = await client.outcome;
       assertEquals(code, 0, stdout);
-      assertMatch(stdout, /\r[\d,]+ rows, [\d.]+ kB, .*\/s, .* m?s\x1b\[K/);
-      assertMatch(stdout, /\r\x1b\[K\S+live\.csv: 3,000 rows in 3 batches/);
+      // "Erase to the end of the line", made visible.
+      const shown = stdout.replaceAll("\x1b[K", "<erase>");
+      assertMatch(shown, /\r[\d,]+ rows, [\d.]+ kB, .*\/s, .* m?s<erase>/);
+      assertMatch(shown, /\r<erase>\S+live\.csv: 3,000 rows in 3 batches/);
     } finally {
       await server[Symbol.asyncDispose]();
     }
