@@ -218,7 +218,7 @@ export class HostPool implements Pool {
   #retainedBytes = 0;
   #mappedBytes = 0;
 
-  /** @param options Limits */
+  /** Makes an empty pool. @param options Limits */
   constructor(options: HostPoolOptions = {}) {
     this.#maxRetainedBytes = options.maxRetainedBytes ?? 256 * MIB;
     this.#registry = new FinalizationRegistry((held) => {
