@@ -17,7 +17,7 @@ import { type Channel, FAILED, PENDING, type Receive } from "../wire/transport.t
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
 const POSTED_BYTES = 512 * 1024;
 const POSTED_LARGE = 4;
-const POSTED_HUGE = 2;
+const POSTED_HUGE = 1;
 const HUGE_BODY = 8 * 2 ** 20;
 /** Progress calls without a whole message before the shared loop takes over. */
 const SPINS = 64;
