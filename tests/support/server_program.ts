@@ -8,26 +8,31 @@
  *
  * @module
  */
-import { serve, type ServeOptions } from "../../mod.ts";
+import { type Servable, serve, type ServeOptions } from "../../mod.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
 import { generated, resident } from "./generated.ts";
 import { descriptorCount, descriptors } from "./proc.ts";
+import { wideTable } from "./wide_table.ts";
 
 interface Settings {
-  /** A path, or batches that are made while they are read, or held in memory where `resident`. */
-  datasets: Record<string, { batches: number; rows: number; resident?: boolean } | string>;
+  /** A path, batches that are made while they are read or held in memory (`resident`), or a table of columns × rows. */
+  datasets: Record<
+    string,
+    { batches: number; rows: number; resident?: boolean } | { table: [number, number] } | string
+  >;
   options?: Partial<ServeOptions>;
+}
+
+function make(value: Settings["datasets"][string]): Servable {
+  if (typeof value === "string") return value;
+  if ("table" in value) return wideTable(...value.table);
+  return (value.resident ? resident : generated)(value.batches, value.rows);
 }
 
 const { datasets, options } = JSON.parse(Deno.args[0]) as Settings;
 const server = await serve({
   ...options,
-  datasets: Object.fromEntries(
-    Object.entries(datasets).map(([name, value]) => [
-      name,
-      typeof value === "string" ? value : (value.resident ? resident : generated)(value.batches, value.rows),
-    ]),
-  ),
+  datasets: Object.fromEntries(Object.entries(datasets).map(([name, value]) => [name, make(value)])),
 });
 const errors: string[] = [];
 server.addEventListener("error", (event) => {
