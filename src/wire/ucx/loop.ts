@@ -28,7 +28,7 @@ const YIELD_MS = 5;
  * A worker that UCX does not let sleep (sends wait inside it for a peer that does not move) and on which nothing happens
  * is looked at less and less often: after this many milliseconds, every eighth of the time since, at most so long.
  */
-const NAP_AFTER_MS = 5, NAP_MAX_MS = 100;
+const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
 const EVENT_BYTES = 12; // struct epoll_event is packed on x86-64
 const MAX_EVENTS = 64;
 
