@@ -332,6 +332,36 @@ testNeeding([needsUcx], "Ctrl-C during get: exit status 130, a word about it, no
   }
 });
 
+testNeeding([needsUcx], "a server that stalls ends get after --timeout, with the batches so far", async () => {
+  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
+  try {
+    const stream = tripsBytes("stream");
+    await server.write(stream.slice(0, stream.byteLength - 200));
+    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
+    const outcome = await dipc(["get", uri, "--timeout", "2s", "--json"]);
+    assertError(outcome, 1, "timeout");
+    const totals = totalsOf(outcome);
+    assertEquals([totals.batches, totals.complete], [2, false]);
+    assertMatch((totals.error as { message: string }).message, /2 batches/);
+  } finally {
+    await server[Symbol.asyncDispose]();
+  }
+});
+
+for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 1]] as const) {
+  testNeeding([needsUcx], `${signal} while get connects: exit status ${status}`, async () => {
+    using silent = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+    const { port } = silent.addr as Deno.NetAddr;
+    const client = startDipc(["get", `ucx://127.0.0.1:${port}/x?want_data=1&dipc=1`, "--json"]);
+    // The connection shows that its signal handlers are there.
+    using _connection = await silent.accept();
+    client.kill(signal);
+    const outcome = await client.outcome;
+    assertError(outcome, status, "cancelled");
+    assertEquals(totalsOf(outcome).batches, 0);
+  });
+}
+
 testNeeding([needsUcx], "UCX's own messages never reach standard output", () =>
   withTrips(async (uri) => {
     const quiet = await dipc(["get", uri, "-o", "-", "--format", "csv"]);
