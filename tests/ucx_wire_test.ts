@@ -309,6 +309,34 @@ wireTest("what was sent before a close with flush arrives", async () => {
   }
 });
 
+wireTest("what arrived before the peer's end can still be received after it, in several goes", async () => {
+  await using bench = await Bench.open();
+  const count = 100;
+  const [client, server] = await bench.pair();
+  for (let i = 0; i < count; i++) {
+    server.sendFrame(1, i, pattern(50, i));
+    server.sendTagged(BigInt(i), wrapBytes(pattern(500, i)), false);
+  }
+  await server.close({ flush: true });
+  await client.until(() => client.failure !== null, { timeoutMs: LONG_MS });
+  const block = hostPool().acquire(500);
+  let received = 0;
+  let receive: ReturnType<Channel["receive"]> | null = null;
+  const whole = await client.until(() => {
+    if (receive !== null && receive.poll() === 1) {
+      assertEquals([receive.tag, block.bytes()[499]], [BigInt(received), pattern(500, received)[499]]);
+      receive = null;
+      received++;
+    }
+    if (receive === null && client.takeFrame() !== null) receive = client.receive(BigInt(received), MASK, block, 500);
+    return received === count;
+  });
+  assert(whole);
+  await assertRejects(() => client.until(() => false), DipcError);
+  await client.close();
+  block.release();
+});
+
 wireTest("a worker is used again after a clean end only, and brings nothing along", async () => {
   await using bench = await Bench.open();
   for (let round = 0; round < 6; round++) {

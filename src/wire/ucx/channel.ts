@@ -214,8 +214,8 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   receive(tag: bigint, mask: bigint, target: Block, byteLength: number): Receive {
+    // Not refused on a failed channel: what the peer sent before its end may still be there.
     if (this.#closing !== null) return new FailedOperation(closedError());
-    if (this.failure !== null) return new FailedOperation(this.failure);
     if (!(byteLength >= 0 && byteLength <= target.capacity)) {
       throw new DipcError(
         "invalid_argument",

@@ -29,6 +29,8 @@ const YIELD_MS = 5;
  * is looked at less and less often: after this many milliseconds, every eighth of the time since, at most so long.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
+/** A bound for the steps after the end of a connection. */
+const MAX_LAST_STEPS = 1_000_000;
 const EVENT_BYTES = 12; // struct epoll_event is packed on x86-64
 const MAX_EVENTS = 64;
 
@@ -74,6 +76,19 @@ const TRUE = Promise.resolve(true);
 
 function abortError(signal: AbortSignal): DipcError {
   return new DipcError("cancelled", "the wait was cancelled by its signal", { cause: signal.reason });
+}
+
+/**
+ * Asks a step again whose connection is gone, as long as it starts new requests: what arrived before the end is still
+ * there, and a receiver may take it in several goes.
+ */
+function lastSteps(target: Pollable, step: () => boolean): boolean {
+  for (let i = 0; target.dirty && i < MAX_LAST_STEPS; i++) {
+    target.dirty = false;
+    target.progress();
+    if (step()) return true;
+  }
+  return false;
 }
 
 /** A progress loop. Use the isolate's own: {@linkcode progressLoop}. */
@@ -124,18 +139,20 @@ export class ProgressLoop {
       if (signal?.aborted) return Promise.reject(abortError(signal));
       let now = performance.now();
       if (now - this.#lastYield < YIELD_MS) {
-        const end = now + SPIN_MS;
+        const limit = this.#lastYield + YIELD_MS;
+        let end = now + SPIN_MS;
         // Other waits get their turn between two spins of this one, never in the middle of it.
         const alone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
         do {
+          let active = false;
           for (let i = 0; i < 8; i++) {
-            const active = target.progress();
+            if (target.progress()) active = true;
             if (step()) return TRUE;
-            if (target.failure !== null) return Promise.reject(target.failure);
-            if (active) i = 0;
+            if (target.failure !== null) return lastSteps(target, step) ? TRUE : Promise.reject(target.failure);
           }
           now = performance.now();
-        } while (alone && now < end);
+          if (active) end = now + SPIN_MS;
+        } while (alone && now < end && now < limit);
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -269,7 +286,9 @@ export class ProgressLoop {
           this.#settle(wait);
           wait.resolve(true);
         } else if (target.failure !== null) {
-          throw target.failure;
+          if (!lastSteps(target, wait.step)) throw target.failure;
+          this.#settle(wait);
+          wait.resolve(true);
         } else if (wait.deadline <= now) {
           this.#settle(wait);
           wait.resolve(false);
