@@ -25,6 +25,8 @@ const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
 const SMALLEST_SLAB = 256 << 10;
 const SMALLEST_CLASS = 4096;
+/** How long blocks that were collected may stay beyond what the pool keeps. */
+const TRIM_AFTER_MS = 1000;
 /** Bodies of one turn of the event loop that may be unwatched; they are held strongly meanwhile. */
 const MAX_UNWATCHED = 64;
 
@@ -210,6 +212,7 @@ export class HostPool implements Pool {
   readonly #unwatched: HostBody[] = [];
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
   #watchPlanned = false;
+  #trimPlanned = false;
   readonly #small = new SmallBlocks();
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
@@ -222,7 +225,7 @@ export class HostPool implements Pool {
   constructor(options: HostPoolOptions = {}) {
     this.#maxRetainedBytes = options.maxRetainedBytes ?? 256 * MIB;
     this.#registry = new FinalizationRegistry((held) => {
-      if (held.cell.generation === held.generation) this._giveBack(held.cell);
+      if (held.cell.generation === held.generation) this._giveBack(held.cell, true);
     });
   }
 
@@ -292,8 +295,12 @@ export class HostPool implements Pool {
     this.#registry.unregister(target);
   }
 
-  /** @ignore */
-  _giveBack(cell: Cell): void {
+  /**
+   * @ignore
+   * @param collected Nobody released it. Then many come at once, in the middle of a stream that needs the next ones, and
+   * unmapping and mapping again would cost more than receiving into them: what is too much stays for a while.
+   */
+  _giveBack(cell: Cell, collected = false): void {
     const sized = cell.sizeClass;
     cell.generation++;
     cell.slab.used--;
@@ -301,7 +308,31 @@ export class HostPool implements Pool {
     this.#bytesOut -= sized.byteLength;
     this.#retainedBytes += sized.byteLength;
     sized.free.push(cell);
-    if (cell.slab.used === 0 && this.#retainedBytes > this.#maxRetainedBytes) this.#unmap(sized, cell.slab);
+    if (this.#retainedBytes <= this.#maxRetainedBytes) return;
+    if (collected) this.#planTrim();
+    else if (cell.slab.used === 0) this.#unmap(sized, cell.slab);
+  }
+
+  #planTrim(): void {
+    if (this.#trimPlanned) return;
+    this.#trimPlanned = true;
+    const timer = setTimeout(() => {
+      this.#trimPlanned = false;
+      this.#trim();
+    }, TRIM_AFTER_MS);
+    Deno.unrefTimer(timer as unknown as number);
+  }
+
+  /** Unmaps free slabs until what is kept is within the bound. */
+  #trim(): void {
+    for (const sized of this.#classes.values()) {
+      const idle = new Set<Slab>();
+      for (const { slab } of sized.free) if (slab.used === 0) idle.add(slab);
+      for (const slab of idle) {
+        if (this.#retainedBytes <= this.#maxRetainedBytes) return;
+        this.#unmap(sized, slab);
+      }
+    }
   }
 
   #classFor(byteLength: number): SizeClass {
