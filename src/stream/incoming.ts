@@ -42,6 +42,8 @@ export interface IncomingOptions {
   signal?: AbortSignal;
   /** The server was asked for error messages. */
   errorMessages: boolean;
+  /** How far a body may run ahead of its metadata, in messages; with two connections one may be far ahead. */
+  bodyWindow?: number;
 }
 
 /** One stream on its way in. */
@@ -71,6 +73,7 @@ export class IncomingStream {
       maxBodyBytes: limits.maxBodyBytes,
       maxInFlightBytes: limits.maxInFlightBytes,
       errorMessages: options.errorMessages,
+      bodyWindow: options.bodyWindow,
     });
   }
 
