@@ -114,6 +114,15 @@ const LIBC_SYMBOLS = {
     result: "isize",
   },
   close: { parameters: ["i32" /* int fd */], result: "i32" },
+  open_memstream: {
+    parameters: [
+      "buffer", // char **bufp
+      "buffer", // size_t *sizep
+    ],
+    result: "usize", // FILE *
+  },
+  fclose: { parameters: ["usize" /* FILE * */], result: "i32" },
+  free: { parameters: ["usize" /* void * */], result: "void" },
   access: {
     parameters: [
       "buffer", // const char *pathname

@@ -127,6 +127,13 @@ export const UCP_SYMBOLS = {
     ],
     result: "i8",
   },
+  ucp_ep_print_info: {
+    parameters: [
+      "usize", // ucp_ep_h ep
+      "usize", // FILE *stream
+    ],
+    result: "void",
+  },
   ucp_am_send_nbx: {
     parameters: [
       "usize", // ucp_ep_h ep

@@ -57,6 +57,7 @@ for (const synchronous of [false, true]) {
     wireTest(`bodies of every size arrive whole in both directions: ${how}`, async () => {
       await using bench = await Bench.open();
       const [client, server] = await bench.pair();
+      assert(client.transports.length > 0 && client.transports.every((name) => /^[a-z]\w+$/.test(name)));
       for (const size of SIZES) {
         await transfer(server, client, size, synchronous, early);
         if (size < 1 << 21) await transfer(client, server, size, synchronous, early);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { addressOf } from "../../../ffi/libc.ts";
+import { addressOf, libc } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_INPROGRESS, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import {
@@ -138,7 +138,7 @@ export class UcxEndpoint {
     endpoints.delete(this.#id);
   }
 
-  /** Names of the transports in use; empty where the library cannot tell (before UCX 1.14) or does not know yet. */
+  /** Names of the transports in use; empty where the library does not know yet. */
   transports(): string[] {
     if (this.#closed || this.failedStatus !== 0) return [];
     const size = LAYOUT.ucp_transport_entry_t.size;
@@ -152,7 +152,21 @@ export class UcxEndpoint {
       const name = Deno.UnsafePointer.create(entries[i * size / 8]);
       if (name !== null) names.add(new Deno.UnsafePointerView(name).getCString());
     }
-    return [...names];
+    return names.size > 0 ? [...names] : this.#printedTransports();
+  }
+
+  /** The transports as UCX prints them: the only way before 1.14. Its lines look like `lane[1]:  3:sysv/memory.0 md[2]`. */
+  #printedTransports(): string[] {
+    const c = libc();
+    const text = new BigUint64Array(16);
+    const stream = c.open_memstream(text, text.subarray(8));
+    if (stream === 0n) return [];
+    this.#worker.context.symbols.ucp_ep_print_info(this.handle, stream);
+    c.fclose(stream);
+    const pointer = Deno.UnsafePointer.create(text[0]);
+    const lines = pointer === null ? "" : new Deno.UnsafePointerView(pointer).getCString();
+    c.free(text[0]);
+    return [...new Set([...lines.matchAll(/lane\[\d+\]:\s+\d+:([a-z0-9_]+)\//g)].map((match) => match[1]))];
   }
 
   /** @ignore */
