@@ -116,7 +116,7 @@ export async function runBench(args: string[]): Promise<number> {
     cores,
     libucp: tools.libucp,
     pyarrow: tools.python?.pyarrow ?? null,
-    ucxSettings: tools.ucxSettings,
+    ucxSettings: bench.ucxSettings,
     results,
     skipped,
     failed,

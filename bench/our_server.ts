@@ -50,7 +50,11 @@ await answerCommands({
     const named: Record<string, Dataset> = {};
     for (const spec of specs) datasets.push(named[spec.name] = await makeDataset(spec));
     server = await serve({ datasets: named });
-    return { uris: Object.fromEntries(server.datasets.map(({ name, uris }) => [name, uris[0]])) };
+    // What the library and the user have set, so that ucx_perftest can be given the same.
+    const settings = Object.fromEntries(
+      Object.entries(Deno.env.toObject()).filter(([name]) => name.startsWith("UCX_")),
+    );
+    return { uris: Object.fromEntries(server.datasets.map(({ name, uris }) => [name, uris[0]])), settings };
   },
 });
 await stop();

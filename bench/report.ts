@@ -59,7 +59,7 @@ export interface BenchReport {
   readonly cores: { server: number; client: number } | null;
   readonly libucp: { path: string; version: string };
   readonly pyarrow: string | null;
-  /** UCX settings given to `ucx_perftest`, the same as ours. */
+  /** UCX settings of our server and of `ucx_perftest`, beside `UCX_TLS=tcp` where a result's name says so. */
   readonly ucxSettings: Readonly<Record<string, string>>;
   readonly results: readonly BenchResult[];
   /** Comparisons without a peer on this machine. */

@@ -6,9 +6,10 @@
  *
  * @module
  */
+import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf, totalBytes } from "./data.ts";
-import { flightsParquet } from "./flights.ts";
+
 import type { AgentVariant, Fetched, Workbench } from "./workbench.ts";
 
 const KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
@@ -31,10 +32,17 @@ function rate(fetched: Fetched): Measured {
   return { value: fetched.bytes / fetched.seconds / 1e9, transports: fetched.transports };
 }
 
-/** Serves one data set from our server and answers its URI. */
-async function serveOurs(bench: Workbench, spec: Record<string, unknown>, variant?: AgentVariant): Promise<string> {
+/** Serves one data set from our server; answers its URI and the UCX settings that the server has. */
+async function serveOurs(
+  bench: Workbench,
+  spec: Record<string, unknown>,
+  variant?: AgentVariant,
+): Promise<{ uri: string; settings: Record<string, string> }> {
   const answer = await bench.call("server", { do: "serve", datasets: [{ name: "data", times: 1, ...spec }] }, variant);
-  return (answer.uris as Record<string, string>).data;
+  return {
+    uri: (answer.uris as Record<string, string>).data,
+    settings: answer.settings as Record<string, string>,
+  };
 }
 
 /** The same from the Flight server; answers what its clients need to fetch it. */
@@ -55,14 +63,14 @@ function hot(tls: "shm" | "tcp", size: keyof typeof SIZES, target: number): Comp
     async prepare(bench, quick) {
       const variant = tls === "tcp" ? { tls } : {};
       const shape = shapeOf(SIZES[size], SIZES[size]);
-      const times = (tls === "tcp" ? GiB : 4 * GiB) * (quick ? 1 : 2) / SIZES[size];
+      const times = (tls === "tcp" ? 1 : 4) * (quick ? GiB / 2 : 2 * GiB) / SIZES[size];
       const spec = { kind: "repeat", ...shape };
       const few = await serveOurs(bench, { ...spec, times: 64 }, variant);
-      checkTotals(await bench.fetch("client", { do: "verify", uri: few, shape, times: 64 }, variant), shape, 64);
-      const uri = await serveOurs(bench, { ...spec, times }, variant);
+      checkTotals(await bench.fetch("client", { do: "verify", uri: few.uri, shape, times: 64 }, variant), shape, 64);
+      const { uri, settings } = await serveOurs(bench, { ...spec, times }, variant);
       return {
         ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }, variant), shape, times)),
-        peer: async () => ({ value: await bench.perftest(SIZES[size], times, variant.tls) / 1e9 }),
+        peer: async () => ({ value: await bench.perftest(SIZES[size], times, settings) / 1e9 }),
         close: async () => void await bench.call("server", { do: "serve", datasets: [] }, variant),
       };
     },
@@ -76,7 +84,7 @@ function cold(size: keyof typeof SIZES, target: number): Comparison {
     async prepare(bench, quick) {
       const shape = shapeOf(SIZES[size], coldBytes(quick));
       const spec = { kind: "memory", ...shape };
-      const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+      const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
       await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
       return {
         ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }), shape)),
@@ -93,7 +101,7 @@ const coldUnix: Comparison = {
     const shape = shapeOf(MiB, coldBytes(quick));
     const spec = { kind: "memory", ...shape };
     const socket = `${bench.folder}/ipc.socket`;
-    const uri = await serveOurs(bench, spec);
+    const { uri } = await serveOurs(bench, spec);
     await bench.call("ipc-server", { do: "serve", socket, datasets: [spec] });
     await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
     return {
@@ -106,10 +114,11 @@ const coldUnix: Comparison = {
 
 const keep: Comparison = {
   ...{ name: "keep/1MiB", unit: "GB/s", peerName: "pyarrow Flight read_all", target: 2.5, needs: "python" },
-  async prepare(bench, quick) {
-    const shape = shapeOf(MiB, coldBytes(quick));
+  async prepare(bench) {
+    // As much in a quick run: less than the peer's allocator keeps would measure the allocator.
+    const shape = shapeOf(MiB, GiB);
     const spec = { kind: "memory", ...shape };
-    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     return {
       ours: async () => rate(checkTotals(await bench.fetch("client", { do: "keep", uri }), shape)),
       peer: async () => rate(checkTotals(await bench.fetch("flight-client", { do: "keep", ...flight }), shape)),
@@ -123,7 +132,7 @@ const small: Comparison = {
   async prepare(bench, quick) {
     const shape: Shape = { rows: 64, batches: quick ? 50_000 : 100_000, columns: 1 };
     const spec = { kind: "memory", ...shape };
-    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
     // First value of each batch: 0 + 64 + 128 + …
     const checksum = 64 * shape.batches * (shape.batches - 1) / 2;
@@ -149,7 +158,7 @@ const file: Comparison = {
     const path = `${bench.folder}/data.arrow`;
     await bench.call("flight-server", { do: "write-file", path, ...shape });
     const spec = { kind: "file", path };
-    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
     return {
       ours: async () => rate(checkTotals(await bench.fetch("client", { do: "read", uri }), shape)),
@@ -165,8 +174,8 @@ const file: Comparison = {
 const parquet: Comparison = {
   ...{ name: "parquet/rows", unit: "rows/s", peerName: "pyarrow read + Flight", target: 0.5, needs: "python" },
   async prepare(bench) {
-    const spec = { kind: "parquet", path: await flightsParquet() };
-    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const spec = { kind: "parquet", path: await fetchData("flights-3m.parquet", console.error) };
+    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     const rows = 3_000_000;
     // From the request on, because the server starts to decode then.
     const figure = (fetched: Fetched): Measured => {
@@ -188,7 +197,7 @@ const clients: Comparison = {
     const shape = shapeOf(MiB, coldBytes(quick) / 4);
     const spec = { kind: "memory", ...shape };
     const free = { pinned: false };
-    const [uri, flight] = [await serveOurs(bench, spec, free), await serveFlight(bench, spec, free)];
+    const [{ uri }, flight] = [await serveOurs(bench, spec, free), await serveFlight(bench, spec, free)];
     const all = async (role: "client" | "flight-client", command: Record<string, unknown>): Promise<Measured> => {
       const variants = [1, 2, 3, 4].map((index) => ({ index, pinned: false }));
       for (const variant of variants) await bench.agent(role, variant);
@@ -210,7 +219,7 @@ const firstBatch: Comparison = {
   ...{ name: "first-batch", unit: "ms", peerName: "pyarrow Flight DoGet", target: null, needs: "python" },
   async prepare(bench, quick) {
     const spec = { kind: "memory", ...shapeOf(64 * KiB, 64 * KiB) };
-    const [uri, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
+    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     const count = quick ? 10 : 40;
     const figure = ({ samples }: Record<string, unknown>): Measured => {
       const times = samples as number[];

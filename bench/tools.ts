@@ -4,6 +4,8 @@
  * @module
  */
 import { setup } from "../src/setup.ts";
+import { findPeers } from "../tools/peers.ts";
+import { setupPeers } from "../tools/setup_peers.ts";
 
 /** What was found. */
 export interface Tools {
@@ -12,21 +14,11 @@ export interface Tools {
   readonly perftest: { readonly path: string; readonly env: Readonly<Record<string, string>> } | null;
   /** A Python that has pyarrow with Flight. */
   readonly python: { readonly path: string; readonly pyarrow: string } | null;
-  /** A local path of `peers/arrow_peer.py`. */
+  /** Path of `peers/arrow_peer.py`. */
   readonly peerScript: string;
   /** Arguments of `deno run` that give our programs the import map that this one has. */
   readonly denoArgs: readonly string[];
-  /** UCX settings of ours that `ucx_perftest` must have too. */
-  readonly ucxSettings: Readonly<Record<string, string>>;
 }
-
-/** What the library sets for a server on a loopback address, beside what the user has set. */
-const UCX_SETTINGS: Readonly<Record<string, string>> = {
-  UCX_POSIX_ERROR_HANDLING: "y",
-  UCX_SYSV_ERROR_HANDLING: "y",
-  UCX_NET_DEVICES: "lo",
-  UCX_WARN_UNUSED_ENV_VARS: "n",
-};
 
 async function succeeds(command: string, args: string[], env: Record<string, string> = {}): Promise<string | null> {
   try {
@@ -38,54 +30,51 @@ async function succeeds(command: string, args: string[], env: Record<string, str
   }
 }
 
-async function findPerftest(path: string, toolsFolder: string | undefined): Promise<Tools["perftest"]> {
-  const chosen = Deno.env.get("DIPC_PERFTEST");
-  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : null;
+/** The `ucx_perftest` beside a libucp, or the one that was set up with it; `DIPC_PERFTEST` names another. */
+async function findPerftest(library: string): Promise<Tools["perftest"]> {
+  const slash = library.lastIndexOf("/");
+  const folder = slash < 0 ? null : library.slice(0, slash);
   const env: Record<string, string> = folder === null ? {} : { LD_LIBRARY_PATH: folder };
-  const candidates = chosen ? [chosen] : [
+  const { ucx, olderUcx } = findPeers();
+  const candidates = [
+    Deno.env.get("DIPC_PERFTEST"),
+    ...[ucx, olderUcx].map((installed) => installed?.library === library ? installed.perftest : null),
     ...(folder === null ? ["ucx_perftest"] : [`${folder}/../bin/ucx_perftest`, `${folder}/../../bin/ucx_perftest`]),
-    ...(toolsFolder === undefined ? [] : [`${toolsFolder}/bin/ucx_perftest`]),
   ];
   for (const candidate of candidates) {
     // Its help starts only where all its libraries load.
-    if (await succeeds(candidate, ["-h"], env) !== null) return { path: candidate, env };
+    if (candidate && await succeeds(candidate, ["-h"], env) !== null) return { path: candidate, env };
   }
   return null;
 }
 
 async function findPython(): Promise<Tools["python"]> {
-  const chosen = Deno.env.get("DIPC_PYTHON");
-  const cache = Deno.env.get("XDG_CACHE_HOME") || `${Deno.env.get("HOME")}/.cache`;
-  const candidates = chosen ? [chosen] : [`${cache}/dipc/venv/bin/python`, "python3"];
-  for (const path of candidates) {
+  for (const path of [findPeers().python, "python3"]) {
+    if (path === null) continue;
     const pyarrow = await succeeds(path, ["-c", "import pyarrow.flight, numpy; print(pyarrow.__version__)"]);
     if (pyarrow !== null) return { path, pyarrow };
   }
   return null;
 }
 
-/** A Python program must be a file; where ours was loaded from elsewhere it is written to one. */
-async function localPeerScript(): Promise<string> {
-  const url = import.meta.resolve("./peers/arrow_peer.py");
-  if (url.startsWith("file:")) return new URL(url).pathname;
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
-  const path = await Deno.makeTempFile({ prefix: "dipc-bench-", suffix: ".py" });
-  await Deno.writeTextFile(path, await response.text());
-  return path;
-}
-
-/** Looks for everything; what is missing is null, except libucp, which is fetched or its absence thrown. */
+/**
+ * Looks for everything, and fetches what can be had without root. What is missing then is null, except libucp.
+ *
+ * @param report Told what is done
+ * @throws {DipcError} `library_not_found` where there is no libucp
+ */
 export async function findTools(report: (line: string) => void): Promise<Tools> {
-  const { path, version, toolsFolder } = await setup({ tools: true, report });
-  const url = import.meta.resolve("../deno.json");
+  const { path, version } = await setup({ tools: true, report });
+  let python = await findPython();
+  if (python === null) {
+    await setupPeers(report);
+    python = await findPython();
+  }
   return {
     libucp: { path, version },
-    perftest: await findPerftest(path, toolsFolder),
-    python: await findPython(),
-    peerScript: await localPeerScript(),
-    denoArgs: url.startsWith("file:") ? ["--config", new URL(url).pathname] : [],
-    // What the user has set reaches our processes and the peer's alike.
-    ucxSettings: Object.fromEntries(Object.entries(UCX_SETTINGS).filter(([name]) => !Deno.env.has(name))),
+    perftest: await findPerftest(path),
+    python,
+    peerScript: new URL("./peers/arrow_peer.py", import.meta.url).pathname,
+    denoArgs: ["--config", new URL("../deno.json", import.meta.url).pathname],
   };
 }

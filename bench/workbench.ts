@@ -41,6 +41,8 @@ export class Workbench {
   readonly folder: string;
   /** Cores of the two ends, or null. */
   readonly cores: { server: number; client: number } | null;
+  /** UCX settings that both sides had. */
+  readonly ucxSettings: Record<string, string> = {};
   #agents = new Map<string, Promise<Agent>>();
 
   private constructor(tools: Tools, cores: { server: number; client: number } | null, folder: string) {
@@ -93,11 +95,17 @@ export class Workbench {
     return await this.call(role, command, variant) as unknown as Fetched;
   }
 
-  /** One run of `ucx_perftest`, in bytes a second. */
-  perftest(bytes: number, count: number, tls?: string): Promise<number> {
+  /**
+   * One run of `ucx_perftest`, in bytes a second.
+   *
+   * @param settings UCX settings of our server
+   */
+  perftest(bytes: number, count: number, settings: Record<string, string>): Promise<number> {
     const perftest = this.tools.perftest;
     if (perftest === null) throw new Error("ucx_perftest is missing");
-    const env = { ...this.tools.ucxSettings, ...perftest.env, ...(tls ? { UCX_TLS: tls } : {}) };
+    // The library restricts a loopback server to this device by other means than the environment.
+    const env = { UCX_NET_DEVICES: "lo", ...settings, ...perftest.env };
+    Object.assign(this.ucxSettings, settings.UCX_TLS === "tcp" ? {} : env);
     return tagBandwidth({ path: perftest.path, bytes, count, env, cores: this.cores });
   }
 
