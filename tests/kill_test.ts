@@ -186,7 +186,7 @@ for (const { label, need, env } of ucxVersions) {
         });
         const lines = random() < 0.2 ? 1 : Math.floor(random() * 30);
         for (let line = 0; line < lines && await client.nextLine() !== null; line++);
-        await new Promise((resolve) => setTimeout(resolve, random() * 60));
+        await new Promise((resolve) => setTimeout(resolve, random() * 200));
         await client[Symbol.asyncDispose]();
       };
       let started = 0;
@@ -201,7 +201,7 @@ for (const { label, need, env } of ucxVersions) {
           `blocks out ${before.pool.blocksOut} → ${after.pool.blocksOut}`,
       );
       assertEquals(after.server.activeConnections, 0);
-      assertGreater(after.server.connections, before.server.connections + count / 2);
+      assertGreater(after.server.connections, before.server.connections + count / 4);
       assertEquals(after.pool.blocksOut, 0);
       assertLess(after.descriptors, before.descriptors + 60);
     } finally {
