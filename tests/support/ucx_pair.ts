@@ -10,7 +10,7 @@ import { liveEndpoints } from "../../src/wire/ucx/endpoint.ts";
 import { progressLoop } from "../../src/wire/ucx/loop.ts";
 import { ucxTransport, type UcxTransportOptions } from "../../src/wire/ucx/transport.ts";
 import { liveWorkers } from "../../src/wire/ucx/worker.ts";
-import { descriptorCount } from "./proc.ts";
+import { descriptorCount, descriptors } from "./proc.ts";
 
 /** How long a test waits for what must come. */
 export const LONG_MS = 20_000;
@@ -91,13 +91,13 @@ export function pattern(byteLength: number, seed: number): Uint8Array<ArrayBuffe
 export async function withoutLeaks(run: () => Promise<void>): Promise<void> {
   progressLoop(); // its two file descriptors stay for the life of the isolate
   const blocks = hostPool().stats.blocksOut;
-  const descriptors = descriptorCount("self");
+  const before = descriptors("self");
   await run();
   assertEquals(liveWorkers, 0, "workers left");
   assertEquals(liveEndpoints(), 0, "endpoints left");
   assertEquals(progressLoop().waits, 0, "waits left");
   assertEquals(hostPool().stats.blocksOut, blocks, "blocks left");
   // UCX's own thread closes some a moment later.
-  for (let i = 0; i < 50 && descriptorCount("self") > descriptors; i++) await new Promise((r) => setTimeout(r, 20));
-  assertEquals(descriptorCount("self"), descriptors, "file descriptors left");
+  for (let i = 0; i < 50 && descriptorCount("self") > before.length; i++) await new Promise((r) => setTimeout(r, 20));
+  assertEquals(descriptors("self"), before, "file descriptors left");
 }

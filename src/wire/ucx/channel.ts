@@ -37,6 +37,8 @@ import type { UcxWorker, WorkerOwner } from "./worker.ts";
 const FLUSH_MS = 5_000;
 /** Longest wait for cancelled requests and closing endpoints; what is left then ends with the worker. */
 const DRAIN_MS = 1_000;
+/** Longest wait for requests once their endpoints are closed: those of a dead peer may never end. */
+const CANCELLED_MS = 20;
 const PREFIX_BYTES = 5;
 /** Free slots for frames to send that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
@@ -413,7 +415,8 @@ export class UcxChannel implements Channel, WorkerOwner {
     const stuck = this.#requests.count > 0;
     const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
     const done = settled(closes);
-    if (!await this.#drain(() => done() && this.#pollAll(), DRAIN_MS)) clean = false;
+    if (!await this.#drain(done, DRAIN_MS)) clean = false;
+    await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // What is left in the worker would be taken for the next connection's.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0) clean = false;
     this.#closed = true;
