@@ -89,3 +89,22 @@ testNeeding([needsUcx], "32 idle clients cost a server less than 1 % of a core, 
   assertLess(share, 0.01);
   assertLess(clientShare, 0.01);
 });
+
+testNeeding([needsUcx], "a client that stands still harms no other, and ends whole once it goes on", async () => {
+  await using server = await startServer();
+  const stopped = await startClient(server, 2, "fetch");
+  const answer = stopped.ask("go");
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  stopped.kill("SIGSTOP");
+  const before = residentBytes(server.pid);
+  const others = await startClient(server, 4, "fetch");
+  const report = await others.ask("go") as Report;
+  await others[Symbol.asyncDispose]();
+  assertEquals([report.whole, report.failures], [4, []]);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  assertLess(residentBytes(server.pid) - before, 60 * 2 ** 20);
+  stopped.kill("SIGCONT");
+  const late = await answer as Report;
+  await stopped[Symbol.asyncDispose]();
+  assertEquals([late.whole, late.failures], [2, []]);
+});
