@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { LAYOUT } from "../ffi/ucp_structs.ts";
-import { findLibucp } from "../ffi/find.ts";
+import { findPeers, PEER_ADVICE } from "../tools/peers.ts";
+import { testNeeding } from "./support/needs.ts";
 import { ROOT } from "./support/paths.ts";
 
 type Layout = Record<string, Record<string, number>>;
@@ -42,43 +43,33 @@ Deno.test("a layout that differs by one offset is noticed", async () => {
   assert(noticed);
 });
 
-/** Folders with UCX headers on this machine. */
-function includeFolders(): string[] {
-  const folders = ["/usr/include", "/usr/local/include", ...(Deno.env.get("DIPC_UCX_INCLUDE") ?? "").split(":")];
-  try {
-    folders.push(findLibucp().path.replace(/\/lib[^/]*\/[^/]*$/, "/include"));
-  } catch {
-    // no library, perhaps headers all the same
-  }
-  return [...new Set(folders)].filter((folder) => {
-    try {
-      return folder !== "" && Deno.statSync(`${folder}/ucp/api/ucp.h`).isFile;
-    } catch {
-      return false;
-    }
-  });
-}
+const peers = findPeers();
 
-const folders = includeFolders();
-if (folders.length === 0) {
-  console.log("SKIPPED compiling native/struct_layout.c: no UCX headers; install libucx-dev or set DIPC_UCX_INCLUDE");
-}
-Deno.test({
-  name: "the structures have the layout that the compiler gives them with the headers of this machine",
-  ignore: folders.length === 0,
-  async fn() {
-    const program = await Deno.makeTempFile();
-    try {
-      for (const folder of folders) {
-        const compiled = await new Deno.Command("cc", {
-          args: ["-Wall", `-I${folder}`, "-o", program, `${ROOT}/native/struct_layout.c`],
+for (const [version, installed] of [["1.22.0", peers.ucx], ["1.13.1", peers.olderUcx]] as const) {
+  testNeeding(
+    [
+      { what: "a C compiler", present: peers.compiler !== null, how: PEER_ADVICE.compiler },
+      {
+        what: `the headers of UCX ${version}`,
+        present: typeof installed?.include === "string",
+        how: PEER_ADVICE[version === "1.22.0" ? "ucx" : "olderUcx"],
+      },
+    ],
+    `the structures have the layout that the compiler gives them with the headers of UCX ${version}`,
+    async () => {
+      const program = await Deno.makeTempFile();
+      try {
+        const compiled = await new Deno.Command(peers.compiler!, {
+          args: ["-Wall", `-I${installed!.include}`, "-o", program, `${ROOT}/native/struct_layout.c`],
         }).output();
         assert(compiled.success, new TextDecoder().decode(compiled.stderr));
         const printed = await new Deno.Command(program).output();
-        assertLayout(JSON.parse(new TextDecoder().decode(printed.stdout)));
+        const layout: Layout = JSON.parse(new TextDecoder().decode(printed.stdout));
+        assertLayout(layout);
+        assertEquals(layout, JSON.parse(await Deno.readTextFile(`${ROOT}/native/layouts/${version}.json`)));
+      } finally {
+        await Deno.remove(program);
       }
-    } finally {
-      await Deno.remove(program);
-    }
-  },
-});
+    },
+  );
+}
