@@ -346,6 +346,7 @@ export class HostPool implements Pool {
   }
 
   #grow(sized: SizeClass): void {
+    this.#pressure.growing();
     const size = sized.byteLength;
     const wanted = Math.min(Math.max(sized.mappedBytes, SMALLEST_SLAB), LARGEST_SLAB);
     const count = Math.max(1, Math.floor(wanted / size));

@@ -16,6 +16,10 @@ const DECOY_BYTES = 8 * MIB;
 const ALLOWED_BYTES = 64 * MIB;
 /** Garbage beyond that at which a collection is forced. */
 const FORCED_BYTES = 96 * MIB;
+/** Growth after such a pause is taken for the start of something new; what was read before may be garbage by then. */
+const PAUSE_MS = 200;
+/** Bytes out from which on it is worth a collection to look whether they are. */
+const WORTH_BYTES = 256 * MIB;
 
 /** The modules of Node that lead to V8's collector; loading them takes a tenth of a second, so only where needed. */
 interface NodeProcess {
@@ -43,6 +47,7 @@ export class MemoryPressure {
   threshold: number = ALLOWED_BYTES;
   #forceAt = ALLOWED_BYTES + FORCED_BYTES;
   #taken = 0;
+  #lastGrowthMs = 0;
   #watching = false;
   readonly #bytesOut: () => number;
   /** Runs after a full collection, which alone clears weak references. */
@@ -59,18 +64,36 @@ export class MemoryPressure {
    * @param byteLength Its bytes
    */
   press(byteLength: number): void {
-    if (!this.#watching) {
-      this.#watching = true;
-      this.#registry.register({}, null);
-    }
+    this.#watch();
     this.#taken += byteLength;
     if (this.#taken < DECOY_BYTES) return;
     new ArrayBuffer(this.#taken);
     this.#taken = 0;
-    if (this.#bytesOut() < this.#forceAt) return;
+    if (this.#bytesOut() >= this.#forceAt) this.#force();
+  }
+
+  /**
+   * To be called before memory is mapped. Fresh pages cost more than a collection, and with a large table dropped and the
+   * next one on its way there is enough to reuse.
+   */
+  growing(): void {
+    const now = performance.now();
+    const pause = now - this.#lastGrowthMs;
+    this.#lastGrowthMs = now;
+    if (pause > PAUSE_MS && this.#bytesOut() > WORTH_BYTES) this.#force();
+  }
+
+  #force(): void {
+    this.#watch();
     this.#forceAt = Infinity;
     collector ??= findCollector();
     collector();
+  }
+
+  #watch(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    this.#registry.register({}, null);
   }
 
   async #collected(): Promise<void> {
