@@ -32,15 +32,23 @@ const STYLE = `
   }
 `;
 
+/** By the longest beginning of a result's name. */
 const LABELS: Readonly<Record<string, string>> = {
-  "cold": "1 GiB from memory",
-  "keep": "all batches kept as a table",
-  "small": "tiny batches, a column read",
-  "file": "Arrow file",
-  "parquet": "Parquet to a table",
-  "clients": "four clients at once",
+  "cold": "1 GiB from memory, Flight",
+  "cold/unix": "1 GiB, IPC on a Unix socket",
+  "keep": "all batches kept, Flight",
+  "small": "a column of each read, Flight",
+  "file": "Arrow file, Flight maps it",
+  "file/1MiB/map": "both map the file",
+  "parquet": "Parquet to a table, Flight",
+  "clients": "four clients at once, Flight",
   "hot": "one hot buffer",
 };
+
+function labelOf(name: string): string {
+  const key = Object.keys(LABELS).filter((key) => name.startsWith(key)).sort((a, b) => b.length - a.length)[0];
+  return LABELS[key] ?? "";
+}
 
 interface Group {
   readonly title: string;
@@ -84,7 +92,7 @@ function drawGroup(group: Group, top: number): { svg: string; bottom: number } {
   ];
   group.results.forEach((result, i) => {
     const middle = first + i * ROW + ROW / 2;
-    const label = LABELS[result.name.split("/")[0]] ?? "";
+    const label = labelOf(result.name);
     const y = middle - BAR / 2;
     parts.push(
       `<g><title>${escape(`${result.name}: ${label}, against ${result.peerName}`)}</title>`,

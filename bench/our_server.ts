@@ -17,6 +17,8 @@ interface DatasetSpec extends Shape {
   readonly times: number;
   /** Of `file` and `parquet`. */
   readonly path: string;
+  /** Of `file`: map it instead of reading it. */
+  readonly map: boolean;
 }
 
 async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
@@ -26,7 +28,7 @@ async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
     case "repeat":
       return repeat(await resident(await fromBatches(generateBatches(spec))), spec.times);
     case "file":
-      return await arrowFile(spec.path);
+      return await arrowFile(spec.path, { map: spec.map });
     case "parquet":
       return await parquetFile(spec.path);
   }
