@@ -7,7 +7,7 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { faults, fetchAndCompare, type Served } from "./support/fetched.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { TemporaryFolder } from "./support/paths.ts";
-import { needsPython, runPython } from "./support/python.ts";
+import { compareByPyarrow, needsPython, runPython } from "./support/python.ts";
 import { seed } from "./support/random.ts";
 
 interface Corpus {
@@ -47,3 +47,32 @@ testNeeding([needsUcx, needsPython], "metadata and bodies from two ports arrive 
   const results = await fetchAndCompare("Metadata and bodies apart", files, {}, ["--metadata-port", "0"]);
   assertEquals(faults(results), []);
 });
+
+testNeeding(
+  [needsPython],
+  "the comparison notices one changed byte, one lost batch, other types and messages",
+  async () => {
+    using folder = new TemporaryFolder();
+    const files = await writeCorpus(folder.path);
+    const path = (name: string): string => files.find((file) => file.name === name)!.path;
+    const bytes = await Deno.readFile(path("rendezvous.arrows"));
+    // Not in the padding: the body of the last batch ends with the values of a column without nulls.
+    bytes[bytes.byteLength - 64] ^= 1;
+    await Deno.writeFile(folder.file("changed"), bytes);
+    await Deno.writeFile(folder.file("cut"), bytes.subarray(0, bytes.byteLength - 8 - 480_000));
+    const results = await compareByPyarrow([
+      { name: "same", want: path("rendezvous.arrows"), got: path("rendezvous.arrow") },
+      { name: "changed", want: path("rendezvous.arrows"), got: folder.file("changed") },
+      { name: "cut", want: path("rendezvous.arrows"), got: folder.file("cut") },
+      { name: "other type", want: path("primitive.arrows"), got: path("temporal.arrows") },
+      { name: "other messages", want: path("dictionary_deltas.arrows"), got: path("dictionary_regrown.arrows") },
+    ]);
+    assertEquals(results.map(({ name, equal, bytes }) => [name, equal, bytes]), [
+      ["same", true, "identical"],
+      ["changed", false, "other"],
+      ["cut", false, "other"],
+      ["other type", false, "other"],
+      ["other messages", true, "other"],
+    ]);
+  },
+);
