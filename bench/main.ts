@@ -114,7 +114,7 @@ export async function runBench(args: string[]): Promise<number> {
     seconds: (performance.now() - begin) / 1000,
     machine: machineFacts(),
     cores,
-    libucp: tools.libucp,
+    libucp: { ...tools.libucp, path: shortPath(tools.libucp.path) },
     pyarrow: tools.python?.pyarrow ?? null,
     ucxSettings: bench.ucxSettings,
     results,
@@ -126,6 +126,12 @@ export async function runBench(args: string[]): Promise<number> {
   if (options.out !== undefined) await Deno.writeTextFile(options.out, JSON.stringify(report, null, 2) + "\n");
   if (options.svg !== undefined) await Deno.writeTextFile(options.svg, drawChart(report));
   return failed.length + skipped.length > 0 ? 1 : 0;
+}
+
+/** A path without the name of the user's home. */
+function shortPath(path: string): string {
+  const home = Deno.env.get("HOME");
+  return home && path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
 }
 
 if (import.meta.main) Deno.exit(await runBench(Deno.args));

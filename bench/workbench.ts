@@ -105,7 +105,7 @@ export class Workbench {
     if (perftest === null) throw new Error("ucx_perftest is missing");
     // The library restricts a loopback server to this device by other means than the environment.
     const env = { UCX_NET_DEVICES: "lo", ...settings, ...perftest.env };
-    Object.assign(this.ucxSettings, settings.UCX_TLS === "tcp" ? {} : env);
+    if (settings.UCX_TLS !== "tcp") Object.assign(this.ucxSettings, { UCX_NET_DEVICES: "lo", ...settings });
     return tagBandwidth({ path: perftest.path, bytes, count, env, cores: this.cores });
   }
 
