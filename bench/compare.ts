@@ -59,7 +59,7 @@ export async function compare(
   try {
     // Unmeasured: connections and page tables get warm, and on our side the compiler, too.
     await sides.peer();
-    for (let i = 0; i < WARM_UPS; i++) await sides.ours();
+    for (let i = 0; i < (quick ? 2 : WARM_UPS); i++) await sides.ours();
     for (let round = 0; round < rounds; round++) {
       peer.push(await sides.peer());
       ours.push(await sides.ours());

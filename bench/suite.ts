@@ -63,7 +63,7 @@ function hot(tls: "shm" | "tcp", size: keyof typeof SIZES, target: number): Comp
     async prepare(bench, quick) {
       const variant = tls === "tcp" ? { tls } : {};
       const shape = shapeOf(SIZES[size], SIZES[size]);
-      const times = (tls === "tcp" ? 1 : 4) * (quick ? GiB / 2 : 2 * GiB) / SIZES[size];
+      const times = (tls === "tcp" ? 1 : 4) * (quick ? 3 * GiB / 8 : 2 * GiB) / SIZES[size];
       const spec = { kind: "repeat", ...shape };
       const few = await serveOurs(bench, { ...spec, times: 64 }, variant);
       checkTotals(await bench.fetch("client", { do: "verify", uri: few.uri, shape, times: 64 }, variant), shape, 64);
@@ -114,9 +114,8 @@ const coldUnix: Comparison = {
 
 const keep: Comparison = {
   ...{ name: "keep/1MiB", unit: "GB/s", peerName: "pyarrow Flight read_all", target: 2.5, needs: "python" },
-  async prepare(bench) {
-    // As much in a quick run: less than the peer's allocator keeps would measure the allocator.
-    const shape = shapeOf(MiB, GiB);
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, quick ? GiB / 2 : GiB);
     const spec = { kind: "memory", ...shape };
     const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     return {
@@ -130,7 +129,7 @@ const keep: Comparison = {
 const small: Comparison = {
   ...{ name: "small/512B", unit: "batches/s", peerName: "pyarrow Flight DoGet", target: 5, needs: "python" },
   async prepare(bench, quick) {
-    const shape: Shape = { rows: 64, batches: quick ? 50_000 : 100_000, columns: 1 };
+    const shape: Shape = { rows: 64, batches: quick ? 30_000 : 100_000, columns: 1 };
     const spec = { kind: "memory", ...shape };
     const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
     await bench.fetch("client", { do: "verify", uri, shape, times: 1 });
