@@ -252,6 +252,8 @@ export class LoopbackChannel implements Channel {
   readonly transports: readonly string[] = ["loopback"];
   /** @inheritdoc */
   failure: DipcError | null = null;
+  /** @inheritdoc */
+  activity = 0;
   /** @internal Ways out: one, or metadata and body. */
   readonly links: Link[] = [];
   /** @internal Frames that have arrived. */
@@ -294,6 +296,7 @@ export class LoopbackChannel implements Channel {
       const event = this.#events[0];
       if (event.at > now) break;
       happened = true;
+      this.activity++;
       if (event.steps > 0) { // and nothing behind it arrives before it
         event.steps--;
         break;

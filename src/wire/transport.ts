@@ -77,6 +77,11 @@ export interface Channel {
   readonly transports: readonly string[];
   /** Why the connection is gone, once it is. Operations pending at that moment may never settle before `close()`. */
   readonly failure: DipcError | null;
+  /**
+   * Counts calls of progress that did something, by whoever made them; tells a transfer that is under way from a peer that
+   * is silent.
+   */
+  readonly activity: number;
 
   /** Moves operations on. Never throws for something a peer did. @returns whether anything happened */
   progress(): boolean;

@@ -186,6 +186,10 @@ export class UcxChannel implements Channel, WorkerOwner {
     return this.#transports;
   }
 
+  get activity(): number {
+    return this.#worker.activity;
+  }
+
   get queuedFrames(): number {
     return this.#frames.count;
   }

@@ -79,6 +79,8 @@ export class UcxWorker implements Pollable {
   token = 0;
   readonly waits: Wait[] = [];
   lastActive = 0;
+  /** Counts calls of `progress` that did something. */
+  activity = 0;
   /** Who receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
@@ -130,8 +132,12 @@ export class UcxWorker implements Pollable {
     for (let i = 0; i < PROGRESS_CALLS && progressWorker(symbols, handle); i++) active = true;
     current = outer;
     // Whoever shares the core gets it while there is nothing to do: the peer, other streams, V8's own threads.
-    if (active) this.#quiet = 0;
-    else if ((++this.#quiet & 1) === 0) this.#yield();
+    if (active) {
+      this.activity++;
+      this.#quiet = 0;
+    } else if ((++this.#quiet & 1) === 0) {
+      this.#yield();
+    }
     return active;
   }
 

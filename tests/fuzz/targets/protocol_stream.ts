@@ -113,6 +113,7 @@ class ScriptedReceive implements Receive {
 class ScriptedChannel implements Channel {
   readonly transports = ["script"];
   failure: DipcError | null = null;
+  activity = 0;
   readonly #input: Uint8Array;
   readonly #stream: typeof STREAMS[number];
   #at = 1;
@@ -141,6 +142,7 @@ class ScriptedChannel implements Channel {
       return false;
     }
     this.#step();
+    this.activity++;
     return true;
   }
 
