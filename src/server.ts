@@ -22,6 +22,9 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
 /** Longest wait for a client to close a connection that has served its purpose, in milliseconds. */
 const CLOSE_MS = 5_000;
 
+/** Longest time that `setTimeout` can wait. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** What can be served: a dataset, a file, a table, or batches. */
 export type Servable = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
 
@@ -75,7 +78,7 @@ export interface ServerStats {
   activeConnections: number;
   /** Requests understood. */
   requests: number;
-  /** Streams that ended whole. */
+  /** Streams that were sent whole. */
   completed: number;
   /** Connections that ended otherwise. */
   failed: number;
@@ -224,7 +227,9 @@ export class Server extends EventTarget implements AsyncDisposable {
         whole = true;
         // The other half of a stream may take much longer, and closing this one would look like a lost connection.
         lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
-      } catch (error) {
+      } catch (cause) {
+        // What ends the streams of a server that shuts down is its own reason, not the wait that it cut short.
+        const error = this.#stop.signal.aborted ? this.#stop.signal.reason : cause;
         if (sendsError && channel.failure === null) sendError(channel, asDipcError(error));
         // Also where no error is sent with bodies: the metadata's connection says why, and must not lose the race.
         if (wantsErrors) lingerMs = CLOSE_MS;
@@ -247,11 +252,13 @@ export class Server extends EventTarget implements AsyncDisposable {
 
   /**
    * Lets the client close first: the news that a connection was closed can overtake what was sent on it, and UCX then
-   * drops what is still in the socket, so that the client would lose the end of the stream.
+   * drops what is still in the socket, so that the client would lose the end of the stream. One that goes on sending instead
+   * is cut off.
    */
   async #awaitClose(channel: Channel, timeoutMs: number): Promise<void> {
     try {
-      await channel.until(() => channel.failure !== null, { timeoutMs, signal: this.#stop.signal });
+      const over = () => channel.failure !== null || channel.probe() !== null || channel.queuedFrames !== 0;
+      await channel.until(over, { timeoutMs, signal: this.#stop.signal });
     } catch {
       // The server is stopping, or the connection is gone: either way it is closed now.
     }
@@ -306,7 +313,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     } finally {
       // A receive that may still be written to keeps its block until the worker is gone.
       if (settled) block.release();
-      else void channel.close().then(() => block.release());
+      else channel.close().then(() => block.release(), () => {});
     }
   }
 
@@ -329,7 +336,7 @@ export class Server extends EventTarget implements AsyncDisposable {
    * Stops accepting, lets running streams finish within a deadline, cuts those that do not, and releases everything.
    * Idempotent.
    *
-   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once
+   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once, `Infinity` never
    */
   shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
     return this.#closing ??= this.#shutdown(options.timeoutMs ?? 10_000);
@@ -339,7 +346,9 @@ export class Server extends EventTarget implements AsyncDisposable {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (this.#running.size > 0 && timeoutMs > 0) {
-      const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
+      const deadline = new Promise<void>((resolve) => {
+        if (timeoutMs <= MAX_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
+      });
       await Promise.race([Promise.all(this.#running), deadline]);
       clearTimeout(timer);
     }
@@ -397,7 +406,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     requestTimeoutMs: positiveInteger("requestTimeoutMs", options.requestTimeoutMs ?? 5_000),
     idleTimeoutMs: positiveInteger("idleTimeoutMs", options.idleTimeoutMs ?? 600_000),
     windowBytes: positiveInteger("windowBytes", options.windowBytes ?? 8 * 2 ** 20),
-    windowBatches: positiveInteger("windowBatches", options.windowBatches ?? 256),
+    windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
   const names = Object.keys(options.datasets);
@@ -407,7 +416,19 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const entries = new Map<string, Entry>();
   let transport: Transport | undefined;
   try {
-    for (const name of names) entries.set(name, await openEntry(name, options.datasets[name]));
+    for (const name of names) {
+      const entry = await openEntry(name, options.datasets[name]);
+      entries.set(name, entry);
+      if (entry.dataset.readOnce && settings.metadataPort !== undefined) {
+        throw new DipcError(
+          "invalid_argument",
+          `the dataset ${
+            JSON.stringify(name)
+          } can be read only once, but metadata and bodies on two ports are two reads: ` +
+            "leave metadataPort out",
+        );
+      }
+    }
     transport = options.transport ?? await ucxTransport({ library: options.library });
     const server = new Server(settings, transport, entries);
     try {
@@ -450,6 +471,11 @@ function isDataset(value: object): value is Dataset {
 
 async function closeEntries(entries: Iterable<Entry>): Promise<void> {
   for (const { dataset, owned } of entries) if (owned) await dataset.close();
+}
+
+function atMost(name: string, value: number, most: number): number {
+  if (value <= most) return value;
+  throw new DipcError("invalid_argument", `${name} must be at most ${most}, but it is ${value}`);
 }
 
 function portNumber(name: string, value: number): number {

@@ -16,6 +16,8 @@ import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport
 const TURN_MESSAGES = 64;
 /** Bytes sent before the other streams of the isolate get their turn. */
 const TURN_BYTES = 8 * 2 ** 20;
+/** Longest wait for a source to end, in milliseconds. */
+const SOURCE_CLOSE_MS = 1_000;
 /** Time without progress is looked at this often. */
 const IDLE_CHECKS = 4;
 
@@ -43,6 +45,8 @@ export interface OutgoingTotals {
   bodyBytes: number;
   /** Bytes of metadata, without prefixes. */
   metadataBytes: number;
+  /** Messages that were sent, but that the client had not confirmed when it closed the connection. */
+  unacknowledged: number;
 }
 
 interface Sending {
@@ -52,7 +56,7 @@ interface Sending {
 
 /** One stream on its way out. The caller closes the channel afterwards, and only then calls {@linkcode OutgoingStream.release}. */
 export class OutgoingStream {
-  readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0 };
+  readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0, unacknowledged: 0 };
   readonly #channel: Channel;
   readonly #dataset: Dataset;
   readonly #options: OutgoingOptions;
@@ -96,7 +100,10 @@ export class OutgoingStream {
         await this.#until(this.#step);
       } catch (error) {
         // A client that has everything closes, and that news may overtake its last acknowledgements.
-        if (this.#state.ended && this.#channel.failure?.code === "connection_lost") return;
+        if (this.#state.ended && this.#channel.failure?.code === "connection_lost") {
+          this.totals.unacknowledged = this.#state.outstandingMessages;
+          return;
+        }
         throw error;
       }
       if (this.#sourceError !== null) throw this.#sourceError;
@@ -105,15 +112,28 @@ export class OutgoingStream {
     }
   }
 
-  /** Gives everything back that is still held. Call it after the channel's `close()` has resolved. */
+  /**
+   * Gives everything back that is still held. Call it after the channel's `close()` has resolved. A source that does not
+   * end within a second is left to itself; what it still gives is released when it comes.
+   */
   async release(): Promise<void> {
     for (let slot; (slot = this.#state.oldest()) !== null; this.#state.settle()) slot.attachment?.body?.release();
+    this.#releaseHeld();
+    const late = this.#awaited?.then(() => this.#releaseHeld());
+    const closed = Promise.resolve(this.#stream?.close());
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, SOURCE_CLOSE_MS));
+    try {
+      await Promise.race([Promise.all([closed, late]), deadline]);
+    } finally {
+      clearTimeout(timer);
+      closed.catch(() => {});
+    }
+  }
+
+  #releaseHeld(): void {
     this.#held?.body?.release();
     this.#held = null;
-    await this.#awaited;
-    (this.#held as IpcMessage | null)?.body?.release();
-    this.#held = null;
-    await this.#stream?.close();
   }
 
   /** Runs `step` under the idle deadline. */
@@ -138,6 +158,7 @@ export class OutgoingStream {
     let waiting = true;
     const reap = (): boolean => {
       this.#reap();
+      this.#checkSilent();
       return !waiting;
     };
     awaited.then(() => {
@@ -156,9 +177,7 @@ export class OutgoingStream {
   /** Sends what the window lets through. True once the stream is out, or where only the dataset can say how it goes on. */
   #step = (): boolean => {
     this.#reap();
-    if (this.#channel.probe() !== null) {
-      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
-    }
+    this.#checkSilent();
     const state = this.#state;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
@@ -181,6 +200,13 @@ export class OutgoingStream {
     return false;
   };
 
+  /** A client has nothing to say while its stream is running. */
+  #checkSilent(): void {
+    if (this.#channel.probe() !== null) {
+      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
+    }
+  }
+
   #send(message: IpcMessage, body: Body): void {
     const state = this.#state;
     const { header } = message;
@@ -188,6 +214,10 @@ export class OutgoingStream {
     let operation: Operation | null = null;
     if (state.sendsMetadata) {
       operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);
+      if (operation?.poll() === FAILED) {
+        body.release();
+        throw operation.error!;
+      }
     }
     if (state.sendsBodies) {
       // A receiver may leave an empty body unmatched: it completes at once, and its frame bounds a run of them.
