@@ -134,6 +134,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, `unsupported`
    */
   next(): Promise<IteratorResult<OwnedRecordBatch, undefined>> {
+    if (this.#busy && this.#error === null) return Promise.reject(busyError());
     try {
       if (!this.#enter()) return Promise.resolve({ done: true, value: undefined });
       while (this.#hasTurn()) {
@@ -227,9 +228,6 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
   #enter(): boolean {
     if (this.#error !== null) throw this.#error;
     if (this.#complete) return false;
-    if (this.#busy) {
-      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
-    }
     return this.#busy = true;
   }
 
@@ -291,6 +289,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
   }
 
   async #nextMessage(): Promise<IpcMessage | null> {
+    if (this.#busy && this.#error === null) throw busyError();
     try {
       if (!this.#enter()) return null;
       const message = await (this.#hasTurn() ? this.#incoming.next() : this.#yieldThenNext());
@@ -336,4 +335,9 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
 
 function count(n: number, one: string, many: string): string {
   return `${n} ${n === 1 ? one : many}`;
+}
+
+/** A second read at the same time fails; the first and the stream go on. */
+function busyError(): DipcError {
+  return new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
 }
