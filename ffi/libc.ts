@@ -114,6 +114,13 @@ const LIBC_SYMBOLS = {
     result: "isize",
   },
   close: { parameters: ["i32" /* int fd */], result: "i32" },
+  getrlimit: {
+    parameters: [
+      "i32", // int resource
+      "buffer", // struct rlimit *rlim
+    ],
+    result: "i32",
+  },
   open_memstream: {
     parameters: [
       "buffer", // char **bufp
@@ -185,6 +192,8 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CLOEXEC = 0x80000;
 /** `EFD_CLOEXEC | EFD_NONBLOCK` of eventfd. */
 export const EFD_CLOEXEC_NONBLOCK = 0x80800;
+/** `RLIMIT_NOFILE` of getrlimit on x86-64 and arm64. */
+export const RLIMIT_NOFILE = 7;
 
 let symbols: Libc | null = null;
 

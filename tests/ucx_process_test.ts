@@ -4,7 +4,7 @@ import { ucxTransport } from "../src/wire/ucx/transport.ts";
 import { testNeeding, ucxVersions } from "./support/needs.ts";
 import { ROOT } from "./support/paths.ts";
 import { processorSeconds } from "./support/proc.ts";
-import { type Running, startDipc } from "./support/processes.ts";
+import { Running, startDipc } from "./support/processes.ts";
 import { generator, seed } from "./support/random.ts";
 import { Bench, LONG_MS, withoutLeaks } from "./support/ucx_pair.ts";
 import { receiveForEver, sendForEver } from "./support/ucx_program.ts";
@@ -127,4 +127,32 @@ testNeeding([main.need], "bytes that are no UCX at the listener's port harm nobo
     assert(client.failure === null);
     await client.close();
   });
+});
+
+testNeeding([main.need], "a listener that runs out of file descriptors turns clients away and lives on", async () => {
+  const child = new Deno.Command("bash", {
+    args: ["-c", 'ulimit -n 120; exec "$@"', "bash", Deno.execPath(), "run", "-A", "--no-check", PROGRAM, "listener"],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  await using running = new Running(child, performance.now(), 60_000);
+  const address = { host: "127.0.0.1", port: Number(await running.firstLine) };
+  const transport = await ucxTransport();
+  const connect = () => transport.connect(address, null, { timeoutMs: LONG_MS });
+  for (let round = 0; round < 3; round++) {
+    const results = await Promise.allSettled(Array.from({ length: 24 }, connect));
+    const channels = results.flatMap((result) => result.status === "fulfilled" ? [result.value] : []);
+    const codes = new Set(results.flatMap((result) => result.status === "rejected" ? [result.reason.code] : []));
+    assert(channels.length > 0 && !running.ended, `${channels.length} connections, ${[...codes]}`);
+    assertEquals([...codes], ["unreachable"]);
+    for (const channel of channels) await channel.close();
+    // The other side notices a moment later.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  await transport.close();
+  running.kill();
+  const { stderr } = await running.outcome;
+  assertStringIncludes(stderr, "io: a connection needs about");
+  assertStringIncludes(stderr, "ulimit -n");
 });

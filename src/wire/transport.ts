@@ -157,7 +157,7 @@ export interface ListenOptions extends PeerAddress {
   onChannel(channel: Channel): void;
   /** Asked before accepting; false refuses the connection. */
   mayAccept?(): boolean;
-  /** Told of connections that could not be accepted. */
+  /** Told of connections that could not be accepted. Must not throw. */
   onError?(error: DipcError): void;
 }
 

@@ -3,6 +3,7 @@
  *
  * - `sender SIZE`: listens, prints its port, and sends frames and bodies of SIZE bytes to everybody for ever.
  * - `receiver PORT SIZE`: connects, prints "connected", and receives them for ever.
+ * - `listener`: listens, prints its port, and keeps every connection until its peer is gone.
  * - `whole`: both sides and one transfer; prints "done".
  * - `idle COUNT`: COUNT connections that wait; prints "waiting", and at a line on standard input closes all of them.
  *
@@ -65,6 +66,14 @@ async function main([mode, ...rest]: string[]): Promise<void> {
       host: "127.0.0.1",
       port: 0,
       onChannel: (channel) => void sendForEver(channel, Number(rest[0])).catch(() => {}),
+    });
+    console.log(listener.address.port);
+  } else if (mode === "listener") {
+    const listener = await transport.listen({
+      host: "127.0.0.1",
+      port: 0,
+      onChannel: (channel) => void channel.until(() => false).catch(() => channel.close()),
+      onError: (error) => console.error(`${error.code}: ${error.message}`),
     });
     console.log(listener.address.port);
   } else if (mode === "receiver") {

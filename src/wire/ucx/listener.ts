@@ -118,30 +118,45 @@ export class UcxListener implements Listener, WorkerOwner {
   #accept(): boolean {
     if (this.#stopped) return true;
     while (this.#requests.length > 0) {
-      const request = this.#requests.shift()!;
-      if (this.#options.mayAccept?.() === false) {
-        this.#worker.context.symbols.ucp_listener_reject(this.#handle, request);
-        continue;
-      }
       try {
-        const worker = this.#pool.take();
-        this.#pool.refill();
-        const channel = new UcxChannel(worker, this.#limits, this.#pool.giveBack);
-        try {
-          channel.attach(new UcxEndpoint(worker, request), "the client");
-        } catch (error) {
-          void channel.close();
-          throw error;
-        }
-        this.#options.onChannel(channel);
+        this.#acceptOne(this.#requests.shift()!);
       } catch (error) {
-        this.#options.onError?.(
-          error instanceof DipcError
-            ? error
-            : new DipcError("internal", "accepting a connection failed", { cause: error }),
-        );
+        this.#report(error);
       }
     }
     return false;
+  }
+
+  #acceptOne(request: bigint): void {
+    let worker: UcxWorker | null = null;
+    try {
+      if (this.#options.mayAccept?.() !== false) worker = this.#pool.take();
+    } finally {
+      // From here on it is the endpoint's: UCX frees a request also where it makes none of it.
+      if (worker === null) this.#worker.context.symbols.ucp_listener_reject(this.#handle, request);
+    }
+    if (worker === null) return;
+    this.#pool.refill();
+    const channel = new UcxChannel(worker, this.#limits, this.#pool.giveBack);
+    try {
+      channel.attach(new UcxEndpoint(worker, request), "the client");
+      this.#options.onChannel(channel);
+    } catch (error) {
+      void channel.close();
+      throw error;
+    }
+  }
+
+  /** One client's trouble must not end the listener, nor must what is made of it. */
+  #report(error: unknown): void {
+    try {
+      this.#options.onError?.(
+        error instanceof DipcError
+          ? error
+          : new DipcError("internal", "accepting a connection failed", { cause: error }),
+      );
+    } catch {
+      // whoever is told has no part in the listener
+    }
   }
 }

@@ -10,6 +10,7 @@ import { statusError, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
 import type { UcxContext } from "./context.ts";
+import { requireDescriptors } from "./descriptors.ts";
 import { type Pollable, progressLoop, type Wait } from "./loop.ts";
 
 /** The active message id of metadata frames. */
@@ -91,9 +92,10 @@ export class UcxWorker implements Pollable {
 
   /**
    * @param context Its context, which must outlive it
-   * @throws {DipcError} `ucx`
+   * @throws {DipcError} `ucx`, and `io` where file descriptors run out
    */
   constructor(context: UcxContext) {
+    requireDescriptors();
     this.context = context;
     const symbols = this.#symbols = context.symbols;
     const out = new BigUint64Array(16);
