@@ -15,9 +15,6 @@ import { IncomingStream } from "./stream/incoming.ts";
 import { type Channel, FAILED, PENDING, type Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
-/** A body on the metadata's own connection runs ahead of it by a few messages at most. */
-const ONE_CONNECTION_WINDOW = 1024;
-
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {
   /** Which stream: an opaque identifier. Default: the URI's path. */
@@ -73,7 +70,7 @@ export async function connect(
     timeoutMs,
     signal,
     errorMessages: metadata.dipc,
-    bodyWindow: body === null ? ONE_CONNECTION_WINDOW : undefined,
+    isApart: body !== null,
   });
   try {
     for (const request of requests) await send(channel, request, timeoutMs, signal);

@@ -11,8 +11,9 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Block, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
-import { FULL_MASK, SEQUENCE_MASK } from "../protocol/tag.ts";
-import { type Channel, FAILED, PENDING, type Receive } from "../wire/transport.ts";
+import { sequenceDistance } from "../protocol/sequence.ts";
+import { FULL_MASK, SEQUENCE_MASK, tagSequence } from "../protocol/tag.ts";
+import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
 const POSTED_BYTES = 512 * 1024;
@@ -23,9 +24,15 @@ const HUGE_BODY = 8 * 2 ** 20;
 const SPINS = 64;
 /** Unexpected messages are looked for in every 16th round. */
 const PROBE_EVERY = 15;
-/** Rounds in which a message nobody asked for lay there and nothing due came, at most; more while a large body is on its way. */
-const QUIET_PROBES = 4096;
-const QUIET_BYTES = 512;
+/** Progress calls that did something while a message nobody asked for lay there and nothing due came, at most. */
+const QUIET_PROGRESS = 4096;
+/** One more such call for so many bytes of bodies that are under way. */
+const QUIET_BYTES = 256;
+/** A body that runs ahead of its metadata is left to UCX for so many looks, then it is taken off. */
+const EARLY_LOOKS = 32;
+
+/** A body on the metadata's own connection runs ahead of it by a few messages at most. */
+const ONE_CONNECTION_WINDOW = 1024;
 
 interface Incoming {
   block: Block;
@@ -42,8 +49,8 @@ export interface IncomingOptions {
   signal?: AbortSignal;
   /** The server was asked for error messages. */
   errorMessages: boolean;
-  /** How far a body may run ahead of its metadata, in messages; with two connections one may be far ahead. */
-  bodyWindow?: number;
+  /** Metadata and bodies come from two servers, so that one may be far ahead of the other. */
+  isApart: boolean;
 }
 
 /** One stream on its way in. */
@@ -59,7 +66,14 @@ export class IncomingStream {
   #ahead: IpcMessage | null = null;
   #lastBody = 0;
   #pumps = 0;
-  #quiet = 0;
+  /** The channel's activity when something that was due came last. */
+  #activeWhenDue = 0;
+  /** Bodies that were taken off ahead of their metadata, by sequence number. */
+  readonly #early = new Map<number, Incoming>();
+  #earlyBytes = 0;
+  /** Tag of the body that ran ahead when it was looked at last, and how often it was. */
+  #earlyTag = -1n;
+  #earlyLooks = 0;
   #discarding: Incoming | null = null;
 
   constructor(channel: Channel, options: IncomingOptions) {
@@ -73,7 +87,7 @@ export class IncomingStream {
       maxBodyBytes: limits.maxBodyBytes,
       maxInFlightBytes: limits.maxInFlightBytes,
       errorMessages: options.errorMessages,
-      bodyWindow: options.bodyWindow,
+      bodyWindow: options.isApart ? undefined : ONE_CONNECTION_WINDOW,
     });
   }
 
@@ -111,11 +125,14 @@ export class IncomingStream {
   async close(options?: { flush?: boolean }): Promise<void> {
     this.#failure ??= new DipcError("closed", "the stream was closed");
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
+    for (const early of this.#early.values()) early.receive.cancel();
     await this.#channel.close(options);
     this.#state.forEachAttached((slot) => {
       slot.attachment!.block.release();
       slot.attachment = null;
     });
+    for (const early of this.#early.values()) early.block.release();
+    this.#early.clear();
     this.#ahead?.body?.release();
     this.#ahead = null;
     this.#discarding?.block.release();
@@ -125,12 +142,14 @@ export class IncomingStream {
   async #wait(): Promise<IpcMessage | null> {
     const { timeoutMs, signal } = this.#options;
     try {
-      let announced = this.#state.announced;
+      let { announced } = this.#state;
+      let { activity } = this.#channel;
       while (!await this.#channel.until(this.#step, { signal, timeoutMs })) {
-        if (announced === this.#state.announced) {
+        if (announced === this.#state.announced && activity === this.#channel.activity) {
           throw new DipcError("timeout", `nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`);
         }
         announced = this.#state.announced;
+        activity = this.#channel.activity;
       }
       return this.#take();
     } catch (error) {
@@ -171,7 +190,7 @@ export class IncomingStream {
       if (status === FAILED) throw this.#channel.failure ?? receive.error!;
       state.onBody(slot, receive.tag, receive.byteLength);
       this.#postedBytes -= slot.byteLength;
-      this.#quiet = 0;
+      this.#activeWhenDue = this.#channel.activity;
     }
   }
 
@@ -181,8 +200,15 @@ export class IncomingStream {
       const slot = state.nextToPost();
       if (slot === null) return;
       const { byteLength } = slot;
-      const block = this.#options.pool.acquire(byteLength);
-      slot.attachment = { block, receive: this.#channel.receive(slot.tag, SEQUENCE_MASK, block, byteLength) };
+      const early = this.#early.get(slot.sequence);
+      if (early !== undefined) {
+        this.#early.delete(slot.sequence);
+        this.#earlyBytes -= early.block.capacity;
+        slot.attachment = early;
+      } else {
+        const block = this.#options.pool.acquire(byteLength);
+        slot.attachment = { block, receive: this.#channel.receive(slot.tag, SEQUENCE_MASK, block, byteLength) };
+      }
       this.#postedBytes += byteLength;
       this.#lastBody = byteLength;
     }
@@ -207,7 +233,9 @@ export class IncomingStream {
     }
     if ((++this.#pumps & PROBE_EVERY) !== 0) return;
     for (let message; (message = this.#channel.probe()) !== null;) {
-      if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) return this.#checkQuiet();
+      if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) {
+        return this.#keep(message);
+      }
       const block = this.#options.pool.acquire(0);
       const receive = this.#channel.receive(message.tag, FULL_MASK, block, 0);
       if (receive.poll() === PENDING) {
@@ -218,14 +246,40 @@ export class IncomingStream {
     }
   }
 
-  /** Counts rounds in which a message nobody asked for lay there and nothing due came. */
-  #checkQuiet(): void {
-    if (++this.#quiet > QUIET_PROBES + this.#postedBytes / QUIET_BYTES) {
+  /** What to do about a body that came before it was asked for. */
+  #keep({ tag, byteLength }: UnexpectedMessage): void {
+    const { isApart, limits, pool } = this.#options;
+    const quiet = this.#channel.activity - this.#activeWhenDue;
+    if (quiet > QUIET_PROGRESS + this.#postedBytes / QUIET_BYTES) {
       throw new DipcError(
         "protocol",
         `tagged messages that nobody asked for keep arriving, and what is due does not: ${this.#state.describe()}`,
       );
     }
+    // Only the first message that nobody asked for can be seen. Where it stays, because its metadata does not come, more
+    // may pile up behind it.
+    const sequence = tagSequence(tag);
+    if (isApart || sequenceDistance(this.#state.announced % 2 ** 32, sequence) < 0) return;
+    if (tag !== this.#earlyTag) {
+      this.#earlyTag = tag;
+      this.#earlyLooks = 0;
+    }
+    if (++this.#earlyLooks < EARLY_LOOKS) return;
+    if (this.#early.has(sequence)) {
+      throw new DipcError("protocol", `a second body of sequence number ${sequence} arrived`);
+    }
+    if (this.#earlyBytes + byteLength > limits.maxInFlightBytes && this.#early.size > 0) {
+      throw new DipcError(
+        "limit_exceeded",
+        `${
+          this.#earlyBytes + byteLength
+        } bytes of bodies arrived ahead of their metadata, maxInFlightBytes is ${limits.maxInFlightBytes}`,
+      );
+    }
+    const block = pool.acquire(byteLength);
+    this.#early.set(sequence, { block, receive: this.#channel.receive(tag, FULL_MASK, block, byteLength) });
+    this.#earlyBytes += block.capacity;
+    this.#earlyTag = -1n;
   }
 
   #ready(): boolean {

@@ -244,6 +244,7 @@ async function fetchAll(
     timeoutMs: 30_000,
     signal: control.signal,
     errorMessages: true,
+    isApart: plan.twoServers,
   });
   // A changed byte of metadata may still be valid metadata: then only its fate is looked at, not its content.
   // A frame that grew may be valid with its tail, one that was cut may have lost only padding.

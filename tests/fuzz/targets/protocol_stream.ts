@@ -64,6 +64,7 @@ const target: FuzzTarget = {
       pool: counted,
       timeoutMs: 1000,
       errorMessages: true,
+      isApart: false,
     });
     let refused: DipcError | null = null;
     try {
