@@ -31,7 +31,8 @@ const YIELD_MS = 5;
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
 /** A bound for the steps after the end of a connection. */
 const MAX_LAST_STEPS = 1_000_000;
-const EVENT_BYTES = 12; // struct epoll_event is packed on x86-64
+/** struct epoll_event, which is packed on x86-64 alone. */
+const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
 const MAX_EVENTS = 64;
 
 /** What the loop moves: a UCX worker. */
@@ -106,6 +107,8 @@ export class ProgressLoop {
   #running = false;
   #asleep = false;
   #woken = false;
+  /** Woken since the last round began: what it saw may be out of date. */
+  #stirred = false;
   #lastYield = 0;
 
   /** @throws {DipcError} `ucx` where the system refuses the file descriptors */
@@ -181,6 +184,7 @@ export class ProgressLoop {
 
   /** Makes a sleeping loop look at its waits again. */
   wake(): void {
+    this.#stirred = true;
     if (!this.#asleep || this.#woken) return;
     this.#woken = true;
     this.#libc.write(this.#wakeFd, this.#wakeBytes, 8n);
@@ -203,7 +207,7 @@ export class ProgressLoop {
     const view = new DataView(event.buffer);
     // Only an armed worker may end a sleep: what is left in the descriptor of another would end every one.
     view.setUint32(0, token === 0 ? EPOLLIN : EPOLLIN | EPOLLONESHOT, true);
-    view.setUint32(4, token, true);
+    view.setUint32(EVENT_DATA, token, true);
     if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
       throw new DipcError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
     }
@@ -220,12 +224,13 @@ export class ProgressLoop {
       let nextPoll = 0;
       while (this.#targets.length > 0) {
         const now = performance.now();
+        this.#stirred = false;
         const { settled, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
         if (now - this.#lastYield >= YIELD_MS) {
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
-        } else if (hot === 0 && !settled) {
+        } else if (hot === 0 && !settled && !this.#stirred) {
           await this.#sleep(deadline);
         } else if (armed > 0 && now >= nextPoll) {
           nextPoll = now + SPIN_MS;
@@ -334,7 +339,7 @@ export class ProgressLoop {
 
   #dispatch(count: number, now: number): void {
     for (let i = 0; i < count; i++) {
-      const token = this.#eventsView.getUint32(i * EVENT_BYTES + 4, true);
+      const token = this.#eventsView.getUint32(i * EVENT_BYTES + EVENT_DATA, true);
       if (token === 0) {
         this.#libc.read(this.#wakeFd, new Uint8Array(8), 8n);
         continue;
