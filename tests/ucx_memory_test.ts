@@ -201,6 +201,22 @@ Deno.test("a reader that drops every body holds little, one that keeps every bod
   for (const [i, bytes] of kept.entries()) assert(bytes[0] === (i & 255) && bytes[MIB - 1] === (i & 255));
 });
 
+Deno.test("a block whose ArrayBuffer was transferred away is never used again", () => {
+  const pool = new HostPool();
+  const body = filled(pool, 100_000, 5);
+  const bodyBytes = structuredClone(body.bytes(), { transfer: [body.bytes().buffer] });
+  const block = pool.acquire(100_000);
+  block.bytes().fill(6);
+  const blockBytes = new Uint8Array(block.bytes().buffer.transfer());
+  const lost = [body.address, block.address];
+  body.release();
+  block.release();
+  body.release();
+  assertEquals([pool.stats.blocksOut, pool.stats.bytesOut], [0, 0]);
+  for (let i = 0; i < 20; i++) assert(!lost.includes(filled(pool, 100_000, 7).address));
+  assert(bodyBytes.every((byte) => byte === 5) && blockBytes.every((byte) => byte === 6));
+});
+
 Deno.test("wrapped bytes are the same bytes, until the wrapper is released", () => {
   const bytes = new Uint8Array(1000).fill(4);
   const body = wrapBytes(bytes);

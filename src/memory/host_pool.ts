@@ -134,10 +134,9 @@ class HostBlock implements Block {
   release(): void {
     const cell = this.#cell;
     if (cell === null) return;
-    this.#cell = null;
-    if (this.#buffer !== null) cell.buffer = this.#buffer.transfer();
-    this.#buffer = null;
-    this.#pool._giveBack(cell);
+    const buffer = this.#buffer;
+    this.#cell = this.#buffer = null;
+    this.#pool._takeBack(cell, buffer);
   }
 }
 
@@ -184,8 +183,7 @@ class HostBody implements Body {
     const buffer = this.#buffer;
     this.#cell = this.#buffer = null;
     if (this.#watch !== UNWATCHED) this.#pool._unwatch(this.#watch === WATCHED ? this : buffer!);
-    if (buffer !== null) cell.buffer = buffer.transfer();
-    this.#pool._giveBack(cell);
+    this.#pool._takeBack(cell, buffer);
   }
 
   get released(): boolean {
@@ -293,6 +291,22 @@ export class HostPool implements Pool {
   /** @ignore */
   _unwatch(target: object): void {
     this.#registry.unregister(target);
+  }
+
+  /**
+   * @ignore
+   * @param buffer What its holder has shown of it; detached from now on
+   */
+  _takeBack(cell: Cell, buffer: ArrayBuffer | null): void {
+    if (buffer !== null && buffer.detached) {
+      // Its bytes were transferred, perhaps to a worker that still shows them: the block is theirs for good.
+      cell.generation++;
+      this.#blocksOut--;
+      this.#bytesOut -= cell.sizeClass.byteLength;
+      return;
+    }
+    if (buffer !== null) cell.buffer = buffer.transfer();
+    this._giveBack(cell);
   }
 
   /**
