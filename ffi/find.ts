@@ -199,20 +199,49 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
   throw new DipcError("library_not_found", explain(failures));
 }
 
-/** Says what was tried, why none of it worked, and what to do. */
+/** Says what to do, then what was tried and why none of it worked. */
 export function explain(attempts: readonly LibucpAttempt[]): string {
-  const absent = attempts.filter((attempt) => attempt.cause === ABSENT).map((attempt) => attempt.path);
-  const lines = attempts.filter((attempt) => attempt.cause !== ABSENT).map(({ path, cause }) => `  ${path}: ${cause}`);
-  if (absent.length > 0) lines.unshift(`  ${ABSENT}: ${absent.join(", ")}`);
-  return `libucp (UCX ${OLDEST_UCX_VERSION} or newer) could not be loaded; tried\n${lines.join("\n")}\n` +
-    "Do one of these:\n" +
-    `  deno run -A jsr:@arrow-ucx/dipc/cli setup   fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip ` +
-    "(in the repository: deno task setup)\n" +
-    "  sudo apt-get install libucx0                install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
-    `  export DIPC_LIBUCP=/path/to/${LIBRARY}      name a libucp that you have`;
+  return `libucp (UCX ${OLDEST_UCX_VERSION} or newer) could not be loaded. Do one of these:\n` +
+    `  ${isClone() ? "deno task setup" : setupCommand()}\n` +
+    `      fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip\n` +
+    "  sudo apt-get install libucx0\n" +
+    "      install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
+    `  export DIPC_LIBUCP=/path/to/${LIBRARY}\n` +
+    "      name a libucp that you have\n" +
+    `Tried:\n${attemptLines(attempts).map((line) => `  ${line}`).join("\n")}`;
+}
+
+/** What was tried, a line each; what was missing, and what a permission hides, are one line each. */
+export function attemptLines(attempts: readonly LibucpAttempt[]): string[] {
+  const pathsOf = (wanted: string): string[] =>
+    attempts.filter(({ cause }) => cause === wanted).map(({ path }) => path);
+  const absent = pathsOf(ABSENT), hidden = pathsOf(HIDDEN);
+  const lines = attempts.filter(({ cause }) => cause !== ABSENT && cause !== HIDDEN)
+    .map(({ path, cause }) => `${path}: ${cause}`);
+  if (hidden.length > 0) {
+    const folders = hidden.map((path) => path.slice(0, path.lastIndexOf("/")) || "/");
+    lines.unshift(`the system's folders ${HIDDEN}=${folders.join(",")}`);
+  }
+  if (absent.length > 0) lines.unshift(`${ABSENT}: ${absent.join(", ")}`);
+  return lines;
+}
+
+/** The command line that runs setup with the permissions that it needs, and no others. */
+export function setupCommand(): string {
+  const xdg = readEnv("XDG_CACHE_HOME");
+  const cache = xdg?.startsWith("/") ? xdg : "$HOME/.cache";
+  return "deno run --allow-ffi --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME " +
+    `--allow-read=${cache},/usr/lib --allow-write=${cache} --allow-run=python3,pip3,pip ` +
+    `${isClone() ? "cli.ts" : "jsr:@arrow-ucx/dipc/cli"} setup`;
+}
+
+/** Whether this runs from a clone of the repository: not from the registry, not as one binary. */
+export function isClone(): boolean {
+  return import.meta.url.startsWith("file:") && !Deno.build.standalone;
 }
 
 const ABSENT = "not there";
+const HIDDEN = "may not be looked at without --allow-read";
 
 /** Folders in which Linux systems keep their libraries, and those of `LD_LIBRARY_PATH` first. */
 function systemFolders(): string[] {
@@ -265,7 +294,7 @@ function hasRdma(folder: string): boolean {
 /** The version written in a library file, `""` where none is, or why the file is no candidate. */
 function glance(path: string): string | { cause: string } {
   const exists = fileExists(path);
-  if (exists === null) return { cause: `may not be looked at without --allow-read=${path}` };
+  if (exists === null) return { cause: HIDDEN };
   if (!exists) return { cause: ABSENT };
   try {
     return versionInFile(Deno.readFileSync(path)) ?? "";
@@ -335,6 +364,12 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
         { cause: error },
       );
     }
-    return { cause: (error as Error).message };
+    return { cause: loaderText(path, error as Error) };
   }
+}
+
+/** What the loader says, without what Deno and the loader put in front of it. */
+function loaderText(path: string, error: Error): string {
+  const text = error.message.replace(/^(Could not open library: )+/, "");
+  return text.startsWith(`${path}: `) ? text.slice(path.length + 2) : text;
 }

@@ -10,11 +10,15 @@ import { createHash } from "node:crypto";
 import { DipcError } from "./errors.ts";
 import { readZip, type ZipEntry } from "./setup_zip.ts";
 import {
+  attemptLines,
   findLibucp,
   type FindLibucpOptions,
+  isClone,
+  type LibucpLocation,
   type LibucpOrigin,
   rankLibucp,
   SETUP_UCX_VERSION,
+  setupCommand,
   setupFolder,
 } from "../ffi/find.ts";
 
@@ -89,7 +93,8 @@ export function toolsFolder(): string | null {
  * ```
  *
  * @throws {DipcError} `library_not_found` naming each attempt, its cause and what to do; `invalid_data` where the
- * download is not the pinned file; `unsupported` on other platforms; `io` where the cache cannot be written
+ * download is not the pinned file; `permission_denied` naming the whole command; `unsupported` on other platforms; `io`
+ * where the cache cannot be written
  */
 export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   const report = options.report ?? (() => {});
@@ -102,12 +107,12 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   }
 
   const ranking = rankLibucp(undefined, options.find);
-  for (const { path, cause } of ranking.attempts) if (cause !== "not there") report(`not used: ${path}: ${cause}`);
+  const found = ranking.attempts.filter(({ cause }) => !cause.startsWith("not there"));
+  for (const line of attemptLines(found)) report(`not used: ${line}`);
   const best = ranking.candidates[0];
   const folder = setupFolder();
   const lacksTools = options.tools === true && (folder === null || !isWhole(`${folder}-tools`, REQUIRED_TOOLS));
-  const lacksLibrary = !ranking.isSatisfied ||
-    (best.origin === "setup" && (folder === null || !isWhole(folder, REQUIRED_FILES)));
+  const lacksLibrary = !ranking.isSatisfied || (best.origin === "setup" && !isUsable(folder, options.find));
 
   let downloaded = false;
   if (lacksLibrary || lacksTools) {
@@ -123,9 +128,53 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
     }
   }
 
-  const found = findLibucp(undefined, options.find);
-  report(`libucp ${found.version} at ${found.path}: ${found.notes.join("; ")}`);
-  return { ...found, downloaded, ...(options.tools ? { toolsFolder: toolsFolder()! } : {}) };
+  const chosen = findLibucp(undefined, options.find);
+  report(`libucp ${chosen.version} at ${chosen.path}: ${chosen.notes.join("; ")}`);
+  return { ...chosen, downloaded, ...(options.tools ? { toolsFolder: toolsFolder()! } : {}) };
+}
+
+/** Whether the copy is whole, or can be loaded where it may not be looked at. */
+function isUsable(folder: string | null, find: FindLibucpOptions | undefined): boolean {
+  if (folder === null) return false;
+  if (isGranted({ name: "read", path: folder })) return isWhole(folder, REQUIRED_FILES);
+  let location: LibucpLocation;
+  try {
+    location = findLibucp(undefined, find);
+  } catch (error) {
+    if (error instanceof DipcError && error.code === "library_not_found") return false;
+    throw error;
+  }
+  return location.origin === "setup";
+}
+
+function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(descriptor).state === "granted";
+}
+
+/** Names of pip, best first. */
+const PIPS: readonly (readonly string[])[] = [["python3", "-m", "pip"], ["pip3"], ["pip"]];
+
+/** Names all that is missing at once, without a prompt. @throws {DipcError} `permission_denied` */
+function checkPermissions(folder: string | null): void {
+  const missing: string[] = [];
+  const need = (flag: string, ...anyOf: Deno.PermissionDescriptor[]): void => {
+    if (!anyOf.some(isGranted)) missing.push(`--allow-${flag}`);
+  };
+  need("ffi", { name: "ffi" });
+  if (folder === null) {
+    need("env", { name: "env", variable: "HOME" });
+  } else {
+    const parent = folder.slice(0, folder.lastIndexOf("/"));
+    need("read", { name: "read", path: parent });
+    need("write", { name: "write", path: parent });
+  }
+  need("run", ...PIPS.map(([command]) => ({ name: "run" as const, command })));
+  if (missing.length === 0) return;
+  throw new DipcError(
+    "permission_denied",
+    `dipc setup has to fetch UCX and lacks ${missing.join(", ")}; run ${setupCommand()}` +
+      (isClone() ? " (or: deno task setup)" : ""),
+  );
 }
 
 function isWhole(folder: string, files: readonly string[]): boolean {
@@ -146,6 +195,7 @@ interface ProvideOptions {
 
 /** Downloads the wheel, checks it, and puts the wanted parts in place. */
 async function provide(folder: string | null, options: ProvideOptions): Promise<void> {
+  checkPermissions(folder);
   if (folder === null) {
     throw new DipcError(
       "library_not_found",
@@ -193,7 +243,7 @@ async function download(folder: string, report: (line: string) => void): Promise
   const pip = ["download", "--no-deps", "--only-binary=:all:", `--platform=manylinux_2_28_${Deno.build.arch}`];
   pip.push("--python-version=3.12", "--no-cache-dir", "--disable-pip-version-check", "-q");
   const causes: string[] = [];
-  for (const command of [["python3", "-m", "pip"], ["pip3"], ["pip"]]) {
+  for (const command of PIPS.filter(([command]) => isGranted({ name: "run", command }))) {
     const text = [...command, ...pip, requirement].join(" ");
     const target = await Deno.makeTempDir({ dir: folder, prefix: "wheel-" });
     const cause = await run([...command, ...pip, "-d", target, requirement]);

@@ -105,6 +105,29 @@ peerTest(["ucx"], "setup does nothing where the copy is there", async ({ ucx }) 
   assertEquals(lines, [`libucp 1.22.0 at ${ucx.library}: the copy that \`dipc setup\` made`]);
 });
 
+const VARIABLES = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
+
+peerTest(["ucx"], "setup takes a copy that it may load but not look at", async ({ ucx }) => {
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: ucx.library.replace(/\/dipc\/ucx-.*/, "") };
+  const permissions = ["--allow-ffi", VARIABLES];
+  const { result } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env, permissions });
+  assertEquals([result.path, result.origin, result.downloaded], [ucx.library, "setup", false]);
+});
+
+Deno.test("setup names all the permissions that it lacks, and the whole command, in one line", async () => {
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: cache };
+  const permissions = ["--allow-ffi", VARIABLES];
+  const { error, lines } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env, permissions });
+  assertEquals([error?.code, lines], ["permission_denied", []]);
+  assertEquals(
+    error!.message,
+    "dipc setup has to fetch UCX and lacks --allow-read, --allow-write, --allow-run; run deno run --allow-ffi " +
+      `${VARIABLES} --allow-read=${cache},/usr/lib --allow-write=${cache} --allow-run=python3,pip3,pip cli.ts setup ` +
+      "(or: deno task setup)",
+  );
+});
+
 peerTest(
   ["olderUcx"],
   "an older UCX of the system is used where nothing newer can be fetched",

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { rankLibucp } from "../../ffi/find.ts";
+import { attemptLines, rankLibucp } from "../../ffi/find.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { asFailure, EXIT_FAILURE, EXIT_OK, type FailureJson, failureLine } from "./failure.ts";
 import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
@@ -92,7 +92,7 @@ function doctorText(result: DoctorJson): string {
     line("libucp", `${result.library.version} at ${result.library.path}`);
     result.library.notes.forEach(more);
   }
-  if (result.library === null) { for (const { path, cause } of result.attempts) more(`${path}: ${cause}`); }
+  if (result.library === null) attemptLines(result.attempts).forEach(more);
   const permissions = Object.entries(result.permissions);
   line("permissions", permissions.map(([name, state]) => `${name} ${state}`).join(", "));
   const settings = Object.entries(result.settings);
