@@ -8,7 +8,7 @@ import { positiveInteger, type ReaderLimits, readerLimits } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";
 import { hostPool } from "./memory/host_pool.ts";
 import { wrapBytes } from "./memory/wrap.ts";
-import { encodeRequest, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "./protocol/envelope.ts";
+import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "./protocol/envelope.ts";
 import { type Alternative, groupLocations, parseUri, type UcxUri } from "./protocol/uri.ts";
 import { DissociatedStreamReader } from "./reader.ts";
 import { IncomingStream } from "./stream/incoming.ts";
@@ -63,7 +63,12 @@ export async function connect(
   const { metadata, body } = chooseLocation(uri, options.bodyUri);
   const requests = makeRequests(metadata, body, options.ticket);
   const transport = options.transport ?? await sharedTransport(options.library);
-  const channel = await transport.connect(metadata, body, { timeoutMs, signal });
+  const channel = await transport.connect(metadata, body, {
+    timeoutMs,
+    signal,
+    // The server's reason for refusing must get through a tighter limit.
+    maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+  });
   const incoming = new IncomingStream(channel, {
     limits,
     pool: options.pool ?? hostPool(),

@@ -205,6 +205,29 @@ wireTest("a frame over the limit, or too many that nobody takes, fail the channe
   await small.close();
 });
 
+wireTest("a connection may have limits on metadata of its own", async () => {
+  await using bench = await Bench.open();
+  const connect = async (maxMetadataBytes: number) => {
+    const options = { timeoutMs: LONG_MS, maxMetadataBytes };
+    const client = await bench.transport.connect(bench.listener.address, null, options);
+    pump(client);
+    return client;
+  };
+  const large = await connect(100 << 20);
+  const data = pattern(70 << 20, 3);
+  const operation = bench.accepted[0].sendFrame(1, 0, data);
+  const frame = await nextFrame(large);
+  assertEquals(frame.byteLength, data.byteLength + 5);
+  assert(frame.subarray(5).every((byte, i) => byte === data[i]));
+  await settle(bench.accepted[0], operation);
+  await large.close();
+  const small = await connect(100);
+  bench.accepted[1].sendFrame(1, 0, new Uint8Array(101));
+  const error = await assertRejects(() => small.until(() => false, { timeoutMs: LONG_MS }), DipcError);
+  assertEquals(error.code, "limit_exceeded");
+  await small.close();
+});
+
 wireTest("metadata and bodies may come from two servers", async () => {
   await using metadata = await Bench.open();
   await using bodies = await Bench.open();

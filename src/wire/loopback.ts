@@ -14,7 +14,7 @@ import { Link, LoopbackChannel, type LoopbackNetwork } from "./loopback_channel.
 import { type FaultCounts, FaultInjector, type FaultRates } from "./loopback_faults.ts";
 import { LoopbackScheduler } from "./loopback_scheduler.ts";
 import { Random } from "./random.ts";
-import type { Channel, Listener, ListenOptions, PeerAddress, Transport } from "./transport.ts";
+import type { Channel, ConnectChannelOptions, Listener, ListenOptions, PeerAddress, Transport } from "./transport.ts";
 
 export { FAULT_KINDS, type FaultCounts, type FaultKind, type FaultRates, noFaults } from "./loopback_faults.ts";
 
@@ -109,7 +109,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
   async connect(
     metadata: PeerAddress,
     body: PeerAddress | null,
-    options: { timeoutMs: number; signal?: AbortSignal },
+    options: ConnectChannelOptions,
   ): Promise<Channel> {
     if (this.#closed) throw new DipcError("closed", "connecting: the transport is closed");
     await null;

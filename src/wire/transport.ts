@@ -161,6 +161,18 @@ export interface ListenOptions extends PeerAddress {
   onError?(error: DipcError): void;
 }
 
+/** Options of {@linkcode Transport.connect}. */
+export interface ConnectChannelOptions {
+  /** Longest wait for the connection, in milliseconds. */
+  timeoutMs: number;
+  /** Gives up connecting. */
+  signal?: AbortSignal;
+  /** Most bytes of one metadata message from the server. Default: the transport's own. */
+  maxMetadataBytes?: number;
+  /** Most bytes of metadata that the server may have sent ahead; one message always fits. Default: the transport's own. */
+  maxQueuedFrameBytes?: number;
+}
+
 /** What carries the protocol. */
 export interface Transport {
   /**
@@ -168,11 +180,7 @@ export interface Transport {
    *
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
-  connect(
-    metadata: PeerAddress,
-    body: PeerAddress | null,
-    options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<Channel>;
+  connect(metadata: PeerAddress, body: PeerAddress | null, options: ConnectChannelOptions): Promise<Channel>;
   /**
    * Listens for clients.
    *

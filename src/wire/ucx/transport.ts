@@ -8,7 +8,7 @@ import { findLibucp } from "../../../ffi/find.ts";
 import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
-import type { Channel, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
+import type { Channel, ConnectChannelOptions, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
 import { isIpv6, isLoopback, resolveAddress } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { loadUcp, UcxContext } from "./context.ts";
@@ -17,6 +17,7 @@ import { UcxListener } from "./listener.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 const MIB = 1 << 20;
+const PREFIX_BYTES = 5;
 const WARM_WORKERS = 3;
 /** UCX 1.13 corrupts the heap in IPv6 connections. */
 const IPV6_MINOR = 14;
@@ -39,6 +40,18 @@ export interface UcxTransportOptions {
    * @default {67108864}
    */
   maxQueuedFrameBytes?: number;
+}
+
+/** What counts on the wire is the metadata and its prefix; the longest message alone must fit the queue. */
+function channelLimits(
+  { maxMetadataBytes, maxQueuedFrameBytes }: { maxMetadataBytes?: number; maxQueuedFrameBytes?: number },
+  defaults: ChannelLimits,
+): ChannelLimits {
+  const maxFrameBytes = maxMetadataBytes === undefined ? defaults.maxFrameBytes : maxMetadataBytes + PREFIX_BYTES;
+  return {
+    maxFrameBytes,
+    maxQueuedFrameBytes: Math.max(maxQueuedFrameBytes ?? defaults.maxQueuedFrameBytes, maxFrameBytes),
+  };
 }
 
 /** A context and its idle workers. */
@@ -65,7 +78,7 @@ class UcxTransport implements Transport {
   async connect(
     metadata: PeerAddress,
     body: PeerAddress | null,
-    options: { timeoutMs: number; signal?: AbortSignal },
+    options: ConnectChannelOptions,
   ): Promise<Channel> {
     const end = performance.now() + options.timeoutMs;
     const peers = body === null ? [metadata] : [metadata, body];
@@ -128,11 +141,11 @@ class UcxTransport implements Transport {
     targets: SockAddr[],
     peers: PeerAddress[],
     timeoutMs: number,
-    options: { timeoutMs: number; signal?: AbortSignal },
+    options: ConnectChannelOptions,
   ): Promise<Channel> {
     const plane = this.#plane(targets);
     const worker = plane.pool.take();
-    const channel = new UcxChannel(worker, this.#limits, plane.pool.giveBack);
+    const channel = new UcxChannel(worker, channelLimits(options, this.#limits), plane.pool.giveBack);
     const names = peers.map(peerName);
     try {
       const requests: EndpointRequest[] = [];
@@ -179,11 +192,6 @@ function connectError(status: number, names: string[], version: string, cause: u
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
 export function ucxTransport(options: UcxTransportOptions = {}): Promise<Transport> {
-  const maxFrameBytes = options.maxMetadataBytes ?? 16 * MIB;
-  const limits: ChannelLimits = {
-    // What counts on the wire is the metadata and its prefix of 5 bytes.
-    maxFrameBytes: maxFrameBytes + 5,
-    maxQueuedFrameBytes: Math.max(options.maxQueuedFrameBytes ?? 64 * MIB, maxFrameBytes + 5),
-  };
+  const limits = channelLimits(options, { maxFrameBytes: 16 * MIB + PREFIX_BYTES, maxQueuedFrameBytes: 64 * MIB });
   return Promise.resolve().then(() => new UcxTransport(loadUcp(findLibucp(options.library).path), limits));
 }
