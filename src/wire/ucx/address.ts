@@ -14,6 +14,9 @@ const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct addrinfo of glibc on 64-bit systems
 const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
 
+/** A longer one would end at once. */
+const LONGEST_TIMER_MS = 0x7fff_ffff;
+
 const resolving = new Set<unknown>();
 
 /** A C string too long for V8's moving heap. */
@@ -70,6 +73,64 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
     throw new DipcError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
   }
   return addresses;
+}
+
+/**
+ * Resolves the hosts of all servers of a stream, and gives up as the caller asks.
+ *
+ * @param peers Hosts and ports
+ * @param options Longest wait in milliseconds, and what cancels it
+ * @param resolve What resolves one
+ * @returns The addresses of each, at least one
+ * @throws {DipcError} `timeout`, `cancelled`, and as {@linkcode resolveAddress} does
+ */
+export async function resolveAddresses(
+  peers: readonly PeerAddress[],
+  options: { timeoutMs: number; signal?: AbortSignal },
+  resolve: (peer: PeerAddress) => Promise<SockAddr[]> = resolveAddress,
+): Promise<SockAddr[][]> {
+  const { timeoutMs, signal } = options;
+  const names = peers.map(({ host }) => host).join(" and ");
+  const end = Promise.withResolvers<never>();
+  const onAbort = () => {
+    end.reject(
+      new DipcError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
+    );
+  };
+  const onTimeout = () => {
+    end.reject(
+      new DipcError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
+    );
+  };
+  const timer = setTimeout(onTimeout, Math.min(timeoutMs, LONGEST_TIMER_MS));
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  try {
+    return await Promise.race([end.promise, Promise.all(peers.map((peer) => resolve(peer)))]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/**
+ * What to try to reach all servers of a stream, one after the other: an address of each, all of one family, in the
+ * system's order of preference.
+ *
+ * @param resolved The addresses of each server
+ * @param withIpv6 Whether IPv6 can be used
+ * @returns Sets of addresses; none where the servers have no family in common
+ */
+export function candidateTargets(resolved: readonly SockAddr[][], withIpv6: boolean): SockAddr[][] {
+  const candidates: SockAddr[][] = [];
+  for (const ipv6 of new Set(resolved[0].map(isIpv6))) {
+    if (ipv6 && !withIpv6) continue;
+    const lists = resolved.map((addresses) => addresses.filter((address) => isIpv6(address) === ipv6));
+    if (lists.some((list) => list.length === 0)) continue;
+    const count = Math.max(...lists.map((list) => list.length));
+    for (let i = 0; i < count; i++) candidates.push(lists.map((list) => list[Math.min(i, list.length - 1)]));
+  }
+  return candidates;
 }
 
 /**

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { DipcError, type DipcErrorCode } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
 import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Channel, ConnectChannelOptions, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
-import { isIpv6, isLoopback, resolveAddress } from "./address.ts";
+import { candidateTargets, isIpv6, isLoopback, resolveAddress, resolveAddresses } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { loadUcp, UcxContext } from "./context.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
@@ -23,6 +23,9 @@ const WARM_WORKERS = 3;
 const IPV6_MINOR = 14;
 /** Statuses of a first connection between versions or settings that do not work together. */
 const MISMATCH = [-5, -6, -22, -23];
+
+/** Failures that another address of the same host may not have. */
+const TRY_NEXT: DipcErrorCode[] = ["unreachable", "unsupported"];
 
 /** Options of {@linkcode ucxTransport}. */
 export interface UcxTransportOptions {
@@ -82,24 +85,21 @@ class UcxTransport implements Transport {
   ): Promise<Channel> {
     const end = performance.now() + options.timeoutMs;
     const peers = body === null ? [metadata] : [metadata, body];
-    const resolved = await Promise.all(peers.map(resolveAddress));
     let last: unknown;
-    for (let i = 0; i < Math.max(...resolved.map((addresses) => addresses.length)); i++) {
-      const targets = resolved.map((addresses) => addresses[Math.min(i, addresses.length - 1)]);
+    for (const targets of this.#candidates(await resolveAddresses(peers, options))) {
       try {
         return await this.#connectTo(targets, peers, Math.max(0, end - performance.now()), options);
       } catch (error) {
         last = error;
-        if (!(error instanceof DipcError) || error.code !== "unreachable") throw error;
+        if (!(error instanceof DipcError) || !TRY_NEXT.includes(error.code)) throw error;
       }
     }
     throw last;
   }
 
   async listen(options: ListenOptions): Promise<Listener> {
-    const addresses = await resolveAddress(options);
-    const plane = this.#plane([addresses[0]]);
-    return new UcxListener(plane.pool, addresses[0], options, this.#limits);
+    const [[address]] = this.#candidates([await resolveAddress(options)]);
+    return new UcxListener(this.#plane([address]).pool, address, options, this.#limits);
   }
 
   close(): Promise<void> {
@@ -112,22 +112,27 @@ class UcxTransport implements Transport {
     return Promise.resolve();
   }
 
-  #plane(targets: SockAddr[]): Plane {
-    if (this.#closed) throw new DipcError("closed", "the transport was closed");
-    const options = { loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) };
-    if (options.ipv6 && !targets.every(isIpv6)) {
-      throw new DipcError(
-        "unsupported",
-        "the metadata and the body server must both be reached over IPv4 or over IPv6",
-      );
-    }
-    if (options.ipv6 && Number(this.#ucp.version.split(".")[1]) < IPV6_MINOR) {
+  /** @throws {DipcError} `unsupported` where there are none */
+  #candidates(resolved: SockAddr[][]): SockAddr[][] {
+    const withIpv6 = Number(this.#ucp.version.split(".")[1]) >= IPV6_MINOR;
+    const candidates = candidateTargets(resolved, withIpv6);
+    if (candidates.length > 0) return candidates;
+    if (!withIpv6 && resolved.some((addresses) => addresses.every(isIpv6))) {
       throw new DipcError(
         "unsupported",
         `IPv6 needs UCX 1.${IPV6_MINOR} or newer, ${this.#ucp.path} is ${this.#ucp.version}; use an IPv4 address, or ` +
           "run `dipc setup`",
       );
     }
+    throw new DipcError(
+      "unsupported",
+      "the metadata and the body server must both be reached over IPv4 or over IPv6",
+    );
+  }
+
+  #plane(targets: SockAddr[]): Plane {
+    if (this.#closed) throw new DipcError("closed", "the transport was closed");
+    const options = { loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) };
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
