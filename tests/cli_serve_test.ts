@@ -160,7 +160,7 @@ testNeeding([needsUcx], "serve refuses what it cannot serve, and says why", asyn
       [[trips, "--port", "70000"], 2, "invalid_argument", "65535"],
       [[trips, "--batch-rows", "0"], 2, "invalid_argument", "--batch-rows"],
       [[folder.file("none.arrow")], 1, "not_found", "none.arrow"],
-      [[folder.file("text.csv")], 1, "unsupported", "text.csv"],
+      [[folder.file("text.csv")], 1, "invalid_data", "give an Arrow, Feather or Parquet file (CSV, JSON and text"],
       [[folder.file("empty.arrow")], 1, "invalid_data", "empty"],
       [[folder.path], 1, "invalid_argument", "directory"],
     ] as const

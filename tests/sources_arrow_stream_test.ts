@@ -292,6 +292,12 @@ Deno.test("a named pipe is read as a stream, once", async () => {
   await dataset.close();
 });
 
+Deno.test("text on a pipe is no Arrow stream, and the message says what to pipe in", async () => {
+  const error = await assertRejects(() => arrowStream(new Blob(["hello, world\n"]).stream()), DipcError) as DipcError;
+  assertEquals(error.code, "invalid_data");
+  assertStringIncludes(error.message, "does not start as an Arrow stream; pipe one in");
+});
+
 Deno.test("an Arrow file on a pipe is refused, because its parts are not in order", async () => {
   const bytes = tableToIPC(smallTable(), "file");
   const error = await assertRejects(() => arrowStream(new Blob([bytes.slice()]).stream()), DipcError) as DipcError;

@@ -170,16 +170,23 @@ function temporaryBeside(target: string): string {
 }
 
 function createError(path: string, cause: unknown): DipcError {
+  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
   if (cause instanceof Deno.errors.NotCapable) {
-    const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
     return new DipcError(
       "permission_denied",
-      `writing "${path}" needs --allow-read and --allow-write for "${folder}": the file is written beside its place first`,
+      `writing "${path}": the file is written beside its place first; run again with ` +
+        `--allow-read=${folder} --allow-write=${folder}`,
       { cause },
     );
   }
   if (cause instanceof Deno.errors.NotFound) {
-    return new DipcError("not_found", `cannot write "${path}": its folder does not exist`, { cause });
+    return new DipcError(
+      "not_found",
+      `cannot write "${path}": its folder does not exist; create it: mkdir -p "${folder}"`,
+      {
+        cause,
+      },
+    );
   }
   const code = cause instanceof Deno.errors.PermissionDenied ? "permission_denied" : "io";
   return new DipcError(code, `cannot write "${path}": ${cause instanceof Error ? cause.message : cause}`, { cause });

@@ -193,6 +193,12 @@ class StreamRun implements MessageStream {
     if (!full) throw this.#cutShort(where, `in the length of its metadata`);
     if (this.#messages === 0) checkFormat(bytes, name);
     const prefix = readPrefix(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), where);
+    if (this.#messages === 0 && prefix.byteLength === 4 && prefix.metadataLength >= IMPLAUSIBLE_BYTES) {
+      throw new DipcError(
+        "invalid_data",
+        `${name} does not start as an Arrow stream; pipe one in, for example \`dipc get URI -o -\``,
+      );
+    }
     input.skip(prefix.byteLength);
     if (prefix.metadataLength === 0) return this.#end();
     this.#checkLimit(where, "metadata", prefix.metadataLength, this.#limits.maxMetadataBytes);
@@ -256,6 +262,9 @@ class StreamRun implements MessageStream {
     );
   }
 }
+
+/** No schema is that large; four letters read as a length are larger. */
+const IMPLAUSIBLE_BYTES = 2 ** 28;
 
 function startsWithContinuation(bytes: Uint8Array): boolean {
   return bytes[0] === 0xff && bytes[1] === 0xff && bytes[2] === 0xff && bytes[3] === 0xff;

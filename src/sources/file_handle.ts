@@ -19,6 +19,9 @@ import { DipcError } from "../errors.ts";
 /** Most bytes that Linux moves in one read or write call, see read(2). */
 const MAX_CALL_BYTES = 0x7fff_f000;
 
+/** "Permission denied", see errno(3). */
+const EACCES = 13;
+
 /** V8 may move smaller arrays while the system writes to them. */
 const SMALLEST_FIXED = 128;
 
@@ -77,7 +80,10 @@ export class FileHandle implements Disposable {
     }
     const lib = fileLibrary();
     const fd = lib.open(cString(path), OPEN_READ, 0);
-    if (fd < 0) throw ioError(`cannot open "${path}"`, fileErrno());
+    if (fd < 0) {
+      const errno = fileErrno();
+      throw errno === EACCES ? refusedError(path) : ioError(`cannot open "${path}"`, errno);
+    }
     try {
       const handle = new FileHandle(path, fd);
       lib.posix_fadvise(fd, 0n, 0n, ADVISE_SEQUENTIAL);
@@ -239,9 +245,14 @@ export function openError(path: string, cause: unknown): DipcError {
     return new DipcError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
-    return new DipcError("permission_denied", `the system does not allow reading "${path}"`, { cause });
+    return refusedError(path, cause);
   }
   return new DipcError("io", `cannot open "${path}": ${text(cause)}`, { cause });
+}
+
+function refusedError(path: string, cause?: unknown): DipcError {
+  const message = `the system does not allow reading "${path}"; check its owner and mode (ls -l)`;
+  return new DipcError("permission_denied", message, { cause });
 }
 
 /** A DipcError for a failed call of libc. */

@@ -33,7 +33,7 @@ export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
  * @param path Path, or `"-"`
  * @param options Pool, limits, batch size, mapping
  * @throws {DipcError} `not_found`, `permission_denied`, `invalid_argument` for a directory, `invalid_data` for an empty or
- * damaged file, `unsupported` for a format that is not known
+ * damaged file or one of no known format, `unsupported` for a known other format
  */
 export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
   if (path === "-") return await arrowStream(Deno.stdin, { ...options, name: "standard input" });
@@ -105,7 +105,7 @@ const OTHERS: readonly [prefix: string, what: string][] = [
  *
  * @param head The first 16 bytes, or all where there are fewer
  * @param path For messages
- * @throws {DipcError} `invalid_data` where the file is empty, `unsupported` where the format is not known
+ * @throws {DipcError} `invalid_data` where the file is empty or of no known format, `unsupported` for a known other one
  */
 export function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (head.byteLength === 0) {
@@ -121,11 +121,10 @@ export function detectFormat(head: Uint8Array, path: string): FileFormat {
     if (text.startsWith(prefix)) throw new DipcError("unsupported", `cannot serve "${path}": it is ${what}`);
   }
   if (looksLikeStream(head)) return "arrow-stream";
-  const bytes = Array.from(head.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
   throw new DipcError(
-    "unsupported",
-    `cannot serve "${path}": it starts with ${bytes}, expected "ARROW1" (Arrow file, Feather V2), "PAR1" (Parquet) or the ` +
-      `first message of an Arrow stream`,
+    "invalid_data",
+    `cannot serve "${path}": it does not start as one of the formats that are read; give an Arrow, Feather or Parquet ` +
+      "file (CSV, JSON and text are not read)",
   );
 }
 

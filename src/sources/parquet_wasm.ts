@@ -17,11 +17,20 @@ export function loadParquetWasm(): Promise<typeof ParquetWasm> {
   return parquetWasm ??= import("parquet-wasm").catch((cause) => {
     parquetWasm = null;
     const text = cause instanceof Error ? cause.message : String(cause);
-    const code = cause instanceof Deno.errors.NotCapable ? "permission_denied" : "unsupported";
+    const what = "cannot load npm:parquet-wasm@0.8.0, which reads and writes Parquet";
+    if (cause instanceof Deno.errors.NotCapable) {
+      // Deno names the file that it was asked for; the folder of all packages is what a program needs.
+      const folder = /"([^"]*\/npm)\/[^"]*"/.exec(text)?.[1];
+      const flag = folder === undefined ? "--allow-read" : `--allow-read=${folder}`;
+      throw new DipcError(
+        "permission_denied",
+        `${what}: Deno may not read its own folder of npm packages; run again with ${flag}`,
+        { cause },
+      );
+    }
     throw new DipcError(
-      code,
-      `cannot load npm:parquet-wasm@0.8.0, which reads and writes Parquet: ${text}; it needs --allow-read, and network ` +
-        `access where it is not cached yet (deno cache npm:parquet-wasm@0.8.0)`,
+      "unsupported",
+      `${what}: ${text}; it needs network access where it is not cached yet (deno cache npm:parquet-wasm@0.8.0)`,
       { cause },
     );
   });
