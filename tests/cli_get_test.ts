@@ -143,7 +143,7 @@ testNeeding(
       });
       const { stdout, stderr } = await running.output();
       assertEquals(new TextDecoder().decode(stderr), "");
-      assertMatch(new TextDecoder().decode(stdout), /^\{"id":0,.*\}\n1\n$/);
+      assertMatch(new TextDecoder().decode(stdout), /^\{"id":0,.*\}\n141\n$/);
     }),
 );
 
@@ -202,7 +202,9 @@ testNeeding(
   "an output that cannot be written fails before anything else is said",
   () =>
     withTrips(async (uri, folder) => {
-      assertError(await dipc(["get", uri, "-o", folder.file("no/such/folder/x.csv")]), 1, "not_found");
+      const nowhere = await dipc(["get", uri, "-o", folder.file("no/such/folder/x.csv")]);
+      assertError(nowhere, 1, "not_found");
+      assertStringIncludes(nowhere.stderr, `; create it: mkdir -p "${folder.file("no/such/folder")}"`);
       Deno.mkdirSync(folder.file("folder.csv"));
       assertError(await dipc(["get", uri, "-o", folder.file("folder.csv")]), 1, "invalid_argument");
     }),

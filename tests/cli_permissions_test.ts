@@ -76,8 +76,12 @@ testNeeding([needsUcx], "get -o FILE needs its folder besides, and Parquet Deno'
     assertEquals([outcome.code, outcome.stderr], [0, ""], format);
   }
   await checkFlags(files, ["get", uri, "-o", "y.csv", "--json"], folder.path);
+  const unwritable = await start([FFI, ENV], ["get", uri, "-o", "y.csv"], folder.path).outcome;
+  assertMatch(unwritable.stderr, /run again with --allow-read=\. --allow-write=\.\n$/);
   const parquet = ["get", uri, "-o", "z.parquet", "--json"];
-  assertDenied(await start(files, parquet, folder.path).outcome, "--allow-read");
+  const denied = await start(files, parquet, folder.path).outcome;
+  assertDenied(denied, "--allow-read");
+  assertMatch(denied.stderr, /; run again with --allow-read=\S*\/npm\n$/);
   const more = [FFI, ENV, `--allow-read=.,${await npmFolder()},${ROOT}`, "--allow-write=."];
   const outcome = await start(more, parquet, folder.path).outcome;
   assertEquals([outcome.code, outcome.stderr], [0, ""]);
@@ -123,7 +127,9 @@ testNeeding([needsUcx], "doctor runs with FFI and three variables, and says what
   const { code, stdout } = await start([FFI, ENV], ["doctor", "--json"], ROOT).outcome;
   assertEquals(code, 0);
   const facts = JSON.parse(stdout);
-  assertEquals([facts.ok, facts.permissions.ffi, facts.permissions.read], [true, "granted", "prompt"]);
+  assertEquals([facts.ok, facts.permissions.ffi, facts.permissions.read], [true, "granted", "not granted"]);
+  const some = await start([FFI, ENV, "--allow-read=."], ["doctor"], ROOT).outcome;
+  assertMatch(some.stdout, /^permissions +ffi granted, read some paths, write not granted, env some variables/m);
   assert(facts.hardware.some((text: string) => text.includes("--allow-read")));
 });
 

@@ -17,7 +17,8 @@ const EXIT_CODES = `Exit status
   0    done
   1    failed; standard error has a line "error[code]: what, why, what to do"
   2    the command line cannot be understood
-  130  ended by Ctrl-C`;
+  130  ended by Ctrl-C
+  141  the reader of standard output went away`;
 
 const serve: Command = {
   name: "serve",
@@ -41,6 +42,7 @@ Options
   -h, --help           this text
 
 Ctrl-C or SIGTERM stops the server once running streams have ended, after 10 s at the latest; a second Ctrl-C at once.
+Exit status 0 after SIGTERM.
 
 Examples
   dipc serve trips.arrow
@@ -68,7 +70,7 @@ Options
   --format FORMAT    arrows (Arrow stream), arrow (Arrow file), parquet, csv or ndjson
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
-  --timeout TIME     longest wait for the peer, not the total: 500ms, 30s, 2m (default 30s)
+  --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 
@@ -83,6 +85,7 @@ Exit status
   1    failed; standard error has a line "error[code]: what, why, what to do"
   2    the command line cannot be understood
   130  ended by Ctrl-C
+  141  the reader of standard output went away
 `,
 };
 
@@ -98,7 +101,7 @@ Shows the columns of a dataset without fetching its rows.
 
 Options
   --body-uri URI  the server of the bodies, where URI is that of the metadata alone
-  --timeout TIME  longest wait for the peer: 500ms, 30s, 2m (default 30s)
+  --timeout TIME  longest wait for the peer (default 30s); seconds without a unit; ms, s, m, h
   --json          one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
   -h, --help      this text
 

@@ -16,6 +16,9 @@ export const EXIT_USAGE = 2;
 /** Exit status after Ctrl-C. */
 export const EXIT_INTERRUPTED = 130;
 
+/** Exit status where the reader of standard output went away, as that of a program that SIGPIPE ends. */
+export const EXIT_OUTPUT_CLOSED = 141;
+
 /** The `error` of every JSON object that the command prints. */
 export interface FailureJson {
   /** One of the closed list of codes. */

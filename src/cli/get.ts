@@ -6,7 +6,7 @@
 import { DipcError } from "../errors.ts";
 import type { DissociatedStreamReader } from "../reader.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
-import { asFailure, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
+import { asFailure, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED, failureLine } from "./failure.ts";
 import { type Format, formatOf, isBinary } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
@@ -62,7 +62,7 @@ export async function runGet(args: ParsedArgs): Promise<number> {
     if (error instanceof OutputClosed) isOutputClosed = true;
     failure = error;
   }
-  if (isOutputClosed) return EXIT_FAILURE;
+  if (isOutputClosed) return EXIT_OUTPUT_CLOSED;
   return await report(plan, interrupt, totals, failure);
 }
 

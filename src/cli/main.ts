@@ -5,7 +5,7 @@
  */
 import { parseCommand, type ParsedArgs, UsageError } from "./args.ts";
 import { type Command, commands, overview } from "./commands.ts";
-import { asFailure, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, failureLine } from "./failure.ts";
+import { asFailure, EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE, failureLine } from "./failure.ts";
 import { nearest } from "./nearest.ts";
 import { OutputClosed, print, printError } from "./output.ts";
 import { noTotals } from "./totals.ts";
@@ -27,7 +27,7 @@ const loaders: Record<string, () => Promise<Run>> = {
  * Runs one command line.
  *
  * @param args Arguments without the program's name, such as `Deno.args`
- * @returns exit status: 0 done, 1 failed, 2 usage, 130 Ctrl-C
+ * @returns exit status: 0 done, 1 failed, 2 usage, 130 Ctrl-C, 141 the reader of standard output went away
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   let command: Command | undefined;
@@ -70,7 +70,7 @@ function findCommand(name: string): Command {
 
 /** Reports what a command threw, as a line on standard error and, with `--json`, as an object too. */
 async function reportFailure(error: unknown, command: Command | undefined, args: readonly string[]): Promise<number> {
-  if (error instanceof OutputClosed) return EXIT_FAILURE;
+  if (error instanceof OutputClosed) return EXIT_OUTPUT_CLOSED;
   const { status, code, message } = asFailure(error);
   if (!args.includes("--json")) {
     await printError(failureLine({ code, message }));

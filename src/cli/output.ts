@@ -55,7 +55,8 @@ export async function printError(text: string): Promise<void> {
 /** Columns of the terminal on standard output, or `otherwise` where it is none. */
 export function terminalColumns(otherwise: number): number {
   try {
-    return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : otherwise;
+    // A terminal without a size, such as that of a container or an editor, says 0.
+    return Deno.stdout.isTerminal() ? Deno.consoleSize().columns || otherwise : otherwise;
   } catch {
     return otherwise;
   }

@@ -4,12 +4,15 @@
  * @module
  */
 
+/** How much of a permission is granted. */
+export type Grant = "granted" | "some paths" | "some variables" | "not granted";
+
 /** What is known without touching UCX. */
 export interface SystemFacts {
   /** Operating system and architecture. */
   readonly platform: string;
-  /** State of each permission that dipc can use. */
-  readonly permissions: Readonly<Record<string, Deno.PermissionState>>;
+  /** What is granted of each permission that dipc can use. */
+  readonly permissions: Readonly<Record<string, Grant>>;
   /** Variables of the environment that change what dipc or UCX does. */
   readonly settings: Readonly<Record<string, string>>;
   /** Settings that are known to break transfers. */
@@ -34,16 +37,21 @@ export function systemFacts(): SystemFacts {
   const warnings = Object.keys(settings)
     .filter((name) => Object.hasOwn(HARMFUL, name))
     .map((name) => `${name} is set, which ${HARMFUL[name]}`);
-  const state = (descriptor: Deno.PermissionDescriptor): Deno.PermissionState =>
-    Deno.permissions.querySync(descriptor).state;
+  const isGranted = (descriptor: Deno.PermissionDescriptor): boolean =>
+    Deno.permissions.querySync(descriptor).state === "granted";
+  const whole = (descriptor: Deno.PermissionDescriptor): Grant => isGranted(descriptor) ? "granted" : "not granted";
+  // Deno does not tell which paths are granted: the usual one stands for all.
+  const paths = (name: "read" | "write"): Grant =>
+    isGranted({ name }) ? "granted" : isGranted({ name, path: "." }) ? "some paths" : "not granted";
+  const library: Grant = whole({ name: "env", variable: "DIPC_LIBUCP" });
   return {
     platform: `${Deno.build.os} ${Deno.build.arch}`,
     permissions: {
-      ffi: state({ name: "ffi" }),
-      read: state({ name: "read" }),
-      write: state({ name: "write" }),
-      env: state({ name: "env" }),
-      "env DIPC_LIBUCP": state({ name: "env", variable: "DIPC_LIBUCP" }),
+      ffi: whole({ name: "ffi" }),
+      read: paths("read"),
+      write: paths("write"),
+      env: isGranted({ name: "env" }) ? "granted" : library === "granted" ? "some variables" : "not granted",
+      "env DIPC_LIBUCP": library,
     },
     settings,
     warnings,
