@@ -30,6 +30,8 @@ const QUIET_PROGRESS = 4096;
 const QUIET_BYTES = 256;
 /** A body that runs ahead of its metadata is left to UCX for so many looks, then it is taken off. */
 const EARLY_LOOKS = 32;
+/** Bytes of such bodies that are always let through, whatever `maxInFlightBytes` says: a sender's window. */
+const EARLY_BYTES = 16 * 2 ** 20;
 
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
@@ -268,12 +270,11 @@ export class IncomingStream {
     if (this.#early.has(sequence)) {
       throw new DipcError("protocol", `a second body of sequence number ${sequence} arrived`);
     }
-    if (this.#earlyBytes + byteLength > limits.maxInFlightBytes && this.#early.size > 0) {
+    const most = Math.max(limits.maxInFlightBytes, EARLY_BYTES);
+    if (this.#earlyBytes + byteLength > most && this.#early.size > 0) {
       throw new DipcError(
         "limit_exceeded",
-        `${
-          this.#earlyBytes + byteLength
-        } bytes of bodies arrived ahead of their metadata, maxInFlightBytes is ${limits.maxInFlightBytes}`,
+        `${this.#earlyBytes + byteLength} bytes of bodies arrived ahead of their metadata, at most ${most} may`,
       );
     }
     const block = pool.acquire(byteLength);
