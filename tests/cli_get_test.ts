@@ -424,6 +424,16 @@ testNeeding(
   },
 );
 
+testNeeding(
+  [needsUcx, needsScript],
+  "a terminal that tells no size shows as many columns as a pipe",
+  () =>
+    withTrips(async (uri) => {
+      await using shown = onTerminal(["get", uri]);
+      assertMatch((await shown.outcome).stdout, /^ *id +fare +zone/m);
+    }),
+);
+
 testNeeding([needsUcx, needsScript], "binary data is not written to a terminal", () =>
   withTrips(async (uri) => {
     await using refused = onTerminal(["get", uri, "-o", "-"]);

@@ -167,13 +167,13 @@ export class ParquetDecoder {
     const text = cause instanceof Error ? cause.message : String(cause);
     // A worker tells of a missing permission by a text.
     const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
-    const code = denied ? "permission_denied" : "unsupported";
+    const what = "cannot start the worker that decodes Parquet";
+    if (!denied) return new DipcError("unsupported", `${what}: ${text}`, { cause });
+    const folder = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/(?<=.)\/$/, "");
     return new DipcError(
-      code,
-      `cannot start the worker that decodes Parquet: ${text}; it needs --allow-read for the program's own files`,
-      {
-        cause,
-      },
+      "permission_denied",
+      `${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
+      { cause },
     );
   }
 }
