@@ -17,7 +17,8 @@ import { messageMetadata, type VerifiedHeader } from "./header.ts";
 
 /**
  * A record batch that owns its memory. Disposing it gives the memory back; from then on the batch throws, and columns taken
- * from it before are empty (those of a batch of a few KiB may keep their values, but never show another batch's).
+ * from it before are empty (those of a batch of a few KiB may keep their values, but never show another batch's). Copy
+ * values before you transfer them (`postMessage`, `structuredClone`): the memory under them is recycled.
  */
 export type OwnedRecordBatch = RecordBatch & Disposable;
 
