@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type RecordBatch, tableFromArrays } from "apache-arrow";
-import { connect, DipcError, releaseTransports, serve } from "../mod.ts";
+import { connect, DipcError, fromBatches, releaseTransports, serve } from "../mod.ts";
+import { LoopbackTransport } from "../src/wire/loopback.ts";
+import type { Transport } from "../src/wire/transport.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 
 const table = tableFromArrays({ n: Int32Array.of(1, 2, 3) });
@@ -65,4 +67,31 @@ testNeeding([needsUcx], "what cannot be served is refused at once", async () => 
   assertEquals(windowBatches.code, "invalid_argument");
   const once = await assertRejects(() => serve({ datasets: { live: stuck() }, metadataPort: 0 }), DipcError);
   assertEquals(once.code, "invalid_argument");
+});
+
+Deno.test("a worker's earlier streams do not count against the next one", async () => {
+  const loopback = new LoopbackTransport({ seed: 1, faults: { delay: 0.9, reorderFrame: 0.9, reorderTagged: 0.9 } });
+  const batches = Array.from({ length: 50 }, () => table.batches[0]);
+  const dataset = await fromBatches(batches);
+  await using server = await serve({ datasets: { dataset }, transport: loopback });
+  const used: Transport = {
+    connect: async (...where) => {
+      const channel = await loopback.connect(...where);
+      return new Proxy(channel, {
+        get(target, name) {
+          if (name === "activity") return target.activity + 1e9;
+          const value = Reflect.get(target, name, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    },
+    listen: (options) => loopback.listen(options),
+    close: () => loopback.close(),
+  };
+  for (let stream = 0; stream < 20; stream++) {
+    await using reader = await connect(server.datasets[0].uris, { transport: used });
+    let rows = 0;
+    for await (using batch of reader) rows += batch.numRows;
+    assertEquals(rows, 150);
+  }
 });

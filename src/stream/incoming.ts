@@ -81,6 +81,7 @@ export class IncomingStream {
   constructor(channel: Channel, options: IncomingOptions) {
     this.#channel = channel;
     this.#options = options;
+    this.#activeWhenDue = channel.activity;
     const { limits } = options;
     this.#headers = new HeaderReader(limits);
     this.#state = new ReceiverState<Incoming>({
