@@ -116,3 +116,20 @@ export const needsGold: Need = {
   how: "set DIPC_GOLD to it",
   isOptional: true,
 };
+
+/** An IPv6 loopback address: containers and machines without IPv6 have none, and no setup can give them one. */
+export const needsIpv6: Need = {
+  what: "the IPv6 loopback address ::1",
+  present: canBind("::1"),
+  how: "give the loopback interface this address",
+  isOptional: true,
+};
+
+function canBind(hostname: string): boolean {
+  try {
+    Deno.listen({ hostname, port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
