@@ -14,7 +14,8 @@
  *
  * @module
  */
-export { connect, type ConnectOptions, releaseTransports } from "./src/client.ts";
+export { connect, type ConnectOptions } from "./src/client.ts";
+export type { Servable } from "./src/datasets.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
@@ -24,7 +25,6 @@ export type { Block, Body, Pool } from "./src/memory/block.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
 export { type DissociatedStreamReader, type ReaderStats } from "./src/reader.ts";
 export {
-  type Servable,
   serve,
   type ServedDataset,
   type ServeOptions,
@@ -42,3 +42,4 @@ export { parquetFile, type ParquetFileOptions } from "./src/sources/parquet.ts";
 export { repeat, resident } from "./src/sources/resident.ts";
 export { type BatchSource, fromBatches, fromTable, type TableOptions } from "./src/sources/table.ts";
 export type { OutgoingTotals } from "./src/stream/outgoing.ts";
+export { releaseTransports } from "./src/ucx_stream.ts";

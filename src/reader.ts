@@ -9,7 +9,7 @@ import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
-import type { IncomingStream } from "./stream/incoming.ts";
+import type { MessageInput } from "./stream/message_input.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;
@@ -44,7 +44,7 @@ export interface ReaderStats {
 /** What {@linkcode DissociatedStreamReader} is made from. */
 export interface ReaderParts {
   /** The running stream, its schema taken. */
-  incoming: IncomingStream;
+  input: MessageInput;
   /** The schema message. */
   schema: MessageHeader;
   /** Transports in use. */
@@ -66,7 +66,7 @@ export interface ReaderParts {
  * comes back when it is collected. A disposed batch throws on access.
  */
 export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
-  readonly #incoming: IncomingStream;
+  readonly #input: MessageInput;
   readonly #limits: ReaderLimits;
   readonly #transports: readonly string[];
   readonly #startedMs: number;
@@ -92,7 +92,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
 
   /** @ignore Use {@linkcode connect}. */
   constructor(parts: ReaderParts) {
-    this.#incoming = parts.incoming;
+    this.#input = parts.input;
     this.schemaHeader = parts.schema;
     this.#limits = parts.limits;
     this.#transports = parts.transports;
@@ -119,7 +119,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
       batches: this.#batches,
       dictionaries: this.#dictionaries,
       bodyBytes: this.#bodyBytes,
-      metadataBytes: this.#incoming.metadataBytes,
+      metadataBytes: this.#input.metadataBytes,
       seconds,
       bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - this.#startedMs) / 1000,
@@ -138,7 +138,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
     try {
       if (!this.#enter()) return Promise.resolve({ done: true, value: undefined });
       while (this.#hasTurn()) {
-        const message = this.#incoming.next();
+        const message = this.#input.next();
         if (message === null || message instanceof Promise || !this.#decode().ready(message.header)) {
           return this.#nextLater(message);
         }
@@ -275,7 +275,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
           this.#busy = false;
           return { done: false, value: batch };
         }
-        pending = this.#incoming.next();
+        pending = this.#input.next();
       }
     } catch (error) {
       return this.#reject(error);
@@ -285,14 +285,14 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
   async #yieldThenNext(): Promise<IpcMessage | null> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#turnStartedMs = performance.now();
-    return await this.#incoming.next();
+    return await this.#input.next();
   }
 
   async #nextMessage(): Promise<IpcMessage | null> {
     if (this.#busy && this.#error === null) throw busyError();
     try {
       if (!this.#enter()) return null;
-      const message = await (this.#hasTurn() ? this.#incoming.next() : this.#yieldThenNext());
+      const message = await (this.#hasTurn() ? this.#input.next() : this.#yieldThenNext());
       if (message === null) await this.#finish();
       else this.#count(message);
       this.#busy = false;
@@ -329,7 +329,7 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
   #close(flush: boolean): Promise<void> {
     this.#endedMs ||= performance.now();
     this.#signal?.removeEventListener("abort", this.#onAbort);
-    return this.#closing ??= this.#incoming.close({ flush });
+    return this.#closing ??= this.#input.close({ flush });
   }
 }
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { type RecordBatch, Table } from "apache-arrow";
-import { fileURLToPath } from "node:url";
+import { type Admission, admitByName } from "./admission.ts";
+import { closeEntries, type Entry, openEntries, type Servable } from "./datasets.ts";
 import { DipcError } from "./errors.ts";
 import { positiveInteger } from "./limits.ts";
 import { hostPool } from "./memory/host_pool.ts";
@@ -14,7 +14,6 @@ import { ERROR_MESSAGE } from "./protocol/prefix.ts";
 import type { StreamRole } from "./protocol/sender.ts";
 import { FULL_MASK } from "./protocol/tag.ts";
 import { formatUri } from "./protocol/uri.ts";
-import type { Dataset } from "./sources/dataset.ts";
 import { OutgoingStream, type OutgoingTotals } from "./stream/outgoing.ts";
 import { type Channel, FAILED, type Listener, PENDING, type Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
@@ -24,9 +23,6 @@ const CLOSE_MS = 5_000;
 
 /** Longest time that `setTimeout` can wait. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** What can be served: a dataset, a file, a table, or batches. */
-export type Servable = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
@@ -102,13 +98,6 @@ export interface ServerEventDetail {
   error?: DipcError;
 }
 
-interface Entry {
-  readonly name: string;
-  readonly dataset: Dataset;
-  /** True where the server made the dataset itself and therefore closes it. */
-  readonly owned: boolean;
-}
-
 /**
  * A running server. Made by {@linkcode serve}.
  *
@@ -119,6 +108,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #transport: Transport;
   readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #admission: Admission;
   readonly #wants: Readonly<Record<StreamRole, bigint>>;
   readonly #listeners: Listener[] = [];
   readonly #running = new Set<Promise<void>>();
@@ -147,11 +137,12 @@ export class Server extends EventTarget implements AsyncDisposable {
   };
 
   /** @ignore Use {@linkcode serve}. */
-  constructor(settings: Settings, transport: Transport, entries: ReadonlyMap<string, Entry>) {
+  constructor(settings: Settings, transport: Transport, entries: ReadonlyMap<string, Entry>, admission: Admission) {
     super();
     this.#settings = settings;
     this.#transport = transport;
     this.#entries = entries;
+    this.#admission = admission;
     this.address = settings.address;
     this.#wants = { both: randomWant(), metadata: randomWant(), body: randomWant() };
   }
@@ -207,10 +198,8 @@ export class Server extends EventTarget implements AsyncDisposable {
       const { role, ticket, wantsErrors } = await this.#request(channel);
       const sendsError = wantsErrors && role !== "body";
       try {
-        const entry = this.#entries.get(ticket);
-        if (entry === undefined) {
-          throw new DipcError("not_found", `there is no dataset ${JSON.stringify(ticket)} here; ${this.#known()}`);
-        }
+        const grant = await this.#admission.admit(ticket, role);
+        const { entry } = grant;
         detail.dataset = entry.name;
         this.stats.requests++;
         this.#emit("request", detail);
@@ -222,6 +211,7 @@ export class Server extends EventTarget implements AsyncDisposable {
           windowBatches,
           idleTimeoutMs,
           signal,
+          onFirstBody: () => grant.spend(),
         });
         await outgoing.run();
         whole = true;
@@ -278,7 +268,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   }
 
   /** Waits for the connection's request and reads it. */
-  async #request(channel: Channel): Promise<{ role: StreamRole; ticket: string; wantsErrors: boolean }> {
+  async #request(channel: Channel): Promise<{ role: StreamRole; ticket: Uint8Array; wantsErrors: boolean }> {
     const { requestTimeoutMs } = this.#settings;
     const signal = this.#stop.signal;
     const asked = await channel.until(() => channel.probe() !== null || channel.queuedFrames !== 0, {
@@ -309,7 +299,7 @@ export class Server extends EventTarget implements AsyncDisposable {
       if (!settled) throw new DipcError("timeout", `the client's request did not arrive within ${requestTimeoutMs} ms`);
       if (receive.poll() === FAILED) throw receive.error!;
       const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
-      return { role, ticket: decodeTicket(request.ticket), wantsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
+      return { role, ticket: request.ticket.slice(), wantsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
     } finally {
       // A receive that may still be written to keeps its block until the worker is gone.
       if (settled) block.release();
@@ -320,12 +310,6 @@ export class Server extends EventTarget implements AsyncDisposable {
   #roleOf(tag: bigint): StreamRole | null {
     for (const role of ["both", "metadata", "body"] as const) if (this.#wants[role] === tag) return role;
     return null;
-  }
-
-  #known(): string {
-    const names = [...this.#entries.keys()];
-    const some = names.slice(0, 10).map((name) => JSON.stringify(name)).join(", ");
-    return `it has ${some}${names.length > 10 ? ` and ${names.length - 10} more` : ""}`;
   }
 
   #emit(type: string, detail: ServerEventDetail): void {
@@ -409,28 +393,21 @@ export async function serve(options: ServeOptions): Promise<Server> {
     windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
-  const names = Object.keys(options.datasets);
-  if (names.length === 0) {
-    throw new DipcError("invalid_argument", "there is nothing to serve: give at least one dataset");
-  }
-  const entries = new Map<string, Entry>();
+  const entries = await openEntries(options.datasets);
   let transport: Transport | undefined;
   try {
-    for (const name of names) {
-      const entry = await openEntry(name, options.datasets[name]);
-      entries.set(name, entry);
-      if (entry.dataset.readOnce && settings.metadataPort !== undefined) {
-        throw new DipcError(
-          "invalid_argument",
-          `the dataset ${
-            JSON.stringify(name)
-          } can be read only once, but metadata and bodies on two ports are two reads: ` +
-            "leave metadataPort out",
-        );
-      }
+    for (const { name, dataset } of entries.values()) {
+      if (!dataset.readOnce || settings.metadataPort === undefined) continue;
+      throw new DipcError(
+        "invalid_argument",
+        `the dataset ${
+          JSON.stringify(name)
+        } can be read only once, but metadata and bodies on two ports are two reads: ` +
+          "leave metadataPort out",
+      );
     }
     transport = options.transport ?? await ucxTransport({ library: options.library });
-    const server = new Server(settings, transport, entries);
+    const server = new Server(settings, transport, entries, admitByName(entries));
     try {
       await server._listen();
     } catch (error) {
@@ -442,35 +419,6 @@ export async function serve(options: ServeOptions): Promise<Server> {
     await closeEntries(entries.values());
     throw error;
   }
-}
-
-async function openEntry(name: string, served: Servable): Promise<Entry> {
-  if (name === "") {
-    throw new DipcError("invalid_argument", "a dataset's name is empty: give it a name, it becomes the URI's path");
-  }
-  if (typeof served === "string" || served instanceof URL) {
-    const { openPath } = await import("./sources/open_path.ts");
-    const path = typeof served === "string" ? served : fileURLToPath(served);
-    return { name, dataset: await openPath(path), owned: true };
-  }
-  if (isDataset(served)) return { name, dataset: served, owned: false };
-  const { fromBatches, fromTable } = await import("./sources/table.ts");
-  if (served instanceof Table) return { name, dataset: await fromTable(served), owned: true };
-  if (Symbol.iterator in served || Symbol.asyncIterator in served) {
-    return { name, dataset: await fromBatches(served), owned: true };
-  }
-  throw new DipcError(
-    "invalid_argument",
-    `the dataset ${JSON.stringify(name)} is no Dataset, Table, path or iterable of batches`,
-  );
-}
-
-function isDataset(value: object): value is Dataset {
-  return "schema" in value && "open" in value && typeof value.open === "function";
-}
-
-async function closeEntries(entries: Iterable<Entry>): Promise<void> {
-  for (const { dataset, owned } of entries) if (owned) await dataset.close();
 }
 
 function atMost(name: string, value: number, most: number): number {
@@ -488,14 +436,6 @@ function portNumber(name: string, value: number): number {
 /** A random tag for requests; never 0. */
 function randomWant(): bigint {
   return crypto.getRandomValues(new BigUint64Array(1))[0] | 1n;
-}
-
-function decodeTicket(ticket: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(ticket);
-  } catch {
-    throw new DipcError("not_found", "the ticket is not the name of a dataset: it is not UTF-8");
-  }
 }
 
 /** Tells a client that asked for it what went wrong. Details of the server's own (paths, causes) stay here. */

@@ -14,6 +14,7 @@ import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
 import { sequenceDistance } from "../protocol/sequence.ts";
 import { FULL_MASK, SEQUENCE_MASK, tagSequence } from "../protocol/tag.ts";
 import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
+import type { MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
 const POSTED_BYTES = 512 * 1024;
@@ -55,8 +56,8 @@ export interface IncomingOptions {
   isApart: boolean;
 }
 
-/** One stream on its way in. */
-export class IncomingStream {
+/** One stream on its way in over a channel. */
+export class IncomingStream implements MessageInput {
   readonly #channel: Channel;
   readonly #options: IncomingOptions;
   readonly #state: ReceiverState<Incoming>;

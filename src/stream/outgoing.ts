@@ -33,6 +33,8 @@ export interface OutgoingOptions {
   idleTimeoutMs: number;
   /** Ends the stream with `cancelled`. */
   signal: AbortSignal;
+  /** Called once, when the first message with a body is handed to the transport, or the stream ends without one. */
+  onFirstBody?: () => void;
 }
 
 /** What a stream has sent, also where it failed. */
@@ -69,11 +71,13 @@ export class OutgoingStream {
   #sourceError: unknown = null;
   #sourceEnded = false;
   #activity = 0;
+  #onFirstBody: (() => void) | undefined;
 
   constructor(channel: Channel, dataset: Dataset, options: OutgoingOptions) {
     this.#channel = channel;
     this.#dataset = dataset;
     this.#options = options;
+    this.#onFirstBody = options.onFirstBody;
     this.#state = new SenderState<Sending>({
       ...options,
       // One body is on its way while the other is taken.
@@ -209,6 +213,7 @@ export class OutgoingStream {
 
   #send(message: IpcMessage, body: Body): void {
     const state = this.#state;
+    this.#begin();
     const { header } = message;
     const slot = state.assign(body.byteLength, header.bytes.byteLength);
     let operation: Operation | null = null;
@@ -243,6 +248,11 @@ export class OutgoingStream {
     totals.metadataBytes += header.bytes.byteLength;
   }
 
+  #begin(): void {
+    this.#onFirstBody?.();
+    this.#onFirstBody = undefined;
+  }
+
   /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#sourceEnded` says why. */
   #pull(): IpcMessage | null {
     if (this.#awaited !== null) return null;
@@ -270,6 +280,7 @@ export class OutgoingStream {
   #finish(): boolean {
     const state = this.#state;
     if (!state.ended) {
+      this.#begin();
       const sequence = state.end();
       if (state.sendsMetadata) this.#channel.sendFrame(END_OF_STREAM, sequence, null);
     }
