@@ -18,7 +18,7 @@ interface DatasetSpec extends Shape {
   /** Of `file` and `parquet`. */
   readonly path: string;
   /** Of `file`: map it instead of reading it. */
-  readonly map: boolean;
+  readonly map: boolean | "guarded";
 }
 
 async function makeDataset(spec: DatasetSpec): Promise<Dataset> {

@@ -21,6 +21,10 @@ const SYMBOLS = {
   fsync: { parameters: ["i32"], result: "i32" },
   // int posix_fadvise(int fd, off_t offset, off_t len, int advice)
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
+  // int fcntl(int fd, int op, int arg)
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // void *mremap(void *old_address, size_t old_size, size_t new_size, int flags, void *new_address)
+  mremap: { parameters: ["usize", "usize", "usize", "i32", "usize"], result: "usize" },
   // int *__errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -36,6 +40,26 @@ export const OPEN_WRITE = 0o2000001;
 export const ADVISE_SEQUENTIAL = 2;
 /** `MAP_PRIVATE` of sys/mman.h. */
 export const MAP_PRIVATE = 2;
+/** `MREMAP_MAYMOVE | MREMAP_FIXED` of sys/mman.h. */
+export const MREMAP_REPLACE = 3;
+/** `MADV_DONTNEED` of sys/mman.h. */
+export const MADV_DONTNEED = 4;
+/** `MADV_POPULATE_READ` of sys/mman.h, since Linux 5.14. */
+export const MADV_POPULATE_READ = 22;
+/** `F_SETSIG` of fcntl.h: the signal that tells of a lease. */
+export const F_SETSIG = 10;
+/** `F_SETLEASE` of fcntl.h. */
+export const F_SETLEASE = 1024;
+/** `F_GETLEASE` of fcntl.h. */
+export const F_GETLEASE = 1025;
+/** `F_RDLCK` of fcntl.h: a read lease. */
+export const F_RDLCK = 0;
+/** `F_UNLCK` of fcntl.h: no lease. */
+export const F_UNLCK = 2;
+/** `SIGURG` of signal.h on x86-64 and arm64: a signal that is ignored where nobody listens to it. */
+export const SIGURG = 23;
+/** `EINVAL` of errno.h. */
+export const EINVAL = 22;
 /** `EINTR` of errno.h. */
 export const EINTR = 4;
 

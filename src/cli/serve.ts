@@ -85,7 +85,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {
-    for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows });
+    for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows, map: "guarded" });
     const server = await serve({ datasets, ...options });
     try {
       reportStreams(server);

@@ -22,17 +22,26 @@ import type { Body, Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
+import { GuardedMap } from "./file_guard.ts";
 import { FileMap } from "./file_map.ts";
 import type { SourceOptions } from "./options.ts";
 
 /** Options of {@linkcode arrowFile}. */
 export interface ArrowFileOptions extends SourceOptions {
   /**
-   * Map the file into memory instead of reading it. Saves a copy, but is unsafe where anybody may write to the file
-   * meanwhile: when a mapped file is cut short, the system kills this process (SIGBUS), which nothing can prevent.
-   * Default false.
+   * Map the file into memory instead of reading it, which saves a copy.
+   *
+   * `"guarded"` holds a lease on the file (see fcntl(2)) while a stream runs: whoever opens the file for writing waits, up
+   * to about 0.1 s, until the map is given up, and the stream goes on by reading. Where no lease can be had (somebody has
+   * the file open for writing, it is another user's, the file system has none), the file is read. The program itself must
+   * not write to the file with synchronous calls meanwhile: it would wait for itself.
+   *
+   * `true` maps without a lease: when a mapped file is cut short, the system kills this process (SIGBUS), which nothing
+   * can prevent.
+   *
+   * @default {false}
    */
-  map?: boolean;
+  map?: boolean | "guarded";
 }
 
 /** Up to this many batches, their rows are counted when the file is opened. */
@@ -60,7 +69,7 @@ const SCRATCH_BYTES = 16 * 1024;
 export async function arrowFile(path: string, options: ArrowFileOptions = {}): Promise<Dataset> {
   const file = FileHandle.open(path);
   try {
-    return new ArrowFileDataset(file, options.pool ?? hostPool(), readerLimits(options.limits), options.map === true);
+    return new ArrowFileDataset(file, options.pool ?? hostPool(), readerLimits(options.limits), options.map ?? false);
   } catch (error) {
     file.close();
     throw error;
@@ -74,13 +83,13 @@ class ArrowFileDataset implements Dataset {
   readonly bodyBytes: number;
   readonly readOnce = false;
   readonly #file: FileHandle;
-  readonly #map: FileMap | null;
+  readonly #map: MapSource | null;
   readonly #blocks: FileBlock[];
   readonly #dictionaries: number;
   readonly #pool: Pool;
   readonly #limits: ReaderLimits;
 
-  constructor(file: FileHandle, pool: Pool, limits: ReaderLimits, map: boolean) {
+  constructor(file: FileHandle, pool: Pool, limits: ReaderLimits, map: boolean | "guarded") {
     this.#file = file;
     this.#pool = pool;
     this.#limits = limits;
@@ -112,7 +121,8 @@ class ArrowFileDataset implements Dataset {
       for (const block of footer.batches) rows += messages.header(block, "batch").rows;
       this.rows = rows;
     }
-    this.#map = map && file.size > 0 ? new FileMap(file) : null;
+    if (map === "guarded") this.#map = new GuardedMap(file);
+    else this.#map = map ? new WholeMap(file) : null;
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
@@ -129,10 +139,31 @@ class ArrowFileDataset implements Dataset {
   }
 }
 
+/** A map that runs use while it is there. */
+interface MapSource {
+  readonly map: FileMap | null;
+  enter(): void;
+  leave(): void;
+  close(): void;
+}
+
+/** A map without a guard, there from the start to the end. */
+class WholeMap implements MapSource {
+  readonly map: FileMap;
+  constructor(file: FileHandle) {
+    this.map = new FileMap(file);
+  }
+  enter(): void {}
+  leave(): void {}
+  close(): void {
+    this.map.close();
+  }
+}
+
 /** One run through a file. */
 class FileRun implements MessageStream {
   readonly #messages: MessageReader;
-  readonly #map: FileMap | null;
+  readonly #map: MapSource | null;
   readonly #blocks: FileBlock[];
   readonly #dictionaries: number;
   readonly #signal: AbortSignal | undefined;
@@ -141,7 +172,7 @@ class FileRun implements MessageStream {
 
   constructor(
     messages: MessageReader,
-    map: FileMap | null,
+    map: MapSource | null,
     blocks: FileBlock[],
     dictionaries: number,
     signal: AbortSignal | undefined,
@@ -151,6 +182,7 @@ class FileRun implements MessageStream {
     this.#blocks = blocks;
     this.#dictionaries = dictionaries;
     this.#signal = signal;
+    map?.enter();
   }
 
   next(): IpcMessage | null {
@@ -162,15 +194,18 @@ class FileRun implements MessageStream {
     // Moves on first: after an error the run is over.
     this.#index = this.#blocks.length;
     const kind = index < this.#dictionaries ? "dictionary" : "batch";
-    const message = this.#map === null
+    const map = this.#map === null ? null : this.#map.map;
+    const message = map === null
       ? this.#messages.read(this.#blocks[index], kind)
-      : this.#messages.readMapped(this.#blocks[index], kind, this.#map);
+      : this.#messages.readMapped(this.#blocks[index], kind, map);
     this.#index = index + 1;
     return message;
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#map?.leave();
   }
 }
 

@@ -3,11 +3,24 @@
  *
  * @module
  */
-import { fileErrno, MAP_PRIVATE } from "../../ffi/files.ts";
-import { libc, MAP_FAILED, PROT_READ_WRITE } from "../../ffi/libc.ts";
+import {
+  EINVAL,
+  fileErrno,
+  fileLibrary,
+  MADV_DONTNEED,
+  MADV_POPULATE_READ,
+  MAP_PRIVATE,
+  MREMAP_REPLACE,
+} from "../../ffi/files.ts";
+import { libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { type FileHandle, ioError } from "./file_handle.ts";
+
+/** Pages of a map begin at multiples of this; larger than the page of any supported system. */
+const PAGE = 65_536;
+/** Bytes of bodies that were given back and stay in the process's page table. */
+const RESIDENT_BYTES = 64 * 2 ** 20;
 
 /**
  * A private, writable map of a whole file: writing to a body changes memory, never the file, and cannot crash.
@@ -15,35 +28,141 @@ import { type FileHandle, ioError } from "./file_handle.ts";
  * The map goes away when it has been closed and its last body released.
  */
 export class FileMap {
+  readonly #file: FileHandle;
   readonly #address: bigint;
   readonly #size: number;
-  #users = 1;
+  /** Bytes mapped: whole pages. */
+  readonly #length: bigint;
+  readonly #onIdle: () => void;
+  readonly #bodies = new Set<MappedBody>();
   #closed = false;
+  /** Ranges of bodies that were given back and may still be in the page table. */
+  #stale: { start: number; end: number }[] = [];
+  #staleBytes = 0;
+  #populates = true;
 
-  /** @throws {DipcError} `io`, `out_of_memory`, `closed` */
-  constructor(file: FileHandle) {
-    const address = BigInt(libc().mmap(0n, BigInt(file.size), PROT_READ_WRITE, MAP_PRIVATE, file.fd, 0n));
+  /**
+   * @param file What to map
+   * @param onIdle Called whenever the last body in use was given back
+   * @throws {DipcError} `io`, `out_of_memory`, `closed`
+   */
+  constructor(file: FileHandle, onIdle: () => void = () => {}) {
+    this.#length = BigInt(Math.ceil(file.size / PAGE) * PAGE);
+    const address = BigInt(libc().mmap(0n, this.#length, PROT_READ_WRITE, MAP_PRIVATE, file.fd, 0n));
     if (address === MAP_FAILED) throw ioError(`cannot map "${file.path}" into memory`, fileErrno());
+    this.#file = file;
     this.#address = address;
     this.#size = file.size;
+    this.#onIdle = onIdle;
   }
 
-  /** A body that is a part of the map. @throws {DipcError} `closed` */
+  /** Whether no body is in use. */
+  get isIdle(): boolean {
+    return this.#bodies.size === 0;
+  }
+
+  /**
+   * A body that is a part of the map, read from storage where it is not in memory yet.
+   *
+   * @throws {DipcError} `closed`, `io` where it cannot be read
+   */
   body(offset: number, byteLength: number): Body {
     if (this.#closed) throw new DipcError("closed", "a mapped file was closed while it was being read");
-    this.#users++;
-    return new MappedBody(this.#address + BigInt(offset), byteLength, () => this.#drop());
+    this.#populate(offset, byteLength);
+    const body = new MappedBody(this.#address + BigInt(offset), byteLength, (body) => this.#drop(body, offset));
+    this.#bodies.add(body);
+    return body;
+  }
+
+  /**
+   * Makes the bodies in use independent of the file: they keep their addresses and their bytes, whatever becomes of it.
+   * Nothing may use the map at the same time in another thread. No further bodies can be had.
+   *
+   * @throws {DipcError} `out_of_memory`
+   */
+  detach(): void {
+    this.#closed = true;
+    this.#stale = [];
+    const { mmap, memcpy } = libc();
+    for (const [start, end] of this.#pagesInUse()) {
+      const bytes = BigInt(end - start);
+      const copy = BigInt(mmap(0n, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n));
+      if (copy === MAP_FAILED) {
+        throw new DipcError(
+          "out_of_memory",
+          `cannot keep ${bytes} bytes of "${this.#file.path}", which is about to change`,
+        );
+      }
+      const target = this.#address + BigInt(start);
+      memcpy(copy, target, BigInt(Math.min(end, this.#size) - start));
+      fileLibrary().mremap(copy, bytes, bytes, MREMAP_REPLACE, target);
+    }
+    this.#unmapWhenIdle();
   }
 
   /** Unmaps once no body is in use. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#drop();
+    this.#unmapWhenIdle();
   }
 
-  #drop(): void {
-    if (--this.#users === 0) libc().munmap(this.#address, BigInt(this.#size));
+  /** Takes bodies that were given back out of the page table, so that the process does not look as large as the file. */
+  trim(): void {
+    const { madvise } = libc();
+    for (const { start, end } of this.#stale) {
+      const first = Math.ceil(start / PAGE) * PAGE, last = Math.floor(end / PAGE) * PAGE;
+      if (last > first) madvise(this.#address + BigInt(first), BigInt(last - first), MADV_DONTNEED);
+    }
+    this.#stale = [];
+    this.#staleBytes = 0;
+  }
+
+  /** Reads through the map once, where an error of the storage is an error and not the end of the process (SIGBUS). */
+  #populate(offset: number, byteLength: number): void {
+    if (byteLength === 0 || !this.#populates) return;
+    const start = offset - offset % PAGE;
+    const length = BigInt(Math.min(offset + byteLength, this.#size) - start);
+    if (libc().madvise(this.#address + BigInt(start), length, MADV_POPULATE_READ) === 0) return;
+    const errno = fileErrno();
+    // An older kernel: pages come when they are first used.
+    if (errno === EINVAL) this.#populates = false;
+    else throw ioError(`cannot read "${this.#file.path}" at byte ${offset}`, errno);
+  }
+
+  #drop(body: MappedBody, offset: number): void {
+    this.#bodies.delete(body);
+    if (this.#closed) {
+      this.#unmapWhenIdle();
+    } else {
+      const end = offset + body.byteLength;
+      const last = this.#stale.at(-1);
+      // Bodies of one run follow each other, with a little metadata between.
+      if (last !== undefined && offset >= last.start && offset - last.end < PAGE) last.end = Math.max(last.end, end);
+      else this.#stale.push({ start: offset, end });
+      this.#staleBytes += body.byteLength;
+      if (this.#staleBytes > RESIDENT_BYTES) this.trim();
+    }
+    if (this.isIdle) this.#onIdle();
+  }
+
+  #unmapWhenIdle(): void {
+    if (this.isIdle) libc().munmap(this.#address, this.#length);
+  }
+
+  /** Ranges of whole pages that hold the bodies in use, in order and apart. */
+  #pagesInUse(): [start: number, end: number][] {
+    const ranges = [...this.#bodies].filter((body) => body.byteLength > 0).map((body): [number, number] => {
+      const offset = Number(body.address - this.#address);
+      return [offset - offset % PAGE, Math.ceil((offset + body.byteLength) / PAGE) * PAGE];
+    }).sort(([a], [b]) => a - b);
+    const apart: [number, number][] = [];
+    for (const [start, end] of ranges) {
+      const last = apart.at(-1);
+      if (last !== undefined && start <= last[1]) last[1] = Math.max(last[1], end);
+      else apart.push([start, end]);
+    }
+    return apart;
   }
 }
 
@@ -51,10 +170,10 @@ class MappedBody implements Body {
   readonly space = "host";
   readonly byteLength: number;
   readonly #address: bigint;
-  #release: (() => void) | null;
+  #release: ((body: MappedBody) => void) | null;
   #bytes: Uint8Array<ArrayBuffer> | null = null;
 
-  constructor(address: bigint, byteLength: number, release: () => void) {
+  constructor(address: bigint, byteLength: number, release: (body: MappedBody) => void) {
     this.#address = address;
     this.byteLength = byteLength;
     this.#release = release;
@@ -77,11 +196,12 @@ class MappedBody implements Body {
   }
 
   release(): void {
-    if (this.#release === null) return;
+    const release = this.#release;
+    if (release === null) return;
     // Detaches every view: after this nobody can read memory that is about to be unmapped.
     this.#bytes?.buffer.transfer(0);
     this.#bytes = null;
-    this.#release();
     this.#release = null;
+    release(this);
   }
 }

@@ -14,8 +14,8 @@ import type { SourceOptions } from "./options.ts";
 export interface OpenPathOptions extends SourceOptions {
   /** Rows of each batch made from a Parquet file; Arrow files and streams are forwarded with the batches they have. */
   batchRows?: number;
-  /** Map Arrow files into memory; see `ArrowFileOptions.map` for why that is unsafe where others write to the file. */
-  map?: boolean;
+  /** Map Arrow files into memory instead of reading them; see `ArrowFileOptions.map`. */
+  map?: boolean | "guarded";
 }
 
 /** A kind of file that is recognised. */

@@ -1,0 +1,43 @@
+/**
+ * A read lease on a file: while it is held nobody can write to the file or cut it short.
+ *
+ * @module
+ */
+import { F_GETLEASE, F_RDLCK, F_SETLEASE, F_SETSIG, F_UNLCK, fileLibrary, SIGURG } from "../../ffi/files.ts";
+import type { FileHandle } from "./file_handle.ts";
+
+/**
+ * A read lease, see fcntl(2). Whoever opens the file for writing, or truncates it, waits until the lease is given back, at
+ * most `/proc/sys/fs/lease-break-time` seconds (45 by default). The system tells the holder by a signal; here that is one
+ * which does nothing, and the holder looks instead ({@linkcode FileLease.stands}).
+ */
+export class FileLease {
+  readonly #file: FileHandle;
+
+  /** @param file The file, opened for reading; it stays open as long as the lease is held */
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /**
+   * Takes the lease.
+   *
+   * @returns false where it cannot be had: somebody has the file open for writing, it belongs to another user, or its file
+   * system has no leases
+   */
+  take(): boolean {
+    const { fd } = this.#file;
+    const { fcntl } = fileLibrary();
+    return fcntl(fd, F_SETSIG, SIGURG) === 0 && fcntl(fd, F_SETLEASE, F_RDLCK) === 0;
+  }
+
+  /** Whether it is held and nobody waits for it. */
+  get stands(): boolean {
+    return fileLibrary().fcntl(this.#file.fd, F_GETLEASE, 0) === F_RDLCK;
+  }
+
+  /** Gives it back; whoever waited goes on. Idempotent. */
+  giveBack(): void {
+    fileLibrary().fcntl(this.#file.fd, F_SETLEASE, F_UNLCK);
+  }
+}
