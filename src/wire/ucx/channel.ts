@@ -7,7 +7,7 @@ import { DipcError } from "../../errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
-import { AM_SEND_RNDV, requestParams } from "../../../ffi/ucp_structs.ts";
+import { AM_SEND_RNDV, MEMORY_CUDA, requestParams } from "../../../ffi/ucp_structs.ts";
 import type { Block, Body } from "../../memory/block.ts";
 import {
   type Channel,
@@ -31,6 +31,7 @@ import {
   UcxReceive,
   UcxRequest,
 } from "./operations.ts";
+import type { UcxContext } from "./context.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
 /** Longest wait for a flush in `close({ flush: true })`. */
@@ -59,6 +60,9 @@ interface Params {
   readonly plain: bigint;
   readonly rendezvous: bigint;
   readonly receive: bigint;
+  /** For bodies and blocks in the memory of a GPU. */
+  readonly deviceSend: bigint;
+  readonly deviceReceive: bigint;
   readonly pinned: unknown[];
 }
 
@@ -72,14 +76,34 @@ function sharedParams(version: string): Params {
   if (known !== undefined) return known;
   const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV);
   const receive = requestParams(0, tagInfoAddress(), !tells);
+  const deviceSend = requestParams(0, 0n, false, MEMORY_CUDA);
+  const deviceReceive = requestParams(0, tagInfoAddress(), !tells, MEMORY_CUDA);
   const made: Params = {
     plain: addressOf(plain.bytes),
     rendezvous: addressOf(rendezvous.bytes),
     receive: addressOf(receive.bytes),
-    pinned: [plain, rendezvous, receive],
+    deviceSend: addressOf(deviceSend.bytes),
+    deviceReceive: addressOf(deviceReceive.bytes),
+    pinned: [plain, rendezvous, receive, deviceSend, deviceReceive],
   };
   params.set(tells, made);
   return made;
+}
+
+/** Why UCX must not be given an address in `space`, or `null`. Without CUDA it would read the address itself, and crash. */
+function refuseSpace(context: UcxContext, space: string): DipcError | null {
+  if (space === context.deviceSpace) return null;
+  const { ucp, device } = context;
+  const has = device === null
+    ? "its context was made for host memory alone"
+    : context.deviceSpace === null
+    ? `UCX ${ucp.version} (${ucp.path}) has no CUDA transports here`
+    : `its context was made for ${context.deviceSpace}`;
+  return new DipcError(
+    "unsupported",
+    `giving UCX memory of ${space} was refused, because it would crash: ${has}; copy the body to host memory first, or ` +
+      'serve and connect with `memory: "cuda:N"`, which do so by themselves',
+  );
 }
 
 /** Native memory for a frame that is being sent. */
@@ -228,14 +252,17 @@ export class UcxChannel implements Channel, WorkerOwner {
         `a receive of ${byteLength} bytes does not fit a block of ${target.capacity} bytes`,
       );
     }
-    const request = this.#symbols.ucp_tag_recv_nbx(
-      this.#handle,
-      target.address,
-      this.#size(byteLength),
-      tag,
-      mask,
-      this.#params.receive,
-    );
+    const size = this.#size(byteLength);
+    let request: bigint;
+    if (target.space === "host") {
+      request = this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, this.#params.receive);
+    } else {
+      const refusal = refuseSpace(this.#worker.context, target.space);
+      if (refusal !== null) return new FailedOperation(refusal);
+      request = this.#worker.context.within(() =>
+        this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, this.#params.deviceReceive)
+      );
+    }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     const receive = new UcxReceive(this.#requests, request, target);
@@ -303,9 +330,20 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.failure !== null) return new FailedOperation(this.failure);
     const endpoint = role === "metadata" ? this.#metadataEndpoint : this.#bodyEndpoint;
     const size = this.#size(body.byteLength);
-    const request = synchronous
-      ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
-      : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
+    let request: bigint;
+    if (body.space === "host") {
+      request = synchronous
+        ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
+        : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
+    } else {
+      const refusal = refuseSpace(this.#worker.context, body.space);
+      if (refusal !== null) return new FailedOperation(refusal);
+      request = this.#worker.context.within(() =>
+        synchronous
+          ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.deviceSend)
+          : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.deviceSend)
+      );
+    }
     if (request === 0n) {
       this.#worker.dirty = true;
       return null;

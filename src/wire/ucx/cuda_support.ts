@@ -1,0 +1,61 @@
+/**
+ * Whether a UCX can read and write the memory of NVIDIA GPUs, and if not, why.
+ *
+ * @module
+ */
+import { cString, libc } from "../../../ffi/libc.ts";
+import { MEMORY_CUDA } from "../../../ffi/ucp_structs.ts";
+import type { SpaceSupport } from "../transport.ts";
+import type { UcxContext } from "./context.ts";
+
+/** Components of UCX that have to do with GPUs of NVIDIA. */
+const CUDA_COMPONENTS = ["cuda_copy", "cuda_ipc", "gdr_copy"];
+/** Where a UCX keeps its modules, seen from the folder of libucp. */
+const MODULE = "ucx/libuct_cuda.so.0";
+/** What the module needs beside libcuda. Containers have it only with the driver capability `utility`. */
+const MANAGEMENT_LIBRARY = "libnvidia-ml.so.1";
+
+/** What a UCX context says of CUDA. */
+export interface CudaSupport extends SpaceSupport {
+  /** The components of UCX for GPUs that are ready: `cuda_copy`, `cuda_ipc`, `gdr_copy`. */
+  readonly components: readonly string[];
+}
+
+/**
+ * Asks a context for the types of memory that it takes. Gives UCX no address, so it is safe without CUDA too.
+ *
+ * @param context A context that was made while the context of a GPU was current
+ */
+export function cudaSupport(context: UcxContext): CudaSupport {
+  const components = context.components().filter((name) => CUDA_COMPONENTS.includes(name));
+  const supported = (context.memoryTypes() >> BigInt(MEMORY_CUDA) & 1n) === 1n;
+  const { version, path } = context.ucp;
+  const what = `UCX ${version} (${path})`;
+  if (supported) return { supported, components, reason: `${what} has ${components.join(", ") || "CUDA"}` };
+  return { supported, components, reason: `${what} ${whyWithout(path)}` };
+}
+
+/** Why a UCX does without CUDA, as far as can be told from outside. */
+function whyWithout(path: string): string {
+  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : null;
+  if (folder !== null && libc().access(cString(`${folder}/${MODULE}`), 0) !== 0) {
+    return `was built without CUDA, or its module ${folder}/${MODULE} is not installed`;
+  }
+  const missing = ["libcuda.so.1", MANAGEMENT_LIBRARY].filter((name) => !canLoad(name));
+  if (missing.length > 0) {
+    const hint = missing.includes(MANAGEMENT_LIBRARY)
+      ? "; containers have it with NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+      : "";
+    return `could not load its CUDA module, because the system's loader finds no ${missing.join(" and no ")}${hint}`;
+  }
+  return "has no CUDA memory here: is it shut out by UCX_TLS or UCX_MODULES, or was it built without CUDA?";
+}
+
+function canLoad(name: string): boolean {
+  try {
+    Deno.dlopen(name, {}).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
