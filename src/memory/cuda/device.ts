@@ -6,7 +6,7 @@
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
 import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
-import { DipcError } from "../../errors.ts";
+import type { DipcError } from "../../errors.ts";
 import { PrimaryContext, releaseTwice } from "./context.ts";
 import { CopyEngine } from "./copies.ts";
 import type { DeviceEvent } from "./device_event.ts";

@@ -34,6 +34,7 @@ export class DeviceEvent {
   #state: 0 | 1 | 2 = PENDING;
   #error: DipcError | null = null;
   #isFinished = false;
+  #isLost = false;
   #keep: unknown;
 
   /**
@@ -99,13 +100,21 @@ export class DeviceEvent {
    */
   isFinished(): boolean {
     if (this.#isFinished) return true;
-    if (this.#state !== FAILED) return this.poll() === DONE;
+    if (this.#state === PENDING) this.poll();
+    if (this.#state === PENDING || this.#isLost || this.#isFinished) return this.#isFinished;
     try {
       if (this.#query() === CUDA.CUDA_SUCCESS) this.#finish();
     } catch {
       // The context could not be made current: nothing is known yet.
     }
     return this.#isFinished;
+  }
+
+  /** @ignore Called by the device where the event could not be recorded and work before it may be under way. */
+  _lose(error: DipcError): void {
+    this.#error = error;
+    this.#state = FAILED;
+    this.#isLost = true;
   }
 
   /** @ignore Called by the device when nothing of its context can be running any more. */
