@@ -9,7 +9,7 @@ import { CUDA } from "./cuda_constants.ts";
 import type { CudaSymbols } from "./cuda_symbols.ts";
 
 /** Results (`cuda.h`, `cudaError_enum`) with a better code than `cuda`, and what to do about them. */
-const RESULTS: Readonly<Record<number, readonly [name: string, code: DipcErrorCode, advice: string]>> = {
+export const MAPPED_RESULTS: Readonly<Record<number, readonly [name: string, code: DipcErrorCode, advice: string]>> = {
   [CUDA.CUDA_ERROR_OUT_OF_MEMORY]: [
     "CUDA_ERROR_OUT_OF_MEMORY",
     "out_of_memory",
@@ -55,7 +55,7 @@ function driverText(ask: CudaSymbols["cuGetErrorName"], result: number): string 
  * @param advice What to do about it, where the caller knows better
  */
 export function cudaError(symbols: CudaSymbols, result: number, action: string, advice?: string): DipcError {
-  const known = RESULTS[result];
+  const known = MAPPED_RESULTS[result];
   const name = driverText(symbols.cuGetErrorName, result) ?? known?.[0] ?? "CUresult";
   const text = driverText(symbols.cuGetErrorString, result) ?? "no text";
   const remedy = advice ?? known?.[2];
