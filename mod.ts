@@ -14,8 +14,21 @@
  *
  * @module
  */
-export { connect, type ConnectOptions } from "./src/client.ts";
-export type { Servable } from "./src/datasets.ts";
+export { connect, type ConnectOptions, type DeviceConnectOptions } from "./src/client.ts";
+export type { PlacedSource, Servable, ServableSource } from "./src/datasets.ts";
+export type { DeviceBuffer, DeviceColumn } from "./src/device/columns.ts";
+export {
+  deviceBatch,
+  type DeviceBatchSource,
+  type DeviceBufferSource,
+  type DeviceColumnSource,
+} from "./src/device/device_batch.ts";
+export { type DeviceBatches, fromDeviceBatches } from "./src/device/device_dataset.ts";
+export { cudaDevice, releaseDevices } from "./src/device/devices.ts";
+export type { DeviceReaderStats, DeviceStreamReader } from "./src/device/reader.ts";
+export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch.ts";
+export type { Road } from "./src/device/road.ts";
+export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
