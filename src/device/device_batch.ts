@@ -71,6 +71,8 @@ export interface DeviceBatchSource {
   readonly event?: bigint;
   /** Instead of `event`: a `CUstream` of the device's primary context; what is on it now must be over before. */
   readonly stream?: bigint;
+  /** Batches whose copies must be over before, because the buffers are theirs. */
+  readonly after?: readonly DeviceRecordBatch[];
   /** Who owns the buffers: kept until they are not read any more, and disposed then where it can be. */
   readonly owner?: object;
 }
@@ -129,15 +131,17 @@ function shapeOf(schema: Schema | MessageHeader): DeviceStreamShape {
   return shape;
 }
 
-function producer(device: CudaDevice, { event, stream }: DeviceBatchSource): readonly DeviceEvent[] {
+function producer(device: CudaDevice, { event, stream, after = [] }: DeviceBatchSource): readonly DeviceEvent[] {
   if (event !== undefined && stream !== undefined) {
     throw new DipcError(
       "invalid_argument",
       "a device batch waits for an event or for a stream, not for both: leave one out",
     );
   }
-  if (event !== undefined) return [device.eventOf({ event })];
-  return stream === undefined ? [] : [device.eventOf({ stream })];
+  const events = after.flatMap((batch) => batch.event === null ? [] : [batch.event]);
+  if (event !== undefined) events.push(device.eventOf({ event }));
+  if (stream !== undefined) events.push(device.eventOf({ stream }));
+  return events;
 }
 
 /** Disposes the owner of the buffers once they are not read any more. */

@@ -8,7 +8,6 @@ import type { CudaDevice } from "../memory/cuda/device.ts";
 import type { DeviceAccess, Transport } from "../wire/transport.ts";
 import { ucxTransport } from "../wire/ucx/transport.ts";
 import { probeDirect, type ProbeResult } from "./direct_probe.ts";
-import { isSystemDriver } from "./driver_identity.ts";
 
 /** A road: bodies go straight between wire and device memory, or are copied through pinned host memory. */
 export type Road = "direct" | "staged";
@@ -43,8 +42,8 @@ export function roadChoice(value: string | undefined): RoadChoice {
 
 /** What makes the context of a device current around calls into UCX. */
 export function deviceAccess(device: CudaDevice): DeviceAccess {
-  const { context, space } = device;
-  return { space, enter: () => context.push(), leave: () => context.pop() };
+  const { context, driver, space } = device;
+  return { space, driver: driver.library.path, enter: () => context.push(), leave: () => context.pop() };
 }
 
 const probed = new WeakMap<Transport, WeakMap<CudaDevice, Promise<RoadDecision>>>();
@@ -136,12 +135,6 @@ export async function chooseUcx(
   let direct: Transport | undefined;
   try {
     const decision = await decideRoad(wish, device.space, async () => {
-      // UCX loads libcuda.so.1. Addresses of another driver mean nothing to it, and would crash it.
-      const { path } = device.driver.library;
-      if (!isSystemDriver(path)) {
-        const reason = `UCX would use the system's libcuda.so.1, which is not ${path}`;
-        return { road: "staged", reason, probe: null };
-      }
       direct = await source.open(deviceAccess(device));
       return await findRoad(direct, device);
     });

@@ -139,6 +139,8 @@ export interface Channel {
 export interface DeviceAccess {
   /** Memory space of the GPU, such as `"cuda:0"`. */
   readonly space: string;
+  /** Path or name of the libcuda whose addresses these are. */
+  readonly driver: string;
   /**
    * Makes the GPU's context current on this thread, until {@linkcode leave}; no `await` may come in between.
    *

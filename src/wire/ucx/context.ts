@@ -14,9 +14,9 @@ import {
   FEATURE_AM,
   FEATURE_TAG,
   FEATURE_WAKEUP,
-  MEMORY_CUDA,
 } from "../../../ffi/ucp_structs.ts";
 import type { DeviceAccess } from "../transport.ts";
+import { cudaSupport } from "./cuda_support.ts";
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
@@ -70,8 +70,7 @@ export class UcxContext {
     this.symbols = ucp.symbols;
     this.device = options.device ?? null;
     this.handle = this.within(() => this.#init(options));
-    const hasCuda = this.device !== null && (this.memoryTypes() >> BigInt(MEMORY_CUDA) & 1n) === 1n;
-    this.deviceSpace = hasCuda ? this.device!.space : null;
+    this.deviceSpace = this.device !== null && cudaSupport(this, this.device).supported ? this.device.space : null;
   }
 
   #init(options: ContextOptions): bigint {

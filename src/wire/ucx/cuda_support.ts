@@ -5,8 +5,9 @@
  */
 import { cString, libc } from "../../../ffi/libc.ts";
 import { MEMORY_CUDA } from "../../../ffi/ucp_structs.ts";
-import type { SpaceSupport } from "../transport.ts";
+import type { DeviceAccess, SpaceSupport } from "../transport.ts";
 import type { UcxContext } from "./context.ts";
+import { isSystemDriver } from "./driver_identity.ts";
 
 /** Components of UCX that have to do with GPUs of NVIDIA. */
 const CUDA_COMPONENTS = ["cuda_copy", "cuda_ipc", "gdr_copy"];
@@ -24,15 +25,19 @@ export interface CudaSupport extends SpaceSupport {
 /**
  * Asks a context for the types of memory that it takes. Gives UCX no address, so it is safe without CUDA too.
  *
- * @param context A context that was made while the context of a GPU was current
+ * @param context A context that was made while the context of the GPU was current
+ * @param device The GPU
  */
-export function cudaSupport(context: UcxContext): CudaSupport {
+export function cudaSupport(context: UcxContext, device: DeviceAccess): CudaSupport {
   const components = context.components().filter((name) => CUDA_COMPONENTS.includes(name));
-  const supported = (context.memoryTypes() >> BigInt(MEMORY_CUDA) & 1n) === 1n;
+  const hasCuda = (context.memoryTypes() >> BigInt(MEMORY_CUDA) & 1n) === 1n;
+  // Addresses of another driver mean nothing to UCX, and would crash it.
+  const supported = hasCuda && isSystemDriver(device.driver);
   const { version, path } = context.ucp;
   const what = `UCX ${version} (${path})`;
   if (supported) return { supported, components, reason: `${what} has ${components.join(", ") || "CUDA"}` };
-  return { supported, components, reason: `${what} ${whyWithout(path)}` };
+  const why = hasCuda ? `uses the system's libcuda.so.1, and the memory is that of ${device.driver}` : whyWithout(path);
+  return { supported, components, reason: `${what} ${why}` };
 }
 
 /** Why a UCX does without CUDA, as far as can be told from outside. */
@@ -43,7 +48,7 @@ function whyWithout(path: string): string {
   }
   const missing = ["libcuda.so.1", MANAGEMENT_LIBRARY].filter((name) => !canLoad(name));
   if (missing.length > 0) {
-    const hint = missing.includes(MANAGEMENT_LIBRARY)
+    const hint = missing.length === 1 && missing[0] === MANAGEMENT_LIBRARY
       ? "; containers have it with NVIDIA_DRIVER_CAPABILITIES=compute,utility"
       : "";
     return `could not load its CUDA module, because the system's loader finds no ${missing.join(" and no ")}${hint}`;

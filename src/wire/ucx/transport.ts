@@ -121,7 +121,7 @@ class UcxTransport implements Transport {
       return { supported: false, reason: `this transport was made for ${this.#device?.space ?? "host memory alone"}` };
     }
     const { context } = this.#planeOf({ loopback: true, ipv6: false });
-    const { supported, reason } = cudaSupport(context);
+    const { supported, reason } = cudaSupport(context, this.#device);
     return { supported, reason };
   }
 
