@@ -13,6 +13,8 @@ const MIB = 1 << 20;
 /** Blocks lie at multiples of this, as the driver's own allocations do. */
 const ALIGNMENT = 256;
 const LARGEST_SLAB = 64 * MIB;
+/** Most bytes that a block may be larger than asked, so that a table of gigabytes wastes little. */
+const LARGEST_STEP = 8 * MIB;
 /** The driver hands out memory in pieces of this size anyway. */
 const SMALLEST_SLAB = 2 * MIB;
 
@@ -94,10 +96,11 @@ interface Pending {
   readonly events: readonly DeviceEvent[];
 }
 
-/** Smallest size class that holds `byteLength`: four classes to each doubling, in multiples of 256. */
+/** Smallest size class that holds `byteLength`: four classes to each doubling, of at least 256 bytes and at most 8 MiB more. */
 function sizeClass(byteLength: number): number {
   if (byteLength <= ALIGNMENT) return ALIGNMENT;
-  const step = Math.max(ALIGNMENT, 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2));
+  const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);
+  const step = Math.min(Math.max(ALIGNMENT, quarter), LARGEST_STEP);
   return Math.ceil(byteLength / step) * step;
 }
 
@@ -245,8 +248,10 @@ export class SlabAllocator {
 
   #grow(sized: SizeClass): void {
     const size = sized.byteLength;
-    const { maxBytes } = this.#limits;
-    const wanted = Math.min(Math.max(sized.allocatedBytes, SMALLEST_SLAB), LARGEST_SLAB);
+    const { maxBytes, maxRetainedBytes } = this.#limits;
+    // Slabs are given back whole: large ones would leave little of what may be kept.
+    const largest = Math.min(LARGEST_SLAB, maxRetainedBytes / 4);
+    const wanted = Math.min(Math.max(sized.allocatedBytes, SMALLEST_SLAB), largest);
     let count = Math.max(1, Math.floor(wanted / size));
     for (;;) {
       const spare = maxBytes - this.#allocatedBytes;
