@@ -13,6 +13,8 @@
 /* Fresh memory is filled with this, so that nobody relies on zeros; not beyond the first MiB, for speed. */
 #define FRESH_BYTE 0xA5
 #define FRESH_BYTES ((size_t)1 << 20)
+/* Addresses for each byte of a device. */
+#define ADDRESSES 4
 /* Freed ranges that are remembered, to tell a double free from an unknown pointer. */
 #define MAX_FREED 4096
 
@@ -48,15 +50,18 @@ static bool map_twice(size_t bytes, int protection, char **view, char **alias) {
 }
 
 bool sim_start_devices(void) {
-    for (int i = 0; i < sim_device_count; i++)
-        if (!map_twice(sim_devices[i].bytes, PROT_NONE, &sim_devices[i].view, &sim_devices[i].alias)) return false;
+    for (int i = 0; i < sim_device_count; i++) {
+        struct device *device = &sim_devices[i];
+        device->address_bytes = ADDRESSES * device->bytes;
+        if (!map_twice(device->address_bytes, PROT_NONE, &device->view, &device->alias)) return false;
+    }
     return true;
 }
 
 int sim_device_of_view(const void *address) {
     for (int i = 0; i < sim_device_count; i++) {
         const struct device *device = &sim_devices[i];
-        if ((const char *)address >= device->view && (const char *)address < device->view + device->bytes) return i;
+        if ((const char *)address >= device->view && (const char *)address < device->view + device->address_bytes) return i;
     }
     return -1;
 }
@@ -121,7 +126,7 @@ static struct allocation *allocate(int number, size_t wanted) {
     if (bytes > device->bytes - device->used) return NULL;
     for (int round = 0; round < 2; round++) {
         size_t offset = round == 0 ? device->next : 0;
-        while (offset + bytes <= device->bytes) {
+        while (offset + bytes <= device->address_bytes) {
             size_t past = 0;
             for (const struct allocation *a = allocations; a != NULL; a = a->next) {
                 if (a->device != number) continue;

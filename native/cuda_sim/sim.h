@@ -35,11 +35,15 @@ struct context {
     bool was_made;
 };
 
-/* Device memory: `view` is the address that is given out and that nobody can read, `alias` what copies go through. */
+/*
+ * Device memory: `view` is the address that is given out and that nobody can read, `alias` what copies go through. There
+ * are more addresses than memory, as on a GPU, where free memory is never in pieces too small to use.
+ */
 struct device {
     char *view;
     char *alias;
     size_t bytes;
+    size_t address_bytes;
     size_t used;
     size_t next;
     struct context primary;
