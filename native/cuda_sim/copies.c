@@ -11,6 +11,12 @@ static struct work copy_work(char *to, const char *from, size_t bytes, uintptr_t
     return work;
 }
 
+/* Without a stream the caller waits for the work. */
+static void submit(const struct work *work, const struct stream *stream) {
+    if (stream == NULL) sim_submit_now(work);
+    else sim_submit(work, stream->slot);
+}
+
 /* Submits a copy with a host side. Without `stream` the caller waits for it. */
 static CUresult copy_with_host(CUdeviceptr device_side, const void *host_side, size_t bytes, bool to_device,
                                struct stream *stream) {
@@ -25,17 +31,22 @@ static CUresult copy_with_host(CUdeviceptr device_side, const void *host_side, s
     struct work work = to_device
         ? copy_work(device_alias, host_alias, bytes, device_side, (uintptr_t)host_side)
         : copy_work(host_alias, device_alias, bytes, (uintptr_t)host_side, device_side);
-    if (stream == NULL) return sim_submit_now(&work);
+    if (stream == NULL) {
+        sim_submit_now(&work);
+        return CUDA_SUCCESS;
+    }
     if (pinned == NULL) {
         /* The driver would stage it, and block: it may not be used later, so it is done now. */
         sim_complain(CUDA_SUCCESS, "not pinned", "%s: host memory at %p is not pinned", sim_function(), host_side);
-        return sim_submit_now(&work);
+        sim_submit_now(&work);
+        return CUDA_SUCCESS;
     }
     if (!pinned->is_registered) {
         work.guarded = pinned;
         work.guard = to_device ? 1 : 0;
     }
-    return sim_submit(&work, stream);
+    sim_submit(&work, stream->slot);
+    return CUDA_SUCCESS;
 }
 
 static CUresult copy_on_device(CUdeviceptr to, int to_device, CUdeviceptr from, int from_device, size_t bytes,
@@ -48,7 +59,8 @@ static CUresult copy_on_device(CUdeviceptr to, int to_device, CUdeviceptr from, 
     if (to < from + bytes && from < to + bytes)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "%s: source and target overlap", sim_function());
     struct work work = copy_work(sim_device_alias(to), sim_device_alias(from), bytes, to, from);
-    return stream == NULL ? sim_submit_now(&work) : sim_submit(&work, stream);
+    submit(&work, stream);
+    return CUDA_SUCCESS;
 }
 
 static CUresult fill(CUdeviceptr to, unsigned char value, size_t bytes, struct stream *stream) {
@@ -57,7 +69,8 @@ static CUresult fill(CUdeviceptr to, unsigned char value, size_t bytes, struct s
     if (result != CUDA_SUCCESS) return result;
     struct work work = {.kind = WORK_FILL, .to = sim_device_alias(to), .bytes = bytes, .value = value, .range_count = 1};
     work.ranges[0] = (struct range){to, bytes, true};
-    return stream == NULL ? sim_submit_now(&work) : sim_submit(&work, stream);
+    submit(&work, stream);
+    return CUDA_SUCCESS;
 }
 
 #define NEED_STREAM(handle)                                          \

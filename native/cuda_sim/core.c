@@ -86,6 +86,7 @@ struct context *sim_current(void) { return depth > 0 ? stack[depth - 1] : NULL; 
 static void report_at_exit(int status, void *unused) {
     (void)unused;
     sim_report_memory_leaks("when the process ended", -1);
+    sim_report_host_leaks("when the process ended", -1);
     sim_report_handle_leaks("when the process ended", -1);
     for (int i = 0; i < sim_device_count; i++)
         if (sim_devices[i].primary.retained > 0)
@@ -282,6 +283,7 @@ int cuda_sim_depth(void) { return depth; }
 void cuda_sim_report_leaks(void) {
     sim_lock();
     sim_report_memory_leaks("when leaks were asked for", -1);
+    sim_report_host_leaks("when leaks were asked for", -1);
     sim_report_handle_leaks("when leaks were asked for", -1);
     sim_unlock();
 }
@@ -292,6 +294,7 @@ uint64_t cuda_sim_live(const char *what) {
         for (int i = 0; i < sim_device_count; i++) retained += (uint64_t)sim_devices[i].primary.retained;
         return retained;
     }
-    uint64_t memory = sim_live_memory(what);
-    return memory != UINT64_MAX ? memory : sim_live_handles(what);
+    uint64_t count = sim_live_memory(what);
+    if (count == UINT64_MAX) count = sim_live_host_memory(what);
+    return count != UINT64_MAX ? count : sim_live_handles(what);
 }

@@ -106,9 +106,11 @@ CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     if (--context->retained > 0) LEAVE(CUDA_SUCCESS);
     /* The driver takes down with the context what was made in it. */
     sim_report_memory_leaks("when its context was released", device);
+    sim_report_host_leaks("when its context was released", device);
     sim_report_handle_leaks("when its context was released", device);
     sim_finish_all();
     sim_drop_context_memory(device);
+    sim_drop_context_host_memory(device);
     sim_drop_context_handles(device);
     LEAVE(CUDA_SUCCESS);
 }

@@ -131,30 +131,48 @@ void sim_lock(void);
 void sim_unlock(void);
 CUresult sim_result_of_name(const char *name);
 
-/* memory.c */
-CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, const char *what);
-CUresult sim_check_host_range(const void *address, size_t bytes, struct pinned **pinned, const char *what);
+/* device_memory.c */
+bool sim_start_devices(void);
+bool sim_map_twice(size_t bytes, int protection, char **view, char **alias);
+void sim_remember_freed(uintptr_t address, size_t bytes);
+bool sim_was_freed(uintptr_t address);
+int sim_device_of_view(const void *address);
 char *sim_device_alias(CUdeviceptr address);
-char *sim_host_alias(const struct pinned *pinned, const void *address);
 struct allocation *sim_find_allocation(CUdeviceptr address, bool freed_too);
+CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, const char *what);
 void sim_drop_allocation(struct allocation *allocation);
 void sim_drop_context_memory(int device);
 void sim_report_memory_leaks(const char *when, int device);
-int sim_device_of_view(const void *address);
 uint64_t sim_live_memory(const char *what);
-bool sim_start_devices(void);
+
+/* host_memory.c */
+char *sim_host_alias(const struct pinned *pinned, const void *address);
+CUresult sim_check_host_range(const void *address, size_t bytes, struct pinned **pinned, const char *what);
+void sim_drop_context_host_memory(int device);
+void sim_report_host_leaks(const char *when, int device);
+uint64_t sim_live_host_memory(const char *what);
 
 /* work.c */
-struct stream *sim_stream(CUstream handle, const char *what);
-struct event *sim_event(CUevent handle, const char *what);
-CUresult sim_submit(struct work *work, struct stream *stream);
-CUresult sim_submit_now(struct work *work);
-void sim_finish_range(uintptr_t address, size_t bytes, const char *what);
+int sim_new_slot(int device, bool is_blocking);
+void sim_destroy_slot(int slot);
+struct clock sim_point_of_slot(int slot);
+void sim_order_slot_after(int slot, const struct clock *clock);
+void sim_submit(const struct work *work, int slot);
+void sim_submit_now(const struct work *work);
+CUresult sim_query(const struct clock *point);
+void sim_finish(struct clock wanted);
+void sim_finish_device(int device);
 void sim_finish_all(void);
+void sim_finish_range(uintptr_t address, size_t bytes, const char *what);
+bool sim_has_executed(const struct clock *point);
+uint64_t sim_unseen_work(void);
+void sim_install_fault_handler(void);
+
+/* streams.c */
+struct stream *sim_stream(CUstream handle, const char *what);
 void sim_drop_context_handles(int device);
 void sim_report_handle_leaks(const char *when, int device);
 uint64_t sim_live_handles(const char *what);
-void sim_install_fault_handler(void);
 
 /* Calls counted, checked and failed by request; every exported driver function starts and ends with these. */
 #define ENTER(needs_context)                                    \

@@ -1,5 +1,5 @@
 /*
- * Streams and events of the simulated driver. Work is done late: not when it is submitted, but after some queries or in a
+ * The work of the simulated driver. It is done late: not when it is submitted, but after some queries or in a
  * wait. What the host has not seen the end of stays known, and whatever touches its memory meanwhile is reported.
  */
 #define _GNU_SOURCE
@@ -24,8 +24,6 @@ static struct {
     struct clock before;
 } slots[MAX_STREAMS] = {{.is_used = true, .is_blocking = true}};
 
-static struct stream *streams;
-static struct event *events;
 /* Work that the host has not seen the end of, oldest first. */
 static struct work *first_work, **last_work = &first_work;
 /* What the host has seen the end of. */
@@ -175,54 +173,16 @@ static void observe(const struct clock *clock) {
     last_work = at;
 }
 
-static void finish(struct clock wanted) {
+void sim_finish(struct clock wanted) {
     wanted = closure(wanted);
     run(&wanted);
     observe(&wanted);
 }
 
-static struct clock point_of_slot(int slot) {
+struct clock sim_point_of_slot(int slot) {
     struct clock clock = slots[slot].before;
     clock.seq[slot] = slots[slot].submitted;
     return clock;
-}
-
-/* Handles. */
-
-struct stream *sim_stream(CUstream handle, const char *what) {
-    static struct stream default_stream;
-    const char *function = sim_function();
-    if (handle == NULL) {
-        default_stream.context = sim_current();
-        return &default_stream;
-    }
-    for (struct stream *stream = streams; stream != NULL; stream = stream->next) {
-        if ((CUstream)stream != handle) continue;
-        if (stream->is_destroyed) {
-            sim_complain(CUDA_SUCCESS, "destroyed handle", "%s: %s was destroyed", function, what);
-            return NULL;
-        }
-        if (stream->context != sim_current()) {
-            sim_complain(CUDA_SUCCESS, "wrong device", "%s: %s is of device %d, the context of device %d", function, what,
-                         stream->context->device, sim_current()->device);
-            return NULL;
-        }
-        return stream;
-    }
-    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is none", function, what, (void *)handle);
-    return NULL;
-}
-
-struct event *sim_event(CUevent handle, const char *what) {
-    const char *function = sim_function();
-    for (struct event *event = events; event != NULL; event = event->next) {
-        if ((CUevent)event != handle) continue;
-        if (!event->is_destroyed) return event;
-        sim_complain(CUDA_SUCCESS, "destroyed handle", "%s: %s was destroyed", function, what);
-        return NULL;
-    }
-    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is none", function, what, (void *)handle);
-    return NULL;
 }
 
 /* Submitting. */
@@ -247,7 +207,7 @@ static void check_order(const struct work *work, const struct clock *before) {
     }
 }
 
-static void submit_to_slot(const struct work *given, int slot) {
+void sim_submit(const struct work *given, int slot) {
     struct work *work = malloc(sizeof *work);
     *work = *given;
     work->function = sim_function();
@@ -255,7 +215,7 @@ static void submit_to_slot(const struct work *given, int slot) {
     /* The default stream and those that were not made non-blocking wait for each other. */
     for (int i = 0; slots[slot].is_blocking && i < MAX_STREAMS; i++) {
         if (i == slot || !slots[i].is_used || !slots[i].is_blocking || (slot != 0 && i != 0)) continue;
-        struct clock other = point_of_slot(i);
+        struct clock other = sim_point_of_slot(i);
         merge(&slots[slot].before, &other);
     }
     struct clock before = slots[slot].before;
@@ -272,16 +232,56 @@ static void submit_to_slot(const struct work *given, int slot) {
     protect(work);
 }
 
-CUresult sim_submit(struct work *work, struct stream *stream) {
-    submit_to_slot(work, stream->slot);
+/* Work on the default stream that the caller waits for. */
+void sim_submit_now(const struct work *work) {
+    sim_submit(work, 0);
+    sim_finish(sim_point_of_slot(0));
+}
+
+/* A query is what makes time pass. */
+CUresult sim_query(const struct clock *point) {
+    now++;
+    run(NULL);
+    if (!sim_has_executed(point)) return CUDA_ERROR_NOT_READY;
+    observe(point);
     return CUDA_SUCCESS;
 }
 
-/* Work on the default stream that the caller waits for. */
-CUresult sim_submit_now(struct work *work) {
-    submit_to_slot(work, 0);
-    finish(point_of_slot(0));
-    return CUDA_SUCCESS;
+bool sim_has_executed(const struct clock *point) {
+    for (int i = 0; i < MAX_STREAMS; i++)
+        if (slots[i].executed < point->seq[i]) return false;
+    return true;
+}
+
+void sim_order_slot_after(int slot, const struct clock *clock) { merge(&slots[slot].before, clock); }
+
+/* A slot for a new stream; one of a destroyed stream where all its work is done and seen. -1 where there is none. */
+int sim_new_slot(int device, bool is_blocking) {
+    for (int i = 1; i < MAX_STREAMS; i++) {
+        bool is_idle = slots[i].executed == slots[i].submitted && host.seq[i] >= slots[i].submitted;
+        if (slots[i].is_used && !(slots[i].is_destroyed && is_idle)) continue;
+        slots[i].is_used = true;
+        slots[i].is_destroyed = false;
+        slots[i].is_blocking = is_blocking;
+        slots[i].device = device;
+        return i;
+    }
+    return -1;
+}
+
+void sim_destroy_slot(int slot) { slots[slot].is_destroyed = true; }
+
+void sim_finish_device(int device) {
+    struct clock all = {{0}};
+    for (int i = 0; i < MAX_STREAMS; i++)
+        if (i == 0 || slots[i].device == device) all.seq[i] = slots[i].submitted;
+    sim_finish(all);
+}
+
+uint64_t sim_unseen_work(void) {
+    uint64_t count = 0;
+    for (const struct work *work = first_work; work != NULL; work = work->next) count++;
+    return count;
 }
 
 static struct clock everything(void) {
@@ -298,7 +298,7 @@ void sim_finish_range(uintptr_t address, size_t bytes, const char *what) {
             if (!overlap(&all, &work->ranges[i])) continue;
             sim_complain(CUDA_SUCCESS, "not waited for", "%s of %s at 0x%llx that %s uses", sim_function(), what,
                          (unsigned long long)address, work->function);
-            finish(everything());
+            sim_finish(everything());
             return;
         }
 }
@@ -307,188 +307,5 @@ void sim_finish_range(uintptr_t address, size_t bytes, const char *what) {
 void sim_finish_all(void) {
     if (first_work != NULL)
         sim_complain(CUDA_SUCCESS, "not waited for", "%s while %s is under way", sim_function(), first_work->function);
-    finish(everything());
-}
-
-/* The driver's functions. */
-
-CUresult CUDAAPI cuStreamCreate(CUstream *handle, unsigned int flags) {
-    ENTER(true);
-    NEED_POINTER(handle);
-    if (flags > CU_STREAM_NON_BLOCKING) LEAVE(CUDA_ERROR_INVALID_VALUE);
-    int slot = 1;
-    while (slot < MAX_STREAMS && slots[slot].is_used &&
-           !(slots[slot].is_destroyed && slots[slot].executed == slots[slot].submitted &&
-             host.seq[slot] >= slots[slot].submitted))
-        slot++;
-    if (slot == MAX_STREAMS) LEAVE(sim_complain(CUDA_ERROR_OUT_OF_MEMORY, "limit", "more than %d streams", MAX_STREAMS));
-    struct stream *made = calloc(1, sizeof *made);
-    made->context = sim_current();
-    made->flags = flags;
-    made->slot = slot;
-    made->next = streams;
-    streams = made;
-    slots[slot].is_used = true;
-    slots[slot].is_destroyed = false;
-    slots[slot].is_blocking = flags == CU_STREAM_DEFAULT;
-    slots[slot].device = made->context->device;
-    *handle = (CUstream)made;
-    LEAVE(CUDA_SUCCESS);
-}
-
-static void destroy_stream(struct stream *stream) {
-    stream->is_destroyed = true;
-    slots[stream->slot].is_destroyed = true;
-}
-
-CUresult CUDAAPI cuStreamDestroy_v2(CUstream handle) {
-    ENTER(true);
-    struct stream *stream = handle == NULL ? NULL : sim_stream(handle, "the stream");
-    if (stream == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    destroy_stream(stream);
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuStreamSynchronize(CUstream handle) {
-    ENTER(true);
-    const struct stream *stream = sim_stream(handle, "the stream");
-    if (stream == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    finish(point_of_slot(stream->slot));
-    LEAVE(CUDA_SUCCESS);
-}
-
-static CUresult query(struct clock point) {
-    now++;
-    run(NULL);
-    for (int i = 0; i < MAX_STREAMS; i++)
-        if (slots[i].executed < point.seq[i]) return CUDA_ERROR_NOT_READY;
-    observe(&point);
-    return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuStreamQuery(CUstream handle) {
-    ENTER(true);
-    const struct stream *stream = sim_stream(handle, "the stream");
-    if (stream == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    LEAVE(query(point_of_slot(stream->slot)));
-}
-
-CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags) {
-    ENTER(true);
-    (void)flags;
-    const struct stream *stream = sim_stream(handle, "the stream");
-    const struct event *event = sim_event(event_handle, "the event");
-    if (stream == NULL || event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    if (event->is_recorded) merge(&slots[stream->slot].before, &event->clock);
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuCtxSynchronize(void) {
-    ENTER(true);
-    struct clock all = {{0}};
-    for (int i = 0; i < MAX_STREAMS; i++)
-        if (i == 0 || slots[i].device == sim_current()->device) all.seq[i] = slots[i].submitted;
-    finish(all);
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventCreate(CUevent *handle, unsigned int flags) {
-    ENTER(true);
-    NEED_POINTER(handle);
-    struct event *made = calloc(1, sizeof *made);
-    made->context = sim_current();
-    made->flags = flags;
-    made->next = events;
-    events = made;
-    *handle = (CUevent)made;
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventDestroy_v2(CUevent handle) {
-    ENTER(true);
-    struct event *event = sim_event(handle, "the event");
-    if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    event->is_destroyed = true;
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventRecord(CUevent handle, CUstream stream_handle) {
-    ENTER(true);
-    struct event *event = sim_event(handle, "the event");
-    struct stream *stream = sim_stream(stream_handle, "the stream");
-    if (event == NULL || stream == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    if (event->context != stream->context)
-        LEAVE(sim_complain(CUDA_ERROR_INVALID_HANDLE, "wrong device", "cuEventRecord: the event is of device %d, the stream "
-                           "of device %d", event->context->device, stream->context->device));
-    struct work work = {.kind = WORK_RECORD};
-    sim_submit(&work, stream);
-    event->is_recorded = true;
-    event->slot = stream->slot;
-    event->clock = point_of_slot(stream->slot);
-    event->seq = event->clock.seq[stream->slot];
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventQuery(CUevent handle) {
-    ENTER(true);
-    const struct event *event = sim_event(handle, "the event");
-    if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    LEAVE(event->is_recorded ? query(event->clock) : CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventSynchronize(CUevent handle) {
-    ENTER(true);
-    const struct event *event = sim_event(handle, "the event");
-    if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    if (event->is_recorded) finish(event->clock);
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent end_handle) {
-    ENTER(true);
-    NEED_POINTER(milliseconds);
-    const struct event *start = sim_event(start_handle, "the first event");
-    const struct event *end = sim_event(end_handle, "the second event");
-    if (start == NULL || end == NULL || !start->is_recorded || !end->is_recorded ||
-        ((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING))
-        LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    for (int i = 0; i < MAX_STREAMS; i++)
-        if (slots[i].executed < start->clock.seq[i] || slots[i].executed < end->clock.seq[i]) LEAVE(CUDA_ERROR_NOT_READY);
-    *milliseconds = (float)(end->seq - start->seq);
-    LEAVE(CUDA_SUCCESS);
-}
-
-/* Leaks and counts. */
-
-void sim_report_handle_leaks(const char *when, int device) {
-    for (const struct stream *stream = streams; stream != NULL; stream = stream->next)
-        if (!stream->is_destroyed && (device < 0 || stream->context->device == device))
-            sim_complain(CUDA_SUCCESS, "leak", "a stream of device %d was not destroyed %s", stream->context->device, when);
-    for (const struct event *event = events; event != NULL; event = event->next)
-        if (!event->is_destroyed && (device < 0 || event->context->device == device))
-            sim_complain(CUDA_SUCCESS, "leak", "an event of device %d was not destroyed %s", event->context->device, when);
-}
-
-void sim_drop_context_handles(int device) {
-    for (struct stream *stream = streams; stream != NULL; stream = stream->next)
-        if (!stream->is_destroyed && stream->context->device == device) destroy_stream(stream);
-    for (struct event *event = events; event != NULL; event = event->next)
-        if (event->context->device == device) event->is_destroyed = true;
-}
-
-uint64_t sim_live_handles(const char *what) {
-    uint64_t count = 0;
-    if (strcmp(what, "streams") == 0) {
-        for (const struct stream *stream = streams; stream != NULL; stream = stream->next) count += !stream->is_destroyed;
-        return count;
-    }
-    if (strcmp(what, "events") == 0) {
-        for (const struct event *event = events; event != NULL; event = event->next) count += !event->is_destroyed;
-        return count;
-    }
-    if (strcmp(what, "unseen") == 0) {
-        for (const struct work *work = first_work; work != NULL; work = work->next) count++;
-        return count;
-    }
-    return UINT64_MAX;
+    sim_finish(everything());
 }

@@ -20,6 +20,7 @@ export interface UsedByCopies {
 
 /** What a block needs to know of its pool. */
 export interface BlockOwner {
+  /** `"cuda:N"`. */
   readonly space: string;
   /** Takes a cell back. */
   giveBack(cell: Cell, events: readonly DeviceEvent[]): void;
@@ -79,7 +80,11 @@ export class DeviceBlock implements Block, UsedByCopies {
     add(this.#events, event);
   }
 
-  /** @throws {DipcError} always `unsupported` */
+  /**
+   * Not to be had: the CPU cannot read device memory.
+   *
+   * @throws {DipcError} always `unsupported`
+   */
   bytes(): Uint8Array<ArrayBuffer> {
     return noBytes(this.space);
   }
@@ -147,7 +152,11 @@ export class DeviceBody implements Body, UsedByCopies {
     add(this.#events, event);
   }
 
-  /** @throws {DipcError} always `unsupported` */
+  /**
+   * Not to be had: the CPU cannot read device memory.
+   *
+   * @throws {DipcError} always `unsupported`
+   */
   bytes(): Uint8Array<ArrayBuffer> {
     return noBytes(this.space);
   }

@@ -15,7 +15,9 @@ export const PENDING = 0, DONE = 1, FAILED = 2;
 
 /** What an event needs to know of its device. */
 export interface EventOwner {
+  /** The driver. */
   readonly symbols: CudaSymbols;
+  /** The context that the event was made in. */
   readonly context: PrimaryContext;
   /** Takes the `CUevent` back, once the work before it is done. */
   giveBack(handle: bigint): void;

@@ -51,9 +51,11 @@ export function describePointer(symbols: CudaSymbols, address: bigint): PointerI
   const base = addressOf(answers);
   const pointers = new BigUint64Array(ATTRIBUTES.length);
   for (let i = 0; i < pointers.length; i++) pointers[i] = base + BigInt(i * ANSWER_BYTES);
-  // Attributes that do not apply are answered with 0 instead of an error.
+  // Attributes that do not apply are answered with 0 instead of an error; cuda.h names these two for an address that no
+  // context has anything to do with.
   const result = symbols.cuPointerGetAttributes(ATTRIBUTES.length, ATTRIBUTES, pointers, address);
-  if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `asking what memory 0x${address.toString(16)} is`);
+  if (result === CUDA.CUDA_ERROR_INVALID_VALUE || result === CUDA.CUDA_ERROR_INVALID_CONTEXT) answers.fill(0);
+  else if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `asking what memory 0x${address.toString(16)} is`);
   const view = new DataView(answers.buffer);
   const word = (i: number): bigint => view.getBigUint64(i * ANSWER_BYTES, true);
   const int = (i: number): number => view.getInt32(i * ANSWER_BYTES, true);

@@ -1,4 +1,4 @@
-/* Memory of the simulated driver: device allocations, pinned and registered host memory, and what an address is. */
+/* Device memory of the simulated driver. */
 #define _GNU_SOURCE
 #include "sim.h"
 
@@ -19,24 +19,23 @@
 #define MAX_FREED 4096
 
 static struct allocation *allocations;
-static struct pinned *pinned_list;
 static struct { uintptr_t address; size_t bytes; } freed[MAX_FREED];
 static unsigned freed_count;
 
-static void remember_freed(uintptr_t address, size_t bytes) {
+void sim_remember_freed(uintptr_t address, size_t bytes) {
     freed[freed_count % MAX_FREED].address = address;
     freed[freed_count % MAX_FREED].bytes = bytes;
     freed_count++;
 }
 
-static bool was_freed(uintptr_t address) {
+bool sim_was_freed(uintptr_t address) {
     for (unsigned i = 0; i < MAX_FREED && i < freed_count; i++)
         if (address >= freed[i].address && address < freed[i].address + freed[i].bytes) return true;
     return false;
 }
 
 /* Two views of the same pages: one to give out, one to copy through. */
-static bool map_twice(size_t bytes, int protection, char **view, char **alias) {
+bool sim_map_twice(size_t bytes, int protection, char **view, char **alias) {
     int fd = memfd_create("cuda_sim", MFD_CLOEXEC);
     if (fd < 0) return false;
     bool is_mapped = ftruncate(fd, (off_t)bytes) == 0;
@@ -53,7 +52,7 @@ bool sim_start_devices(void) {
     for (int i = 0; i < sim_device_count; i++) {
         struct device *device = &sim_devices[i];
         device->address_bytes = ADDRESSES * device->bytes;
-        if (!map_twice(device->address_bytes, PROT_NONE, &device->view, &device->alias)) return false;
+        if (!sim_map_twice(device->address_bytes, PROT_NONE, &device->view, &device->alias)) return false;
     }
     return true;
 }
@@ -71,19 +70,9 @@ char *sim_device_alias(CUdeviceptr address) {
     return device->alias + ((const char *)address - device->view);
 }
 
-char *sim_host_alias(const struct pinned *pinned, const void *address) {
-    return pinned->alias + ((const char *)address - pinned->user);
-}
-
 struct allocation *sim_find_allocation(CUdeviceptr address, bool freed_too) {
     for (struct allocation *a = allocations; a != NULL; a = a->next)
         if (address >= a->address && address < a->address + a->bytes && (freed_too || !a->is_freed)) return a;
-    return NULL;
-}
-
-static struct pinned *find_pinned(const void *address) {
-    for (struct pinned *p = pinned_list; p != NULL; p = p->next)
-        if ((const char *)address >= p->user && (const char *)address < p->user + p->bytes) return p;
     return NULL;
 }
 
@@ -91,7 +80,7 @@ CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, c
     const char *function = sim_function();
     const struct allocation *found = sim_find_allocation(address, false);
     if (found == NULL) {
-        if (sim_find_allocation(address, true) != NULL || was_freed(address))
+        if (sim_find_allocation(address, true) != NULL || sim_was_freed(address))
             return sim_complain(CUDA_ERROR_INVALID_VALUE, "freed pointer", "%s: %s 0x%llx was freed", function, what, address);
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s: %s 0x%llx is no device memory", function, what,
                             address);
@@ -103,19 +92,6 @@ CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, c
     if (found->device != device)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "wrong device", "%s: %s 0x%llx is memory of device %d, the context is "
                             "of device %d", function, what, address, found->device, device);
-    return CUDA_SUCCESS;
-}
-
-CUresult sim_check_host_range(const void *address, size_t bytes, struct pinned **pinned, const char *what) {
-    const char *function = sim_function();
-    *pinned = find_pinned(address);
-    if (sim_device_of_view(address) >= 0)
-        return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s: %s %p is device memory", function, what, address);
-    if (*pinned == NULL && was_freed((uintptr_t)address))
-        return sim_complain(CUDA_ERROR_INVALID_VALUE, "freed pointer", "%s: %s %p was freed", function, what, address);
-    if (*pinned != NULL && (const char *)address + bytes > (*pinned)->user + (*pinned)->bytes)
-        return sim_complain(CUDA_ERROR_INVALID_VALUE, "past the end", "%s: %s %p of %zu bytes goes past its pinned memory",
-                            function, what, address, bytes);
     return CUDA_SUCCESS;
 }
 
@@ -157,7 +133,7 @@ void sim_drop_allocation(struct allocation *dropped) {
     struct device *device = &sim_devices[dropped->device];
     size_t bytes = (dropped->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     device->used -= bytes;
-    remember_freed(dropped->address, dropped->bytes);
+    sim_remember_freed(dropped->address, dropped->bytes);
     /* Gives the pages back to the system; only whole ones, as neighbours share the others. */
     uintptr_t from = ((uintptr_t)sim_device_alias(dropped->address) + 4095) & ~(uintptr_t)4095;
     uintptr_t to = ((uintptr_t)sim_device_alias(dropped->address) + bytes) & ~(uintptr_t)4095;
@@ -183,7 +159,7 @@ static CUresult check_free(CUdeviceptr address, struct allocation **found) {
     const char *function = sim_function();
     *found = sim_find_allocation(address, true);
     if (*found == NULL || (*found)->is_freed)
-        return was_freed(address) || *found != NULL
+        return sim_was_freed(address) || *found != NULL
             ? sim_complain(CUDA_ERROR_INVALID_VALUE, "double free", "%s of 0x%llx, which was freed before", function, address)
             : sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which is no device memory", function,
                            address);
@@ -229,9 +205,9 @@ CUresult CUDAAPI cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     if (result != CUDA_SUCCESS) LEAVE(result);
     struct work work = {.kind = WORK_FREE, .freed = found, .range_count = 1};
     work.ranges[0] = (struct range){address, found->bytes, true};
-    result = sim_submit(&work, stream);
+    sim_submit(&work, stream->slot);
     found->is_freed = true;
-    LEAVE(result);
+    LEAVE(CUDA_SUCCESS);
 }
 
 CUresult CUDAAPI cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
@@ -253,151 +229,6 @@ CUresult CUDAAPI cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdev
     LEAVE(CUDA_SUCCESS);
 }
 
-/* Host memory. */
-
-CUresult CUDAAPI cuMemHostAlloc(void **address, size_t bytes, unsigned int flags) {
-    ENTER(true);
-    NEED_POINTER(address);
-    (void)flags;
-    if (bytes == 0) LEAVE(sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "cuMemHostAlloc of 0 bytes"));
-    struct pinned *made = calloc(1, sizeof *made);
-    if (!map_twice(bytes, PROT_READ | PROT_WRITE, &made->user, &made->alias)) {
-        free(made);
-        LEAVE(CUDA_ERROR_OUT_OF_MEMORY);
-    }
-    made->bytes = bytes;
-    made->device = sim_current()->device;
-    made->next = pinned_list;
-    pinned_list = made;
-    *address = made->user;
-    LEAVE(CUDA_SUCCESS);
-}
-
-static void drop_pinned(struct pinned *dropped) {
-    remember_freed((uintptr_t)dropped->user, dropped->bytes);
-    for (struct pinned **at = &pinned_list; *at != NULL; at = &(*at)->next) {
-        if (*at != dropped) continue;
-        *at = dropped->next;
-        break;
-    }
-    if (!dropped->is_registered) {
-        munmap(dropped->user, dropped->bytes);
-        munmap(dropped->alias, dropped->bytes);
-    }
-    free(dropped);
-}
-
-static CUresult free_pinned(void *address, bool registered, CUresult otherwise) {
-    struct pinned *found = find_pinned(address);
-    const char *function = sim_function();
-    if (found == NULL)
-        return was_freed((uintptr_t)address)
-            ? sim_complain(otherwise, "double free", "%s of %p, which was freed before", function, address)
-            : sim_complain(otherwise, "unknown pointer", "%s of %p, which is not pinned", function, address);
-    if (found->user != address || found->is_registered != registered)
-        return sim_complain(otherwise, "unknown pointer", "%s of %p, which was not made that way", function, address);
-    sim_finish_range((uintptr_t)address, found->bytes, "pinned memory");
-    drop_pinned(found);
-    return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuMemFreeHost(void *address) {
-    ENTER(true);
-    LEAVE(free_pinned(address, false, CUDA_ERROR_INVALID_VALUE));
-}
-
-CUresult CUDAAPI cuMemHostRegister_v2(void *address, size_t bytes, unsigned int flags) {
-    ENTER(true);
-    (void)flags;
-    if (address == NULL || bytes == 0) LEAVE(CUDA_ERROR_INVALID_VALUE);
-    for (const struct pinned *p = pinned_list; p != NULL; p = p->next)
-        if ((char *)address < p->user + p->bytes && p->user < (char *)address + bytes)
-            LEAVE(sim_complain(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "registration", "%p is registered already", address));
-    struct pinned *made = calloc(1, sizeof *made);
-    made->user = made->alias = address;
-    made->bytes = bytes;
-    made->is_registered = true;
-    made->device = sim_current()->device;
-    made->next = pinned_list;
-    pinned_list = made;
-    LEAVE(CUDA_SUCCESS);
-}
-
-CUresult CUDAAPI cuMemHostUnregister(void *address) {
-    ENTER(true);
-    LEAVE(free_pinned(address, true, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED));
-}
-
-/* What an address is. */
-
-static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, CUdeviceptr address) {
-    const struct allocation *device = sim_find_allocation(address, false);
-    const struct pinned *host = device == NULL ? find_pinned((const void *)address) : NULL;
-    bool is_known = device != NULL || host != NULL;
-    int number = device != NULL ? device->device : host != NULL ? host->device : -2;
-    switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_CONTEXT:
-        *(CUcontext *)data = is_known ? (CUcontext)&sim_devices[number].primary : NULL;
-        break;
-    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-        *(CUmemorytype *)data = device != NULL ? CU_MEMORYTYPE_DEVICE : host != NULL ? CU_MEMORYTYPE_HOST : 0;
-        break;
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-        *(bool *)data = false;
-        break;
-    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-        *(int *)data = number;
-        break;
-    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-        *(bool *)data = device != NULL;
-        break;
-    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-        *(CUdeviceptr *)data = device != NULL ? device->address : host != NULL ? (CUdeviceptr)host->user : 0;
-        break;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-        *(size_t *)data = device != NULL ? device->bytes : host != NULL ? host->bytes : 0;
-        break;
-    default:
-        return sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "pointer attribute %d is not simulated", attribute);
-    }
-    return is_known ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult CUDAAPI cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr address) {
-    ENTER(true);
-    NEED_POINTER(data);
-    LEAVE(pointer_attribute(data, attribute, address));
-}
-
-/* Unlike the function for one attribute this one answers 0 for what is unknown, and succeeds. */
-CUresult CUDAAPI cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr address) {
-    ENTER(true);
-    NEED_POINTER(attributes);
-    NEED_POINTER(data);
-    for (unsigned i = 0; i < count; i++) pointer_attribute(data[i], attributes[i], address);
-    LEAVE(CUDA_SUCCESS);
-}
-
-/* Sharing between processes is not simulated. */
-
-CUresult CUDAAPI cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
-    ENTER(true);
-    (void)handle, (void)address;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
-}
-
-CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle handle, unsigned int flags) {
-    ENTER(true);
-    (void)address, (void)handle, (void)flags;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
-}
-
-CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr address) {
-    ENTER(true);
-    (void)address;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
-}
-
 /* Leaks and counts. */
 
 void sim_report_memory_leaks(const char *when, int device) {
@@ -405,38 +236,20 @@ void sim_report_memory_leaks(const char *when, int device) {
         if ((device < 0 || a->device == device) && !a->is_freed)
             sim_complain(CUDA_SUCCESS, "leak", "%zu bytes of device %d at 0x%llx were not freed %s", a->bytes, a->device,
                          a->address, when);
-    for (const struct pinned *p = pinned_list; p != NULL; p = p->next)
-        if (device < 0 || p->device == device)
-            sim_complain(CUDA_SUCCESS, "leak", "%zu bytes of %s memory at %p were not freed %s", p->bytes,
-                         p->is_registered ? "registered" : "pinned", (void *)p->user, when);
 }
 
 void sim_drop_context_memory(int device) {
     struct allocation *next;
     for (struct allocation *a = allocations; a != NULL; a = next) {
         next = a->next;
-        if (a->device != device) continue;
-        sim_finish_range(a->address, a->bytes, "device memory");
-        sim_drop_allocation(a);
-    }
-    struct pinned *next_pinned;
-    for (struct pinned *p = pinned_list; p != NULL; p = next_pinned) {
-        next_pinned = p->next;
-        if (p->device != device) continue;
-        sim_finish_range((uintptr_t)p->user, p->bytes, "pinned memory");
-        drop_pinned(p);
+        if (a->device == device) sim_drop_allocation(a);
     }
 }
 
 uint64_t sim_live_memory(const char *what) {
-    uint64_t count = 0, bytes = 0, pinned_count = 0, pinned_bytes = 0;
+    uint64_t count = 0, bytes = 0;
     for (const struct allocation *a = allocations; a != NULL; a = a->next) count++, bytes += a->bytes;
-    for (const struct pinned *p = pinned_list; p != NULL; p = p->next) pinned_count++, pinned_bytes += p->bytes;
-    if (strcmp(what, "allocations") == 0) return count;
-    if (strcmp(what, "bytes") == 0) return bytes;
-    if (strcmp(what, "pinned") == 0) return pinned_count;
-    if (strcmp(what, "pinnedBytes") == 0) return pinned_bytes;
-    return UINT64_MAX;
+    return strcmp(what, "allocations") == 0 ? count : strcmp(what, "bytes") == 0 ? bytes : UINT64_MAX;
 }
 
 int cuda_sim_peek(uint64_t address, void *target, uint64_t bytes) {
