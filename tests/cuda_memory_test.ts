@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { addressOf, libc } from "../ffi/libc.ts";
+import { libc } from "../ffi/libc.ts";
 import { DipcError } from "../src/errors.ts";
 import type { CudaDevice } from "../src/memory/cuda/device.ts";
 import { openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";

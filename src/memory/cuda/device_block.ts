@@ -30,8 +30,12 @@ export interface BlockOwner {
   unwatch(holder: object): void;
 }
 
-/** Events of which few are unfinished: the finished ones are dropped as others come. */
-function add(events: DeviceEvent[], event: DeviceEvent): void {
+/**
+ * Adds an event to those that memory waits for, and drops the finished ones.
+ *
+ * @param events The list
+ */
+export function addEvent(events: DeviceEvent[], event: DeviceEvent): void {
   for (let i = events.length - 1; i >= 0; i--) {
     if (events[i] === event) return;
     if (events[i].isFinished()) events.splice(i, 1);
@@ -39,117 +43,49 @@ function add(events: DeviceEvent[], event: DeviceEvent): void {
   events.push(event);
 }
 
-function noBytes(space: string): never {
-  throw new DipcError(
-    "unsupported",
-    `these bytes lie in the memory of ${space}, which the CPU cannot read; copy them to the host first, such as with ` +
-      "toHost() of the batch",
-  );
+/**
+ * Sees to it that a body fits its block.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function checkFits(byteLength: number, capacity: number): void {
+  if (byteLength >= 0 && byteLength <= capacity) return;
+  throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${capacity}`);
 }
 
-/** A writable block of device memory. */
-export class DeviceBlock implements Block, UsedByCopies {
+/** What a block and a body have in common: a piece of device memory, as long as they hold it. */
+abstract class DeviceMemory implements UsedByCopies {
   /** `"cuda:N"`. */
   readonly space: string;
-  /** Usable bytes. */
-  readonly capacity: number;
-  /** Device address, a multiple of 256. Not to be dereferenced by the CPU. */
-  readonly address: bigint;
-  readonly #owner: BlockOwner;
-  readonly #events: DeviceEvent[] = [];
+  /** What it is, for messages. */
+  protected abstract readonly what: string;
+  protected readonly owner: BlockOwner;
+  /** Copies that may still use it. */
+  protected readonly events: DeviceEvent[];
   #cell: Cell | null;
 
-  /** @ignore Made by a pool */
-  constructor(owner: BlockOwner, cell: Cell) {
-    this.#owner = owner;
-    this.#cell = cell;
+  constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[]) {
+    this.owner = owner;
     this.space = owner.space;
-    this.capacity = cell.byteLength;
-    this.address = cell.address;
-    owner.watch(this, cell, this.#events);
-  }
-
-  /** Address and size of the driver's allocation that holds the block. */
-  get allocation(): { readonly address: bigint; readonly byteLength: number } {
-    const { address, byteLength } = this.#held().slab;
-    return { address, byteLength };
-  }
-
-  usedBy(event: DeviceEvent): void {
-    this.#held();
-    add(this.#events, event);
-  }
-
-  /**
-   * Not to be had: the CPU cannot read device memory.
-   *
-   * @throws {DipcError} always `unsupported`
-   */
-  bytes(): Uint8Array<ArrayBuffer> {
-    return noBytes(this.space);
-  }
-
-  toBody(byteLength: number): DeviceBody {
-    const cell = this.#held();
-    if (!(byteLength >= 0 && byteLength <= this.capacity)) {
-      throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
-    }
-    this.#cell = null;
-    this.#owner.unwatch(this);
-    return new DeviceBody(this.#owner, cell, this.#events, byteLength);
-  }
-
-  release(): void {
-    const cell = this.#cell;
-    if (cell === null) return;
-    this.#cell = null;
-    this.#owner.unwatch(this);
-    this.#owner.giveBack(cell, this.#events);
-  }
-
-  #held(): Cell {
-    if (this.#cell === null) throw new DipcError("closed", "this block was given away or released");
-    return this.#cell;
-  }
-}
-
-/** A body in device memory. */
-export class DeviceBody implements Body, UsedByCopies {
-  /** `"cuda:N"`. */
-  readonly space: string;
-  /** Number of valid bytes. */
-  readonly byteLength: number;
-  /** Device address; `0n` for an empty body. */
-  readonly address: bigint;
-  readonly #owner: BlockOwner;
-  readonly #events: DeviceEvent[];
-  #cell: Cell | null;
-
-  /** @ignore Made by a block */
-  constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[], byteLength: number) {
-    this.#owner = owner;
+    this.events = events;
     this.#cell = cell;
-    this.#events = events;
-    this.space = owner.space;
-    this.byteLength = byteLength;
-    this.address = byteLength === 0 ? 0n : cell.address;
     owner.watch(this, cell, events);
   }
 
-  /** Address and size of the driver's allocation that holds the body. */
+  /** Address and size of the driver's allocation that holds it. */
   get allocation(): { readonly address: bigint; readonly byteLength: number } {
     const { address, byteLength } = this.#held().slab;
     return { address, byteLength };
   }
 
-  /** Whether `release()` was called. */
+  /** Whether it was released, or given away. */
   get isReleased(): boolean {
     return this.#cell === null;
   }
 
   usedBy(event: DeviceEvent): void {
     this.#held();
-    add(this.#events, event);
+    addEvent(this.events, event);
   }
 
   /**
@@ -158,19 +94,70 @@ export class DeviceBody implements Body, UsedByCopies {
    * @throws {DipcError} always `unsupported`
    */
   bytes(): Uint8Array<ArrayBuffer> {
-    return noBytes(this.space);
+    throw new DipcError(
+      "unsupported",
+      `these bytes lie in the memory of ${this.space}, which the CPU cannot read; copy them to the host first, such as ` +
+        "with toHost() of the batch",
+    );
   }
 
+  /** Gives it back to its pool, which recycles it once copies that use it are done. Idempotent. */
   release(): void {
-    const cell = this.#cell;
-    if (cell === null) return;
+    if (this.#cell !== null) this.owner.giveBack(this.giveAway(), this.events);
+  }
+
+  /** Ends the hold on it. */
+  protected giveAway(): Cell {
+    const cell = this.#held();
     this.#cell = null;
-    this.#owner.unwatch(this);
-    this.#owner.giveBack(cell, this.#events);
+    this.owner.unwatch(this);
+    return cell;
   }
 
   #held(): Cell {
-    if (this.#cell === null) throw new DipcError("closed", "this body was released");
+    if (this.#cell === null) throw new DipcError("closed", `${this.what} was given away or released`);
     return this.#cell;
+  }
+}
+
+/** A writable block of device memory. */
+export class DeviceBlock extends DeviceMemory implements Block {
+  protected readonly what = "this block";
+  /** Usable bytes. */
+  readonly capacity: number;
+  /** Device address, a multiple of 256. Not to be dereferenced by the CPU. */
+  readonly address: bigint;
+
+  /** @ignore Made by a pool */
+  constructor(owner: BlockOwner, cell: Cell) {
+    super(owner, cell, []);
+    this.capacity = cell.byteLength;
+    this.address = cell.address;
+  }
+
+  /**
+   * Turns the first bytes into a body that owns this block; the block must not be used afterwards.
+   *
+   * @throws {DipcError} `closed`; `invalid_argument` where they do not fit
+   */
+  toBody(byteLength: number): DeviceBody {
+    checkFits(byteLength, this.capacity);
+    return new DeviceBody(this.owner, this.giveAway(), this.events, byteLength);
+  }
+}
+
+/** A body in device memory. */
+export class DeviceBody extends DeviceMemory implements Body {
+  protected readonly what = "this body";
+  /** Number of valid bytes. */
+  readonly byteLength: number;
+  /** Device address; `0n` for an empty body. */
+  readonly address: bigint;
+
+  /** @ignore Made by a block */
+  constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[], byteLength: number) {
+    super(owner, cell, events);
+    this.byteLength = byteLength;
+    this.address = byteLength === 0 ? 0n : cell.address;
   }
 }

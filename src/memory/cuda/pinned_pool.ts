@@ -7,7 +7,7 @@
 import { DipcError } from "../../errors.ts";
 import type { Block, Body, Pool } from "../block.ts";
 import { acquireWaiting } from "./acquire.ts";
-import type { UsedByCopies } from "./device_block.ts";
+import { addEvent, checkFits, type UsedByCopies } from "./device_block.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { CudaPoolOptions } from "./device_pool.ts";
 import { type Cell, type RawMemory, SlabAllocator, type SlabStats } from "./slabs.ts";
@@ -39,8 +39,10 @@ class Holding {
     return this.#cell.byteLength;
   }
 
-  buffer(): ArrayBuffer {
+  /** The ArrayBuffer over the block. From now on views of it may outlive its holder, so it is watched instead. */
+  buffer(holder: object): ArrayBuffer {
     if (this.#buffer !== null) return this.#buffer;
+    this.unwatch(holder);
     const cell = this.#cell;
     let buffer = cell.buffer;
     cell.buffer = null;
@@ -48,15 +50,9 @@ class Holding {
       const pointer = Deno.UnsafePointer.create(cell.address)!;
       buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, cell.byteLength) as ArrayBuffer;
     }
-    return this.#buffer = buffer;
-  }
-
-  usedBy(event: DeviceEvent): void {
-    for (let i = this.events.length - 1; i >= 0; i--) {
-      if (this.events[i] === event) return;
-      if (this.events[i].isFinished()) this.events.splice(i, 1);
-    }
-    this.events.push(event);
+    this.#buffer = buffer;
+    this.watch(holder);
+    return buffer;
   }
 
   /** Gives the block back when nothing shows it any more: no block, no body, and no view of its bytes. */
@@ -73,101 +69,89 @@ class Holding {
   }
 }
 
-/** A writable block of pinned host memory. */
-export class PinnedBlock implements Block, UsedByCopies {
+/** What a block and a body have in common: a piece of pinned memory, as long as they hold it. */
+abstract class PinnedMemory implements UsedByCopies {
   /** Always `"host"`. */
   readonly space = "host";
-  /** Usable bytes. */
-  readonly capacity: number;
-  /** Address of the first byte, a multiple of 256. */
-  readonly address: bigint;
+  /** What it is, for messages. */
+  protected abstract readonly what: string;
   #holding: Holding | null;
 
-  /** @ignore Made by a pool */
   constructor(holding: Holding) {
     this.#holding = holding;
-    this.capacity = holding.capacity;
-    this.address = holding.address;
     holding.watch(this);
   }
 
   usedBy(event: DeviceEvent): void {
-    this.#held().usedBy(event);
+    addEvent(this.#held().events, event);
   }
 
-  bytes(): Uint8Array<ArrayBuffer> {
-    const holding = this.#held();
-    const bytes = new Uint8Array(holding.buffer());
-    holding.unwatch(this);
-    holding.watch(this);
-    return bytes;
-  }
-
-  toBody(byteLength: number): PinnedBody {
-    const holding = this.#held();
-    if (!(byteLength >= 0 && byteLength <= this.capacity)) {
-      throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
-    }
-    this.#holding = null;
-    holding.unwatch(this);
-    return new PinnedBody(holding, byteLength);
-  }
-
+  /** Gives it back to its pool, which recycles it once copies that use it are done; views become empty. Idempotent. */
   release(): void {
-    const holding = this.#holding;
-    if (holding === null) return;
+    if (this.#holding !== null) this.giveAway().release();
+  }
+
+  /** The ArrayBuffer over all of it. */
+  protected buffer(): ArrayBuffer {
+    return this.#held().buffer(this);
+  }
+
+  /** Ends the hold on it. */
+  protected giveAway(): Holding {
+    const holding = this.#held();
     this.#holding = null;
     holding.unwatch(this);
-    holding.release();
+    return holding;
   }
 
   #held(): Holding {
-    if (this.#holding === null) throw new DipcError("closed", "this block was given away or released");
+    if (this.#holding === null) throw new DipcError("closed", `${this.what} was given away or released`);
     return this.#holding;
   }
 }
 
+/** A writable block of pinned host memory. */
+export class PinnedBlock extends PinnedMemory implements Block {
+  protected readonly what = "this block";
+  /** Usable bytes. */
+  readonly capacity: number;
+  /** Address of the first byte, a multiple of 256. */
+  readonly address: bigint;
+
+  /** @ignore Made by a pool */
+  constructor(holding: Holding) {
+    super(holding);
+    this.capacity = holding.capacity;
+    this.address = holding.address;
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.buffer());
+  }
+
+  toBody(byteLength: number): PinnedBody {
+    checkFits(byteLength, this.capacity);
+    return new PinnedBody(this.giveAway(), byteLength);
+  }
+}
+
 /** A body in pinned host memory. */
-export class PinnedBody implements Body, UsedByCopies {
-  /** Always `"host"`. */
-  readonly space = "host";
+export class PinnedBody extends PinnedMemory implements Body {
+  protected readonly what = "this body";
   /** Number of valid bytes. */
   readonly byteLength: number;
   /** Address of the first byte; `0n` for an empty body. */
   readonly address: bigint;
-  #holding: Holding | null;
 
   /** @ignore Made by a block */
   constructor(holding: Holding, byteLength: number) {
-    this.#holding = holding;
+    super(holding);
     this.byteLength = byteLength;
     this.address = byteLength === 0 ? 0n : holding.address;
-    holding.watch(this);
-  }
-
-  usedBy(event: DeviceEvent): void {
-    this.#held().usedBy(event);
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    const holding = this.#held();
-    const bytes = new Uint8Array(holding.buffer(), 0, this.byteLength);
-    holding.unwatch(this);
-    holding.watch(this);
-    return bytes;
-  }
-
-  release(): void {
-    const holding = this.#holding;
-    if (holding === null) return;
-    this.#holding = null;
-    holding.unwatch(this);
-    holding.release();
-  }
-
-  #held(): Holding {
-    if (this.#holding === null) throw new DipcError("closed", "this body was released and its bytes are gone");
-    return this.#holding;
+    return new Uint8Array(this.buffer(), 0, this.byteLength);
   }
 }
 

@@ -55,7 +55,9 @@ export function describePointer(symbols: CudaSymbols, address: bigint): PointerI
   // context has anything to do with.
   const result = symbols.cuPointerGetAttributes(ATTRIBUTES.length, ATTRIBUTES, pointers, address);
   if (result === CUDA.CUDA_ERROR_INVALID_VALUE || result === CUDA.CUDA_ERROR_INVALID_CONTEXT) answers.fill(0);
-  else if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `asking what memory 0x${address.toString(16)} is`);
+  else if (result !== CUDA.CUDA_SUCCESS) {
+    throw cudaError(symbols, result, `asking what memory 0x${address.toString(16)} is`);
+  }
   const view = new DataView(answers.buffer);
   const word = (i: number): bigint => view.getBigUint64(i * ANSWER_BYTES, true);
   const int = (i: number): number => view.getInt32(i * ANSWER_BYTES, true);

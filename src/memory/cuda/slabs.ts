@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../../errors.ts";
+import { sizeClass } from "../size_class.ts";
 import type { DeviceEvent } from "./device_event.ts";
 
 const MIB = 1 << 20;
@@ -94,14 +95,6 @@ export class Cell {
 interface Pending {
   readonly cell: Cell;
   readonly events: readonly DeviceEvent[];
-}
-
-/** Smallest size class that holds `byteLength`: four classes to each doubling, of at least 256 bytes and at most 8 MiB more. */
-function sizeClass(byteLength: number): number {
-  if (byteLength <= ALIGNMENT) return ALIGNMENT;
-  const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);
-  const step = Math.min(Math.max(ALIGNMENT, quarter), LARGEST_STEP);
-  return Math.ceil(byteLength / step) * step;
 }
 
 /** The allocator behind both pools. */
@@ -237,10 +230,7 @@ export class SlabAllocator {
   }
 
   #classFor(byteLength: number): SizeClass {
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new DipcError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
-    }
-    const size = sizeClass(byteLength);
+    const size = sizeClass(byteLength, ALIGNMENT, LARGEST_STEP);
     let sized = this.#classes.get(size);
     if (sized === undefined) this.#classes.set(size, sized = new SizeClass(size));
     return sized;
