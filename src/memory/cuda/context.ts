@@ -34,6 +34,8 @@ export class PrimaryContext {
   #released = false;
 
   /**
+   * Retains the context.
+   *
    * @param symbols The driver
    * @param device `CUdevice`
    * @param space The device's memory space, for messages

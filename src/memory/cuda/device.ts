@@ -30,7 +30,7 @@ export interface CudaDeviceOptions {
 export class CudaDevice implements AsyncDisposable {
   /** The driver. */
   readonly driver: CudaDriver;
-  /** Its functions. */
+  /** @ignore Its functions */
   readonly symbols: CudaSymbols;
   /** What the driver tells of it. */
   readonly info: DeviceInfo;

@@ -54,16 +54,18 @@ export function checkFits(byteLength: number, capacity: number): void {
 }
 
 /** What a block and a body have in common: a piece of device memory, as long as they hold it. */
-abstract class DeviceMemory implements UsedByCopies {
+export abstract class DeviceMemory implements UsedByCopies {
   /** `"cuda:N"`. */
   readonly space: string;
-  /** What it is, for messages. */
+  /** @ignore What it is, for messages */
   protected abstract readonly what: string;
+  /** @ignore */
   protected readonly owner: BlockOwner;
-  /** Copies that may still use it. */
+  /** @ignore Copies that may still use it */
   protected readonly events: DeviceEvent[];
   #cell: Cell | null;
 
+  /** @ignore */
   constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[]) {
     this.owner = owner;
     this.space = owner.space;
@@ -106,7 +108,7 @@ abstract class DeviceMemory implements UsedByCopies {
     if (this.#cell !== null) this.owner.giveBack(this.giveAway(), this.events);
   }
 
-  /** Ends the hold on it. */
+  /** @ignore Ends the hold on it */
   protected giveAway(): Cell {
     const cell = this.#held();
     this.#cell = null;
@@ -122,6 +124,7 @@ abstract class DeviceMemory implements UsedByCopies {
 
 /** A writable block of device memory. */
 export class DeviceBlock extends DeviceMemory implements Block {
+  /** @ignore */
   protected readonly what = "this block";
   /** Usable bytes. */
   readonly capacity: number;
@@ -148,6 +151,7 @@ export class DeviceBlock extends DeviceMemory implements Block {
 
 /** A body in device memory. */
 export class DeviceBody extends DeviceMemory implements Body {
+  /** @ignore */
   protected readonly what = "this body";
   /** Number of valid bytes. */
   readonly byteLength: number;

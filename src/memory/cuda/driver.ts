@@ -22,9 +22,11 @@ export interface OpenCudaOptions {
 
 /** The driver. */
 export class CudaDriver {
-  /** The library that was opened. */
+  /** Path or name of the library that was opened. */
+  readonly path: string;
+  /** @ignore The library that was opened */
   readonly library: CudaLibrary;
-  /** Its functions. */
+  /** @ignore Its functions */
   readonly symbols: CudaSymbols;
   /** The newest CUDA that the driver supports, such as `"12.9"`. */
   readonly version: string;
@@ -34,6 +36,7 @@ export class CudaDriver {
   /** @ignore Made by {@linkcode openCuda} */
   constructor(library: CudaLibrary) {
     this.library = library;
+    this.path = library.path;
     const symbols = this.symbols = library.symbols;
     this.check(symbols.cuInit(0), `making the CUDA driver (${library.path}) ready`);
     const int = new Int32Array(1);

@@ -20,7 +20,7 @@ export class EventHandles {
   #made = 0;
   #firstFailure: DipcError | null = null;
 
-  /** @param symbols The driver */
+  /** Makes none yet. @param symbols The driver */
   constructor(symbols: CudaSymbols) {
     this.#symbols = symbols;
   }

@@ -70,13 +70,14 @@ class Holding {
 }
 
 /** What a block and a body have in common: a piece of pinned memory, as long as they hold it. */
-abstract class PinnedMemory implements UsedByCopies {
+export abstract class PinnedMemory implements UsedByCopies {
   /** Always `"host"`. */
   readonly space = "host";
-  /** What it is, for messages. */
+  /** @ignore What it is, for messages */
   protected abstract readonly what: string;
   #holding: Holding | null;
 
+  /** @ignore */
   constructor(holding: Holding) {
     this.#holding = holding;
     holding.watch(this);
@@ -91,12 +92,12 @@ abstract class PinnedMemory implements UsedByCopies {
     if (this.#holding !== null) this.giveAway().release();
   }
 
-  /** The ArrayBuffer over all of it. */
+  /** @ignore The ArrayBuffer over all of it */
   protected buffer(): ArrayBuffer {
     return this.#held().buffer(this);
   }
 
-  /** Ends the hold on it. */
+  /** @ignore Ends the hold on it */
   protected giveAway(): Holding {
     const holding = this.#held();
     this.#holding = null;
@@ -112,6 +113,7 @@ abstract class PinnedMemory implements UsedByCopies {
 
 /** A writable block of pinned host memory. */
 export class PinnedBlock extends PinnedMemory implements Block {
+  /** @ignore */
   protected readonly what = "this block";
   /** Usable bytes. */
   readonly capacity: number;
@@ -137,6 +139,7 @@ export class PinnedBlock extends PinnedMemory implements Block {
 
 /** A body in pinned host memory. */
 export class PinnedBody extends PinnedMemory implements Body {
+  /** @ignore */
   protected readonly what = "this body";
   /** Number of valid bytes. */
   readonly byteLength: number;

@@ -68,9 +68,15 @@ export interface SlabStats {
 export class Slab {
   /** Blocks of it that are out or pending. */
   used = 0;
+  /**
+   * @param sizeClass Of its blocks
+   * @param address Its first byte
+   * @param byteLength Its bytes
+   */
   constructor(readonly sizeClass: SizeClass, readonly address: bigint, readonly byteLength: number) {}
 }
 
+/** All blocks of one size. */
 class SizeClass {
   readonly free: Cell[] = [];
   allocatedBytes = 0;
@@ -83,6 +89,10 @@ export class Cell {
   generation = 0;
   /** The ArrayBuffer over the cell while nobody holds it; host memory only. */
   buffer: ArrayBuffer | null = null;
+  /**
+   * @param slab What it is a piece of
+   * @param address Its first byte
+   */
   constructor(readonly slab: Slab, readonly address: bigint) {}
 
   /** Usable bytes. */
@@ -116,7 +126,10 @@ export class SlabAllocator {
   /** Why the driver refused to take memory back, the first time it did. */
   firstFailure: DipcError | null = null;
 
-  /** @param raw Where slabs come from */
+  /**
+   * @param raw Where slabs come from
+   * @param limits How much of it
+   */
   constructor(raw: RawMemory, limits: SlabLimits) {
     this.#raw = raw;
     this.#limits = limits;
