@@ -3,7 +3,7 @@ import { openLibcuda } from "../ffi/cuda.ts";
 import { DipcError } from "../src/errors.ts";
 import { parseSpace } from "../src/memory/cuda/space.ts";
 import { type Claims, compileCheck, readClaims } from "./support/cuda_signatures.ts";
-import { cuda, needsCuda } from "./support/cuda_sim.ts";
+import { cuda, needsCuda, needsSimulator } from "./support/cuda_sim.ts";
 import { testNeeding } from "./support/needs.ts";
 import { ROOT } from "./support/paths.ts";
 import { peerTest } from "./support/peers.ts";
@@ -149,6 +149,21 @@ testNeeding([needsCuda], "importing loads no library, opening it once does", asy
     console.log(before, loaded(), openCuda() === driver, /^\\d+\\.\\d+$/.test(driver.version), driver.deviceCount > 0);`;
   const output = await evaluate(code, ["-A"], { ...cuda!.env });
   assertEquals(output.trim(), "false true true true true");
+});
+
+testNeeding([needsSimulator], "a driver without a GPU is told apart from no driver, with what to look at", async () => {
+  const code = `import { openCuda } from "${ROOT}/src/memory/cuda/driver.ts";
+    for (let i = 0; i < 2; i++) try { openCuda(); } catch (error) { console.log(error.code, error.message); }`;
+  const output = await evaluate(code, ["-A"], { ...cuda!.env, CUDA_SIM_DEVICES: "0" });
+  const lines = output.trim().split("\n");
+  assertEquals(lines.length, 2, output);
+  for (const line of lines) {
+    assertMatch(
+      line,
+      /^unsupported making the CUDA driver \(.*\) ready: the CUDA driver says CUDA_ERROR_NO_DEVICE \(100\)/,
+    );
+    assertStringIncludes(line, "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES");
+  }
 });
 
 Deno.test("a memory space is host or cuda:N", () => {

@@ -7,7 +7,8 @@ import { testNeeding } from "./support/needs.ts";
 import { ROOT } from "./support/paths.ts";
 
 const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_READY = 600;
-const PAGE = 4096;
+/** A multiple of the page size of every machine. */
+const PAGE = 65_536;
 
 function simTest(name: string, fn: () => void | Promise<void>): void {
   testNeeding([needsSimulator], `simulated driver: ${name}`, fn);

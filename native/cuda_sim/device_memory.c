@@ -135,8 +135,9 @@ void sim_drop_allocation(struct allocation *dropped) {
     device->used -= bytes;
     sim_remember_freed(dropped->address, dropped->bytes);
     /* Gives the pages back to the system; only whole ones, as neighbours share the others. */
-    uintptr_t from = ((uintptr_t)sim_device_alias(dropped->address) + 4095) & ~(uintptr_t)4095;
-    uintptr_t to = ((uintptr_t)sim_device_alias(dropped->address) + bytes) & ~(uintptr_t)4095;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)sim_device_alias(dropped->address) + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)sim_device_alias(dropped->address) + bytes) & ~(page - 1);
     if (to > from) madvise((void *)from, to - from, MADV_REMOVE);
     for (struct allocation **at = &allocations; *at != NULL; at = &(*at)->next) {
         if (*at != dropped) continue;

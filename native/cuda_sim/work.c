@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE ((uintptr_t)4096)
 
 /* Slot 0 is the default stream. Work of a slot is done in the order of its sequence numbers. */
 static struct {
@@ -41,8 +40,9 @@ static void merge(struct clock *into, const struct clock *from) {
 /* The whole pages inside what the work reads or writes: others may be in use by neighbours. */
 static bool guarded_pages(const struct work *work, uintptr_t *from, size_t *bytes) {
     const struct range *range = &work->ranges[work->guard];
-    *from = (range->address + PAGE - 1) & ~(PAGE - 1);
-    uintptr_t to = (range->address + range->bytes) & ~(PAGE - 1);
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    *from = (range->address + page - 1) & ~(page - 1);
+    uintptr_t to = (range->address + range->bytes) & ~(page - 1);
     *bytes = to > *from ? to - *from : 0;
     return *bytes > 0;
 }
