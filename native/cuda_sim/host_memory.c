@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static struct pinned *pinned_list;
 
@@ -18,12 +19,19 @@ char *sim_host_alias(const struct pinned *pinned, const void *address) {
     return pinned->alias + ((const char *)address - pinned->user);
 }
 
+/* Whether somebody has memory there now: the system gives out the addresses of freed memory again. */
+static bool is_mapped(const void *address) {
+    unsigned char residency;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    return mincore((void *)((uintptr_t)address / page * page), 1, &residency) == 0;
+}
+
 CUresult sim_check_host_range(const void *address, size_t bytes, struct pinned **pinned, const char *what) {
     const char *function = sim_function();
     *pinned = find_pinned(address);
     if (sim_device_of_view(address) >= 0)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s: %s %p is device memory", function, what, address);
-    if (*pinned == NULL && sim_was_freed((uintptr_t)address))
+    if (*pinned == NULL && sim_was_freed((uintptr_t)address) && !is_mapped(address))
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "freed pointer", "%s: %s %p was freed", function, what, address);
     if (*pinned != NULL && (const char *)address + bytes > (*pinned)->user + (*pinned)->bytes)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "past the end", "%s: %s %p of %zu bytes goes past its pinned memory",
