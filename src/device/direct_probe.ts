@@ -39,26 +39,28 @@ export async function probeDirect(transport: Transport, device: CudaDevice): Pro
   const byteLength = SIZES.reduce((sum, size) => sum + size);
   let listener: Listener | null = null;
   let client: Channel | null = null;
-  let server: Channel | null = null;
+  const accepted: Channel[] = [];
   let transports: readonly string[] = [];
   const start = performance.now();
   let seconds = 0;
   let error = "";
   try {
-    let arrived!: (channel: Channel) => void;
-    const accepted = new Promise<Channel>((resolve) => arrived = resolve);
-    listener = await transport.listen({ host: "127.0.0.1", port: 0, onChannel: (channel) => arrived(channel) });
+    const onChannel = (channel: Channel): void => {
+      accepted.push(channel);
+      channel.until(() => false).catch(() => {}); // keeps it moving until it is closed
+    };
+    listener = await transport.listen({ host: "127.0.0.1", port: 0, onChannel });
     client = await transport.connect(listener.address, null, { timeoutMs: TIMEOUT_MS });
-    server = await accepted;
-    for (const size of SIZES) seconds += await send(server, client, device, size);
+    if (accepted.length !== 1) throw new Error(`${accepted.length} connections were accepted instead of one`);
+    for (const size of SIZES) seconds += await send(accepted[0], client, device, size);
     transports = client.transports;
   } catch (cause) {
     error = (cause as Error).message;
     seconds ||= (performance.now() - start) / 1000;
   }
-  for (const close of [() => client?.close(), () => server?.close(), () => listener?.close()]) {
+  for (const each of [client, ...accepted, listener]) {
     try {
-      await close();
+      await each?.close();
     } catch (cause) {
       error ||= (cause as Error).message;
     }
@@ -89,10 +91,7 @@ async function send(from: Channel, to: Channel, device: CudaDevice, size: number
     body = source.toBody(size);
     const sending = from.sendTagged(TAG, body, true);
     const over = (operation: Operation | null) => operation === null || operation.poll() !== PENDING;
-    const isOver = () => {
-      from.progress();
-      return over(sending) && over(receive);
-    };
+    const isOver = () => over(sending) && over(receive);
     if (!await to.until(isOver, { timeoutMs: TIMEOUT_MS })) throw new Error(`${size} bytes did not arrive`);
     settled = true;
     if (sending?.error) throw sending.error;
