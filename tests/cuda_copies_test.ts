@@ -73,7 +73,8 @@ cudaTest("a copy longer than what the driver is given at a time is whole", async
 });
 
 cudaTest("copies in different directions keep the order that they are given", async () => {
-  await withDevice(async (device) => {
+  await withDevice(async (device, control) => {
+    control?.setDelay(50);
     const size = 200_000;
     const [a, b] = [device.pool.acquire(size), device.pool.acquire(size)];
     const [source, target] = [device.pinned.acquire(size), device.pinned.acquire(size)];

@@ -59,7 +59,8 @@ export async function withDevice(
   try {
     await run(device, control);
   } finally {
-    control?.setDelay(0);
+    // What a test has left under way under a long delay would keep the device from closing.
+    if (control !== null) device.withContext(() => device.symbols.cuCtxSynchronize());
     await device.close();
     control?.setDelay(1);
   }
