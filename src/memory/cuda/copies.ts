@@ -30,7 +30,8 @@ export interface CopyOptions {
   keep?: unknown;
 }
 
-type Direction = "toDevice" | "toHost" | "onDevice";
+/** `others` has no copies: it waits for work of others. */
+type Direction = "toDevice" | "toHost" | "onDevice" | "others";
 
 /** Asks the driver for one piece of a copy. @returns a `CUresult` */
 type Issue = (stream: bigint, offset: bigint, byteLength: bigint) => number;
@@ -193,15 +194,20 @@ export class CopyEngine {
   /** An event for work of others; see {@linkcode CudaDevice.eventOf}. */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
     this.#checkOpen("waiting for work of others");
-    const { context, space } = this.#device;
-    if ("event" in work) {
-      return this.#watch(new DeviceEvent(this.#owner, work.event, `an event of others on ${space}`, false));
-    }
-    const what = `a stream of others on ${space}`;
+    const { context, space, symbols } = this.#device;
+    const what = "event" in work ? `an event of others on ${space}` : `a stream of others on ${space}`;
     return context.run(() => {
+      let stream: bigint;
+      if ("event" in work) {
+        // An event of our own behind it, so that theirs may be destroyed or recorded again from now on.
+        stream = this.#stream("others");
+        this.#check(symbols.cuStreamWaitEvent(stream, work.event, CUDA.CU_EVENT_WAIT_DEFAULT), `waiting for ${what}`);
+      } else {
+        stream = work.stream;
+      }
       const handle = this.#handles.take();
       try {
-        this.#check(this.#device.symbols.cuEventRecord(handle, work.stream), `recording an event on ${what}`);
+        this.#check(symbols.cuEventRecord(handle, stream), `recording an event on ${what}`);
       } catch (error) {
         this.#handles.giveBack(handle);
         throw error;

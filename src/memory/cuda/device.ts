@@ -109,8 +109,8 @@ export class CudaDevice implements AsyncDisposable {
   /**
    * An event for work of others on this device: what is on a stream now, or what a recorded event stands for.
    *
-   * @param work A `CUstream` of the primary context (0 for the default stream), or a recorded `CUevent` that lives until the
-   * result has settled
+   * @param work A `CUstream` of the primary context (0 for the default stream), or a recorded `CUevent`, which
+   * may be destroyed or recorded again from now on
    * @throws {DipcError} What the driver says
    */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
