@@ -23,7 +23,7 @@ export {
   type DeviceBufferSource,
   type DeviceColumnSource,
 } from "./src/device/device_batch.ts";
-export { type DeviceBatches, fromDeviceBatches } from "./src/device/device_dataset.ts";
+export { type DeviceBatches, type DeviceBatchesOptions, fromDeviceBatches } from "./src/device/device_dataset.ts";
 export { cudaDevice, releaseDevices } from "./src/device/devices.ts";
 export type { DeviceReaderStats, DeviceStreamReader } from "./src/device/reader.ts";
 export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch.ts";

@@ -67,7 +67,7 @@ export interface DeviceBatchSource {
   readonly dictionaries?: ReadonlyMap<bigint, DeviceColumnSource>;
   /** Takes the dictionaries of another batch instead. */
   readonly dictionariesOf?: DeviceRecordBatch;
-  /** A recorded `CUevent` after which the buffers are filled; it must live until the batch is {@linkcode DeviceRecordBatch.ready}. */
+  /** A recorded `CUevent` after which the buffers are filled; it may be destroyed or recorded again afterwards. */
   readonly event?: bigint;
   /** Instead of `event`: a `CUstream` of the device's primary context; what is on it now must be over before. */
   readonly stream?: bigint;

@@ -3,8 +3,11 @@
  *
  * @module
  */
+import type { Schema } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { parseSpace } from "../memory/cuda/space.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import type { DictionaryChunk } from "./dictionaries.ts";
@@ -16,6 +19,14 @@ export type DeviceBatches =
   | Iterable<DeviceRecordBatch>
   | AsyncIterable<DeviceRecordBatch>;
 
+/** Options of {@linkcode fromDeviceBatches}. */
+export interface DeviceBatchesOptions {
+  /** The schema of all batches. Default: that of the first batch of an array. */
+  schema?: Schema | MessageHeader;
+  /** The memory space of all batches, such as `"cuda:0"`. Default: that of the first batch of an array. */
+  memory?: string;
+}
+
 /**
  * Device batches as a dataset. Nothing is copied; a batch is sent once its event is done.
  *
@@ -23,32 +34,34 @@ export type DeviceBatches =
  * under way are over, and fails later ones. Batches from any other iterable are read once, and disposed when they are sent.
  *
  * @param batches The batches, of one stream's schema and one GPU
- * @param schema The schema message, needed where it is not that of the first batch of an array: `schemaHeader` of any batch
- * @throws {DipcError} `invalid_argument` where the schema is not known
+ * @param options Schema and memory space, where there is no first batch yet that tells them
+ * @throws {DipcError} `invalid_argument` where schema or memory space are not known
  */
-export function fromDeviceBatches(batches: DeviceBatches, schema?: MessageHeader): Dataset {
+export function fromDeviceBatches(batches: DeviceBatches, options: DeviceBatchesOptions = {}): Dataset {
   const first = Array.isArray(batches) ? (batches as readonly DeviceRecordBatch[])[0] : undefined;
-  const known = schema ?? first?.schemaHeader;
-  if (known === undefined) {
+  const schema = options.schema ?? first?.schemaHeader;
+  const memory = options.memory ?? first?.space;
+  if (schema === undefined || memory === undefined) {
     throw new DipcError(
       "invalid_argument",
-      "device batches that come one by one need a schema: give `schemaHeader` of one",
+      "device batches that come one by one need a schema and a memory space: give { schema, memory }",
     );
   }
-  return new DeviceBatchDataset(batches, known, first?.space);
+  parseSpace(memory);
+  return new DeviceBatchDataset(batches, "bytes" in schema ? schema : encodeSchema(schema), memory);
 }
 
 class DeviceBatchDataset implements Dataset {
   readonly schema: MessageHeader;
   readonly readOnce: boolean;
-  readonly memory: string | undefined;
+  readonly memory: string;
   readonly rows: number | undefined;
   readonly batches: number | undefined;
   readonly #batches: DeviceBatches;
   #taken = false;
   #closed = false;
 
-  constructor(batches: DeviceBatches, schema: MessageHeader, memory: string | undefined) {
+  constructor(batches: DeviceBatches, schema: MessageHeader, memory: string) {
     this.#batches = batches;
     this.schema = schema;
     this.readOnce = !Array.isArray(batches);
@@ -65,7 +78,7 @@ class DeviceBatchDataset implements Dataset {
       throw new DipcError("busy", "device batches that come one by one can be read once, and were taken already");
     }
     this.#taken = true;
-    return new DeviceBatchRun(this.#batches, this.schema, this.readOnce, options.signal);
+    return new DeviceBatchRun(this.#batches, this, options.signal);
   }
 
   close(): void {
@@ -75,26 +88,18 @@ class DeviceBatchDataset implements Dataset {
 
 class DeviceBatchRun implements MessageStream {
   readonly #iterator: Iterator<DeviceRecordBatch> | AsyncIterator<DeviceRecordBatch>;
-  readonly #schema: MessageHeader;
-  readonly #disposes: boolean;
+  readonly #dataset: DeviceBatchDataset;
   readonly #signal: AbortSignal | undefined;
   /** Messages of the batch that is at hand, its dictionaries first. */
   #messages: IpcMessage[] = [];
   #sent: readonly DictionaryChunk[] = [];
-  #space: string | null = null;
   #isClosed = false;
 
-  constructor(
-    batches: DeviceBatches,
-    schema: MessageHeader,
-    disposes: boolean,
-    signal: AbortSignal | undefined,
-  ) {
+  constructor(batches: DeviceBatches, dataset: DeviceBatchDataset, signal: AbortSignal | undefined) {
     this.#iterator = Symbol.asyncIterator in batches
       ? batches[Symbol.asyncIterator]()
       : (batches as Iterable<DeviceRecordBatch>)[Symbol.iterator]();
-    this.#schema = schema;
-    this.#disposes = disposes;
+    this.#dataset = dataset;
     this.#signal = signal;
   }
 
@@ -118,7 +123,7 @@ class DeviceBatchRun implements MessageStream {
       this.#check(batch);
       this.#messages = this.#messagesOf(batch);
     } finally {
-      if (this.#disposes) batch[Symbol.dispose]();
+      if (this.#dataset.readOnce) batch[Symbol.dispose]();
     }
     if (this.#isClosed) {
       for (const { body } of this.#messages.splice(0)) body?.release();
@@ -128,14 +133,14 @@ class DeviceBatchRun implements MessageStream {
   }
 
   #check(batch: DeviceRecordBatch): void {
-    this.#space ??= batch.space;
-    if (batch.space !== this.#space) {
+    const { memory, schema } = this.#dataset;
+    if (batch.space !== memory) {
       throw new DipcError(
         "invalid_argument",
-        `device batches of one stream lie on one GPU, found one in ${batch.space} after ${this.#space}: use copyTo()`,
+        `the device batches of this dataset lie in ${memory}, found one in ${batch.space}: use copyTo()`,
       );
     }
-    if (!sameBytes(batch.schemaHeader.bytes, this.#schema.bytes)) {
+    if (!sameBytes(batch.schemaHeader.bytes, schema.bytes)) {
       throw new DipcError(
         "invalid_argument",
         "a device batch has another schema than its stream: make it with the stream's",

@@ -193,8 +193,8 @@ export class DeviceRecordBatch implements Disposable {
    * Keeps the memory from being recycled before work of yours that reads or writes it is over, whenever the batch is
    * disposed.
    *
-   * @param work A `CUstream` of the device's primary context with what was put on it until now, or a recorded `CUevent` that
-   * lives until its work is over
+   * @param work A `CUstream` of the device's primary context with what was put on it until now, or a recorded `CUevent`, which
+   * may be destroyed or recorded again afterwards
    * @throws {DipcError} `closed`; what the driver says
    */
   usedBy(work: { stream: bigint } | { event: bigint }): void {

@@ -155,6 +155,7 @@ class StagedRun implements MessageStream {
       this.#failure ??= { error };
     }).then(() => {
       this.#pending = null;
+      this.#copyAhead(); // what was awaited may have been taken meanwhile
     });
   }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { libc } from "../../ffi/libc.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import type { CudaDevice } from "../memory/cuda/device.ts";
@@ -117,7 +116,7 @@ class Uploads {
     while (this.#bytes + byteLength > AHEAD_BYTES && this.#underWay.length > 0) await this.#settleOldest();
     const staging = await pinned.acquireWaiting(byteLength);
     try {
-      libc().memcpy(staging.address, body.address, BigInt(byteLength));
+      staging.bytes().set(body.bytes());
       const event = copies.copyToDevice(block.address, staging.address, byteLength, { uses: [block, staging] });
       this.#underWay.push({ event, byteLength });
       this.#bytes += byteLength;
