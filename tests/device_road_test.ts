@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type Dataset, DipcError, fromTable, openPath, serve, type ServerEventDetail } from "../mod.ts";
+import { cudaLines } from "../src/cli/device_facts.ts";
 import { cudaDevice } from "../src/device/devices.ts";
 import { copyToHost } from "../src/device/record_batch.ts";
 import { deviceAccess } from "../src/device/road.ts";
@@ -12,7 +13,7 @@ import { type Channel, FAILED } from "../src/wire/transport.ts";
 import { ucxTransport } from "../src/wire/ucx/transport.ts";
 import { cuda } from "./support/cuda_sim.ts";
 import { type CopiedMessage, copyMessage, readMessages, rowsOf, smallTable } from "./support/datasets.ts";
-import { deviceTest } from "./support/device_tests.ts";
+import { deviceSpaces, deviceTest } from "./support/device_tests.ts";
 import { deviceTransport } from "./support/device_transport.ts";
 import { goldFolder, needsGold, needsUcx, needsUcx113, testNeeding, ucx113 } from "./support/needs.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
@@ -265,3 +266,48 @@ deviceTest("over Debian's UCX: staged in two processes, and --json and the text 
   assertEquals(refused.code, 1);
   assertStringIncludes(refused.stderr, "error[unsupported]: the direct road from and to cuda:0 was asked for");
 }, [needsUcx113]);
+
+deviceTest("doctor names the driver, each GPU, the road of its memory and why, and the speed of copies", async () => {
+  const { code, stdout } = await dipc(["doctor", "--json"], { env: cuda!.env });
+  const facts = JSON.parse(stdout);
+  assertEquals([code, facts.ok, facts.cuda.error], [0, true, undefined]);
+  assertMatch(facts.cuda.driver, /^\d+\.\d+$/);
+  assertEquals(facts.cuda.library, cuda!.library);
+  assertEquals(facts.cuda.devices.map(({ space }: { space: string }) => space).slice(0, 2), deviceSpaces());
+  for (const device of facts.cuda.devices) {
+    assert(device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0);
+    assert(device.freeBytes > 0 && device.memoryBytes >= device.freeBytes);
+    assert(["direct", "staged"].includes(device.road) && device.roadReason.startsWith("UCX "), device.roadReason);
+  }
+  const text = cudaLines(facts.cuda).map((line) => line.join(" ")).join("\n");
+  assertMatch(text, /^cuda +driver for CUDA \d+\.\d+ at /m);
+  assertMatch(text, /^cuda:0 +\S.*compute capability/m);
+  assertMatch(text, /copies: to the GPU .*\/s, from it .*\/s, within it .*\/s/);
+  assertMatch(text, /UCX sees it by .*; road (direct|staged): UCX /);
+});
+
+testNeeding([needsUcx], "doctor without libcuda says what was tried, and is well", async () => {
+  const env = { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" };
+  const { code, stdout } = await dipc(["doctor"], { env });
+  assertEquals(code, 0);
+  assertMatch(
+    stdout,
+    /^cuda +libcuda that DIPC_LIBCUDA names could not be opened, so there is no device memory here\.$/m,
+  );
+  assertMatch(text, /^ +\/nowhere\/libcuda\.so\.1: cannot open shared object file/m);
+  assertEquals([facts.cuda.library, facts.cuda.devices, facts.cuda.error.code], [null, [], "library_not_found"]);
+});
+
+for (
+  const [args, text] of [
+    [["serve", "x.arrow", "--memory", "gpu"], "--memory is host, or the memory of a GPU such as cuda:0"],
+    [["get", "ucx://h:1/x?want_data=1", "--road", "direct"], "add --memory cuda:0"],
+    [["get", "ucx://h:1/x?want_data=1", "--memory", "cuda:0", "--road", "fast"], "--road is auto, direct or staged"],
+  ] as const
+) {
+  Deno.test(`dipc ${args[0]} ${args.slice(2).join(" ")} is a mistake of the command line`, async () => {
+    const { code, stderr } = await dipc(args);
+    assertEquals(code, 2);
+    assertStringIncludes(stderr, text);
+  });
+}

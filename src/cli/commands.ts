@@ -149,7 +149,8 @@ const doctor: Command = {
   help: `dipc doctor [--json]
 
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
-process to itself: transports and GB/s. Exit status 1 where something is broken.
+process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory and which road bodies
+take, speed of copies. Exit status 1 where something is broken; that there is no GPU is no fault.
 
 Options
   --json      one JSON object
