@@ -118,8 +118,9 @@ export class UcxEndpoint {
 
   /** Asks that everything sent so far arrives; on a new endpoint, that the connection is there. */
   flush(): EndpointRequest {
-    const symbols = this.#worker.context.symbols;
-    return new EndpointRequest(symbols, symbols.ucp_ep_flush_nbx(this.handle, closeParam));
+    const { context } = this.#worker;
+    const { symbols } = context;
+    return new EndpointRequest(symbols, context.within(() => symbols.ucp_ep_flush_nbx(this.handle, closeParam)));
   }
 
   /**

@@ -171,7 +171,10 @@ export class UcxWorker implements Pollable {
   }
 
   arm(): boolean {
-    return this.armed = !this.#destroyed && this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+    if (this.#destroyed || !this.#enterDevice()) return this.armed = false;
+    this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+    this.#leaveDevice();
+    return this.armed;
   }
 
   /** Destroys the worker. Its endpoints must be closed. Memory of requests that never completed is free afterwards. */
