@@ -31,6 +31,7 @@ export type { Road } from "./src/device/road.ts";
 export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
+export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
 export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
 export { defaultReaderLimits, type ReaderLimits } from "./src/limits.ts";

@@ -410,7 +410,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
   try {
     if ([...entries.values()].some(({ dataset }) => (dataset.memory ?? "host") !== "host")) {
       const { prepareDevices, roadChoice } = await import("./device/serving.ts");
-      const prepared = await prepareDevices(entries, { ...options, road: roadChoice(options.road) });
+      const { windowBytes } = settings;
+      const prepared = await prepareDevices(entries, { ...options, windowBytes, road: roadChoice(options.road) });
       entries = prepared.entries;
       transport = prepared.transport ?? undefined;
     }

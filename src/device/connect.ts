@@ -50,9 +50,9 @@ export async function connectDevice(
   const pool = road.road === "direct" ? device.pool : device.pinned;
   const { input, schema, transports } = await openUcxStream(uri, { ...options, transport, pool });
   const header = schema as VerifiedHeader;
-  const { maxDecompressedBytes } = limits;
+  const { maxDecompressedBytes, maxInFlightBytes } = limits;
   return new DeviceStreamReader({
-    input: new DeviceInput(input, { device, schema: header, maxDecompressedBytes }),
+    input: new DeviceInput(input, { device, schema: header, maxDecompressedBytes, maxInFlightBytes }),
     device,
     schema: header,
     road,

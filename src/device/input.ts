@@ -16,7 +16,7 @@ import { copyToHost } from "./record_batch.ts";
 import { canWait, giveBack, releaseAfter } from "./release.ts";
 
 /** Bytes of bodies that are taken from the wire before they are asked for; two messages always are. */
-const AHEAD_BYTES = 32 * 2 ** 20;
+const AHEAD_BYTES = 16 * 2 ** 20;
 /** Messages that are taken from the wire before they are asked for, at most. */
 const AHEAD_MESSAGES = 64;
 
@@ -36,6 +36,8 @@ export interface DeviceInputOptions {
   readonly schema: VerifiedHeader;
   /** Most bytes that the compressed buffers of one message may become. */
   readonly maxDecompressedBytes: number;
+  /** Most bytes of bodies that have arrived and were not read yet. */
+  readonly maxInFlightBytes: number;
 }
 
 /**
@@ -136,7 +138,8 @@ export class DeviceInput {
 
   #hasRoom(): boolean {
     const { length } = this.#queue;
-    return length < 2 || (length < AHEAD_MESSAGES && this.#queuedBytes < AHEAD_BYTES);
+    const most = Math.min(AHEAD_BYTES, this.#options.maxInFlightBytes);
+    return length < 2 || (length < AHEAD_MESSAGES && this.#queuedBytes < most);
   }
 
   #await(work: Promise<void>): void {

@@ -32,14 +32,14 @@ function spaceOf({ memory = "host" }: Dataset): string {
  * first one go the direct road, where it is open, and the others are staged.
  *
  * @param entries What is served
- * @param options The wish, path of libucp, and the caller's transport
+ * @param options The wish, the send window, path of libucp, and the caller's transport
  * @throws {DipcError} what opening the GPU throws; `unsupported` where the direct road is wanted and shut
  */
 export async function prepareDevices(
   entries: ReadonlyMap<string, Entry>,
-  options: { road: RoadChoice; library?: string; transport?: Transport },
+  options: { road: RoadChoice; windowBytes: number; library?: string; transport?: Transport },
 ): Promise<PreparedEntries> {
-  const { road: wish, library, transport: given } = options;
+  const { road: wish, windowBytes, library, transport: given } = options;
   const spaces = new Set([...entries.values()].map(({ dataset }) => spaceOf(dataset)));
   spaces.delete("host");
   const decisions = new Map<string, RoadDecision>();
@@ -59,7 +59,9 @@ export async function prepareDevices(
       }
     }
     const prepared = new Map<string, Entry>();
-    for (const [name, entry] of entries) prepared.set(name, prepare(entry, decisions.get(spaceOf(entry.dataset))));
+    for (const [name, entry] of entries) {
+      prepared.set(name, prepare(entry, decisions.get(spaceOf(entry.dataset)), windowBytes));
+    }
     return { entries: prepared, transport };
   } catch (error) {
     await transport?.close();
@@ -67,11 +69,11 @@ export async function prepareDevices(
   }
 }
 
-function prepare(entry: Entry, decision: RoadDecision | undefined): Entry {
+function prepare(entry: Entry, decision: RoadDecision | undefined, windowBytes: number): Entry {
   const { dataset } = entry;
   if (decision === undefined) return entry;
   const memory = spaceOf(dataset);
-  const sent = decision.road === "direct" ? dataset : new StagedDataset(dataset, cudaDevice(memory));
+  const sent = decision.road === "direct" ? dataset : new StagedDataset(dataset, cudaDevice(memory), windowBytes);
   return { ...entry, dataset: sent, memory, road: decision.road, roadReason: decision.reason };
 }
 

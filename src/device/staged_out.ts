@@ -11,8 +11,6 @@ import { DipcError } from "../errors.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { canWait, releaseAfter } from "./release.ts";
 
-/** Bytes of bodies that are copied before the wire asks for them; two bodies always are. */
-const AHEAD_BYTES = 32 * 2 ** 20;
 /** Bodies that are copied before the wire asks for them, at most. */
 const AHEAD_MESSAGES = 64;
 /** How often an event is asked before the wait becomes a promise: small copies are done within microseconds. */
@@ -25,14 +23,17 @@ export class StagedDataset implements Dataset {
   readonly memory = "host";
   readonly #dataset: Dataset;
   readonly #device: CudaDevice;
+  readonly #aheadBytes: number;
 
   /**
    * @param dataset Bodies in memory of `device`; closed with this one
    * @param device Whose pinned memory and copies are used
+   * @param aheadBytes Bytes of bodies that are copied before the wire asks for them; two bodies always are
    */
-  constructor(dataset: Dataset, device: CudaDevice) {
+  constructor(dataset: Dataset, device: CudaDevice, aheadBytes: number) {
     this.#dataset = dataset;
     this.#device = device;
+    this.#aheadBytes = aheadBytes;
     this.readOnce = dataset.readOnce;
   }
 
@@ -53,7 +54,7 @@ export class StagedDataset implements Dataset {
   }
 
   async open(options?: { signal?: AbortSignal }): Promise<MessageStream> {
-    return new StagedRun(await this.#dataset.open(options), this.#device, options?.signal);
+    return new StagedRun(await this.#dataset.open(options), this.#device, this.#aheadBytes, options?.signal);
   }
 
   close(): void | Promise<void> {
@@ -70,6 +71,7 @@ interface Copied {
 class StagedRun implements MessageStream {
   readonly #run: MessageStream;
   readonly #device: CudaDevice;
+  readonly #aheadBytes: number;
   readonly #signal: AbortSignal | undefined;
   readonly #queue: Copied[] = [];
   #queuedBytes = 0;
@@ -79,9 +81,10 @@ class StagedRun implements MessageStream {
   #isClosed = false;
   readonly #stop = new AbortController();
 
-  constructor(run: MessageStream, device: CudaDevice, signal: AbortSignal | undefined) {
+  constructor(run: MessageStream, device: CudaDevice, aheadBytes: number, signal: AbortSignal | undefined) {
     this.#run = run;
     this.#device = device;
+    this.#aheadBytes = aheadBytes;
     this.#signal = signal;
   }
 
@@ -147,7 +150,7 @@ class StagedRun implements MessageStream {
 
   #hasRoom(): boolean {
     const { length } = this.#queue;
-    return length < 2 || (length < AHEAD_MESSAGES && this.#queuedBytes < AHEAD_BYTES);
+    return length < 2 || (length < AHEAD_MESSAGES && this.#queuedBytes < this.#aheadBytes);
   }
 
   #await(work: Promise<void>): void {
