@@ -4,10 +4,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { connect, type Dataset, DipcError, fromTable, releaseDevices, serve } from "../mod.ts";
+import { cudaDevice } from "../src/device/devices.ts";
 import { ucxTransport } from "../src/wire/ucx/transport.ts";
 import type { Transport } from "../src/wire/transport.ts";
 import { cuda, needsSimulator } from "./support/cuda_sim.ts";
 import { deviceTest } from "./support/device_tests.ts";
+import { deviceTransport } from "./support/device_transport.ts";
 
 /** Calls that fail, one after the other. */
 const CALLS = 500;
@@ -36,18 +38,23 @@ interface Outcome {
   error: DipcError | null;
 }
 
-/** Uploads on the server, stages out, receives, uploads, copies back; all of it may fail. */
-async function transfer(source: Dataset, transport: Transport): Promise<Outcome> {
-  const shared: Transport = {
+/**
+ * Uploads on the server, sends, receives, copies back, and by the staged road copies in between; all of it may fail.
+ *
+ * @param road `direct` puts a transport that takes device memory over the one given
+ */
+async function transfer(source: Dataset, transport: Transport, road: "staged" | "direct"): Promise<Outcome> {
+  const inner: Transport = {
     connect: (...args) => transport.connect(...args),
     listen: (options) => transport.listen(options),
     close: () => Promise.resolve(),
   };
   let rows = 0;
   try {
+    const shared = road === "staged" ? inner : deviceTransport(inner, cudaDevice("cuda:0")).transport;
     await using server = await serve({ datasets: { d: { source, memory: "cuda:0" } }, transport: shared });
     await using stream = await connect(server.datasets[0].uris, {
-      memory: "cuda:1",
+      memory: road === "staged" ? "cuda:1" : "cuda:0",
       transport: shared,
       timeoutMs: 5_000,
     });
@@ -76,21 +83,25 @@ async function within<T>(what: string, work: Promise<T>): Promise<T> {
 }
 
 /** Has one call of a transfer fail after the other. @returns how many of them ended it */
-async function failEach(table: Table, calls: Iterable<number>): Promise<number> {
+async function failEach(
+  table: Table,
+  calls: Iterable<number>,
+  road: "staged" | "direct" = "staged",
+): Promise<number> {
   const control = cuda!.control!;
   const source = await fromTable(table);
   const transport = await ucxTransport();
   let failed = 0;
   try {
     const before = control.calls;
-    const whole = await transfer(source, transport);
+    const whole = await transfer(source, transport, road);
     assertEquals([whole.error, whole.rows], [null, table.numRows]);
     await releaseDevices();
     console.log(`a whole transfer makes ${control.calls - before} driver calls`);
     for (const call of calls) {
       assert(call <= control.calls - before, "a call that a whole transfer does not reach");
       control.failAfter(call, RESULTS[call % RESULTS.length]);
-      const { rows, error } = await within(`the transfer whose call ${call} fails`, transfer(source, transport));
+      const { rows, error } = await within(`the transfer whose call ${call} fails`, transfer(source, transport, road));
       await releaseDevices().catch((error) => assert(error instanceof DipcError, String(error)));
       control.failAfter(0, 0);
       if (error === null) {
@@ -124,3 +135,13 @@ deviceTest("driver calls of a transfer with a body that is copied in pieces fail
   const failed = await failEach(mixedTable(600_000), calls); // 7 MB, more than one piece
   assert(failed > calls.length / 3);
 }, [needsSimulator]);
+
+deviceTest(
+  "driver calls of a transfer by the direct road, and of finding out that it works, fail: the same",
+  async () => {
+    const calls = Array.from({ length: 60 }, (_, i) => 1 + 7 * i);
+    const failed = await failEach(mixedTable(300), calls, "direct");
+    assert(failed > calls.length / 4);
+  },
+  [needsSimulator],
+);

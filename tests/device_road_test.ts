@@ -162,6 +162,51 @@ deviceTest("UCX without CUDA is given no address of a GPU, whoever asks for it",
   body.release();
 });
 
+testNeeding(
+  [needsUcx],
+  "UCX is called with the GPU's context current; a driver that refuses it ends that connection alone",
+  async () => {
+    let depth = 0, entered = 0;
+    let broken = false;
+    const device = {
+      space: memory,
+      driver: "/nowhere/libcuda.so.1",
+      enter() {
+        if (broken) throw new DipcError("cuda", "the driver refuses");
+        depth++;
+        entered++;
+      },
+      leave: () => void depth--,
+    };
+    const transport = await ucxTransport({ device });
+    const plain = await ucxTransport();
+    const accepted: Channel[] = [];
+    const onChannel = (channel: Channel) => {
+      accepted.push(channel);
+      pump(channel);
+    };
+    const listeners = [];
+    const channels = [];
+    for (const each of [transport, plain]) {
+      const listener = await plain.listen({ host: "127.0.0.1", port: 0, onChannel });
+      listeners.push(listener);
+      channels.push(await each.connect(listener.address, null, { timeoutMs: 10_000 }));
+    }
+    assert(entered > 10);
+    assertEquals(depth, 0);
+    const waits = channels.map((channel) => channel.until(() => false, { timeoutMs: 500 }));
+    broken = true;
+    channels[0].progress();
+    assertEquals((await assertRejects(() => waits[0], DipcError)).message, "the driver refuses");
+    assertEquals(await waits[1], false);
+    for (const channel of [...channels, ...accepted]) await channel.close();
+    for (const listener of listeners) await listener.close();
+    await transport.close();
+    await plain.close();
+    assertEquals(depth, 0);
+  },
+);
+
 deviceTest(
   "a dataset that hides that its bodies are in device memory fails its stream, and the server goes on",
   async () => {

@@ -5,11 +5,13 @@
  *
  * @module
  */
+import type { DipcError } from "../../src/errors.ts";
 import { addressOf } from "../../ffi/libc.ts";
 import type { CudaDevice } from "../../src/memory/cuda/device.ts";
 import type { Block, Body } from "../../src/memory/block.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
-import { type Channel, DONE, type Operation, type Receive, type Transport } from "../../src/wire/transport.ts";
+import { FailedOperation } from "../../src/wire/ucx/operations.ts";
+import { type Channel, DONE, FAILED, type Operation, type Receive, type Transport } from "../../src/wire/transport.ts";
 
 /** What became of device memory. */
 export interface DeviceTraffic {
@@ -57,12 +59,16 @@ function wrapChannel(
           if (body.space !== device.space) return target.sendTagged(tag, body, synchronous, ...role);
           traffic.sent++;
           const copy = hostPool().acquire(body.byteLength).toBody(body.byteLength);
-          device.withContext(() =>
-            device.driver.check(
-              device.symbols.cuMemcpyDtoH_v2(addressOf(copy.bytes()), body.address, BigInt(body.byteLength)),
-              "sending from device memory",
-            )
-          );
+          try {
+            device.withContext(() =>
+              device.driver.check(
+                device.symbols.cuMemcpyDtoH_v2(addressOf(copy.bytes()), body.address, BigInt(body.byteLength)),
+                "sending from device memory",
+              )
+            );
+          } catch (error) {
+            return new FailedOperation(error as DipcError);
+          }
           return target.sendTagged(tag, copy, synchronous, ...role);
         };
       }
@@ -82,6 +88,7 @@ class DeviceReceive implements Receive {
   readonly #staging: Block;
   readonly #inner: Receive;
   #copied = false;
+  #failure: DipcError | null = null;
 
   constructor(
     channel: Channel,
@@ -96,8 +103,8 @@ class DeviceReceive implements Receive {
     this.#inner = channel.receive(tag, mask, this.#staging, byteLength);
   }
 
-  get error() {
-    return this.#inner.error;
+  get error(): DipcError | null {
+    return this.#failure ?? this.#inner.error;
   }
 
   get tag(): bigint {
@@ -121,14 +128,18 @@ class DeviceReceive implements Receive {
       const bytes = this.#staging.bytes();
       if (byteLength >= (this.options.damageFrom ?? Infinity)) bytes[byteLength >> 1] ^= 1;
       if (byteLength > 0) {
-        this.device.withContext(() =>
-          this.device.driver.check(
-            this.device.symbols.cuMemcpyHtoD_v2(this.block.address, addressOf(bytes), BigInt(byteLength)),
-            "receiving into device memory",
-          )
-        );
+        try {
+          this.device.withContext(() =>
+            this.device.driver.check(
+              this.device.symbols.cuMemcpyHtoD_v2(this.block.address, addressOf(bytes), BigInt(byteLength)),
+              "receiving into device memory",
+            )
+          );
+        } catch (error) {
+          this.#failure = error as DipcError;
+        }
       }
     }
-    return state;
+    return this.#failure === null ? state : FAILED;
   }
 }

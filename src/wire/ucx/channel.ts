@@ -257,11 +257,13 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (target.space === "host") {
       request = this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, this.#params.receive);
     } else {
-      const refusal = refuseSpace(this.#worker.context, target.space);
-      if (refusal !== null) return new FailedOperation(refusal);
-      request = this.#worker.context.within(() =>
-        this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, this.#params.deviceReceive)
+      const { deviceReceive } = this.#params;
+      const started = this.#onDevice(
+        target.space,
+        () => this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, deviceReceive),
       );
+      if (started instanceof DipcError) return new FailedOperation(started);
+      request = started;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
@@ -336,13 +338,16 @@ export class UcxChannel implements Channel, WorkerOwner {
         ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
         : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
     } else {
-      const refusal = refuseSpace(this.#worker.context, body.space);
-      if (refusal !== null) return new FailedOperation(refusal);
-      request = this.#worker.context.within(() =>
-        synchronous
-          ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.deviceSend)
-          : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.deviceSend)
+      const { deviceSend } = this.#params;
+      const started = this.#onDevice(
+        body.space,
+        () =>
+          synchronous
+            ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, deviceSend)
+            : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, deviceSend),
       );
+      if (started instanceof DipcError) return new FailedOperation(started);
+      request = started;
     }
     if (request === 0n) {
       this.#worker.dirty = true;
@@ -351,6 +356,18 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     return new UcxRequest(this.#requests, request, body);
+  }
+
+  /** Starts a request on memory of a GPU, where UCX may be given it. @returns the request, or why there is none */
+  #onDevice(space: string, start: () => bigint): bigint | DipcError {
+    const { context } = this.#worker;
+    const refusal = refuseSpace(context, space);
+    if (refusal !== null) return refusal;
+    try {
+      return context.within(start);
+    } catch (error) {
+      return error as DipcError;
+    }
   }
 
   /** @ignore Called by the worker from inside progress. */
@@ -460,7 +477,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (!await this.#drain(done, DRAIN_MS)) clean = false;
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // What is left in the worker would be taken for the next connection's.
-    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0) clean = false;
+    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
     this.#closed = true;
     worker.owner = null;
     this.#returnWorker(worker, clean);

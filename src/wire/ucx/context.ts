@@ -104,7 +104,7 @@ export class UcxContext {
    * and copies fail.
    *
    * @param calls Must not be asynchronous
-   * @throws {DipcError} what the driver says, and what `calls` threw
+   * @throws {DipcError} what the driver says before them, and what `calls` threw
    */
   within<T>(calls: () => T): T {
     const { device } = this;
@@ -113,7 +113,33 @@ export class UcxContext {
     try {
       return calls();
     } finally {
+      this.#leave(device);
+    }
+  }
+
+  /** The same for calls that end something: they are made also where the driver refuses the GPU's context. */
+  withinAnyway<T>(calls: () => T): T {
+    const { device } = this;
+    let isEntered = false;
+    try {
+      device?.enter();
+      isEntered = device !== null;
+    } catch {
+      // What UCX then leaves behind is less than what it would keep.
+    }
+    try {
+      return calls();
+    } finally {
+      if (isEntered) this.#leave(device!);
+    }
+  }
+
+  /** What UCX has answered must not be lost, so a driver that fails here is reported by the next call that needs it. */
+  #leave(device: DeviceAccess): void {
+    try {
       device.leave();
+    } catch {
+      // The GPU's context stays current, which harms nobody.
     }
   }
 
@@ -145,13 +171,13 @@ export class UcxContext {
   /** Counts a worker that was destroyed. */
   removeWorker(): void {
     this.#workers--;
-    if (this.#closed && this.#workers === 0) this.within(() => this.symbols.ucp_cleanup(this.handle));
+    if (this.#closed && this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 
   /** Frees the context, once its last worker is gone. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#workers === 0) this.within(() => this.symbols.ucp_cleanup(this.handle));
+    if (this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 }

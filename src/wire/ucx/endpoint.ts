@@ -120,7 +120,7 @@ export class UcxEndpoint {
   flush(): EndpointRequest {
     const { context } = this.#worker;
     const { symbols } = context;
-    return new EndpointRequest(symbols, context.within(() => symbols.ucp_ep_flush_nbx(this.handle, closeParam)));
+    return new EndpointRequest(symbols, context.withinAnyway(() => symbols.ucp_ep_flush_nbx(this.handle, closeParam)));
   }
 
   /**
@@ -133,7 +133,7 @@ export class UcxEndpoint {
     const { context } = this.#worker;
     const { symbols } = context;
     const param = force || this.failedStatus !== 0 ? forceParam : closeParam;
-    return new EndpointRequest(symbols, context.within(() => symbols.ucp_ep_close_nbx(this.handle, param)));
+    return new EndpointRequest(symbols, context.withinAnyway(() => symbols.ucp_ep_close_nbx(this.handle, param)));
   }
 
   /** Forgets the endpoint, once closed or once its worker is destroyed: its error handler does nothing any more. */

@@ -170,6 +170,11 @@ export class UcxWorker implements Pollable {
     }
   }
 
+  /** Whether the GPU's driver has refused its context, so that the worker is of no more use. */
+  get isBroken(): boolean {
+    return this.#deviceFailure !== null;
+  }
+
   arm(): boolean {
     if (this.#destroyed || !this.#enterDevice()) return this.armed = false;
     this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
