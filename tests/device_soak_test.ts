@@ -2,14 +2,17 @@
  * Many batches and many streams that end early: the driver is asked for memory at the start only, and gets all of it back.
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, DipcError, serve } from "../mod.ts";
+import { Table, tableFromArrays, tableToIPC } from "apache-arrow";
+import { connect, deviceResident, DipcError, fromBatches, repeat, serve } from "../mod.ts";
 import { cudaDevice } from "../src/device/devices.ts";
 import { LoopbackTransport } from "../src/wire/loopback.ts";
 import { ucxTransport } from "../src/wire/ucx/transport.ts";
 import type { Transport } from "../src/wire/transport.ts";
-import { onSimulator } from "./support/cuda_sim.ts";
+import { cuda, onSimulator } from "./support/cuda_sim.ts";
 import { deviceTest } from "./support/device_tests.ts";
 import { generated } from "./support/generated.ts";
+import { TemporaryFolder } from "./support/paths.ts";
+import { serve as serveProcess, startDipc } from "./support/processes.ts";
 import { generator, seed } from "./support/random.ts";
 
 const BATCHES = 10_000;
@@ -115,6 +118,54 @@ async function endEarly(carrier: Transport, streams: number, random: () => numbe
   });
   await server.shutdown({ timeoutMs: 0 });
   await carrier.close();
+}
+
+deviceTest(
+  "clients that are killed leave no device memory behind in the server, nor does a killed server in a client",
+  async () => {
+    const placed = repeat(
+      await deviceResident(await fromBatches([...int64Table(16, 1 << 15).batches]), "cuda:0"),
+      Infinity,
+    );
+    const device = cudaDevice("cuda:0");
+    {
+      await using server = await serve({ datasets: { d: placed } });
+      const level = device.pool.stats.bytesOut;
+      for (let i = 0; i < 8; i++) {
+        const args = ["get", server.datasets[0].uris[0], "--json", ...(i % 2 === 0 ? ["--memory", "cuda:0"] : [])];
+        await using client = startDipc(args, { env: cuda!.env });
+        const sent = server.stats.connections;
+        await waitFor(() => server.stats.connections > sent);
+        await new Promise((resolve) => setTimeout(resolve, 20 * i));
+        client.kill("SIGKILL");
+        await client.outcome;
+      }
+      await waitFor(() => server.stats.activeConnections === 0);
+      assertEquals([server.stats.failed, server.stats.completed], [8, 0]);
+      await waitFor(() => device.pinned.stats.bytesOut === 0);
+      assertEquals([device.pool.stats.bytesOut, device.pinned.stats.bytesOut], [level, 0]);
+    }
+    await placed.close();
+    using folder = new TemporaryFolder();
+    Deno.writeFileSync(folder.file("big.arrow"), tableToIPC(int64Table(200, 1 << 16), "file"));
+    for (let i = 0; i < 3; i++) {
+      await using server = await serveProcess([folder.file("big.arrow"), "--memory", "cuda:0"], { env: cuda!.env });
+      await using stream = await connect(server.uri("big"), { memory: "cuda:0" });
+      const error = await assertRejects(async () => {
+        for await (using _batch of stream) server.running.kill("SIGKILL");
+      }, DipcError);
+      assertEquals(error.code, "connection_lost");
+    }
+    await waitFor(() => device.pinned.stats.bytesOut === 0);
+    assertEquals([device.pool.stats.bytesOut, device.pinned.stats.bytesOut], [0, 0]);
+  },
+);
+
+/** Batches of one column of integers. */
+function int64Table(batches: number, rows: number): Table {
+  const values = BigInt64Array.from({ length: rows }, (_, i) => BigInt(i));
+  const [batch] = tableFromArrays({ values }).batches;
+  return new Table(Array.from({ length: batches }, () => batch));
 }
 
 async function waitFor(condition: () => boolean): Promise<void> {

@@ -137,17 +137,12 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   }
 
   /** Runs over the batches. Leaving the loop early cancels the stream. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<DeviceRecordBatch, undefined> {
-    return {
-      next: () => this.next(),
-      return: async () => {
-        await this.cancel();
-        return { done: true, value: undefined };
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+  async *[Symbol.asyncIterator](): AsyncGenerator<DeviceRecordBatch, undefined> {
+    try {
+      for (let result; !(result = await this.next()).done;) yield result.value;
+    } finally {
+      await this.cancel();
+    }
   }
 
   /**
