@@ -7,7 +7,6 @@ import { DipcError } from "../../errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
-import { AM_SEND_RNDV, MEMORY_CUDA, requestParams } from "../../../ffi/ucp_structs.ts";
 import type { Block, Body } from "../../memory/block.ts";
 import {
   type Channel,
@@ -21,6 +20,7 @@ import {
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
+import { type RequestParams, sharedParams } from "./request_params.ts";
 import {
   closedError,
   FailedOperation,
@@ -31,7 +31,7 @@ import {
   UcxReceive,
   UcxRequest,
 } from "./operations.ts";
-import type { UcxContext } from "./context.ts";
+import { refuseSpace } from "./cuda_support.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
 /** Longest wait for a flush in `close({ flush: true })`. */
@@ -53,57 +53,6 @@ export interface ChannelLimits {
   readonly maxFrameBytes: number;
   /** Most bytes of frames that arrived and were not taken. */
   readonly maxQueuedFrameBytes: number;
-}
-
-/** Prebuilt parameter blocks, one set for the isolate. */
-interface Params {
-  readonly plain: bigint;
-  readonly rendezvous: bigint;
-  readonly receive: bigint;
-  /** For bodies and blocks in the memory of a GPU. */
-  readonly deviceSend: bigint;
-  readonly deviceReceive: bigint;
-  readonly pinned: unknown[];
-}
-
-/** UCX before this minor version leaves tag and length of a receive that is done at once unsaid (seen in 1.13.1). */
-const TELLS_AT_ONCE = 18;
-const params = new Map<boolean, Params>();
-
-function sharedParams(version: string): Params {
-  const tells = Number(version.split(".")[1]) >= TELLS_AT_ONCE;
-  const known = params.get(tells);
-  if (known !== undefined) return known;
-  const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV);
-  const receive = requestParams(0, tagInfoAddress(), !tells);
-  const deviceSend = requestParams(0, 0n, false, MEMORY_CUDA);
-  const deviceReceive = requestParams(0, tagInfoAddress(), !tells, MEMORY_CUDA);
-  const made: Params = {
-    plain: addressOf(plain.bytes),
-    rendezvous: addressOf(rendezvous.bytes),
-    receive: addressOf(receive.bytes),
-    deviceSend: addressOf(deviceSend.bytes),
-    deviceReceive: addressOf(deviceReceive.bytes),
-    pinned: [plain, rendezvous, receive, deviceSend, deviceReceive],
-  };
-  params.set(tells, made);
-  return made;
-}
-
-/** Why UCX must not be given an address in `space`, or `null`. Without CUDA it would read the address itself, and crash. */
-function refuseSpace(context: UcxContext, space: string): DipcError | null {
-  if (space === context.deviceSpace) return null;
-  const { ucp, device } = context;
-  const has = device === null
-    ? "its context was made for host memory alone"
-    : context.deviceSpace === null
-    ? `UCX ${ucp.version} (${ucp.path}) has no CUDA transports here`
-    : `its context was made for ${context.deviceSpace}`;
-  return new DipcError(
-    "unsupported",
-    `giving UCX memory of ${space} was refused, because it would crash: ${has}; copy the body to host memory first, or ` +
-      'serve and connect with `memory: "cuda:N"`, which do so by themselves',
-  );
 }
 
 /** Native memory for a frame that is being sent. */
@@ -148,7 +97,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #returnWorker: WorkerReturn;
   readonly #requests: RequestList;
   readonly #frames = new FrameQueue();
-  readonly #params: Params;
+  readonly #params: RequestParams;
   #pendingFrames: PendingFrame[] = [];
   #sendSlots: SendSlot[] = [];
   /** Frames on their way, oldest first, from `#firstSending` on. */

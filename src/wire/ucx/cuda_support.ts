@@ -5,6 +5,7 @@
  */
 import { cString, libc } from "../../../ffi/libc.ts";
 import { MEMORY_CUDA } from "../../../ffi/ucp_structs.ts";
+import { DipcError } from "../../errors.ts";
 import type { DeviceAccess, SpaceSupport } from "../transport.ts";
 import type { UcxContext } from "./context.ts";
 import { isSystemDriver } from "./driver_identity.ts";
@@ -63,4 +64,26 @@ function canLoad(name: string): boolean {
   } catch {
     return false;
   }
+}
+
+/**
+ * Why UCX must not be given an address in a memory space, or `null` where it may. Without CUDA it would read the address
+ * itself, and crash.
+ *
+ * @param context The context that would be given it
+ * @param space Other than `"host"`
+ */
+export function refuseSpace(context: UcxContext, space: string): DipcError | null {
+  if (space === context.deviceSpace) return null;
+  const { ucp, device } = context;
+  const has = device === null
+    ? "its context was made for host memory alone"
+    : context.deviceSpace === null
+    ? `UCX ${ucp.version} (${ucp.path}) has no CUDA transports here`
+    : `its context was made for ${context.deviceSpace}`;
+  return new DipcError(
+    "unsupported",
+    `giving UCX memory of ${space} was refused, because it would crash: ${has}; copy the body to host memory first, or ` +
+      'serve and connect with `memory: "cuda:N"`, which do so by themselves',
+  );
 }
