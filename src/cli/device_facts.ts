@@ -121,7 +121,8 @@ async function copySpeeds(device: CudaDevice): Promise<CopySpeeds> {
   const { copies, pool, pinned } = device;
   const host = pinned.acquire(COPY_BYTES);
   try {
-    const [one, two] = [pool.acquire(COPY_BYTES), pool.acquire(COPY_BYTES)];
+    const block = pool.acquire(2 * COPY_BYTES);
+    const [one, two] = [block.address, block.address + BigInt(COPY_BYTES)];
     try {
       const best = async (copy: () => DeviceEvent): Promise<number> => {
         let seconds = Infinity;
@@ -133,16 +134,14 @@ async function copySpeeds(device: CudaDevice): Promise<CopySpeeds> {
         return COPY_BYTES / seconds;
       };
       host.bytes().fill(1, 0, COPY_BYTES);
+      const uses = [block, host];
       return {
-        hostToDevice: await best(() =>
-          copies.copyToDevice(one.address, host.address, COPY_BYTES, { uses: [one, host] })
-        ),
-        deviceToHost: await best(() => copies.copyToHost(host.address, one.address, COPY_BYTES, { uses: [one, host] })),
-        withinDevice: await best(() => copies.copyOnDevice(two.address, one.address, COPY_BYTES, { uses: [one, two] })),
+        hostToDevice: await best(() => copies.copyToDevice(one, host.address, COPY_BYTES, { uses })),
+        deviceToHost: await best(() => copies.copyToHost(host.address, one, COPY_BYTES, { uses })),
+        withinDevice: await best(() => copies.copyOnDevice(two, one, COPY_BYTES, { uses })),
       };
     } finally {
-      one.release();
-      two.release();
+      block.release();
     }
   } finally {
     host.release();

@@ -5,7 +5,7 @@
  * @module
  */
 import type { CudaDevice } from "../memory/cuda/device.ts";
-import type { DeviceBody } from "../memory/cuda/device_block.ts";
+import type { DeviceBlock, DeviceBody } from "../memory/cuda/device_block.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
 import { type Channel, type Listener, type Operation, PENDING, type Transport } from "../wire/transport.ts";
 
@@ -80,13 +80,15 @@ function pattern(size: number): Uint8Array<ArrayBuffer> {
 async function send(from: Channel, to: Channel, device: CudaDevice, size: number): Promise<number> {
   const bytes = pattern(size);
   const source = device.pool.acquire(size);
+  let target: DeviceBlock | null = null;
   let body: DeviceBody | null = null;
-  const target = device.pool.acquire(size);
-  let settled = false;
+  let settled = true;
   try {
+    target = device.pool.acquire(size);
     await device.copies.upload(source.address, bytes, { uses: [source] });
     await device.copies.fill(target.address, 0, size, { uses: [target] }).done();
     const start = performance.now();
+    settled = false;
     const receive = to.receive(TAG, FULL_MASK, target, size);
     body = source.toBody(size);
     const sending = from.sendTagged(TAG, body, true);
@@ -107,6 +109,6 @@ async function send(from: Channel, to: Channel, device: CudaDevice, size: number
     if (!settled) await Promise.all([from.close(), to.close()]);
     body?.release();
     source.release();
-    target.release();
+    target?.release();
   }
 }
