@@ -7,7 +7,15 @@
 import type { CudaDevice } from "../memory/cuda/device.ts";
 import type { DeviceBlock, DeviceBody } from "../memory/cuda/device_block.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
-import { type Channel, type Listener, type Operation, PENDING, type Transport } from "../wire/transport.ts";
+import {
+  type Channel,
+  DONE,
+  FAILED,
+  type Listener,
+  type Operation,
+  PENDING,
+  type Transport,
+} from "../wire/transport.ts";
 
 /** One size that goes along with its announcement, and one that is fetched. */
 const SIZES = [4096, 4 * 2 ** 20];
@@ -92,12 +100,15 @@ async function send(from: Channel, to: Channel, device: CudaDevice, size: number
     const receive = to.receive(TAG, FULL_MASK, target, size);
     body = source.toBody(size);
     const sending = from.sendTagged(TAG, body, true);
-    const over = (operation: Operation | null) => operation === null || operation.poll() !== PENDING;
-    const isOver = () => over(sending) && over(receive);
-    if (!await to.until(isOver, { timeoutMs: TIMEOUT_MS })) throw new Error(`${size} bytes did not arrive`);
-    settled = true;
+    const state = (operation: Operation | null) => operation === null ? DONE : operation.poll();
+    const isSettled = () => state(sending) !== PENDING && state(receive) !== PENDING;
+    // Where one side fails, the other may wait for ever.
+    const isOver = () => isSettled() || state(sending) === FAILED || state(receive) === FAILED;
+    const came = await to.until(isOver, { timeoutMs: TIMEOUT_MS });
+    settled = isSettled();
     if (sending?.error) throw sending.error;
     if (receive.error !== null) throw receive.error;
+    if (!came) throw new Error(`${size} bytes did not arrive within ${TIMEOUT_MS} ms`);
     const seconds = (performance.now() - start) / 1000;
     const back = new Uint8Array(size);
     await device.copies.download(back, target.address, { uses: [target] });
