@@ -32,7 +32,9 @@ unxz_to_stdout() {
 }
 
 [ -f "$kit/manifest.json" ] || stop "there is no kit in $kit: run \`deno task gpu:kit\` where there is a network" 1
-work=${DIPC_GPU_WORK:-$(mktemp -d)}
+# Where the kit is unpacked; DIPC_GPU_WORK names a folder that is kept.
+if [ -n "${DIPC_GPU_WORK:-}" ]; then work=$DIPC_GPU_WORK
+else work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT; fi
 mkdir -p "$work/deno-dir"
 unxz_to_stdout "$kit/deno.xz" > "$work/deno" || stop "the kit cannot be unpacked: xz and python3 are both missing" 1
 chmod +x "$work/deno"
@@ -61,7 +63,7 @@ if $rehearse; then
 else
   unset DIPC_LIBCUDA
   facts=$("${run[@]}" tools/gpu_facts.ts 2> "$results/driver-error.txt") ||
-    stop "no GPU: $(head -1 "$results/driver-error.txt")" 3
+    stop "no GPU: $(head -1 "$results/driver-error.txt" | sed 's/ Do one of these:$//')" 3
   rm -f "$results/driver-error.txt"
   say "GPU      $facts"
   # UCX for CUDA 13 needs a driver of CUDA 13.
