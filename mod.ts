@@ -14,14 +14,41 @@
  *
  * @module
  */
-export { connect, type ConnectOptions } from "./src/client.ts";
-export type { Servable } from "./src/datasets.ts";
+export { connect, type ConnectOptions, type DeviceConnectOptions } from "./src/client.ts";
+export type { PlacedSource, Servable, ServableSource } from "./src/datasets.ts";
+export type { DeviceBuffer, DeviceColumn } from "./src/device/columns.ts";
+export {
+  deviceBatch,
+  type DeviceBatchSource,
+  type DeviceBufferSource,
+  type DeviceColumnSource,
+} from "./src/device/device_batch.ts";
+export { type DeviceBatches, type DeviceBatchesOptions, fromDeviceBatches } from "./src/device/device_dataset.ts";
+export { cudaDevice, releaseDevices } from "./src/device/devices.ts";
+export type { DeviceReaderStats, DeviceStreamReader } from "./src/device/reader.ts";
+export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch.ts";
+export type { Road } from "./src/device/road.ts";
+export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
+export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
 export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
 export { defaultReaderLimits, type ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
+export type { PrimaryContext } from "./src/memory/cuda/context.ts";
+export type { CopyEngine, CopyOptions } from "./src/memory/cuda/copies.ts";
+export type { CudaDevice, CudaDeviceOptions } from "./src/memory/cuda/device.ts";
+export type { DeviceBlock, DeviceBody, DeviceMemory, UsedByCopies } from "./src/memory/cuda/device_block.ts";
+export type { DeviceEvent } from "./src/memory/cuda/device_event.ts";
+export type { DeviceInfo } from "./src/memory/cuda/device_info.ts";
+export type { CudaPoolOptions, DevicePool } from "./src/memory/cuda/device_pool.ts";
+export type { CudaDriver } from "./src/memory/cuda/driver.ts";
+export type { PinnedBlock, PinnedBody, PinnedMemory, PinnedPool } from "./src/memory/cuda/pinned_pool.ts";
+export type { PointerInfo, PointerKind } from "./src/memory/cuda/pointer.ts";
+export type { SlabStats } from "./src/memory/cuda/slabs.ts";
+export type { HostRange, StagedCopyOptions } from "./src/memory/cuda/staging.ts";
+export type { CopyWaitOptions } from "./src/memory/cuda/wait.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
 export { type DissociatedStreamReader, type ReaderStats } from "./src/reader.ts";
 export {

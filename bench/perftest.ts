@@ -16,6 +16,8 @@ export interface PerftestOptions {
   readonly env: Record<string, string>;
   /** Cores to pin the two ends to, or null. */
   readonly cores: { server: number; client: number } | null;
+  /** Send from and receive into memory of a GPU. */
+  readonly memory?: "cuda";
 }
 
 let nextPort = 20_000 + Deno.pid % 20_000;
@@ -55,6 +57,7 @@ export async function tagBandwidth(options: PerftestOptions): Promise<number> {
       await new Promise((resolve) => setTimeout(resolve, 25));
       const result = await command(options, options.cores?.client, [
         ...["127.0.0.1", "-p", port, "-t", "tag_bw", "-e", "-f"],
+        ...(options.memory === undefined ? [] : ["-m", options.memory]),
         ...["-s", `${options.bytes}`, "-n", `${options.count}`],
         ...["-w", `${Math.min(1000, Math.max(10, options.count >> 3))}`],
       ]).output();

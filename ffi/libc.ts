@@ -219,6 +219,25 @@ export function libc(): Libc {
 }
 
 /**
+ * What a C function prints into a `FILE *`.
+ *
+ * @param print Is given the stream
+ * @returns The text, empty where the system has no memory for it
+ */
+export function printed(print: (stream: bigint) => void): string {
+  const c = libc();
+  const text = new BigUint64Array(16); // char *, and 8 bytes on, size_t
+  const stream = c.open_memstream(new Uint8Array(text.buffer), new Uint8Array(text.buffer, 8));
+  if (stream === 0n) return "";
+  print(stream);
+  c.fclose(stream);
+  const pointer = Deno.UnsafePointer.create(text[0]);
+  const result = pointer === null ? "" : new Deno.UnsafePointerView(pointer).getCString();
+  c.free(text[0]);
+  return result;
+}
+
+/**
  * A string as C expects it.
  *
  * @param text Text without NUL characters

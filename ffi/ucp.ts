@@ -47,6 +47,20 @@ export const UCP_SYMBOLS = {
     ],
     result: "i8",
   },
+  ucp_context_query: {
+    parameters: [
+      "usize", // ucp_context_h context_p
+      "buffer", // ucp_context_attr_t *attr
+    ],
+    result: "i8",
+  },
+  ucp_context_print_info: {
+    parameters: [
+      "usize", // ucp_context_h context
+      "usize", // FILE *stream
+    ],
+    result: "void",
+  },
   ucp_cleanup: { parameters: ["usize" /* ucp_context_h */], result: "void" },
   ucp_worker_create: {
     parameters: [

@@ -11,6 +11,7 @@ import { addressOf } from "./libc.ts";
 /** Sizes and byte offsets, by the C names of the types and fields. */
 export const LAYOUT = {
   ucp_params_t: { size: 88, field_mask: 0, features: 8, name: 72 },
+  ucp_context_attr_t: { size: 80, field_mask: 0, memory_types: 24 },
   ucp_worker_params_t: { size: 200, field_mask: 0, thread_mode: 8, flags: 168 },
   ucp_am_handler_param_t: { size: 32, field_mask: 0, id: 8, flags: 12, cb: 16, arg: 24 },
   ucp_listener_params_t: { size: 56, field_mask: 0, sockaddr: 8, conn_handler: 40 },
@@ -51,6 +52,11 @@ export const AM_RECV_DATA = 1 << 16;
 /** `ucp_am_recv_attr_t`: only a descriptor has arrived; the data must be fetched. */
 export const AM_RECV_RNDV = 1 << 17;
 
+/** `ucs_memory_type_t`: memory of the system. */
+export const MEMORY_HOST = 0;
+/** `ucs_memory_type_t`: memory of an NVIDIA GPU. Only for a context whose memory types have it. */
+export const MEMORY_CUDA = 1;
+
 /** A structure in memory that C may read or write. */
 export interface CStruct {
   /** Its bytes. Must stay referenced while C uses it. */
@@ -90,6 +96,22 @@ export function contextParams(features: bigint): CStruct {
   u64(struct, LAYOUT.ucp_params_t.field_mask, 1n << 0n); // FEATURES
   u64(struct, LAYOUT.ucp_params_t.features, features);
   return struct;
+}
+
+/** Room for a `ucp_context_attr_t`, asking for the types of memory that the context can read and write. */
+export function contextAttr(): CStruct {
+  const struct = allocate(LAYOUT.ucp_context_attr_t.size);
+  u64(struct, LAYOUT.ucp_context_attr_t.field_mask, 1n << 2n); // MEMORY_TYPES
+  return struct;
+}
+
+/**
+ * What a context said of the types of memory that it can read and write: one bit for each `ucs_memory_type_t`.
+ *
+ * @param attr A `ucp_context_attr_t` that was filled in
+ */
+export function contextMemoryTypes(attr: CStruct): bigint {
+  return attr.view.getBigUint64(LAYOUT.ucp_context_attr_t.memory_types, true);
 }
 
 /** `ucp_worker_params_t` of a worker used by one thread, silent about requests that a dead endpoint never completed. */
@@ -170,13 +192,19 @@ export function endpointParams(peer: SockAddr | bigint, errorCallback: bigint, e
 }
 
 /**
- * `ucp_request_param_t` for host memory.
+ * `ucp_request_param_t`. The type of memory is always said: UCX would have to find it out, and may be mistaken.
  *
  * @param flags The operation's `flags`
  * @param recvInfo Address of a `ucp_tag_recv_info_t`, or of the `size_t` of an active message, for receives done at once
  * @param alwaysRequest Never done at once: a request in any case
+ * @param memoryType `ucs_memory_type_t` of the buffer
  */
-export function requestParams(flags = 0, recvInfo = 0n, alwaysRequest = false): CStruct {
+export function requestParams(
+  flags = 0,
+  recvInfo = 0n,
+  alwaysRequest = false,
+  memoryType: number = MEMORY_HOST,
+): CStruct {
   const at = LAYOUT.ucp_request_param_t;
   const struct = allocate(at.size);
   let mask = 1 << 6; // MEMORY_TYPE
@@ -185,7 +213,7 @@ export function requestParams(flags = 0, recvInfo = 0n, alwaysRequest = false): 
   if (alwaysRequest) mask |= 1 << 16; // UCP_OP_ATTR_FLAG_NO_IMM_CMPL
   u32(struct, at.op_attr_mask, mask);
   u32(struct, at.flags, flags);
-  u32(struct, at.memory_type, 0); // UCS_MEMORY_TYPE_HOST
+  u32(struct, at.memory_type, memoryType);
   u64(struct, at.recv_info, recvInfo);
   return struct;
 }

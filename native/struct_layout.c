@@ -22,6 +22,10 @@ int main(void) {
     FIELD(ucp_params_t, features);
     FIELD(ucp_params_t, name);
 
+    STRUCT(ucp_context_attr_t);
+    FIELD(ucp_context_attr_t, field_mask);
+    FIELD(ucp_context_attr_t, memory_types);
+
     STRUCT(ucp_worker_params_t);
     FIELD(ucp_worker_params_t, field_mask);
     FIELD(ucp_worker_params_t, thread_mode);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DeviceStreamReader } from "./device/reader.ts";
 import { positiveInteger, type ReaderLimits, readerLimits } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";
 import { hostPool } from "./memory/host_pool.ts";
@@ -28,8 +29,34 @@ export interface ConnectOptions {
   pool?: Pool;
   /** What carries the protocol. Default: UCX. */
   transport?: Transport;
+  /** Memory space that bodies are received into. For that of a GPU see {@linkcode DeviceConnectOptions}. */
+  memory?: "host";
 }
 
+/** Options of {@linkcode connect} for a stream into the memory of a GPU. */
+export interface DeviceConnectOptions extends Omit<ConnectOptions, "memory" | "pool"> {
+  /** The GPU that bodies are received into, such as `"cuda:0"`. */
+  memory: `cuda:${number}`;
+  /**
+   * How bodies get there: straight from the wire (`"direct"`), through pinned host memory (`"staged"`), or straight where UCX
+   * has CUDA and it works (`"auto"`). Default `"auto"`.
+   */
+  road?: "auto" | "direct" | "staged";
+}
+
+/**
+ * Asks a server for a stream into the memory of a GPU.
+ *
+ * @param uri As for a stream into host memory
+ * @param options Memory space, ticket, limits, timeouts
+ * @returns The reader of device batches, once the schema has arrived; its `stats` say which road was taken, and why
+ * @throws {DipcError} as for a stream into host memory; `library_not_found` without libcuda, naming what was tried;
+ * `not_found` without this GPU; `unsupported` where the direct road is wanted and shut
+ */
+export function connect(
+  uri: string | URL | readonly (string | URL)[],
+  options: DeviceConnectOptions,
+): Promise<DeviceStreamReader>;
 /**
  * Asks a server for a stream.
  *
@@ -47,13 +74,22 @@ export interface ConnectOptions {
  * @throws {DipcError} `invalid_uri`, `invalid_argument`, `library_not_found`, `unreachable`, `timeout`, `cancelled`, `connection_lost`,
  * and what the server answers, such as `not_found`
  */
+export function connect(
+  uri: string | URL | readonly (string | URL)[],
+  options?: ConnectOptions,
+): Promise<DissociatedStreamReader>;
 export async function connect(
   uri: string | URL | readonly (string | URL)[],
-  options: ConnectOptions = {},
-): Promise<DissociatedStreamReader> {
+  options: ConnectOptions | DeviceConnectOptions = {},
+): Promise<DissociatedStreamReader | DeviceStreamReader> {
   const startedMs = performance.now();
   const timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
   const limits = readerLimits(options.limits);
+  if (options.memory !== undefined && options.memory !== "host") {
+    const { connectDevice } = await import("./device/connect.ts");
+    const { memory } = options;
+    return await connectDevice(uri, { ...options, memory, timeoutMs, limits, startedMs });
+  }
   const stream = await openUcxStream(uri, { ...options, pool: options.pool ?? hostPool(), timeoutMs, limits });
   return new DissociatedStreamReader({ ...stream, limits, signal: options.signal, startedMs });
 }

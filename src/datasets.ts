@@ -8,8 +8,19 @@ import { fileURLToPath } from "node:url";
 import { DipcError } from "./errors.ts";
 import type { Dataset } from "./sources/dataset.ts";
 
-/** What can be served: a dataset, a file, a table, or batches. */
-export type Servable = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
+/** What can be served from where it lies: a dataset, a file, a table, or batches. */
+export type ServableSource = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
+
+/** Something to be put into a memory space before it is served: read to its end once, then sent from there. */
+export interface PlacedSource {
+  /** What to serve. */
+  readonly source: ServableSource;
+  /** Such as `"cuda:0"`; `"host"` leaves it where it is. */
+  readonly memory: string;
+}
+
+/** What can be served. */
+export type Servable = ServableSource | PlacedSource;
 
 /** One dataset that is served. */
 export interface Entry {
@@ -19,6 +30,12 @@ export interface Entry {
   readonly dataset: Dataset;
   /** True where the server made the dataset itself and therefore closes it. */
   readonly owned: boolean;
+  /** Memory space that its bodies are sent from, where that is not host memory. */
+  readonly memory?: string;
+  /** Whether they go to the wire as they are, or staged through host memory. */
+  readonly road?: "direct" | "staged";
+  /** Why this road. */
+  readonly roadReason?: string;
 }
 
 /**
@@ -46,6 +63,7 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
   if (name === "") {
     throw new DipcError("invalid_argument", "a dataset's name is empty: give it a name, it becomes the URI's path");
   }
+  if (isPlaced(served)) return await place(name, served);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("./sources/open_path.ts");
     const path = typeof served === "string" ? served : fileURLToPath(served);
@@ -61,6 +79,24 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
     "invalid_argument",
     `the dataset ${JSON.stringify(name)} is no Dataset, Table, path or iterable of batches`,
   );
+}
+
+function isPlaced(served: Servable): served is PlacedSource {
+  return typeof served === "object" && "source" in served && "memory" in served;
+}
+
+/** Opens a source and puts it into the memory of a GPU; what was opened for that is closed again. */
+async function place(name: string, { source, memory }: PlacedSource): Promise<Entry> {
+  const { isDeviceSpace } = await import("./device/serving.ts");
+  const isDevice = isDeviceSpace(name, memory);
+  const entry = await openEntry(name, source);
+  if (!isDevice || entry.dataset.memory === memory) return entry;
+  try {
+    const { deviceResident } = await import("./device/upload.ts");
+    return { name, dataset: await deviceResident(entry.dataset, memory), owned: true };
+  } finally {
+    await closeEntries([entry]);
+  }
 }
 
 function isDataset(value: object): value is Dataset {

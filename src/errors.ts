@@ -13,7 +13,7 @@
  * | `invalid_uri` | a `ucx:` URI is malformed or lacks a parameter |
  * | `not_found` | the dataset, file or ticket does not exist |
  * | `permission_denied` | a Deno permission is missing, or the server refused |
- * | `library_not_found` | libucp (or libcuda) could not be opened |
+ * | `library_not_found` | libucp or libcuda could not be opened |
  * | `unreachable` | no connection could be made |
  * | `connection_lost` | the peer went away before the stream was whole |
  * | `timeout` | the peer did not answer in time |
@@ -27,6 +27,7 @@
  * | `io` | reading or writing a file failed, or it changed meanwhile |
  * | `closed` | used after close or dispose |
  * | `ucx` | UCX reported a status with no better code here |
+ * | `cuda` | the CUDA driver reported a result with no better code here |
  * | `internal` | a defect in dipc |
  */
 export type DipcErrorCode =
@@ -48,6 +49,7 @@ export type DipcErrorCode =
   | "io"
   | "closed"
   | "ucx"
+  | "cuda"
   | "internal";
 
 /** What an error of another system said, kept as data. */

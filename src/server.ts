@@ -50,6 +50,11 @@ export interface ServeOptions {
   library?: string;
   /** What carries the protocol. Default: UCX. */
   transport?: Transport;
+  /**
+   * How bodies in device memory get to the wire: straight (`"direct"`), through pinned host memory (`"staged"`), or
+   * straight where UCX has CUDA and it works (`"auto"`). Default `"auto"`.
+   */
+  road?: "auto" | "direct" | "staged";
 }
 
 /** A dataset as a server offers it. */
@@ -64,6 +69,12 @@ export interface ServedDataset {
   readonly batches?: number;
   /** Bytes of all bodies, where known. */
   readonly bodyBytes?: number;
+  /** Memory space that its bodies are sent from, where that is not host memory. */
+  readonly memory?: string;
+  /** Whether they go to the wire straight, or staged through host memory; where they are in device memory. */
+  readonly road?: "direct" | "staged";
+  /** Why this road. */
+  readonly roadReason?: string;
 }
 
 /** Counters of a {@linkcode Server}. */
@@ -155,7 +166,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     const host = advertise ?? address;
     const uri = (name: string, role: StreamRole, port: number): string =>
       formatUri({ host, port, ticket: name, wantData: this.#wants[role], role, dipc: true });
-    this.datasets = [...this.#entries.values()].map(({ name, dataset }) => ({
+    this.datasets = [...this.#entries.values()].map(({ name, dataset, memory, road, roadReason }) => ({
       name,
       uris: this.metadataPort === undefined
         ? [uri(name, "both", this.port)]
@@ -163,6 +174,7 @@ export class Server extends EventTarget implements AsyncDisposable {
       rows: dataset.rows,
       batches: dataset.batches,
       bodyBytes: dataset.bodyBytes,
+      ...(memory === undefined ? {} : { memory, road, roadReason }),
     }));
   }
 
@@ -393,9 +405,16 @@ export async function serve(options: ServeOptions): Promise<Server> {
     windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
-  const entries = await openEntries(options.datasets);
+  let entries = await openEntries(options.datasets);
   let transport: Transport | undefined;
   try {
+    if ([...entries.values()].some(({ dataset }) => (dataset.memory ?? "host") !== "host")) {
+      const { prepareDevices, roadChoice } = await import("./device/serving.ts");
+      const { windowBytes } = settings;
+      const prepared = await prepareDevices(entries, { ...options, windowBytes, road: roadChoice(options.road) });
+      entries = prepared.entries;
+      transport = prepared.transport ?? undefined;
+    }
     for (const { name, dataset } of entries.values()) {
       if (!dataset.readOnce || settings.metadataPort === undefined) continue;
       throw new DipcError(
@@ -406,7 +425,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
           "leave metadataPort out",
       );
     }
-    transport = options.transport ?? await ucxTransport({ library: options.library });
+    transport ??= options.transport ?? await ucxTransport({ library: options.library });
     const server = new Server(settings, transport, entries, admitByName(entries));
     try {
       await server._listen();
@@ -417,6 +436,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     return server;
   } catch (error) {
     await closeEntries(entries.values());
+    if (settings.ownsTransport) await transport?.close();
     throw error;
   }
 }

@@ -12,7 +12,7 @@ import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } 
 import { type Alternative, groupLocations, parseUri, type UcxUri } from "./protocol/uri.ts";
 import { IncomingStream } from "./stream/incoming.ts";
 import type { MessageInput } from "./stream/message_input.ts";
-import { type Channel, FAILED, PENDING, type Transport } from "./wire/transport.ts";
+import { type Channel, type DeviceAccess, FAILED, PENDING, type Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
 /** What {@linkcode openUcxStream} needs; the options of `connect`, checked. */
@@ -144,16 +144,22 @@ async function send(
   if (operation.poll() === FAILED) throw operation.error!;
 }
 
-const transports = new Map<string, Promise<Transport>>();
+const transports = new Map<string, { space: string; transport: Promise<Transport> }>();
 
-/** One transport for all streams of the isolate: making one costs milliseconds and file descriptors. */
-function sharedTransport(library = ""): Promise<Transport> {
-  let transport = transports.get(library);
-  if (transport === undefined) {
-    transport = ucxTransport({ library: library || undefined });
-    transports.set(library, transport);
-    transport.catch(() => transports.delete(library));
-  }
+/**
+ * One transport for all streams of the isolate: making one costs milliseconds and file descriptors.
+ *
+ * @param library Path of libucp, empty for the usual rules
+ * @param device The GPU whose memory it moves by itself, where there is one
+ */
+export function sharedTransport(library = "", device?: DeviceAccess): Promise<Transport> {
+  const space = device?.space ?? "host";
+  const key = `${space} ${library}`;
+  const known = transports.get(key);
+  if (known !== undefined) return known.transport;
+  const transport = ucxTransport({ library: library || undefined, device });
+  transports.set(key, { space, transport });
+  transport.catch(() => transports.delete(key));
   return transport;
 }
 
@@ -162,7 +168,12 @@ function sharedTransport(library = ""): Promise<Transport> {
  * a program goes on for long without streams; close all readers before.
  */
 export async function releaseTransports(): Promise<void> {
-  const open = [...transports.values()];
-  transports.clear();
-  for (const transport of open) await (await transport).close();
+  for (const space of new Set([...transports.values()].map(({ space }) => space))) await releaseTransportsOf(space);
+}
+
+/** @ignore Releases those that are for one memory space. */
+export async function releaseTransportsOf(space: string): Promise<void> {
+  const open = [...transports].filter(([, entry]) => entry.space === space);
+  for (const [key] of open) transports.delete(key);
+  for (const [, { transport }] of open) await (await transport).close();
 }

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { tableToIPC } from "apache-arrow";
 import { commands, overview } from "../src/cli/commands.ts";
+import { cuda, type CudaForTests, needsCuda } from "./support/cuda_sim.ts";
 import { tripsTable } from "./support/cli_data.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
@@ -14,6 +15,8 @@ import { dipc, serve } from "./support/processes.ts";
 const IGNORED: Readonly<Record<string, string>> = {
   "task demo": "fetches packages, and runs these tests",
   "task bench": "takes minutes",
+  "task gpu:kit": "takes minutes",
+  "tools/gpu_suite.sh": "takes minutes; its parts are tests of their own",
   "jsr:@arrow-ucx/dipc/cli setup": "needs the registry",
   "deno install -g": "needs the registry",
   "deno compile": "tested by cli_compile_test.ts",
@@ -40,8 +43,12 @@ function blocksOf(file: string): Block[] {
 
 function documents(): string[] {
   const docs = [...Deno.readDirSync(`${ROOT}/docs`)].map(({ name }) => name).filter((name) => name.endsWith(".md"));
-  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`)];
+  const measurements = "docs/measurements/gpu/README.md";
+  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`), measurements];
 }
+
+/** The document whose programs need a GPU: they run on the simulated driver, or have only their types checked. */
+const DEVICE_DOCUMENT = "docs/device-memory.md";
 
 /** What the blocks find: files to serve, and a server whose URI takes the place of the one in the text. */
 class Stage implements AsyncDisposable {
@@ -78,11 +85,15 @@ class Stage implements AsyncDisposable {
   }
 
   /** Runs a program as its own process. */
-  async run(command: string, args: readonly string[]): Promise<{ code: number; text: string }> {
+  async run(
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ code: number; text: string }> {
     const { code, stdout, stderr } = await new Deno.Command(command, {
       args: [...args],
       cwd: this.folder.path,
-      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath() },
+      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath(), ...env },
       stdin: "null",
       signal: AbortSignal.timeout(90_000),
     }).output();
@@ -99,14 +110,14 @@ class Stage implements AsyncDisposable {
   }
 
   /** Runs a TypeScript block with the permissions of the documentation. */
-  async runTypeScript(code: string): Promise<{ code: number; text: string }> {
+  async runTypeScript(code: string, driver?: CudaForTests): Promise<{ code: number; text: string }> {
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
     Deno.writeTextFileSync(path, code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri));
-    const env = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
+    const env = `--allow-env=${driver === undefined ? "" : "DIPC_LIBCUDA,"}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
     flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
-    return await this.run(Deno.execPath(), ["run", ...flags, path]);
+    return await this.run(Deno.execPath(), ["run", ...flags, path], driver?.env);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,12 +133,24 @@ testNeeding([needsUcx], "every TypeScript block of the documents runs in a proje
   let count = 0;
   for (const block of blocks) {
     assert(!block.ignored, `${block.file} has a ts block that is not run`);
-    const { code, text } = await stage.runTypeScript(block.code);
+    const driver = block.file === DEVICE_DOCUMENT ? cuda : undefined;
+    if (driver === null) {
+      console.log(`SKIPPED a program of ${block.file}, whose types are right: ${needsCuda.what} is missing`);
+      continue;
+    }
+    const { code, text } = await stage.runTypeScript(programOf(block), driver);
     assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
     count++;
   }
   assertGreater(count, 3);
 });
+
+/** What is run of a block. On the simulated driver the GPU is given back, because it reports what a program leaves behind. */
+function programOf({ file, code }: Block): string {
+  if (file !== DEVICE_DOCUMENT) return code;
+  return `${code.replace(/^await using/gm, "  await using").replace(/^((?:import .*\n)+)/, "$1{\n")}}\n` +
+    'import { releaseDevices } from "@arrow-ucx/dipc";\nawait releaseDevices();\n';
+}
 
 testNeeding([needsUcx], "the README's example prints its rows", async () => {
   await using stage = await Stage.open();

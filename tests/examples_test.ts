@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
 import { tripsBytes } from "./support/cli_data.ts";
+import { cuda, needsCuda } from "./support/cuda_sim.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
 import { dipc, Running, serve } from "./support/processes.ts";
@@ -18,13 +19,18 @@ async function documentedFlags(name: string): Promise<string[]> {
   return flags.map((flag) => flag.replace("$HOME/.cache/deno/npm", npm).replace("=.,", `=.,${ROOT},`));
 }
 
-async function start(name: string, args: readonly string[], cwd: string): Promise<Running> {
+async function start(
+  name: string,
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Running> {
   const flags = await documentedFlags(name);
   assert(!flags.includes("-A") && flags.length > 0);
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "-q", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/examples/${name}`, ...args],
     cwd,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -80,6 +86,25 @@ testNeeding([needsUcx], "examples: readable_stream.ts writes and parses an Arrow
   assertEquals([code, stderr], [0, ""]);
   assertEquals(stdout, "copy.arrows: 3000 rows\napache-arrow read 3000 rows\n");
   assertEquals(tableFromIPC(Deno.readFileSync(folder.file("copy.arrows"))).numRows, 3000);
+});
+
+testNeeding([needsUcx, needsCuda], "examples: gpu_to_gpu.ts moves a table from GPU memory to GPU memory", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("gpu_to_gpu.ts", [], folder.path, cuda!.env);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^serving from cuda:0, (direct|staged): UCX /);
+  assertMatch(stdout, /1000000 values at device address 0x[0-9a-f]+, 8000000 bytes\nthe last one is 499999\.5\n/);
+  assertMatch(stdout, /1000000 rows into cuda:0, (direct|staged)\n$/);
+});
+
+testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so where there is no GPU", async () => {
+  using folder = new TemporaryFolder();
+  const env = { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" };
+  await using example = await start("gpu_to_gpu.ts", [], folder.path, env);
+  const { code, stdout } = await example.outcome;
+  assertEquals(code, 0);
+  assertMatch(stdout, /^no GPU here: libcuda that DIPC_LIBCUDA names could not be opened/);
 });
 
 Deno.test("examples: every program is in their README, and tested here", async () => {

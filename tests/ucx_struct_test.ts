@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { LAYOUT } from "../ffi/ucp_structs.ts";
+import { LAYOUT, MEMORY_CUDA, MEMORY_HOST, requestParams } from "../ffi/ucp_structs.ts";
 import { findPeers, PEER_ADVICE } from "../tools/peers.ts";
 import { testNeeding } from "./support/needs.ts";
 import { ROOT } from "./support/paths.ts";
@@ -41,6 +41,16 @@ Deno.test("a layout that differs by one offset is noticed", async () => {
     noticed = true;
   }
   assert(noticed);
+});
+
+Deno.test("every request says what kind of memory it is about", () => {
+  const { op_attr_mask, memory_type } = LAYOUT.ucp_request_param_t;
+  // UCP_OP_ATTR_FIELD_MEMORY_TYPE is bit 6; UCS_MEMORY_TYPE_HOST and UCS_MEMORY_TYPE_CUDA are 0 and 1.
+  assertEquals([MEMORY_HOST, MEMORY_CUDA], [0, 1]);
+  for (const [params, type] of [[requestParams(), 0], [requestParams(4, 8n, true, MEMORY_CUDA), 1]] as const) {
+    assertEquals(params.view.getUint32(op_attr_mask, true) >> 6 & 1, 1);
+    assertEquals(params.view.getUint32(memory_type, true), type);
+  }
 });
 
 const peers = findPeers();

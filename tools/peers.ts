@@ -1,6 +1,6 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * and a second, older UCX. This module only looks; `setup_peers.ts` provides.
+ * a second, older UCX, and NVIDIA's `cuda.h`. This module only looks; `setup_peers.ts` provides.
  *
  * @module
  */
@@ -38,6 +38,8 @@ export interface Peers {
   readonly ucx: UcxInstallation | null;
   /** The older UCX of Debian 12. */
   readonly olderUcx: UcxInstallation | null;
+  /** Folder with NVIDIA's `cuda.h`, to compile with (`-I`). */
+  readonly cudaHeaders: string | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -46,12 +48,16 @@ export type PeerName = keyof Peers;
 /** Debian 12's version of UCX. */
 export const OLDER_UCX_VERSION = "1.13.1";
 
+/** Version of the PyPI package `nvidia-cuda-runtime-cu12` that `cuda.h` is taken from. */
+export const CUDA_HEADERS_VERSION = "12.9.79";
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
   compiler: "a C compiler (sudo apt-get install gcc)",
   ucx: `UCX ${SETUP_UCX_VERSION} (\`deno task setup\`; needs pip)`,
   olderUcx: `UCX ${OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
+  cudaHeaders: `NVIDIA's cuda.h ${CUDA_HEADERS_VERSION} (\`deno task setup\`; needs python3 and pip)`,
 };
 
 function isFile(path: string): boolean {
@@ -65,6 +71,11 @@ function isFile(path: string): boolean {
 /** Folder of the older UCX, as its packages lay it out. */
 export function olderUcxFolder(folder: string): string {
   return `${folder}/ucx-${OLDER_UCX_VERSION}`;
+}
+
+/** Folder of NVIDIA's `cuda.h`. */
+export function cudaHeadersFolder(folder: string): string {
+  return `${folder}/cuda-headers-${CUDA_HEADERS_VERSION}`;
 }
 
 /** The first of some commands that is in `PATH`, or `null`. */
@@ -87,7 +98,8 @@ export function findPeers(): Peers {
   const folder = peersFolder();
   const copy = setupFolder();
   if (folder === null || copy === null) {
-    return { python: null, compiler: findCommand("cc", "gcc", "clang"), ucx: null, olderUcx: null };
+    const compiler = findCommand("cc", "gcc", "clang");
+    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null };
   }
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
@@ -114,5 +126,6 @@ export function findPeers(): Peers {
         perftest: ifFile(`${older}/bin/ucx_perftest`),
       }
       : null,
+    cudaHeaders: isFile(`${cudaHeadersFolder(folder)}/cuda.h`) ? cudaHeadersFolder(folder) : null,
   };
 }

@@ -24,7 +24,7 @@ const serve: Command = {
   name: "serve",
   summary: "serve files over UCX",
   flags: ["json", "help"],
-  values: ["address", "port", "metadata-port", "advertise", "batch-rows"],
+  values: ["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "road"],
   short: { h: "help" },
   help: `dipc serve [NAME=]PATH... [options]
 
@@ -38,6 +38,8 @@ Options
   --metadata-port P    a port of its own for metadata; every dataset then has two URIs
   --advertise HOST     host that the URIs name (default: the address)
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
+  --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
+  --road ROAD          from a GPU to the wire: auto, direct, or staged through host memory (default auto)
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]}
   -h, --help           this text
 
@@ -57,7 +59,7 @@ const get: Command = {
   name: "get",
   summary: "fetch a dataset, show it or write it to a file",
   flags: ["json", "help"],
-  values: ["body-uri", "output", "format", "limit", "timeout"],
+  values: ["body-uri", "output", "format", "limit", "timeout", "memory", "road"],
   short: { o: "output", h: "help" },
   help: `dipc get URI [TICKET] [options]
 
@@ -71,6 +73,8 @@ Options
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
+  --road ROAD        from the wire to a GPU: auto, direct, or staged through host memory (default auto)
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 
@@ -145,7 +149,8 @@ const doctor: Command = {
   help: `dipc doctor [--json]
 
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
-process to itself: transports and GB/s. Exit status 1 where something is broken.
+process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory and which road bodies
+take, speed of copies. Exit status 1 where something is broken; that there is no GPU is no fault.
 
 Options
   --json      one JSON object

@@ -5,6 +5,7 @@
  */
 import { attemptLines, rankLibucp } from "../../ffi/find.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
+import { type CudaFacts, cudaFacts, cudaLines } from "./device_facts.ts";
 import { asFailure, EXIT_FAILURE, EXIT_OK, type FailureJson, failureLine } from "./failure.ts";
 import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
 import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
@@ -33,6 +34,8 @@ interface DoctorJson extends SystemFacts {
   readonly attempts: readonly { readonly path: string; readonly cause: string }[];
   /** The transfer inside this process, `null` where it failed. */
   readonly loopback: LoopbackResult | null;
+  /** Driver, GPUs, and the road of bodies in their memory. */
+  readonly cuda: CudaFacts;
   readonly error?: FailureJson;
 }
 
@@ -69,6 +72,8 @@ async function examine(): Promise<DoctorJson> {
     const { code, message } = asFailure(thrown);
     error ??= { code, message };
   }
+  // After the transfer: where UCX is broken, that is what is to be read first.
+  const cuda = await cudaFacts();
   return {
     ok: error === undefined,
     version,
@@ -76,6 +81,7 @@ async function examine(): Promise<DoctorJson> {
     library,
     attempts,
     loopback,
+    cuda,
     ...facts,
     ...(error === undefined ? {} : { error }),
   };
@@ -110,6 +116,7 @@ function doctorText(result: DoctorJson): string {
         `${transports.join(", ") || "unknown transports"}; connected in ${formatSeconds(connectSeconds)}`,
     );
   }
+  for (const [label, text] of cudaLines(result.cuda)) line(label, text);
   lines.push("", result.ok ? "All is well." : "Something is broken:");
   return `${lines.join("\n")}\n`;
 }

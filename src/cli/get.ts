@@ -3,8 +3,9 @@
  *
  * @module
  */
+import type { DeviceReaderStats } from "../device/reader.ts";
 import { DipcError } from "../errors.ts";
-import type { DissociatedStreamReader } from "../reader.ts";
+import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED, failureLine } from "./failure.ts";
 import { type Format, formatOf, isBinary } from "./format.ts";
@@ -19,6 +20,8 @@ import type { Target } from "./target.ts";
 /** What `dipc get` was asked for. */
 interface Plan {
   readonly source: Source;
+  /** Where bodies are received. */
+  readonly device: DeviceArgs;
   /** File, `-`, or undefined to show the data. */
   readonly output: string | undefined;
   readonly format: Format | undefined;
@@ -42,6 +45,7 @@ function planOf(args: ParsedArgs): Plan {
   const limit = args.values.get("limit");
   return {
     source,
+    device: deviceArgs(args),
     output,
     format,
     limit: limit === undefined ? Infinity : wholeNumber("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
@@ -72,10 +76,17 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   const { signal } = interrupt;
   const start = performance.now();
   const [{ connect }, { openTarget }] = await Promise.all([import("../../mod.ts"), import("./target.ts")]);
-  let stream: DissociatedStreamReader | undefined;
+  let stream: MessageSource | undefined;
   let target: Target | undefined;
   try {
-    stream = await connect(source.uri, { ...source.options, signal });
+    const { memory, road } = plan.device;
+    if (memory === undefined) {
+      stream = await connect(source.uri, { ...source.options, signal });
+    } else {
+      const reader = await connect(source.uri, { ...source.options, signal, memory, road });
+      // What is only counted stays where it is.
+      stream = plan.output === undefined && plan.json ? reader : copiedBack(reader);
+    }
     target = await openTarget(plan, stream.schemaHeader);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;
@@ -98,12 +109,13 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     } else {
       totals.seconds = (performance.now() - start) / 1000;
     }
+    if (plan.device.memory !== undefined) await releaseAll();
   }
 }
 
 /** Hands message after message to the target until the end or the limit. */
 async function copyRows(
-  stream: DissociatedStreamReader,
+  stream: MessageSource,
   target: Target,
   limit: number,
   signal: AbortSignal,
@@ -131,7 +143,7 @@ async function copyRows(
   else totals.complete = true;
 }
 
-function takeStats(stream: DissociatedStreamReader, totals: TotalsJson): void {
+function takeStats(stream: MessageSource, totals: TotalsJson): void {
   const { stats } = stream;
   totals.batches = stats.batches;
   totals.dictionaries = stats.dictionaries;
@@ -141,6 +153,9 @@ function takeStats(stream: DissociatedStreamReader, totals: TotalsJson): void {
   totals.bytesPerSecond = stats.bytesPerSecond;
   totals.firstBatchSeconds = stats.firstBatchSeconds;
   totals.transports = stats.transports;
+  if (!("road" in stats)) return;
+  const { memory, road, roadReason, decompressedOnHost } = stats as DeviceReaderStats;
+  Object.assign(totals, { memory, road, roadReason, decompressedOnHost });
 }
 
 async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thrown: unknown): Promise<number> {
@@ -180,5 +195,8 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const over = transports.length > 0 ? ` over ${transports.join(", ")}` : "";
   const limited = totals.limited ? ` (stopped by --limit)` : "";
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
-  return `${written}${what} in ${rate}${over}${limited}`;
+  const device = totals.memory === undefined
+    ? ""
+    : ` into ${totals.memory}${limited}\n${totals.road}: ${printable(totals.roadReason ?? "")}`;
+  return `${written}${what} in ${rate}${over}${device || limited}`;
 }

@@ -6,7 +6,9 @@
 import { DipcError } from "../errors.ts";
 import type { Server, ServerEventDetail } from "../server.ts";
 import type { Dataset } from "../sources/dataset.ts";
+import type { Servable } from "../datasets.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { deviceArgs, releaseAll } from "./device.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { countOf, formatBytes } from "./numbers.ts";
@@ -81,12 +83,17 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     ? undefined
     : wholeNumber("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
+  const { memory, road } = deviceArgs(args);
   using interrupt = catchInterrupt();
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {
     for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows, map: "guarded" });
-    const server = await serve({ datasets, ...options });
+    const served: Record<string, Servable> = Object.create(null);
+    for (const [name, source] of Object.entries(datasets)) {
+      served[name] = memory === undefined ? source : { source, memory };
+    }
+    const server = await serve({ datasets: served, ...options, road });
     try {
       reportStreams(server);
       await announce(server, args.flags.has("json"));
@@ -99,18 +106,20 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     }
   } finally {
     for (const dataset of Object.values(datasets)) await dataset.close();
+    if (memory !== undefined) await releaseAll();
   }
   return interrupt.caught === "SIGINT" ? EXIT_INTERRUPTED : EXIT_OK;
 }
 
 async function announce(server: Server, json: boolean): Promise<void> {
   if (json) {
-    const datasets = server.datasets.map(({ name, uris, rows, batches, bodyBytes }) => ({
+    const datasets = server.datasets.map(({ name, uris, rows, batches, bodyBytes, ...place }) => ({
       name,
       uris,
       rows,
       batches,
       bodyBytes,
+      ...place,
     }));
     const { address, port } = server;
     await print(`${JSON.stringify({ pid: Deno.pid, address, port, datasets })}\n`);
@@ -131,6 +140,8 @@ async function announce(server: Server, json: boolean): Promise<void> {
     `${name.padEnd(widths[0])}  ${count.padStart(widths[1])}  ${bytes.padStart(widths[2])}  ${uris}\n`
   );
   await print(lines.join(""));
+  const [{ memory, road, roadReason }] = server.datasets;
+  if (memory !== undefined) await printError(`from ${memory}, ${road}: ${roadReason}\n`);
   if (Deno.stderr.isTerminal()) await printError(`serving on ${server.address}, Ctrl-C stops\n`);
 }
 

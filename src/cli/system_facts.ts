@@ -29,7 +29,7 @@ const HARMFUL: Readonly<Record<string, string>> = {
   UCX_RNDV_SCHEME: "fails connections where it differs between the two sides",
 };
 
-const NAMES = ["DIPC_LIBUCP", "UCX_TLS", "UCX_NET_DEVICES", "UCX_LOG_LEVEL", ...Object.keys(HARMFUL)];
+const NAMES = ["DIPC_LIBCUDA", "DIPC_LIBUCP", "UCX_TLS", "UCX_NET_DEVICES", "UCX_LOG_LEVEL", ...Object.keys(HARMFUL)];
 
 /** Collects the facts; what may not be read is left out. */
 export function systemFacts(): SystemFacts {
@@ -89,7 +89,5 @@ function rdma(): string {
 function gpu(): string {
   const devices = namesIn("/dev")?.filter((name) => /^nvidia\d+$/.test(name));
   if (devices === undefined) return "GPU unknown (needs --allow-read=/dev)";
-  return devices.length === 0
-    ? "no NVIDIA GPU"
-    : `NVIDIA GPU: ${devices.join(" ")} (bodies in GPU memory are not supported yet)`;
+  return devices.length === 0 ? "no NVIDIA GPU" : `NVIDIA GPU: ${devices.join(" ")}`;
 }

@@ -25,6 +25,14 @@ export interface TotalsJson {
   firstBatchSeconds: number | null;
   /** Transports that UCX chose. */
   transports: readonly string[];
+  /** Memory space that bodies were received into, where that is the memory of a GPU. */
+  memory?: string;
+  /** Whether they came straight from the wire, or staged through host memory. */
+  road?: "direct" | "staged";
+  /** Why this road. */
+  roadReason?: string;
+  /** Messages that came compressed and were decompressed by the CPU on their way to the GPU. */
+  decompressedOnHost?: number;
   /** True where the whole stream arrived. */
   complete: boolean;
   /** True where `--limit` ended it. */

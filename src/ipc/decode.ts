@@ -55,9 +55,19 @@ export class BatchDecoder {
   /**
    * @param schemaHeader Header of the stream's schema message
    * @param options Limits
+   * @param like A decoder of the same stream, whose dictionaries this one starts with
    * @throws {DipcError} `unsupported` naming the column and type that apache-arrow cannot represent, or for big-endian data
    */
-  constructor(schemaHeader: MessageHeader, options: BatchDecoderOptions = {}) {
+  constructor(schemaHeader: MessageHeader, options: BatchDecoderOptions = {}, like: BatchDecoder | null = null) {
+    if (like !== null) {
+      this.schema = like.schema;
+      this.#reader = like.#reader;
+      this.#shape = like.#shape;
+      this.#maxDecompressedBytes = like.#maxDecompressedBytes;
+      this.#maxDictionaryBytes = like.#maxDictionaryBytes;
+      this.#dictionaries = like.#dictionaries;
+      return;
+    }
     this.#maxDecompressedBytes = options.maxDecompressedBytes ?? 4 * 1024 * 1024 * 1024;
     this.#maxDictionaryBytes = options.maxDictionaryBytes ?? 4 * 1024 * 1024 * 1024;
     this.#reader = HeaderReader.continuing(schemaHeader, options);
@@ -76,6 +86,11 @@ export class BatchDecoder {
       plans.set(id, planColumn(field, valueTypes.get(id)!, true));
     }
     this.#dictionaries = DictionaryState.empty(plans);
+  }
+
+  /** Another decoder of the stream at this point; what either of them decodes leaves the other as it is. */
+  fork(): BatchDecoder {
+    return new BatchDecoder(this.#reader.schema!, {}, this);
   }
 
   /**

@@ -11,7 +11,7 @@
  * that operation is done or the channel's `close()` has resolved; only then may it be released.
  */
 export interface Body {
-  /** Memory space: `"host"`, later `"cuda:0"`. */
+  /** Memory space: `"host"`, or `"cuda:N"` for the memory of a GPU. */
   readonly space: string;
   /** Number of valid bytes. */
   readonly byteLength: number;
@@ -29,7 +29,7 @@ export interface Body {
 
 /** A writable piece of memory taken from a pool: the target of a receive or of a file read. */
 export interface Block {
-  /** Memory space: `"host"`, later `"cuda:0"`. */
+  /** Memory space: `"host"`, or `"cuda:N"` for the memory of a GPU. */
   readonly space: string;
   /** Usable bytes; at least what was asked for. */
   readonly capacity: number;

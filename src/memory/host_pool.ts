@@ -19,6 +19,7 @@ import {
 import type { Block, Body, Pool } from "./block.ts";
 import { LARGEST_SMALL_BODY, SmallBlocks } from "./small_blocks.ts";
 import { MemoryPressure } from "./pressure.ts";
+import { sizeClass } from "./size_class.ts";
 
 const MIB = 1 << 20;
 const HUGE_PAGE = 2 * MIB;
@@ -50,13 +51,6 @@ export interface HostPoolStats {
   readonly retainedBytes: number;
   /** Bytes mapped from the system. */
   readonly mappedBytes: number;
-}
-
-/** Smallest size class that holds `byteLength`: four classes to each doubling. */
-function sizeClass(byteLength: number): number {
-  if (byteLength <= SMALLEST_CLASS) return SMALLEST_CLASS;
-  const step = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);
-  return Math.ceil(byteLength / step) * step;
 }
 
 class Slab {
@@ -350,10 +344,7 @@ export class HostPool implements Pool {
   }
 
   #classFor(byteLength: number): SizeClass {
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new DipcError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
-    }
-    const size = sizeClass(byteLength);
+    const size = sizeClass(byteLength, SMALLEST_CLASS);
     let sized = this.#classes.get(size);
     if (sized === undefined) this.#classes.set(size, sized = new SizeClass(size));
     return sized;

@@ -29,6 +29,8 @@ export interface Dataset {
   readonly batches?: number;
   /** Total bytes of all bodies, where known. */
   readonly bodyBytes?: number;
+  /** Memory space of all bodies, such as `"cuda:0"`. Default: host memory. */
+  readonly memory?: string;
   /** True where only one run is possible (standard input, an iterator). */
   readonly readOnce: boolean;
   /**

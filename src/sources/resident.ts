@@ -6,6 +6,8 @@
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
+import type { UsedByCopies } from "../memory/cuda/device_block.ts";
+import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 
 /** Messages in memory as a dataset. Their bodies are shared by all runs and go back once it is closed and nobody reads. */
@@ -15,6 +17,7 @@ export class ResidentDataset implements Dataset {
   readonly batches: number;
   readonly bodyBytes: number;
   readonly readOnce = false;
+  readonly memory: string = "host";
   /** @ignore */
   readonly _messages: readonly IpcMessage[];
   #users = 1;
@@ -95,7 +98,7 @@ class ResidentRun implements MessageStream {
 }
 
 /** One reader's hold on a body that others read, too. */
-class SharedBody implements Body {
+class SharedBody implements Body, UsedByCopies {
   readonly space: string;
   readonly byteLength: number;
   readonly address: bigint;
@@ -114,6 +117,10 @@ class SharedBody implements Body {
   bytes(): Uint8Array<ArrayBuffer> {
     if (this.#dataset === null) throw new DipcError("closed", "this body was released and its bytes are gone");
     return this.#body.bytes();
+  }
+
+  usedBy(event: DeviceEvent): void {
+    (this.#body as Partial<UsedByCopies>).usedBy?.(event);
   }
 
   release(): void {
@@ -170,6 +177,7 @@ export function repeat(dataset: Dataset, times: number): Dataset {
     n === undefined || times === Infinity ? undefined : n * times;
   return {
     schema: dataset.schema,
+    memory: dataset.memory,
     rows: multiplied(dataset.rows),
     batches: multiplied(dataset.batches),
     readOnce: false,

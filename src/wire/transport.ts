@@ -135,6 +135,34 @@ export interface Channel {
   close(options?: { flush?: boolean }): Promise<void>;
 }
 
+/** Makes the context of a GPU current on the thread that calls into UCX. */
+export interface DeviceAccess {
+  /** Memory space of the GPU, such as `"cuda:0"`. */
+  readonly space: string;
+  /** Path or name of the libcuda whose addresses these are. */
+  readonly driver: string;
+  /**
+   * Makes the GPU's context current on this thread, until {@linkcode leave}; no `await` may come in between.
+   *
+   * @throws {DipcError} what the driver says; then there is nothing to leave
+   */
+  enter(): void;
+  /**
+   * Makes current again what was current before {@linkcode enter}.
+   *
+   * @throws {DipcError} what the driver says
+   */
+  leave(): void;
+}
+
+/** Whether a transport takes bodies of a memory space as they are. */
+export interface SpaceSupport {
+  /** True where it does. */
+  readonly supported: boolean;
+  /** Why, or why not, as half a sentence. */
+  readonly reason: string;
+}
+
 /** Where a server can be reached. */
 export interface PeerAddress {
   /** Host name, IPv4 or IPv6 address, without brackets. */
@@ -187,6 +215,13 @@ export interface Transport {
    * @throws {DipcError} `unreachable` where the address cannot be bound
    */
   listen(options: ListenOptions): Promise<Listener>;
+  /**
+   * Whether its channels take bodies and blocks of a memory space other than host memory. A transport without this method
+   * takes host memory alone.
+   *
+   * @param space Such as `"cuda:0"`
+   */
+  supports?(space: string): SpaceSupport;
   /** Releases workers, context and memory. Channels must be closed before. Idempotent. */
   close(): Promise<void>;
 }

@@ -30,12 +30,14 @@ export interface FetchResult extends Comparison {
  * @param title Heading of the table
  * @param env Environment of both processes
  * @param serveArguments Further arguments of `dipc serve`
+ * @param fetchArguments Further arguments of `dipc get`
  */
 export async function fetchAndCompare(
   title: string,
   files: readonly Served[],
   env: Record<string, string> = {},
   serveArguments: readonly string[] = [],
+  fetchArguments: readonly string[] = [],
 ): Promise<FetchResult[]> {
   using folder = new TemporaryFolder();
   await using server = await serve([...files.map(({ name, path }) => `${name}=${path}`), ...serveArguments], { env });
@@ -45,7 +47,8 @@ export async function fetchAndCompare(
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const [number, { name }] = next;
       const target = folder.file(`${number}.arrows`);
-      outcomes.set(name, await dipc([...getArguments(server.uris(name)), "-o", target, "--json"], { env }));
+      const args = [...getArguments(server.uris(name)), "-o", target, "--json", ...fetchArguments];
+      outcomes.set(name, await dipc(args, { env }));
     }
   });
   await Promise.all(workers);

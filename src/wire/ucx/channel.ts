@@ -7,7 +7,6 @@ import { DipcError } from "../../errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
-import { AM_SEND_RNDV, requestParams } from "../../../ffi/ucp_structs.ts";
 import type { Block, Body } from "../../memory/block.ts";
 import {
   type Channel,
@@ -21,6 +20,7 @@ import {
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
+import { type RequestParams, sharedParams } from "./request_params.ts";
 import {
   closedError,
   FailedOperation,
@@ -31,6 +31,7 @@ import {
   UcxReceive,
   UcxRequest,
 } from "./operations.ts";
+import { refuseSpace } from "./cuda_support.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
 /** Longest wait for a flush in `close({ flush: true })`. */
@@ -52,34 +53,6 @@ export interface ChannelLimits {
   readonly maxFrameBytes: number;
   /** Most bytes of frames that arrived and were not taken. */
   readonly maxQueuedFrameBytes: number;
-}
-
-/** Prebuilt parameter blocks, one set for the isolate. */
-interface Params {
-  readonly plain: bigint;
-  readonly rendezvous: bigint;
-  readonly receive: bigint;
-  readonly pinned: unknown[];
-}
-
-/** UCX before this minor version leaves tag and length of a receive that is done at once unsaid (seen in 1.13.1). */
-const TELLS_AT_ONCE = 18;
-const params = new Map<boolean, Params>();
-
-function sharedParams(version: string): Params {
-  const tells = Number(version.split(".")[1]) >= TELLS_AT_ONCE;
-  const known = params.get(tells);
-  if (known !== undefined) return known;
-  const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV);
-  const receive = requestParams(0, tagInfoAddress(), !tells);
-  const made: Params = {
-    plain: addressOf(plain.bytes),
-    rendezvous: addressOf(rendezvous.bytes),
-    receive: addressOf(receive.bytes),
-    pinned: [plain, rendezvous, receive],
-  };
-  params.set(tells, made);
-  return made;
 }
 
 /** Native memory for a frame that is being sent. */
@@ -124,7 +97,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #returnWorker: WorkerReturn;
   readonly #requests: RequestList;
   readonly #frames = new FrameQueue();
-  readonly #params: Params;
+  readonly #params: RequestParams;
   #pendingFrames: PendingFrame[] = [];
   #sendSlots: SendSlot[] = [];
   /** Frames on their way, oldest first, from `#firstSending` on. */
@@ -228,14 +201,19 @@ export class UcxChannel implements Channel, WorkerOwner {
         `a receive of ${byteLength} bytes does not fit a block of ${target.capacity} bytes`,
       );
     }
-    const request = this.#symbols.ucp_tag_recv_nbx(
-      this.#handle,
-      target.address,
-      this.#size(byteLength),
-      tag,
-      mask,
-      this.#params.receive,
-    );
+    const size = this.#size(byteLength);
+    let request: bigint;
+    if (target.space === "host") {
+      request = this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, this.#params.receive);
+    } else {
+      const { deviceReceive } = this.#params;
+      const started = this.#onDevice(
+        target.space,
+        () => this.#symbols.ucp_tag_recv_nbx(this.#handle, target.address, size, tag, mask, deviceReceive),
+      );
+      if (started instanceof DipcError) return new FailedOperation(started);
+      request = started;
+    }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     const receive = new UcxReceive(this.#requests, request, target);
@@ -303,9 +281,23 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.failure !== null) return new FailedOperation(this.failure);
     const endpoint = role === "metadata" ? this.#metadataEndpoint : this.#bodyEndpoint;
     const size = this.#size(body.byteLength);
-    const request = synchronous
-      ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
-      : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
+    let request: bigint;
+    if (body.space === "host") {
+      request = synchronous
+        ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, this.#params.plain)
+        : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, this.#params.plain);
+    } else {
+      const { deviceSend } = this.#params;
+      const started = this.#onDevice(
+        body.space,
+        () =>
+          synchronous
+            ? this.#symbols.ucp_tag_send_sync_nbx(endpoint, body.address, size, tag, deviceSend)
+            : this.#symbols.ucp_tag_send_nbx(endpoint, body.address, size, tag, deviceSend),
+      );
+      if (started instanceof DipcError) return new FailedOperation(started);
+      request = started;
+    }
     if (request === 0n) {
       this.#worker.dirty = true;
       return null;
@@ -313,6 +305,18 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
     this.#rouse();
     return new UcxRequest(this.#requests, request, body);
+  }
+
+  /** Starts a request on memory of a GPU, where UCX may be given it. @returns the request, or why there is none */
+  #onDevice(space: string, start: () => bigint): bigint | DipcError {
+    const { context } = this.#worker;
+    const refusal = refuseSpace(context, space);
+    if (refusal !== null) return refusal;
+    try {
+      return context.within(start);
+    } catch (error) {
+      return error as DipcError;
+    }
   }
 
   /** @ignore Called by the worker from inside progress. */
@@ -422,7 +426,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (!await this.#drain(done, DRAIN_MS)) clean = false;
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // What is left in the worker would be taken for the next connection's.
-    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0) clean = false;
+    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
     this.#closed = true;
     worker.owner = null;
     this.#returnWorker(worker, clean);

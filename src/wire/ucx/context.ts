@@ -3,11 +3,20 @@
  *
  * @module
  */
-import { cString, libc } from "../../../ffi/libc.ts";
+import { cString, libc, printed } from "../../../ffi/libc.ts";
 import { applyUcxSettings } from "../../../ffi/ucx_settings.ts";
 import { statusError } from "../../../ffi/status.ts";
 import { openUcp, type Ucp, type UcpSymbols } from "../../../ffi/ucp.ts";
-import { contextParams, FEATURE_AM, FEATURE_TAG, FEATURE_WAKEUP } from "../../../ffi/ucp_structs.ts";
+import {
+  contextAttr,
+  contextMemoryTypes,
+  contextParams,
+  FEATURE_AM,
+  FEATURE_TAG,
+  FEATURE_WAKEUP,
+} from "../../../ffi/ucp_structs.ts";
+import type { DeviceAccess } from "../transport.ts";
+import { cudaSupport } from "./cuda_support.ts";
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
@@ -29,6 +38,8 @@ export interface ContextOptions {
   readonly loopback: boolean;
   /** Whether its connections are made over IPv6. */
   readonly ipv6: boolean;
+  /** The GPU whose memory is sent and received, where there is one. */
+  readonly device?: DeviceAccess;
 }
 
 /** A UCX context. */
@@ -39,6 +50,13 @@ export class UcxContext {
   readonly symbols: UcpSymbols;
   /** `ucp_context_h`. */
   readonly handle: bigint;
+  /** The GPU whose memory is sent and received, where there is one. */
+  readonly device: DeviceAccess | null;
+  /**
+   * The one memory space beside host memory whose addresses UCX may be given; `null` where there is none. UCX ends the
+   * process when it is given an address of a GPU and has no CUDA.
+   */
+  readonly deviceSpace: string | null;
   #closed = false;
   #workers = 0;
 
@@ -50,6 +68,13 @@ export class UcxContext {
   constructor(ucp: Ucp, options: ContextOptions) {
     this.ucp = ucp;
     this.symbols = ucp.symbols;
+    this.device = options.device ?? null;
+    this.handle = this.within(() => this.#init(options));
+    this.deviceSpace = this.device !== null && cudaSupport(this, this.device).supported ? this.device.space : null;
+  }
+
+  #init(options: ContextOptions): bigint {
+    const { ucp } = this;
     const out = new BigUint64Array(16);
     let status = this.symbols.ucp_config_read(null, null, out);
     if (status !== 0) throw statusError(status, "reading the UCX configuration failed");
@@ -71,7 +96,64 @@ export class UcxContext {
     } finally {
       this.symbols.ucp_config_release(config);
     }
-    this.handle = out[0];
+    return out[0];
+  }
+
+  /**
+   * Runs calls into UCX with the GPU's context current, where the context has one: without it UCX leaves out transports,
+   * and copies fail.
+   *
+   * @param calls Must not be asynchronous
+   * @throws {DipcError} what the driver says before them, and what `calls` threw
+   */
+  within<T>(calls: () => T): T {
+    const { device } = this;
+    if (device === null) return calls();
+    device.enter();
+    try {
+      return calls();
+    } finally {
+      this.#leave(device);
+    }
+  }
+
+  /** The same for calls that end something: they are made also where the driver refuses the GPU's context. */
+  withinAnyway<T>(calls: () => T): T {
+    const { device } = this;
+    let isEntered = false;
+    try {
+      device?.enter();
+      isEntered = device !== null;
+    } catch {
+      // What UCX then leaves behind is less than what it would keep.
+    }
+    try {
+      return calls();
+    } finally {
+      if (isEntered) this.#leave(device!);
+    }
+  }
+
+  /** What UCX has answered must not be lost, so a driver that fails here is reported by the next call that needs it. */
+  #leave(device: DeviceAccess): void {
+    try {
+      device.leave();
+    } catch {
+      // The GPU's context stays current, which harms nobody.
+    }
+  }
+
+  /** The types of memory that UCX can read and write in this context: one bit for each `ucs_memory_type_t`. */
+  memoryTypes(): bigint {
+    const attr = contextAttr();
+    const status = this.symbols.ucp_context_query(this.handle, attr.bytes);
+    return status === 0 ? contextMemoryTypes(attr) : 1n;
+  }
+
+  /** Names of the components that UCX made ready, such as `["self", "tcp", "sysv", "cuda_copy"]`. */
+  components(): string[] {
+    const text = printed((stream) => this.symbols.ucp_context_print_info(this.handle, stream));
+    return [...text.matchAll(/^#\s+component \d+\s+:\s+(\w+)/gm)].map((match) => match[1]);
   }
 
   /** Changes a setting where the user has not set it. */
@@ -89,13 +171,13 @@ export class UcxContext {
   /** Counts a worker that was destroyed. */
   removeWorker(): void {
     this.#workers--;
-    if (this.#closed && this.#workers === 0) this.symbols.ucp_cleanup(this.handle);
+    if (this.#closed && this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 
   /** Frees the context, once its last worker is gone. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#workers === 0) this.symbols.ucp_cleanup(this.handle);
+    if (this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 }

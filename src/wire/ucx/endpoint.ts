@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { addressOf, libc } from "../../../ffi/libc.ts";
+import { addressOf, printed } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_INPROGRESS, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import {
@@ -107,7 +107,8 @@ export class UcxEndpoint {
     endpoints.set(this.#id, this);
     const out = new BigUint64Array(16);
     const params = endpointParams(peer, errorHandler(), this.#id);
-    const status = worker.context.symbols.ucp_ep_create(worker.handle, params.bytes, out);
+    const { context } = worker;
+    const status = context.within(() => context.symbols.ucp_ep_create(worker.handle, params.bytes, out));
     if (status !== UCS_OK) {
       endpoints.delete(this.#id);
       throw statusError(status, "creating a UCX endpoint failed");
@@ -117,8 +118,9 @@ export class UcxEndpoint {
 
   /** Asks that everything sent so far arrives; on a new endpoint, that the connection is there. */
   flush(): EndpointRequest {
-    const symbols = this.#worker.context.symbols;
-    return new EndpointRequest(symbols, symbols.ucp_ep_flush_nbx(this.handle, closeParam));
+    const { context } = this.#worker;
+    const { symbols } = context;
+    return new EndpointRequest(symbols, context.withinAnyway(() => symbols.ucp_ep_flush_nbx(this.handle, closeParam)));
   }
 
   /**
@@ -128,9 +130,10 @@ export class UcxEndpoint {
    */
   close(force: boolean): EndpointRequest {
     this.#closed = true;
-    const symbols = this.#worker.context.symbols;
+    const { context } = this.#worker;
+    const { symbols } = context;
     const param = force || this.failedStatus !== 0 ? forceParam : closeParam;
-    return new EndpointRequest(symbols, symbols.ucp_ep_close_nbx(this.handle, param));
+    return new EndpointRequest(symbols, context.withinAnyway(() => symbols.ucp_ep_close_nbx(this.handle, param)));
   }
 
   /** Forgets the endpoint, once closed or once its worker is destroyed: its error handler does nothing any more. */
@@ -157,15 +160,7 @@ export class UcxEndpoint {
 
   /** The transports as UCX prints them: the only way before 1.14. Its lines look like `lane[1]:  3:sysv/memory.0 md[2]`. */
   #printedTransports(): string[] {
-    const c = libc();
-    const text = new BigUint64Array(16);
-    const stream = c.open_memstream(text, text.subarray(8));
-    if (stream === 0n) return [];
-    this.#worker.context.symbols.ucp_ep_print_info(this.handle, stream);
-    c.fclose(stream);
-    const pointer = Deno.UnsafePointer.create(text[0]);
-    const lines = pointer === null ? "" : new Deno.UnsafePointerView(pointer).getCString();
-    c.free(text[0]);
+    const lines = printed((stream) => this.#worker.context.symbols.ucp_ep_print_info(this.handle, stream));
     return [...new Set([...lines.matchAll(/lane\[\d+\]:\s+\d+:([a-z0-9_]+)\//g)].map((match) => match[1]))];
   }
 

@@ -8,10 +8,20 @@ import { findLibucp } from "../../../ffi/find.ts";
 import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
-import type { Channel, ConnectChannelOptions, Listener, ListenOptions, PeerAddress, Transport } from "../transport.ts";
+import type {
+  Channel,
+  ConnectChannelOptions,
+  DeviceAccess,
+  Listener,
+  ListenOptions,
+  PeerAddress,
+  SpaceSupport,
+  Transport,
+} from "../transport.ts";
 import { candidateTargets, isIpv6, isLoopback, resolveAddress, resolveAddresses } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { loadUcp, UcxContext } from "./context.ts";
+import { cudaSupport } from "./cuda_support.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { UcxListener } from "./listener.ts";
 import { WorkerPool } from "./worker_pool.ts";
@@ -43,6 +53,8 @@ export interface UcxTransportOptions {
    * @default {67108864}
    */
   maxQueuedFrameBytes?: number;
+  /** The GPU whose memory its channels send from and receive into, where UCX can. Default: host memory alone. */
+  device?: DeviceAccess;
 }
 
 /** What counts on the wire is the metadata and its prefix; the longest message alone must fit the queue. */
@@ -71,11 +83,13 @@ class UcxTransport implements Transport {
   readonly #ucp: Ucp;
   readonly #limits: ChannelLimits;
   readonly #planes = new Map<string, Plane>();
+  readonly #device: DeviceAccess | undefined;
   #closed = false;
 
-  constructor(ucp: Ucp, limits: ChannelLimits) {
+  constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
     this.#ucp = ucp;
     this.#limits = limits;
+    this.#device = device;
   }
 
   async connect(
@@ -100,6 +114,15 @@ class UcxTransport implements Transport {
   async listen(options: ListenOptions): Promise<Listener> {
     const [[address]] = this.#candidates([await resolveAddress(options)]);
     return new UcxListener(this.#plane([address]).pool, address, options, this.#limits);
+  }
+
+  supports(space: string): SpaceSupport {
+    if (this.#device?.space !== space) {
+      return { supported: false, reason: `this transport was made for ${this.#device?.space ?? "host memory alone"}` };
+    }
+    const { context } = this.#planeOf({ loopback: true, ipv6: false });
+    const { supported, reason } = cudaSupport(context, this.#device);
+    return { supported, reason };
   }
 
   close(): Promise<void> {
@@ -131,12 +154,15 @@ class UcxTransport implements Transport {
   }
 
   #plane(targets: SockAddr[]): Plane {
+    return this.#planeOf({ loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) });
+  }
+
+  #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
     if (this.#closed) throw new DipcError("closed", "the transport was closed");
-    const options = { loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) };
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
-      const context = new UcxContext(this.#ucp, options);
+      const context = new UcxContext(this.#ucp, { ...options, device: this.#device });
       this.#planes.set(key, plane = { context, pool: new WorkerPool(context, WARM_WORKERS) });
     }
     return plane;
@@ -198,5 +224,7 @@ function connectError(status: number, names: string[], version: string, cause: u
  */
 export function ucxTransport(options: UcxTransportOptions = {}): Promise<Transport> {
   const limits = channelLimits(options, { maxFrameBytes: 16 * MIB + PREFIX_BYTES, maxQueuedFrameBytes: 64 * MIB });
-  return Promise.resolve().then(() => new UcxTransport(loadUcp(findLibucp(options.library).path), limits));
+  return Promise.resolve().then(() =>
+    new UcxTransport(loadUcp(findLibucp(options.library).path), limits, options.device)
+  );
 }

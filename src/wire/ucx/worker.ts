@@ -89,6 +89,7 @@ export class UcxWorker implements Pollable {
   /** Polls in a row that found nothing. */
   #quiet = 0;
   #destroyed = false;
+  #deviceFailure: DipcError | null = null;
 
   /**
    * @param context Its context, which must outlive it
@@ -99,7 +100,7 @@ export class UcxWorker implements Pollable {
     this.context = context;
     const symbols = this.#symbols = context.symbols;
     const out = new BigUint64Array(16);
-    let status = symbols.ucp_worker_create(context.handle, workerParams().bytes, out);
+    let status = context.within(() => symbols.ucp_worker_create(context.handle, workerParams().bytes, out));
     if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
     this.handle = out[0];
     liveWorkers++;
@@ -117,7 +118,7 @@ export class UcxWorker implements Pollable {
   }
 
   get failure(): DipcError | null {
-    return this.owner === null ? null : this.owner.failure;
+    return this.#deviceFailure ?? (this.owner === null ? null : this.owner.failure);
   }
 
   progress(): boolean {
@@ -131,7 +132,10 @@ export class UcxWorker implements Pollable {
     const outer = current;
     current = this;
     let active = false;
-    for (let i = 0; i < PROGRESS_CALLS && progressWorker(symbols, handle); i++) active = true;
+    if (this.#enterDevice()) {
+      for (let i = 0; i < PROGRESS_CALLS && progressWorker(symbols, handle); i++) active = true;
+      this.#leaveDevice();
+    }
     current = outer;
     // Whoever shares the core gets it while there is nothing to do: the peer, other streams, V8's own threads.
     if (active) {
@@ -143,8 +147,39 @@ export class UcxWorker implements Pollable {
     return active;
   }
 
+  /** Makes the GPU's context current, where there is one. A driver that refuses is the end of the connection alone. */
+  #enterDevice(): boolean {
+    const { device } = this.context;
+    if (device === null) return true;
+    try {
+      device.enter();
+      return true;
+    } catch (error) {
+      this.#deviceFailure ??= error as DipcError;
+      return false;
+    }
+  }
+
+  #leaveDevice(): void {
+    const { device } = this.context;
+    if (device === null) return;
+    try {
+      device.leave();
+    } catch (error) {
+      this.#deviceFailure ??= error as DipcError;
+    }
+  }
+
+  /** Whether the GPU's driver has refused its context, so that the worker is of no more use. */
+  get isBroken(): boolean {
+    return this.#deviceFailure !== null;
+  }
+
   arm(): boolean {
-    return this.armed = !this.#destroyed && this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+    if (this.#destroyed || !this.#enterDevice()) return this.armed = false;
+    this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
+    this.#leaveDevice();
+    return this.armed;
   }
 
   /** Destroys the worker. Its endpoints must be closed. Memory of requests that never completed is free afterwards. */
@@ -153,7 +188,10 @@ export class UcxWorker implements Pollable {
     this.#destroyed = true;
     this.owner = null;
     progressLoop().forget(this);
+    // Also where the GPU's driver refuses its context: whatever UCX then leaves behind is less than a worker.
+    const entered = this.#enterDevice();
     this.#symbols.ucp_worker_destroy(this.handle);
+    if (entered) this.#leaveDevice();
     liveWorkers--;
     this.context.removeWorker();
   }

@@ -1,0 +1,134 @@
+/**
+ * Where the buffers of a batch lie in device memory: one column for each field, from the verified metadata and the address
+ * of the body. Pure: nothing is read from the device.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { VerifiedHeader } from "../ipc/header.ts";
+import { type ArrowType, type FieldLayout, NodeKind } from "../ipc/layout.ts";
+
+/** A piece of device memory that one buffer of a column takes. */
+export interface DeviceBuffer {
+  /** Device address of its first byte; not to be dereferenced by the CPU. `0n` where it has no bytes. */
+  readonly address: bigint;
+  /** Its bytes, without padding. */
+  readonly byteLength: number;
+}
+
+/**
+ * A column in device memory. Lengths are in values, addresses are device addresses. Which buffers a column has follows from
+ * its type, as in Arrow's columnar format; those that it has not are `null`.
+ */
+export interface DeviceColumn {
+  /** Name of the field. */
+  readonly name: string;
+  /** Type of the values in the buffers: for a dictionary-encoded column that of the indices. */
+  readonly type: ArrowType;
+  /** Whether values may be null. */
+  readonly nullable: boolean;
+  /** Number of values. */
+  readonly length: number;
+  /** Number of nulls. */
+  readonly nullCount: number;
+  /** One bit a value, least significant first, 1 where there is one; `null` where the column has no nulls, or no bitmap. */
+  readonly validity: DeviceBuffer | null;
+  /**
+   * Binary, text, lists and maps: `length + 1` offsets (none where `length` is 0 and the writer left them out); list views
+   * and dense unions: `length` offsets. 32 or 64 bits, as the type says.
+   */
+  readonly offsets: DeviceBuffer | null;
+  /** List views: `length` sizes. */
+  readonly sizes: DeviceBuffer | null;
+  /** Unions: `length` type ids of 8 bits. */
+  readonly typeIds: DeviceBuffer | null;
+  /** Values of fixed width, bytes of binary and text, or `length` views of 16 bytes. */
+  readonly data: DeviceBuffer | null;
+  /** View types: the buffers that long values lie in. */
+  readonly variadic: readonly DeviceBuffer[];
+  /** Fields of a struct or union, items of a list, or run ends and values of a run-end encoded column. */
+  readonly children: readonly DeviceColumn[];
+  /** Dictionary id of a dictionary-encoded column, whose `data` are indices; otherwise `null`. */
+  readonly dictionaryId: bigint | null;
+}
+
+/**
+ * The columns of a batch, or the one column of a dictionary batch.
+ *
+ * @param header Metadata of the message; its body must not be compressed
+ * @param address Device address of the body
+ * @throws {DipcError} `internal` for a compressed body, which has no buffers that could be pointed to
+ */
+export function deviceColumns(header: VerifiedHeader, address: bigint): DeviceColumn[] {
+  if (header.compression !== "none") {
+    throw new DipcError("internal", `a ${header.compression} body has no columns before it is decompressed`);
+  }
+  const walk = new Walk(header, address);
+  const isDictionary = header.kind === "dictionary";
+  return header.plan.roots.map((field) => walk.column(field, !isDictionary && field.dictionary !== null));
+}
+
+/** Goes through nodes and buffers in the order in which the metadata lists them. */
+class Walk {
+  readonly #header: VerifiedHeader;
+  readonly #address: bigint;
+  #node = 0;
+  #buffer = 0;
+  #view = 0;
+
+  constructor(header: VerifiedHeader, address: bigint) {
+    this.#header = header;
+    this.#address = address;
+  }
+
+  column(field: FieldLayout, isEncoded: boolean): DeviceColumn {
+    const { nodes, plan, version } = this.#header;
+    const node = this.#node++;
+    const kind = plan.kinds[node];
+    const isUnion = plan.isUnion(node);
+    // Before metadata V5 a union had an unused validity buffer.
+    if (isUnion && version === 4) this.#buffer++;
+    const hasValidity = kind !== NodeKind.none && !isUnion;
+    const nullCount = nodes[2 * node + 1];
+    const bitmap = hasValidity ? this.#next() : null;
+    const typeIds = isUnion ? this.#next() : null;
+    const offsets = hasOffsets(kind) ? this.#next() : null;
+    const sizes = kind === NodeKind.listView32 || kind === NodeKind.listView64 ? this.#next() : null;
+    const hasData = kind === NodeKind.fixed || kind === NodeKind.view || kind === NodeKind.binary32 ||
+      kind === NodeKind.binary64;
+    const data = hasData ? this.#next() : null;
+    const variadic: DeviceBuffer[] = [];
+    if (kind === NodeKind.view) {
+      for (let left = this.#header.variadicCounts[this.#view++]; left > 0; left--) variadic.push(this.#next());
+    }
+    return {
+      name: field.name,
+      type: isEncoded ? field.dictionary!.index : field.type,
+      nullable: field.nullable,
+      length: nodes[2 * node],
+      nullCount,
+      validity: nullCount === 0 ? null : bitmap,
+      offsets,
+      sizes,
+      typeIds,
+      data,
+      variadic,
+      children: isEncoded ? [] : field.children.map((child) => this.column(child, child.dictionary !== null)),
+      dictionaryId: isEncoded ? field.dictionary!.id : null,
+    };
+  }
+
+  #next(): DeviceBuffer {
+    const { buffers } = this.#header;
+    const offset = buffers[2 * this.#buffer];
+    const byteLength = buffers[2 * this.#buffer + 1];
+    this.#buffer++;
+    return { address: byteLength === 0 ? 0n : this.#address + BigInt(offset), byteLength };
+  }
+}
+
+function hasOffsets(kind: number): boolean {
+  return kind === NodeKind.denseUnion || kind === NodeKind.binary32 || kind === NodeKind.binary64 ||
+    kind === NodeKind.list32 ||
+    kind === NodeKind.list64 || kind === NodeKind.listView32 || kind === NodeKind.listView64;
+}

@@ -1,0 +1,278 @@
+/**
+ * Device batches from memory that others have filled: buffers anywhere on the GPU are gathered into one body.
+ *
+ * @module
+ */
+import type { Schema } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import { encodeSchema } from "../ipc/encode.ts";
+import { HeaderReader, type VerifiedHeader } from "../ipc/header.ts";
+import { type FieldLayout, NodeKind, type NodePlan } from "../ipc/layout.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
+import { quoted } from "../ipc/quote.ts";
+import type { Body } from "../memory/block.ts";
+import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { DeviceEvent } from "../memory/cuda/device_event.ts";
+import { EMPTY_BODY } from "../memory/empty.ts";
+import { cudaDevice } from "./devices.ts";
+import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
+import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
+
+/** Buffers start at multiples of this many bytes of the body. */
+const ALIGNMENT = 64;
+const NO_LIMITS = { maxMetadataBytes: Infinity, maxBodyBytes: Infinity, maxRows: Infinity };
+
+/** Device memory that somebody else owns. */
+export interface DeviceBufferSource {
+  /** Device address of its first byte. */
+  readonly address: bigint;
+  /** Its bytes. */
+  readonly byteLength: number;
+}
+
+/** One column in device memory that somebody else owns. A {@linkcode DeviceColumn} is one, too. */
+export interface DeviceColumnSource {
+  /** Number of values. */
+  readonly length: number;
+  /** Number of nulls. Default 0. */
+  readonly nullCount?: number;
+  /** Needed where there are nulls. */
+  readonly validity?: DeviceBufferSource | null;
+  /** Binary, text, lists, list views, dense unions. */
+  readonly offsets?: DeviceBufferSource | null;
+  /** List views. */
+  readonly sizes?: DeviceBufferSource | null;
+  /** Unions. */
+  readonly typeIds?: DeviceBufferSource | null;
+  /** Values of fixed width, indices into a dictionary, bytes of binary and text, views. */
+  readonly data?: DeviceBufferSource | null;
+  /** View types: the buffers that long values lie in. */
+  readonly variadic?: readonly DeviceBufferSource[];
+  /** Columns inside a nested one. */
+  readonly children?: readonly DeviceColumnSource[];
+}
+
+/** What {@linkcode deviceBatch} makes a batch from. */
+export interface DeviceBatchSource {
+  /** The schema: apache-arrow's, or the schema message of a stream. */
+  readonly schema: Schema | MessageHeader;
+  /** The GPU that all buffers are on, such as `"cuda:0"`. */
+  readonly device: string | CudaDevice;
+  /** Rows. */
+  readonly rows: number;
+  /** The columns in the order of the schema. */
+  readonly columns: readonly DeviceColumnSource[];
+  /** The values of each dictionary of the schema, by its id. */
+  readonly dictionaries?: ReadonlyMap<bigint, DeviceColumnSource>;
+  /** Takes the dictionaries of another batch instead. */
+  readonly dictionariesOf?: DeviceRecordBatch;
+  /** A recorded `CUevent` after which the buffers are filled; it may be destroyed or recorded again afterwards. */
+  readonly event?: bigint;
+  /** Instead of `event`: a `CUstream` of the device's primary context; what is on it now must be over before. */
+  readonly stream?: bigint;
+  /** Batches whose copies must be over before, because the buffers are theirs. */
+  readonly after?: readonly DeviceRecordBatch[];
+  /** Who owns the buffers: kept until they are not read any more, and disposed then where it can be. */
+  readonly owner?: object;
+}
+
+/**
+ * A batch from device pointers and lengths. Each pointer is checked with the driver: all of a buffer must be memory of the
+ * device. The buffers are then copied into one body, on the device, after the producer's event; they may be reused once
+ * the batch is {@linkcode DeviceRecordBatch.ready}.
+ *
+ * @param source Schema, columns, and what to wait for
+ * @returns The batch, on its way: its `event` is the end of the copies
+ * @throws {DipcError} `invalid_argument` for pointers and columns that do not fit; `invalid_data` for buffers too short for
+ * their column; `out_of_memory`; what the driver says
+ */
+export function deviceBatch(source: DeviceBatchSource): DeviceRecordBatch {
+  const device = typeof source.device === "string" ? cudaDevice(source.device) : source.device;
+  const shape = shapeOf(source.schema);
+  const after = producer(device, source);
+  const made: DictionaryChunk[] = [];
+  try {
+    const given = source.dictionaries ?? new Map<bigint, DeviceColumnSource>();
+    for (const { id, plan } of shape.schema.layout.dictionaries.values()) {
+      const values = given.get(id);
+      if (values === undefined) continue;
+      const gathered = gather(device, shape.schema, plan, [values], values.length, after, source.owner, id);
+      made.push(new DictionaryChunk(gathered.header, gathered.body, gathered.event));
+    }
+    const batch = gather(
+      device,
+      shape.schema,
+      shape.schema.plan,
+      source.columns,
+      source.rows,
+      after,
+      source.owner,
+    );
+    const dictionaries = source.dictionariesOf?._dictionaries.hold() ?? DictionarySet.of(made);
+    release(source.owner, batch.event ?? made.at(-1)?.event ?? null);
+    return new DeviceRecordBatch({ device, shape, ...batch, dictionaries });
+  } catch (error) {
+    for (const chunk of made) chunk.body.release();
+    throw error;
+  }
+}
+
+const shapes = new WeakMap<object, DeviceStreamShape>();
+
+/** One shape for each schema object, so that batches of one stream share what follows from it. */
+function shapeOf(schema: Schema | MessageHeader): DeviceStreamShape {
+  let shape = shapes.get(schema);
+  if (shape === undefined) {
+    const header = "bytes" in schema ? schema : encodeSchema(schema);
+    shape = new DeviceStreamShape(HeaderReader.continuing(header, NO_LIMITS).schema!);
+    shapes.set(schema, shape);
+  }
+  return shape;
+}
+
+function producer(device: CudaDevice, { event, stream, after = [] }: DeviceBatchSource): readonly DeviceEvent[] {
+  if (event !== undefined && stream !== undefined) {
+    throw new DipcError(
+      "invalid_argument",
+      "a device batch waits for an event or for a stream, not for both: leave one out",
+    );
+  }
+  const events = after.flatMap((batch) => batch.event === null ? [] : [batch.event]);
+  if (event !== undefined) events.push(device.eventOf({ event }));
+  if (stream !== undefined) events.push(device.eventOf({ stream }));
+  return events;
+}
+
+/** Disposes the owner of the buffers once they are not read any more. */
+function release(owner: object | undefined, event: DeviceEvent | null): void {
+  const dispose = (owner as Partial<Disposable> | undefined)?.[Symbol.dispose];
+  if (dispose === undefined) return;
+  if (event === null) return dispose.call(owner as Disposable);
+  const over = () => void dispose.call(owner as Disposable);
+  event.done({ timeoutMs: Infinity }).then(over, over);
+}
+
+interface Gathered {
+  readonly header: VerifiedHeader;
+  readonly body: Body;
+  readonly event: DeviceEvent | null;
+}
+
+/** Writes the metadata of columns, checks them and their memory, and starts the copies into one body. */
+function gather(
+  device: CudaDevice,
+  schema: VerifiedHeader,
+  plan: NodePlan,
+  columns: readonly DeviceColumnSource[],
+  rows: number,
+  after: readonly DeviceEvent[],
+  owner: object | undefined,
+  dictionaryId?: bigint,
+): Gathered {
+  const layout = new GatherLayout(plan, columns, dictionaryId !== undefined);
+  const places: number[] = [];
+  let end = 0;
+  for (const { byteLength } of layout.buffers) {
+    places.push(end, byteLength);
+    end += Math.ceil(byteLength / ALIGNMENT) * ALIGNMENT;
+  }
+  const metadata = encodeBatchMetadata({
+    rows,
+    bodyLength: end,
+    nodes: layout.nodes,
+    buffers: places,
+    variadicCounts: layout.variadicCounts,
+    dictionary: dictionaryId === undefined ? undefined : { id: dictionaryId, isDelta: false },
+  });
+  const header = HeaderReader.continuing(schema, NO_LIMITS).read(metadata);
+  for (const { address, byteLength, what } of layout.buffers) device.checkRange(address, byteLength, what);
+  if (end === 0) return { header, body: EMPTY_BODY, event: null };
+  const block = device.pool.acquire(end);
+  try {
+    // Blocks are recycled: what was in the gaps between the buffers must not be sent.
+    let event = device.copies.fill(block.address, 0, end, { after, uses: [block], keep: owner });
+    layout.buffers.forEach(({ address, byteLength }, i) => {
+      if (byteLength === 0) return;
+      const target = block.address + BigInt(places[2 * i]);
+      event = device.copies.copyOnDevice(target, address, byteLength, { uses: [block], keep: owner });
+    });
+    return { header, body: block.toBody(end), event };
+  } catch (error) {
+    block.release();
+    throw error;
+  }
+}
+
+interface NamedBuffer extends DeviceBufferSource {
+  /** What it is, for messages. */
+  readonly what: string;
+}
+
+/** Nodes and buffers of columns in the order in which metadata lists them. */
+class GatherLayout {
+  readonly nodes: number[] = [];
+  readonly buffers: NamedBuffer[] = [];
+  readonly variadicCounts: number[] = [];
+  readonly #plan: NodePlan;
+
+  constructor(plan: NodePlan, columns: readonly DeviceColumnSource[], asValues: boolean) {
+    this.#plan = plan;
+    if (columns.length !== plan.roots.length) {
+      throw new DipcError(
+        "invalid_argument",
+        `a device batch has ${columns.length} columns, but its schema has ${plan.roots.length}`,
+      );
+    }
+    plan.roots.forEach((field, i) => this.#add(field, columns[i], !asValues && field.dictionary !== null));
+  }
+
+  #add(field: FieldLayout, column: DeviceColumnSource, isEncoded: boolean): void {
+    const kind = this.#plan.kinds[this.nodes.length / 2];
+    const isUnion = kind === NodeKind.sparseUnion || kind === NodeKind.denseUnion;
+    const { length, children = [] } = column;
+    const nulls = kind === NodeKind.none ? (field.type.id === "null" ? length : 0) : column.nullCount ?? 0;
+    this.nodes.push(length, isUnion ? 0 : nulls);
+    const take = (buffer: DeviceBufferSource | null | undefined, what: string): void => {
+      const { address, byteLength } = buffer ?? { address: 0n, byteLength: 0 };
+      this.buffers.push({ address, byteLength, what: `the ${what} buffer of column ${quoted(field.path)}` });
+    };
+    if (kind !== NodeKind.none && !isUnion) take(nulls > 0 ? column.validity : null, "validity");
+    if (isUnion) take(column.typeIds, "type id");
+    switch (kind) {
+      case NodeKind.fixed:
+        take(column.data, "value");
+        break;
+      case NodeKind.binary32:
+      case NodeKind.binary64:
+        take(column.offsets, "offset");
+        take(column.data, "value");
+        break;
+      case NodeKind.view:
+        take(column.data, "view");
+        this.variadicCounts.push(column.variadic?.length ?? 0);
+        for (const buffer of column.variadic ?? []) take(buffer, "data");
+        break;
+      case NodeKind.list32:
+      case NodeKind.list64:
+      case NodeKind.denseUnion:
+        take(column.offsets, "offset");
+        break;
+      case NodeKind.listView32:
+      case NodeKind.listView64:
+        take(column.offsets, "offset");
+        take(column.sizes, "size");
+        break;
+    }
+    if (isEncoded) return;
+    if (children.length !== field.children.length) {
+      throw new DipcError(
+        "invalid_argument",
+        `column ${
+          quoted(field.path)
+        } of a device batch has ${children.length} children, expected ${field.children.length}`,
+      );
+    }
+    field.children.forEach((child, i) => this.#add(child, children[i], child.dictionary !== null));
+  }
+}

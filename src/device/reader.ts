@@ -1,0 +1,280 @@
+/**
+ * The reader of one stream whose bodies are received into the memory of a GPU.
+ *
+ * @module
+ */
+import { type RecordBatch, type Schema, Table } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import type { VerifiedHeader } from "../ipc/header.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { ReaderStats } from "../reader.ts";
+import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
+import type { DeviceInput, DeviceMessage } from "./input.ts";
+import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
+import { giveBack } from "./release.ts";
+import type { Road, RoadDecision } from "./road.ts";
+
+/** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
+const TURN_MS = 5;
+
+/** Counters of a {@linkcode DeviceStreamReader}. */
+export interface DeviceReaderStats extends ReaderStats {
+  /** Memory space of the batches, such as `"cuda:0"`. */
+  memory: string;
+  /** Whether bodies came straight from the wire, or staged through pinned host memory. */
+  road: Road;
+  /** Why this road. */
+  roadReason: string;
+  /** Messages that came compressed and were decompressed by the CPU, because a GPU reads columns in place. */
+  decompressedOnHost: number;
+}
+
+/** What {@linkcode DeviceStreamReader} is made from. */
+export interface DeviceReaderParts {
+  readonly input: DeviceInput;
+  readonly device: CudaDevice;
+  /** The schema message. */
+  readonly schema: VerifiedHeader;
+  readonly road: RoadDecision;
+  /** Transports in use. */
+  readonly transports: readonly string[];
+  readonly limits: ReaderLimits;
+  /** Gives the stream up. */
+  readonly signal?: AbortSignal;
+  /** `performance.now()` when `connect` was called. */
+  readonly startedMs: number;
+}
+
+/**
+ * Reads one stream into the memory of a GPU. Made by `connect(uri, { memory: "cuda:0" })`.
+ *
+ * Use it in one way: as an async iterable of batches, by `messages()` or by `toTable()`. A stream that does not arrive whole
+ * throws; it never just ends.
+ */
+export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, AsyncDisposable {
+  /** The schema message as it arrived; there for every Arrow type. */
+  readonly schemaHeader: MessageHeader;
+  /** The GPU. */
+  readonly device: CudaDevice;
+  readonly #parts: DeviceReaderParts;
+  readonly #shape: DeviceStreamShape;
+  #dictionaries = DictionarySet.empty();
+  #counts = { rows: 0, batches: 0, dictionaries: 0, bodyBytes: 0 };
+  #endedMs = 0;
+  #firstBatchMs = 0;
+  #turnStartedMs: number;
+  #complete = false;
+  #busy = false;
+  #error: unknown = null;
+  #closing: Promise<void> | null = null;
+
+  /** @ignore Use `connect` */
+  constructor(parts: DeviceReaderParts) {
+    this.#parts = parts;
+    this.device = parts.device;
+    this.schemaHeader = parts.schema;
+    const { maxDecompressedBytes } = parts.limits;
+    this.#shape = new DeviceStreamShape(parts.schema, { maxDecompressedBytes });
+    this.#turnStartedMs = performance.now();
+    parts.signal?.addEventListener("abort", this.#onAbort);
+    if (parts.signal?.aborted) this.#onAbort();
+  }
+
+  /**
+   * The schema.
+   *
+   * @throws {DipcError} `unsupported` where apache-arrow has no such type; the message names column and type
+   */
+  get schema(): Schema {
+    return this.#shape.decoder.schema;
+  }
+
+  /** Counters up to now. */
+  get stats(): DeviceReaderStats {
+    const { input, road, transports, startedMs } = this.#parts;
+    const seconds = ((this.#endedMs || performance.now()) - startedMs) / 1000;
+    return {
+      ...this.#counts,
+      metadataBytes: input.metadataBytes,
+      seconds,
+      bytesPerSecond: seconds > 0 ? this.#counts.bodyBytes / seconds : 0,
+      firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
+      transports: [...transports],
+      complete: this.#complete,
+      memory: this.device.space,
+      road: road.road,
+      roadReason: road.reason,
+      decompressedOnHost: input.decompressed,
+    };
+  }
+
+  /**
+   * The next record batch; `done` once the stream was whole. Its values may still be on their way: see
+   * {@linkcode DeviceRecordBatch.event}.
+   *
+   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`,
+   * `out_of_memory`; what the driver says
+   */
+  async next(): Promise<IteratorResult<DeviceRecordBatch, undefined>> {
+    for (;;) {
+      const message = await this.#nextMessage();
+      if (message === null) return { done: true, value: undefined };
+      if (message.header.kind === "dictionary") {
+        await this.#keep(message);
+        continue;
+      }
+      const { device } = this;
+      const batch = new DeviceRecordBatch({
+        device,
+        shape: this.#shape,
+        ...message,
+        dictionaries: this.#dictionaries.hold(),
+      });
+      return { done: false, value: batch };
+    }
+  }
+
+  /** Runs over the batches. Leaving the loop early cancels the stream. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<DeviceRecordBatch, undefined> {
+    try {
+      for (let result; !(result = await this.next()).done;) yield result.value;
+    } finally {
+      await this.cancel();
+    }
+  }
+
+  /**
+   * Runs over the raw messages: the schema, then dictionaries and batches, whose bodies are in device memory and whole.
+   * Whoever takes a message releases its body. Works for every Arrow type. Leaving the loop early cancels the stream.
+   */
+  async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    try {
+      yield { header: this.schemaHeader, body: null };
+      for (;;) {
+        const message = await this.#nextMessage();
+        if (message === null) return;
+        try {
+          await message.event?.done({ signal: this.#parts.signal });
+        } catch (error) {
+          giveBack(message.body, message.event);
+          await this.#reject(error);
+        }
+        yield { header: message.header, body: message.body };
+      }
+    } finally {
+      await this.cancel();
+    }
+  }
+
+  /** Collects the rest of the stream in host memory. The table's batches own their memory. */
+  async toTable(): Promise<Table> {
+    const batches: RecordBatch[] = [];
+    for await (using batch of this) batches.push(await batch.toHost({ pinned: false }));
+    return batches.length === 0 ? new Table(this.schema) : new Table(this.schema, batches);
+  }
+
+  /**
+   * Gives the stream up and releases everything but the batches handed out. Idempotent; does nothing after the end.
+   *
+   * @param reason Becomes the cause of the error that a pending read gets
+   */
+  cancel(reason?: unknown): Promise<void> {
+    if (this.#error === null && !this.#complete) {
+      const { batches } = this.#counts;
+      const count = `${batches} ${batches === 1 ? "batch" : "batches"}`;
+      this.#error = new DipcError("cancelled", `the stream was cancelled after ${count}`, { cause: reason, batches });
+    }
+    return this.#close(false);
+  }
+
+  /** The same as `cancel()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.cancel();
+  }
+
+  #onAbort = (): void => void this.cancel(this.#parts.signal!.reason).catch(() => {});
+
+  /** Takes a dictionary over, for the batches that follow. */
+  async #keep(message: DeviceMessage): Promise<void> {
+    const before = this.#dictionaries;
+    const next = before.with(new DictionaryChunk(message.header, message.body, message.event));
+    this.#dictionaries = next;
+    before.drop();
+    const { maxDictionaryBytes } = this.#parts.limits;
+    if (next.byteLength <= maxDictionaryBytes) return;
+    await this.#reject(
+      new DipcError(
+        "limit_exceeded",
+        `Cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${maxDictionaryBytes}. Raise it`,
+      ),
+    );
+  }
+
+  async #nextMessage(): Promise<DeviceMessage | null> {
+    if (this.#busy && this.#error === null) {
+      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
+    }
+    try {
+      if (this.#error !== null) throw this.#error;
+      if (this.#complete) return null;
+      this.#busy = true;
+      if (performance.now() - this.#turnStartedMs >= TURN_MS) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        this.#turnStartedMs = performance.now();
+      }
+      const next = this.#parts.input.next();
+      const message = next instanceof Promise ? await next : next;
+      if (this.#error !== null) {
+        if (message !== null) giveBack(message.body, message.event);
+        throw this.#error;
+      }
+      this.#busy = false;
+      if (message === null) {
+        this.#complete = true;
+        await this.#close(true);
+      } else {
+        this.#count(message);
+      }
+      return message;
+    } catch (error) {
+      return await this.#reject(error);
+    }
+  }
+
+  #count({ header }: DeviceMessage): void {
+    const counts = this.#counts;
+    counts.bodyBytes += header.bodyLength;
+    if (header.kind === "batch") {
+      counts.rows += header.rows;
+      counts.batches++;
+      this.#firstBatchMs ||= performance.now();
+    } else {
+      counts.dictionaries++;
+    }
+  }
+
+  /** Makes `error` this stream's end: says how much had arrived, releases everything, and throws it. */
+  async #reject(error: unknown): Promise<never> {
+    this.#busy = false;
+    if (this.#error === null) {
+      this.#complete = false;
+      this.#error = error instanceof DipcError
+        ? new DipcError(error.code, error.message, {
+          cause: error.cause ?? error,
+          foreign: error.foreign,
+          batches: this.#counts.batches,
+        })
+        : error;
+    }
+    await this.#close(false);
+    throw this.#error;
+  }
+
+  #close(flush: boolean): Promise<void> {
+    this.#endedMs ||= performance.now();
+    this.#parts.signal?.removeEventListener("abort", this.#onAbort);
+    return this.#closing ??= this.#parts.input.close({ flush }).finally(() => this.#dictionaries.drop());
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Copies between a device and host memory of any kind, through pinned memory in overlapped chunks: the driver's own
+ * staging would block the thread for as long as the copy takes.
+ *
+ * @module
+ */
+import { libc } from "../../../ffi/libc.ts";
+import { DipcError } from "../../errors.ts";
+import type { CopyOptions } from "./copies.ts";
+import type { CudaDevice } from "./device.ts";
+import type { DeviceEvent } from "./device_event.ts";
+import type { PinnedBlock } from "./pinned_pool.ts";
+import type { CopyWaitOptions } from "./wait.ts";
+
+const CHUNK_BYTES = 4 << 20;
+/** Chunks under way at a time: one that the CPU copies, one that the GPU copies, one that waits. */
+const CHUNKS_AHEAD = 3;
+/** Copying by the CPU after which the event loop gets a turn. */
+const TURN_MS = 5;
+
+/** Options of `upload` and `download`. */
+export interface StagedCopyOptions extends CopyOptions, CopyWaitOptions {
+  /**
+   * Bytes staged at a time.
+   *
+   * @default {4194304}
+   */
+  chunkBytes?: number;
+}
+
+/** Host memory by its address; the caller keeps it. */
+export interface HostRange {
+  /** First byte. */
+  readonly address: bigint;
+  /** Its bytes. */
+  readonly byteLength: number;
+}
+
+/** Gives the event loop a turn every few milliseconds. */
+class Turns {
+  #since = performance.now();
+
+  async take(signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted) throw new DipcError("cancelled", "the copy was given up", { cause: signal.reason });
+    if (performance.now() - this.#since < TURN_MS) return;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#since = performance.now();
+  }
+}
+
+function chunkBytesOf(options: StagedCopyOptions): number {
+  const { chunkBytes = CHUNK_BYTES } = options;
+  if (!Number.isSafeInteger(chunkBytes) || chunkBytes <= 0) {
+    throw new DipcError("invalid_argument", `chunkBytes must be a whole number above 0, not ${chunkBytes}`);
+  }
+  return chunkBytes;
+}
+
+function isArray(memory: Uint8Array<ArrayBuffer> | HostRange): memory is Uint8Array<ArrayBuffer> {
+  return memory instanceof Uint8Array;
+}
+
+/**
+ * Copies host memory to a device.
+ *
+ * @param target Device address
+ * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+ */
+export async function upload(
+  device: CudaDevice,
+  target: bigint,
+  source: Uint8Array<ArrayBuffer> | HostRange,
+  options: StagedCopyOptions,
+): Promise<void> {
+  const chunkBytes = chunkBytesOf(options);
+  const turns = new Turns();
+  const events: DeviceEvent[] = [];
+  for (let offset = 0; offset < source.byteLength; offset += chunkBytes) {
+    const length = Math.min(chunkBytes, source.byteLength - offset);
+    if (events.length >= CHUNKS_AHEAD) await events.shift()!.done(options);
+    await turns.take(options.signal);
+    const block = await device.pinned.acquireWaiting(length, options);
+    try {
+      if (isArray(source)) block.bytes().set(source.subarray(offset, offset + length));
+      else libc().memcpy(block.address, source.address + BigInt(offset), BigInt(length));
+      const uses = [...options.uses ?? [], block];
+      events.push(device.copies.copyToDevice(target + BigInt(offset), block.address, length, { ...options, uses }));
+    } finally {
+      block.release();
+    }
+  }
+  for (const event of events) await event.done(options);
+}
+
+/**
+ * Copies from a device to host memory.
+ *
+ * @param source Device address
+ * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+ */
+export async function download(
+  device: CudaDevice,
+  target: Uint8Array<ArrayBuffer> | HostRange,
+  source: bigint,
+  options: StagedCopyOptions,
+): Promise<void> {
+  const chunkBytes = chunkBytesOf(options);
+  const turns = new Turns();
+  const chunks: { event: DeviceEvent; block: PinnedBlock; offset: number; length: number }[] = [];
+  const takeOldest = async (): Promise<void> => {
+    const { event, block, offset, length } = chunks[0];
+    await event.done(options);
+    await turns.take(options.signal);
+    if (isArray(target)) target.set(block.bytes().subarray(0, length), offset);
+    else libc().memcpy(target.address + BigInt(offset), block.address, BigInt(length));
+    chunks.shift();
+    block.release();
+  };
+  try {
+    for (let offset = 0; offset < target.byteLength; offset += chunkBytes) {
+      const length = Math.min(chunkBytes, target.byteLength - offset);
+      if (chunks.length >= CHUNKS_AHEAD) await takeOldest();
+      const block = await device.pinned.acquireWaiting(length, options);
+      try {
+        const uses = [...options.uses ?? [], block];
+        const event = device.copies.copyToHost(block.address, source + BigInt(offset), length, { ...options, uses });
+        chunks.push({ event, block, offset, length });
+      } catch (error) {
+        block.release();
+        throw error;
+      }
+    }
+    while (chunks.length > 0) await takeOldest();
+  } finally {
+    // Where the copy was given up, their events keep them from being used again too soon.
+    for (const { block } of chunks) block.release();
+  }
+}

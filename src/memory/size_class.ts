@@ -1,0 +1,27 @@
+/**
+ * Sizes of blocks: few enough that a released block fits the next body of about its size.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+
+/** Classes are multiples of this, so that blocks side by side are aligned. */
+const ALIGNMENT = 256;
+
+/**
+ * Smallest size class that holds `byteLength`: four classes to each doubling, in multiples of 256.
+ *
+ * @param byteLength Bytes asked for
+ * @param smallest The smallest class; a power of two
+ * @param largestStep Most bytes between one class and the next; a power of two
+ * @throws {DipcError} `invalid_argument` unless `byteLength` is 0 or a whole number above
+ */
+export function sizeClass(byteLength: number, smallest: number, largestStep: number = Infinity): number {
+  if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+    throw new DipcError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
+  }
+  if (byteLength <= smallest) return smallest;
+  const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);
+  const step = Math.min(Math.max(ALIGNMENT, quarter), largestStep);
+  return Math.ceil(byteLength / step) * step;
+}
