@@ -1,6 +1,6 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * and a second, older UCX. This module only looks; `setup_peers.ts` provides.
+ * a second, older UCX, and the Flight integration programs of arrow-go. This module only looks; `setup_peers.ts` provides.
  *
  * @module
  */
@@ -28,6 +28,16 @@ export interface UcxInstallation {
   readonly perftest: string | null;
 }
 
+/** Arrow's Flight integration programs in Go. */
+export interface FlightGo {
+  /** Version of arrow-go. */
+  readonly version: string;
+  /** Path of the client: `-host -port -scenario -path`. */
+  readonly client: string;
+  /** Path of the server: `-port -scenario`. */
+  readonly server: string;
+}
+
 /** What is on this machine; `null` or an empty list for what is not. */
 export interface Peers {
   /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
@@ -38,6 +48,8 @@ export interface Peers {
   readonly ucx: UcxInstallation | null;
   /** The older UCX of Debian 12. */
   readonly olderUcx: UcxInstallation | null;
+  /** Arrow's Flight integration client and server in Go. */
+  readonly flightGo: FlightGo | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -46,12 +58,21 @@ export type PeerName = keyof Peers;
 /** Debian 12's version of UCX. */
 export const OLDER_UCX_VERSION = "1.13.1";
 
+/** Version of arrow-go whose Flight integration programs the tests use. */
+export const FLIGHT_GO_VERSION = "18.8.0";
+
+/** Names of the two programs: client, then server. */
+export const FLIGHT_GO_PROGRAMS = ["arrow-flight-integration-client", "arrow-flight-integration-server"] as const;
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
   compiler: "a C compiler (sudo apt-get install gcc)",
   ucx: `UCX ${SETUP_UCX_VERSION} (\`deno task setup\`; needs pip)`,
   olderUcx: `UCX ${OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
+  flightGo:
+    `the Flight integration programs of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
+    "1.25 or newer, or pip to fetch one, and a Go module proxy)",
 };
 
 function isFile(path: string): boolean {
@@ -65,6 +86,11 @@ function isFile(path: string): boolean {
 /** Folder of the older UCX, as its packages lay it out. */
 export function olderUcxFolder(folder: string): string {
   return `${folder}/ucx-${OLDER_UCX_VERSION}`;
+}
+
+/** Folder of the Flight integration programs. */
+export function flightGoFolder(folder: string): string {
+  return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
 }
 
 /** The first of some commands that is in `PATH`, or `null`. */
@@ -87,13 +113,15 @@ export function findPeers(): Peers {
   const folder = peersFolder();
   const copy = setupFolder();
   if (folder === null || copy === null) {
-    return { python: null, compiler: findCommand("cc", "gcc", "clang"), ucx: null, olderUcx: null };
+    const compiler = findCommand("cc", "gcc", "clang");
+    return { python: null, compiler, ucx: null, olderUcx: null, flightGo: null };
   }
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
   const tools = toolsFolder();
   const older = `${olderUcxFolder(folder)}/usr`;
   const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
+  const [client, server] = FLIGHT_GO_PROGRAMS.map((name) => `${flightGoFolder(folder)}/${name}`);
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -114,5 +142,6 @@ export function findPeers(): Peers {
         perftest: ifFile(`${older}/bin/ucx_perftest`),
       }
       : null,
+    flightGo: isFile(client) && isFile(server) ? { version: FLIGHT_GO_VERSION, client, server } : null,
   };
 }
