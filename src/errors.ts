@@ -27,6 +27,7 @@
  * | `io` | reading or writing a file failed, or it changed meanwhile |
  * | `closed` | used after close or dispose |
  * | `ucx` | UCX reported a status with no better code here |
+ * | `flight` | a Flight server answered with a gRPC status that has no better code here |
  * | `internal` | a defect in dipc |
  */
 export type DipcErrorCode =
@@ -48,6 +49,7 @@ export type DipcErrorCode =
   | "io"
   | "closed"
   | "ucx"
+  | "flight"
   | "internal";
 
 /** What an error of another system said, kept as data. */

@@ -209,6 +209,7 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
   io: true,
   closed: true,
   ucx: true,
+  flight: true,
   internal: true,
 };
 

@@ -1,0 +1,34 @@
+/**
+ * Arrow Flight for Deno: a client for every call of Flight.
+ *
+ * @module
+ */
+export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export { FlightClient } from "./src/flight/client.ts";
+export type {
+  FlightCall,
+  FlightCallOptions,
+  FlightClientOptions,
+  FlightMiddleware,
+  FlightTlsOptions,
+} from "./src/flight/client_options.ts";
+export type { FlightChunk, FlightReader } from "./src/flight/flight_reader.ts";
+export type { FlightExchange, FlightWriter } from "./src/flight/upload.ts";
+export type { FlightLocation } from "./src/flight/location.ts";
+export type {
+  ActionType,
+  CancelStatus,
+  CloseSessionStatus,
+  FlightDescriptor,
+  FlightDescriptorInit,
+  FlightEndpoint,
+  FlightInfo,
+  PollInfo,
+  SessionOptionError,
+  SessionValue,
+} from "./src/flight/model.ts";
+export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
+export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
+export type { ReaderLimits } from "./src/limits.ts";
+export type { Block, Body, Pool } from "./src/memory/block.ts";
+export type { Dataset, MessageStream } from "./src/sources/dataset.ts";
