@@ -19,6 +19,8 @@ export interface FrameDecoderOptions {
   maxBodyBytes: number;
   /** Where bodies of usual size are received. Default: memory of the garbage collector. */
   pool?: Pool;
+  /** The messages are PutResults: application metadata as field 1, and nothing else. */
+  isPutResults?: boolean;
 }
 
 /** Fields of FlightData; others are skipped. */
@@ -181,6 +183,8 @@ export class FrameDecoder {
     const wireType = tag % 8;
     this.#field = Math.floor(tag / 8);
     if (this.#field === 0) throw malformed("a field in it has the number 0");
+    // Its other fields get numbers that are skipped.
+    if (this.#options.isPutResults) this.#field = this.#field === 1 ? FIELD_APP_METADATA : this.#field + FIELD_BODY;
     if (wireType === DELIMITED) this.#at = AT_LENGTH;
     else if (wireType === VARINT) this.#at = AT_SKIPPED_VARINT;
     else if (wireType === FIXED64) this.#skip(8);

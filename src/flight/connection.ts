@@ -1,0 +1,191 @@
+/**
+ * One HTTP/2 connection to a Flight server, opened when it is first needed and again where it was lost between calls.
+ *
+ * @module
+ */
+import * as http2 from "node:http2";
+import * as net from "node:net";
+import { DipcError } from "../errors.ts";
+import type { FlightTlsOptions } from "./client_options.ts";
+import type { FlightLocation } from "./location.ts";
+
+/** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
+export const STREAM_WINDOW_BYTES = 4 * 2 ** 20;
+/**
+ * What it may send of all streams. The largest there is, because a stream that is not read would otherwise stop the others;
+ * what is held is bounded by the streams' windows.
+ */
+const CONNECTION_WINDOW_BYTES = 2 ** 31 - 1;
+/** Longest HTTP/2 frame that is taken: fewer and larger pieces than the 16 KiB of the specification's start (RFC 9113, 4.2). */
+const FRAME_BYTES = 2 ** 20;
+/** How long a connection that is closed may take to say so before it is cut. */
+const CLOSE_MS = 1000;
+
+/** Options of a {@linkcode FlightConnection}. */
+export interface ConnectionOptions {
+  /** Certificates. */
+  tls?: FlightTlsOptions;
+  /** Longest wait for the connection, in milliseconds. */
+  timeoutMs: number;
+}
+
+/** A connection; calls are streams on it. */
+export class FlightConnection {
+  /** Scheme, host and port, as connect-node wants them. */
+  readonly authority: string;
+  readonly #location: FlightLocation;
+  readonly #options: ConnectionOptions;
+  #session: http2.ClientHttp2Session | null = null;
+  #opening: Promise<http2.ClientHttp2Session> | null = null;
+  #closed = false;
+
+  /**
+   * @param location Where the server is
+   * @param options Certificates, timeout
+   */
+  constructor(location: FlightLocation, options: ConnectionOptions) {
+    this.#location = location;
+    this.#options = options;
+    const host = location.host.includes(":") ? `[${location.host}]` : location.host || "localhost";
+    this.authority = `${location.tls ? "https" : "http"}://${host}${location.port === 0 ? "" : `:${location.port}`}`;
+  }
+
+  /** Certificate of the server in the last connection's handshake was accepted. Connects where that is needed. */
+  async connect(signal?: AbortSignal): Promise<void> {
+    await this.#ready(signal);
+  }
+
+  /**
+   * Opens a stream, as connect-node's session manager does.
+   *
+   * @throws {DipcError} `unreachable`, `timeout`, `closed`, `cancelled`
+   */
+  async request(
+    method: string,
+    path: string,
+    headers: http2.OutgoingHttpHeaders,
+    options: Omit<http2.ClientSessionRequestOptions, "signal">,
+  ): Promise<http2.ClientHttp2Stream> {
+    const session = await this.#ready();
+    try {
+      return session.request({ ...headers, ":method": method, ":path": path }, options);
+    } catch (error) {
+      throw new DipcError("unreachable", `no call can be started at ${this.#location.uri}: ${textOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Part of connect-node's interface; there is nothing to do. */
+  notifyResponseByteRead(): void {}
+
+  /** Ends all streams and the connection. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const session = this.#session ?? await this.#opening?.catch(() => null) ?? null;
+    this.#session = null;
+    if (session === null || session.destroyed) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => resolve(), CLOSE_MS);
+      session.once("close", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      session.destroy();
+    });
+  }
+
+  #ready(signal?: AbortSignal): http2.ClientHttp2Session | Promise<http2.ClientHttp2Session> {
+    if (this.#closed) throw new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
+    if (this.#session !== null) return this.#session;
+    return this.#opening ??= this.#open(signal).finally(() => this.#opening = null);
+  }
+
+  async #open(signal?: AbortSignal): Promise<http2.ClientHttp2Session> {
+    const session = http2.connect(this.authority, this.#sessionOptions());
+    try {
+      await this.#connected(session, signal);
+    } catch (error) {
+      session.on("error", () => {});
+      session.destroy();
+      throw error;
+    }
+    if (this.#closed) {
+      session.destroy();
+      throw new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
+    }
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    const forget = (): void => {
+      if (this.#session === session) this.#session = null;
+    };
+    // Streams report what a lost connection means to them; new ones get a new connection.
+    session.on("error", forget);
+    session.on("close", forget);
+    session.on("goaway", forget);
+    return this.#session = session;
+  }
+
+  #sessionOptions(): http2.ClientSessionOptions | http2.SecureClientSessionOptions {
+    const { socketPath, tls, host } = this.#location;
+    const settings = { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: FRAME_BYTES };
+    if (socketPath !== null) return { settings, createConnection: () => net.connect(socketPath) };
+    if (!tls) return { settings };
+    const options = this.#options.tls ?? {};
+    const ca = typeof options.ca === "string" || options.ca === undefined ? options.ca : [...options.ca];
+    return {
+      settings,
+      ca,
+      cert: options.cert,
+      key: options.key,
+      // An address is no name that TLS could ask for.
+      servername: options.serverName ?? (net.isIP(host) === 0 ? host : undefined),
+      rejectUnauthorized: options.insecureSkipVerify !== true,
+      ALPNProtocols: ["h2"],
+    };
+  }
+
+  #connected(session: http2.ClientHttp2Session, signal?: AbortSignal): Promise<void> {
+    const { uri } = this.#location;
+    const { timeoutMs } = this.#options;
+    return new Promise((resolve, reject) => {
+      const done = (error?: DipcError): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+        session.off("connect", onConnect);
+        session.off("error", onError);
+        session.off("close", onClose);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onConnect = (): void => done();
+      const onError = (error: unknown): void =>
+        done(
+          new DipcError(
+            "unreachable",
+            `no connection to ${uri}: ${textOf(error)}; is a Flight server listening there?`,
+            {
+              cause: error,
+            },
+          ),
+        );
+      const onClose = (): void =>
+        done(new DipcError("unreachable", `no connection to ${uri}: it was closed at once; is it a Flight server?`));
+      const onAbort = (): void =>
+        done(new DipcError("cancelled", `connecting to ${uri} was cancelled`, { cause: signal!.reason }));
+      const timer = setTimeout(
+        () => done(new DipcError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
+        timeoutMs,
+      );
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener("abort", onAbort);
+      session.on("connect", onConnect);
+      session.on("error", onError);
+      session.on("close", onClose);
+    });
+  }
+}
+
+/** What an error of node's modules says. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
