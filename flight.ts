@@ -12,8 +12,8 @@ export type {
   FlightMiddleware,
   FlightTlsOptions,
 } from "./src/flight/client_options.ts";
-export type { FlightChunk, FlightReader } from "./src/flight/flight_reader.ts";
-export type { FlightExchange, FlightWriter } from "./src/flight/upload.ts";
+export { type FlightChunk, FlightReader } from "./src/flight/flight_reader.ts";
+export { FlightExchange, FlightWriter } from "./src/flight/upload.ts";
 export type { FlightLocation } from "./src/flight/location.ts";
 export type {
   ActionType,

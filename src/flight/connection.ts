@@ -47,7 +47,8 @@ export class FlightConnection {
     this.#location = location;
     this.#options = options;
     const host = location.host.includes(":") ? `[${location.host}]` : location.host || "localhost";
-    this.authority = `${location.tls ? "https" : "http"}://${host}${location.port === 0 ? "" : `:${location.port}`}`;
+    this.authority =
+      new URL(`${location.tls ? "https" : "http"}://${host}${location.port === 0 ? "" : `:${location.port}`}`).origin;
   }
 
   /** Certificate of the server in the last connection's handshake was accepted. Connects where that is needed. */

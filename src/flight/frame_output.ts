@@ -6,7 +6,7 @@
 import type { Writable } from "node:stream";
 import { DipcError } from "../errors.ts";
 import { textOf } from "./connection.ts";
-import { encodeFrame, type OutgoingFrame } from "./data.ts";
+import { encodeFrame, GRPC_PREFIX_BYTES, type OutgoingFrame } from "./data.ts";
 
 /** Bytes that have been given to the stream and not been sent, at most; one frame is always let through. */
 const WINDOW_BYTES = 4 * 2 ** 20;
@@ -75,9 +75,17 @@ export class FrameOutput {
     if (this.#pendingBytes >= WINDOW_BYTES) return this.#room();
   }
 
-  /** Sends a message that was written elsewhere, prefix included. */
-  raw(message: Uint8Array): void {
-    if (this.#failure === null) this.#stream.write(message);
+  /**
+   * Sends a short message that is no FlightData, such as a ticket.
+   *
+   * @param bytes The message in protobuf's form
+   */
+  message(bytes: Uint8Array): void {
+    if (this.#failure !== null) return;
+    const prefixed = new Uint8Array(GRPC_PREFIX_BYTES + bytes.byteLength);
+    new DataView(prefixed.buffer).setUint32(1, bytes.byteLength);
+    prefixed.set(bytes, GRPC_PREFIX_BYTES);
+    this.#stream.write(prefixed);
   }
 
   /** Ends this direction. */
