@@ -38,6 +38,8 @@ export class FlightConnection {
   #session: http2.ClientHttp2Session | null = null;
   #opening: Promise<http2.ClientHttp2Session> | null = null;
   #closed = false;
+  /** Whether any call was answered. */
+  #hasAnswered = false;
 
   /**
    * @param location Where the server is
@@ -69,7 +71,9 @@ export class FlightConnection {
   ): Promise<http2.ClientHttp2Stream> {
     const session = await this.#ready();
     try {
-      return session.request({ ...headers, ":method": method, ":path": path }, options);
+      const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
+      stream.once("response", () => this.#hasAnswered = true);
+      return stream;
     } catch (error) {
       throw new DipcError("unreachable", `no call can be started at ${this.#location.uri}: ${textOf(error)}`, {
         cause: error,
@@ -79,6 +83,24 @@ export class FlightConnection {
 
   /** Part of connect-node's interface; there is nothing to do. */
   notifyResponseByteRead(): void {}
+
+  /**
+   * The error for a call whose connection or stream has gone without an answer.
+   *
+   * @param what What was being done
+   * @param why What is known
+   * @param cause The error that told
+   */
+  lost(what: string, why: string, cause?: unknown): DipcError {
+    // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
+    if (!this.#hasAnswered) {
+      const tls = this.#location.tls ? "; does the server want a certificate of the client?" : "";
+      return new DipcError("unreachable", `${what} was not answered, the server closed the connection: ${why}${tls}`, {
+        cause,
+      });
+    }
+    return new DipcError("connection_lost", `${what} ended before its status was there: ${why}`, { cause });
+  }
 
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {

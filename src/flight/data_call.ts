@@ -46,6 +46,7 @@ export interface DataCallOptions {
 
 /** A running call. */
 export class DataCall {
+  readonly #connection: FlightConnection;
   readonly #stream: ClientHttp2Stream;
   readonly #options: DataCallOptions;
   readonly #what: string;
@@ -57,7 +58,8 @@ export class DataCall {
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #isOver = false;
 
-  private constructor(stream: ClientHttp2Stream, options: DataCallOptions) {
+  private constructor(connection: FlightConnection, stream: ClientHttp2Stream, options: DataCallOptions) {
+    this.#connection = connection;
     this.#stream = stream;
     this.#options = options;
     this.#what = `${options.method} at ${options.peer}`;
@@ -95,7 +97,7 @@ export class DataCall {
     if (deadlineMs !== undefined) headers["grpc-timeout"] = grpcTimeout(deadlineMs);
     if (signal?.aborted) throw cancelled(`${method} at ${options.peer}`, signal);
     const stream = await connection.request("POST", SERVICE_PATH + method, headers, {});
-    const call = new DataCall(stream, options);
+    const call = new DataCall(connection, stream, options);
     if (signal?.aborted) call.#onAbort();
     return call;
   }

@@ -10,7 +10,10 @@ import type { CallContext, PreparedCall } from "./call_context.ts";
 import type { FlightCallOptions } from "./client_options.ts";
 import type { FlightConnection } from "./connection.ts";
 import { FlightService } from "./gen/flight_pb.ts";
-import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
+import { errorOfGrpcStatus } from "./status.ts";
+
+/** What connect-node says where a connection or a stream has gone. */
+const LOST: ReadonlySet<Code> = new Set([Code.Canceled, Code.Aborted, Code.Unavailable]);
 
 /** What {@linkcode SmallCalls} needs. */
 export interface SmallCallsOptions {
@@ -26,6 +29,7 @@ export interface SmallCallsOptions {
 export class SmallCalls {
   /** The stubs. */
   readonly stubs: Client<typeof FlightService>;
+  readonly #connection: FlightConnection;
   readonly #context: CallContext;
   readonly #options: SmallCallsOptions;
 
@@ -43,6 +47,7 @@ export class SmallCalls {
       acceptCompression: [],
     });
     this.stubs = createClient(FlightService, transport);
+    this.#connection = connection;
     this.#context = context;
     this.#options = options;
   }
@@ -117,18 +122,32 @@ export class SmallCalls {
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
       if (cause instanceof DipcError) return cause;
     }
-    if (error.code === Code.DeadlineExceeded && deadlineMs !== undefined && !error.metadata.has("grpc-status")) {
-      return new DipcError("timeout", `${what} was not done within ${deadlineMs / 1000} s`, { cause: error });
+    if (error.isWireError) {
+      // connect-node puts INTERNAL in the place of a code that gRPC does not have.
+      const status = Number(error.metadata.get("grpc-status") ?? error.code);
+      return errorOfGrpcStatus(status, error.rawMessage, what, { cause: error });
     }
-    // What the server said has a status; everything else is connect-node's own finding.
-    if (error.code === Code.ResourceExhausted && /larger than configured/.test(error.rawMessage)) {
-      return new DipcError(
-        "limit_exceeded",
-        `${what}: ${error.rawMessage}; maxMessageBytes is ${this.#options.maxMessageBytes}`,
-        { cause: error, foreign: { system: "grpc", status: GrpcStatus.resourceExhausted, text: error.rawMessage } },
-      );
+    return this.#ownError(error, what, deadlineMs);
+  }
+
+  /** What connect-node found itself: no status of the server. */
+  #ownError(error: ConnectError, what: string, deadlineMs?: number): DipcError {
+    const { code, rawMessage } = error;
+    if (code === Code.DeadlineExceeded) {
+      const within = deadlineMs === undefined ? "" : ` within ${deadlineMs / 1000} s`;
+      return new DipcError("timeout", `${what} was not done${within}`, { cause: error });
     }
-    return errorOfGrpcStatus(error.code, error.rawMessage, what, { cause: error });
+    if (code === Code.ResourceExhausted && /larger than configured/.test(rawMessage)) {
+      const limit = `maxMessageBytes is ${this.#options.maxMessageBytes}`;
+      return new DipcError("limit_exceeded", `${what}: ${rawMessage}; ${limit}`, { cause: error });
+    }
+    if (code === Code.PermissionDenied || code === Code.Unauthenticated) {
+      return new DipcError("permission_denied", `${what} was refused: ${rawMessage}`, { cause: error });
+    }
+    if (LOST.has(code) || /^http\/2 stream closed/.test(rawMessage)) {
+      return this.#connection.lost(what, rawMessage, error);
+    }
+    return new DipcError("protocol", `${what} was not answered as gRPC wants: ${rawMessage}`, { cause: error });
   }
 }
 
