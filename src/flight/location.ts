@@ -11,7 +11,7 @@ export const REUSE_CONNECTION = "arrow-flight-reuse-connection://?";
 
 /** Where a Flight server listens. */
 export interface FlightLocation {
-  /** The URI, as it was given. */
+  /** The URI, without a path of a flight. */
   readonly uri: string;
   /** Whether the connection is encrypted: `grpc+tls:`. */
   readonly tls: boolean;
@@ -21,6 +21,8 @@ export interface FlightLocation {
   readonly port: number;
   /** Path of a socket in the file system: `grpc+unix:`; `null` otherwise. */
   readonly socketPath: string | null;
+  /** The steps of the URI's path, percent-decoded: a flight that is asked for where nothing else is said. */
+  readonly path: readonly string[];
 }
 
 const SCHEMES = ["grpc:", "grpc+tcp:", "grpc+tls:", "grpc+unix:"];
@@ -67,7 +69,8 @@ export function parseFlightLocation(uri: string | URL): FlightLocation {
     throw invalid(text, "it holds a user: give user and password as options, a URI ends up in logs");
   }
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  return { uri: text, tls: scheme === "grpc+tls:", host, port, socketPath: null };
+  const base = `${scheme}//${url.host}${url.port === "" ? `:${port}` : ""}`;
+  return { uri: base, tls: scheme === "grpc+tls:", host, port, socketPath: null, path: stepsOf(text, rest) };
 }
 
 /**
@@ -81,6 +84,16 @@ export function formatFlightLocation(host: string, port: number, tls = false): s
   return `${tls ? "grpc+tls" : "grpc"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
+/** Of the text itself, because URL takes `.` and `..` away. */
+function stepsOf(uri: string, rest: string): string[] {
+  const path = /^\/\/[^/?#]*\/([^?#]*)/.exec(rest)?.[1] ?? "";
+  try {
+    return path.split("/").filter((step) => step !== "").map(decodeURIComponent);
+  } catch (error) {
+    throw invalid(uri, "its path is not percent-encoded UTF-8", error);
+  }
+}
+
 function parseSocket(text: string, rest: string): FlightLocation {
   const path = rest.startsWith("//") ? rest.slice(2) : rest;
   if (!path.startsWith("/") || path.length < 2) {
@@ -92,7 +105,7 @@ function parseSocket(text: string, rest: string): FlightLocation {
   } catch (error) {
     throw invalid(text, "its path is not percent-encoded UTF-8", error);
   }
-  return { uri: text, tls: false, host: "", port: 0, socketPath };
+  return { uri: text, tls: false, host: "", port: 0, socketPath, path: [] };
 }
 
 function invalid(uri: string, why: string, cause?: unknown): DipcError {
