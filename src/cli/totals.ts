@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { EndpointStats, Via } from "../roads.ts";
 import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */
@@ -25,6 +26,12 @@ export interface TotalsJson {
   firstBatchSeconds: number | null;
   /** Transports that UCX chose. */
   transports: readonly string[];
+  /** How the data came; `null` where it never began to. */
+  via: Via | null;
+  /** Why that road was taken. */
+  viaReason: string | null;
+  /** The parts of the stream and the road of each. */
+  endpoints: readonly EndpointStats[];
   /** True where the whole stream arrived. */
   complete: boolean;
   /** True where `--limit` ended it. */
@@ -49,6 +56,9 @@ export function noTotals(): TotalsJson {
     bytesPerSecond: 0,
     firstBatchSeconds: null,
     transports: [],
+    via: null,
+    viaReason: null,
+    endpoints: [],
     complete: false,
   };
 }

@@ -299,6 +299,6 @@ function isFinal(error: unknown): boolean {
 }
 
 function reasonOf(error: unknown): string {
-  const text = error instanceof DipcError ? `${error.code}: ${error.message}` : String(error);
+  const text = (error instanceof DipcError ? `${error.code}: ${error.message}` : String(error)).replace(/\s+/g, " ");
   return text.length > REASON_CHARACTERS ? `${text.slice(0, REASON_CHARACTERS)}…` : text;
 }
