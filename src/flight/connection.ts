@@ -18,6 +18,12 @@ export const STREAM_WINDOW_BYTES = 4 * 2 ** 20;
 const CONNECTION_WINDOW_BYTES = 2 ** 31 - 1;
 /** Longest HTTP/2 frame that is taken: fewer and larger pieces than the 16 KiB of the specification's start (RFC 9113, 4.2). */
 const FRAME_BYTES = 2 ** 20;
+/**
+ * How long a stream that is given up is left unread before it is reset, where others run beside it. What arrives for a stream
+ * that was reset counts against the connection, and nghttp2 ends it after about a thousand frames; a server that is not read stops
+ * once the stream's window is full.
+ */
+const LINGER_MS = 250;
 /** How long a connection that is closed may take to say so before it is cut. */
 const CLOSE_MS = 1000;
 
@@ -36,6 +42,10 @@ export class FlightConnection {
   readonly #location: FlightLocation;
   readonly #options: ConnectionOptions;
   #session: http2.ClientHttp2Session | null = null;
+  /** Those that were opened and have not closed. */
+  readonly #sessions = new Set<http2.ClientHttp2Session>();
+  /** Number of open streams. */
+  readonly #streams = new WeakMap<http2.Http2Session, number>();
   #opening: Promise<http2.ClientHttp2Session> | null = null;
   #closed = false;
   /** Whether any call was answered. */
@@ -73,12 +83,37 @@ export class FlightConnection {
     try {
       const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
       stream.once("response", () => this.#hasAnswered = true);
+      this.#count(session, 1);
+      stream.once("close", () => this.#count(session, -1));
       return stream;
     } catch (error) {
       throw new DipcError("unreachable", `no call can be started at ${this.#location.uri}: ${textOf(error)}`, {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Resets a stream that the server may still be sending. A connection without other streams is not used again, so that what
+   * is under way harms nobody.
+   *
+   * @param stream The stream; its readers are gone
+   */
+  abandon(stream: http2.ClientHttp2Stream): void {
+    const { session } = stream;
+    const reset = (): void => {
+      if (!stream.closed && !stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
+    };
+    if (session === undefined || session.destroyed || stream.closed) return reset();
+    if ((this.#streams.get(session) ?? 0) > 1) {
+      stream.pause();
+      const timer = setTimeout(reset, LINGER_MS);
+      stream.once("close", () => clearTimeout(timer));
+      return;
+    }
+    reset();
+    if (this.#session === session) this.#session = null;
+    session.close();
   }
 
   /** Part of connect-node's interface; there is nothing to do. */
@@ -92,6 +127,10 @@ export class FlightConnection {
    * @param cause The error that told
    */
   lost(what: string, why: string, cause?: unknown): DipcError {
+    // What nghttp2 makes of bytes that are no HTTP/2.
+    if (nodeCodeOf(cause) === "ERR_HTTP2_ERROR") {
+      return new DipcError("protocol", `${what}: the server broke HTTP/2: ${why}`, { cause });
+    }
     // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
     if (!this.#hasAnswered) {
       const tls = this.#location.tls ? "; does the server want a certificate of the client?" : "";
@@ -105,22 +144,20 @@ export class FlightConnection {
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    const session = this.#session ?? await this.#opening?.catch(() => null) ?? null;
+    await this.#opening?.catch(() => null);
     this.#session = null;
-    if (session === null || session.destroyed) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => resolve(), CLOSE_MS);
-      session.once("close", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-      session.destroy();
-    });
+    await Promise.all([...this.#sessions].map(destroyed));
+  }
+
+  #count(session: http2.Http2Session, by: number): void {
+    this.#streams.set(session, (this.#streams.get(session) ?? 0) + by);
   }
 
   #ready(signal?: AbortSignal): http2.ClientHttp2Session | Promise<http2.ClientHttp2Session> {
     if (this.#closed) throw new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
-    if (this.#session !== null) return this.#session;
+    // The event of a destroyed session comes later than the destruction.
+    if (this.#session !== null && !this.#session.destroyed && !this.#session.closed) return this.#session;
+    this.#session = null;
     return this.#opening ??= this.#open(signal).finally(() => this.#opening = null);
   }
 
@@ -143,8 +180,12 @@ export class FlightConnection {
     };
     // Streams report what a lost connection means to them; new ones get a new connection.
     session.on("error", forget);
-    session.on("close", forget);
     session.on("goaway", forget);
+    session.on("close", () => {
+      forget();
+      this.#sessions.delete(session);
+    });
+    this.#sessions.add(session);
     return this.#session = session;
   }
 
@@ -206,6 +247,26 @@ export class FlightConnection {
       session.on("close", onClose);
     });
   }
+}
+
+/** Destroys a session, and waits until it says so. */
+async function destroyed(session: http2.ClientHttp2Session): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => resolve(), CLOSE_MS);
+    session.once("close", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    session.destroy();
+  });
+}
+
+/** The code of the error of node's modules that led to an error, such as `"EPIPE"`; `null` where there is none. */
+export function nodeCodeOf(error: unknown): string | null {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ("code" in cause && typeof cause.code === "string" && /^E[A-Z0-9_]+$/.test(cause.code)) return cause.code;
+  }
+  return null;
 }
 
 /** What an error of node's modules says. */

@@ -121,7 +121,9 @@ export class DataCall {
     this.#input.fail(error);
     this.#end(error);
     this.#input.close();
-    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+    if (this.#stream.closed) return;
+    if (this.#trailers === null) this.#connection.abandon(this.#stream);
+    else this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 
   #onResponse = (received: IncomingHttpHeaders & { ":status"?: number }): void => {
@@ -175,9 +177,7 @@ export class DataCall {
     if (trailers === null) {
       if (!isClosed) return undefined;
       const why = error === undefined ? `HTTP/2 code ${this.#stream.rstCode ?? 0}` : textOf(error);
-      return new DipcError("connection_lost", `${this.#what} ended before its status was there: ${why}`, {
-        cause: error,
-      });
+      return this.#connection.lost(this.#what, why, error);
     }
     const status = trailers.get("grpc-status");
     if (status === null || !/^\d{1,9}$/.test(status)) {

@@ -11,6 +11,11 @@ import { encodeFrame, GRPC_PREFIX_BYTES, type OutgoingFrame } from "./data.ts";
 /** Bytes that have been given to the stream and not been sent, at most; one frame is always let through. */
 const WINDOW_BYTES = 4 * 2 ** 20;
 
+/** Bytes of one write: what is larger costs memory, because the runtime copies it, and little time is won by it. */
+const PIECE_BYTES = 128 * 2 ** 10;
+
+const NOTHING = new Uint8Array(0);
+
 /** Options of a {@linkcode FrameOutput}. */
 export interface FrameOutputOptions {
   /** Longest wait for the peer to take something, in milliseconds. */
@@ -21,6 +26,13 @@ export interface FrameOutputOptions {
   failure(): unknown;
 }
 
+/** A piece that waits to be written. */
+interface Piece {
+  readonly bytes: Uint8Array;
+  /** Called once it has been written. */
+  readonly sent: (() => void) | null;
+}
+
 /** Sends frames. */
 export class FrameOutput {
   readonly #stream: Writable;
@@ -28,6 +40,9 @@ export class FrameOutput {
   #pendingBytes = 0;
   #failure: unknown = null;
   #waiting: (() => void) | null = null;
+  readonly #pieces: Piece[] = [];
+  #isWriting = false;
+  #isEnding = false;
   readonly #releases = new Set<() => void>();
 
   /**
@@ -49,29 +64,23 @@ export class FrameOutput {
    * @throws {DipcError} `connection_lost`, `timeout`, `limit_exceeded`, what the peer answered
    */
   write(frame: OutgoingFrame, release: () => void = () => {}): void | Promise<void> {
-    let pieces: Uint8Array[];
+    let head: Uint8Array;
+    let body: Uint8Array | undefined;
     try {
       if (this.#failure !== null) throw this.#failure;
-      pieces = encodeFrame(frame);
+      [head, body] = encodeFrame(frame);
     } catch (error) {
       release();
       throw error;
     }
-    const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+    const bytes = head.byteLength + (body?.byteLength ?? 0);
     this.#pendingBytes += bytes;
     this.#releases.add(release);
-    const sent = (): void => {
+    this.#push(head, body, () => {
       this.#pendingBytes -= bytes;
       if (this.#releases.delete(release)) release();
       if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
-    };
-    const stream = this.#stream;
-    if (pieces.length === 1) {
-      stream.write(pieces[0], sent);
-    } else {
-      stream.write(pieces[0]);
-      stream.write(pieces[1], sent);
-    }
+    });
     if (this.#pendingBytes >= WINDOW_BYTES) return this.#room();
   }
 
@@ -85,12 +94,47 @@ export class FrameOutput {
     const prefixed = new Uint8Array(GRPC_PREFIX_BYTES + bytes.byteLength);
     new DataView(prefixed.buffer).setUint32(1, bytes.byteLength);
     prefixed.set(bytes, GRPC_PREFIX_BYTES);
-    this.#stream.write(prefixed);
+    this.#push(prefixed, undefined, () => {});
   }
 
   /** Ends this direction. */
   end(): void {
-    if (this.#failure === null) this.#stream.end();
+    if (this.#failure !== null || this.#isEnding) return;
+    this.#isEnding = true;
+    this.#pump();
+  }
+
+  /** Cuts head and body into pieces; the head goes with the body's start, because each write is a turn of the event loop. */
+  #push(head: Uint8Array, body: Uint8Array | undefined, sent: () => void): void {
+    const first = body?.subarray(0, PIECE_BYTES) ?? NOTHING;
+    const joined = first.byteLength === 0 ? head : new Uint8Array(head.byteLength + first.byteLength);
+    if (first.byteLength > 0) {
+      joined.set(head);
+      joined.set(first, head.byteLength);
+    }
+    const length = body?.byteLength ?? 0;
+    this.#pieces.push({ bytes: joined, sent: length <= PIECE_BYTES ? sent : null });
+    for (let at = PIECE_BYTES; at < length; at += PIECE_BYTES) {
+      const isLast = at + PIECE_BYTES >= length;
+      this.#pieces.push({ bytes: body!.subarray(at, at + PIECE_BYTES), sent: isLast ? sent : null });
+    }
+    this.#pump();
+  }
+
+  /** Writes one piece at a time: several that wait inside the stream would be joined by a copy. */
+  #pump(): void {
+    if (this.#isWriting || this.#failure !== null) return;
+    const piece = this.#pieces.shift();
+    if (piece === undefined) {
+      if (this.#isEnding) this.#stream.end();
+      return;
+    }
+    this.#isWriting = true;
+    this.#stream.write(piece.bytes, () => {
+      this.#isWriting = false;
+      piece.sent?.();
+      this.#pump();
+    });
   }
 
   async #room(): Promise<void> {
@@ -126,6 +170,7 @@ export class FrameOutput {
         { cause: error ?? undefined },
       );
     }
+    this.#pieces.length = 0;
     for (const release of this.#releases) release();
     this.#releases.clear();
     this.#wake();

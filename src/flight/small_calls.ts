@@ -8,7 +8,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { DipcError } from "../errors.ts";
 import type { CallContext, PreparedCall } from "./call_context.ts";
 import type { FlightCallOptions } from "./client_options.ts";
-import type { FlightConnection } from "./connection.ts";
+import { type FlightConnection, nodeCodeOf } from "./connection.ts";
 import { FlightService } from "./gen/flight_pb.ts";
 import { errorOfGrpcStatus } from "./status.ts";
 
@@ -144,7 +144,7 @@ export class SmallCalls {
     if (code === Code.PermissionDenied || code === Code.Unauthenticated) {
       return new DipcError("permission_denied", `${what} was refused: ${rawMessage}`, { cause: error });
     }
-    if (LOST.has(code) || /^http\/2 stream closed/.test(rawMessage)) {
+    if (LOST.has(code) || /^http\/2 stream closed/.test(rawMessage) || nodeCodeOf(error) !== null) {
       return this.#connection.lost(what, rawMessage, error);
     }
     return new DipcError("protocol", `${what} was not answered as gRPC wants: ${rawMessage}`, { cause: error });
