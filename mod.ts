@@ -14,16 +14,17 @@
  *
  * @module
  */
-export { connect, type ConnectOptions } from "./src/client.ts";
+export { connect, type ConnectOptions, type FlightRoadOptions } from "./src/client.ts";
 export type { Servable } from "./src/datasets.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export type { FlightTlsOptions } from "./src/flight/client_options.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
 export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
 export { defaultReaderLimits, type ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
-export { type DissociatedStreamReader, type ReaderStats } from "./src/reader.ts";
+export { type DissociatedStreamReader, type EndpointStats, type ReaderStats, type Via } from "./src/reader.ts";
 export {
   serve,
   type ServedDataset,

@@ -222,16 +222,7 @@ export class FlightConnection {
         else reject(error);
       };
       const onConnect = (): void => done();
-      const onError = (error: unknown): void =>
-        done(
-          new DipcError(
-            "unreachable",
-            `no connection to ${uri}: ${textOf(error)}; is a Flight server listening there?`,
-            {
-              cause: error,
-            },
-          ),
-        );
+      const onError = (error: unknown): void => done(connectError(uri, error));
       const onClose = (): void =>
         done(new DipcError("unreachable", `no connection to ${uri}: it was closed at once; is it a Flight server?`));
       const onAbort = (): void =>
@@ -247,6 +238,17 @@ export class FlightConnection {
       session.on("close", onClose);
     });
   }
+}
+
+function connectError(uri: string, error: unknown): DipcError {
+  const text = textOf(error);
+  // Deno's own text names the flag.
+  if (/^Requires \w+ access/.test(text)) {
+    return new DipcError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });
+  }
+  return new DipcError("unreachable", `no connection to ${uri}: ${text}; is a Flight server listening there?`, {
+    cause: error,
+  });
 }
 
 /** Destroys a session, and waits until it says so. */

@@ -7,8 +7,10 @@ import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 
-/** A value up to this length gets its memory at once; a longer one as its bytes arrive, each time twice as much. */
+/** A value up to this length gets its memory at once; a longer one as its bytes arrive. */
 const MOST_AT_ONCE = 16 * 2 ** 20;
+/** By how much its memory grows each time: what is copied doing so is a third of the value. */
+const GROWTH = 4;
 
 /** Collects a value of a known length. */
 export class ValueBuffer {
@@ -56,7 +58,7 @@ export class ValueBuffer {
   }
 
   #grow(atLeast: number): void {
-    const capacity = Math.min(this.#byteLength, Math.max(atLeast, 2 * this.#bytes.byteLength));
+    const capacity = Math.min(this.#byteLength, Math.max(atLeast, GROWTH * this.#bytes.byteLength));
     const grown = new Uint8Array(capacity);
     grown.set(this.#bytes.subarray(0, this.#filled));
     this.#bytes = grown;
