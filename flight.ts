@@ -1,5 +1,5 @@
 /**
- * Arrow Flight for Deno: a client for every call of Flight.
+ * Arrow Flight for Deno: client and server for every call of Flight.
  *
  * @module
  */
@@ -32,3 +32,23 @@ export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.t
 export type { ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
 export type { Dataset, MessageStream } from "./src/sources/dataset.ts";
+export { FlightContext } from "./src/flight/service/context.ts";
+export {
+  ClientStream,
+  FlightServerExchange,
+  FlightUpload,
+  type FlightUploadItem,
+} from "./src/flight/service/exchange.ts";
+export { FlightServer, type FlightServerEventDetail, serveFlight } from "./src/flight/service/flight_server.ts";
+export type { FlightServerTls } from "./src/flight/service/grpc_server.ts";
+export type {
+  FlightAction,
+  FlightAuth,
+  FlightHandlers,
+  FlightServerLimits,
+  FlightServerOptions,
+  MaybePromise,
+} from "./src/flight/service/options.ts";
+export type { FlightPlaneOptions } from "./src/flight/service/plane.ts";
+export type { TicketOptions } from "./src/flight/tickets.ts";
+export { GrpcStatus } from "./src/flight/status.ts";
