@@ -14,6 +14,7 @@ export type {
 } from "./src/flight/client_options.ts";
 export { type FlightChunk, FlightReader } from "./src/flight/flight_reader.ts";
 export { FlightExchange, FlightWriter } from "./src/flight/upload.ts";
+export { PredefinedActions } from "./src/flight/predefined_actions.ts";
 export type { FlightLocation } from "./src/flight/location.ts";
 export type {
   ActionType,

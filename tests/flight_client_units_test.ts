@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DipcError } from "../mod.ts";
 import { CookieJar } from "../src/flight/cookies.ts";
-import { grpcTimeout } from "../src/flight/data_call.ts";
+import { grpcTimeout } from "../src/flight/grpc_call.ts";
 import { formatFlightLocation, isFlightUri, isReuseConnection, parseFlightLocation } from "../src/flight/location.ts";
 import { sortLocations } from "../src/flight/locations.ts";
 import {

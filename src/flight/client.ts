@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { DipcError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
@@ -12,8 +12,9 @@ import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
 import { FlightConnection } from "./connection.ts";
-import { frameOfMessage } from "./data.ts";
-import { DataCall } from "./data_call.ts";
+import { type FlightFrame, frameOfMessage } from "./data.ts";
+import { GrpcCall } from "./grpc_call.ts";
+import { FrameDecoder } from "./frame_decoder.ts";
 import { FlightReader } from "./flight_reader.ts";
 import { FlightStream } from "./flight_stream.ts";
 import * as proto from "./gen/flight_pb.ts";
@@ -21,31 +22,23 @@ import { type FlightLocation, parseFlightLocation } from "./location.ts";
 import {
   type ActionType,
   bytesOf,
-  type CancelStatus,
-  cancelStatusOf,
-  type CloseSessionStatus,
-  closeStatusOf,
   descriptorToProto,
-  endpointFromProto,
-  endpointToProto,
   type FlightDescriptorInit,
-  type FlightEndpoint,
   type FlightInfo,
   infoFromProto,
-  infoToProto,
-  optionErrorOf,
   pollFromProto,
   type PollInfo,
-  type SessionOptionError,
-  type SessionValue,
-  sessionValueFromProto,
-  sessionValueToProto,
 } from "./model.ts";
-import { SmallCalls } from "./small_calls.ts";
+import { MessageDecoder } from "./message_decoder.ts";
+import { PredefinedActions } from "./predefined_actions.ts";
+import { callMany, callOnce, type Method } from "./small_calls.ts";
+import type { StreamDecoder } from "./stream_input.ts";
 import { FlightExchange, FlightWriter } from "./upload.ts";
 
-/** Longest message of calls that carry no Arrow data, where nothing else is asked for. */
-const MAX_MESSAGE_BYTES = 64 * 2 ** 20;
+const service = proto.FlightService.method;
+
+/** Longest message of calls that carry no Arrow data, where nothing else is asked for: the default of gRPC's libraries. */
+const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
 
 /**
  * A connection to a Flight server.
@@ -61,34 +54,29 @@ const MAX_MESSAGE_BYTES = 64 * 2 ** 20;
  * for await (const info of client.listFlights()) console.log(info.descriptor, info.totalRecords);
  * ```
  */
-export class FlightClient implements AsyncDisposable {
+export class FlightClient extends PredefinedActions implements AsyncDisposable {
   /** Where the server is. */
-  readonly location: FlightLocation;
+  override readonly location: FlightLocation;
   readonly #connection: FlightConnection;
   readonly #context: CallContext;
-  readonly #calls: SmallCalls;
   readonly #limits: ReaderLimits;
   readonly #timeoutMs: number;
   readonly #options: FlightClientOptions;
-  readonly #running = new Set<DataCall>();
+  readonly #maxMessageBytes: number;
+  readonly #running = new Set<{ cancel(error: unknown): void }>();
 
   private constructor(location: FlightLocation, options: FlightClientOptions) {
+    super();
     this.location = location;
     this.#options = options;
     this.#timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
     this.#limits = readerLimits(options.limits);
-    const maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
+    this.#maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
     if (options.tls !== undefined && !location.tls) {
       throw new DipcError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
     }
     this.#connection = new FlightConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
     this.#context = new CallContext(options);
-    const peer = location.uri;
-    this.#calls = new SmallCalls(this.#connection, this.#context, {
-      maxMessageBytes,
-      timeoutMs: this.#timeoutMs,
-      peer,
-    });
   }
 
   /**
@@ -123,10 +111,7 @@ export class FlightClient implements AsyncDisposable {
     call: FlightCallOptions = {},
   ): AsyncGenerator<FlightInfo, undefined> {
     const request = { expression: bytesOf(criteria) };
-    const { stubs } = this.#calls;
-    for await (const info of this.#calls.many("ListFlights", call, (options) => stubs.listFlights(request, options))) {
-      yield infoFromProto(info);
-    }
+    for await (const info of this.#many(service.listFlights, [request], call)) yield infoFromProto(info);
   }
 
   /**
@@ -136,11 +121,7 @@ export class FlightClient implements AsyncDisposable {
    * @param call Options of this call
    */
   async getFlightInfo(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<FlightInfo> {
-    const request = descriptorToProto(descriptor);
-    const { stubs } = this.#calls;
-    return infoFromProto(
-      await this.#calls.one("GetFlightInfo", call, (options) => stubs.getFlightInfo(request, options)),
-    );
+    return infoFromProto(await this.#one(service.getFlightInfo, descriptorToProto(descriptor), call));
   }
 
   /**
@@ -150,11 +131,7 @@ export class FlightClient implements AsyncDisposable {
    * @param call Options of this call
    */
   async pollFlightInfo(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<PollInfo> {
-    const request = descriptorToProto(descriptor);
-    const { stubs } = this.#calls;
-    return pollFromProto(
-      await this.#calls.one("PollFlightInfo", call, (options) => stubs.pollFlightInfo(request, options)),
-    );
+    return pollFromProto(await this.#one(service.pollFlightInfo, descriptorToProto(descriptor), call));
   }
 
   /**
@@ -165,9 +142,7 @@ export class FlightClient implements AsyncDisposable {
    * @returns an encapsulated IPC message, as at the start of an Arrow stream
    */
   async getSchema(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<Uint8Array> {
-    const request = descriptorToProto(descriptor);
-    const { stubs } = this.#calls;
-    return (await this.#calls.one("GetSchema", call, (options) => stubs.getSchema(request, options))).schema;
+    return (await this.#one(service.getSchema, descriptorToProto(descriptor), call)).schema;
   }
 
   /**
@@ -183,7 +158,7 @@ export class FlightClient implements AsyncDisposable {
 
   /** @ignore The stream under {@linkcode doGet}, its schema taken. */
   async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
-    const running = await this.#start("DoGet", call);
+    const running = await this.#startData("DoGet", call);
     try {
       const request = create(proto.TicketSchema, { ticket: bytesOf(ticket) });
       running.output.message(toBinary(proto.TicketSchema, request));
@@ -209,7 +184,7 @@ export class FlightClient implements AsyncDisposable {
     schema: MessageHeader | Dataset,
     call: FlightCallOptions = {},
   ): Promise<FlightWriter> {
-    const running = await this.#start("DoPut", call);
+    const running = await this.#startData("DoPut", call);
     const header = "schema" in schema ? schema.schema : schema;
     await running.output.write(frameOfMessage({ header, body: null }, { descriptor }));
     return new FlightWriter(running);
@@ -249,7 +224,7 @@ export class FlightClient implements AsyncDisposable {
    * @param call Options of this call
    */
   async doExchange(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<FlightExchange> {
-    const running = await this.#start("DoExchange", call);
+    const running = await this.#startData("DoExchange", call);
     const reader = new FlightReader(new FlightStream(running, this.#limits), this.#limits, true);
     return new FlightExchange(running, descriptor, reader);
   }
@@ -261,16 +236,13 @@ export class FlightClient implements AsyncDisposable {
    * @param body Its argument
    * @param call Options of this call
    */
-  async *doAction(
+  override async *doAction(
     type: string,
     body: string | Uint8Array = "",
     call: FlightCallOptions = {},
   ): AsyncGenerator<Uint8Array, undefined> {
     const request = { type, body: bytesOf(body) };
-    const { stubs } = this.#calls;
-    for await (const result of this.#calls.many("DoAction", call, (options) => stubs.doAction(request, options))) {
-      yield result.body;
-    }
+    for await (const result of this.#many(service.doAction, [request], call)) yield result.body;
   }
 
   /**
@@ -279,10 +251,7 @@ export class FlightClient implements AsyncDisposable {
    * @param call Options of this call
    */
   async *listActions(call: FlightCallOptions = {}): AsyncGenerator<ActionType, undefined> {
-    const { stubs } = this.#calls;
-    for await (const action of this.#calls.many("ListActions", call, (options) => stubs.listActions({}, options))) {
-      yield { type: action.type, description: action.description };
-    }
+    for await (const { type, description } of this.#many(service.listActions, [{}], call)) yield { type, description };
   }
 
   /**
@@ -296,14 +265,9 @@ export class FlightClient implements AsyncDisposable {
     call: FlightCallOptions = {},
   ): AsyncGenerator<Uint8Array, undefined> {
     async function* requests() {
-      for await (const payload of payloads) yield create(proto.HandshakeRequestSchema, { payload });
+      for await (const payload of payloads) yield { payload };
     }
-    const { stubs } = this.#calls;
-    for await (
-      const { payload } of this.#calls.many("Handshake", call, (options) => stubs.handshake(requests(), options))
-    ) {
-      yield payload;
-    }
+    for await (const { payload } of this.#many(service.handshake, requests(), call)) yield payload;
   }
 
   /**
@@ -334,79 +298,6 @@ export class FlightClient implements AsyncDisposable {
     return authorization;
   }
 
-  /**
-   * The action CancelFlightInfo: asks for a query to be stopped.
-   *
-   * @param info What `getFlightInfo` or `pollFlightInfo` gave
-   * @param call Options of this call
-   */
-  async cancelFlightInfo(info: FlightInfo, call: FlightCallOptions = {}): Promise<CancelStatus> {
-    const request = create(proto.CancelFlightInfoRequestSchema, { info: infoToProto(info) });
-    const body = toBinary(proto.CancelFlightInfoRequestSchema, request);
-    return cancelStatusOf(
-      (await this.#action("CancelFlightInfo", body, proto.CancelFlightInfoResultSchema, call)).status,
-    );
-  }
-
-  /**
-   * The action RenewFlightEndpoint: asks for an endpoint to hold longer.
-   *
-   * @param endpoint The endpoint
-   * @param call Options of this call
-   * @returns the endpoint to be used from now on
-   */
-  async renewFlightEndpoint(endpoint: FlightEndpoint, call: FlightCallOptions = {}): Promise<FlightEndpoint> {
-    const request = create(proto.RenewFlightEndpointRequestSchema, { endpoint: endpointToProto(endpoint) });
-    const body = toBinary(proto.RenewFlightEndpointRequestSchema, request);
-    return endpointFromProto(await this.#action("RenewFlightEndpoint", body, proto.FlightEndpointSchema, call));
-  }
-
-  /**
-   * The action SetSessionOptions.
-   *
-   * @param options Values by name; `null` removes an option
-   * @param call Options of this call
-   * @returns the options that could not be set, and why
-   */
-  async setSessionOptions(
-    options: Record<string, SessionValue>,
-    call: FlightCallOptions = {},
-  ): Promise<Record<string, SessionOptionError>> {
-    const request = create(proto.SetSessionOptionsRequestSchema, {
-      sessionOptions: mapValues(options, sessionValueToProto),
-    });
-    const body = toBinary(proto.SetSessionOptionsRequestSchema, request);
-    const { errors } = await this.#action("SetSessionOptions", body, proto.SetSessionOptionsResultSchema, call);
-    return mapValues(errors, ({ value }) => optionErrorOf(value));
-  }
-
-  /**
-   * The action GetSessionOptions.
-   *
-   * @param call Options of this call
-   * @returns the values by name
-   */
-  async getSessionOptions(call: FlightCallOptions = {}): Promise<Record<string, SessionValue>> {
-    const { sessionOptions } = await this.#action(
-      "GetSessionOptions",
-      new Uint8Array(0),
-      proto.GetSessionOptionsResultSchema,
-      call,
-    );
-    return mapValues(sessionOptions, sessionValueFromProto);
-  }
-
-  /**
-   * The action CloseSession.
-   *
-   * @param call Options of this call
-   */
-  async closeSession(call: FlightCallOptions = {}): Promise<CloseSessionStatus> {
-    return closeStatusOf(
-      (await this.#action("CloseSession", new Uint8Array(0), proto.CloseSessionResultSchema, call)).status,
-    );
-  }
-
   /** Cancels what runs and closes the connection. Idempotent. */
   async close(): Promise<void> {
     for (const call of this.#running) call.cancel(new DipcError("closed", "the Flight client was closed"));
@@ -418,17 +309,50 @@ export class FlightClient implements AsyncDisposable {
     return this.close();
   }
 
-  async #start(method: string, call: FlightCallOptions): Promise<DataCall> {
-    const { headers, signal, deadlineMs, onHeaders, onEnd } = await this.#context.prepare(method, call);
+  #one<In extends DescMessage, Out extends DescMessage>(
+    method: Method<In, Out>,
+    request: MessageInitShape<In>,
+    call: FlightCallOptions,
+  ): Promise<MessageShape<Out>> {
+    return callOnce(this.#startSmall, method, request, call, this.location.uri);
+  }
+
+  #many<In extends DescMessage, Out extends DescMessage>(
+    method: Method<In, Out>,
+    requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
+    call: FlightCallOptions,
+  ): AsyncGenerator<MessageShape<Out>, undefined> {
+    return callMany(this.#startSmall, method, requests, call, this.location.uri);
+  }
+
+  #startSmall = (
+    method: string,
+    call: FlightCallOptions,
+    isUnary: boolean,
+  ): Promise<GrpcCall<Uint8Array<ArrayBuffer>>> =>
+    this.#start(method, call, new MessageDecoder(this.#maxMessageBytes), isUnary ? this.#timeoutMs : undefined);
+
+  #startData(method: string, call: FlightCallOptions): Promise<GrpcCall<FlightFrame>> {
+    const { maxMetadataBytes, maxBodyBytes } = this.#limits;
+    const isPutResults = method === "DoPut";
+    const decoder = new FrameDecoder({ maxMetadataBytes, maxBodyBytes, pool: this.#options.pool, isPutResults });
+    return this.#start(method, call, decoder);
+  }
+
+  async #start<T>(
+    method: string,
+    call: FlightCallOptions,
+    decoder: StreamDecoder<T>,
+    defaultDeadlineMs?: number,
+  ): Promise<GrpcCall<T>> {
+    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, defaultDeadlineMs);
     let isOver = false;
-    const running = await DataCall.start(this.#connection, {
+    const running: GrpcCall<T> = await GrpcCall.start(this.#connection, {
+      ...prepared,
       method,
-      headers,
-      limits: this.#limits,
-      pool: this.#options.pool,
+      decoder,
+      maxInFlightBytes: this.#limits.maxInFlightBytes,
       timeoutMs: this.#timeoutMs,
-      deadlineMs,
-      signal,
       peer: this.location.uri,
       onHeaders,
       onEnd: (trailers, error) => {
@@ -440,37 +364,10 @@ export class FlightClient implements AsyncDisposable {
     if (!isOver) this.#running.add(running);
     return running;
   }
-
-  /** Runs an action that has one answer. */
-  async #action<Desc extends DescMessage>(
-    type: string,
-    body: Uint8Array,
-    schema: Desc,
-    call: FlightCallOptions,
-  ): Promise<MessageShape<Desc>> {
-    const answers = await collect(this.doAction(type, body, call));
-    if (answers.length !== 1) {
-      throw new DipcError(
-        "protocol",
-        `the action ${type} at ${this.location.uri} gave ${answers.length} answers, expected 1`,
-      );
-    }
-    try {
-      return fromBinary(schema, answers[0]);
-    } catch (error) {
-      throw new DipcError("protocol", `the answer of the action ${type} at ${this.location.uri} is malformed`, {
-        cause: error,
-      });
-    }
-  }
 }
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
   return all;
-}
-
-function mapValues<A, B>(record: Record<string, A>, map: (value: A) => B): Record<string, B> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
 }

@@ -74,7 +74,7 @@ export interface FlightClientOptions {
   middleware?: readonly FlightMiddleware[];
   /** What the server may make a reader do. `maxBodyBytes` and `maxMetadataBytes` bound what is received in a message of a stream. */
   limits?: Partial<ReaderLimits>;
-  /** Longest message of calls that are no streams of Arrow data, in bytes. Default 64 MiB. */
+  /** Longest message of calls that are no streams of Arrow data, in bytes. Default 4 MiB, as everywhere in gRPC. */
   maxMessageBytes?: number;
   /** Where bodies are received. Default: memory of the garbage collector. */
   pool?: Pool;

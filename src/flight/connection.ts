@@ -10,7 +10,7 @@ import type { FlightTlsOptions } from "./client_options.ts";
 import type { FlightLocation } from "./location.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
-export const STREAM_WINDOW_BYTES = 4 * 2 ** 20;
+export const STREAM_WINDOW_BYTES = 2 ** 20;
 /**
  * What it may send of all streams. The largest there is, because a stream that is not read would otherwise stop the others;
  * what is held is bounded by the streams' windows.
@@ -162,19 +162,20 @@ export class FlightConnection {
   }
 
   async #open(signal?: AbortSignal): Promise<http2.ClientHttp2Session> {
+    const { uri } = this.#location;
     const session = http2.connect(this.authority, this.#sessionOptions());
+    let failure: unknown = null;
+    // Always there: an error that nobody listens to ends the process.
+    session.on("error", (error: unknown) => failure ??= error);
     try {
       await this.#connected(session, signal);
+      if (this.#closed) throw new DipcError("closed", `the connection to ${uri} was closed`);
+      if (session.destroyed) throw connectError(uri, failure ?? "it was closed at once");
+      session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     } catch (error) {
-      session.on("error", () => {});
       session.destroy();
       throw error;
     }
-    if (this.#closed) {
-      session.destroy();
-      throw new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
-    }
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     const forget = (): void => {
       if (this.#session === session) this.#session = null;
     };

@@ -8,7 +8,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { type FlightFrame, FrameVerifier } from "./data.ts";
-import type { DataCall } from "./data_call.ts";
+import type { GrpcCall } from "./grpc_call.ts";
 
 /** One frame, verified. */
 export interface FlightItem {
@@ -20,7 +20,7 @@ export interface FlightItem {
 
 /** The stream of a DoGet, or what comes back in a DoExchange. */
 export class FlightStream implements MessageInput {
-  readonly #call: DataCall;
+  readonly #call: GrpcCall<FlightFrame>;
   readonly #verifier: FrameVerifier;
   #schema: MessageHeader | null = null;
 
@@ -28,7 +28,7 @@ export class FlightStream implements MessageInput {
    * @param call The running call; closed with this stream
    * @param limits What the server may send
    */
-  constructor(call: DataCall, limits: ReaderLimits) {
+  constructor(call: GrpcCall<FlightFrame>, limits: ReaderLimits) {
     this.#call = call;
     this.#verifier = new FrameVerifier(limits);
   }

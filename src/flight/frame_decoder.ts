@@ -9,6 +9,7 @@ import type { Body, Pool } from "../memory/block.ts";
 import { type FlightFrame, GRPC_PREFIX_BYTES } from "./data.ts";
 import { FlightDescriptorSchema } from "./gen/flight_pb.ts";
 import { descriptorFromProto, type FlightDescriptor } from "./model.ts";
+import type { StreamDecoder } from "./stream_input.ts";
 import { ValueBuffer } from "./value_buffer.ts";
 
 /** What a {@linkcode FrameDecoder} accepts, and where it puts bodies. */
@@ -49,13 +50,16 @@ const SKIPPED_VARINT_BYTES = 10;
 /** A message may be longer than what it may hold by so much: tags and lengths. */
 const OVERHEAD_BYTES = 64;
 
+/** A frame of no bytes takes memory, too. */
+const FRAME_OVERHEAD_BYTES = 256;
+
 const NOTHING = new Uint8Array(0);
 
 /**
  * Takes chunks of a gRPC stream and gives frames. Memory grows with the bytes that have arrived, not with the lengths that
  * the peer declares.
  */
-export class FrameDecoder {
+export class FrameDecoder implements StreamDecoder<FlightFrame> {
   readonly #options: FrameDecoderOptions;
   readonly #frames: FlightFrame[] = [];
   readonly #prefix = new Uint8Array(GRPC_PREFIX_BYTES);
@@ -253,7 +257,7 @@ export class FrameDecoder {
 }
 
 function frameBytes(frame: FlightFrame): number {
-  return frame.header.byteLength + frame.appMetadata.byteLength + (frame.body?.byteLength ?? 0);
+  return FRAME_OVERHEAD_BYTES + frame.header.byteLength + frame.appMetadata.byteLength + (frame.body?.byteLength ?? 0);
 }
 
 function readDescriptor(bytes: Uint8Array): FlightDescriptor | null {

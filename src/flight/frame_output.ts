@@ -29,8 +29,17 @@ export interface FrameOutputOptions {
 /** A piece that waits to be written. */
 interface Piece {
   readonly bytes: Uint8Array;
-  /** Called once it has been written. */
-  readonly sent: (() => void) | null;
+  /** The frame that it is of. */
+  readonly frame: PendingFrame;
+  /** Whether it is the last of its frame. */
+  readonly isLast: boolean;
+}
+
+/** A frame that was not written yet. */
+interface PendingFrame {
+  readonly byteLength: number;
+  /** Gives its body back; `null` once that was done. */
+  release: (() => void) | null;
 }
 
 /** Sends frames. */
@@ -41,9 +50,11 @@ export class FrameOutput {
   #failure: unknown = null;
   #waiting: (() => void) | null = null;
   readonly #pieces: Piece[] = [];
-  #isWriting = false;
+  /** The frame that the stream is writing a piece of. */
+  #writing: PendingFrame | null = null;
+  /** Pieces written, to tell slow from stuck. */
+  #written = 0;
   #isEnding = false;
-  readonly #releases = new Set<() => void>();
 
   /**
    * @param stream What is written to
@@ -52,8 +63,8 @@ export class FrameOutput {
   constructor(stream: Writable, options: FrameOutputOptions) {
     this.#stream = stream;
     this.#options = options;
-    stream.on("close", () => this.#fail(null));
-    stream.on("error", (error) => this.#fail(error));
+    stream.on("close", () => this.fail(null));
+    stream.on("error", (error) => this.fail(error));
   }
 
   /**
@@ -73,14 +84,9 @@ export class FrameOutput {
       release();
       throw error;
     }
-    const bytes = head.byteLength + (body?.byteLength ?? 0);
-    this.#pendingBytes += bytes;
-    this.#releases.add(release);
-    this.#push(head, body, () => {
-      this.#pendingBytes -= bytes;
-      if (this.#releases.delete(release)) release();
-      if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
-    });
+    const pending = { byteLength: head.byteLength + (body?.byteLength ?? 0), release };
+    this.#pendingBytes += pending.byteLength;
+    this.#push(head, body, pending);
     if (this.#pendingBytes >= WINDOW_BYTES) return this.#room();
   }
 
@@ -94,7 +100,7 @@ export class FrameOutput {
     const prefixed = new Uint8Array(GRPC_PREFIX_BYTES + bytes.byteLength);
     new DataView(prefixed.buffer).setUint32(1, bytes.byteLength);
     prefixed.set(bytes, GRPC_PREFIX_BYTES);
-    this.#push(prefixed, undefined, () => {});
+    this.#push(prefixed, undefined, { byteLength: 0, release: null });
   }
 
   /** Ends this direction. */
@@ -104,8 +110,28 @@ export class FrameOutput {
     this.#pump();
   }
 
+  /**
+   * Fails the write that waits and all later ones, and gives up what was not written.
+   *
+   * @param error What the stream reported, or `null` where it just ended
+   */
+  fail(error: unknown): void {
+    this.#failure ??= this.#options.failure() ?? (error instanceof DipcError ? error : new DipcError(
+      "connection_lost",
+      `${this.#options.peer} ended the stream before everything was written${
+        error === null ? "" : `: ${textOf(error)}`
+      }`,
+      { cause: error ?? undefined },
+    ));
+    for (const { frame } of this.#pieces.splice(0)) {
+      // What the runtime is reading at this moment is given back when it has said that it is done.
+      if (frame !== this.#writing) releaseOnce(frame);
+    }
+    this.#wake();
+  }
+
   /** Cuts head and body into pieces; the head goes with the body's start, because each write is a turn of the event loop. */
-  #push(head: Uint8Array, body: Uint8Array | undefined, sent: () => void): void {
+  #push(head: Uint8Array, body: Uint8Array | undefined, frame: PendingFrame): void {
     const first = body?.subarray(0, PIECE_BYTES) ?? NOTHING;
     const joined = first.byteLength === 0 ? head : new Uint8Array(head.byteLength + first.byteLength);
     if (first.byteLength > 0) {
@@ -113,26 +139,32 @@ export class FrameOutput {
       joined.set(first, head.byteLength);
     }
     const length = body?.byteLength ?? 0;
-    this.#pieces.push({ bytes: joined, sent: length <= PIECE_BYTES ? sent : null });
+    this.#pieces.push({ bytes: joined, frame, isLast: length <= PIECE_BYTES });
     for (let at = PIECE_BYTES; at < length; at += PIECE_BYTES) {
       const isLast = at + PIECE_BYTES >= length;
-      this.#pieces.push({ bytes: body!.subarray(at, at + PIECE_BYTES), sent: isLast ? sent : null });
+      this.#pieces.push({ bytes: body!.subarray(at, at + PIECE_BYTES), frame, isLast });
     }
     this.#pump();
   }
 
   /** Writes one piece at a time: several that wait inside the stream would be joined by a copy. */
   #pump(): void {
-    if (this.#isWriting || this.#failure !== null) return;
+    if (this.#writing !== null || this.#failure !== null) return;
     const piece = this.#pieces.shift();
     if (piece === undefined) {
       if (this.#isEnding) this.#stream.end();
       return;
     }
-    this.#isWriting = true;
-    this.#stream.write(piece.bytes, () => {
-      this.#isWriting = false;
-      piece.sent?.();
+    const { bytes, frame, isLast } = piece;
+    this.#writing = frame;
+    this.#stream.write(bytes, () => {
+      this.#writing = null;
+      this.#written++;
+      if (isLast) {
+        this.#pendingBytes -= frame.byteLength;
+        if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
+      }
+      if (isLast || this.#failure !== null) releaseOnce(frame);
       this.#pump();
     });
   }
@@ -140,14 +172,14 @@ export class FrameOutput {
   async #room(): Promise<void> {
     const { timeoutMs, peer } = this.#options;
     while (this.#failure === null && this.#pendingBytes >= WINDOW_BYTES) {
-      const before = this.#pendingBytes;
+      const before = this.#written;
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         this.#waiting = resolve;
         timer = setTimeout(resolve, timeoutMs);
       });
       clearTimeout(timer);
-      if (this.#failure === null && this.#pendingBytes >= before) {
+      if (this.#failure === null && this.#written === before && this.#pendingBytes >= WINDOW_BYTES) {
         throw new DipcError("timeout", `${peer} took nothing for ${timeoutMs / 1000} s`);
       }
     }
@@ -159,20 +191,10 @@ export class FrameOutput {
     this.#waiting = null;
     waiting?.();
   }
+}
 
-  #fail(error: unknown): void {
-    if (this.#failure === null) {
-      this.#failure = this.#options.failure() ?? new DipcError(
-        "connection_lost",
-        `${this.#options.peer} closed the stream while it was being written${
-          error === null ? "" : `: ${textOf(error)}`
-        }`,
-        { cause: error ?? undefined },
-      );
-    }
-    this.#pieces.length = 0;
-    for (const release of this.#releases) release();
-    this.#releases.clear();
-    this.#wake();
-  }
+function releaseOnce(frame: PendingFrame): void {
+  const { release } = frame;
+  frame.release = null;
+  release?.();
 }

@@ -1,35 +1,32 @@
 /**
- * One call that carries FlightData: DoGet, DoPut or DoExchange, straight on HTTP/2.
- *
- * connect-node would copy every body several times and allocate what the server declares; gRPC's framing is small enough to
- * be written here (the protocol is in gRPC's "gRPC over HTTP2").
+ * One call of gRPC, straight on HTTP/2 (the protocol is in gRPC's document "gRPC over HTTP2").
  *
  * @module
  */
 import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { constants } from "node:http2";
 import { DipcError } from "../errors.ts";
-import type { ReaderLimits } from "../limits.ts";
-import type { Pool } from "../memory/block.ts";
 import { type FlightConnection, textOf } from "./connection.ts";
-import type { FlightFrame } from "./data.ts";
-import { FrameInput } from "./frame_input.ts";
 import { FrameOutput } from "./frame_output.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
+import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
 /** The service's name in paths. */
 export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
 
-/** What a {@linkcode DataCall} needs. */
-export interface DataCallOptions {
-  /** `"DoGet"`, `"DoPut"` or `"DoExchange"`. */
+/** How long a call that nobody listens to any more may take to end by itself, in milliseconds. */
+const LEAVE_MS = 100;
+
+/** What a {@linkcode GrpcCall} needs. */
+export interface GrpcCallOptions<T> {
+  /** Its name, such as `"DoGet"`. */
   method: string;
   /** Headers of the call. */
   headers: Headers;
-  /** What the server may send. */
-  limits: ReaderLimits;
-  /** Where bodies are received. */
-  pool?: Pool;
+  /** Makes messages of what the server sends. */
+  decoder: StreamDecoder<T>;
+  /** Bytes of messages that have arrived and were not read, at most; one is always let through. */
+  maxInFlightBytes: number;
   /** Longest wait for the next message, in milliseconds. */
   timeoutMs: number;
   /** Longest time of the whole call, in milliseconds. */
@@ -45,33 +42,30 @@ export interface DataCallOptions {
 }
 
 /** A running call. */
-export class DataCall {
+export class GrpcCall<T> {
   readonly #connection: FlightConnection;
   readonly #stream: ClientHttp2Stream;
-  readonly #options: DataCallOptions;
+  readonly #options: GrpcCallOptions<T>;
   readonly #what: string;
-  readonly #input: FrameInput;
+  readonly #input: StreamInput<T>;
   /** Sends frames. */
   readonly output: FrameOutput;
   #trailers: Headers | null = null;
   #refusal: unknown = null;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #leaving: ReturnType<typeof setTimeout> | undefined;
   #isOver = false;
 
-  private constructor(connection: FlightConnection, stream: ClientHttp2Stream, options: DataCallOptions) {
+  private constructor(connection: FlightConnection, stream: ClientHttp2Stream, options: GrpcCallOptions<T>) {
     this.#connection = connection;
     this.#stream = stream;
     this.#options = options;
     this.#what = `${options.method} at ${options.peer}`;
-    const { limits, pool, timeoutMs, peer, deadlineMs, signal } = options;
+    const { decoder, maxInFlightBytes, timeoutMs, peer, deadlineMs, signal } = options;
     stream.on("response", this.#onResponse);
     stream.on("trailers", this.#onTrailers);
-    this.#input = new FrameInput(stream, {
-      maxMetadataBytes: limits.maxMetadataBytes,
-      maxBodyBytes: limits.maxBodyBytes,
-      maxInFlightBytes: limits.maxInFlightBytes,
-      isPutResults: options.method === "DoPut",
-      pool,
+    this.#input = new StreamInput(stream, decoder, {
+      maxInFlightBytes,
       timeoutMs,
       peer,
       endOf: (isClosed, error) => this.#endOf(isClosed, error),
@@ -88,7 +82,7 @@ export class DataCall {
    * @param options Method, headers, limits
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
-  static async start(connection: FlightConnection, options: DataCallOptions): Promise<DataCall> {
+  static async start<T>(connection: FlightConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
     const { method, deadlineMs, signal } = options;
     const headers: Record<string, string> = {};
     for (const [name, value] of options.headers) headers[name] = value;
@@ -97,7 +91,7 @@ export class DataCall {
     if (deadlineMs !== undefined) headers["grpc-timeout"] = grpcTimeout(deadlineMs);
     if (signal?.aborted) throw cancelled(`${method} at ${options.peer}`, signal);
     const stream = await connection.request("POST", SERVICE_PATH + method, headers, {});
-    const call = new DataCall(connection, stream, options);
+    const call = new GrpcCall(connection, stream, options);
     if (signal?.aborted) call.#onAbort();
     return call;
   }
@@ -108,11 +102,11 @@ export class DataCall {
   }
 
   /**
-   * The next frame from the server, or `null` once the call has ended well. As {@linkcode FrameInput.next}.
+   * The next message from the server, or `null` once the call has ended well. As {@linkcode StreamInput.next}.
    *
    * @throws {DipcError} what the server answers, `connection_lost`, `timeout`, `cancelled`, `protocol`, `limit_exceeded`
    */
-  next(): FlightFrame | null | Promise<FlightFrame | null> {
+  next(): T | null | Promise<T | null> {
     return this.#input.next();
   }
 
@@ -123,7 +117,19 @@ export class DataCall {
     this.#input.close();
     if (this.#stream.closed) return;
     if (this.#trailers === null) this.#connection.abandon(this.#stream);
-    else this.#stream.close(constants.NGHTTP2_CANCEL);
+    // What has ended in both directions closes by itself.
+    else if (!this.#stream.writableEnded) this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  /**
+   * Ends the interest in what is still to come. A call that is about to end gets a moment for it, which keeps its connection;
+   * otherwise it is given up.
+   */
+  leave(): void {
+    if (this.#isOver) return this.cancel();
+    const stop = (): void => this.cancel();
+    this.#leaving = setTimeout(stop, LEAVE_MS);
+    Promise.resolve(this.#input.next()).then(stop, stop);
   }
 
   #onResponse = (received: IncomingHttpHeaders & { ":status"?: number }): void => {
@@ -195,7 +201,10 @@ export class DataCall {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#deadline);
+    clearTimeout(this.#leaving);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    // A call that has ended takes nothing any more, also where its stream is still open in this direction.
+    this.output.fail(error);
     try {
       this.#options.onEnd?.(this.#trailers ?? new Headers(), error);
     } catch {

@@ -22,6 +22,9 @@ const UCX_TIMEOUT_MS = 1500;
 /** Endpoints that are read at a time. */
 const PARALLEL_ENDPOINTS = 4;
 
+/** Endpoints of one flight at most: each holds memory until the stream has ended. */
+const MAX_ENDPOINTS = 65_536;
+
 /** Options of {@linkcode openFlight}: those of `connect`, checked. */
 export interface OpenFlightOptions extends ConnectOptions {
   timeoutMs: number;
@@ -67,6 +70,12 @@ export async function openFlight(uri: string | URL, options: OpenFlightOptions):
     const info = "ticket" in wanted
       ? infoOfTicket(wanted.ticket)
       : await first.getFlightInfo(wanted.descriptor, { signal });
+    if (info.endpoints.length > MAX_ENDPOINTS) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the flight has ${info.endpoints.length} endpoints, connect reads ${MAX_ENDPOINTS} at most: read them with FlightClient`,
+      );
+    }
     if (info.endpoints.length === 0) return await openEmpty(info, clients, limits);
     input = new FlightInput({
       clients,

@@ -1,12 +1,10 @@
 /**
- * The frames of one HTTP/2 stream in order: asks the peer to wait where the reader does.
+ * The messages of one HTTP/2 stream in order: asks the peer to wait where the reader does.
  *
  * @module
  */
 import type { Readable } from "node:stream";
 import { DipcError } from "../errors.ts";
-import type { FlightFrame } from "./data.ts";
-import { FrameDecoder, type FrameDecoderOptions } from "./frame_decoder.ts";
 
 /** Bytes of whole frames that wait to be read before the peer is asked to wait, unless `maxInFlightBytes` is less. */
 const READ_AHEAD_BYTES = 4 * 2 ** 20;
@@ -14,8 +12,26 @@ const READ_AHEAD_BYTES = 4 * 2 ** 20;
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte now and then. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
 
-/** Options of a {@linkcode FrameInput}. */
-export interface FrameInputOptions extends FrameDecoderOptions {
+/** Takes the bytes of a stream and gives messages. */
+export interface StreamDecoder<T> {
+  /** Bytes of the messages that wait to be taken; each counts as some even where it is empty. */
+  readonly queuedBytes: number;
+  /** Whether the bytes up to now end with a whole message. */
+  readonly isWhole: boolean;
+  /** The next message, which the caller then owns, or `null` where none is whole. */
+  take(): T | null;
+  /**
+   * Takes bytes in; they are not kept.
+   *
+   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; it must only be closed then
+   */
+  push(chunk: Uint8Array): void;
+  /** Releases everything that was not taken. Idempotent. */
+  close(): void;
+}
+
+/** Options of a {@linkcode StreamInput}. */
+export interface StreamInputOptions {
   /** Bytes of frames that have arrived and were not read, at most; one frame is always let through. */
   maxInFlightBytes: number;
   /** Longest wait for a frame, or for 64 KiB of one, in milliseconds. */
@@ -32,28 +48,29 @@ export interface FrameInputOptions extends FrameDecoderOptions {
   endOf(isClosed: boolean, error?: unknown): unknown;
 }
 
-/** Frames on their way in. */
-export class FrameInput {
+/** Messages on their way in. */
+export class StreamInput<T> {
   readonly #stream: Readable;
-  readonly #options: FrameInputOptions;
-  readonly #decoder: FrameDecoder;
+  readonly #options: StreamInputOptions;
+  readonly #decoder: StreamDecoder<T>;
   readonly #highBytes: number;
   #failure: unknown = null;
   #ended = false;
-  #waiting: { resolve: (frame: FlightFrame | null) => void; reject: (error: unknown) => void } | null = null;
+  #waiting: { resolve: (frame: T | null) => void; reject: (error: unknown) => void } | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #progressMs = 0;
   #progressBytes = 0;
   #receivedBytes = 0;
 
   /**
-   * @param stream What the frames are read from; reading starts at once
-   * @param options Limits, pool, and what an end means
+   * @param stream What is read from; reading starts at once
+   * @param decoder Makes messages of it; closed with this
+   * @param options Limits, and what an end means
    */
-  constructor(stream: Readable, options: FrameInputOptions) {
+  constructor(stream: Readable, decoder: StreamDecoder<T>, options: StreamInputOptions) {
     this.#stream = stream;
     this.#options = options;
-    this.#decoder = new FrameDecoder(options);
+    this.#decoder = decoder;
     this.#highBytes = Math.min(READ_AHEAD_BYTES, options.maxInFlightBytes);
     stream.on("data", this.#onData);
     stream.on("end", this.#onEnd);
@@ -72,7 +89,7 @@ export class FrameInput {
    *
    * @throws {DipcError} `protocol`, `limit_exceeded`, `timeout`, `connection_lost`, and what `endOf` gives
    */
-  next(): FlightFrame | null | Promise<FlightFrame | null> {
+  next(): T | null | Promise<T | null> {
     const frame = this.#decoder.take();
     if (frame !== null) {
       if (this.#stream.isPaused() && this.#decoder.queuedBytes < this.#highBytes) this.#stream.resume();

@@ -5,8 +5,8 @@
  */
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { frameOfMessage } from "./data.ts";
-import type { DataCall } from "./data_call.ts";
+import { type FlightFrame, frameOfMessage } from "./data.ts";
+import type { GrpcCall } from "./grpc_call.ts";
 import type { FlightReader } from "./flight_reader.ts";
 import type { FlightDescriptorInit } from "./model.ts";
 
@@ -17,12 +17,12 @@ import type { FlightDescriptorInit } from "./model.ts";
  * `finish()`, which reads the rest.
  */
 export class FlightWriter implements AsyncDisposable {
-  readonly #call: DataCall;
+  readonly #call: GrpcCall<FlightFrame>;
   #reading: Promise<unknown> = Promise.resolve();
   #hasEnded = false;
 
   /** @ignore Use `doPut`. */
-  constructor(call: DataCall) {
+  constructor(call: GrpcCall<FlightFrame>) {
     this.#call = call;
   }
 
@@ -106,13 +106,13 @@ export class FlightWriter implements AsyncDisposable {
 
 /** A running DoExchange. Made by `doExchange`. */
 export class FlightExchange implements AsyncDisposable {
-  readonly #call: DataCall;
+  readonly #call: GrpcCall<FlightFrame>;
   #descriptor: FlightDescriptorInit | null;
   /** The stream from the server. */
   readonly reader: FlightReader;
 
   /** @ignore Use `doExchange`. */
-  constructor(call: DataCall, descriptor: FlightDescriptorInit, reader: FlightReader) {
+  constructor(call: GrpcCall<FlightFrame>, descriptor: FlightDescriptorInit, reader: FlightReader) {
     this.#call = call;
     this.#descriptor = descriptor;
     this.reader = reader;
