@@ -17,6 +17,8 @@ import { CallInput } from "./call_input.ts";
 const PIECE_BYTES = 64 * 1024;
 /** Longest text of a status, in characters. */
 const MAX_STATUS_TEXT = 1024;
+/** How long a client may go on sending after its answer, in milliseconds. */
+const UNREAD_MS = 100;
 /** Longest wait for a client to take the end of a call, in milliseconds. */
 const CLOSE_MS = 5_000;
 /** Longest delay of a timer, in milliseconds. */
@@ -211,17 +213,18 @@ export class ServerCall {
     } catch {
       stream.destroy();
     }
-    const sent = (): void => {
+    // Not at once: what the client sends is usually about to end, and a stream that is closed before its trailers are out loses
+    // them, and in Deno 2.9.6 damages the process's memory.
+    const unread = setTimeout(() => {
       if (!stream.readableEnded && !stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR);
-    };
-    if (stream.writableFinished) sent();
-    else stream.once("finish", sent);
+    }, UNREAD_MS);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) =>
       timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : CLOSE_MS)
     );
     await Promise.race([closed, late]);
     clearTimeout(timer);
+    clearTimeout(unread);
     if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
   }
 
