@@ -65,8 +65,8 @@ export class ClientStream {
   }
 
   /**
-   * The next item after the schema, or `null` at the end. The schema's own application metadata comes as an item without a
-   * message.
+   * The next item after the schema, or `null` at the end. Application metadata that comes with the schema or a dictionary is
+   * left out, as by Arrow's servers in other languages: Go's client sends that of the batch there, too.
    *
    * @throws {DipcError} `protocol`, `invalid_data`, `limit_exceeded`, `timeout`, `cancelled`
    */
@@ -98,11 +98,14 @@ export class ClientStream {
   }
 
   #take(frame: Parameters<FrameVerifier["verify"]>[0]): FlightUploadItem {
-    const appMetadata = frame.appMetadata.byteLength === 0 ? null : frame.appMetadata;
     const message = this.#verifier.verify(frame);
-    if (message?.header.kind !== "schema") return { message, appMetadata };
-    this.#schema = message.header;
-    return { message: null, appMetadata };
+    const kind = message?.header.kind;
+    if (message !== null && kind === "schema") this.#schema = message.header;
+    const carries = kind === undefined || kind === "batch";
+    return {
+      message: kind === "schema" ? null : message,
+      appMetadata: carries && frame.appMetadata.byteLength > 0 ? frame.appMetadata : null,
+    };
   }
 }
 
