@@ -17,6 +17,8 @@ const PREFIX = "dipct1.";
 /** Longest token or password that is looked at, in bytes. */
 const MAX_TOKEN_BYTES = 8192;
 const EXPIRY_BYTES = 8;
+/** Where clients with a handshake of their own put the token that it gave; binary headers are base64. */
+const TOKEN_HEADER = "auth-token-bin";
 
 /** Checks callers. */
 export class Authenticator {
@@ -44,12 +46,16 @@ export class Authenticator {
   }
 
   /**
-   * The user whom the header `authorization` stands for. With user and password in it, the answer's headers get a token.
+   * The user whom the header `authorization` stands for, or `auth-token-bin`, in which older clients send what a handshake
+   * gave them. With user and password, the answer's headers get a token.
    *
    * @throws {DipcError} `permission_denied` (UNAUTHENTICATED)
    */
   async user(call: ServerCall): Promise<string> {
-    const [, scheme, value] = /^(\S+)\s+(\S+)\s*$/.exec(call.headers.get("authorization") ?? "") ?? [];
+    const authorization = call.headers.get("authorization");
+    const token = call.headers.get(TOKEN_HEADER);
+    if (authorization === null && token !== null) return await this.#bearer(fromBinaryHeader(token));
+    const [, scheme, value] = /^(\S+)\s+(\S+)\s*$/.exec(authorization ?? "") ?? [];
     if (scheme === undefined || value.length > MAX_TOKEN_BYTES) {
       throw unauthenticated("this server wants to know who calls: send user and password, or a bearer token");
     }
@@ -119,6 +125,15 @@ export class Authenticator {
     new DataView(content.buffer).setBigUint64(0, BigInt(Date.now() + this.#lifetimeMs), true);
     content.set(name, EXPIRY_BYTES);
     return new TextDecoder().decode(await this.#keyring.sign(PREFIX, content));
+  }
+}
+
+function fromBinaryHeader(value: string): string {
+  try {
+    if (value.length > MAX_TOKEN_BYTES) throw new RangeError();
+    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.fromBase64(value));
+  } catch {
+    throw unauthenticated(`the header ${TOKEN_HEADER} holds no token of this server`);
   }
 }
 
