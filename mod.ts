@@ -14,7 +14,7 @@
  *
  * @module
  */
-export { connect, type ConnectOptions, type DeviceConnectOptions } from "./src/client.ts";
+export { connect, type ConnectOptions, type DeviceConnectOptions, type FlightRoadOptions } from "./src/client.ts";
 export type { PlacedSource, Servable, ServableSource } from "./src/datasets.ts";
 export type { DeviceBuffer, DeviceColumn } from "./src/device/columns.ts";
 export {
@@ -30,6 +30,7 @@ export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch
 export type { Road } from "./src/device/road.ts";
 export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export type { FlightTlsOptions } from "./src/flight/client_options.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
@@ -50,7 +51,7 @@ export type { SlabStats } from "./src/memory/cuda/slabs.ts";
 export type { HostRange, StagedCopyOptions } from "./src/memory/cuda/staging.ts";
 export type { CopyWaitOptions } from "./src/memory/cuda/wait.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
-export { type DissociatedStreamReader, type ReaderStats } from "./src/reader.ts";
+export { type DissociatedStreamReader, type EndpointStats, type ReaderStats, type Via } from "./src/reader.ts";
 export {
   serve,
   type ServedDataset,

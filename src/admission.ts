@@ -14,7 +14,11 @@ const NAMED = 10;
 export interface Grant {
   /** What may be fetched. */
   readonly entry: Entry;
-  /** Called when the first body is handed to the transport; uses up a ticket that is good for one time. Must not throw. */
+  /**
+   * Called before the first body is sent; uses up a ticket that is good for one time.
+   *
+   * @throws {DipcError} `permission_denied` where another stream was faster; this one must end then
+   */
   spend(): void;
 }
 

@@ -4,16 +4,51 @@
  * @module
  */
 import type { DeviceStreamReader } from "./device/reader.ts";
+import type { FlightTlsOptions } from "./flight/client_options.ts";
+import { isFlightUri } from "./flight/location.ts";
 import { positiveInteger, type ReaderLimits, readerLimits } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";
 import { hostPool } from "./memory/host_pool.ts";
 import { DissociatedStreamReader } from "./reader.ts";
+import { ucxRoad, type Via } from "./roads.ts";
 import { openUcxStream } from "./ucx_stream.ts";
 import type { Transport } from "./wire/transport.ts";
 
+/** Options of {@linkcode connect} that only count with the URI of a Flight server. */
+export interface FlightRoadOptions {
+  /** Which flight: the steps of its path. Default: the path of the URI. */
+  path?: string | readonly string[];
+  /** Which flight: a command of the server's own form, instead of a path. */
+  command?: string | Uint8Array;
+  /**
+   * `"auto"` takes a `ucx:` location of the flight where this process can reach one, DoGet otherwise; `"ucx"` and `"flight"` take
+   * nothing else. Default `"auto"`.
+   */
+  via?: "auto" | Via;
+  /** Longest time for a `ucx:` location to answer before DoGet is taken, in milliseconds; with `via: "auto"`. Default 1,500. */
+  ucxTimeoutMs?: number;
+  /** Endpoints read at a time. Default 4. */
+  parallelEndpoints?: number;
+  /** Headers of every call. */
+  headers?: HeadersInit;
+  /** Bearer token of every call. */
+  token?: string;
+  /** User of basic authentication. */
+  user?: string;
+  /** Password of `user`. */
+  password?: string;
+  /** Certificates; only with `grpc+tls:`. */
+  tls?: FlightTlsOptions;
+  /**
+   * Sends headers, token, user and password also to other hosts that the server names as locations, and without TLS where the
+   * server names such. Default false.
+   */
+  trustLocations?: boolean;
+}
+
 /** Options of {@linkcode connect}. */
-export interface ConnectOptions {
-  /** Which stream: an opaque identifier. Default: the URI's path. */
+export interface ConnectOptions extends FlightRoadOptions {
+  /** Which stream: an opaque identifier. Default: the URI's path. At a Flight server: asks for DoGet at once. */
   ticket?: string | Uint8Array;
   /** Where the bodies come from, where that is another server or port than the metadata's. */
   bodyUri?: string | URL;
@@ -68,11 +103,18 @@ export function connect(
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
  *
- * @param uri A `ucx:` URI, or the URIs of metadata and bodies, or a list of alternatives with `role`s as a server gives it
+ * @example A flight, by UCX where that can be, otherwise by gRPC
+ * ```ts ignore
+ * await using reader = await connect("grpc://127.0.0.1:8815", { path: "flights" });
+ * console.log(reader.stats.via, reader.stats.viaReason);
+ * for await (using batch of reader) console.log(batch.numRows);
+ * ```
+ *
+ * @param uri The URI of a Flight server (`grpc:`, `grpc+tcp:`, `grpc+tls:`, `grpc+unix:`), a `ucx:` URI, or the URIs of metadata and bodies, or a list of alternatives with `role`s as a server gives it
  * @param options Ticket, limits, timeouts
  * @returns The reader, once the schema has arrived
  * @throws {DipcError} `invalid_uri`, `invalid_argument`, `library_not_found`, `unreachable`, `timeout`, `cancelled`, `connection_lost`,
- * and what the server answers, such as `not_found`
+ * and what the server answers, such as `not_found`, or `flight` where no other code fits
  */
 export function connect(
   uri: string | URL | readonly (string | URL)[],
@@ -90,6 +132,18 @@ export async function connect(
     const { memory } = options;
     return await connectDevice(uri, { ...options, memory, timeoutMs, limits, startedMs });
   }
-  const stream = await openUcxStream(uri, { ...options, pool: options.pool ?? hostPool(), timeoutMs, limits });
-  return new DissociatedStreamReader({ ...stream, limits, signal: options.signal, startedMs });
+  if ((typeof uri === "string" || uri instanceof URL) && isFlightUri(uri)) {
+    // Neither gRPC nor protobuf is loaded before it is needed.
+    const { openFlight } = await import("./flight/open_flight.ts");
+    const stream = await openFlight(uri, { ...options, timeoutMs, limits });
+    return new DissociatedStreamReader({ ...stream, limits, signal: options.signal, startedMs });
+  }
+  const { input, schema, transports, location } = await openUcxStream(uri, {
+    ...options,
+    pool: options.pool ?? hostPool(),
+    timeoutMs,
+    limits,
+  });
+  const roads = ucxRoad(location, transports);
+  return new DissociatedStreamReader({ input, schema, roads, limits, signal: options.signal, startedMs });
 }

@@ -30,6 +30,8 @@ export interface Entry {
   readonly dataset: Dataset;
   /** True where the server made the dataset itself and therefore closes it. */
   readonly owned: boolean;
+  /** The same with bodies in host memory, for what cannot read those of the dataset. */
+  readonly inHost?: Dataset;
   /** Memory space that its bodies are sent from, where that is not host memory. */
   readonly memory?: string;
   /** Whether they go to the wire as they are, or staged through host memory. */

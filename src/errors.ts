@@ -28,6 +28,7 @@
  * | `closed` | used after close or dispose |
  * | `ucx` | UCX reported a status with no better code here |
  * | `cuda` | the CUDA driver reported a result with no better code here |
+ * | `flight` | a Flight server answered with a gRPC status that has no better code here |
  * | `internal` | a defect in dipc |
  */
 export type DipcErrorCode =
@@ -50,6 +51,7 @@ export type DipcErrorCode =
   | "closed"
   | "ucx"
   | "cuda"
+  | "flight"
   | "internal";
 
 /** What an error of another system said, kept as data. */

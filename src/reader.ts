@@ -9,7 +9,10 @@ import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
+import { type EndpointStats, roadOf, type Roads, type Via } from "./roads.ts";
 import type { MessageInput } from "./stream/message_input.ts";
+
+export type { EndpointStats, Via } from "./roads.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;
@@ -17,7 +20,7 @@ const TURN_MS = 5;
 const CLOCK_MESSAGES = 32;
 const CLOCK_BYTES = 4 * 2 ** 20;
 
-/** Counters of a {@linkcode DissociatedStreamReader}. */
+/** Counters and facts of a {@linkcode DissociatedStreamReader}. */
 export interface ReaderStats {
   /** Rows of the batches that have arrived. */
   rows: number;
@@ -39,6 +42,12 @@ export interface ReaderStats {
   transports: string[];
   /** True once the stream has arrived whole. */
   complete: boolean;
+  /** How the data comes: `"flight"` where any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
+  via: Via;
+  /** Why that road was taken, in words. */
+  viaReason: string;
+  /** The parts of the stream: one for a `ucx:` URI, as many as there are endpoints for a flight. */
+  endpoints: EndpointStats[];
 }
 
 /** What {@linkcode DissociatedStreamReader} is made from. */
@@ -47,8 +56,8 @@ export interface ReaderParts {
   input: MessageInput;
   /** The schema message. */
   schema: MessageHeader;
-  /** Transports in use. */
-  transports: readonly string[];
+  /** The road that the data takes. */
+  roads: Roads;
   limits: ReaderLimits;
   /** Gives the stream up. */
   signal?: AbortSignal;
@@ -62,13 +71,16 @@ export interface ReaderParts {
  * Use it in one way: as an async iterable of batches, by `messages()`, `toTable()` or `toReadableStream()`. A stream that
  * does not arrive whole throws; it never just ends.
  *
+ * A stream of a Flight server tells by a `via` event, a `CustomEvent<EndpointStats>`, for each endpoint which road its data
+ * takes, once that is settled: when its first batch has come. `stats.via` and `stats.viaReason` tell it at any time.
+ *
  * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to give the memory back at once; otherwise it
  * comes back when it is collected. A disposed batch throws on access.
  */
-export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
+export class DissociatedStreamReader extends EventTarget implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
   readonly #limits: ReaderLimits;
-  readonly #transports: readonly string[];
+  readonly #roads: Roads;
   readonly #startedMs: number;
   readonly #signal?: AbortSignal;
   #endedMs = 0;
@@ -92,10 +104,12 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
 
   /** @ignore Use {@linkcode connect}. */
   constructor(parts: ReaderParts) {
+    super();
     this.#input = parts.input;
     this.schemaHeader = parts.schema;
     this.#limits = parts.limits;
-    this.#transports = parts.transports;
+    this.#roads = parts.roads;
+    this.#roads.onSettled = (detail) => this.dispatchEvent(new CustomEvent("via", { detail }));
     this.#startedMs = parts.startedMs;
     this.#turnStartedMs = performance.now();
     this.#signal = parts.signal;
@@ -123,8 +137,10 @@ export class DissociatedStreamReader implements AsyncIterable<OwnedRecordBatch>,
       seconds,
       bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - this.#startedMs) / 1000,
-      transports: [...this.#transports],
+      transports: [...this.#roads.transports],
       complete: this.#complete,
+      ...roadOf(this.#roads),
+      endpoints: this.#roads.endpoints.map((endpoint) => ({ ...endpoint })),
     };
   }
 

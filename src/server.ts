@@ -7,6 +7,8 @@
 import { type Admission, admitByName } from "./admission.ts";
 import { closeEntries, type Entry, openEntries, type Servable } from "./datasets.ts";
 import { DipcError } from "./errors.ts";
+import type { FlightServer } from "./flight/service/flight_server.ts";
+import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./flight/service/plane.ts";
 import { positiveInteger } from "./limits.ts";
 import { hostPool } from "./memory/host_pool.ts";
 import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "./protocol/envelope.ts";
@@ -14,6 +16,7 @@ import { ERROR_MESSAGE } from "./protocol/prefix.ts";
 import type { StreamRole } from "./protocol/sender.ts";
 import { FULL_MASK } from "./protocol/tag.ts";
 import { formatUri } from "./protocol/uri.ts";
+import type { Dataset } from "./sources/dataset.ts";
 import { OutgoingStream, type OutgoingTotals } from "./stream/outgoing.ts";
 import { type Channel, FAILED, type Listener, PENDING, type Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
@@ -55,6 +58,8 @@ export interface ServeOptions {
    * straight where UCX has CUDA and it works (`"auto"`). Default `"auto"`.
    */
   road?: "auto" | "direct" | "staged";
+  /** Serves the same datasets by Arrow Flight too. Default: not. */
+  flight?: FlightPlaneOptions;
 }
 
 /** A dataset as a server offers it. */
@@ -117,8 +122,8 @@ export interface ServerEventDetail {
  */
 export class Server extends EventTarget implements AsyncDisposable {
   readonly #settings: Settings;
-  readonly #transport: Transport;
-  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #transport: Transport | null;
+  readonly #entries: Map<string, Entry>;
   readonly #admission: Admission;
   readonly #wants: Readonly<Record<StreamRole, bigint>>;
   readonly #listeners: Listener[] = [];
@@ -132,7 +137,9 @@ export class Server extends EventTarget implements AsyncDisposable {
   port = 0;
   /** Port of the metadata, where it has one of its own. */
   metadataPort?: number;
-  /** What is served, in the order given. */
+  /** The Flight side, where the server has one. */
+  flight?: FlightServer;
+  /** What is served, in the order given; uploads come last. */
   datasets: readonly ServedDataset[] = [];
 
   /** Counters since the start. */
@@ -148,7 +155,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   };
 
   /** @ignore Use {@linkcode serve}. */
-  constructor(settings: Settings, transport: Transport, entries: ReadonlyMap<string, Entry>, admission: Admission) {
+  constructor(settings: Settings, transport: Transport | null, entries: Map<string, Entry>, admission: Admission) {
     super();
     this.#settings = settings;
     this.#transport = transport;
@@ -160,26 +167,46 @@ export class Server extends EventTarget implements AsyncDisposable {
 
   /** @ignore Binds the listeners. */
   async _listen(): Promise<void> {
-    const { address, port, metadataPort, advertise } = this.#settings;
-    this.port = await this.#bind(port);
-    if (metadataPort !== undefined) this.metadataPort = await this.#bind(metadataPort);
-    const host = advertise ?? address;
-    const uri = (name: string, role: StreamRole, port: number): string =>
-      formatUri({ host, port, ticket: name, wantData: this.#wants[role], role, dipc: true });
-    this.datasets = [...this.#entries.values()].map(({ name, dataset, memory, road, roadReason }) => ({
-      name,
-      uris: this.metadataPort === undefined
-        ? [uri(name, "both", this.port)]
-        : [uri(name, "metadata", this.metadataPort), uri(name, "body", this.port)],
-      rows: dataset.rows,
-      batches: dataset.batches,
-      bodyBytes: dataset.bodyBytes,
-      ...(memory === undefined ? {} : { memory, road, roadReason }),
-    }));
+    const { port, metadataPort } = this.#settings;
+    if (this.#transport !== null) {
+      this.port = await this.#bind(this.#transport, port);
+      if (metadataPort !== undefined) this.metadataPort = await this.#bind(this.#transport, metadataPort);
+    }
+    this.datasets = [...this.#entries.values()].map((entry) => this.#describe(entry));
   }
 
-  async #bind(port: number): Promise<number> {
-    const listener = await this.#transport.listen({
+  /** @ignore Starts the Flight side. */
+  async _listenFlight(plane: FlightPlane): Promise<void> {
+    this.flight = await plane.listen(this.#settings.address, this.#settings.advertise);
+  }
+
+  /** @ignore Serves a dataset that came later, in place of one of the same name. The server closes it. */
+  async _publish(name: string, dataset: Dataset): Promise<void> {
+    if (this.#stop.signal.aborted) {
+      await dataset.close();
+      throw this.#stop.signal.reason;
+    }
+    const before = this.#entries.get(name);
+    const entry: Entry = { name, dataset, owned: true };
+    this.#entries.set(name, entry);
+    this.datasets = [...this.datasets.filter((each) => each.name !== name), this.#describe(entry)];
+    if (before?.owned) await before.dataset.close();
+  }
+
+  #describe({ name, dataset, memory, road, roadReason }: Entry): ServedDataset {
+    const host = this.#settings.advertise ?? this.#settings.address;
+    const uri = (role: StreamRole, port: number): string =>
+      formatUri({ host, port, ticket: name, wantData: this.#wants[role], role, dipc: true });
+    let uris: string[] = [];
+    if (this.metadataPort !== undefined) uris = [uri("metadata", this.metadataPort), uri("body", this.port)];
+    else if (this.#transport !== null) uris = [uri("both", this.port)];
+    const { rows, batches, bodyBytes } = dataset;
+    const placed = memory === undefined ? {} : { memory, road, roadReason };
+    return { name, uris, rows, batches, bodyBytes, ...placed };
+  }
+
+  async #bind(transport: Transport, port: number): Promise<number> {
+    const listener = await transport.listen({
       host: this.#settings.address,
       port,
       mayAccept: () => !this.#stop.signal.aborted && this.stats.activeConnections < this.#settings.maxConnections,
@@ -339,6 +366,7 @@ export class Server extends EventTarget implements AsyncDisposable {
   }
 
   async #shutdown(timeoutMs: number): Promise<void> {
+    const flight = this.flight?.shutdown({ timeoutMs });
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (this.#running.size > 0 && timeoutMs > 0) {
@@ -350,8 +378,9 @@ export class Server extends EventTarget implements AsyncDisposable {
     }
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await Promise.all(this.#running);
+    await flight;
     await closeEntries(this.#entries.values());
-    if (this.#settings.ownsTransport) await this.#transport.close();
+    if (this.#settings.ownsTransport) await this.#transport?.close();
   }
 
   /** The same as `shutdown()`. */
@@ -406,14 +435,15 @@ export async function serve(options: ServeOptions): Promise<Server> {
     ownsTransport: options.transport === undefined,
   };
   let entries = await openEntries(options.datasets);
-  let transport: Transport | undefined;
+  let transport: Transport | null | undefined = options.transport;
+  let server: Server | undefined;
   try {
     if ([...entries.values()].some(({ dataset }) => (dataset.memory ?? "host") !== "host")) {
       const { prepareDevices, roadChoice } = await import("./device/serving.ts");
       const { windowBytes } = settings;
       const prepared = await prepareDevices(entries, { ...options, windowBytes, road: roadChoice(options.road) });
       entries = prepared.entries;
-      transport = prepared.transport ?? undefined;
+      transport ??= prepared.transport ?? undefined;
     }
     for (const { name, dataset } of entries.values()) {
       if (!dataset.readOnce || settings.metadataPort === undefined) continue;
@@ -425,18 +455,41 @@ export async function serve(options: ServeOptions): Promise<Server> {
           "leave metadataPort out",
       );
     }
-    transport ??= options.transport ?? await ucxTransport({ library: options.library });
-    const server = new Server(settings, transport, entries, admitByName(entries));
-    try {
-      await server._listen();
-    } catch (error) {
-      await server.shutdown({ timeoutMs: 0 });
-      throw error;
-    }
+    const plane = options.flight && await openPlane(options.flight, {
+      entries,
+      urisOf: (name) => server!.datasets.find((each) => each.name === name)?.uris ?? [],
+      publish: (name, dataset) => server!._publish(name, dataset),
+    });
+    if (transport === undefined) transport = await openTransport(options);
+    server = new Server(settings, transport, entries, plane?.admission ?? admitByName(entries));
+    await server._listen();
+    if (plane !== undefined) await server._listenFlight(plane);
     return server;
   } catch (error) {
-    await closeEntries(entries.values());
-    if (settings.ownsTransport) await transport?.close();
+    if (server !== undefined) {
+      await server.shutdown({ timeoutMs: 0 });
+    } else {
+      await closeEntries(entries.values());
+      if (settings.ownsTransport) await transport?.close();
+    }
+    throw error;
+  }
+}
+
+/** Loads the Flight side only where it is asked for. */
+async function openPlane(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+  const { FlightPlane } = await import("./flight/service/plane.ts");
+  return await FlightPlane.open(options, host);
+}
+
+/** UCX, or null where the server may do without it. */
+async function openTransport({ library, flight }: ServeOptions): Promise<Transport | null> {
+  const need = flight?.ucx ?? "required";
+  if (need === "off") return null;
+  try {
+    return await ucxTransport({ library });
+  } catch (error) {
+    if (need === "optional" && error instanceof DipcError && error.code === "library_not_found") return null;
     throw error;
   }
 }

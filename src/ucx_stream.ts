@@ -9,7 +9,7 @@ import type { ReaderLimits } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";
 import { wrapBytes } from "./memory/wrap.ts";
 import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "./protocol/envelope.ts";
-import { type Alternative, groupLocations, parseUri, type UcxUri } from "./protocol/uri.ts";
+import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "./protocol/uri.ts";
 import { IncomingStream } from "./stream/incoming.ts";
 import type { MessageInput } from "./stream/message_input.ts";
 import { type Channel, type DeviceAccess, FAILED, PENDING, type Transport } from "./wire/transport.ts";
@@ -43,6 +43,8 @@ export interface OpenStream {
   schema: MessageHeader;
   /** Names of the transports in use. */
   transports: readonly string[];
+  /** Where it comes from: a URI, or two. */
+  location: string;
 }
 
 /**
@@ -57,8 +59,21 @@ export async function openUcxStream(
   uri: string | URL | readonly (string | URL)[],
   options: UcxStreamOptions,
 ): Promise<OpenStream> {
+  return await openAlternative(chooseLocation(uri, options.bodyUri), options);
+}
+
+/**
+ * As {@linkcode openUcxStream}, at a location that has been chosen already.
+ *
+ * @param alternative Where to fetch from
+ * @param options Ticket, limits, timeouts
+ * @throws {DipcError} as `connect` does
+ */
+export async function openAlternative(
+  { metadata, body }: Alternative,
+  options: UcxStreamOptions,
+): Promise<OpenStream> {
   const { signal, timeoutMs, limits } = options;
-  const { metadata, body } = chooseLocation(uri, options.bodyUri);
   const requests = makeRequests(metadata, body, options.ticket);
   const transport = options.transport ?? await sharedTransport(options.library);
   const channel = await transport.connect(metadata, body, {
@@ -79,7 +94,12 @@ export async function openUcxStream(
     for (const request of requests) await send(channel, request, timeoutMs, signal);
     const schema = await input.next();
     if (schema === null) throw new DipcError("protocol", "the stream ended before its schema");
-    return { input, schema: schema.header, transports: channel.transports };
+    return {
+      input,
+      schema: schema.header,
+      transports: channel.transports,
+      location: [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and "),
+    };
   } catch (error) {
     await input.close();
     throw error;

@@ -1,6 +1,7 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * a second, older UCX, and NVIDIA's `cuda.h`. This module only looks; `setup_peers.ts` provides.
+ * a second, older UCX, NVIDIA's `cuda.h`, and the Flight integration programs of arrow-go. This module only looks;
+ * `setup_peers.ts` provides.
  *
  * @module
  */
@@ -28,6 +29,16 @@ export interface UcxInstallation {
   readonly perftest: string | null;
 }
 
+/** Arrow's Flight integration programs in Go. */
+export interface FlightGo {
+  /** Version of arrow-go. */
+  readonly version: string;
+  /** Path of the client: `-host -port -scenario -path`. */
+  readonly client: string;
+  /** Path of the server: `-port -scenario`. */
+  readonly server: string;
+}
+
 /** What is on this machine; `null` or an empty list for what is not. */
 export interface Peers {
   /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
@@ -40,6 +51,8 @@ export interface Peers {
   readonly olderUcx: UcxInstallation | null;
   /** Folder with NVIDIA's `cuda.h`, to compile with (`-I`). */
   readonly cudaHeaders: string | null;
+  /** Arrow's Flight integration client and server in Go. */
+  readonly flightGo: FlightGo | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -51,6 +64,12 @@ export const OLDER_UCX_VERSION = "1.13.1";
 /** Version of the PyPI package `nvidia-cuda-runtime-cu12` that `cuda.h` is taken from. */
 export const CUDA_HEADERS_VERSION = "12.9.79";
 
+/** Version of arrow-go whose Flight integration programs the tests use. */
+export const FLIGHT_GO_VERSION = "18.8.0";
+
+/** Names of the two programs: client, then server. */
+export const FLIGHT_GO_PROGRAMS = ["arrow-flight-integration-client", "arrow-flight-integration-server"] as const;
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -58,6 +77,9 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   ucx: `UCX ${SETUP_UCX_VERSION} (\`deno task setup\`; needs pip)`,
   olderUcx: `UCX ${OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
   cudaHeaders: `NVIDIA's cuda.h ${CUDA_HEADERS_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  flightGo:
+    `the Flight integration programs of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
+    "1.25 or newer, or pip to fetch one, and a Go module proxy)",
 };
 
 function isFile(path: string): boolean {
@@ -76,6 +98,11 @@ export function olderUcxFolder(folder: string): string {
 /** Folder of NVIDIA's `cuda.h`. */
 export function cudaHeadersFolder(folder: string): string {
   return `${folder}/cuda-headers-${CUDA_HEADERS_VERSION}`;
+}
+
+/** Folder of the Flight integration programs. */
+export function flightGoFolder(folder: string): string {
+  return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
 }
 
 /** The first of some commands that is in `PATH`, or `null`. */
@@ -99,13 +126,14 @@ export function findPeers(): Peers {
   const copy = setupFolder();
   if (folder === null || copy === null) {
     const compiler = findCommand("cc", "gcc", "clang");
-    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null };
+    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null, flightGo: null };
   }
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
   const tools = toolsFolder();
   const older = `${olderUcxFolder(folder)}/usr`;
   const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
+  const [client, server] = FLIGHT_GO_PROGRAMS.map((name) => `${flightGoFolder(folder)}/${name}`);
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -127,5 +155,6 @@ export function findPeers(): Peers {
       }
       : null,
     cudaHeaders: isFile(`${cudaHeadersFolder(folder)}/cuda.h`) ? cudaHeadersFolder(folder) : null,
+    flightGo: isFile(client) && isFile(server) ? { version: FLIGHT_GO_VERSION, client, server } : null,
   };
 }

@@ -1,6 +1,7 @@
 /**
  * Provides the peers of the tests: a virtual environment of Python, the older UCX of Debian 12 unpacked beside the copy of
- * UCX in the user's cache folder, and NVIDIA's `cuda.h`. Installs nothing in the system.
+ * UCX in the user's cache folder, NVIDIA's `cuda.h`, and the Flight integration programs of arrow-go. Installs nothing in
+ * the system.
  *
  * @module
  */
@@ -20,23 +21,8 @@ import {
   pythonPath,
   REPOSITORY,
 } from "./peers.ts";
-
-type Report = (line: string) => void;
-
-/** Thrown where a peer cannot be had; its message is the cause. */
-class Unavailable extends Error {}
-
-async function run(command: string, args: string[], options: { cwd?: string } = {}): Promise<void> {
-  let output: Deno.CommandOutput;
-  try {
-    output = await new Deno.Command(command, { args, stdin: "null", ...options }).output();
-  } catch (error) {
-    throw new Unavailable(`${command}: ${(error as Error).message}`);
-  }
-  if (output.success) return;
-  const text = new TextDecoder().decode(output.stderr) + new TextDecoder().decode(output.stdout);
-  throw new Unavailable(`${[command, ...args].join(" ")}: ${text.trim().split("\n").slice(-3).join(" ")}`);
-}
+import { provideFlightGo } from "./setup_flight_go.ts";
+import { type Report, run, Unavailable } from "./setup_run.ts";
 
 /** A Python that the pinned packages support. */
 async function findPython(): Promise<string> {
@@ -152,7 +138,12 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
     // One at a time: an environment cannot be made elsewhere and then moved into place.
     using lock = await Deno.open(`${folder}/.setup.lock`, { create: true, write: true });
     await lock.lock(true);
-    const steps = { python: providePython, olderUcx: provideOlderUcx, cudaHeaders: provideCudaHeaders } as const;
+    const steps = {
+      python: providePython,
+      olderUcx: provideOlderUcx,
+      cudaHeaders: provideCudaHeaders,
+      flightGo: provideFlightGo,
+    } as const;
     for (const [name, provide] of Object.entries(steps)) {
       try {
         await provide(folder, report);

@@ -24,6 +24,8 @@ export interface CommandSpec {
   readonly flags: readonly string[];
   /** Options with a value, without dashes. */
   readonly values: readonly string[];
+  /** Options with a value that may be given several times, without dashes. */
+  readonly lists?: readonly string[];
   /** One-letter names of options. */
   readonly short?: Readonly<Record<string, string>>;
 }
@@ -36,6 +38,8 @@ export interface ParsedArgs {
   readonly flags: ReadonlySet<string>;
   /** Options with a value that were given. */
   readonly values: ReadonlyMap<string, string>;
+  /** Options that may be given several times, where they were given. */
+  readonly lists: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
@@ -45,15 +49,16 @@ export interface ParsedArgs {
  */
 export function parseCommand(spec: CommandSpec, args: readonly string[]): ParsedArgs {
   const short = spec.short ?? {};
+  const lists = spec.lists ?? [];
   const shown = (name: string): string => name.length === 1 ? `-${name}` : `--${name}`;
   const parsed = parseArgs([...args], {
     boolean: spec.flags,
-    string: [...spec.values, "_"],
-    collect: spec.values,
+    string: [...spec.values, ...lists, "_"],
+    collect: [...spec.values, ...lists],
     alias: Object.fromEntries(Object.entries(short).map(([letter, name]) => [name, letter])),
     unknown(arg, key) {
       if (key === undefined) return true;
-      const known = [...spec.flags, ...spec.values];
+      const known = [...spec.flags, ...spec.values, ...lists];
       const guess = nearest(key, known);
       const hint = guess === undefined ? `"dipc ${spec.name} --help" lists the options` : `did you mean --${guess}?`;
       throw new UsageError(`dipc ${spec.name} has no option ${arg.split("=")[0]}: ${hint}`);
@@ -69,8 +74,14 @@ export function parseCommand(spec: CommandSpec, args: readonly string[]): Parsed
     if (given[0] === "") throw new UsageError(`option ${label} needs a value`);
     values.set(name, given[0]);
   }
+  const repeated = new Map<string, readonly string[]>();
+  for (const name of lists) {
+    const given = parsed[name] as string[];
+    if (given.includes("")) throw new UsageError(`option ${shown(name)} needs a value`);
+    if (given.length > 0) repeated.set(name, given);
+  }
   const flags = new Set<string>(spec.flags.filter((name) => parsed[name] === true));
-  return { positional: parsed._.map(String), flags, values };
+  return { positional: parsed._.map(String), flags, values, lists: repeated };
 }
 
 /** @throws {UsageError} where `text` is not a whole number from `least` to `most` */

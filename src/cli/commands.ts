@@ -4,6 +4,7 @@
  * @module
  */
 import type { CommandSpec } from "./args.ts";
+import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
 
 /** A command: its options, its help, and where its code is. */
 export interface Command extends CommandSpec {
@@ -59,12 +60,17 @@ const get: Command = {
   name: "get",
   summary: "fetch a dataset, show it or write it to a file",
   flags: ["json", "help"],
-  values: ["body-uri", "output", "format", "limit", "timeout", "memory", "road"],
+  values: [
+    ...["body-uri", "output", "format", "limit", "timeout", "memory", "road", "via", "command"],
+    ...FLIGHT_VALUES,
+  ],
+  lists: FLIGHT_LISTS,
   short: { o: "output", h: "help" },
   help: `dipc get URI [TICKET] [options]
 
-Fetches a dataset. Without -o it shows schema, first rows, totals and rate. TICKET says what to fetch where it is not
-the path of the URI.
+Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
+first rows, totals and rate. TICKET says what to fetch where it is not the path of the URI; of a Flight server it is the
+name of a flight, one step of a path.
 
 Options
   --body-uri URI     the server of the bodies, where URI is that of the metadata alone
@@ -72,14 +78,19 @@ Options
   --format FORMAT    arrows (Arrow stream), arrow (Arrow file), parquet, csv or ndjson
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
+  --via ROAD         of a Flight server: ucx, flight (gRPC), or auto: ucx where that can be (default auto)
+  --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
   --road ROAD        from the wire to a GPU: auto, direct, or staged through host memory (default auto)
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 
+${FLIGHT_OPTIONS}
+
 Examples
   dipc get 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc get grpc://127.0.0.1:8815 trips -o trips.parquet
   dipc get "$URI" -o trips.parquet
   dipc get "$URI" -o - --format csv --limit 1000 | head
   dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
@@ -97,20 +108,25 @@ const schema: Command = {
   name: "schema",
   summary: "show the schema of a dataset",
   flags: ["json", "help"],
-  values: ["body-uri", "timeout"],
+  values: ["body-uri", "timeout", "command", ...FLIGHT_VALUES],
+  lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc schema URI [TICKET] [options]
 
 Shows the columns of a dataset without fetching its rows.
 
 Options
-  --body-uri URI  the server of the bodies, where URI is that of the metadata alone
-  --timeout TIME  longest wait for the peer (default 30s); seconds without a unit; ms, s, m, h
-  --json          one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
-  -h, --help      this text
+  --body-uri URI     the server of the bodies, where URI is that of the metadata alone
+  --command TEXT     of a Flight server: a command of its own form instead of a path
+  --timeout TIME     longest wait for the peer (default 30s); seconds without a unit; ms, s, m, h
+  --json             one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
+  -h, --help         this text
+
+${FLIGHT_OPTIONS}
 
 Examples
   dipc schema 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc schema grpc://127.0.0.1:8815 trips
   dipc schema "$URI" --json | jq -r '.fields[].name'
 
 ${EXIT_CODES}
@@ -186,10 +202,10 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, get, schema, setup, doctor, bench];
+export const commands: readonly Command[] = [serve, get, schema, ls, put, action, setup, doctor, bench];
 
 /** Text of `dipc --help`. */
-export const overview = `dipc moves Apache Arrow data between processes over UCX.
+export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.
 
 Usage
   dipc COMMAND [options]

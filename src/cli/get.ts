@@ -153,6 +153,9 @@ function takeStats(stream: MessageSource, totals: TotalsJson): void {
   totals.bytesPerSecond = stats.bytesPerSecond;
   totals.firstBatchSeconds = stats.firstBatchSeconds;
   totals.transports = stats.transports;
+  totals.via = stats.via;
+  totals.viaReason = stats.viaReason;
+  totals.endpoints = stats.endpoints;
   if (!("road" in stats)) return;
   const { memory, road, roadReason, decompressedOnHost } = stats as DeviceReaderStats;
   Object.assign(totals, { memory, road, roadReason, decompressedOnHost });
@@ -192,7 +195,11 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const { rows, batches, bodyBytes, seconds, bytesPerSecond, transports } = totals;
   const what = `${countOf(rows, "row")} in ${countOf(batches, "batch", "batches")}, ${formatBytes(bodyBytes)}`;
   const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
-  const over = transports.length > 0 ? ` over ${transports.join(", ")}` : "";
+  const over = totals.via === "flight"
+    ? ` by Flight (${printable(totals.viaReason ?? "")})`
+    : transports.length > 0
+    ? ` over ${transports.join(", ")}`
+    : "";
   const limited = totals.limited ? ` (stopped by --limit)` : "";
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
   const device = totals.memory === undefined

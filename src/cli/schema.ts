@@ -3,26 +3,54 @@
  *
  * @module
  */
-import type { ParsedArgs } from "./args.ts";
+import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { type ParsedArgs, UsageError } from "./args.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK } from "./failure.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";
-import { sourceOf } from "./source.ts";
+import { type Source, sourceOf } from "./source.ts";
 
 /** Runs `dipc schema`. @returns exit status */
 export async function runSchema(args: ParsedArgs): Promise<number> {
   const source = sourceOf(args, "schema");
   using interrupt = catchInterrupt();
-  const [{ connect }, { describe }] = await Promise.all([import("../../mod.ts"), import("../ipc/describe.ts")]);
+  const { describe } = await import("../ipc/describe.ts");
   try {
-    await using stream = await connect(source.uri, { ...source.options, signal: interrupt.signal });
-    const schema = describe(stream.schemaHeader);
+    const schema = describe(
+      await (isFlightUri(source.uri) ? flightSchema : streamSchema)(source, interrupt.signal),
+    );
     await print(args.flags.has("json") ? `${JSON.stringify(schemaJson(schema))}\n` : schemaText(schema));
-    await stream.cancel();
     return EXIT_OK;
   } catch (error) {
     if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
     throw error;
   }
+}
+
+/** From the start of the stream. */
+async function streamSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
+  const { connect } = await import("../../mod.ts");
+  await using stream = await connect(uri, { ...options, signal });
+  return stream.schemaHeader;
+}
+
+/** By GetSchema, so that no data is made ready; by GetFlightInfo where the server lacks that. */
+async function flightSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
+  const path = options.path ?? parseFlightLocation(uri).path;
+  if (options.command === undefined && path.length === 0) {
+    throw new UsageError(`dipc schema needs the name of a flight: dipc schema ${uri} NAME`);
+  }
+  const [{ FlightClient }, { readEncapsulatedSchema }] = await Promise.all([
+    import("../../flight.ts"),
+    import("../flight/schema_bytes.ts"),
+  ]);
+  await using client = await FlightClient.connect(uri, { ...options, signal });
+  const descriptor = options.command === undefined ? { path } : { command: options.command };
+  const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
+    if (asFailure(error).code !== "unsupported") throw error;
+    return (await client.getFlightInfo(descriptor, { signal })).schema;
+  });
+  return readEncapsulatedSchema(bytes);
 }

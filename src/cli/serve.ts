@@ -38,7 +38,7 @@ export function namedPath(text: string): NamedPath {
 }
 
 /** The file's name without its extension; `stdin` for `-`. */
-function defaultName(path: string): string {
+export function defaultName(path: string): string {
   if (path === "-") return "stdin";
   const file = path.replace(/\/+$/, "").replace(/^.*\//s, "");
   const dot = file.lastIndexOf(".");

@@ -3,27 +3,25 @@
  *
  * @module
  */
-import { duration, type ParsedArgs, UsageError } from "./args.ts";
-
-/** Longest wait for the peer unless `--timeout` says otherwise. */
-export const DEFAULT_TIMEOUT_MS = 30_000;
+import type { ConnectOptions } from "../client.ts";
+import { isFlightUri } from "../flight/location.ts";
+import { type ParsedArgs, UsageError } from "./args.ts";
+import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
 
 /** What `connect` is given. */
 export interface Source {
-  /** URI of both streams, or of the metadata where `options.bodyUri` is there. */
+  /** URI of a Flight server, of both streams, or of the metadata where `options.bodyUri` is there. */
   readonly uri: string;
   /** Options of `connect`. */
-  readonly options: {
-    /** What to ask for; default the path of the URI. */
-    readonly ticket?: string;
-    /** URI of the bodies. */
-    readonly bodyUri?: string;
-    /** Longest wait for the peer. */
-    readonly timeoutMs: number;
-  };
+  readonly options: ConnectOptions & { readonly timeoutMs: number };
 }
 
-/** Reads `URI [TICKET] [--body-uri URI] [--timeout TIME]`. @throws {UsageError} */
+/**
+ * Reads `URI [TICKET]` and the options.
+ *
+ * @throws {UsageError}
+ * @throws {DipcError} where a file that an option names cannot be read
+ */
 export function sourceOf(args: ParsedArgs, command: string): Source {
   const [uri, ticket, ...more] = args.positional;
   if (uri === undefined) {
@@ -37,13 +35,35 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
         `quote the URI, or the shell takes its "?" and "&" apart`,
     );
   }
-  const timeout = args.values.get("timeout");
+  if (isFlightUri(uri)) return { uri, options: { ...flightOf(args, ticket), ...flightOptionsOf(args) } };
+  refuseFlightOptions(args, ["command", "via"]);
   return {
     uri,
     options: {
       ...(ticket === undefined ? {} : { ticket }),
       ...(args.values.has("body-uri") ? { bodyUri: args.values.get("body-uri") } : {}),
-      timeoutMs: timeout === undefined ? DEFAULT_TIMEOUT_MS : duration("--timeout", timeout),
+      timeoutMs: timeoutOf(args),
     },
+  };
+}
+
+/** Which flight, and by which road. */
+function flightOf(args: ParsedArgs, name: string | undefined): ConnectOptions {
+  const { values } = args;
+  if (values.has("body-uri")) {
+    throw new UsageError("--body-uri is for a ucx: URI: a Flight server names its locations itself");
+  }
+  const via = values.get("via");
+  if (via !== undefined && via !== "auto" && via !== "ucx" && via !== "flight") {
+    throw new UsageError(`--via is auto, ucx or flight, but it is "${via}"`);
+  }
+  const command = values.get("command");
+  if (command !== undefined && name !== undefined) {
+    throw new UsageError(`--command and the name "${name}" exclude each other: give one`);
+  }
+  return {
+    ...(command === undefined ? {} : { command }),
+    ...(name === undefined ? {} : { path: name }),
+    ...(via === undefined ? {} : { via }),
   };
 }

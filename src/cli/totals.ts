@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { EndpointStats, Via } from "../roads.ts";
 import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */
@@ -33,6 +34,12 @@ export interface TotalsJson {
   roadReason?: string;
   /** Messages that came compressed and were decompressed by the CPU on their way to the GPU. */
   decompressedOnHost?: number;
+  /** How the data came; `null` where it never began to. */
+  via: Via | null;
+  /** Why that road was taken. */
+  viaReason: string | null;
+  /** The parts of the stream and the road of each. */
+  endpoints: readonly EndpointStats[];
   /** True where the whole stream arrived. */
   complete: boolean;
   /** True where `--limit` ended it. */
@@ -57,6 +64,9 @@ export function noTotals(): TotalsJson {
     bytesPerSecond: 0,
     firstBatchSeconds: null,
     transports: [],
+    via: null,
+    viaReason: null,
+    endpoints: [],
     complete: false,
   };
 }

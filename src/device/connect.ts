@@ -3,7 +3,13 @@
  *
  * @module
  */
+import type { FlightRoadOptions } from "../client.ts";
+import { isFlightUri } from "../flight/location.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import type { Pool } from "../memory/block.ts";
+import { type Roads, ucxRoad } from "../roads.ts";
+import type { MessageInput } from "../stream/message_input.ts";
 import type { Transport } from "../wire/transport.ts";
 import { openUcxStream, sharedTransport, type UcxStreamOptions } from "../ucx_stream.ts";
 import { cudaDevice } from "./devices.ts";
@@ -12,7 +18,7 @@ import { DeviceStreamReader } from "./reader.ts";
 import { chooseUcx, decideRoad, findRoad, roadChoice, type RoadDecision } from "./road.ts";
 
 /** The options of `connect`, checked, without a pool. */
-export interface DeviceStreamOptions extends Omit<UcxStreamOptions, "pool"> {
+export interface DeviceStreamOptions extends Omit<UcxStreamOptions, "pool">, FlightRoadOptions {
   /** Such as `"cuda:0"`. */
   readonly memory: string;
   /** `"auto"`, `"direct"` or `"staged"`. */
@@ -48,7 +54,7 @@ export async function connectDevice(
     ({ transport, ...road } = await chooseUcx(device, wish, source));
   }
   const pool = road.road === "direct" ? device.pool : device.pinned;
-  const { input, schema, transports } = await openUcxStream(uri, { ...options, transport, pool });
+  const { input, schema, roads } = await open(uri, { ...options, transport }, pool, device.pinned);
   const header = schema as VerifiedHeader;
   const { maxDecompressedBytes, maxInFlightBytes } = limits;
   return new DeviceStreamReader({
@@ -56,9 +62,24 @@ export async function connectDevice(
     device,
     schema: header,
     road,
-    transports,
+    roads,
     limits,
     signal,
     startedMs,
   });
+}
+
+/** Starts the stream; what comes by Flight's DoGet goes through host memory in any case. */
+async function open(
+  uri: string | URL | readonly (string | URL)[],
+  options: Omit<DeviceStreamOptions, "memory" | "road"> & { transport: Transport },
+  pool: Pool,
+  pinned: Pool,
+): Promise<{ input: MessageInput; schema: MessageHeader; roads: Roads }> {
+  if ((typeof uri === "string" || uri instanceof URL) && isFlightUri(uri)) {
+    const { openFlight } = await import("../flight/open_flight.ts");
+    return await openFlight(uri, { ...options, pool: pinned, ucxPool: pool });
+  }
+  const { input, schema, transports, location } = await openUcxStream(uri, { ...options, pool });
+  return { input, schema, roads: ucxRoad(location, transports) };
 }

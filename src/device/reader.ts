@@ -10,6 +10,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { CudaDevice } from "../memory/cuda/device.ts";
 import type { ReaderStats } from "../reader.ts";
+import { roadOf, type Roads } from "../roads.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
 import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
@@ -38,8 +39,8 @@ export interface DeviceReaderParts {
   /** The schema message. */
   readonly schema: VerifiedHeader;
   readonly road: RoadDecision;
-  /** Transports in use. */
-  readonly transports: readonly string[];
+  /** The road that the data takes from the server. */
+  readonly roads: Roads;
   readonly limits: ReaderLimits;
   /** Gives the stream up. */
   readonly signal?: AbortSignal;
@@ -93,7 +94,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
 
   /** Counters up to now. */
   get stats(): DeviceReaderStats {
-    const { input, road, transports, startedMs } = this.#parts;
+    const { input, road, roads, startedMs } = this.#parts;
     const seconds = ((this.#endedMs || performance.now()) - startedMs) / 1000;
     return {
       ...this.#counts,
@@ -101,8 +102,10 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
       seconds,
       bytesPerSecond: seconds > 0 ? this.#counts.bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
-      transports: [...transports],
+      transports: [...roads.transports],
       complete: this.#complete,
+      ...roadOf(roads),
+      endpoints: roads.endpoints.map((endpoint) => ({ ...endpoint })),
       memory: this.device.space,
       road: road.road,
       roadReason: road.reason,

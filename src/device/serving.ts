@@ -73,8 +73,9 @@ function prepare(entry: Entry, decision: RoadDecision | undefined, windowBytes: 
   const { dataset } = entry;
   if (decision === undefined) return entry;
   const memory = spaceOf(dataset);
-  const sent = decision.road === "direct" ? dataset : new StagedDataset(dataset, cudaDevice(memory), windowBytes);
-  return { ...entry, dataset: sent, memory, road: decision.road, roadReason: decision.reason };
+  const inHost = new StagedDataset(dataset, cudaDevice(memory), windowBytes);
+  const sent = decision.road === "direct" ? dataset : inHost;
+  return { ...entry, dataset: sent, inHost, memory, road: decision.road, roadReason: decision.reason };
 }
 
 /**

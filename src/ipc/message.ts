@@ -43,4 +43,6 @@ export interface IpcMessage {
   readonly header: MessageHeader;
   /** Its body: `null` for a schema, an empty body where `bodyLength` is 0. */
   readonly body: Body | null;
+  /** What the sending application added (Flight's `app_metadata`), where it did. */
+  readonly appMetadata?: Uint8Array<ArrayBuffer>;
 }

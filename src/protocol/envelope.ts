@@ -210,6 +210,7 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
   closed: true,
   ucx: true,
   cuda: true,
+  flight: true,
   internal: true,
 };
 

@@ -33,7 +33,7 @@ export interface OutgoingOptions {
   idleTimeoutMs: number;
   /** Ends the stream with `cancelled`. */
   signal: AbortSignal;
-  /** Called once, when the first message with a body is handed to the transport, or the stream ends without one. */
+  /** Called once, before the first message with a body is sent, or the stream ends without one. What it throws ends the stream. */
   onFirstBody?: () => void;
 }
 
@@ -213,7 +213,12 @@ export class OutgoingStream {
 
   #send(message: IpcMessage, body: Body): void {
     const state = this.#state;
-    this.#begin();
+    try {
+      this.#begin();
+    } catch (error) {
+      body.release();
+      throw error;
+    }
     const { header } = message;
     const slot = state.assign(body.byteLength, header.bytes.byteLength);
     let operation: Operation | null = null;

@@ -1,0 +1,114 @@
+/**
+ * What the commands for Flight servers take and what their `--help` says.
+ *
+ * @module
+ */
+import type { Command } from "./commands.ts";
+
+/** Options with a value that every command with a Flight server has. */
+export const FLIGHT_VALUES = ["token-file", "user", "tls-ca", "tls-cert", "tls-key"] as const;
+/** Those that may be given several times. */
+export const FLIGHT_LISTS = ["header"] as const;
+
+/** Their part of `--help`. */
+export const FLIGHT_OPTIONS = `Options for a Flight server
+  --header K=V       a header of every call; may be given several times
+  --token-file FILE  a bearer token, the content of FILE
+  --user NAME:PASS   basic authentication; without ":PASS" the variable DIPC_PASSWORD has the password
+  --tls-ca FILE      authorities that the server's certificate is checked against (PEM), with grpc+tls:
+  --tls-cert FILE    certificate of this client (PEM), for servers that want one
+  --tls-key FILE     the key of that certificate (PEM)`;
+
+const EXIT_CODES = `Exit status
+  0    done
+  1    failed; standard error has a line "error[code]: what, why, what to do"
+  2    the command line cannot be understood
+  130  ended by Ctrl-C
+  141  the reader of standard output went away`;
+
+/** `dipc ls`. */
+export const ls: Command = {
+  name: "ls",
+  summary: "list the flights of a Flight server",
+  flags: ["json", "help"],
+  values: ["timeout", ...FLIGHT_VALUES],
+  lists: FLIGHT_LISTS,
+  short: { h: "help" },
+  help: `dipc ls URI [CRITERIA] [options]
+
+Lists the flights of a Flight server, one a line: name, rows, bytes, endpoints. CRITERIA is an expression of the
+server's own form.
+
+Options
+  --timeout TIME     longest wait for the server (default 30s); seconds without a unit; ms, s, m, h
+  --json             one JSON object: {"flights":[{"path","rows","bytes","endpoints":[{"locations",...}],...}]}
+  -h, --help         this text
+
+${FLIGHT_OPTIONS}
+
+Examples
+  dipc ls grpc://127.0.0.1:8815
+  dipc ls grpc+tls://flights.example:443 --tls-ca ca.pem --token-file token --json
+
+${EXIT_CODES}
+`,
+};
+
+/** `dipc put`. */
+export const put: Command = {
+  name: "put",
+  summary: "upload a file to a Flight server",
+  flags: ["json", "help"],
+  values: ["command", "batch-rows", "timeout", ...FLIGHT_VALUES],
+  lists: FLIGHT_LISTS,
+  short: { h: "help" },
+  help: `dipc put FILE URI [NAME] [options]
+
+Uploads an Arrow file, an Arrow stream, a Feather V2 or a Parquet file to a Flight server. "-" is an Arrow stream on
+standard input. NAME is the name of the flight there (default: the path of the URI, or the file's name without its
+extension).
+
+Options
+  --command TEXT     uploads to a command of the server's own form instead of a path
+  --batch-rows N     rows of a batch of a Parquet file (default 65536)
+  --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","results":[...]}
+  -h, --help         this text
+
+${FLIGHT_OPTIONS}
+
+Examples
+  dipc put trips.parquet grpc://127.0.0.1:8815
+  arrow-producer | dipc put - grpc://127.0.0.1:8815 live --json
+
+${EXIT_CODES}
+`,
+};
+
+/** `dipc action`. */
+export const action: Command = {
+  name: "action",
+  summary: "list or run the actions of a Flight server",
+  flags: ["json", "help"],
+  values: ["timeout", ...FLIGHT_VALUES],
+  lists: FLIGHT_LISTS,
+  short: { h: "help" },
+  help: `dipc action URI [TYPE [BODY]] [options]
+
+Runs an action of a Flight server and shows its answers, one a line: text as it is, other bytes as base64. Without TYPE
+it lists the actions that the server offers.
+
+Options
+  --timeout TIME     longest wait for the server (default 30s); seconds without a unit; ms, s, m, h
+  --json             one JSON object: {"results":[{"text"} or {"base64"},...]} or {"actions":[{"type","description"}]}
+  -h, --help         this text
+
+${FLIGHT_OPTIONS}
+
+Examples
+  dipc action grpc://127.0.0.1:8815
+  dipc action grpc://127.0.0.1:8815 healthcheck
+
+${EXIT_CODES}
+`,
+};

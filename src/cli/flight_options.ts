@@ -1,0 +1,120 @@
+/**
+ * The options of the command line that concern a Flight server: headers, credentials, certificates.
+ *
+ * @module
+ */
+import type { FlightTlsOptions } from "../flight/client_options.ts";
+import { isFlightUri } from "../flight/location.ts";
+import { openError } from "../sources/file_handle.ts";
+import { duration, type ParsedArgs, UsageError } from "./args.ts";
+import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
+
+/** Longest wait for the peer unless `--timeout` says otherwise. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** What `FlightClient.connect` is given, and `connect` too. */
+export interface FlightOptions {
+  /** Longest wait for the server. */
+  timeoutMs: number;
+  /** Headers of every call. */
+  headers?: [string, string][];
+  /** Bearer token. */
+  token?: string;
+  /** User of basic authentication. */
+  user?: string;
+  /** Password of `user`. */
+  password?: string;
+  /** Certificates. */
+  tls?: FlightTlsOptions;
+}
+
+/** `--timeout`, or its default. @throws {UsageError} */
+export function timeoutOf(args: ParsedArgs): number {
+  const text = args.values.get("timeout");
+  return text === undefined ? DEFAULT_TIMEOUT_MS : duration("--timeout", text);
+}
+
+/** The URI of a Flight server. @throws {UsageError} */
+export function flightUri(uri: string | undefined, command: string): string {
+  if (uri === undefined) {
+    throw new UsageError(`dipc ${command} needs the URI of a Flight server, such as grpc://127.0.0.1:8815`);
+  }
+  if (!isFlightUri(uri)) {
+    throw new UsageError(`"${uri}" is no Flight server's URI: its scheme is grpc:, grpc+tcp:, grpc+tls: or grpc+unix:`);
+  }
+  return uri;
+}
+
+/** Refuses options for a Flight server where there is none. @throws {UsageError} */
+export function refuseFlightOptions(args: ParsedArgs, more: readonly string[] = []): void {
+  const given = [...FLIGHT_VALUES, ...more].find((name) => args.values.has(name)) ??
+    FLIGHT_LISTS.find((name) => args.lists.has(name));
+  if (given !== undefined) {
+    throw new UsageError(`--${given} is for a Flight server, whose URI begins with grpc:, grpc+tls: or grpc+unix:`);
+  }
+}
+
+/**
+ * Reads the options and the files that they name.
+ *
+ * @throws {UsageError} where they cannot be understood
+ * @throws {DipcError} `not_found`, `permission_denied`, `io` where a file cannot be read
+ */
+export function flightOptionsOf(args: ParsedArgs): FlightOptions {
+  const { values } = args;
+  const options: FlightOptions = { timeoutMs: timeoutOf(args) };
+  const headers = args.lists.get("header");
+  if (headers !== undefined) options.headers = headers.map(headerOf);
+  const tokenFile = values.get("token-file");
+  if (tokenFile !== undefined) {
+    options.token = readText(tokenFile).trim();
+    if (!/^[\x21-\x7e]+$/.test(options.token)) {
+      throw new UsageError(`--token-file: ${tokenFile} holds no token, that is one line of visible ASCII characters`);
+    }
+  }
+  const user = values.get("user");
+  if (user !== undefined) {
+    if (tokenFile !== undefined) throw new UsageError("--user and --token-file exclude each other: give one");
+    [options.user, options.password] = credentialsOf(user);
+  }
+  const files = { ca: values.get("tls-ca"), cert: values.get("tls-cert"), key: values.get("tls-key") };
+  if ((files.cert === undefined) !== (files.key === undefined)) {
+    throw new UsageError("--tls-cert and --tls-key go together: give both");
+  }
+  if (Object.values(files).some((file) => file !== undefined)) {
+    options.tls = Object.fromEntries(
+      Object.entries(files).filter(([, file]) => file !== undefined).map(([name, file]) => [name, readText(file!)]),
+    );
+  }
+  return options;
+}
+
+function headerOf(text: string): [string, string] {
+  const at = text.indexOf("=");
+  const name = text.slice(0, at);
+  const value = text.slice(at + 1);
+  // Header names are lower case on HTTP/2; gRPC keeps those that begin with grpc- for itself.
+  if (at < 1 || !/^[0-9A-Za-z_.-]+$/.test(name) || /^grpc-/i.test(name)) {
+    throw new UsageError(`--header is K=V, K of letters, digits, "_", "-" and ".", not "grpc-…"; found "${text}"`);
+  }
+  if (!/^[\x20-\x7e]*$/.test(value)) throw new UsageError(`--header ${name}: its value has characters beyond ASCII`);
+  return [name, value];
+}
+
+function credentialsOf(text: string): [string, string] {
+  const colon = text.indexOf(":");
+  if (colon >= 0) return [text.slice(0, colon), text.slice(colon + 1)];
+  const password = Deno.env.get("DIPC_PASSWORD");
+  if (password === undefined) {
+    throw new UsageError(`--user ${text} has no password: write NAME:PASS, or set the variable DIPC_PASSWORD`);
+  }
+  return [text, password];
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw openError(path, error);
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * A command's use of a Flight client: connects, runs, closes, and tells Ctrl-C from a failure.
+ *
+ * @module
+ */
+import type { FlightClient } from "../../flight.ts";
+import type { ParsedArgs } from "./args.ts";
+import { asFailure, EXIT_INTERRUPTED, EXIT_OK } from "./failure.ts";
+import { flightOptionsOf } from "./flight_options.ts";
+import { catchInterrupt } from "./interrupt.ts";
+
+/**
+ * Runs `use` with a client.
+ *
+ * @param uri Where the server is
+ * @param args The command line
+ * @param use What to do; its calls take the signal
+ * @returns exit status
+ */
+export async function withFlightClient(
+  uri: string,
+  args: ParsedArgs,
+  use: (client: FlightClient, signal: AbortSignal) => Promise<void>,
+): Promise<number> {
+  const options = flightOptionsOf(args);
+  using interrupt = catchInterrupt();
+  const { signal } = interrupt;
+  const { FlightClient } = await import("../../flight.ts");
+  try {
+    await using client = await FlightClient.connect(uri, { ...options, signal });
+    await use(client, signal);
+    return EXIT_OK;
+  } catch (error) {
+    if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
+    throw error;
+  }
+}

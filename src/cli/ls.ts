@@ -1,0 +1,87 @@
+/**
+ * `dipc ls`: the flights of a Flight server, as they come.
+ *
+ * @module
+ */
+import type { FlightDescriptor, FlightInfo } from "../../flight.ts";
+import { type ParsedArgs, UsageError } from "./args.ts";
+import { asFailure, EXIT_OK, failureLine } from "./failure.ts";
+import { flightUri } from "./flight_options.ts";
+import { withFlightClient } from "./flight_session.ts";
+import { countOf, formatBytes } from "./numbers.ts";
+import { print, printable, printError } from "./output.ts";
+import { jsonNumber, textOrBase64 } from "./wire_text.ts";
+
+/** Runs `dipc ls`. @returns exit status */
+export async function runLs(args: ParsedArgs): Promise<number> {
+  const [given, criteria = "", ...more] = args.positional;
+  const uri = flightUri(given, "ls");
+  if (more.length > 0) throw new UsageError(`dipc ls takes a URI and an expression, but there is also "${more[0]}"`);
+  return args.flags.has("json") ? await listJson(uri, criteria, args) : await listText(uri, criteria, args);
+}
+
+async function listText(uri: string, criteria: string, args: ParsedArgs): Promise<number> {
+  return await withFlightClient(uri, args, async (client, signal) => {
+    for await (const info of client.listFlights(criteria, { signal })) await print(`${line(info)}\n`);
+  });
+}
+
+/** The object is written piece by piece: a server may have more flights than memory holds. */
+async function listJson(uri: string, criteria: string, args: ParsedArgs): Promise<number> {
+  let isFirst = true;
+  let status = EXIT_OK;
+  await print(`{"flights":[`);
+  try {
+    status = await withFlightClient(uri, args, async (client, signal) => {
+      for await (const info of client.listFlights(criteria, { signal })) {
+        await print(`${isFirst ? "" : ","}${JSON.stringify(infoJson(info))}`);
+        isFirst = false;
+      }
+    });
+    await print("]}\n");
+    return status;
+  } catch (error) {
+    const { code, message, status } = asFailure(error);
+    await printError(failureLine({ code, message }));
+    await print(`],"error":${JSON.stringify({ code, message })}}\n`);
+    return status;
+  }
+}
+
+/** A flight for `--json`. */
+function infoJson(info: FlightInfo): Record<string, unknown> {
+  const { descriptor, totalRecords, totalBytes, ordered, endpoints, appMetadata } = info;
+  return {
+    ...(descriptor === null
+      ? {}
+      : "path" in descriptor
+      ? { path: descriptor.path }
+      : { command: textOrBase64(descriptor.command) }),
+    ...(totalRecords < 0n ? {} : { rows: jsonNumber(totalRecords) }),
+    ...(totalBytes < 0n ? {} : { bytes: jsonNumber(totalBytes) }),
+    ordered,
+    endpoints: endpoints.map(({ locations, expirationTime, appMetadata }) => ({
+      locations,
+      ...(expirationTime === null ? {} : { expirationTime: expirationTime.toISOString() }),
+      ...(appMetadata.byteLength === 0 ? {} : { appMetadata: textOrBase64(appMetadata) }),
+    })),
+    ...(appMetadata.byteLength === 0 ? {} : { appMetadata: textOrBase64(appMetadata) }),
+  };
+}
+
+function line({ descriptor, totalRecords, totalBytes, endpoints }: FlightInfo): string {
+  const facts = [
+    nameOf(descriptor),
+    totalRecords < 0n ? "rows not known" : countOf(Number(totalRecords), "row"),
+    totalBytes < 0n ? "bytes not known" : formatBytes(Number(totalBytes)),
+    countOf(endpoints.length, "endpoint"),
+  ];
+  return facts.join("  ");
+}
+
+function nameOf(descriptor: FlightDescriptor | null): string {
+  if (descriptor === null) return "(no name)";
+  if ("path" in descriptor) return printable(descriptor.path.join("/"));
+  const command = textOrBase64(descriptor.command);
+  return `command ${"text" in command ? printable(command.text) : command.base64}`;
+}

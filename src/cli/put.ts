@@ -1,0 +1,84 @@
+/**
+ * `dipc put`: uploads a file to a Flight server.
+ *
+ * @module
+ */
+import type { FlightDescriptorInit } from "../../flight.ts";
+import { parseFlightLocation } from "../flight/location.ts";
+import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { flightUri } from "./flight_options.ts";
+import { withFlightClient } from "./flight_session.ts";
+import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
+import { print, printable } from "./output.ts";
+import { defaultName } from "./serve.ts";
+import { textOrBase64 } from "./wire_text.ts";
+
+/** Runs `dipc put`. @returns exit status */
+export async function runPut(args: ParsedArgs): Promise<number> {
+  const [file, given, name, ...more] = args.positional;
+  if (file === undefined) {
+    throw new UsageError("dipc put needs a file and the URI of a Flight server: dipc put FILE URI");
+  }
+  const uri = flightUri(given, "put");
+  if (more.length > 0) throw new UsageError(`dipc put takes a file, a URI and a name, but there is also "${more[0]}"`);
+  const descriptor = descriptorOf(args, uri, name, file);
+  const rowsText = args.values.get("batch-rows");
+  const batchRows = rowsText === undefined ? undefined : wholeNumber("--batch-rows", rowsText, 1, 2 ** 31 - 1);
+  const { openPath } = await import("../../mod.ts");
+  const dataset = await openPath(file, { batchRows });
+  try {
+    return await withFlightClient(uri, args, async (client, signal) => {
+      const started = performance.now();
+      const totals = { rows: 0, batches: 0, bodyBytes: 0 };
+      const results = await client.put(descriptor, counted(dataset, totals), { signal });
+      const seconds = (performance.now() - started) / 1000;
+      const bytesPerSecond = seconds > 0 ? totals.bodyBytes / seconds : 0;
+      if (args.flags.has("json")) {
+        const answers = results.filter(({ byteLength }) => byteLength > 0).map(textOrBase64);
+        await print(`${JSON.stringify({ ...totals, seconds, bytesPerSecond, results: answers })}\n`);
+      } else {
+        const what = `${countOf(totals.rows, "row")} in ${countOf(totals.batches, "batch", "batches")}`;
+        const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
+        await print(`${printable(file)}: ${what}, ${formatBytes(totals.bodyBytes)} in ${rate}\n`);
+      }
+    });
+  } finally {
+    await dataset.close();
+  }
+}
+
+function descriptorOf(args: ParsedArgs, uri: string, name: string | undefined, file: string): FlightDescriptorInit {
+  const command = args.values.get("command");
+  if (command !== undefined) {
+    if (name !== undefined) throw new UsageError(`--command and the name "${name}" exclude each other: give one`);
+    return { command };
+  }
+  if (name !== undefined) return { path: name };
+  const { path } = parseFlightLocation(uri);
+  return { path: path.length > 0 ? path : defaultName(file) };
+}
+
+/** The dataset, with what goes out of it counted. */
+function counted(dataset: Dataset, totals: { rows: number; batches: number; bodyBytes: number }): Dataset {
+  return {
+    schema: dataset.schema,
+    readOnce: dataset.readOnce,
+    async open(options): Promise<MessageStream> {
+      const run = await dataset.open(options);
+      return {
+        async next() {
+          const message = await run.next();
+          if (message?.header.kind === "batch") {
+            totals.rows += message.header.rows;
+            totals.batches++;
+          }
+          totals.bodyBytes += message?.header.bodyLength ?? 0;
+          return message;
+        },
+        close: () => run.close(),
+      };
+    },
+    close: () => dataset.close(),
+  };
+}

@@ -1,0 +1,373 @@
+/**
+ * The Flight client: one connection to one server, and every call that Flight has.
+ *
+ * @module
+ */
+import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { DipcError } from "../errors.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
+import type { Dataset } from "../sources/dataset.ts";
+import { authenticate } from "./authentication.ts";
+import { CallContext } from "./call_context.ts";
+import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
+import { FlightConnection } from "./connection.ts";
+import { type FlightFrame, frameOfMessage } from "./data.ts";
+import { GrpcCall } from "./grpc_call.ts";
+import { FrameDecoder } from "./frame_decoder.ts";
+import { FlightReader } from "./flight_reader.ts";
+import { FlightStream } from "./flight_stream.ts";
+import * as proto from "./gen/flight_pb.ts";
+import { type FlightLocation, parseFlightLocation } from "./location.ts";
+import {
+  type ActionType,
+  bytesOf,
+  descriptorToProto,
+  type FlightDescriptorInit,
+  type FlightInfo,
+  infoFromProto,
+  pollFromProto,
+  type PollInfo,
+} from "./model.ts";
+import { MessageDecoder } from "./message_decoder.ts";
+import { PredefinedActions } from "./predefined_actions.ts";
+import { callMany, callOnce, type Method } from "./small_calls.ts";
+import type { StreamDecoder } from "./stream_input.ts";
+import { FlightExchange, FlightWriter } from "./upload.ts";
+
+const service = proto.FlightService.method;
+
+/** Longest message of calls that carry no Arrow data, where nothing else is asked for: the default of gRPC's libraries. */
+const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
+
+/**
+ * A connection to a Flight server.
+ *
+ * Every call takes {@linkcode FlightCallOptions}: an AbortSignal, a deadline, headers, and hooks for the server's headers and
+ * trailers. Every call throws a `DipcError`; where the server answered with a status of gRPC, `error.foreign` has it.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { FlightClient } from "@arrow-ucx/dipc/flight";
+ *
+ * await using client = await FlightClient.connect("grpc://127.0.0.1:8815");
+ * for await (const info of client.listFlights()) console.log(info.descriptor, info.totalRecords);
+ * ```
+ */
+export class FlightClient extends PredefinedActions implements AsyncDisposable {
+  /** Where the server is. */
+  override readonly location: FlightLocation;
+  readonly #connection: FlightConnection;
+  readonly #context: CallContext;
+  readonly #limits: ReaderLimits;
+  readonly #timeoutMs: number;
+  readonly #options: FlightClientOptions;
+  readonly #maxMessageBytes: number;
+  readonly #running = new Set<{ cancel(error: unknown): void }>();
+
+  private constructor(location: FlightLocation, options: FlightClientOptions) {
+    super();
+    this.location = location;
+    this.#options = options;
+    this.#timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
+    this.#limits = readerLimits(options.limits);
+    this.#maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
+    if (options.tls !== undefined && !location.tls) {
+      throw new DipcError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
+    }
+    this.#connection = new FlightConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
+    this.#context = new CallContext(options);
+  }
+
+  /**
+   * Connects, and authenticates where `user` is given.
+   *
+   * @param location `grpc://host:port`, `grpc+tcp://host:port`, `grpc+tls://host:port` or `grpc+unix:///path`
+   * @param options Certificates, credentials, limits
+   * @throws {DipcError} `invalid_uri`, `invalid_argument`, `unreachable`, `permission_denied`, `timeout`, `cancelled`
+   */
+  static async connect(location: string | URL, options: FlightClientOptions = {}): Promise<FlightClient> {
+    const client = new FlightClient(parseFlightLocation(location), options);
+    try {
+      await client.#connection.connect(options.signal);
+      if (options.user !== undefined) {
+        await client.authenticateBasic(options.user, options.password ?? "", { signal: options.signal });
+      }
+      return client;
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs over the flights that match an expression of the server's own form. Leaving the loop early cancels the call.
+   *
+   * @param criteria The expression; empty for all
+   * @param call Options of this call
+   */
+  async *listFlights(
+    criteria: string | Uint8Array = "",
+    call: FlightCallOptions = {},
+  ): AsyncGenerator<FlightInfo, undefined> {
+    const request = { expression: bytesOf(criteria) };
+    for await (const info of this.#many(service.listFlights, [request], call)) yield infoFromProto(info);
+  }
+
+  /**
+   * Asks where the data of a descriptor can be fetched.
+   *
+   * @param descriptor Path or command
+   * @param call Options of this call
+   */
+  async getFlightInfo(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<FlightInfo> {
+    return infoFromProto(await this.#one(service.getFlightInfo, descriptorToProto(descriptor), call));
+  }
+
+  /**
+   * Starts a long-running query, or asks how far it is.
+   *
+   * @param descriptor Path or command, or what an earlier answer said to ask with
+   * @param call Options of this call
+   */
+  async pollFlightInfo(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<PollInfo> {
+    return pollFromProto(await this.#one(service.pollFlightInfo, descriptorToProto(descriptor), call));
+  }
+
+  /**
+   * Asks for the schema of a descriptor's data.
+   *
+   * @param descriptor Path or command
+   * @param call Options of this call
+   * @returns an encapsulated IPC message, as at the start of an Arrow stream
+   */
+  async getSchema(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<Uint8Array> {
+    return (await this.#one(service.getSchema, descriptorToProto(descriptor), call)).schema;
+  }
+
+  /**
+   * Fetches the stream of a ticket from this server.
+   *
+   * @param ticket The ticket of an endpoint
+   * @param call Options of this call
+   * @returns the reader, once the schema has arrived
+   */
+  async doGet(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightReader> {
+    return new FlightReader(await this.openStream(ticket, call), this.#limits);
+  }
+
+  /** @ignore The stream under {@linkcode doGet}, its schema taken. */
+  async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
+    const running = await this.#startData("DoGet", call);
+    try {
+      const request = create(proto.TicketSchema, { ticket: bytesOf(ticket) });
+      running.output.message(toBinary(proto.TicketSchema, request));
+      running.output.end();
+      const stream = new FlightStream(running, this.#limits);
+      await stream.readSchema();
+      return stream;
+    } catch (error) {
+      running.cancel(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Starts an upload.
+   *
+   * @param descriptor What is uploaded
+   * @param schema The schema message, or a dataset that has one
+   * @param call Options of this call
+   */
+  async doPut(
+    descriptor: FlightDescriptorInit,
+    schema: MessageHeader | Dataset,
+    call: FlightCallOptions = {},
+  ): Promise<FlightWriter> {
+    const running = await this.#startData("DoPut", call);
+    const header = "schema" in schema ? schema.schema : schema;
+    await running.output.write(frameOfMessage({ header, body: null }, { descriptor }));
+    return new FlightWriter(running);
+  }
+
+  /**
+   * Uploads a whole dataset.
+   *
+   * @param descriptor What it is called there
+   * @param dataset What to send
+   * @param call Options of this call
+   * @returns what the server says about it
+   */
+  async put(
+    descriptor: FlightDescriptorInit,
+    dataset: Dataset,
+    call: FlightCallOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    const run = await dataset.open({ signal: call.signal });
+    try {
+      await using writer = await this.doPut(descriptor, dataset, call);
+      const results = collect(writer.results());
+      // Reported by the await below; a failing write comes first.
+      results.catch(() => {});
+      for (let message; (message = await run.next()) !== null;) await writer.write(message);
+      writer.doneWriting();
+      return await results;
+    } finally {
+      await run.close();
+    }
+  }
+
+  /**
+   * Starts a stream in each direction.
+   *
+   * @param descriptor What the exchange is about; sent with the first frame
+   * @param call Options of this call
+   */
+  async doExchange(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<FlightExchange> {
+    const running = await this.#startData("DoExchange", call);
+    const reader = new FlightReader(new FlightStream(running, this.#limits), this.#limits, true);
+    return new FlightExchange(running, descriptor, reader);
+  }
+
+  /**
+   * Runs an action; runs over its answers. Leaving the loop early cancels the call.
+   *
+   * @param type Its name
+   * @param body Its argument
+   * @param call Options of this call
+   */
+  override async *doAction(
+    type: string,
+    body: string | Uint8Array = "",
+    call: FlightCallOptions = {},
+  ): AsyncGenerator<Uint8Array, undefined> {
+    const request = { type, body: bytesOf(body) };
+    for await (const result of this.#many(service.doAction, [request], call)) yield result.body;
+  }
+
+  /**
+   * Runs over the actions that the server offers.
+   *
+   * @param call Options of this call
+   */
+  async *listActions(call: FlightCallOptions = {}): AsyncGenerator<ActionType, undefined> {
+    for await (const { type, description } of this.#many(service.listActions, [{}], call)) yield { type, description };
+  }
+
+  /**
+   * Sends the payloads of a handshake and gives those of the server.
+   *
+   * @param payloads What the scheme of authentication wants; may wait for answers
+   * @param call Options of this call
+   */
+  async *handshake(
+    payloads: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    call: FlightCallOptions = {},
+  ): AsyncGenerator<Uint8Array, undefined> {
+    async function* requests() {
+      for await (const payload of payloads) yield { payload };
+    }
+    for await (const { payload } of this.#many(service.handshake, requests(), call)) yield payload;
+  }
+
+  /**
+   * Basic authentication. The server's bearer token is sent with every later call; a server that gives none gets user and
+   * password with every later call.
+   *
+   * @param user The name, without a colon
+   * @param password The password
+   * @param call Options of this call
+   * @returns the value of the header `authorization` from now on
+   * @throws {DipcError} `permission_denied`, `invalid_argument`
+   */
+  async authenticateBasic(user: string, password: string, call: FlightCallOptions = {}): Promise<string> {
+    const authorization = await authenticate(user, password, (headers, onHeaders) =>
+      this.handshake([], {
+        ...call,
+        headers: [...new Headers(call.headers), ...headers],
+        onHeaders: (received) => {
+          onHeaders(received);
+          call.onHeaders?.(received);
+        },
+        onTrailers: (received) => {
+          onHeaders(received);
+          call.onTrailers?.(received);
+        },
+      }));
+    this.#context.setHeader("authorization", authorization);
+    return authorization;
+  }
+
+  /** Cancels what runs and closes the connection. Idempotent. */
+  async close(): Promise<void> {
+    for (const call of this.#running) call.cancel(new DipcError("closed", "the Flight client was closed"));
+    await this.#connection.close();
+  }
+
+  /** The same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #one<In extends DescMessage, Out extends DescMessage>(
+    method: Method<In, Out>,
+    request: MessageInitShape<In>,
+    call: FlightCallOptions,
+  ): Promise<MessageShape<Out>> {
+    return callOnce(this.#startSmall, method, request, call, this.location.uri);
+  }
+
+  #many<In extends DescMessage, Out extends DescMessage>(
+    method: Method<In, Out>,
+    requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
+    call: FlightCallOptions,
+  ): AsyncGenerator<MessageShape<Out>, undefined> {
+    return callMany(this.#startSmall, method, requests, call, this.location.uri);
+  }
+
+  #startSmall = (
+    method: string,
+    call: FlightCallOptions,
+    isUnary: boolean,
+  ): Promise<GrpcCall<Uint8Array<ArrayBuffer>>> =>
+    this.#start(method, call, new MessageDecoder(this.#maxMessageBytes), isUnary ? this.#timeoutMs : undefined);
+
+  #startData(method: string, call: FlightCallOptions): Promise<GrpcCall<FlightFrame>> {
+    const { maxMetadataBytes, maxBodyBytes } = this.#limits;
+    const isPutResults = method === "DoPut";
+    const decoder = new FrameDecoder({ maxMetadataBytes, maxBodyBytes, pool: this.#options.pool, isPutResults });
+    return this.#start(method, call, decoder);
+  }
+
+  async #start<T>(
+    method: string,
+    call: FlightCallOptions,
+    decoder: StreamDecoder<T>,
+    defaultDeadlineMs?: number,
+  ): Promise<GrpcCall<T>> {
+    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, defaultDeadlineMs);
+    let isOver = false;
+    const running: GrpcCall<T> = await GrpcCall.start(this.#connection, {
+      ...prepared,
+      method,
+      decoder,
+      maxInFlightBytes: this.#limits.maxInFlightBytes,
+      timeoutMs: this.#timeoutMs,
+      peer: this.location.uri,
+      onHeaders,
+      onEnd: (trailers, error) => {
+        isOver = true;
+        this.#running.delete(running);
+        onEnd(trailers, error);
+      },
+    });
+    if (!isOver) this.#running.add(running);
+    return running;
+  }
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}

@@ -1,0 +1,186 @@
+/**
+ * A stream of Flight as its user reads it: batches with their application metadata.
+ *
+ * @module
+ */
+import { type RecordBatch, type Schema, Table } from "apache-arrow";
+import { DipcError } from "../errors.ts";
+import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { FlightStream } from "./flight_stream.ts";
+
+/** A batch, application metadata, or both. */
+export interface FlightChunk {
+  /** The batch; `null` where the frame had only application metadata. It owns its memory. */
+  readonly batch: OwnedRecordBatch | null;
+  /** What the application added; `null` where there is nothing. */
+  readonly appMetadata: Uint8Array<ArrayBuffer> | null;
+}
+
+/**
+ * Reads one stream of Flight. Made by `doGet` and `doExchange`.
+ *
+ * Use it in one way: as an async iterable of chunks, by `messages()` or `toTable()`. A stream that does not arrive whole
+ * throws; it never just ends. Leaving a loop early cancels the call; that of an exchange goes on until it is cancelled.
+ */
+export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable {
+  readonly #stream: FlightStream;
+  readonly #limits: ReaderLimits;
+  readonly #isExchange: boolean;
+  #decoder: BatchDecoder | null = null;
+  #batches = 0;
+  #isBusy = false;
+  #isOver = false;
+
+  /** @ignore Use `doGet` or `doExchange`. */
+  constructor(stream: FlightStream, limits: ReaderLimits, isExchange = false) {
+    this.#stream = stream;
+    this.#limits = limits;
+    this.#isExchange = isExchange;
+  }
+
+  /**
+   * The schema message as it arrived; there for every Arrow type.
+   *
+   * @throws {DipcError} `invalid_argument` in an exchange whose server has not begun its stream yet
+   */
+  get schemaHeader(): MessageHeader {
+    const { schema } = this.#stream;
+    if (schema === null) throw new DipcError("invalid_argument", "the schema has not arrived yet: read first");
+    return schema;
+  }
+
+  /**
+   * The schema.
+   *
+   * @throws {DipcError} `unsupported` where apache-arrow has no such type; the message names column and type
+   */
+  get schema(): Schema {
+    return this.#decode().schema;
+  }
+
+  /**
+   * The next chunk; `done` once the stream was whole.
+   *
+   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, `unsupported`, and
+   * what the server answers
+   */
+  async next(): Promise<IteratorResult<FlightChunk, undefined>> {
+    this.#enter();
+    try {
+      while (!this.#isOver) {
+        const item = await this.#stream.nextItem();
+        if (item === null) {
+          this.#isOver = true;
+          break;
+        }
+        const { message, appMetadata } = item;
+        if (message === null) {
+          if (appMetadata !== null) return { done: false, value: { batch: null, appMetadata } };
+          continue;
+        }
+        const batch = await this.#batchOf(message);
+        if (batch !== null) {
+          this.#batches++;
+          return { done: false, value: { batch, appMetadata } };
+        }
+        if (appMetadata !== null) return { done: false, value: { batch: null, appMetadata } };
+      }
+      return { done: true, value: undefined };
+    } catch (error) {
+      throw this.#fail(error);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** Runs over the chunks. Leaving the loop early cancels the stream, but not an exchange. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<FlightChunk, undefined> {
+    return {
+      next: () => this.next(),
+      return: async () => {
+        if (!this.#isExchange) await this.cancel();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /**
+   * Runs over the raw messages: the schema, then dictionaries and batches, each with its `appMetadata`. Whoever takes a
+   * message releases its body. Leaving the loop early cancels the stream.
+   */
+  async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    this.#enter();
+    try {
+      if (this.#stream.schema !== null) yield { header: this.#stream.schema, body: null };
+      for (;;) {
+        const item = await this.#stream.nextItem();
+        if (item === null) return;
+        if (item.message !== null) yield item.message;
+      }
+    } catch (error) {
+      throw this.#fail(error);
+    } finally {
+      this.#isBusy = false;
+      this.#isOver = true;
+      if (!this.#isExchange) await this.cancel();
+    }
+  }
+
+  /** Collects the rest of the stream; application metadata is dropped. The table's batches own their memory. */
+  async toTable(): Promise<Table> {
+    const batches: RecordBatch[] = [];
+    for await (const { batch } of this) if (batch !== null) batches.push(batch);
+    return batches.length === 0 ? new Table(this.schema) : new Table(this.schema, batches);
+  }
+
+  /** Gives the call up and releases everything but the batches handed out. Idempotent; does nothing after the end. */
+  async cancel(): Promise<void> {
+    this.#isOver = true;
+    await this.#stream.close();
+  }
+
+  /** The same as `cancel()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.cancel();
+  }
+
+  #enter(): void {
+    if (this.#isBusy) {
+      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
+    }
+    this.#isBusy = true;
+  }
+
+  async #batchOf(message: IpcMessage): Promise<OwnedRecordBatch | null> {
+    if (message.header.kind === "schema") return null;
+    let decoder: BatchDecoder;
+    try {
+      decoder = this.#decode();
+      if (!decoder.ready(message.header)) await decoder.prepare(message.header);
+    } catch (error) {
+      message.body?.release();
+      throw error;
+    }
+    return decoder.decode(message);
+  }
+
+  #decode(): BatchDecoder {
+    return this.#decoder ??= new BatchDecoder(this.schemaHeader, this.#limits);
+  }
+
+  #fail(error: unknown): unknown {
+    this.#isOver = true;
+    void this.#stream.close();
+    if (!(error instanceof DipcError)) return error;
+    return new DipcError(error.code, error.message, {
+      cause: error.cause ?? error,
+      foreign: error.foreign,
+      batches: this.#batches,
+    });
+  }
+}

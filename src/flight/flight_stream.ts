@@ -1,0 +1,109 @@
+/**
+ * Verified messages of one call's stream, in order.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { MessageInput } from "../stream/message_input.ts";
+import { type FlightFrame, FrameVerifier } from "./data.ts";
+import type { GrpcCall } from "./grpc_call.ts";
+
+/** One frame, verified. */
+export interface FlightItem {
+  /** The message; `null` where the frame had only application metadata. Whoever takes it owns its body. */
+  readonly message: IpcMessage | null;
+  /** What the application added; `null` where there is nothing. */
+  readonly appMetadata: Uint8Array<ArrayBuffer> | null;
+}
+
+/** The stream of a DoGet, or what comes back in a DoExchange. */
+export class FlightStream implements MessageInput {
+  readonly #call: GrpcCall<FlightFrame>;
+  readonly #verifier: FrameVerifier;
+  #schema: MessageHeader | null = null;
+
+  /**
+   * @param call The running call; closed with this stream
+   * @param limits What the server may send
+   */
+  constructor(call: GrpcCall<FlightFrame>, limits: ReaderLimits) {
+    this.#call = call;
+    this.#verifier = new FrameVerifier(limits);
+  }
+
+  /** The schema message, once it has arrived. */
+  get schema(): MessageHeader | null {
+    return this.#schema;
+  }
+
+  /** Bytes of metadata received. */
+  get metadataBytes(): number {
+    return this.#verifier.metadataBytes;
+  }
+
+  /**
+   * Waits for the schema of a stream that begins with it.
+   *
+   * @throws {DipcError} `protocol` where the stream ends before it, and as `next` does
+   */
+  async readSchema(): Promise<MessageHeader> {
+    while (this.#schema === null) {
+      const item = await this.nextItem();
+      if (item !== null) continue;
+      const error = new DipcError("protocol", "the stream ended before its schema");
+      this.#call.cancel(error);
+      throw error;
+    }
+    return this.#schema;
+  }
+
+  /**
+   * The next message after the schema, or `null` at the end of a stream that was whole. Frames without a message are left
+   * out. Never called while an earlier call is pending.
+   *
+   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, and what the
+   * server answers
+   */
+  next(): IpcMessage | null | Promise<IpcMessage | null> {
+    for (;;) {
+      const item = this.nextItem();
+      if (item === null) return null;
+      if (item instanceof Promise) return this.#nextLater(item);
+      if (item.message !== null && item.message.header.kind !== "schema") return item.message;
+    }
+  }
+
+  /** The next frame, the schema's too; as {@linkcode next}. */
+  nextItem(): FlightItem | null | Promise<FlightItem | null> {
+    const frame = this.#call.next();
+    return frame instanceof Promise ? frame.then(this.#verify) : this.#verify(frame);
+  }
+
+  /** Ends the stream; gives the call up where it has not ended. Idempotent. */
+  close(): Promise<void> {
+    this.#call.cancel();
+    return Promise.resolve();
+  }
+
+  async #nextLater(pending: Promise<FlightItem | null>): Promise<IpcMessage | null> {
+    const item = await pending;
+    if (item === null) return null;
+    if (item.message !== null && item.message.header.kind !== "schema") return item.message;
+    return await this.next();
+  }
+
+  #verify = (frame: FlightFrame | null): FlightItem | null => {
+    if (frame === null) return null;
+    const appMetadata = frame.appMetadata.byteLength === 0 ? null : frame.appMetadata;
+    try {
+      const message = this.#verifier.verify(frame);
+      if (message?.header.kind === "schema") this.#schema = message.header;
+      return { message, appMetadata };
+    } catch (error) {
+      this.#call.cancel(error);
+      throw error;
+    }
+  };
+}

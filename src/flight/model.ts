@@ -1,0 +1,244 @@
+/**
+ * Flight's messages as plain objects, for users of the client and of the server, and how they become protobuf and back.
+ *
+ * @module
+ */
+import { create } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { DipcError } from "../errors.ts";
+import * as proto from "./gen/flight_pb.ts";
+
+/** What names a data set: the steps of a path, or a command of the server's own form. */
+export type FlightDescriptor = { readonly path: readonly string[] } | { readonly command: Uint8Array };
+
+/** What is taken as a descriptor: one step instead of a list, text instead of bytes. */
+export type FlightDescriptorInit =
+  | { readonly path: string | readonly string[] }
+  | { readonly command: string | Uint8Array };
+
+/** One part of a flight. */
+export interface FlightEndpoint {
+  /** What to ask for. */
+  readonly ticket: Uint8Array;
+  /** URIs to ask at: any one of them; where there is none, the server that gave the endpoint. */
+  readonly locations: readonly string[];
+  /** Until when the ticket holds; `null` where that is not said. */
+  readonly expirationTime: Date | null;
+  /** For the application; empty where there is none. */
+  readonly appMetadata: Uint8Array;
+}
+
+/** Where and how a data set can be fetched. */
+export interface FlightInfo {
+  /** The schema as an encapsulated IPC message; empty where the server does not say. */
+  readonly schema: Uint8Array;
+  /** What was asked for; `null` where the server does not say. */
+  readonly descriptor: FlightDescriptor | null;
+  /** The parts; all of them together are the whole. */
+  readonly endpoints: readonly FlightEndpoint[];
+  /** Rows, -1 where not known. */
+  readonly totalRecords: bigint;
+  /** Bytes, -1 where not known. */
+  readonly totalBytes: bigint;
+  /** Whether the order of the endpoints is that of the data. */
+  readonly ordered: boolean;
+  /** For the application; empty where there is none. */
+  readonly appMetadata: Uint8Array;
+}
+
+/** How far a long-running query is. */
+export interface PollInfo {
+  /** What can be fetched up to now; `null` where there is nothing yet. */
+  readonly info: FlightInfo | null;
+  /** What to ask with next; `null` once the query is complete. */
+  readonly descriptor: FlightDescriptor | null;
+  /** From 0 to 1; `null` where not known. */
+  readonly progress: number | null;
+  /** Until when the query can be asked about; `null` where that is not said. */
+  readonly expirationTime: Date | null;
+}
+
+/** An action that a server offers. */
+export interface ActionType {
+  /** Its name. */
+  readonly type: string;
+  /** What it does, for people. */
+  readonly description: string;
+}
+
+/** What became of an attempt to cancel a query. */
+export type CancelStatus = "unspecified" | "cancelled" | "cancelling" | "not cancellable";
+
+/** What became of an attempt to close a session. */
+export type CloseSessionStatus = "unspecified" | "closed" | "closing" | "not closeable";
+
+/** Why an option of a session could not be set. */
+export type SessionOptionError = "unspecified" | "invalid name" | "invalid value" | "error";
+
+/** Value of an option of a session; a `bigint` is Flight's int64, a `number` its double, `null` removes the option. */
+export type SessionValue = string | boolean | bigint | number | readonly string[] | null;
+
+const CANCEL: readonly CancelStatus[] = ["unspecified", "cancelled", "cancelling", "not cancellable"];
+const CLOSE: readonly CloseSessionStatus[] = ["unspecified", "closed", "closing", "not closeable"];
+const OPTION_ERRORS: readonly SessionOptionError[] = ["unspecified", "invalid name", "invalid value", "error"];
+
+/** The number of a status in Flight's definition. */
+export function cancelStatusNumber(status: CancelStatus): proto.CancelStatus {
+  return CANCEL.indexOf(status);
+}
+
+/** The status of a number in Flight's definition; one that it does not have counts as unspecified. */
+export function cancelStatusOf(number: number): CancelStatus {
+  return CANCEL[number] ?? "unspecified";
+}
+
+/** The number of a status in Flight's definition. */
+export function closeStatusNumber(status: CloseSessionStatus): proto.CloseSessionResult_Status {
+  return CLOSE.indexOf(status);
+}
+
+/** The status of a number in Flight's definition; one that it does not have counts as unspecified. */
+export function closeStatusOf(number: number): CloseSessionStatus {
+  return CLOSE[number] ?? "unspecified";
+}
+
+/** The number of an error in Flight's definition. */
+export function optionErrorNumber(error: SessionOptionError): proto.SetSessionOptionsResult_ErrorValue {
+  return OPTION_ERRORS.indexOf(error);
+}
+
+/** The error of a number in Flight's definition; one that it does not have counts as unspecified. */
+export function optionErrorOf(number: number): SessionOptionError {
+  return OPTION_ERRORS[number] ?? "unspecified";
+}
+
+/**
+ * A descriptor as protobuf.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function descriptorToProto(descriptor: FlightDescriptorInit): proto.FlightDescriptor {
+  if ("path" in descriptor) {
+    const { path } = descriptor;
+    return create(proto.FlightDescriptorSchema, {
+      type: proto.FlightDescriptor_DescriptorType.PATH,
+      path: typeof path === "string" ? [path] : [...path],
+    });
+  }
+  if (!("command" in descriptor)) {
+    throw new DipcError("invalid_argument", "a descriptor needs path or command");
+  }
+  return create(proto.FlightDescriptorSchema, {
+    type: proto.FlightDescriptor_DescriptorType.CMD,
+    cmd: bytesOf(descriptor.command),
+  });
+}
+
+/** A descriptor from protobuf; `null` where it is of neither type. */
+export function descriptorFromProto(descriptor: proto.FlightDescriptor | undefined): FlightDescriptor | null {
+  if (descriptor?.type === proto.FlightDescriptor_DescriptorType.PATH) return { path: descriptor.path };
+  if (descriptor?.type === proto.FlightDescriptor_DescriptorType.CMD) return { command: descriptor.cmd };
+  return null;
+}
+
+/** An endpoint as protobuf. */
+export function endpointToProto(endpoint: FlightEndpoint): proto.FlightEndpoint {
+  return create(proto.FlightEndpointSchema, {
+    ticket: { ticket: endpoint.ticket },
+    location: endpoint.locations.map((uri) => ({ uri })),
+    expirationTime: timeToProto(endpoint.expirationTime),
+    appMetadata: endpoint.appMetadata,
+  });
+}
+
+/** An endpoint from protobuf. */
+export function endpointFromProto(endpoint: proto.FlightEndpoint): FlightEndpoint {
+  return {
+    ticket: endpoint.ticket?.ticket ?? new Uint8Array(0),
+    locations: endpoint.location.map(({ uri }) => uri),
+    expirationTime: timeFromProto(endpoint.expirationTime),
+    appMetadata: endpoint.appMetadata,
+  };
+}
+
+/** What `GetFlightInfo` answers, as protobuf. */
+export function infoToProto(info: FlightInfo): proto.FlightInfo {
+  return create(proto.FlightInfoSchema, {
+    schema: info.schema,
+    flightDescriptor: info.descriptor === null ? undefined : descriptorToProto(info.descriptor),
+    endpoint: info.endpoints.map(endpointToProto),
+    totalRecords: info.totalRecords,
+    totalBytes: info.totalBytes,
+    ordered: info.ordered,
+    appMetadata: info.appMetadata,
+  });
+}
+
+/** What `GetFlightInfo` answers, from protobuf. */
+export function infoFromProto(info: proto.FlightInfo): FlightInfo {
+  return {
+    schema: info.schema,
+    descriptor: descriptorFromProto(info.flightDescriptor),
+    endpoints: info.endpoint.map(endpointFromProto),
+    totalRecords: info.totalRecords,
+    totalBytes: info.totalBytes,
+    ordered: info.ordered,
+    appMetadata: info.appMetadata,
+  };
+}
+
+/** What `PollFlightInfo` answers, as protobuf. */
+export function pollToProto(poll: PollInfo): proto.PollInfo {
+  return create(proto.PollInfoSchema, {
+    info: poll.info === null ? undefined : infoToProto(poll.info),
+    flightDescriptor: poll.descriptor === null ? undefined : descriptorToProto(poll.descriptor),
+    progress: poll.progress ?? undefined,
+    expirationTime: timeToProto(poll.expirationTime),
+  });
+}
+
+/** What `PollFlightInfo` answers, from protobuf. */
+export function pollFromProto(poll: proto.PollInfo): PollInfo {
+  return {
+    info: poll.info === undefined ? null : infoFromProto(poll.info),
+    descriptor: descriptorFromProto(poll.flightDescriptor),
+    progress: poll.progress ?? null,
+    expirationTime: timeFromProto(poll.expirationTime),
+  };
+}
+
+/** The value of an option as protobuf. */
+export function sessionValueToProto(value: SessionValue): proto.SessionOptionValue {
+  return create(proto.SessionOptionValueSchema, { optionValue: sessionCase(value) });
+}
+
+/** The value of an option from protobuf. */
+export function sessionValueFromProto({ optionValue }: proto.SessionOptionValue): SessionValue {
+  if (optionValue.case === undefined) return null;
+  return optionValue.case === "stringListValue" ? optionValue.value.values : optionValue.value;
+}
+
+function sessionCase(value: SessionValue): proto.SessionOptionValue["optionValue"] {
+  if (value === null) return { case: undefined };
+  if (typeof value === "string") return { case: "stringValue", value };
+  if (typeof value === "boolean") return { case: "boolValue", value };
+  if (typeof value === "bigint") return { case: "int64Value", value };
+  if (typeof value === "number") return { case: "doubleValue", value };
+  return {
+    case: "stringListValue",
+    value: create(proto.SessionOptionValue_StringListValueSchema, { values: [...value] }),
+  };
+}
+
+/** Text as UTF-8, bytes as they are. */
+export function bytesOf(value: string | Uint8Array): Uint8Array {
+  return typeof value === "string" ? new TextEncoder().encode(value) : value;
+}
+
+function timeToProto(time: Date | null): Timestamp | undefined {
+  return time === null ? undefined : timestampFromDate(time);
+}
+
+function timeFromProto(time: Timestamp | undefined): Date | null {
+  return time === undefined ? null : timestampDate(time);
+}

@@ -1,0 +1,158 @@
+/**
+ * The pre-defined actions: cancelling flights, renewing endpoints, sessions.
+ *
+ * @module
+ */
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { DipcError } from "../../errors.ts";
+import * as proto from "../gen/flight_pb.ts";
+import {
+  type ActionType,
+  type CancelStatus,
+  cancelStatusNumber,
+  closeStatusNumber,
+  endpointFromProto,
+  endpointToProto,
+  infoFromProto,
+  optionErrorNumber,
+  sessionValueFromProto,
+  sessionValueToProto,
+} from "../model.ts";
+import type { ServerCall } from "./call.ts";
+import type { Catalog } from "./catalog.ts";
+import type { FlightContext } from "./context.ts";
+import type { FlightHandlers } from "./options.ts";
+import { type Sessions, setOptions } from "./sessions.ts";
+
+/** What the pre-defined actions work on. */
+export interface ActionParts {
+  /** The server's datasets; `null` where it has none. */
+  catalog: Catalog | null;
+  sessions: Sessions;
+  handlers: FlightHandlers;
+}
+
+type Run = (parts: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) => Promise<Uint8Array>;
+
+/** Names, descriptions and functions. */
+const ACTIONS: Readonly<Record<string, readonly [description: string, run: Run]>> = {
+  CancelFlightInfo: ["refuses the tickets of a flight from now on", cancelFlightInfo],
+  RenewFlightEndpoint: ["gives an endpoint a ticket that holds for longer", renewFlightEndpoint],
+  SetSessionOptions: ["sets options for all later calls of the client", setSessionOptions],
+  GetSessionOptions: ["tells the options of the client's session", getSessionOptions],
+  CloseSession: ["ends the client's session", closeSession],
+};
+
+/** What ListActions tells of them. */
+export const PREDEFINED: readonly ActionType[] = Object.entries(ACTIONS).map(([type, [description]]) => ({
+  type,
+  description,
+}));
+
+/**
+ * Runs a pre-defined action.
+ *
+ * @returns its one result, or `null` where it is none of them
+ * @throws {DipcError} `invalid_argument` for a body that is no message of its kind, and what the action throws
+ */
+export async function runPredefined(
+  type: string,
+  parts: ActionParts,
+  body: Uint8Array,
+  call: ServerCall,
+  context: FlightContext,
+): Promise<Uint8Array | null> {
+  if (!Object.hasOwn(ACTIONS, type)) return null;
+  return await ACTIONS[type][1](parts, body, call, context);
+}
+
+/**
+ * Reads a message of protobuf.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function parse<T extends DescMessage>(schema: T, bytes: Uint8Array): MessageShape<T> {
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new DipcError("invalid_argument", `the request is no ${schema.name}`, { cause });
+  }
+}
+
+async function cancelFlightInfo(
+  { catalog, handlers }: ActionParts,
+  body: Uint8Array,
+  _: ServerCall,
+  context: FlightContext,
+) {
+  const { info } = parse(proto.CancelFlightInfoRequestSchema, body);
+  if (info === undefined) throw new DipcError("invalid_argument", "the request names no flight");
+  const asked = infoFromProto(info);
+  let status: CancelStatus | undefined = await handlers.cancelFlightInfo?.(asked, context);
+  status ??= await catalog?.cancel(asked) === true ? "cancelled" : "not cancellable";
+  return toBinary(
+    proto.CancelFlightInfoResultSchema,
+    create(proto.CancelFlightInfoResultSchema, { status: cancelStatusNumber(status) }),
+  );
+}
+
+async function renewFlightEndpoint(
+  { catalog, handlers }: ActionParts,
+  body: Uint8Array,
+  _: ServerCall,
+  context: FlightContext,
+) {
+  const { endpoint } = parse(proto.RenewFlightEndpointRequestSchema, body);
+  if (endpoint === undefined) throw new DipcError("invalid_argument", "the request names no endpoint");
+  const asked = endpointFromProto(endpoint);
+  const renewed = await handlers.renewFlightEndpoint?.(asked, context) ?? await catalog?.renew(asked);
+  if (renewed === undefined) throw new DipcError("unsupported", "the endpoints of this server cannot be renewed");
+  return toBinary(proto.FlightEndpointSchema, endpointToProto(renewed));
+}
+
+function setSessionOptions(
+  { sessions, handlers }: ActionParts,
+  body: Uint8Array,
+  call: ServerCall,
+  context: FlightContext,
+) {
+  const { sessionOptions } = parse(proto.SetSessionOptionsRequestSchema, body);
+  const session = sessions.begin(call, context.user);
+  const options = Object.entries(sessionOptions).map((
+    [name, value],
+  ): [string, ReturnType<typeof sessionValueFromProto>] => [
+    name,
+    sessionValueFromProto(value),
+  ]);
+  const errors = setOptions(
+    session,
+    options,
+    (name, value) => handlers.checkSessionOption?.(name, value, context) ?? null,
+  );
+  const result = create(proto.SetSessionOptionsResultSchema);
+  for (const [name, error] of errors) {
+    result.errors[name] = create(proto.SetSessionOptionsResult_ErrorSchema, { value: optionErrorNumber(error) });
+  }
+  return Promise.resolve(toBinary(proto.SetSessionOptionsResultSchema, result));
+}
+
+function getSessionOptions({ sessions }: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) {
+  parse(proto.GetSessionOptionsRequestSchema, body);
+  const session = sessions.begin(call, context.user);
+  const result = create(proto.GetSessionOptionsResultSchema);
+  for (const [name, value] of session.options) result.sessionOptions[name] = sessionValueToProto(value);
+  return Promise.resolve(toBinary(proto.GetSessionOptionsResultSchema, result));
+}
+
+function closeSession({ sessions }: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) {
+  parse(proto.CloseSessionRequestSchema, body);
+  const session = sessions.find(call, context.user);
+  if (session === null) throw new DipcError("not_found", "there is no session to close");
+  sessions.close(call, session);
+  return Promise.resolve(
+    toBinary(
+      proto.CloseSessionResultSchema,
+      create(proto.CloseSessionResultSchema, { status: closeStatusNumber("closed") }),
+    ),
+  );
+}

@@ -1,0 +1,291 @@
+/**
+ * One gRPC call as a server sees it: metadata in, messages out, one status at the end.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import http2, { type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { DipcError } from "../../errors.ts";
+import { GRPC_PREFIX_BYTES } from "../data.ts";
+import { GrpcStatus } from "../status.ts";
+import { CallInput } from "./call_input.ts";
+
+/**
+ * Bytes handed to HTTP/2 at one time. Each piece waits until the one before it has gone, so that a client that does not read
+ * holds no more than this besides the windows of HTTP/2; larger pieces are not faster, and keep more memory busy.
+ */
+const PIECE_BYTES = 64 * 1024;
+/** Longest text of a status, in characters. */
+const MAX_STATUS_TEXT = 1024;
+/** How long a client may go on sending after its answer, in milliseconds. */
+const UNREAD_MS = 100;
+/** Longest wait for a client to take the end of a call, in milliseconds. */
+const CLOSE_MS = 5_000;
+/** Longest delay of a timer, in milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** Options of a {@linkcode ServerCall}. */
+export interface ServerCallOptions {
+  /** Ends the call: the server is shutting down. */
+  stop: AbortSignal;
+  /** Longest time that the client may take nothing, in milliseconds. */
+  idleTimeoutMs: number;
+}
+
+/** One call. Never used after {@linkcode ServerCall.finish}. */
+export class ServerCall {
+  /** Name of the method, such as `"DoGet"`. */
+  readonly method: string;
+  /** What the client sent in front of the call. Names that end with `-bin` hold base64. */
+  readonly headers: Headers = new Headers();
+  /** Headers of the answer; sent with its first message. */
+  readonly responseHeaders: Headers = new Headers();
+  /** Sent with the status. */
+  readonly trailers: Headers = new Headers();
+  /** Aborted once nobody waits for an answer any more: cancelled, past its deadline, or the server stops. */
+  readonly signal: AbortSignal;
+  /** What the client sends. */
+  readonly input: CallInput;
+  /** The client's certificate, where the connection has one. */
+  readonly peerCertificate: { subject: string } | null;
+  readonly #stream: ServerHttp2Stream;
+  readonly #idleTimeoutMs: number;
+  readonly #abort = new AbortController();
+  readonly #stop: AbortSignal;
+  readonly #onStop: () => void;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  /** Small messages that are sent together. */
+  #staged: Uint8Array | null = null;
+  #stagedBytes = 0;
+  #settle: (() => void) | null = null;
+  #finished = false;
+
+  /**
+   * @param stream The HTTP/2 stream
+   * @param headers Its request headers
+   * @param method Name of the method
+   * @param options Time-outs
+   */
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    method: string,
+    options: ServerCallOptions,
+  ) {
+    this.#stream = stream;
+    this.method = method;
+    this.#idleTimeoutMs = options.idleTimeoutMs;
+    this.signal = this.#abort.signal;
+    this.#stop = options.stop;
+    this.#onStop = () => this.#abort.abort(this.#stop.reason);
+    if (options.stop.aborted) this.#onStop();
+    else options.stop.addEventListener("abort", this.#onStop, { once: true });
+    for (const [name, value] of Object.entries(headers)) {
+      if (name.startsWith(":") || value === undefined) continue;
+      for (const each of Array.isArray(value) ? value : [value]) this.headers.append(name, each);
+    }
+    this.peerCertificate = certificateOf(stream);
+    this.signal.addEventListener("abort", () => this.#settle?.(), { once: true });
+    stream.on("aborted", () => this.#gone());
+    stream.on("close", () => this.#gone());
+    // What went wrong is known from `aborted` and `close`; without a listener it would end the process.
+    stream.on("error", () => this.#gone());
+    this.input = new CallInput(stream, this.signal);
+    this.#startDeadline();
+  }
+
+  /** Whether the headers of the answer have gone out. */
+  get begun(): boolean {
+    return this.#stream.headersSent;
+  }
+
+  /** Sends the headers of the answer now. Idempotent. */
+  begin(): void {
+    this.signal.throwIfAborted();
+    if (this.#stream.headersSent) return;
+    const headers: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };
+    copyHeaders(this.responseHeaders, headers);
+    this.#stream.on("wantTrailers", () => {
+      // A client that has gone wants none.
+      if (!this.#stream.destroyed) this.#stream.sendTrailers(this.#trailers);
+    });
+    this.#stream.respond(headers, { waitForTrailers: true });
+  }
+
+  #trailers: OutgoingHttpHeaders = {};
+
+  /**
+   * Sends one message whose gRPC prefix is in its first piece. The pieces are free again once this has returned. Small
+   * messages wait for {@linkcode flush} or for others.
+   *
+   * @param pieces The message, prefix included
+   * @throws {DipcError} `timeout` where the client takes nothing, and what ended the call
+   */
+  async write(pieces: readonly Uint8Array[]): Promise<void> {
+    this.begin();
+    for (const piece of pieces) {
+      if (piece.byteLength < PIECE_BYTES / 2) {
+        if (this.#stagedBytes + piece.byteLength > PIECE_BYTES) await this.flush();
+        this.#staged ??= new Uint8Array(PIECE_BYTES);
+        this.#staged.set(piece, this.#stagedBytes);
+        this.#stagedBytes += piece.byteLength;
+        continue;
+      }
+      await this.flush();
+      for (let at = 0; at < piece.byteLength; at += PIECE_BYTES) {
+        await this.#send(piece.subarray(at, Math.min(piece.byteLength, at + PIECE_BYTES)));
+      }
+    }
+  }
+
+  /** Sends one message. */
+  async writeMessage(message: Uint8Array): Promise<void> {
+    const prefix = new Uint8Array(GRPC_PREFIX_BYTES);
+    new DataView(prefix.buffer).setUint32(1, message.byteLength);
+    await this.write([prefix, message]);
+  }
+
+  /** Sends what was held back. */
+  async flush(): Promise<void> {
+    this.begin();
+    if (this.#stagedBytes === 0) return;
+    const bytes = this.#staged!.subarray(0, this.#stagedBytes);
+    this.#stagedBytes = 0;
+    await this.#send(bytes);
+  }
+
+  #send(bytes: Uint8Array): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const settle = (error?: unknown): void => {
+      clearTimeout(timer);
+      this.#settle = null;
+      if (this.signal.aborted) reject(this.signal.reason);
+      else if (error !== undefined && error !== null) reject(error);
+      else resolve();
+    };
+    if (this.signal.aborted) settle();
+    else {
+      this.#settle = settle;
+      this.#stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), settle);
+      if (this.#settle === settle) timer = setTimeout(() => this.#late(), this.#idleTimeoutMs);
+    }
+    return promise;
+  }
+
+  #late(): void {
+    this.#abort.abort(
+      new DipcError("timeout", `the client took nothing for ${this.#idleTimeoutMs} ms: the call was ended`),
+    );
+  }
+
+  /**
+   * Ends the call with a status, and waits until the client has it, or is gone, or for 5 s. Idempotent.
+   *
+   * @param status gRPC's code
+   * @param text What to tell the client
+   */
+  async finish(status: number, text = ""): Promise<void> {
+    if (this.#finished) return;
+    this.#finished = true;
+    clearTimeout(this.#deadline);
+    this.#stop.removeEventListener("abort", this.#onStop);
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return;
+    const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()));
+    const trailers: OutgoingHttpHeaders = { "grpc-status": String(status) };
+    if (text !== "") trailers["grpc-message"] = encodeText(text);
+    copyHeaders(this.trailers, trailers);
+    try {
+      if (stream.headersSent) {
+        this.#trailers = trailers;
+        if (this.#stagedBytes > 0 && !this.signal.aborted) stream.write(this.#staged!.slice(0, this.#stagedBytes));
+        stream.end();
+      } else {
+        const headers: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };
+        copyHeaders(this.responseHeaders, headers);
+        stream.respond({ ...headers, ...trailers }, { endStream: true });
+      }
+      // What the client still sends is not wanted; unread it would fill the window of the whole connection.
+      stream.resume();
+    } catch {
+      stream.destroy();
+    }
+    // Not at once: what the client sends is usually about to end, and a stream that is closed before its trailers are out loses
+    // them, and in Deno 2.9.6 damages the process's memory.
+    const unread = setTimeout(() => {
+      if (!stream.readableEnded && !stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR);
+    }, UNREAD_MS);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) =>
+      timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : CLOSE_MS)
+    );
+    await Promise.race([closed, late]);
+    clearTimeout(timer);
+    clearTimeout(unread);
+    if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
+  }
+
+  #gone(): void {
+    if (!this.#finished && !this.signal.aborted) {
+      this.#abort.abort(new DipcError("cancelled", "the client gave the call up, or its connection was lost"));
+    }
+  }
+
+  #startDeadline(): void {
+    const match = /^(\d{1,8})([HMSmun])$/.exec(this.headers.get("grpc-timeout") ?? "");
+    if (match === null) return;
+    const timeoutMs = Number(match[1]) * UNITS[match[2]];
+    if (timeoutMs > MAX_TIMER_MS) return;
+    this.#deadline = setTimeout(() => {
+      this.#abort.abort(new DipcError("timeout", `the deadline that the client set, ${timeoutMs} ms, has passed`));
+    }, timeoutMs);
+  }
+}
+
+/** Answers a call that is not looked into any further. */
+export function refuseCall(stream: ServerHttp2Stream, status: number, text: string): void {
+  stream.on("error", () => {});
+  if (stream.destroyed) return;
+  stream.respond({
+    ":status": 200,
+    "content-type": "application/grpc",
+    "grpc-status": String(status),
+    "grpc-message": encodeText(text),
+  }, { endStream: true });
+  stream.resume();
+  if (!stream.readableEnded) stream.close(http2.constants.NGHTTP2_NO_ERROR);
+}
+
+/** The status text as gRPC wants it: percent-encoded where it is not printable ASCII. */
+function encodeText(text: string): string {
+  const short = Array.from(text).slice(0, MAX_STATUS_TEXT).join("").toWellFormed();
+  // deno-lint-ignore no-control-regex -- exactly what must not be in a header
+  return short.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent).replace(/%(?![0-9A-F]{2})/g, "%25");
+}
+
+/** Adds headers to an answer; those that belong to gRPC and HTTP stay as they are. */
+function copyHeaders(from: Headers, to: OutgoingHttpHeaders): void {
+  for (const [name, value] of from) {
+    if (name in to || name.startsWith(":") || name === "connection" || name === "transfer-encoding") continue;
+    const earlier = to[name];
+    to[name] = value;
+    if (earlier !== undefined && name === "set-cookie") to[name] = [...[earlier].flat().map(String), value];
+  }
+  const cookies = from.getSetCookie();
+  if (cookies.length > 0) to["set-cookie"] = cookies;
+}
+
+function certificateOf(stream: ServerHttp2Stream): { subject: string } | null {
+  const socket = stream.session?.socket as { getPeerCertificate?: () => { subject?: { CN?: string } } } | undefined;
+  const subject = socket?.getPeerCertificate?.()?.subject?.CN;
+  return subject === undefined ? null : { subject };
+}
+
+/** Statuses of calls that never reach a handler. */
+export const REFUSED: Readonly<Record<"full" | "unknown", readonly [number, string]>> = {
+  full: [GrpcStatus.resourceExhausted, "the server has as many calls under way as it may: try again later"],
+  unknown: [GrpcStatus.unimplemented, "the server has no such method"],
+};

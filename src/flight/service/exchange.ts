@@ -1,0 +1,188 @@
+/**
+ * Streams of Arrow data that come from a client, and those that go back to it.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
+import type { ReaderLimits } from "../../limits.ts";
+import { encodeFrame, frameOfMessage, FrameVerifier } from "../data.ts";
+import type { FlightDescriptor } from "../model.ts";
+import type { ServerCall } from "./call.ts";
+import type { FrameInput } from "./call_input.ts";
+
+/** One frame of a client, verified. */
+export interface FlightUploadItem {
+  /** A dictionary or a batch, `null` where the frame had only application metadata. Whoever takes it releases its body. */
+  readonly message: IpcMessage | null;
+  /** What the application added; `null` where there is nothing. */
+  readonly appMetadata: Uint8Array<ArrayBuffer> | null;
+}
+
+/** The stream of a client: descriptor, schema, then items. */
+export class ClientStream {
+  readonly #input: FrameInput;
+  readonly #verifier: FrameVerifier;
+  #descriptor: FlightDescriptor | null = null;
+  #schema: MessageHeader | null = null;
+  #first: FlightUploadItem | null = null;
+
+  /** @ignore Made by the server. */
+  constructor(input: FrameInput, limits: ReaderLimits) {
+    this.#input = input;
+    this.#verifier = new FrameVerifier(limits);
+  }
+
+  /** What the client sends, as it named it in its first frame; `null` where it did not. */
+  get descriptor(): FlightDescriptor | null {
+    return this.#descriptor;
+  }
+
+  /** The schema; `null` before it has come. */
+  get schema(): MessageHeader | null {
+    return this.#schema;
+  }
+
+  /** @ignore Reads the first frame, which has the descriptor. */
+  async _open(): Promise<void> {
+    const frame = await this.#input.next();
+    if (frame === null) throw new DipcError("protocol", "the client's stream has no message at all");
+    this.#descriptor = frame.descriptor;
+    this.#first = this.#take(frame);
+  }
+
+  /** @ignore Reads until the schema is there. */
+  async _readSchema(): Promise<MessageHeader> {
+    if (this.#schema === null) {
+      const item = await this.next();
+      if (item?.message !== null && item?.message !== undefined) {
+        item.message.body?.release();
+        throw new DipcError("protocol", "the client's stream begins without a schema");
+      }
+      if (this.#schema === null) throw new DipcError("protocol", "the client's stream has no schema");
+    }
+    return this.#schema;
+  }
+
+  /**
+   * The next item after the schema, or `null` at the end. Application metadata that comes with the schema or a dictionary is
+   * left out, as by Arrow's servers in other languages: Go's client sends that of the batch there, too.
+   *
+   * @throws {DipcError} `protocol`, `invalid_data`, `limit_exceeded`, `timeout`, `cancelled`
+   */
+  async next(): Promise<FlightUploadItem | null> {
+    for (;;) {
+      const first = this.#first;
+      if (first !== null) {
+        this.#first = null;
+        if (first.message !== null || first.appMetadata !== null) return first;
+        continue;
+      }
+      const frame = await this.#input.next();
+      if (frame === null) return null;
+      const item = this.#take(frame);
+      if (item.message !== null || item.appMetadata !== null) return item;
+    }
+  }
+
+  /** Runs over the items. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<FlightUploadItem, undefined> {
+    for (let item; (item = await this.next()) !== null;) yield item;
+  }
+
+  /** @ignore Releases what was not taken. */
+  _close(): void {
+    this.#first?.message?.body?.release();
+    this.#first = null;
+    this.#input.close();
+  }
+
+  #take(frame: Parameters<FrameVerifier["verify"]>[0]): FlightUploadItem {
+    const message = this.#verifier.verify(frame);
+    const kind = message?.header.kind;
+    if (message !== null && kind === "schema") this.#schema = message.header;
+    const carries = kind === undefined || kind === "batch";
+    return {
+      message: kind === "schema" ? null : message,
+      appMetadata: carries && frame.appMetadata.byteLength > 0 ? frame.appMetadata : null,
+    };
+  }
+}
+
+/** An upload (DoPut) as a handler sees it. */
+export class FlightUpload extends ClientStream {
+  readonly #call: ServerCall;
+  readonly #encode: (appMetadata: Uint8Array) => Uint8Array;
+
+  /** @ignore Made by the server. */
+  constructor(
+    input: FrameInput,
+    limits: ReaderLimits,
+    call: ServerCall,
+    encode: (appMetadata: Uint8Array) => Uint8Array,
+  ) {
+    super(input, limits);
+    this.#call = call;
+    this.#encode = encode;
+  }
+
+  /**
+   * Tells the client something about its upload, such as how much of it is safe.
+   *
+   * @param appMetadata Bytes of the application's own
+   * @throws {DipcError} `timeout` where the client takes nothing, `cancelled`
+   */
+  async acknowledge(appMetadata: Uint8Array): Promise<void> {
+    await this.#call.writeMessage(this.#encode(appMetadata));
+    await this.#call.flush();
+  }
+}
+
+/** Both directions of a DoExchange as a handler sees them. */
+export class FlightServerExchange extends ClientStream {
+  readonly #call: ServerCall;
+
+  /** @ignore Made by the server. */
+  constructor(input: FrameInput, limits: ReaderLimits, call: ServerCall) {
+    super(input, limits);
+    this.#call = call;
+  }
+
+  /**
+   * Begins the stream of batches to the client.
+   *
+   * @param schema The schema message
+   * @param appMetadata What the application adds
+   * @throws {DipcError} `timeout` where the client takes nothing, `cancelled`
+   */
+  async begin(schema: MessageHeader, appMetadata?: Uint8Array): Promise<void> {
+    await this.write({ header: schema, body: null }, appMetadata);
+  }
+
+  /**
+   * Sends a dictionary or a batch, after `begin`; waits while the client is slower. The body is released once it has been
+   * sent, also where this throws.
+   *
+   * @param message The message
+   * @param appMetadata What the application adds
+   * @throws {DipcError} `timeout`, `cancelled`, `limit_exceeded`
+   */
+  async write(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
+    try {
+      await this.#call.write(encodeFrame(frameOfMessage(message, appMetadata && { appMetadata })));
+    } finally {
+      message.body?.release();
+    }
+    await this.#call.flush();
+  }
+
+  /**
+   * Sends application metadata without a message.
+   *
+   * @throws {DipcError} as `write` does
+   */
+  async writeMetadata(appMetadata: Uint8Array): Promise<void> {
+    await this.#call.write(encodeFrame({ appMetadata }));
+    await this.#call.flush();
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * A Flight server: listens, answers, ends.
+ *
+ * @module
+ */
+import type { DipcError } from "../../errors.ts";
+import { formatFlightLocation } from "../location.ts";
+import { GrpcStatus } from "../status.ts";
+import { Authenticator } from "./auth.ts";
+import type { ServerCall } from "./call.ts";
+import type { Catalog } from "./catalog.ts";
+import { asDipcError, failureOf } from "./failure.ts";
+import { GrpcServer } from "./grpc_server.ts";
+import { type CallRecord, FlightMethods } from "./methods.ts";
+import { type FlightServerOptions, serverLimits } from "./options.ts";
+import type { Uploads } from "./uploads.ts";
+
+/** What every path of Flight starts with. */
+const SERVICE = "/arrow.flight.protocol.FlightService/";
+
+/** Detail of the events of a {@linkcode FlightServer}. */
+export interface FlightServerEventDetail {
+  /** Name of the call, such as `"DoGet"`; empty where a connection failed before one. */
+  method: string;
+  /** The dataset that was fetched, where there was one. */
+  dataset?: string;
+  /** Record batches sent. */
+  batches: number;
+  /** Bytes of bodies sent. */
+  bodyBytes: number;
+  /** Bytes of metadata sent. */
+  metadataBytes: number;
+  /** What went wrong (`error`). */
+  error?: DipcError;
+}
+
+/** The server's own datasets, where it has some. */
+export interface FlightServerParts {
+  /** Datasets as flights. */
+  catalog: Catalog | null;
+  /** Where uploads go. */
+  uploads: Uploads | null;
+}
+
+/**
+ * A running Flight server. Made by {@linkcode serveFlight}, or by `serve` with the option `flight`.
+ *
+ * Dispatches `CustomEvent<FlightServerEventDetail>`: `end` for every call that went well, and `error`; the server goes on.
+ */
+export class FlightServer extends EventTarget implements AsyncDisposable {
+  readonly #grpc: GrpcServer;
+  /** The address bound to. */
+  readonly address: string;
+  /** The port bound to. */
+  readonly port: number;
+  /** Where clients find it: `grpc://HOST:PORT`, or `grpc+tls://HOST:PORT` with certificates. */
+  readonly location: string;
+
+  /** @ignore Use {@linkcode serveFlight}. */
+  constructor(grpc: GrpcServer, options: FlightServerOptions, events: EventTarget) {
+    super();
+    this.#grpc = grpc;
+    this.address = options.address ?? "127.0.0.1";
+    this.port = grpc.port;
+    this.location = formatFlightLocation(options.advertise ?? this.address, this.port, options.tls !== undefined);
+    for (const type of ["end", "error"]) {
+      events.addEventListener(type, (event) => {
+        this.dispatchEvent(new CustomEvent(type, { detail: (event as CustomEvent).detail }));
+      });
+    }
+  }
+
+  /**
+   * @ignore Starts one.
+   */
+  static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
+    const limits = serverLimits(options.limits);
+    const authenticator = options.auth === undefined ? null : await Authenticator.open(options.auth);
+    const methods = new FlightMethods({ ...parts, handlers: options.handlers ?? {}, limits, authenticator });
+    const events = new EventTarget();
+    const grpc = await GrpcServer.listen({
+      address: options.address ?? "127.0.0.1",
+      port: options.port ?? 0,
+      tls: options.tls,
+      service: SERVICE,
+      maxConnections: limits.maxConnections,
+      maxCalls: limits.maxCalls,
+      requestTimeoutMs: limits.requestTimeoutMs,
+      idleTimeoutMs: limits.idleTimeoutMs,
+      onCall: (call) => answer(call, methods, events),
+      onError: (error) => emit(events, "error", { method: "", batches: 0, bodyBytes: 0, metadataBytes: 0, error }),
+    });
+    return new FlightServer(grpc, options, events);
+  }
+
+  /** Calls under way. */
+  get activeCalls(): number {
+    return this.#grpc.activeCalls;
+  }
+
+  /**
+   * Stops accepting, lets running calls finish within a deadline, cuts those that do not. Idempotent.
+   *
+   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once, `Infinity` never
+   */
+  shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
+    return this.#grpc.shutdown(options.timeoutMs ?? 10_000);
+  }
+
+  /** The same as `shutdown()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+}
+
+/** Answers one call, status and all. Never rejects. */
+async function answer(call: ServerCall, methods: FlightMethods, events: EventTarget): Promise<void> {
+  const record: CallRecord = { batches: 0, bodyBytes: 0, metadataBytes: 0 };
+  let error: unknown;
+  try {
+    await methods.run(call, record);
+    await call.finish(GrpcStatus.ok);
+  } catch (thrown) {
+    // What ended the call is the reason, not the wait that it cut short.
+    error = call.signal.aborted ? call.signal.reason : thrown;
+    const { status, text } = failureOf(error);
+    await call.finish(status, text).catch(() => {});
+  }
+  const detail: FlightServerEventDetail = { method: call.method, ...record };
+  if (error !== undefined) detail.error = asDipcError(error);
+  emit(events, error === undefined ? "end" : "error", detail);
+}
+
+function emit(events: EventTarget, type: string, detail: FlightServerEventDetail): void {
+  events.dispatchEvent(new CustomEvent(type, { detail }));
+}
+
+/**
+ * Starts a Flight server that answers by the program's own functions alone. To serve datasets, by UCX and by Flight, use
+ * `serve` with the option `flight`.
+ *
+ * @example A server with one action
+ * ```ts
+ * import { FlightClient, serveFlight } from "@arrow-ucx/dipc/flight";
+ *
+ * await using server = await serveFlight({
+ *   handlers: {
+ *     actions: { greet: { description: "says hello", run: (name) => [new TextEncoder().encode(`hello ${new TextDecoder().decode(name)}`)] } },
+ *   },
+ * });
+ * await using client = await FlightClient.connect(server.location);
+ * for await (const result of client.doAction("greet", "you")) console.log(new TextDecoder().decode(result)); // "hello you"
+ * ```
+ *
+ * @param options Where to listen, who may call, what it answers
+ * @throws {DipcError} `invalid_argument`, `unreachable` where the address cannot be bound
+ */
+export async function serveFlight(options: FlightServerOptions): Promise<FlightServer> {
+  return await FlightServer._start(options, { catalog: null, uploads: null });
+}

@@ -1,0 +1,284 @@
+/**
+ * The calls of Flight: reads the request, asks handlers and datasets, sends the answer.
+ *
+ * @module
+ */
+import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { DipcError } from "../../errors.ts";
+import { frameMetadata } from "../../ipc/frame.ts";
+import { readerLimits } from "../../limits.ts";
+import { hostPool } from "../../memory/host_pool.ts";
+import type { Dataset } from "../../sources/dataset.ts";
+import * as proto from "../gen/flight_pb.ts";
+import { type ActionType, descriptorFromProto, type FlightDescriptor, infoToProto, pollToProto } from "../model.ts";
+import { GrpcStatus } from "../status.ts";
+import { parse, PREDEFINED, runPredefined } from "./actions.ts";
+import { type Authenticator, handshakeResponse } from "./auth.ts";
+import type { ServerCall } from "./call.ts";
+import { FrameInput } from "./call_input.ts";
+import type { Catalog } from "./catalog.ts";
+import { FlightContext } from "./context.ts";
+import { sendDataset, type SentData } from "./data_out.ts";
+import { FlightServerExchange, FlightUpload } from "./exchange.ts";
+import type { FlightHandlers, FlightServerLimits } from "./options.ts";
+import { Sessions } from "./sessions.ts";
+import type { Uploads } from "./uploads.ts";
+
+/** What the calls work on. */
+export interface MethodParts {
+  handlers: FlightHandlers;
+  limits: FlightServerLimits;
+  /** Checks callers; `null` where everybody may call. */
+  authenticator: Authenticator | null;
+  /** The server's datasets; `null` where it has none. */
+  catalog: Catalog | null;
+  /** Where uploads go; `null` where none are taken. */
+  uploads: Uploads | null;
+}
+
+/** What became of one call. */
+export interface CallRecord extends SentData {
+  /** The dataset that was fetched, where there was one. */
+  dataset?: string;
+}
+
+type Method = (call: ServerCall, context: FlightContext, record: CallRecord) => Promise<void>;
+
+/** The ten calls of Flight. */
+export class FlightMethods {
+  readonly #parts: MethodParts;
+  readonly #sessions: Sessions;
+  readonly #methods: ReadonlyMap<string, Method>;
+
+  /** @param parts What the calls work on */
+  constructor(parts: MethodParts) {
+    this.#parts = parts;
+    this.#sessions = new Sessions(parts.limits.maxSessions);
+    this.#methods = new Map<string, Method>([
+      ["ListFlights", this.#listFlights],
+      ["GetFlightInfo", this.#getFlightInfo],
+      ["PollFlightInfo", this.#pollFlightInfo],
+      ["GetSchema", this.#getSchema],
+      ["DoGet", this.#doGet],
+      ["DoPut", this.#doPut],
+      ["DoExchange", this.#doExchange],
+      ["DoAction", this.#doAction],
+      ["ListActions", this.#listActions],
+    ]);
+  }
+
+  /**
+   * Answers a call up to its status.
+   *
+   * @param call The call
+   * @param record Filled with what was sent, also where this fails
+   * @throws {DipcError} whose status the call ends with
+   */
+  async run(call: ServerCall, record: CallRecord): Promise<void> {
+    const { authenticator, handlers } = this.#parts;
+    if (call.method === "Handshake") return await this.#handshake(call);
+    const method = this.#methods.get(call.method);
+    if (method === undefined) throw new DipcError("unsupported", "the server has no such method");
+    const user = authenticator === null ? null : await authenticator.user(call);
+    const context = this.#context(call, user);
+    await handlers.onCall?.(context);
+    await method(call, context, record);
+  }
+
+  #context(call: ServerCall, user: string | null): FlightContext {
+    return new FlightContext(call, user, () => this.#sessions.find(call, user));
+  }
+
+  async #handshake(call: ServerCall): Promise<void> {
+    const { authenticator, handlers, limits } = this.#parts;
+    const context = this.#context(call, null);
+    await handlers.onCall?.(context);
+    if (handlers.handshake !== undefined) {
+      for await (const payload of handlers.handshake(this.#payloads(call), context)) {
+        await call.writeMessage(handshakeResponse(payload));
+        await call.flush();
+      }
+      return call.begin();
+    }
+    if (authenticator === null) {
+      throw new DipcError("unsupported", "this server has no users, so there is no handshake");
+    }
+    const request = await call.input.message(limits.maxRequestBytes, limits.requestTimeoutMs);
+    const payload = request === null ? null : parse(proto.HandshakeRequestSchema, request).payload;
+    await call.writeMessage(handshakeResponse(await authenticator.handshake(call, payload)));
+    await call.flush();
+  }
+
+  async *#payloads(call: ServerCall): AsyncGenerator<Uint8Array, undefined> {
+    const { maxRequestBytes, idleTimeoutMs } = this.#parts.limits;
+    for (let request; (request = await call.input.message(maxRequestBytes, idleTimeoutMs)) !== null;) {
+      yield parse(proto.HandshakeRequestSchema, request).payload;
+    }
+  }
+
+  #listFlights: Method = async (call, context) => {
+    const { handlers, catalog } = this.#parts;
+    const { expression } = await this.#request(call, proto.CriteriaSchema);
+    const send = async (
+      infos: AsyncIterable<Parameters<typeof infoToProto>[0]> | Iterable<Parameters<typeof infoToProto>[0]>,
+    ) => {
+      for await (const info of infos) await call.writeMessage(toBinary(proto.FlightInfoSchema, infoToProto(info)));
+    };
+    if (catalog !== null) await send(catalog.list(expression));
+    if (handlers.listFlights !== undefined) await send(handlers.listFlights(expression, context));
+    await call.flush();
+  };
+
+  #getFlightInfo: Method = async (call, context) => {
+    const { handlers, catalog } = this.#parts;
+    const descriptor = await this.#descriptor(call);
+    const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor);
+    if (info === undefined) throw noFlight();
+    await this.#answer(call, toBinary(proto.FlightInfoSchema, infoToProto(info)));
+  };
+
+  #pollFlightInfo: Method = async (call, context) => {
+    const { handlers, catalog } = this.#parts;
+    const descriptor = await this.#descriptor(call);
+    let poll = await handlers.pollFlightInfo?.(descriptor, context);
+    if (poll === undefined) {
+      const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor);
+      if (info === undefined) throw noFlight();
+      // Datasets are there at once.
+      poll = { info, descriptor: null, progress: 1, expirationTime: null };
+    }
+    await this.#answer(call, toBinary(proto.PollInfoSchema, pollToProto(poll)));
+  };
+
+  #getSchema: Method = async (call, context) => {
+    const { handlers, catalog } = this.#parts;
+    const descriptor = await this.#descriptor(call);
+    const schema = await handlers.getSchema?.(descriptor, context);
+    let bytes: Uint8Array | undefined = schema && frameMetadata(schema);
+    bytes ??= (await handlers.getFlightInfo?.(descriptor, context))?.schema;
+    if (bytes === undefined && catalog !== null) bytes = frameMetadata(catalog.schema(descriptor));
+    if (bytes === undefined) throw noFlight();
+    const result = create(proto.SchemaResultSchema, { schema: bytes });
+    await this.#answer(call, toBinary(proto.SchemaResultSchema, result));
+  };
+
+  #doGet: Method = async (call, context, record) => {
+    const { handlers, catalog } = this.#parts;
+    const { ticket } = await this.#request(call, proto.TicketSchema);
+    const own: Dataset | undefined = await handlers.doGet?.(ticket, context);
+    if (own !== undefined) {
+      try {
+        await sendDataset(call, own, () => {}, record);
+      } finally {
+        await own.close();
+      }
+    } else {
+      if (catalog === null) throw new DipcError("not_found", "there is no flight with this ticket here");
+      const { entry, spend } = await catalog.admit(ticket, "both");
+      record.dataset = entry.name;
+      await sendDataset(call, entry.inHost ?? entry.dataset, spend, record);
+    }
+    await call.flush();
+  };
+
+  #doPut: Method = async (call, context) => {
+    const { handlers, uploads } = this.#parts;
+    const encode = (appMetadata: Uint8Array) =>
+      toBinary(proto.PutResultSchema, create(proto.PutResultSchema, { appMetadata }));
+    const upload = new FlightUpload(this.#frames(call), this.#uploadLimits(), call, encode);
+    try {
+      if (handlers.doPut === undefined && uploads === null) {
+        throw new DipcError("unsupported", "this server takes no uploads");
+      }
+      await upload._open();
+      const isTaken = handlers.doPut !== undefined && await handlers.doPut(upload, context) !== false;
+      if (!isTaken) {
+        if (uploads === null) throw new DipcError("unsupported", "this server takes no uploads of this kind");
+        await uploads.take(upload);
+      }
+      call.begin();
+    } finally {
+      upload._close();
+    }
+  };
+
+  #doExchange: Method = async (call, context) => {
+    const { handlers } = this.#parts;
+    const exchange = new FlightServerExchange(this.#frames(call), this.#uploadLimits(), call);
+    try {
+      if (handlers.doExchange === undefined) throw new DipcError("unsupported", "this server has no exchanges");
+      await exchange._open();
+      await handlers.doExchange(exchange, context);
+      await call.flush();
+    } finally {
+      exchange._close();
+    }
+  };
+
+  #doAction: Method = async (call, context) => {
+    const { handlers, catalog } = this.#parts;
+    const { type, body } = await this.#request(call, proto.ActionSchema);
+    const own = handlers.actions !== undefined && Object.hasOwn(handlers.actions, type) ? handlers.actions[type] : null;
+    let results = own === null ? await handlers.doAction?.(type, body, context) : await own.run(body, context);
+    if (results === undefined && own === null) {
+      const result = await runPredefined(type, { catalog, sessions: this.#sessions, handlers }, body, call, context);
+      if (result === null) {
+        throw new DipcError("unsupported", `this server has no action "${type}"; ListActions tells what there is`);
+      }
+      results = [result];
+    }
+    for await (const result of results ?? []) {
+      await call.writeMessage(toBinary(proto.ResultSchema, create(proto.ResultSchema, { body: result })));
+      await call.flush();
+    }
+    call.begin();
+  };
+
+  #listActions: Method = async (call, context) => {
+    const { handlers } = this.#parts;
+    await this.#request(call, proto.EmptySchema);
+    const own = Object.entries(handlers.actions ?? {}).map(([type, { description = "" }]) => ({ type, description }));
+    const all: readonly ActionType[] = await handlers.listActions?.(context) ?? [...own, ...PREDEFINED];
+    for (const action of all) {
+      await call.writeMessage(toBinary(proto.ActionTypeSchema, create(proto.ActionTypeSchema, action)));
+    }
+    await call.flush();
+  };
+
+  /** The one message of a call that is no stream. */
+  async #request<T extends DescMessage>(call: ServerCall, schema: T): Promise<MessageShape<T>> {
+    const { maxRequestBytes, requestTimeoutMs } = this.#parts.limits;
+    const message = await call.input.message(maxRequestBytes, requestTimeoutMs);
+    if (message === null) throw new DipcError("protocol", `the request is missing: expected a ${schema.name}`);
+    return parse(schema, message);
+  }
+
+  async #descriptor(call: ServerCall): Promise<FlightDescriptor> {
+    const descriptor = descriptorFromProto(await this.#request(call, proto.FlightDescriptorSchema));
+    if (descriptor === null) {
+      throw new DipcError("invalid_argument", "the descriptor is of neither type: expected PATH or CMD");
+    }
+    return descriptor;
+  }
+
+  async #answer(call: ServerCall, message: Uint8Array): Promise<void> {
+    await call.writeMessage(message);
+    await call.flush();
+  }
+
+  #frames(call: ServerCall): FrameInput {
+    const { maxMetadataBytes, maxBodyBytes, idleTimeoutMs } = this.#parts.limits;
+    return new FrameInput(call.input, { maxMetadataBytes, maxBodyBytes, pool: hostPool() }, idleTimeoutMs);
+  }
+
+  #uploadLimits(): ReturnType<typeof readerLimits> {
+    const { maxMetadataBytes, maxBodyBytes } = this.#parts.limits;
+    return readerLimits({ maxMetadataBytes, maxBodyBytes });
+  }
+}
+
+function noFlight(): DipcError {
+  return new DipcError("flight", "there is no such flight here", {
+    foreign: { system: "grpc", status: GrpcStatus.notFound, text: "there is no such flight here" },
+  });
+}

@@ -1,0 +1,116 @@
+/**
+ * Options that clients set for all their later calls. A client is known by a cookie, as with Arrow's own servers.
+ *
+ * @module
+ */
+import { DipcError } from "../../errors.ts";
+import type { SessionOptionError, SessionValue } from "../model.ts";
+import type { ServerCall } from "./call.ts";
+
+/** Name of the cookie, that of Arrow's servers. */
+const COOKIE = "arrow_flight_session_id";
+const MAX_OPTIONS = 256;
+/** Characters of all names and values of a session, at most. */
+const MAX_SIZE = 64 * 1024;
+
+/** One session. */
+export interface Session {
+  /** What tells it from others; nobody can guess it. */
+  readonly id: string;
+  /** Who began it; others cannot use it. */
+  readonly user: string | null;
+  /** Its options. */
+  readonly options: Map<string, SessionValue>;
+}
+
+/** All sessions of a server; those unused for longest make room for new ones. */
+export class Sessions {
+  readonly #sessions = new Map<string, Session>();
+  readonly #most: number;
+
+  /** @param most Sessions at one time */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** The session of the call's cookie, or `null`. */
+  find(call: ServerCall, user: string | null): Session | null {
+    const id = cookieOf(call.headers.get("cookie") ?? "");
+    const session = id === null ? undefined : this.#sessions.get(id);
+    if (session === undefined || session.user !== user) return null;
+    // The last one in the map is the one used last.
+    this.#sessions.delete(session.id);
+    this.#sessions.set(session.id, session);
+    return session;
+  }
+
+  /** The session of the call, begun where there is none. */
+  begin(call: ServerCall, user: string | null): Session {
+    const known = this.find(call, user);
+    if (known !== null) return known;
+    for (const id of this.#sessions.keys()) {
+      if (this.#sessions.size < this.#most) break;
+      this.#sessions.delete(id);
+    }
+    const id = crypto.getRandomValues(new Uint8Array(16)).toHex();
+    const session: Session = { id, user, options: new Map() };
+    this.#sessions.set(id, session);
+    call.responseHeaders.append("set-cookie", `${COOKIE}=${id}; HttpOnly; SameSite=Strict`);
+    return session;
+  }
+
+  /** Ends a session and lets the client forget its cookie. */
+  close(call: ServerCall, session: Session): void {
+    this.#sessions.delete(session.id);
+    call.responseHeaders.append("set-cookie", `${COOKIE}=; Max-Age=0`);
+  }
+}
+
+/**
+ * Sets options of a session.
+ *
+ * @param session The session
+ * @param options Names and values; `null` removes an option
+ * @param check Why an option may not be set, or `null`
+ * @returns the errors by name
+ * @throws {DipcError} `limit_exceeded` where they are too many or too long; nothing is set then
+ */
+export function setOptions(
+  session: Session,
+  options: Iterable<[string, SessionValue]>,
+  check: (name: string, value: SessionValue) => SessionOptionError | null,
+): Map<string, SessionOptionError> {
+  const errors = new Map<string, SessionOptionError>();
+  const next = new Map(session.options);
+  for (const [name, value] of options) {
+    const error = check(name, value);
+    if (error !== null) errors.set(name, error);
+    else if (value === null) next.delete(name);
+    else next.set(name, value);
+  }
+  let size = 0;
+  for (const [name, value] of next) size += name.length + sizeOf(value);
+  if (next.size > MAX_OPTIONS || size > MAX_SIZE) {
+    throw new DipcError(
+      "limit_exceeded",
+      `a session has at most ${MAX_OPTIONS} options of ${MAX_SIZE} characters in all, these would be ${next.size} of ${size}`,
+    );
+  }
+  session.options.clear();
+  for (const [name, value] of next) session.options.set(name, value);
+  return errors;
+}
+
+function sizeOf(value: SessionValue): number {
+  if (typeof value === "string") return value.length;
+  if (Array.isArray(value)) return value.reduce((sum: number, each: string) => sum + each.length + 1, 0);
+  return 8;
+}
+
+function cookieOf(header: string): string | null {
+  for (const part of header.split(";")) {
+    const at = part.indexOf("=");
+    if (part.slice(0, at).trim() === COOKIE) return part.slice(at + 1).trim();
+  }
+  return null;
+}

@@ -1,0 +1,145 @@
+/**
+ * Signed texts: what a server hands to a client and wants back unaltered, checked with HMAC-SHA-256.
+ *
+ * A text is a prefix that says what it is, and in base64url without padding: key id (8 bytes), content, signature of
+ * prefix, key id and content (32 bytes). There is exactly one text for each content, key and prefix.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+
+const KEY_ID_BYTES = 8;
+const MAC_BYTES = 32;
+/** Shortest key, in bytes: that of the hash (RFC 2104, section 3). */
+export const MIN_KEY_BYTES = 32;
+/** What a key's id is the signature of, cut to 8 bytes. */
+const KEY_ID_TEXT = "dipc key id";
+
+interface Key {
+  readonly id: Uint8Array;
+  readonly hmac: CryptoKey;
+}
+
+const encoder = new TextEncoder();
+
+/** The keys of a server: the first one signs, all of them are accepted. */
+export class Keyring {
+  #keys: readonly Key[];
+
+  /** @ignore Use {@linkcode Keyring.open}. */
+  constructor(keys: readonly Key[]) {
+    this.#keys = keys;
+  }
+
+  /**
+   * Imports keys.
+   *
+   * @param secrets Secrets of at least 32 bytes; default a random one, made now and gone with the process
+   * @throws {DipcError} `invalid_argument` for no key or a short one
+   */
+  static async open(secrets?: readonly Uint8Array[]): Promise<Keyring> {
+    return new Keyring(await importKeys(secrets ?? [crypto.getRandomValues(new Uint8Array(MIN_KEY_BYTES))]));
+  }
+
+  /**
+   * Replaces the keys. What was signed with one that is still among them stays good.
+   *
+   * @param secrets The one to sign with, then others to accept
+   * @throws {DipcError} `invalid_argument`
+   */
+  async rotate(secrets: readonly Uint8Array[]): Promise<void> {
+    this.#keys = await importKeys(secrets);
+  }
+
+  /**
+   * Signs.
+   *
+   * @param prefix What kind of text it is, ASCII
+   * @param content What it holds
+   * @returns The text as bytes, ASCII
+   */
+  async sign(prefix: string, content: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    const [key] = this.#keys;
+    const bytes = new Uint8Array(KEY_ID_BYTES + content.byteLength + MAC_BYTES);
+    bytes.set(key.id);
+    bytes.set(content, KEY_ID_BYTES);
+    const signed = KEY_ID_BYTES + content.byteLength;
+    bytes.set(await signature(key, prefix, bytes.subarray(0, signed)), signed);
+    return encoder.encode(prefix + toText(bytes));
+  }
+
+  /**
+   * Checks a text.
+   *
+   * @param prefix What kind of text it must be
+   * @param text As it came from a client
+   * @param maxBytes A longer text is refused before anything is computed
+   * @returns What was signed, or `null` where it is no text of that kind with a good signature
+   */
+  async verify(prefix: string, text: Uint8Array, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    const bytes = text.byteLength > maxBytes ? null : decode(prefix, text);
+    if (bytes === null || bytes.byteLength < KEY_ID_BYTES + MAC_BYTES) return null;
+    const key = this.#keys.find(({ id }) => equalBytes(id, bytes.subarray(0, KEY_ID_BYTES)));
+    if (key === undefined) return null;
+    const signed = bytes.byteLength - MAC_BYTES;
+    const expected = await signature(key, prefix, bytes.subarray(0, signed));
+    return equalBytes(expected, bytes.subarray(signed)) ? bytes.slice(KEY_ID_BYTES, signed) : null;
+  }
+}
+
+/** Whether bytes start with an ASCII prefix. */
+export function startsWith(bytes: Uint8Array, prefix: string): boolean {
+  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Compares in a time that depends on the lengths alone. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  let difference = a.byteLength ^ b.byteLength;
+  for (let i = 0; i < a.byteLength; i++) difference |= a[i] ^ b[i];
+  return difference === 0;
+}
+
+function decode(prefix: string, text: Uint8Array): Uint8Array<ArrayBuffer> | null {
+  if (!startsWith(text, prefix)) return null;
+  let encoded = "";
+  for (let i = prefix.length; i < text.byteLength; i++) encoded += String.fromCharCode(text[i]);
+  try {
+    const bytes = Uint8Array.fromBase64(encoded, { alphabet: "base64url" });
+    // Base64 has several texts for some bytes (spare bits, spaces): only the one that was issued is good.
+    return toText(bytes) === encoded ? bytes : null;
+  } catch {
+    return null;
+  }
+}
+
+function toText(bytes: Uint8Array): string {
+  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+}
+
+async function importKeys(secrets: readonly Uint8Array[]): Promise<Key[]> {
+  if (secrets.length === 0) throw new DipcError("invalid_argument", "signing needs at least one key");
+  const keys: Key[] = [];
+  for (const secret of secrets) {
+    if (secret.byteLength < MIN_KEY_BYTES) {
+      throw new DipcError(
+        "invalid_argument",
+        `a key to sign with has ${secret.byteLength} bytes, but needs ${MIN_KEY_BYTES} or more: ` +
+          "crypto.getRandomValues(new Uint8Array(32)) makes one",
+      );
+    }
+    const hmac = await crypto.subtle.importKey("raw", secret.slice(), { name: "HMAC", hash: "SHA-256" }, false, [
+      "sign",
+    ]);
+    const id = new Uint8Array(await crypto.subtle.sign("HMAC", hmac, encoder.encode(KEY_ID_TEXT)));
+    keys.push({ id: id.slice(0, KEY_ID_BYTES), hmac });
+  }
+  return keys;
+}
+
+async function signature(key: Key, prefix: string, bytes: Uint8Array): Promise<Uint8Array> {
+  const signed = new Uint8Array(prefix.length + bytes.byteLength);
+  encoder.encodeInto(prefix, signed);
+  signed.set(bytes, prefix.length);
+  return new Uint8Array(await crypto.subtle.sign("HMAC", key.hmac, signed));
+}

@@ -1,0 +1,132 @@
+/**
+ * gRPC status codes and the codes of dipc: the one place where they are mapped, in both directions.
+ *
+ * @module
+ */
+import { DipcError, type DipcErrorCode, type DipcErrorOptions } from "../errors.ts";
+
+/** gRPC's status codes (`google.rpc.Code`). */
+export const GrpcStatus = {
+  ok: 0,
+  cancelled: 1,
+  unknown: 2,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  alreadyExists: 6,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  outOfRange: 11,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  dataLoss: 15,
+  unauthenticated: 16,
+} as const;
+
+/** Names of the codes, by number, as gRPC spells them. */
+const NAMES = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+] as const;
+
+/** What a status of a server means to a caller of dipc, by number. */
+const CODES: readonly DipcErrorCode[] = [
+  "protocol", // an error whose status is OK
+  "cancelled",
+  "flight",
+  "invalid_argument",
+  "timeout",
+  "not_found",
+  "flight",
+  "permission_denied",
+  "limit_exceeded",
+  "flight",
+  "flight",
+  "invalid_argument",
+  "unsupported",
+  "flight",
+  "unreachable",
+  "invalid_data",
+  "permission_denied",
+];
+
+/** What a server of dipc answers where one of its functions threw. */
+const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
+  invalid_argument: GrpcStatus.invalidArgument,
+  invalid_uri: GrpcStatus.invalidArgument,
+  not_found: GrpcStatus.notFound,
+  permission_denied: GrpcStatus.permissionDenied,
+  library_not_found: GrpcStatus.unimplemented,
+  unreachable: GrpcStatus.unavailable,
+  connection_lost: GrpcStatus.unavailable,
+  timeout: GrpcStatus.deadlineExceeded,
+  cancelled: GrpcStatus.cancelled,
+  protocol: GrpcStatus.invalidArgument,
+  invalid_data: GrpcStatus.invalidArgument,
+  limit_exceeded: GrpcStatus.resourceExhausted,
+  unsupported: GrpcStatus.unimplemented,
+  busy: GrpcStatus.resourceExhausted,
+  out_of_memory: GrpcStatus.resourceExhausted,
+  io: GrpcStatus.internal,
+  closed: GrpcStatus.unavailable,
+  ucx: GrpcStatus.internal,
+  cuda: GrpcStatus.internal,
+  flight: GrpcStatus.unknown,
+  internal: GrpcStatus.internal,
+};
+
+/** The name that gRPC gives to a code, such as `"NOT_FOUND"`. */
+export function grpcStatusName(status: number): string {
+  return NAMES[status] ?? `status ${status}`;
+}
+
+/**
+ * The error for a status that a server answered with.
+ *
+ * @param status gRPC's code; one that gRPC does not have counts as UNKNOWN, as its specification wants
+ * @param text What the server says
+ * @param what What was being done, such as `"DoGet at grpc://127.0.0.1:8815"`
+ * @param options Cause and number of batches delivered
+ */
+export function errorOfGrpcStatus(
+  status: number,
+  text: string,
+  what: string,
+  options: Omit<DipcErrorOptions, "foreign"> = {},
+): DipcError {
+  const code = CODES[status] ?? "flight";
+  return new DipcError(code, `${what} failed with ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`, {
+    ...options,
+    foreign: { system: "grpc", status, text },
+  });
+}
+
+/**
+ * The status that stands for an error thrown by a function of dipc. The text of a foreign status is not used: it may be
+ * about the server's inside.
+ *
+ * @param error What was thrown; its own gRPC code is kept where it has one
+ */
+export function grpcStatusOf(error: unknown): number {
+  if (!(error instanceof DipcError)) return GrpcStatus.internal;
+  if (error.foreign?.system === "grpc") return error.foreign.status;
+  return STATUSES[error.code];
+}
