@@ -104,6 +104,7 @@ class Stage implements AsyncDisposable {
     Deno.writeTextFileSync(path, code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri));
     const env = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
+    if (code.includes("flight:") || code.includes('/flight"')) flags.push("--allow-net=127.0.0.1");
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
     flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
     return await this.run(Deno.execPath(), ["run", ...flags, path]);
