@@ -421,7 +421,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
     windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
-  const entries = await openEntries(options.datasets);
+  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
+  const entries = await openEntries(options.datasets, mayBeEmpty);
   let server: Server | undefined;
   try {
     for (const { name, dataset } of entries.values()) {
