@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { tableToIPC } from "apache-arrow";
+import { serve as serveData, type Server } from "../mod.ts";
 import { commands, overview } from "../src/cli/commands.ts";
 import { tripsTable } from "./support/cli_data.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
@@ -47,6 +48,7 @@ function documents(): string[] {
 class Stage implements AsyncDisposable {
   readonly folder = new TemporaryFolder();
   #server: Awaited<ReturnType<typeof serve>> | null = null;
+  #flight: Server | null = null;
   #npm = "";
 
   static async open(): Promise<Stage> {
@@ -61,6 +63,7 @@ class Stage implements AsyncDisposable {
       const outcome = await dipc(["get", stage.#server.uri(name), "-o", stage.folder.file(`${name}.parquet`)]);
       assertEquals([outcome.code, outcome.stderr], [0, ""]);
     }
+    stage.#flight = await serveData({ datasets: { flights: table, trips: table }, flight: { port: 0 } });
     stage.#npm = await npmFolder();
     // As a user's project: the package by its name, here by a link.
     Deno.writeTextFileSync(
@@ -101,10 +104,14 @@ class Stage implements AsyncDisposable {
   /** Runs a TypeScript block with the permissions of the documentation. */
   async runTypeScript(code: string): Promise<{ code: number; text: string }> {
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
-    Deno.writeTextFileSync(path, code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri));
+    Deno.writeTextFileSync(
+      path,
+      code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri)
+        .replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
+    );
     const env = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
-    if (code.includes("flight:") || code.includes('/flight"')) flags.push("--allow-net=127.0.0.1");
+    if (/flight: \{|\/flight"|grpc:/.test(code)) flags.push("--allow-net=127.0.0.1");
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
     flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
     return await this.run(Deno.execPath(), ["run", ...flags, path]);
@@ -112,6 +119,7 @@ class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
+    await this.#flight?.[Symbol.asyncDispose]();
     this.folder[Symbol.dispose]();
   }
 }
