@@ -67,7 +67,11 @@ export class Agent {
    * @throws {Error} where the agent reports an error, ends, or takes longer than `timeoutMs`
    */
   async call(command: Answer, timeoutMs = 120_000): Promise<Answer> {
-    await this.#writer.write(new TextEncoder().encode(JSON.stringify(command) + "\n"));
+    try {
+      await this.#writer.write(new TextEncoder().encode(JSON.stringify(command) + "\n"));
+    } catch (cause) {
+      throw new Error(`${this.name} has ended: ${(await this.#stderr).trim() || "it said nothing"}`, { cause });
+    }
     return await this.#answer(timeoutMs);
   }
 

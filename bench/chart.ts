@@ -42,6 +42,10 @@ const LABELS: Readonly<Record<string, string>> = {
   "file/1MiB/read": "ours reads the file",
   "parquet": "Parquet to a table, Flight",
   "clients": "four clients at once, Flight",
+  "flight/to-pyarrow": "DoGet from dipc to pyarrow",
+  "flight/from-pyarrow": "DoGet from pyarrow to dipc",
+  "flight/ours": "DoGet from dipc to dipc",
+  "flight/ucx": "the same, and UCX taken",
   "hot": "one hot buffer",
 };
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { connect } from "../mod.ts";
+import { connect, type ConnectOptions } from "../mod.ts";
 import { checkBatch, type Shape } from "./data.ts";
 import { answerCommands } from "./commands.ts";
 
@@ -22,11 +22,11 @@ interface Fetched {
 
 /** Connects, then runs `read`; the throughput counts from the moment when the schema is there, as with the peers. */
 async function timed(
-  uri: string,
+  { uri, options }: Record<string, unknown>,
   read: (stream: Awaited<ReturnType<typeof connect>>) => Promise<{ rows: number; checksum?: number }>,
 ): Promise<Fetched> {
   const begin = performance.now();
-  await using stream = await connect(uri);
+  await using stream = await connect(uri as string, options as ConnectOptions | undefined);
   const start = performance.now();
   const { rows, checksum = 0 } = await read(stream);
   const end = performance.now();
@@ -49,30 +49,30 @@ async function timed(
 
 await answerCommands({
   // Every batch in turn, disposed at once.
-  read: ({ uri }) =>
-    timed(uri as string, async (stream) => {
+  read: (command) =>
+    timed(command, async (stream) => {
       let rows = 0;
       for await (using batch of stream) rows += batch.numRows;
       return { rows };
     }),
   // The same, but every value is compared with what it must be.
-  verify: ({ uri, shape, times }) =>
-    timed(uri as string, async (stream) => {
-      const expected = shape as Shape;
+  verify: (command) =>
+    timed(command, async (stream) => {
+      const expected = command.shape as Shape;
       const rowsOfOneRun = expected.rows * expected.batches;
       let rows = 0;
       for await (using batch of stream) {
         checkBatch(batch, expected, rows % rowsOfOneRun);
         rows += batch.numRows;
       }
-      if (rows !== rowsOfOneRun * (times as number)) {
-        throw new Error(`${rows} rows, expected ${rowsOfOneRun} × ${times}`);
+      if (rows !== rowsOfOneRun * (command.times as number)) {
+        throw new Error(`${rows} rows, expected ${rowsOfOneRun} × ${command.times}`);
       }
       return { rows };
     }),
   // One value of a column of every batch.
-  small: ({ uri }) =>
-    timed(uri as string, async (stream) => {
+  small: (command) =>
+    timed(command, async (stream) => {
       let rows = 0;
       let checksum = 0;
       for await (using batch of stream) {
@@ -82,7 +82,7 @@ await answerCommands({
       return { rows, checksum };
     }),
   // All batches kept, as one table.
-  keep: ({ uri }) => timed(uri as string, async (stream) => ({ rows: (await stream.toTable()).numRows })),
+  keep: (command) => timed(command, async (stream) => ({ rows: (await stream.toTable()).numRows })),
   async "first-batch"({ uri, count }) {
     const samples: number[] = [];
     for (let i = 0; i < (count as number); i++) {

@@ -9,52 +9,11 @@
 import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf, totalBytes } from "./data.ts";
+import { FLIGHT } from "./flight.ts";
+import { checkTotals, coldBytes, GiB, KiB, MiB, rate, serveFlight, serveNothing, serveOurs } from "./serving.ts";
+import type { Fetched } from "./workbench.ts";
 
-import type { AgentVariant, Fetched, Workbench } from "./workbench.ts";
-
-const KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
 const SIZES = { "64KiB": 64 * KiB, "1MiB": MiB, "16MiB": 16 * MiB } as const;
-
-/** Data of one run of the cold figures. */
-const coldBytes = (quick: boolean) => quick ? GiB / 4 : GiB;
-
-function checkTotals(fetched: Fetched, shape: Shape, times = 1): Fetched {
-  const rows = shape.rows * shape.batches * times;
-  const bytes = totalBytes(shape) * times;
-  if (fetched.rows !== rows || fetched.bytes !== bytes) {
-    throw new Error(`got ${fetched.rows} rows and ${fetched.bytes} bytes, expected ${rows} and ${bytes}`);
-  }
-  return fetched;
-}
-
-/** GB/s, in units of 10⁹ bytes. */
-function rate(fetched: Fetched): Measured {
-  return { value: fetched.bytes / fetched.seconds / 1e9, transports: fetched.transports };
-}
-
-/** Serves one data set from our server; answers its URI and the UCX settings that the server has. */
-async function serveOurs(
-  bench: Workbench,
-  spec: Record<string, unknown>,
-  variant?: AgentVariant,
-): Promise<{ uri: string; settings: Record<string, string> }> {
-  const answer = await bench.call("server", { do: "serve", datasets: [{ name: "data", times: 1, ...spec }] }, variant);
-  return {
-    uri: (answer.uris as Record<string, string>).data,
-    settings: answer.settings as Record<string, string>,
-  };
-}
-
-/** The same from the Flight server; answers what its clients need to fetch it. */
-async function serveFlight(bench: Workbench, spec: Record<string, unknown>, variant?: AgentVariant) {
-  const { port } = await bench.call("flight-server", { do: "serve", datasets: [{ name: "data", ...spec }] }, variant);
-  return { port, name: "data" };
-}
-
-async function serveNothing(bench: Workbench, variant?: AgentVariant): Promise<void> {
-  await bench.call("server", { do: "serve", datasets: [] }, variant);
-  if (bench.tools.python) await bench.call("flight-server", { do: "serve", datasets: [] }, { pinned: variant?.pinned });
-}
 
 /** One body sent again and again, against the bandwidth of UCX itself. */
 function hot(tls: "shm" | "tcp", size: keyof typeof SIZES, target: number): Comparison {
@@ -270,6 +229,7 @@ export const SUITE: readonly Comparison[] = [
   file("file/1MiB/read", false, null),
   parquet,
   clients,
+  ...FLIGHT,
   firstBatch,
   importing,
 ];

@@ -105,6 +105,8 @@ export function connect(
  *
  * @example A flight, by UCX where that can be, otherwise by gRPC
  * ```ts ignore
+ * import { connect } from "@arrow-ucx/dipc";
+ *
  * await using reader = await connect("grpc://127.0.0.1:8815", { path: "flights" });
  * console.log(reader.stats.via, reader.stats.viaReason);
  * for await (using batch of reader) console.log(batch.numRows);

@@ -44,11 +44,15 @@ export interface Entry {
  * Opens everything that is to be served; where one fails, those before it are closed.
  *
  * @param datasets What to serve under which name
+ * @param mayBeEmpty Whether there need not be any: clients will upload some
  * @throws {DipcError} `invalid_argument`, `not_found`, `invalid_data`
  */
-export async function openEntries(datasets: Record<string, Servable>): Promise<Map<string, Entry>> {
+export async function openEntries(
+  datasets: Record<string, Servable>,
+  mayBeEmpty: boolean,
+): Promise<Map<string, Entry>> {
   const names = Object.keys(datasets);
-  if (names.length === 0) {
+  if (names.length === 0 && !mayBeEmpty) {
     throw new DipcError("invalid_argument", "there is nothing to serve: give at least one dataset");
   }
   const entries = new Map<string, Entry>();

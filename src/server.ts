@@ -434,7 +434,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
     windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
-  let entries = await openEntries(options.datasets);
+  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
+  let entries = await openEntries(options.datasets, mayBeEmpty);
   let transport: Transport | null | undefined = options.transport;
   let server: Server | undefined;
   try {

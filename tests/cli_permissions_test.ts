@@ -3,7 +3,9 @@
  * which flag it needs.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { tripsBytes } from "./support/cli_data.ts";
+import { fromTable } from "../mod.ts";
+import { tripsBytes, tripsTable } from "./support/cli_data.ts";
+import { endpoint, fakeFlight, infoBytes } from "./support/flight_fake.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
 import { dipc, type Outcome, Running, serve } from "./support/processes.ts";
@@ -139,4 +141,22 @@ Deno.test("help and version need no permission at all", async () => {
     assertEquals([code, stderr], [0, ""], `${args}`);
     assert(stdout.startsWith("dipc"));
   }
+});
+
+Deno.test("a Flight server needs the network, and neither FFI nor variables; put and a file of a token need what they read", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  Deno.writeTextFileSync(folder.file("token"), "secret");
+  const data = await fromTable(tripsTable());
+  await using server = await fakeFlight(async (call) => {
+    await call.received();
+    if (call.method === "DoGet") await call.data(data);
+    if (call.method === "GetFlightInfo") await call.message(infoBytes([endpoint("t")]));
+    call.finish();
+  });
+  const net = `--allow-net=${server.location.replace("grpc://", "")}`;
+  await checkFlags([net], ["get", server.location, "trips", "--json"], folder.path);
+  await checkFlags([net], ["ls", server.location], folder.path);
+  await checkFlags([net, "--allow-read=token"], ["ls", server.location, "--token-file", "token"], folder.path);
+  await checkFlags([net, FFI, "--allow-read=trips.arrow"], ["put", "trips.arrow", server.location], folder.path);
 });

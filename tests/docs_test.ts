@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { tableToIPC } from "apache-arrow";
+import { serve as serveData, type Server } from "../mod.ts";
 import { commands, overview } from "../src/cli/commands.ts";
 import { cuda, type CudaForTests, needsCuda } from "./support/cuda_sim.ts";
 import { tripsTable } from "./support/cli_data.ts";
@@ -54,6 +55,7 @@ const DEVICE_DOCUMENT = "docs/device-memory.md";
 class Stage implements AsyncDisposable {
   readonly folder = new TemporaryFolder();
   #server: Awaited<ReturnType<typeof serve>> | null = null;
+  #flight: Server | null = null;
   #npm = "";
 
   static async open(): Promise<Stage> {
@@ -68,6 +70,7 @@ class Stage implements AsyncDisposable {
       const outcome = await dipc(["get", stage.#server.uri(name), "-o", stage.folder.file(`${name}.parquet`)]);
       assertEquals([outcome.code, outcome.stderr], [0, ""]);
     }
+    stage.#flight = await serveData({ datasets: { flights: table, trips: table }, flight: { port: 0 } });
     stage.#npm = await npmFolder();
     // As a user's project: the package by its name, here by a link.
     Deno.writeTextFileSync(
@@ -112,9 +115,14 @@ class Stage implements AsyncDisposable {
   /** Runs a TypeScript block with the permissions of the documentation. */
   async runTypeScript(code: string, driver?: CudaForTests): Promise<{ code: number; text: string }> {
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
-    Deno.writeTextFileSync(path, code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri));
+    Deno.writeTextFileSync(
+      path,
+      code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri)
+        .replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
+    );
     const env = `--allow-env=${driver === undefined ? "" : "DIPC_LIBCUDA,"}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
+    if (/flight: \{|\/flight"|grpc:/.test(code)) flags.push("--allow-net=127.0.0.1");
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
     flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
     return await this.run(Deno.execPath(), ["run", ...flags, path], driver?.env);
@@ -122,6 +130,7 @@ class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
+    await this.#flight?.[Symbol.asyncDispose]();
     this.folder[Symbol.dispose]();
   }
 }

@@ -108,12 +108,17 @@ def flight_client():
     clients = {}
 
     def handle(command):
-        port, ticket = command["port"], command["name"].encode()
-        if command["do"] == "first-batch":
-            return {"samples": percentile_samples(port, ticket, command["count"])}
+        port = command["port"]
         if port not in clients:
             clients[port] = flight.FlightClient(f"grpc+tcp://127.0.0.1:{port}")
         client = clients[port]
+        if "path" in command:
+            descriptor = flight.FlightDescriptor.for_path(command["path"])
+            ticket = client.get_flight_info(descriptor).endpoints[0].ticket.ticket
+        else:
+            ticket = command["name"].encode()
+        if command["do"] == "first-batch":
+            return {"samples": percentile_samples(port, ticket, command["count"])}
         asked = time.time()
         begin = time.perf_counter()
         reader = client.do_get(flight.Ticket(ticket))

@@ -72,7 +72,7 @@ function infoJson(info: FlightInfo): Record<string, unknown> {
 function line({ descriptor, totalRecords, totalBytes, endpoints }: FlightInfo): string {
   const facts = [
     nameOf(descriptor),
-    totalRecords < 0n ? "rows not known" : countOf(Number(totalRecords), "row"),
+    totalRecords < 0n ? "rows not known" : countOf(totalRecords, "row"),
     totalBytes < 0n ? "bytes not known" : formatBytes(Number(totalBytes)),
     countOf(endpoints.length, "endpoint"),
   ];

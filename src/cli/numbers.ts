@@ -43,11 +43,11 @@ export function formatSeconds(seconds: number): string {
 }
 
 /** A count with separators: `3,000,000`. */
-export function formatCount(count: number): string {
+export function formatCount(count: number | bigint): string {
   return count.toLocaleString("en-US");
 }
 
 /** A count with its noun: `1 row`, `3,000,000 rows`. */
-export function countOf(count: number, one: string, many = `${one}s`): string {
-  return `${formatCount(count)} ${count === 1 ? one : many}`;
+export function countOf(count: number | bigint, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${Number(count) === 1 ? one : many}`;
 }

@@ -37,8 +37,8 @@ export interface ConnectionOptions {
 
 /** A connection; calls are streams on it. */
 export class FlightConnection {
-  /** Scheme, host and port, as connect-node wants them. */
-  readonly authority: string;
+  /** Scheme, host and port, as http2 wants them. */
+  readonly #authority: string;
   readonly #location: FlightLocation;
   readonly #options: ConnectionOptions;
   #session: http2.ClientHttp2Session | null = null;
@@ -59,29 +59,31 @@ export class FlightConnection {
     this.#location = location;
     this.#options = options;
     const host = location.host.includes(":") ? `[${location.host}]` : location.host || "localhost";
-    this.authority =
+    this.#authority =
       new URL(`${location.tls ? "https" : "http"}://${host}${location.port === 0 ? "" : `:${location.port}`}`).origin;
   }
 
-  /** Certificate of the server in the last connection's handshake was accepted. Connects where that is needed. */
+  /**
+   * Connects, where there is no connection.
+   *
+   * @param signal Gives up
+   * @throws {DipcError} `unreachable`, `permission_denied`, `timeout`, `closed`, `cancelled`
+   */
   async connect(signal?: AbortSignal): Promise<void> {
     await this.#ready(signal);
   }
 
   /**
-   * Opens a stream, as connect-node's session manager does.
+   * Starts a call: opens a stream, on a new connection where there is none.
    *
-   * @throws {DipcError} `unreachable`, `timeout`, `closed`, `cancelled`
+   * @param path Of the method
+   * @param headers Headers of the call
+   * @throws {DipcError} `unreachable`, `timeout`, `closed`
    */
-  async request(
-    method: string,
-    path: string,
-    headers: http2.OutgoingHttpHeaders,
-    options: Omit<http2.ClientSessionRequestOptions, "signal">,
-  ): Promise<http2.ClientHttp2Stream> {
+  async request(path: string, headers: http2.OutgoingHttpHeaders): Promise<http2.ClientHttp2Stream> {
     const session = await this.#ready();
     try {
-      const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
+      const stream = session.request({ ...headers, ":method": "POST", ":path": path });
       stream.once("response", () => this.#hasAnswered = true);
       this.#count(session, 1);
       stream.once("close", () => this.#count(session, -1));
@@ -115,9 +117,6 @@ export class FlightConnection {
     if (this.#session === session) this.#session = null;
     session.close();
   }
-
-  /** Part of connect-node's interface; there is nothing to do. */
-  notifyResponseByteRead(): void {}
 
   /**
    * The error for a call whose connection or stream has gone without an answer.
@@ -163,7 +162,7 @@ export class FlightConnection {
 
   async #open(signal?: AbortSignal): Promise<http2.ClientHttp2Session> {
     const { uri } = this.#location;
-    const session = http2.connect(this.authority, this.#sessionOptions());
+    const session = http2.connect(this.#authority, this.#sessionOptions());
     let failure: unknown = null;
     // Always there: an error that nobody listens to ends the process.
     session.on("error", (error: unknown) => failure ??= error);

@@ -90,7 +90,7 @@ export class GrpcCall<T> {
     headers["te"] = "trailers";
     if (deadlineMs !== undefined) headers["grpc-timeout"] = grpcTimeout(deadlineMs);
     if (signal?.aborted) throw cancelled(`${method} at ${options.peer}`, signal);
-    const stream = await connection.request("POST", SERVICE_PATH + method, headers, {});
+    const stream = await connection.request(SERVICE_PATH + method, headers);
     const call = new GrpcCall(connection, stream, options);
     if (signal?.aborted) call.#onAbort();
     return call;

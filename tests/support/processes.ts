@@ -162,6 +162,8 @@ export interface ServeInfo {
   address: string;
   port: number;
   datasets: { name: string; uris: string[] }[];
+  /** Where Flight is served, if it is. */
+  flight?: string;
 }
 
 /** A running `dipc serve`. */

@@ -44,6 +44,7 @@ console.log(JSON.stringify({
   address: server.address,
   port: server.port,
   datasets: server.datasets.map(({ name, uris }) => ({ name, uris })),
+  flight: server.flight?.location,
 }));
 
 for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
