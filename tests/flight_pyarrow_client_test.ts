@@ -6,7 +6,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { tableFromArrays, tableToIPC } from "apache-arrow";
 import { type Dataset, serve, type ServeOptions, type Server } from "../mod.ts";
-import type { FlightHandlers, FlightServerEventDetail, FlightServerExchange } from "../flight.ts";
+import type { FlightHandlers, FlightServerEventDetail } from "../flight.ts";
+import { numbered } from "../tools/flight_integration/default_server.ts";
+import { echo } from "../tools/flight_integration/echo_server.ts";
 import { Authority } from "./support/certificates.ts";
 import { pythonClient, type PythonClientOptions, type PythonResult } from "./support/flight_python.ts";
 import { generated, rowsOf } from "./support/generated.ts";
@@ -41,39 +43,6 @@ async function steps(options: PythonClientOptions): Promise<unknown[]> {
 /** Class of the exception of each step, or `null`. */
 function errors(results: readonly PythonResult[]): (string | null)[] {
   return results.map(({ error }) => error ?? null);
-}
-
-/** Sends everything back as it came. */
-async function echo(exchange: FlightServerExchange): Promise<void> {
-  let hasBegun = false;
-  for await (const { message, appMetadata } of exchange) {
-    if (!hasBegun && exchange.schema !== null) {
-      hasBegun = true;
-      await exchange.begin(exchange.schema);
-    }
-    if (message !== null) await exchange.write(message, appMetadata ?? undefined);
-    else if (appMetadata !== null) await exchange.writeMetadata(appMetadata);
-  }
-}
-
-/** A dataset whose batches carry their numbers. */
-function numbered(dataset: Dataset): Dataset {
-  return {
-    schema: dataset.schema,
-    readOnce: false,
-    async open(options) {
-      const run = await dataset.open(options);
-      let number = 0;
-      return {
-        async next() {
-          const message = await run.next();
-          return message === null ? null : { ...message, appMetadata: bytes(`number ${number++}`) };
-        },
-        close: () => run.close(),
-      };
-    },
-    close: () => dataset.close(),
-  };
 }
 
 testNeeding(
@@ -184,7 +153,7 @@ testNeeding(needs, "pyarrow's DoExchange, actions and headers reach handlers, an
   const results = await pythonClient({
     location: server.flight!.location,
     steps: [
-      ["exchange", "any", [3, 0, 2]],
+      ["exchange", "echo", [3, 0, 2]],
       ["action", "twice", "hello"],
       ["action", "silent"],
       ["actions"],
@@ -221,7 +190,7 @@ testNeeding(needs, "application metadata of a handler's batches reaches pyarrow"
     location: server.flight!.location,
     steps: [["get", { hex: "01" }], ["get", ["n"]]],
   }) as { app_metadata: string[]; batches: number }[];
-  assertEquals([numberedGot.batches, numberedGot.app_metadata], [3, ["number 0", "number 1", "number 2"]]);
+  assertEquals([numberedGot.batches, numberedGot.app_metadata], [3, ["0", "1", "2"]]);
   assertEquals([plain.batches, plain.app_metadata], [2, []]);
 });
 
