@@ -107,6 +107,20 @@ testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so where there is no GPU",
   assertMatch(stdout, /^no GPU here: libcuda that DIPC_LIBCUDA names could not be opened/);
 });
 
+testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by UCX", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("flight.ts", [], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(stdout.split("\n"), [
+    "cities: 3 rows",
+    "numbers: 3 rows",
+    "I am ada",
+    "sum of n: 6, by ucx: the server offers UCX, and it answered",
+    "",
+  ]);
+});
+
 Deno.test("examples: every program is in their README, and tested here", async () => {
   const readme = await Deno.readTextFile(`${ROOT}/examples/README.md`);
   const tests = await Deno.readTextFile(new URL(import.meta.url));

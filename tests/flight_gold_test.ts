@@ -10,7 +10,7 @@ import { goldFolder, needsGold, needsUcx, testNeeding } from "./support/needs.ts
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
 import { type ServeInfo, startDipc } from "./support/processes.ts";
 import { compareByPyarrow, type Comparison, needsPython } from "./support/python.ts";
-import { printTable } from "./support/table.ts";
+import { documentedRows, printTable } from "./support/table.ts";
 
 /** Cases in the folder; each as stream and as file. */
 const CASES = 27;
@@ -20,8 +20,9 @@ const AT_ONCE = 2;
 const TIMEOUT_MS = 120_000;
 
 /** The ways of a file to a server and back. */
-const ROADS = ["pyarrow, flight", "dipc, flight", "dipc, ucx"] as const;
+const ROADS = ["pyarrow's server, flight", "dipc's server, flight", "dipc's server, ucx"] as const;
 type Road = typeof ROADS[number];
+const HEADING = ["case", ...ROADS];
 
 /** The same to pyarrow, in other bytes: uncompressed, say, or with validity bitmaps of its own. */
 const REWRITTEN = "equal, bytes differ";
@@ -87,9 +88,9 @@ testNeeding(
     const [toPyarrow, toOurs] = await Promise.all([commands(put(pyarrow.location)), commands(put(flight!))]);
 
     const at: Record<Road, [location: string, via: string, puts: Result[]]> = {
-      "pyarrow, flight": [pyarrow.location, "flight", toPyarrow],
-      "dipc, flight": [flight!, "flight", toOurs],
-      "dipc, ucx": [flight!, "ucx", toOurs],
+      "pyarrow's server, flight": [pyarrow.location, "flight", toPyarrow],
+      "dipc's server, flight": [flight!, "flight", toOurs],
+      "dipc's server, ucx": [flight!, "ucx", toOurs],
     };
     const found = new Map<Road, string[]>();
     for (const [road, [location, via, puts]] of Object.entries(at) as [Road, typeof at[Road]][]) {
@@ -111,11 +112,8 @@ testNeeding(
       };
       found.set(road, files.map(outcome));
     }
-    printTable(
-      "Arrow's gold files, put to a Flight server and fetched back, compared by pyarrow",
-      ["file", ...ROADS],
-      files.map(({ name }, i) => [name, ...ROADS.map((road) => found.get(road)![i])]),
-    );
+    const rows = tableOf(files, found);
+    printTable("Arrow's gold files, put to a Flight server and fetched back, compared by pyarrow", HEADING, rows);
     // pyarrow writes anew what it sends; we send the bytes that came.
     const right = (road: Road, outcome: string) =>
       outcome === "equal" || (road.startsWith("pyarrow") && outcome === REWRITTEN);
@@ -125,8 +123,18 @@ testNeeding(
       )
     );
     assertEquals(wrong, []);
+    assertEquals(await documentedRows("docs/flight-interop.md", HEADING), rows);
   },
 );
+
+/** One row for each case: its file and its stream, which come to the same unless something is wrong. */
+function tableOf(files: readonly Gold[], found: ReadonlyMap<Road, string[]>): string[][] {
+  const byCase = Map.groupBy(files.keys(), (index) => files[index].name.replace(/\.\w+$/, ""));
+  return [...byCase].map(([name, indices]) => [
+    name,
+    ...ROADS.map((road) => [...new Set(indices.map((index) => found.get(road)![index]))].join(", ")),
+  ]);
+}
 
 function textOf({ equal, reason, bytes }: Comparison): string {
   if (!equal) return reason;

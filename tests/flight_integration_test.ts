@@ -10,11 +10,12 @@ import { fetchDefault, runDefault } from "../tools/flight_integration/default_cl
 import { SCENARIOS } from "../tools/flight_integration/scenarios.ts";
 import { runTester, startTester, type Tester } from "./support/flight_testers.ts";
 import { goldFolder, needsGold, testNeeding } from "./support/needs.ts";
-import { ROOT, TemporaryFolder } from "./support/paths.ts";
+import { TemporaryFolder } from "./support/paths.ts";
 import { peers, peerTest } from "./support/peers.ts";
 import { PEER_ADVICE } from "../tools/peers.ts";
-import { printTable } from "./support/table.ts";
+import { documentedRows, printTable } from "./support/table.ts";
 
+const DOCUMENT = "docs/flight-interop.md";
 /** Scenarios that run at one time. */
 const AT_ONCE = 3;
 const TESTERS: readonly Tester[] = ["dipc", "arrow-go"];
@@ -78,20 +79,6 @@ const DATA = {
   ],
 };
 
-/** The rows of a table in a document, without the blanks that formatting puts between cells. */
-async function documented(heading: string): Promise<string[]> {
-  const text = await Deno.readTextFile(`${ROOT}/docs/flight-interop.md`);
-  const lines = text.split("\n").map((line) => line.replace(/\s*\|\s*/g, "|").replace(/`/g, ""));
-  const start = lines.indexOf(heading);
-  if (start < 0) throw new Error(`docs/flight-interop.md has no table with the heading ${heading}`);
-  const end = lines.findIndex((line, index) => index > start && !line.startsWith("|"));
-  return lines.slice(start + 2, end);
-}
-
-function asRow(cells: readonly string[]): string {
-  return `|${cells.join("|")}|`;
-}
-
 /** Runs some work a few at a time, and keeps the order of its results. */
 async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = new Array(items.length);
@@ -129,7 +116,7 @@ peerTest(["flightGo"], "every Flight integration scenario passes for every pair 
   });
   printTable("Arrow's Flight integration scenarios, client → server", ["scenario", ...HEADING], rows);
   assertEquals(failures, []);
-  assertEquals(await documented(asRow(["scenario", ...HEADING])), rows.map(asRow));
+  assertEquals(await documentedRows(DOCUMENT, ["scenario", ...HEADING]), rows);
 });
 
 /** Files whose types apache-arrow's reader of integration JSON gets wrong: it takes 256 bits for 128. */
@@ -186,5 +173,5 @@ testNeeding([needsGo, needsGold], "the default scenario passes with the JSON of 
   }
   printTable("The default scenario with gold files, client → server", ["file", ...HEADING], rows);
   assertEquals(failures, []);
-  assertEquals(await documented(asRow(["file", ...HEADING])), rows.map(asRow));
+  assertEquals(await documentedRows(DOCUMENT, ["file", ...HEADING]), rows);
 });

@@ -86,7 +86,7 @@ export class UploadedFlights {
 }
 
 /** A dataset whose batches carry their numbers; closing it leaves the original open. */
-function numbered(dataset: Dataset): Dataset {
+export function numbered(dataset: Dataset): Dataset {
   return {
     schema: dataset.schema,
     readOnce: false,

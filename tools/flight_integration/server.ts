@@ -12,12 +12,12 @@ import {
   type FlightHandlers,
   type FlightInfo,
   type FlightServer,
-  type FlightServerExchange,
   type FlightServerOptions,
   GrpcStatus,
   serveFlight,
 } from "../../flight.ts";
 import { UploadedFlights } from "./default_server.ts";
+import { echo } from "./echo_server.ts";
 import { expiringHandlers } from "./expiring_server.ts";
 import { numbers, numbersSchema } from "./numbers.ts";
 import { MIDDLEWARE_HEADER, ORDERED, PASSWORD, REUSE_CONNECTION, type Scenario, USER } from "./scenarios.ts";
@@ -110,22 +110,6 @@ const APP_METADATA: FlightHandlers = {
     return info(await numbersSchema(new Uint32()), descriptor, [endpoint("", { appMetadata })], { appMetadata });
   },
 };
-
-/** Sends everything back as it came. */
-async function echo(exchange: FlightServerExchange): Promise<void> {
-  if (exchange.descriptor === null || commandOf(exchange.descriptor) !== "echo") {
-    throw new DipcError("invalid_argument", "the only exchange here is echo");
-  }
-  let hasBegun = false;
-  for await (const { message, appMetadata } of exchange) {
-    if (!hasBegun && exchange.schema !== null) {
-      hasBegun = true;
-      await exchange.begin(exchange.schema);
-    }
-    if (message !== null) await exchange.write(message, appMetadata ?? undefined);
-    else if (appMetadata !== null) await exchange.writeMetadata(appMetadata);
-  }
-}
 
 const OPTIONS: Readonly<Record<Exclude<Scenario, "">, () => FlightServerOptions>> = {
   "auth:basic_proto": () => AUTH,

@@ -208,8 +208,9 @@ export class ServerCall {
         copyHeaders(this.responseHeaders, headers);
         stream.respond({ ...headers, ...trailers }, { endStream: true });
       }
-      // What the client still sends is not wanted; unread it would fill the window of the whole connection.
-      stream.resume();
+      // What the client still sends is not wanted; unread it would fill the window of the whole connection, and keep the stream
+      // from closing.
+      this.input.discard();
     } catch {
       stream.destroy();
     }

@@ -12,6 +12,7 @@ import { FrameDecoder, type FrameDecoderOptions } from "../frame_decoder.ts";
 export class CallInput {
   readonly #stream: ServerHttp2Stream;
   readonly #signal: AbortSignal;
+  readonly #onReadable: () => void;
   #wake: (() => void) | null = null;
   #ended = false;
   /** Bytes that were read beyond a message. */
@@ -25,6 +26,7 @@ export class CallInput {
     this.#stream = stream;
     this.#signal = signal;
     const wake = (): void => this.#wake?.();
+    this.#onReadable = wake;
     stream.on("readable", wake);
     stream.on("end", () => {
       this.#ended = true;
@@ -32,6 +34,13 @@ export class CallInput {
     });
     stream.on("close", wake);
     signal.addEventListener("abort", wake, { once: true });
+  }
+
+  /** Throws away what is still to come, from now on. */
+  discard(): void {
+    // With a listener for `readable`, a stream does not flow.
+    this.#stream.off("readable", this.#onReadable);
+    this.#stream.resume();
   }
 
   /**
