@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
 import { DipcError } from "../src/errors.ts";
 import type { DeviceBlock } from "../src/memory/cuda/device_block.ts";
-import { assertClean, freshDriver, pattern, wipe } from "./support/cuda_devices.ts";
+import { assertBytes, assertClean, freshDriver, pattern, wipe } from "./support/cuda_devices.ts";
 import { cuda, needsSimulator } from "./support/cuda_sim.ts";
 import { testNeeding } from "./support/needs.ts";
 
@@ -26,7 +26,7 @@ async function scenario(): Promise<void> {
     const across = device.copies.copyOnDevice(second.address, first.address, BYTES, { uses: [first, second] });
     const back = new Uint8Array(BYTES);
     await device.copies.download(back, second.address, { after: [across], uses: [second], chunkBytes: 100_000 });
-    assertEquals(back, DATA);
+    assertBytes(back, DATA);
     await device.eventOf({ stream: 0n }).done();
   } finally {
     for (const block of blocks) block.release();

@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm";
 import { libc } from "../ffi/libc.ts";
 import { DipcError } from "../src/errors.ts";
 import type { CudaDevice } from "../src/memory/cuda/device.ts";
-import { openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
+import { assertBytes, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { needsCuda, needsSimulator, onSimulator } from "./support/cuda_sim.ts";
 import { testNeeding } from "./support/needs.ts";
 import { generator, seed } from "./support/random.ts";
@@ -94,7 +94,7 @@ cudaTest("a block is at least as large as asked, aligned, and holds what is copi
       assert(block.address >= address && block.address + BigInt(block.capacity) <= address + BigInt(byteLength));
       const bytes = pattern(size, size);
       await device.copies.upload(block.address, bytes, { uses: [block] });
-      assertEquals(await contents(device, block.address, size), bytes);
+      assertBytes(await contents(device, block.address, size), bytes);
       block.release();
       block.release();
     }
@@ -117,7 +117,7 @@ cudaTest("no two blocks that are out overlap, over random takes, releases and co
         out.push({ body: block.toBody(size), bytes });
       } else if (out.length > 0) {
         const [{ body, bytes }] = out.splice(Math.floor(random() * out.length), 1);
-        assertEquals(await contents(device, body.address, bytes.length), bytes);
+        assertBytes(await contents(device, body.address, bytes.length), bytes);
         body.release();
       }
     }
@@ -380,7 +380,7 @@ cudaTest("two devices opened on one GPU live side by side, and each closes for i
     await second[Symbol.asyncDispose]();
     const mine = device.pool.acquire(100);
     await device.copies.upload(mine.address, pattern(100, 2), { uses: [mine] });
-    assertEquals(await contents(device, mine.address, 100), pattern(100, 2));
+    assertBytes(await contents(device, mine.address, 100), pattern(100, 2));
     mine.release();
   });
 });

@@ -68,6 +68,14 @@ export async function withDevice(
   assertClean(control);
 }
 
+/** Compares bytes, and tells the first that differs: printing megabytes of them would take minutes. */
+export function assertBytes(actual: Uint8Array, expected: Uint8Array, what = "bytes"): void {
+  assertEquals(actual.length, expected.length, `${what}: length`);
+  for (let i = 0; i < expected.length; i++) {
+    if (actual[i] !== expected[i]) throw new Error(`${what}: byte ${i} is ${actual[i]}, expected ${expected[i]}`);
+  }
+}
+
 /** Bytes that differ from place to place. */
 export function pattern(byteLength: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(byteLength);
