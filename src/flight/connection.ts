@@ -8,6 +8,7 @@ import * as net from "node:net";
 import { DipcError } from "../errors.ts";
 import type { FlightTlsOptions } from "./client_options.ts";
 import type { FlightLocation } from "./location.ts";
+import { endLater } from "./session_end.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
 export const STREAM_WINDOW_BYTES = 2 ** 20;
@@ -163,6 +164,7 @@ export class FlightConnection {
   async #open(signal?: AbortSignal): Promise<http2.ClientHttp2Session> {
     const { uri } = this.#location;
     const session = http2.connect(this.#authority, this.#sessionOptions());
+    endLater(session);
     let failure: unknown = null;
     // Always there: an error that nobody listens to ends the process.
     session.on("error", (error: unknown) => failure ??= error);

@@ -263,7 +263,6 @@ export function refuseCall(stream: ServerHttp2Stream, status: number, text: stri
 /** The status text as gRPC wants it: percent-encoded where it is not printable ASCII. */
 function encodeText(text: string): string {
   const short = Array.from(text).slice(0, MAX_STATUS_TEXT).join("").toWellFormed();
-  // deno-lint-ignore no-control-regex -- exactly what must not be in a header
   return short.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent).replace(/%(?![0-9A-F]{2})/g, "%25");
 }
 

@@ -14,6 +14,7 @@ import http2, {
 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { DipcError } from "../../errors.ts";
+import { endLater } from "../session_end.ts";
 import { refuseCall, REFUSED, ServerCall } from "./call.ts";
 
 /** Certificates of a server, in PEM. */
@@ -141,6 +142,7 @@ export class GrpcServer {
   }
 
   #onSession(session: ServerHttp2Session): void {
+    endLater(session);
     session.on("error", () => {}); // said by `sessionError`
     if (this.#stop.signal.aborted || this.#connections.size >= this.#options.maxConnections) {
       session.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
