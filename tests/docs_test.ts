@@ -22,6 +22,7 @@ const IGNORED: Readonly<Record<string, string>> = {
   "deno install -g": "needs the registry",
   "deno compile": "tested by cli_compile_test.ts",
   "--advertise my-host": "needs a second machine",
+  "--flight-port 8815": "needs a port of its own; tested by cli_flight_serve_test.ts",
   "--metadata-port 13338": "needs a port of its own; tested by cli_get_test.ts",
 };
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { CommandSpec } from "./args.ts";
+import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
 
 /** A command: its options, its help, and where its code is. */
@@ -23,9 +24,12 @@ const EXIT_CODES = `Exit status
 
 const serve: Command = {
   name: "serve",
-  summary: "serve files over UCX",
-  flags: ["json", "help"],
-  values: ["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "road"],
+  summary: "serve files over UCX, and by Arrow Flight",
+  flags: ["json", "help", "no-ucx"],
+  values: [
+    ...["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "road"],
+    ...FLIGHT_SERVE_VALUES,
+  ],
   short: { h: "help" },
   help: `dipc serve [NAME=]PATH... [options]
 
@@ -41,7 +45,14 @@ Options
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --road ROAD          from a GPU to the wire: auto, direct, or staged through host memory (default auto)
-  --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]}
+  --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)
+  --tls-cert FILE      of Flight: the server's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
+  --client-ca FILE     of Flight: lets in only clients with a certificate of this authority
+  --auth-file FILE     of Flight: who may come in, one NAME:PASSWORD or "token NAME:TOKEN" a line; UCX then wants tickets
+  --allow-put FOLDER   of Flight: takes uploads into this folder and serves them
+  --no-ucx             serve by Flight alone
+  --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
+                       and "flight" with --flight-port
   -h, --help           this text
 
 Ctrl-C or SIGTERM stops the server once running streams have ended, after 10 s at the latest; a second Ctrl-C at once.
@@ -51,6 +62,7 @@ Examples
   dipc serve trips.arrow
   dipc serve trips=data/2024.parquet zones.arrows --port 13337
   arrow-producer | dipc serve live=- --json
+  dipc serve trips.arrow --flight-port 8815 --auth-file users.txt
 
 ${EXIT_CODES}
 `,

@@ -11,6 +11,7 @@ import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
+import { flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printable, printError } from "./output.ts";
 
@@ -67,7 +68,8 @@ export function namedPaths(texts: readonly string[]): NamedPath[] {
 
 /** Runs `dipc serve`. @returns exit status */
 export async function runServe(args: ParsedArgs): Promise<number> {
-  const paths = namedPaths(args.positional);
+  const flight = flightServingOf(args);
+  const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : wholeNumber(`--${option}`, text, 0, MAX_PORT);
@@ -93,7 +95,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined ? source : { source, memory };
     }
-    const server = await serve({ datasets: served, ...options, road });
+    const server = await serve({ datasets: served, ...options, road, flight });
     try {
       reportStreams(server);
       await announce(server, args.flags.has("json"));
@@ -122,9 +124,16 @@ async function announce(server: Server, json: boolean): Promise<void> {
       ...place,
     }));
     const { address, port } = server;
-    await print(`${JSON.stringify({ pid: Deno.pid, address, port, datasets })}\n`);
+    const flight = server.flight?.location;
+    await print(`${JSON.stringify({ pid: Deno.pid, address, port, datasets, flight })}\n`);
     return;
   }
+  if (server.datasets.length > 0) await announceDatasets(server);
+  if (server.flight !== undefined) await print(`${server.flight.location}\n`);
+  if (Deno.stderr.isTerminal()) await printError(`serving on ${server.address}, Ctrl-C stops\n`);
+}
+
+async function announceDatasets(server: Server): Promise<void> {
   const rows = server.datasets.map(({ name, rows, batches, bodyBytes, uris }) => [
     printable(name),
     rows !== undefined
@@ -142,7 +151,6 @@ async function announce(server: Server, json: boolean): Promise<void> {
   await print(lines.join(""));
   const [{ memory, road, roadReason }] = server.datasets;
   if (memory !== undefined) await printError(`from ${memory}, ${road}: ${roadReason}\n`);
-  if (Deno.stderr.isTerminal()) await printError(`serving on ${server.address}, Ctrl-C stops\n`);
 }
 
 /**

@@ -1,0 +1,131 @@
+/**
+ * The options of `dipc serve` that concern Flight, and the file that says who may come in.
+ *
+ * @module
+ */
+import type { FlightAuth } from "../flight/service/options.ts";
+import type { FlightPlaneOptions } from "../flight/service/plane.ts";
+import { equalBytes } from "../flight/signing.ts";
+import { openError } from "../sources/file_handle.ts";
+import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+
+const MAX_PORT = 65_535;
+/** Options of the Flight side that have a value. */
+export const FLIGHT_SERVE_VALUES: readonly string[] = [
+  ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put"],
+];
+
+const PBKDF2 = /^pbkdf2-sha256\$(\d{1,8})\$([A-Za-z0-9+/=_-]+)\$([A-Za-z0-9+/=_-]+)$/;
+const HASH_BITS = 256;
+
+/**
+ * The Flight side as the command line wants it, or nothing.
+ *
+ * @throws {UsageError} where options do not go together, or the file of users cannot be understood
+ * @throws {DipcError} `not_found`, `permission_denied`, `io` where a file cannot be read
+ */
+export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefined {
+  const { values, flags } = args;
+  const port = values.get("flight-port");
+  if (port === undefined) {
+    const given = FLIGHT_SERVE_VALUES.find((name) => values.has(name)) ?? (flags.has("no-ucx") ? "no-ucx" : undefined);
+    if (given !== undefined) {
+      throw new UsageError(`--${given} is for Flight: give --flight-port PORT too (0: any free one)`);
+    }
+    return undefined;
+  }
+  const options: FlightPlaneOptions = { port: wholeNumber("--flight-port", port, 0, MAX_PORT) };
+  const [cert, key, clientCa] = ["tls-cert", "tls-key", "client-ca"].map((name) => values.get(name));
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new UsageError("--tls-cert and --tls-key go together: give both");
+  }
+  if (cert !== undefined && key !== undefined) {
+    options.tls = { cert: readText(cert), key: readText(key) };
+    if (clientCa !== undefined) options.tls.clientCa = readText(clientCa);
+  } else if (clientCa !== undefined) {
+    throw new UsageError("--client-ca is for TLS: give --tls-cert and --tls-key too");
+  }
+  const authFile = values.get("auth-file");
+  if (authFile !== undefined) options.auth = readAuthFile(readText(authFile), authFile);
+  const folder = values.get("allow-put");
+  if (folder !== undefined) options.allowPut = existingFolder(folder);
+  if (flags.has("no-ucx")) options.ucx = "off";
+  return options;
+}
+
+/**
+ * Reads the file of users: `NAME:PASSWORD` or `NAME:pbkdf2-sha256$ITERATIONS$SALT$HASH` (base64) for basic authentication,
+ * `token NAME:TOKEN` for a bearer token; empty lines and those that begin with `#` are left out.
+ *
+ * @param text What it holds
+ * @param path For messages
+ * @throws {UsageError} naming the line
+ */
+export function readAuthFile(text: string, path: string): FlightAuth {
+  const users = new Map<string, string>();
+  const tokens: [user: string, digest: Promise<Uint8Array>][] = [];
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (/^\s*(#|$)/.test(line)) continue;
+    const [, isToken, name, secret] = /^(token\s+)?([^:\s][^:]*):(.+)$/.exec(line) ?? [];
+    if (name === undefined || (isToken === undefined && users.has(name))) {
+      const what = name === undefined
+        ? "expected NAME:PASSWORD or token NAME:TOKEN"
+        : `the user "${name}" is there twice`;
+      throw new UsageError(`--auth-file: line ${index + 1} of ${path}: ${what}`);
+    }
+    if (isToken === undefined) users.set(name, secret);
+    else tokens.push([name, digest(secret)]);
+  }
+  if (users.size + tokens.length === 0) throw new UsageError(`--auth-file: ${path} lets nobody in: it has no user`);
+  const [anyone = ""] = users.values();
+  return {
+    async basic(user, password) {
+      const wanted = users.get(user);
+      // As much work for a user who is not there.
+      const [expected, found] = await secrets(wanted ?? anyone, password);
+      return equalBytes(expected, found) && wanted !== undefined;
+    },
+    async bearer(token) {
+      const found = await digest(token);
+      let user: string | null = null;
+      for (const [name, expected] of tokens) if (equalBytes(await expected, found)) user = name;
+      return user;
+    },
+  };
+}
+
+/** What is known of a password and what a client sent, in a form to be compared. */
+async function secrets(known: string, sent: string): Promise<[Uint8Array, Uint8Array]> {
+  const [, iterations, salt, hash] = PBKDF2.exec(known) ?? [];
+  if (hash === undefined) return [await digest(known), await digest(sent)];
+  const key = await crypto.subtle.importKey("raw", new TextEncoder().encode(sent), "PBKDF2", false, ["deriveBits"]);
+  const derived = await crypto.subtle.deriveBits(
+    { name: "PBKDF2", hash: "SHA-256", salt: Uint8Array.fromBase64(salt), iterations: Number(iterations) },
+    key,
+    HASH_BITS,
+  );
+  return [Uint8Array.fromBase64(hash), new Uint8Array(derived)];
+}
+
+async function digest(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+}
+
+function existingFolder(path: string): string {
+  let isDirectory: boolean;
+  try {
+    ({ isDirectory } = Deno.statSync(path));
+  } catch (error) {
+    throw openError(path, error);
+  }
+  if (!isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
+  return path;
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw openError(path, error);
+  }
+}
