@@ -145,8 +145,7 @@ export class GrpcServer {
     endLater(session);
     session.on("error", () => {}); // said by `sessionError`
     if (this.#stop.signal.aborted || this.#connections.size >= this.#options.maxConnections) {
-      session.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      session.destroy();
+      session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
     }
     const connection: Connection = { session, calls: 0, timer: undefined };
