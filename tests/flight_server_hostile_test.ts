@@ -1,7 +1,8 @@
 /** Our Flight server and clients that misbehave: a clear end for each, soon and without memory, and the server goes on. */
 import { assert, assertEquals } from "@std/assert";
-import { FlightClient } from "../flight.ts";
+import { FlightClient, serveFlight } from "../flight.ts";
 import { parseFlightLocation } from "../src/flight/location.ts";
+import { Authority } from "./support/certificates.ts";
 import { hostileClients } from "./support/flight_hostile_clients.ts";
 import { ROOT } from "./support/paths.ts";
 import { mebibytes, residentBytes } from "./support/proc.ts";
@@ -92,3 +93,22 @@ Deno.test("every misbehaving Flight client comes to a clear end within 5 s and 6
 async function* batchesOf(reader: AsyncIterable<{ batch: Disposable | null }>): AsyncGenerator<Disposable> {
   for await (const { batch } of reader) if (batch !== null) yield batch;
 }
+
+Deno.test("a connection that never gets through TLS's handshake is closed in time, and holds no shutdown up", async () => {
+  const { cert, key } = await (await Authority.create()).issue("server");
+  await using server = await serveFlight({ tls: { cert, key }, limits: { requestTimeoutMs: 500, maxConnections: 2 } });
+  const open = () => Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const ended = async (connection: Deno.Conn) => {
+    using _ = connection;
+    for (const chunk = new Uint8Array(1000); await connection.read(chunk).catch(() => null) !== null;);
+  };
+  await ended(await open());
+  const garbled = await open();
+  await garbled.write(new TextEncoder().encode("no handshake\r\n\r\n"));
+  await ended(garbled);
+  const waiting = [await open(), await open()];
+  // One too many, while the others still have their time.
+  await ended(await open());
+  await server.shutdown({ timeoutMs: 0 });
+  await Promise.all(waiting.map(ended));
+});
