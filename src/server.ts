@@ -29,7 +29,10 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
-  /** What to serve under which name; the name is the URI's path and the default ticket. */
+  /**
+   * What to serve under which name; the name is the URI's path and the default ticket. None at all will do where `flight` takes
+   * uploads or has handlers.
+   */
   datasets: Record<string, Servable>;
   /** Address to bind. Default `127.0.0.1`; a loopback address is reachable from this machine only. */
   address?: string;
@@ -434,6 +437,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
     ownsTransport: options.transport === undefined,
   };
+  // Then there is something to answer all the same.
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
   let entries = await openEntries(options.datasets, mayBeEmpty);
   let transport: Transport | null | undefined = options.transport;

@@ -61,6 +61,8 @@ export class ServerCall {
   #stagedBytes = 0;
   #settle: (() => void) | null = null;
   #finished = false;
+  /** The client takes nothing, so that it cannot be told why the call ends. */
+  #isStuck = false;
 
   /**
    * @param stream The HTTP/2 stream
@@ -176,6 +178,7 @@ export class ServerCall {
   }
 
   #late(): void {
+    this.#isStuck = true;
     this.#abort.abort(
       new DipcError("timeout", `the client took nothing for ${this.#idleTimeoutMs} ms: the call was ended`),
     );
@@ -194,6 +197,10 @@ export class ServerCall {
     this.#stop.removeEventListener("abort", this.#onStop);
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
+    if (this.#isStuck) {
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      return;
+    }
     const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()));
     const trailers: OutgoingHttpHeaders = { "grpc-status": String(status) };
     if (text !== "") trailers["grpc-message"] = encodeText(text);

@@ -66,7 +66,7 @@ export class CallInput {
         if (this.#stream.destroyed) {
           throw new DipcError("connection_lost", "the client went away in the middle of a call");
         }
-        if (late) throw new DipcError("timeout", `the client sent nothing for ${timeoutMs} ms: the call was ended`);
+        if (late) throw new DipcError("timeout", "the client sent too little, too late: the call was ended");
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
           timer ??= setTimeout(() => {
@@ -131,43 +131,65 @@ function messageLength(prefix: Uint8Array<ArrayBuffer>, maxBytes: number): numbe
   return length;
 }
 
+/** Of a message that has begun, so many bytes must come within the time of a request. */
+const LEAST_BYTES = 64 * 1024;
+
+/** Longest waits of a {@linkcode FrameInput}, in milliseconds. */
+export interface FrameTimeouts {
+  /** For the first message, and for every 64 KiB of one that has begun, or its rest. */
+  requestTimeoutMs: number;
+  /** Between two messages. */
+  idleTimeoutMs: number;
+}
+
 /** FlightData messages of a call. */
 export class FrameInput {
   readonly #input: CallInput;
   readonly #decoder: FrameDecoder;
-  readonly #idleTimeoutMs: number;
+  readonly #timeouts: FrameTimeouts;
+  #isFirst = true;
   #ended = false;
 
   /**
    * @param input The call's bytes
    * @param options Limits and pool
-   * @param idleTimeoutMs Longest time without any bytes, in milliseconds
+   * @param timeouts Longest waits
    */
-  constructor(input: CallInput, options: FrameDecoderOptions, idleTimeoutMs: number) {
+  constructor(input: CallInput, options: FrameDecoderOptions, timeouts: FrameTimeouts) {
     this.#input = input;
     this.#decoder = new FrameDecoder(options);
-    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#timeouts = timeouts;
   }
 
   /**
    * The next frame, which the caller then owns, or `null` at the end.
    *
-   * @param timeoutMs Longest wait for bytes, in milliseconds; default the idle time-out
    * @throws {DipcError} `protocol`, `limit_exceeded`, `timeout`, and what ended the call
    */
-  async next(timeoutMs: number = this.#idleTimeoutMs): Promise<FlightFrame | null> {
-    for (;;) {
+  async next(): Promise<FlightFrame | null> {
+    const { requestTimeoutMs, idleTimeoutMs } = this.#timeouts;
+    let endsAt = performance.now() + (this.#isFirst || !this.#decoder.isWhole ? requestTimeoutMs : idleTimeoutMs);
+    for (let bytes = 0;;) {
       const frame = this.#decoder.take();
-      if (frame !== null) return frame;
+      if (frame !== null) {
+        this.#isFirst = false;
+        return frame;
+      }
       if (this.#ended) return null;
-      const chunk = await this.#input.next(timeoutMs);
-      if (chunk !== null) {
-        this.#decoder.push(chunk);
+      const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
+      if (chunk === null) {
+        this.#ended = true;
+        if (!this.#decoder.isWhole) {
+          throw new DipcError("protocol", "the client's stream ends in the middle of a message");
+        }
         continue;
       }
-      this.#ended = true;
-      if (!this.#decoder.isWhole) {
-        throw new DipcError("protocol", "the client's stream ends in the middle of a message");
+      const begins = this.#decoder.isWhole;
+      this.#decoder.push(chunk);
+      bytes += chunk.byteLength;
+      if (begins || bytes >= LEAST_BYTES) {
+        bytes = 0;
+        endsAt = performance.now() + requestTimeoutMs;
       }
     }
   }

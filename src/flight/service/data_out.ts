@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { DipcError } from "../../errors.ts";
+import type { IpcMessage } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
+import { grpcStatusOf } from "../status.ts";
 import { encodeFrame, frameOfMessage } from "../data.ts";
 import type { ServerCall } from "./call.ts";
 
@@ -32,15 +35,15 @@ export async function sendDataset(
   onFirstBody: () => void,
   sent: SentData,
 ): Promise<void> {
-  const run = await dataset.open({ signal: call.signal });
+  const run = await fromDataset(async () => await dataset.open({ signal: call.signal }));
   try {
     await call.write(encodeFrame({ header: dataset.schema.bytes }));
     sent.metadataBytes += dataset.schema.bytes.byteLength;
     let isFirst = true;
     for (;;) {
       call.signal.throwIfAborted();
-      const next = run.next();
-      if (next instanceof Promise) await call.flush();
+      const next = fromDataset(() => run.next());
+      if (next instanceof Promise) await flushMeanwhile(call, next);
       const message = await next;
       if (isFirst) {
         isFirst = false;
@@ -65,4 +68,37 @@ export async function sendDataset(
   } finally {
     await run.close();
   }
+}
+
+/** Sends what was held back while the dataset makes its next message; where that fails, the message is not lost. */
+async function flushMeanwhile(call: ServerCall, next: Promise<IpcMessage | null>): Promise<void> {
+  // Whoever awaits it is told; until then its failure must not count as nobody's, which would end the process.
+  next.catch(() => {});
+  try {
+    await call.flush();
+  } catch (error) {
+    (await next.catch(() => null))?.body?.release();
+    throw error;
+  }
+}
+
+/** Asks a dataset for something. What it fails with may name files of the server: clients are told no more than the code. */
+function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
+  try {
+    const answer = ask();
+    return answer instanceof Promise ? answer.catch(hidden) : answer;
+  } catch (error) {
+    return hidden(error);
+  }
+}
+
+function hidden(cause: unknown): never {
+  if (!(cause instanceof DipcError)) throw cause;
+  const text = cause.code === "busy"
+    ? "the dataset can be read only once, and was"
+    : `reading the dataset failed on the server (${cause.code}); its own log says why`;
+  throw new DipcError(cause.code, cause.message, {
+    cause,
+    foreign: { system: "grpc", status: grpcStatusOf(cause), text },
+  });
 }

@@ -12,10 +12,11 @@ import http2, {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { DipcError } from "../../errors.ts";
 import { endLater } from "../session_end.ts";
 import { refuseCall, REFUSED, ServerCall } from "./call.ts";
+import { checkCertificates } from "./certificates.ts";
 
 /** Certificates of a server, in PEM. */
 export interface FlightServerTls {
@@ -70,6 +71,8 @@ export class GrpcServer {
   readonly #options: GrpcServerOptions;
   readonly #server: Http2Server;
   readonly #connections = new Map<ServerHttp2Session, Connection>();
+  /** Connections in the middle of TLS's handshake, by the client's address. */
+  readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #closing: Promise<void> | null = null;
@@ -100,7 +103,7 @@ export class GrpcServer {
     const report = (error: unknown): void => this.#report(error);
     server.on("sessionError", report);
     server.on("tlsClientError", report);
-    server.on("clientError", report);
+    if (tls !== undefined) server.on("connection", (socket) => this.#onHandshake(socket));
   }
 
   /**
@@ -110,12 +113,8 @@ export class GrpcServer {
    * @throws {DipcError} `unreachable` where the address cannot be bound, `invalid_argument` for a bad certificate
    */
   static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
-    let server: GrpcServer;
-    try {
-      server = new GrpcServer(options);
-    } catch (cause) {
-      throw new DipcError("invalid_argument", `the certificate or its key cannot be used: ${textOf(cause)}`, { cause });
-    }
+    if (options.tls !== undefined) checkCertificates(options.tls);
+    const server = new GrpcServer(options);
     const { address, port } = options;
     await new Promise<void>((resolve, reject) => {
       server.#server.once(
@@ -141,12 +140,30 @@ export class GrpcServer {
     return this.#running.size;
   }
 
+  /** A connection that has yet to prove that it can do TLS: it has its time and counts like any other. */
+  #onHandshake(socket: Socket): void {
+    const key = addressOf(socket);
+    if (this.#handshakes.size + this.#connections.size >= this.#options.maxConnections) {
+      socket.destroy();
+      return;
+    }
+    const timer = setTimeout(() => socket.destroy(), this.#options.requestTimeoutMs);
+    this.#handshakes.set(key, { socket, timer });
+    socket.on("error", () => {}); // said by `tlsClientError`
+    socket.on("close", () => this.#endHandshake(key));
+  }
+
+  #endHandshake(key: string): void {
+    clearTimeout(this.#handshakes.get(key)?.timer);
+    this.#handshakes.delete(key);
+  }
+
   #onSession(session: ServerHttp2Session): void {
     endLater(session);
+    if (session.socket !== undefined) this.#endHandshake(addressOf(session.socket));
     session.on("error", () => {}); // said by `sessionError`
     if (this.#stop.signal.aborted || this.#connections.size >= this.#options.maxConnections) {
-      session.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      session.destroy();
+      session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
     }
     const connection: Connection = { session, calls: 0, timer: undefined };
@@ -236,8 +253,13 @@ export class GrpcServer {
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await Promise.all(this.#running);
     for (const session of this.#connections.keys()) session.destroy();
+    for (const { socket } of this.#handshakes.values()) socket.destroy();
     await closed;
   }
+}
+
+function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 function textOf(error: unknown): string {

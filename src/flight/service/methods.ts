@@ -267,8 +267,8 @@ export class FlightMethods {
   }
 
   #frames(call: ServerCall): FrameInput {
-    const { maxMetadataBytes, maxBodyBytes, idleTimeoutMs } = this.#parts.limits;
-    return new FrameInput(call.input, { maxMetadataBytes, maxBodyBytes, pool: hostPool() }, idleTimeoutMs);
+    const { maxMetadataBytes, maxBodyBytes } = this.#parts.limits;
+    return new FrameInput(call.input, { maxMetadataBytes, maxBodyBytes, pool: hostPool() }, this.#parts.limits);
   }
 
   #uploadLimits(): ReturnType<typeof readerLimits> {

@@ -102,7 +102,7 @@ export interface FlightHandlers {
 
 /** How much a Flight server bears. */
 export interface FlightServerLimits {
-  /** Connections at one time. Default 1,024. */
+  /** Connections at one time. Default 256. */
   maxConnections: number;
   /** Calls at one time, over all connections; further ones get RESOURCE_EXHAUSTED. Default 256. */
   maxCalls: number;
@@ -110,13 +110,18 @@ export interface FlightServerLimits {
   maxRequestBytes: number;
   /** Longest metadata of one uploaded message, in bytes. Default 16 MiB. */
   maxMetadataBytes: number;
-  /** Longest body of one uploaded message, in bytes. Default 4 GiB. */
+  /** Longest body of one uploaded message, in bytes. Default 2 GiB, more than which gRPC in C++ does not send. */
   maxBodyBytes: number;
   /** Most bytes of one upload that is kept in memory or in the folder. Default 4 GiB. */
   maxUploadBytes: number;
+  /** Most bytes of all uploads that are kept, and of those under way. Default 16 GiB. */
+  maxTotalUploadBytes: number;
   /** Uploaded datasets at one time. Default 1,000. */
   maxUploads: number;
-  /** A connection must make its first call, and a request be whole, within so many milliseconds. Default 5,000. */
+  /**
+   * A connection must make its first call, and a request be whole, within so many milliseconds; of an upload's message that
+   * has begun, 64 KiB or the rest must come within it. Default 4,000.
+   */
   requestTimeoutMs: number;
   /** A client that takes or sends nothing for so many milliseconds is ended; so is a connection without calls. Default 300,000. */
   idleTimeoutMs: number;
@@ -128,14 +133,15 @@ const MIB = 2 ** 20;
 
 /** The limits where nothing else is said. */
 export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
-  maxConnections: 1024,
+  maxConnections: 256,
   maxCalls: 256,
   maxRequestBytes: 4 * MIB,
   maxMetadataBytes: 16 * MIB,
-  maxBodyBytes: 4096 * MIB,
+  maxBodyBytes: 2048 * MIB,
   maxUploadBytes: 4096 * MIB,
+  maxTotalUploadBytes: 16384 * MIB,
   maxUploads: 1000,
-  requestTimeoutMs: 5_000,
+  requestTimeoutMs: 4_000,
   idleTimeoutMs: 300_000,
   maxSessions: 10_000,
 };

@@ -17,6 +17,11 @@ export interface FlightPlaneOptions extends FlightServerOptions {
   /** Tickets: keys, lifetime, for one time or many. */
   tickets?: TicketOptions;
   /**
+   * Whether nothing is served without a ticket of this server, by Flight and by UCX; otherwise a dataset's name is a ticket, too.
+   * Default: true where clients must prove who they are (`auth`, or `tls.clientCa`), false elsewhere.
+   */
+  requireTickets?: boolean;
+  /**
    * Whether clients may upload datasets (DoPut), which are then served like the others: `true` keeps them in memory, a path
    * names the folder for them. Default false.
    */
@@ -53,7 +58,7 @@ export class FlightPlane {
       entries: host.entries,
       tickets,
       // Whoever must prove who he is must not get by with a guess.
-      namesAreTickets: options.auth === undefined,
+      namesAreTickets: !(options.requireTickets ?? (options.auth !== undefined || options.tls?.clientCa !== undefined)),
     });
     const { allowPut = false } = options;
     const limits = serverLimits(options.limits);
@@ -61,6 +66,7 @@ export class FlightPlane {
     this.#uploads = allowPut === false ? null : new Uploads({
       folder: typeof allowPut === "string" ? allowPut : null,
       maxBytes: limits.maxUploadBytes,
+      maxTotalBytes: limits.maxTotalUploadBytes,
       maxUploads: limits.maxUploads,
       isTaken: (name) => host.entries.has(name) && !uploaded.has(name),
       publish: async (name, dataset) => {

@@ -11,9 +11,10 @@ import type { Dataset } from "../../sources/dataset.ts";
 import { GrpcStatus } from "../status.ts";
 import { nameOf } from "./catalog.ts";
 import type { FlightUpload } from "./exchange.ts";
+import { ReplaceableDataset } from "./replaceable.ts";
 
-/** Longest name of an uploaded dataset, in characters. */
-const MAX_NAME = 200;
+/** Longest name of an uploaded dataset, in bytes of UTF-8: a file system takes 255, with what is put around it. */
+const MAX_NAME_BYTES = 200;
 
 /** Where uploads go. */
 export interface UploadOptions {
@@ -21,6 +22,8 @@ export interface UploadOptions {
   folder: string | null;
   /** Most bytes of one upload. */
   maxBytes: number;
+  /** Most bytes of all uploads, kept and under way. */
+  maxTotalBytes: number;
   /** Uploaded datasets at one time. */
   maxUploads: number;
   /** Whether a name is that of a dataset which is no upload. */
@@ -32,7 +35,10 @@ export interface UploadOptions {
 /** Takes uploads. */
 export class Uploads {
   readonly #options: UploadOptions;
-  readonly #names = new Set<string>();
+  /** Bytes of each upload that is kept, by name. */
+  readonly #kept = new Map<string, number>();
+  /** Bytes of all of them, and of those under way. */
+  #totalBytes = 0;
 
   /** @param options Where they go */
   constructor(options: UploadOptions) {
@@ -50,39 +56,53 @@ export class Uploads {
     const name = this.#nameOf(upload);
     const schema = await upload._readSchema();
     const target = this.#options.folder === null ? new MemoryTarget(schema) : new FileTarget(schema, this.#path(name));
-    let dataset: Dataset;
+    let bytes = 0;
     try {
-      let left = this.#options.maxBytes;
       for await (const { message, appMetadata } of upload) {
         if (message !== null) {
-          left -= message.header.bytes.byteLength + (message.body?.byteLength ?? 0);
-          if (left < 0) {
+          const size = message.header.bytes.byteLength + (message.body?.byteLength ?? 0);
+          bytes += size;
+          this.#totalBytes += size;
+          try {
+            this.#checkSize(bytes);
+          } catch (error) {
             message.body?.release();
-            throw new DipcError(
-              "limit_exceeded",
-              `the upload is larger than ${this.#options.maxBytes} bytes, which is the most that this server takes`,
-            );
+            throw error;
           }
           await target.write(message);
         }
         if (appMetadata !== null) await upload.acknowledge(appMetadata);
       }
-      dataset = await target.finish();
+      await this.#options.publish(name, new ReplaceableDataset(await target.finish()));
     } catch (error) {
+      this.#totalBytes -= bytes;
       await target.abort();
       throw error;
     }
-    this.#names.add(name);
-    await this.#options.publish(name, dataset);
+    this.#totalBytes -= this.#kept.get(name) ?? 0;
+    this.#kept.set(name, bytes);
+  }
+
+  #checkSize(bytes: number): void {
+    const { maxBytes, maxTotalBytes } = this.#options;
+    if (bytes > maxBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the upload is larger than ${maxBytes} bytes, which is the most that this server takes`,
+      );
+    }
+    if (this.#totalBytes > maxTotalBytes) {
+      throw new DipcError("limit_exceeded", "this server has no room for the upload beside those that it keeps");
+    }
   }
 
   #nameOf({ descriptor }: FlightUpload): string {
     const { folder, isTaken, maxUploads } = this.#options;
     const name = descriptor === null ? "" : nameOf(descriptor);
-    if (name === "" || name.length > MAX_NAME) {
+    if (name === "" || new TextEncoder().encode(name).byteLength > MAX_NAME_BYTES) {
       throw new DipcError(
         "invalid_argument",
-        `an upload needs a descriptor whose path is a name of 1 to ${MAX_NAME} characters`,
+        `an upload needs a descriptor whose path is a name of 1 to ${MAX_NAME_BYTES} bytes`,
       );
     }
     // What a file may be called; no name with this form leaves the folder or hides in it.
@@ -94,9 +114,12 @@ export class Uploads {
         } cannot be the name of an upload: letters, digits, "_", and after the first also ".", " " and "-"`,
       );
     }
-    if (!this.#names.has(name)) {
+    if (!this.#kept.has(name)) {
+      if (folder !== null && isThere(this.#path(name))) {
+        throw exists(`a file for ${JSON.stringify(name)} is there already: choose another name`);
+      }
       if (isTaken(name)) throw exists(`the dataset ${JSON.stringify(name)} is the server's own: choose another name`);
-      if (this.#names.size >= maxUploads) {
+      if (this.#kept.size >= maxUploads) {
         throw new DipcError("limit_exceeded", `this server keeps ${maxUploads} uploads, and has as many`);
       }
     }
@@ -145,21 +168,46 @@ class FileTarget implements Target {
 
   constructor(schema: MessageHeader, path: string) {
     this.#path = path;
-    this.#writer = new ArrowStreamWriter(schema, AtomicFile.create(path));
+    this.#writer = inFolder(() => new ArrowStreamWriter(schema, AtomicFile.create(path)));
   }
 
-  write(message: IpcMessage): void | Promise<void> {
-    return this.#writer.write(message);
+  write(message: IpcMessage): void {
+    // Writing to a file is done when it returns.
+    inFolder(() => this.#writer.write(message));
   }
 
   async finish(): Promise<Dataset> {
-    await this.#writer.finish();
+    await inFolder(() => this.#writer.finish()).catch(hidden);
     const { openPath } = await import("../../sources/open_path.ts");
-    return await openPath(this.#path);
+    return await openPath(this.#path).catch(hidden);
   }
 
   abort(): void | Promise<void> {
     return this.#writer.abort();
+  }
+}
+
+/** Does something with the folder; what goes wrong with it is the server's affair, and names its paths. */
+function inFolder<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    hidden(error);
+  }
+}
+
+function hidden(cause: unknown): never {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  throw new DipcError("io", `an upload could not be kept: ${text}`, { cause });
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    hidden(error);
   }
 }
 
