@@ -6,7 +6,7 @@
  */
 import { type Admission, admitByName } from "./admission.ts";
 import { closeEntries, type Entry, openEntries, type Servable } from "./datasets.ts";
-import { DipcError } from "./errors.ts";
+import { DipcError, type DipcErrorCode } from "./errors.ts";
 import type { FlightServer } from "./flight/service/flight_server.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./flight/service/plane.ts";
 import { positiveInteger } from "./limits.ts";
@@ -262,7 +262,7 @@ export class Server extends EventTarget implements AsyncDisposable {
       } catch (cause) {
         // What ends the streams of a server that shuts down is its own reason, not the wait that it cut short.
         const error = this.#stop.signal.aborted ? this.#stop.signal.reason : cause;
-        if (sendsError && channel.failure === null) sendError(channel, asDipcError(error));
+        if (sendsError && channel.failure === null) sendError(channel, asDipcError(error), outgoing !== null);
         // Also where no error is sent with bodies: the metadata's connection says why, and must not lose the race.
         if (wantsErrors) lingerMs = CLOSE_MS;
         throw error;
@@ -516,11 +516,15 @@ function randomWant(): bigint {
   return crypto.getRandomValues(new BigUint64Array(1))[0] | 1n;
 }
 
+/** Errors whose texts name paths, addresses or other things of the server's own. */
+const INSIDE: readonly DipcErrorCode[] = ["io", "internal", "ucx", "cuda", "library_not_found", "out_of_memory"];
+/** The same, where they come from the dataset: about its file, not about the request. */
+const INSIDE_DATASET: readonly DipcErrorCode[] = [...INSIDE, "not_found", "invalid_data"];
+
 /** Tells a client that asked for it what went wrong. Details of the server's own (paths, causes) stay here. */
-function sendError(channel: Channel, error: DipcError): void {
-  const text = error.code === "io" || error.code === "internal"
-    ? "reading the dataset failed on the server"
-    : error.message;
+function sendError(channel: Channel, error: DipcError, isAdmitted: boolean): void {
+  const isInside = (isAdmitted ? INSIDE_DATASET : INSIDE).includes(error.code);
+  const text = isInside ? "reading the dataset failed on the server" : error.message;
   channel.sendFrame(ERROR_MESSAGE, 0, encodeError(error.code, text));
 }
 

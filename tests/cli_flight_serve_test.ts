@@ -129,7 +129,10 @@ Deno.test("a password may be kept as PBKDF2, and a bad line of the file is named
   const { basic } = readAuthFile(`ada:pbkdf2-sha256$4096$${btoa("salt")}$${hash}`, "users");
   assertEquals([await basic!("ada", "password"), await basic!("ada", "Password")], [true, false]);
   assertEquals(await basic!("bob", "password"), false);
-  for (const text of ["ada", ":x", "ada:1\nada:2"]) {
+  const bad = ["$0$c2FsdA==$" + hash, "$4096$?$" + hash, "$4096$c2FsdA==$c2hvcnQ=", "$x"].map((end) =>
+    `ada:pbkdf2-sha256${end}`
+  );
+  for (const text of ["ada", ":x", "ada:1\nada:2", ...bad]) {
     await assertRejects(() => Promise.resolve().then(() => readAuthFile(text, "users")), UsageError, "line");
   }
 });

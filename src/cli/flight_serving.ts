@@ -15,7 +15,8 @@ export const FLIGHT_SERVE_VALUES: readonly string[] = [
   ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put"],
 ];
 
-const PBKDF2 = /^pbkdf2-sha256\$(\d{1,8})\$([A-Za-z0-9+/=_-]+)\$([A-Za-z0-9+/=_-]+)$/;
+const PBKDF2_PREFIX = "pbkdf2-sha256$";
+const PBKDF2 = /^pbkdf2-sha256\$(\d{1,8})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)$/;
 const HASH_BITS = 256;
 
 /**
@@ -73,6 +74,14 @@ export function readAuthFile(text: string, path: string): FlightAuth {
         : `the user "${name}" is there twice`;
       throw new UsageError(`--auth-file: line ${index + 1} of ${path}: ${what}`);
     }
+    if (isToken === undefined && secret.startsWith(PBKDF2_PREFIX) && !isPbkdf2(secret)) {
+      throw new UsageError(
+        `--auth-file: line ${
+          index + 1
+        } of ${path}: expected ${PBKDF2_PREFIX}ITERATIONS$SALT$HASH, iterations from 1 to ` +
+          "99999999, salt and the 32 bytes of the hash in base64",
+      );
+    }
     if (isToken === undefined) users.set(name, secret);
     else tokens.push([name, digest(secret)]);
   }
@@ -92,6 +101,16 @@ export function readAuthFile(text: string, path: string): FlightAuth {
       return user;
     },
   };
+}
+
+function isPbkdf2(secret: string): boolean {
+  const [, iterations, salt, hash] = PBKDF2.exec(secret) ?? [];
+  try {
+    return Number(iterations) > 0 && Uint8Array.fromBase64(salt).byteLength > 0 &&
+      Uint8Array.fromBase64(hash).byteLength === HASH_BITS / 8;
+  } catch {
+    return false;
+  }
 }
 
 /** What is known of a password and what a client sent, in a form to be compared. */
