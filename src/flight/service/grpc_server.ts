@@ -180,8 +180,8 @@ export class GrpcServer {
   #endUnused(connection: Connection, timeoutMs: number): void {
     clearTimeout(connection.timer);
     connection.timer = setTimeout(() => {
+      if (connection.session.destroyed) return;
       this.#report(new DipcError("timeout", `a client made no call within ${timeoutMs} ms: its connection was closed`));
-      connection.session.goaway(http2.constants.NGHTTP2_NO_ERROR);
       connection.session.destroy();
     }, timeoutMs);
   }
@@ -213,8 +213,11 @@ export class GrpcServer {
     clearTimeout(connection.timer);
     const run = this.#options.onCall(call).finally(() => {
       this.#running.delete(run);
-      if (--connection.calls > 0 || connection.session.closed) return;
-      if (this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
+      // Calls may end after their connection.
+      const isOpen = this.#connections.has(connection.session) && !connection.session.closed;
+      if (--connection.calls === 0 && isOpen && this.#closing === null) {
+        this.#endUnused(connection, this.#options.idleTimeoutMs);
+      }
     });
     this.#running.add(run);
   }
