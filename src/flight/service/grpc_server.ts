@@ -99,7 +99,15 @@ export class GrpcServer {
     }) as unknown as Http2Server;
     const server = this.#server;
     server.on("session", (session) => this.#onSession(session));
-    server.on("stream", (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
+    server.on("stream", (stream, headers) => {
+      try {
+        this.#onStream(stream as ServerHttp2Stream, headers);
+      } catch (error) {
+        // A stream can be gone before it is looked at; what throws here would end the process.
+        this.#report(error);
+        stream.destroy();
+      }
+    });
     const report = (error: unknown): void => this.#report(error);
     server.on("sessionError", report);
     server.on("tlsClientError", report);
@@ -168,7 +176,9 @@ export class GrpcServer {
     }
     const connection: Connection = { session, calls: 0, timer: undefined };
     this.#connections.set(session, connection);
-    session.on("connect", () => session.setLocalWindowSize(CONNECTION_WINDOW));
+    session.on("connect", () => {
+      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW);
+    });
     session.on("close", () => {
       clearTimeout(connection.timer);
       this.#connections.delete(session);
