@@ -5,7 +5,7 @@ import { parseFlightLocation } from "../src/flight/location.ts";
 import { Authority } from "./support/certificates.ts";
 import { hostileClients } from "./support/flight_hostile_clients.ts";
 import { ROOT } from "./support/paths.ts";
-import { mebibytes, residentBytes } from "./support/proc.ts";
+import { isAlive, mebibytes, residentBytes } from "./support/proc.ts";
 import { startDipc } from "./support/processes.ts";
 import { printTable } from "./support/table.ts";
 
@@ -26,10 +26,15 @@ interface State {
 /** Runs `work` and answers with the highest resident memory of the process meanwhile. */
 async function watched<T>(pid: number, work: () => Promise<T>): Promise<{ result: T; peakBytes: number }> {
   let peakBytes = residentBytes(pid);
-  const timer = setInterval(() => peakBytes = Math.max(peakBytes, residentBytes(pid)), 5);
+  const look = () => {
+    // A process that is gone is noticed elsewhere.
+    if (isAlive(pid)) peakBytes = Math.max(peakBytes, residentBytes(pid));
+  };
+  const timer = setInterval(look, 5);
   try {
     const result = await work();
-    return { result, peakBytes: Math.max(peakBytes, residentBytes(pid)) };
+    look();
+    return { result, peakBytes };
   } finally {
     clearInterval(timer);
   }

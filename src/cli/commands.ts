@@ -48,7 +48,7 @@ Options
   --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)
   --tls-cert FILE      of Flight: the server's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
   --client-ca FILE     of Flight: lets in only clients with a certificate of this authority
-  --auth-file FILE     of Flight: who may come in, one NAME:PASSWORD or "token NAME:TOKEN" a line; UCX then wants tickets
+  --auth-file FILE     of Flight: who may come in, NAME:PASSWORD or "token NAME:TOKEN" a line; UCX then wants tickets
   --allow-put FOLDER   of Flight: takes uploads into this folder and serves them
   --no-ucx             serve by Flight alone
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},

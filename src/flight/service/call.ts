@@ -111,7 +111,7 @@ export class ServerCall {
     copyHeaders(this.responseHeaders, headers);
     this.#stream.on("wantTrailers", () => {
       // A client that has gone wants none.
-      if (!this.#stream.destroyed) this.#stream.sendTrailers(this.#trailers);
+      if (!this.#stream.destroyed && !this.#stream.closed) this.#stream.sendTrailers(this.#trailers);
     });
     this.#stream.respond(headers, { waitForTrailers: true });
   }

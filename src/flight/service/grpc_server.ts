@@ -99,7 +99,15 @@ export class GrpcServer {
     }) as unknown as Http2Server;
     const server = this.#server;
     server.on("session", (session) => this.#onSession(session));
-    server.on("stream", (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
+    server.on("stream", (stream, headers) => {
+      try {
+        this.#onStream(stream as ServerHttp2Stream, headers);
+      } catch (error) {
+        // A stream can be gone before it is looked at; what throws here would end the process.
+        this.#report(error);
+        stream.destroy();
+      }
+    });
     const report = (error: unknown): void => this.#report(error);
     server.on("sessionError", report);
     server.on("tlsClientError", report);
@@ -168,7 +176,9 @@ export class GrpcServer {
     }
     const connection: Connection = { session, calls: 0, timer: undefined };
     this.#connections.set(session, connection);
-    session.on("connect", () => session.setLocalWindowSize(CONNECTION_WINDOW));
+    session.on("connect", () => {
+      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW);
+    });
     session.on("close", () => {
       clearTimeout(connection.timer);
       this.#connections.delete(session);
@@ -180,8 +190,8 @@ export class GrpcServer {
   #endUnused(connection: Connection, timeoutMs: number): void {
     clearTimeout(connection.timer);
     connection.timer = setTimeout(() => {
+      if (connection.session.destroyed) return;
       this.#report(new DipcError("timeout", `a client made no call within ${timeoutMs} ms: its connection was closed`));
-      connection.session.goaway(http2.constants.NGHTTP2_NO_ERROR);
       connection.session.destroy();
     }, timeoutMs);
   }
@@ -213,8 +223,11 @@ export class GrpcServer {
     clearTimeout(connection.timer);
     const run = this.#options.onCall(call).finally(() => {
       this.#running.delete(run);
-      if (--connection.calls > 0 || connection.session.closed) return;
-      if (this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
+      // Calls may end after their connection.
+      const isOpen = this.#connections.has(connection.session) && !connection.session.closed;
+      if (--connection.calls === 0 && isOpen && this.#closing === null) {
+        this.#endUnused(connection, this.#options.idleTimeoutMs);
+      }
     });
     this.#running.add(run);
   }
