@@ -14,6 +14,7 @@ import {
 } from "../src/flight/data.ts";
 import { FrameDecoder, type FrameDecoderOptions } from "../src/flight/frame_decoder.ts";
 import { FlightDataSchema, PutResultSchema } from "../src/flight/gen/flight_pb.ts";
+import { MessageDecoder } from "../src/flight/message_decoder.ts";
 import { descriptorToProto } from "../src/flight/model.ts";
 import { defaultReaderLimits } from "../src/limits.ts";
 import { HostPool } from "../src/memory/host_pool.ts";
@@ -169,6 +170,59 @@ Deno.test("a body that is announced and does not come takes no memory", () => {
   assertLess(after.rss - before.rss, 64 * MiB);
   assertLess(after.external - before.external, 256 * MiB);
   for (const decoder of decoders) decoder.close();
+});
+
+Deno.test(`messages of small calls come back from any pieces, taken early or late (seed ${seed})`, () => {
+  const random = generator();
+  for (let round = 0; round < 100; round++) {
+    const most = random() < 0.2 ? 100_000 : 300;
+    const sent = Array.from(
+      { length: Math.floor(random() * 60) },
+      () => Uint8Array.from({ length: random() < 0.2 ? 0 : Math.floor(random() * most) }, () => random() * 256),
+    );
+    const bytes = joined(sent.map((message) => prefixed(message)));
+    const decoder = new MessageDecoder(most);
+    const taken: Uint8Array[] = [];
+    const eagerness = random();
+    for (let at = 0; at < bytes.byteLength;) {
+      const end = Math.min(bytes.byteLength, at + 1 + Math.floor(random() * (random() < 0.1 ? 50_000 : most)));
+      decoder.push(bytes.subarray(at, end));
+      at = end;
+      while (random() < eagerness) {
+        const message = decoder.take();
+        if (message === null) break;
+        taken.push(message);
+      }
+    }
+    assert(decoder.isWhole);
+    for (let message; (message = decoder.take()) !== null;) taken.push(message);
+    assertEquals(decoder.queuedBytes, 0);
+    assertEquals(taken, sent);
+  }
+});
+
+Deno.test("a small call's message that is compressed, too long or half there is refused after those before it", () => {
+  const good = prefixed(Uint8Array.of(1, 2, 3));
+  for (
+    const [bad, code, words] of [
+      [prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
+      [prefixed(new Uint8Array(1), 1, 7), "protocol", "flag byte 7"],
+      [prefixed(new Uint8Array(0), 11), "limit_exceeded", "11 bytes is announced, maxMessageBytes is 10"],
+      [prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295 bytes"],
+    ] as const
+  ) {
+    const decoder = new MessageDecoder(10);
+    const error = assertThrows(() => decoder.push(joined([good, bad])), DipcError, words);
+    assertEquals(error.code, code);
+    assertEquals(decoder.take(), Uint8Array.of(1, 2, 3));
+    assertEquals(decoder.take(), null);
+  }
+  const decoder = new MessageDecoder(10);
+  decoder.push(joined([good, prefixed(new Uint8Array(2), 3)]));
+  assertEquals(decoder.isWhole, false);
+  assertEquals(decoder.queuedBytes, good.byteLength);
+  decoder.close();
+  assertEquals(decoder.take(), null);
 });
 
 Deno.test("messages keep header, body and application metadata; a frame that does not fit its header is refused", async () => {

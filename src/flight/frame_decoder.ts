@@ -60,6 +60,7 @@ const NOTHING = new Uint8Array(0);
  * the peer declares.
  */
 export class FrameDecoder implements StreamDecoder<FlightFrame> {
+  readonly readAheadBytes: number = 4 * 2 ** 20;
   readonly #options: FrameDecoderOptions;
   readonly #frames: FlightFrame[] = [];
   readonly #prefix = new Uint8Array(GRPC_PREFIX_BYTES);

@@ -4,22 +4,35 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { collect } from "../memory/collector.ts";
 import { GRPC_PREFIX_BYTES } from "./data.ts";
 import type { StreamDecoder } from "./stream_input.ts";
-import { ValueBuffer } from "./value_buffer.ts";
 
-/** A message of no bytes takes memory, too. */
+/** Room for bytes at first; grows with what arrives, never with what is announced. */
+const FIRST_BYTES = 16 * 2 ** 10;
+
+/** What a message takes besides its bytes: objects of JavaScript. */
 const OVERHEAD_BYTES = 256;
 
-/** Takes chunks of a gRPC stream and gives messages without their prefixes. */
+/**
+ * Bytes given out after which what was dropped of them is collected. V8 by itself lets more than 100 MiB of it come together,
+ * which is what a server that never stops answering could make of any small call.
+ */
+const COLLECT_BYTES = 8 * 2 ** 20;
+
+/**
+ * Takes chunks of a gRPC stream and gives messages without their prefixes. What has arrived and was not taken stays in one
+ * buffer, as it came: a message takes memory of its own only once it is taken.
+ */
 export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
+  readonly readAheadBytes: number = 256 * 2 ** 10;
   readonly #maxMessageBytes: number;
-  readonly #messages: Uint8Array<ArrayBuffer>[] = [];
-  readonly #prefix = new Uint8Array(GRPC_PREFIX_BYTES);
-  #prefixBytes = 0;
-  #value: ValueBuffer | null = null;
-  #left = 0;
-  #queuedBytes = 0;
+  #bytes = new Uint8Array(FIRST_BYTES);
+  /** Bytes from `#start` on were not taken, from `#whole` on belong to a message that is not whole, to `#end` have arrived. */
+  #start = 0;
+  #whole = 0;
+  #end = 0;
+  #givenBytes = 0;
 
   /** @param maxMessageBytes Longest message */
   constructor(maxMessageBytes: number) {
@@ -28,19 +41,25 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
 
   /** Bytes of the messages that wait to be taken. */
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#whole - this.#start;
   }
 
   /** Whether the bytes up to now end with a whole message. */
   get isWhole(): boolean {
-    return this.#value === null && this.#prefixBytes === 0;
+    return this.#whole === this.#end;
   }
 
   /** The next message, or `null` where none is whole. */
   take(): Uint8Array<ArrayBuffer> | null {
-    const message = this.#messages.shift();
-    if (message === undefined) return null;
-    this.#queuedBytes -= message.byteLength + OVERHEAD_BYTES;
+    if (this.#start === this.#whole) return null;
+    const begin = this.#start + GRPC_PREFIX_BYTES;
+    this.#start = begin + this.#lengthAt(this.#start);
+    const message = this.#bytes.slice(begin, this.#start);
+    this.#givenBytes += message.byteLength + OVERHEAD_BYTES;
+    if (this.#givenBytes >= COLLECT_BYTES) {
+      this.#givenBytes = 0;
+      collect("young");
+    }
     return message;
   }
 
@@ -51,52 +70,58 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
    * @throws {DipcError} `protocol`, `limit_exceeded`
    */
   push(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.byteLength;) {
-      if (this.#value === null) {
-        this.#prefix[this.#prefixBytes++] = chunk[at++];
-        if (this.#prefixBytes < GRPC_PREFIX_BYTES) continue;
-        this.#begin();
-      } else {
-        const n = Math.min(chunk.byteLength - at, this.#left);
-        this.#value.put(chunk.subarray(at, at + n));
-        this.#left -= n;
-        at += n;
+    if (this.#end + chunk.byteLength > this.#bytes.byteLength) this.#makeRoom(chunk.byteLength);
+    this.#bytes.set(chunk, this.#end);
+    this.#end += chunk.byteLength;
+    while (this.#whole < this.#end) {
+      this.#checkFlag(this.#bytes[this.#whole]);
+      if (this.#end - this.#whole < GRPC_PREFIX_BYTES) break;
+      const length = this.#lengthAt(this.#whole);
+      if (length > this.#maxMessageBytes) {
+        throw new DipcError(
+          "limit_exceeded",
+          `a gRPC message of ${length} bytes is announced, maxMessageBytes is ${this.#maxMessageBytes}`,
+        );
       }
-      if (this.#left === 0) this.#end();
+      const next = this.#whole + GRPC_PREFIX_BYTES + length;
+      if (next > this.#end) break;
+      this.#whole = next;
     }
   }
 
   /** Forgets everything that was not taken. */
   close(): void {
-    this.#value = null;
-    this.#messages.length = 0;
-    this.#queuedBytes = 0;
+    this.#bytes = new Uint8Array(0);
+    this.#start = this.#whole = this.#end = 0;
   }
 
-  #begin(): void {
-    const flag = this.#prefix[0];
-    if (flag !== 0) {
-      const what = flag === 1
-        ? "is compressed, which was not agreed on"
-        : `begins with the flag byte ${flag}, expected 0`;
-      throw new DipcError("protocol", `a gRPC message ${what}`);
-    }
-    const length = new DataView(this.#prefix.buffer).getUint32(1);
-    if (length > this.#maxMessageBytes) {
-      throw new DipcError(
-        "limit_exceeded",
-        `a gRPC message of ${length} bytes is announced, maxMessageBytes is ${this.#maxMessageBytes}`,
-      );
-    }
-    this.#prefixBytes = 0;
-    this.#left = length;
-    this.#value = new ValueBuffer(length);
+  #lengthAt(offset: number): number {
+    const bytes = this.#bytes;
+    return bytes[offset + 1] * 2 ** 24 + (bytes[offset + 2] << 16 | bytes[offset + 3] << 8 | bytes[offset + 4]);
   }
 
-  #end(): void {
-    const message = this.#value!.toBytes();
-    this.#value = null;
-    this.#messages.push(message);
-    this.#queuedBytes += message.byteLength + OVERHEAD_BYTES;
+  #checkFlag(flag: number): void {
+    if (flag === 0) return;
+    const what = flag === 1
+      ? "is compressed, which was not agreed on"
+      : `begins with the flag byte ${flag}, expected 0`;
+    throw new DipcError("protocol", `a gRPC message ${what}`);
+  }
+
+  /** Moves what was not taken to the front, into a longer buffer where it would fill more than half of this one. */
+  #makeRoom(more: number): void {
+    const kept = this.#end - this.#start;
+    const needed = kept + more;
+    const capacity = this.#bytes.byteLength;
+    if (needed <= capacity / 2) {
+      this.#bytes.copyWithin(0, this.#start, this.#end);
+    } else {
+      const longer = new Uint8Array(Math.max(2 * capacity, needed));
+      longer.set(this.#bytes.subarray(this.#start, this.#end));
+      this.#bytes = longer;
+    }
+    this.#whole -= this.#start;
+    this.#start = 0;
+    this.#end = kept;
   }
 }

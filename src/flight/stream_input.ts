@@ -6,14 +6,13 @@
 import type { Readable } from "node:stream";
 import { DipcError } from "../errors.ts";
 
-/** Bytes of whole frames that wait to be read before the peer is asked to wait, unless `maxInFlightBytes` is less. */
-const READ_AHEAD_BYTES = 4 * 2 ** 20;
-
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte now and then. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
 
 /** Takes the bytes of a stream and gives messages. */
 export interface StreamDecoder<T> {
+  /** Bytes of whole messages that may wait before the peer is asked to wait, unless `maxInFlightBytes` is less. */
+  readonly readAheadBytes: number;
   /** Bytes of the messages that wait to be taken; each counts as some even where it is empty. */
   readonly queuedBytes: number;
   /** Whether the bytes up to now end with a whole message. */
@@ -71,7 +70,7 @@ export class StreamInput<T> {
     this.#stream = stream;
     this.#options = options;
     this.#decoder = decoder;
-    this.#highBytes = Math.min(READ_AHEAD_BYTES, options.maxInFlightBytes);
+    this.#highBytes = Math.min(decoder.readAheadBytes, options.maxInFlightBytes);
     stream.on("data", this.#onData);
     stream.on("end", this.#onEnd);
     stream.on("error", this.#onError);

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { collect } from "./collector.ts";
 
 const MIB = 1 << 20;
 /** Bytes taken for each decoy, of the same size. */
@@ -20,26 +21,6 @@ const FORCED_BYTES = 96 * MIB;
 const PAUSE_MS = 200;
 /** Bytes out from which on it is worth a collection to look whether they are. */
 const WORTH_BYTES = 256 * MIB;
-
-/** The modules of Node that lead to V8's collector; loading them takes a tenth of a second, so only where needed. */
-interface NodeProcess {
-  getBuiltinModule?(name: "node:v8"): { setFlagsFromString(flags: string): void };
-  getBuiltinModule?(name: "node:vm"): { runInNewContext(code: string): unknown };
-}
-
-let collector: (() => void) | null = null;
-
-function findCollector(): () => void {
-  try {
-    const { process } = globalThis as { process?: NodeProcess };
-    process!.getBuiltinModule!("node:v8").setFlagsFromString("--expose-gc");
-    const gc = process!.getBuiltinModule!("node:vm").runInNewContext("gc");
-    if (typeof gc === "function") return () => gc();
-  } catch {
-    // Decoys alone then.
-  }
-  return () => {};
-}
 
 /** Watches the bytes that a pool has out. */
 export class MemoryPressure {
@@ -86,8 +67,7 @@ export class MemoryPressure {
   #force(): void {
     this.#watch();
     this.#forceAt = Infinity;
-    collector ??= findCollector();
-    collector();
+    collect("all");
   }
 
   #watch(): void {
