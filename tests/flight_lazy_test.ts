@@ -14,7 +14,7 @@ interface Module {
   dependencies?: { specifier: string; code?: { specifier: string }; isDynamic?: boolean }[];
 }
 
-const GRPC = /@bufbuild\/|@connectrpc\/|grpc-js|\/src\/flight\/(gen|service)\/|node:http2/;
+const GRPC = /@bufbuild\/|@connectrpc\/|grpc-js|\/src\/flight\/(gen|http2|service)\//;
 
 async function modulesOf(program: string): Promise<Map<string, Module>> {
   const { stdout } = await new Deno.Command(Deno.execPath(), {

@@ -3,33 +3,26 @@
  *
  * @module
  */
-import * as http2 from "node:http2";
 import * as net from "node:net";
+import * as tls from "node:tls";
 import { DipcError } from "../errors.ts";
 import type { FlightTlsOptions } from "./client_options.ts";
+import { ClientConnection } from "./http2/client_connection.ts";
+import type { ClientStream } from "./http2/client_stream.ts";
+import { Http2Error } from "./http2/errors.ts";
+import { MAX_WINDOW } from "./http2/settings.ts";
+import { DenoTransport, NodeTransport, type Transport } from "./http2/transport.ts";
 import type { FlightLocation } from "./location.ts";
-import { endLater } from "./session_end.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
 export const STREAM_WINDOW_BYTES = 2 ** 20;
-/**
- * What it may send of all streams. The largest there is, because a stream that is not read would otherwise stop the others;
- * what is held is bounded by the streams' windows.
- */
-const CONNECTION_WINDOW_BYTES = 2 ** 31 - 1;
-/** Longest HTTP/2 frame that is taken: fewer and larger pieces than the 16 KiB of the specification's start (RFC 9113, 4.2). */
-const FRAME_BYTES = 2 ** 20;
-/**
- * How long a stream that is given up is left unread before it is reset, where others run beside it. What arrives for a stream
- * that was reset counts against the connection, and nghttp2 ends it after about a thousand frames; a server that is not read stops
- * once the stream's window is full.
- */
-const LINGER_MS = 250;
-/** How long a connection that is closed may take to say so before it is cut. */
-const CLOSE_MS = 1000;
+/** How long a server may take to close its side of a connection that has been closed, in milliseconds. */
+const LINGER_MS = 100;
+/** Longest headers of an answer, in bytes. */
+const MAX_HEADER_BYTES = 64 * 1024;
 
 /** Options of a {@linkcode FlightConnection}. */
-export interface ConnectionOptions {
+export interface FlightConnectionOptions {
   /** Certificates. */
   tls?: FlightTlsOptions;
   /** Longest wait for the connection, in milliseconds. */
@@ -38,16 +31,14 @@ export interface ConnectionOptions {
 
 /** A connection; calls are streams on it. */
 export class FlightConnection {
-  /** Scheme, host and port, as http2 wants them. */
-  readonly #authority: string;
   readonly #location: FlightLocation;
-  readonly #options: ConnectionOptions;
-  #session: http2.ClientHttp2Session | null = null;
-  /** Those that were opened and have not closed. */
-  readonly #sessions = new Set<http2.ClientHttp2Session>();
-  /** Number of open streams. */
-  readonly #streams = new WeakMap<http2.Http2Session, number>();
-  #opening: Promise<http2.ClientHttp2Session> | null = null;
+  readonly #options: FlightConnectionOptions;
+  /** Name that requests give the server. */
+  readonly #authority: string;
+  #connection: ClientConnection | null = null;
+  /** Those that have not closed; each promise resolves once its connection has. */
+  readonly #open = new Map<ClientConnection, Promise<void>>();
+  #attempt: Attempt | null = null;
   #closed = false;
   /** Whether any call was answered. */
   #hasAnswered = false;
@@ -56,12 +47,11 @@ export class FlightConnection {
    * @param location Where the server is
    * @param options Certificates, timeout
    */
-  constructor(location: FlightLocation, options: ConnectionOptions) {
+  constructor(location: FlightLocation, options: FlightConnectionOptions) {
     this.#location = location;
     this.#options = options;
     const host = location.host.includes(":") ? `[${location.host}]` : location.host || "localhost";
-    this.#authority =
-      new URL(`${location.tls ? "https" : "http"}://${host}${location.port === 0 ? "" : `:${location.port}`}`).origin;
+    this.#authority = location.port === 0 ? host : `${host}:${location.port}`;
   }
 
   /**
@@ -71,7 +61,12 @@ export class FlightConnection {
    * @throws {DipcError} `unreachable`, `permission_denied`, `timeout`, `closed`, `cancelled`
    */
   async connect(signal?: AbortSignal): Promise<void> {
-    await this.#ready(signal);
+    if (this.#usable() === null) await this.#join(signal);
+  }
+
+  /** Whether there is a connection that takes a call. */
+  get isReady(): boolean {
+    return this.#usable() !== null;
   }
 
   /**
@@ -81,169 +76,194 @@ export class FlightConnection {
    * @param headers Headers of the call
    * @throws {DipcError} `unreachable`, `timeout`, `closed`
    */
-  async request(path: string, headers: http2.OutgoingHttpHeaders): Promise<http2.ClientHttp2Stream> {
-    const session = await this.#ready();
-    try {
-      const stream = session.request({ ...headers, ":method": "POST", ":path": path });
-      stream.once("response", () => this.#hasAnswered = true);
-      this.#count(session, 1);
-      stream.once("close", () => this.#count(session, -1));
-      return stream;
-    } catch (error) {
-      throw new DipcError("unreachable", `no call can be started at ${this.#location.uri}: ${textOf(error)}`, {
-        cause: error,
-      });
-    }
+  async request(path: string, headers: Headers): Promise<ClientStream> {
+    const connection = this.#usable() ?? await this.#join();
+    return connection.request([
+      [":method", "POST"],
+      [":scheme", this.#location.tls ? "https" : "http"],
+      [":path", path],
+      [":authority", this.#authority],
+      ...headers,
+    ]);
   }
 
-  /**
-   * Resets a stream that the server may still be sending. A connection without other streams is not used again, so that what
-   * is under way harms nobody.
-   *
-   * @param stream The stream; its readers are gone
-   */
-  abandon(stream: http2.ClientHttp2Stream): void {
-    const { session } = stream;
-    const reset = (): void => {
-      if (!stream.closed && !stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
-    };
-    if (session === undefined || session.destroyed || stream.closed) return reset();
-    if ((this.#streams.get(session) ?? 0) > 1) {
-      stream.pause();
-      const timer = setTimeout(reset, LINGER_MS);
-      stream.once("close", () => clearTimeout(timer));
-      return;
-    }
-    reset();
-    if (this.#session === session) this.#session = null;
-    session.close();
+  /** A call was answered. */
+  answered(): void {
+    this.#hasAnswered = true;
   }
 
   /**
    * The error for a call whose connection or stream has gone without an answer.
    *
    * @param what What was being done
-   * @param why What is known
-   * @param cause The error that told
+   * @param cause What is known
    */
-  lost(what: string, why: string, cause?: unknown): DipcError {
-    // What nghttp2 makes of bytes that are no HTTP/2.
-    if (nodeCodeOf(cause) === "ERR_HTTP2_ERROR") {
-      return new DipcError("protocol", `${what}: the server broke HTTP/2: ${why}`, { cause });
+  lost(what: string, cause: Error | null): DipcError {
+    const why = cause?.message ?? "the connection was closed";
+    const options = { cause: cause ?? undefined };
+    if (this.#closed) return new DipcError("closed", `${what}: the connection was closed`, options);
+    // What this side makes of bytes that are no HTTP/2.
+    if (cause instanceof Http2Error) {
+      return new DipcError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
     }
     // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
     if (!this.#hasAnswered) {
-      const tls = this.#location.tls ? "; does the server want a certificate of the client?" : "";
-      return new DipcError("unreachable", `${what} was not answered, the server closed the connection: ${why}${tls}`, {
-        cause,
-      });
+      const hint = this.#location.tls ? "; does the server want a certificate of the client?" : "";
+      return new DipcError("unreachable", `${what} was not answered: ${why}${hint}`, options);
     }
-    return new DipcError("connection_lost", `${what} ended before its status was there: ${why}`, { cause });
+    return new DipcError("connection_lost", `${what} ended before its status was there: ${why}`, options);
   }
 
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#opening?.catch(() => null);
-    this.#session = null;
-    await Promise.all([...this.#sessions].map(destroyed));
+    this.#attempt?.giveUp.abort(this.#isClosedError());
+    this.#connection = null;
+    for (const connection of this.#open.keys()) connection.destroy();
+    await Promise.all(this.#open.values());
   }
 
-  #count(session: http2.Http2Session, by: number): void {
-    this.#streams.set(session, (this.#streams.get(session) ?? 0) + by);
+  #isClosedError(): DipcError {
+    return new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
   }
 
-  #ready(signal?: AbortSignal): http2.ClientHttp2Session | Promise<http2.ClientHttp2Session> {
-    if (this.#closed) throw new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
-    // The event of a destroyed session comes later than the destruction.
-    if (this.#session !== null && !this.#session.destroyed && !this.#session.closed) return this.#session;
-    this.#session = null;
-    return this.#opening ??= this.#open(signal).finally(() => this.#opening = null);
+  #usable(): ClientConnection | null {
+    if (this.#closed) throw this.#isClosedError();
+    if (this.#connection?.isUsable !== true) this.#connection = null;
+    return this.#connection;
   }
 
-  async #open(signal?: AbortSignal): Promise<http2.ClientHttp2Session> {
-    const { uri } = this.#location;
-    const session = http2.connect(this.#authority, this.#sessionOptions());
-    endLater(session);
-    let failure: unknown = null;
-    // Always there: an error that nobody listens to ends the process.
-    session.on("error", (error: unknown) => failure ??= error);
+  /** Waits for the connection that is being opened, for all who need one; it is given up once nobody waits any more. */
+  async #join(signal?: AbortSignal): Promise<ClientConnection> {
+    const attempt = this.#attempt ??= this.#begin();
+    const gone = Promise.withResolvers<never>();
+    const onAbort = (): void => gone.reject(signal!.reason);
+    attempt.waiting++;
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort);
     try {
-      await this.#connected(session, signal);
-      if (this.#closed) throw new DipcError("closed", `the connection to ${uri} was closed`);
-      if (session.destroyed) throw connectError(uri, failure ?? "it was closed at once");
-      session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+      return await Promise.race([attempt.connection, gone.promise]);
     } catch (error) {
-      session.destroy();
-      throw error;
+      if (!signal?.aborted || error instanceof DipcError) throw error;
+      throw new DipcError("cancelled", `connecting to ${this.#location.uri} was cancelled`, { cause: error });
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      if (--attempt.waiting === 0 && this.#attempt === attempt) attempt.giveUp.abort();
     }
-    const forget = (): void => {
-      if (this.#session === session) this.#session = null;
-    };
-    // Streams report what a lost connection means to them; new ones get a new connection.
-    session.on("error", forget);
-    session.on("goaway", forget);
-    session.on("close", () => {
-      forget();
-      this.#sessions.delete(session);
-    });
-    this.#sessions.add(session);
-    return this.#session = session;
   }
 
-  #sessionOptions(): http2.ClientSessionOptions | http2.SecureClientSessionOptions {
-    const { socketPath, tls, host } = this.#location;
-    const settings = { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: FRAME_BYTES };
-    if (socketPath !== null) return { settings, createConnection: () => net.connect(socketPath) };
-    if (!tls) return { settings };
-    const options = this.#options.tls ?? {};
-    const ca = typeof options.ca === "string" || options.ca === undefined ? options.ca : [...options.ca];
-    return {
-      settings,
-      ca,
-      cert: options.cert,
-      key: options.key,
-      // An address is no name that TLS could ask for.
-      servername: options.serverName ?? (net.isIP(host) === 0 ? host : undefined),
-      rejectUnauthorized: options.insecureSkipVerify !== true,
-      ALPNProtocols: ["h2"],
-    };
-  }
-
-  #connected(session: http2.ClientHttp2Session, signal?: AbortSignal): Promise<void> {
+  #begin(): Attempt {
+    const giveUp = new AbortController();
     const { uri } = this.#location;
     const { timeoutMs } = this.#options;
-    return new Promise((resolve, reject) => {
-      const done = (error?: DipcError): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-        session.off("connect", onConnect);
-        session.off("error", onError);
-        session.off("close", onClose);
-        if (error === undefined) resolve();
-        else reject(error);
-      };
-      const onConnect = (): void => done();
-      const onError = (error: unknown): void => done(connectError(uri, error));
-      const onClose = (): void =>
-        done(new DipcError("unreachable", `no connection to ${uri}: it was closed at once; is it a Flight server?`));
-      const onAbort = (): void =>
-        done(new DipcError("cancelled", `connecting to ${uri} was cancelled`, { cause: signal!.reason }));
-      const timer = setTimeout(
-        () => done(new DipcError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
-        timeoutMs,
-      );
-      if (signal?.aborted) return onAbort();
-      signal?.addEventListener("abort", onAbort);
-      session.on("connect", onConnect);
-      session.on("error", onError);
-      session.on("close", onClose);
+    const timer = setTimeout(
+      () => giveUp.abort(new DipcError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
+    const connection = this.#start(giveUp.signal).finally(() => {
+      clearTimeout(timer);
+      this.#attempt = null;
     });
+    // Those who wait are told; nobody may be left.
+    connection.catch(() => {});
+    return { connection, giveUp, waiting: 0 };
+  }
+
+  async #start(signal: AbortSignal): Promise<ClientConnection> {
+    let transport: Transport;
+    try {
+      transport = await (this.#location.tls ? this.#connectSecure(signal) : this.#connectPlain(signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw connectError(this.#location.uri, error);
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const connection = new ClientConnection(transport, {
+      streamWindow: STREAM_WINDOW_BYTES,
+      // The largest there is, because a stream that is not read would otherwise stop the others; what is held is bounded by the
+      // streams' windows.
+      connectionWindow: MAX_WINDOW,
+      maxHeaderBytes: MAX_HEADER_BYTES,
+      lingerMs: LINGER_MS,
+      onClose: () => {
+        this.#open.delete(connection);
+        resolve();
+      },
+    });
+    this.#open.set(connection, promise);
+    if (this.#closed) connection.destroy();
+    return this.#connection = connection;
+  }
+
+  async #connectPlain(signal: AbortSignal): Promise<Transport> {
+    const { socketPath, host, port } = this.#location;
+    const connecting = socketPath === null
+      ? Deno.connect({ hostname: host, port, signal })
+      : Deno.connect({ transport: "unix", path: socketPath });
+    const socket = await unlessAborted<Deno.Conn>(connecting, signal, (late) => late.close());
+    if (socketPath === null) (socket as Deno.TcpConn).setNoDelay(true);
+    return new DenoTransport(socket);
+  }
+
+  /** By Node's TLS, because Deno's own cannot leave the server's certificate unchecked where that is wanted. */
+  #connectSecure(signal: AbortSignal): Promise<Transport> {
+    const { host, port } = this.#location;
+    const { ca, cert, key, serverName, insecureSkipVerify } = this.#options.tls ?? {};
+    const socket = tls.connect({
+      host,
+      port,
+      ca: typeof ca === "string" || ca === undefined ? ca : [...ca],
+      cert,
+      key,
+      // An address is no name that TLS could ask for.
+      servername: serverName ?? (net.isIP(host) === 0 ? host : undefined),
+      rejectUnauthorized: insecureSkipVerify !== true,
+      ALPNProtocols: ["h2"],
+    });
+    const transport = new NodeTransport(socket);
+    socket.setNoDelay(true);
+    const connecting = new Promise<Transport>((resolve, reject) => {
+      socket.once("secureConnect", () => {
+        if (socket.alpnProtocol === "h2") resolve(transport);
+        else reject(new Error("the server does not speak HTTP/2 (ALPN h2)"));
+      });
+      socket.once("error", reject);
+      socket.once("close", () => reject(new Error("the connection was closed at once")));
+    });
+    const stop = (): void => transport.destroy();
+    connecting.catch(stop);
+    signal.addEventListener("abort", stop);
+    return unlessAborted(connecting, signal, stop).finally(() => signal.removeEventListener("abort", stop));
   }
 }
 
+/** A connection that is being opened. */
+interface Attempt {
+  readonly connection: Promise<ClientConnection>;
+  readonly giveUp: AbortController;
+  /** How many wait for it. */
+  waiting: number;
+}
+
+/** Waits for something unless a signal comes first; what comes later is dropped. */
+function unlessAborted<T>(coming: Promise<T>, signal: AbortSignal, drop: (late: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    coming.then((it) => {
+      signal.removeEventListener("abort", onAbort);
+      if (signal.aborted) drop(it);
+      else resolve(it);
+    }, (error) => {
+      signal.removeEventListener("abort", onAbort);
+      reject(error);
+    });
+  });
+}
+
 function connectError(uri: string, error: unknown): DipcError {
-  const text = textOf(error);
+  const text = error instanceof Error ? error.message : String(error);
   // Deno's own text names the flag.
   if (/^Requires \w+ access/.test(text)) {
     return new DipcError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });
@@ -251,29 +271,4 @@ function connectError(uri: string, error: unknown): DipcError {
   return new DipcError("unreachable", `no connection to ${uri}: ${text}; is a Flight server listening there?`, {
     cause: error,
   });
-}
-
-/** Destroys a session, and waits until it says so. */
-async function destroyed(session: http2.ClientHttp2Session): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(() => resolve(), CLOSE_MS);
-    session.once("close", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    session.destroy();
-  });
-}
-
-/** The code of the error of node's modules that led to an error, such as `"EPIPE"`; `null` where there is none. */
-export function nodeCodeOf(error: unknown): string | null {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ("code" in cause && typeof cause.code === "string" && /^E[A-Z0-9_]+$/.test(cause.code)) return cause.code;
-  }
-  return null;
-}
-
-/** What an error of node's modules says. */
-export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,18 +3,15 @@
  *
  * @module
  */
-import type { Writable } from "node:stream";
 import { DipcError } from "../errors.ts";
-import { textOf } from "./connection.ts";
 import { encodeFrame, GRPC_PREFIX_BYTES, type OutgoingFrame } from "./data.ts";
+import type { Http2Stream } from "./http2/stream.ts";
 
 /** Bytes that have been given to the stream and not been sent, at most; one frame is always let through. */
 const WINDOW_BYTES = 4 * 2 ** 20;
 
-/** Bytes of one write: what is larger costs memory, because the runtime copies it, and little time is won by it. */
+/** Bytes of one write, after each of which it is seen that the peer takes something. */
 const PIECE_BYTES = 128 * 2 ** 10;
-
-const NOTHING = new Uint8Array(0);
 
 /** Options of a {@linkcode FrameOutput}. */
 export interface FrameOutputOptions {
@@ -44,7 +41,7 @@ interface PendingFrame {
 
 /** Sends frames. */
 export class FrameOutput {
-  readonly #stream: Writable;
+  readonly #stream: Http2Stream;
   readonly #options: FrameOutputOptions;
   #pendingBytes = 0;
   #failure: unknown = null;
@@ -60,11 +57,10 @@ export class FrameOutput {
    * @param stream What is written to
    * @param options Timeout and peer
    */
-  constructor(stream: Writable, options: FrameOutputOptions) {
+  constructor(stream: Http2Stream, options: FrameOutputOptions) {
     this.#stream = stream;
     this.#options = options;
-    stream.on("close", () => this.fail(null));
-    stream.on("error", (error) => this.fail(error));
+    stream.onClose = () => this.fail(stream.error);
   }
 
   /**
@@ -91,16 +87,19 @@ export class FrameOutput {
   }
 
   /**
-   * Sends a short message that is no FlightData, such as a ticket.
+   * Sends a short message that is no FlightData, such as a ticket. Answers as `write` does.
    *
    * @param bytes The message in protobuf's form
+   * @throws {DipcError} as `write`, where it waits
    */
-  message(bytes: Uint8Array): void {
+  message(bytes: Uint8Array): void | Promise<void> {
     if (this.#failure !== null) return;
     const prefixed = new Uint8Array(GRPC_PREFIX_BYTES + bytes.byteLength);
     new DataView(prefixed.buffer).setUint32(1, bytes.byteLength);
     prefixed.set(bytes, GRPC_PREFIX_BYTES);
-    this.#push(prefixed, undefined, { byteLength: 0, release: null });
+    this.#pendingBytes += prefixed.byteLength;
+    this.#push(prefixed, undefined, { byteLength: prefixed.byteLength, release: null });
+    if (this.#pendingBytes >= WINDOW_BYTES) return this.#room();
   }
 
   /** Ends this direction. */
@@ -119,54 +118,49 @@ export class FrameOutput {
     this.#failure ??= this.#options.failure() ?? (error instanceof DipcError ? error : new DipcError(
       "connection_lost",
       `${this.#options.peer} ended the stream before everything was written${
-        error === null ? "" : `: ${textOf(error)}`
+        error instanceof Error ? `: ${error.message}` : ""
       }`,
       { cause: error ?? undefined },
     ));
     for (const { frame } of this.#pieces.splice(0)) {
-      // What the runtime is reading at this moment is given back when it has said that it is done.
+      // What the stream is writing is given back once it has said that it is done with it.
       if (frame !== this.#writing) releaseOnce(frame);
     }
     this.#wake();
   }
 
-  /** Cuts head and body into pieces; the head goes with the body's start, because each write is a turn of the event loop. */
   #push(head: Uint8Array, body: Uint8Array | undefined, frame: PendingFrame): void {
-    const first = body?.subarray(0, PIECE_BYTES) ?? NOTHING;
-    const joined = first.byteLength === 0 ? head : new Uint8Array(head.byteLength + first.byteLength);
-    if (first.byteLength > 0) {
-      joined.set(head);
-      joined.set(first, head.byteLength);
-    }
     const length = body?.byteLength ?? 0;
-    this.#pieces.push({ bytes: joined, frame, isLast: length <= PIECE_BYTES });
-    for (let at = PIECE_BYTES; at < length; at += PIECE_BYTES) {
-      const isLast = at + PIECE_BYTES >= length;
-      this.#pieces.push({ bytes: body!.subarray(at, at + PIECE_BYTES), frame, isLast });
+    this.#pieces.push({ bytes: head, frame, isLast: length === 0 });
+    for (let at = 0; at < length; at += PIECE_BYTES) {
+      const end = Math.min(length, at + PIECE_BYTES);
+      this.#pieces.push({ bytes: body!.subarray(at, end), frame, isLast: end === length });
     }
     this.#pump();
   }
 
-  /** Writes one piece at a time: several that wait inside the stream would be joined by a copy. */
   #pump(): void {
-    if (this.#writing !== null || this.#failure !== null) return;
-    const piece = this.#pieces.shift();
-    if (piece === undefined) {
-      if (this.#isEnding) this.#stream.end();
-      return;
-    }
-    const { bytes, frame, isLast } = piece;
-    this.#writing = frame;
-    this.#stream.write(bytes, () => {
-      this.#writing = null;
-      this.#written++;
-      if (isLast) {
-        this.#pendingBytes -= frame.byteLength;
-        if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
+    while (this.#writing === null && this.#failure === null) {
+      const piece = this.#pieces.shift();
+      if (piece === undefined) {
+        if (this.#isEnding) this.#stream.end();
+        return;
       }
-      if (isLast || this.#failure !== null) releaseOnce(frame);
-      this.#pump();
-    });
+      this.#writing = piece.frame;
+      const taken = (): void => this.#taken(piece);
+      if (!this.#stream.write(piece.bytes, () => (taken(), this.#pump()))) return;
+      taken();
+    }
+  }
+
+  #taken({ frame, isLast }: Piece): void {
+    this.#writing = null;
+    this.#written++;
+    if (isLast) {
+      this.#pendingBytes -= frame.byteLength;
+      if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
+    }
+    if (isLast || this.#failure !== null) releaseOnce(frame);
   }
 
   async #room(): Promise<void> {
@@ -180,7 +174,7 @@ export class FrameOutput {
       });
       clearTimeout(timer);
       if (this.#failure === null && this.#written === before && this.#pendingBytes >= WINDOW_BYTES) {
-        throw new DipcError("timeout", `${peer} took nothing for ${timeoutMs / 1000} s`);
+        throw new DipcError("timeout", `${peer} took less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`);
       }
     }
     if (this.#failure !== null) throw this.#failure;

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
-import { constants } from "node:http2";
 import { DipcError } from "../errors.ts";
-import { type FlightConnection, textOf } from "./connection.ts";
+import type { FlightConnection } from "./connection.ts";
 import { FrameOutput } from "./frame_output.ts";
+import type { ClientStream } from "./http2/client_stream.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
@@ -44,7 +43,7 @@ export interface GrpcCallOptions<T> {
 /** A running call. */
 export class GrpcCall<T> {
   readonly #connection: FlightConnection;
-  readonly #stream: ClientHttp2Stream;
+  readonly #stream: ClientStream;
   readonly #options: GrpcCallOptions<T>;
   readonly #what: string;
   readonly #input: StreamInput<T>;
@@ -56,23 +55,32 @@ export class GrpcCall<T> {
   #leaving: ReturnType<typeof setTimeout> | undefined;
   #isOver = false;
 
-  private constructor(connection: FlightConnection, stream: ClientHttp2Stream, options: GrpcCallOptions<T>) {
+  private constructor(
+    connection: FlightConnection,
+    stream: ClientStream,
+    options: GrpcCallOptions<T> & { leftMs?: number },
+  ) {
     this.#connection = connection;
     this.#stream = stream;
     this.#options = options;
     this.#what = `${options.method} at ${options.peer}`;
-    const { decoder, maxInFlightBytes, timeoutMs, peer, deadlineMs, signal } = options;
-    stream.on("response", this.#onResponse);
-    stream.on("trailers", this.#onTrailers);
+    const { decoder, maxInFlightBytes, timeoutMs, peer, leftMs, signal } = options;
+    stream.onHeaders = (status, headers, isLast) => this.#onResponse(status, headers, isLast);
+    stream.onTrailers = (headers) => this.#trailers = headers;
     this.#input = new StreamInput(stream, decoder, {
       maxInFlightBytes,
       timeoutMs,
       peer,
-      endOf: (isClosed, error) => this.#endOf(isClosed, error),
+      endOf: () => this.#endOf(),
     });
     this.output = new FrameOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
     signal?.addEventListener("abort", this.#onAbort);
-    if (deadlineMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, deadlineMs);
+    if (leftMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, leftMs);
+    // It may be over by now, when its connection was closed in between.
+    if (stream.isClosed) {
+      stream.onReadable?.();
+      stream.onClose?.();
+    }
   }
 
   /**
@@ -84,16 +92,24 @@ export class GrpcCall<T> {
    */
   static async start<T>(connection: FlightConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
     const { method, deadlineMs, signal } = options;
-    const headers: Record<string, string> = {};
-    for (const [name, value] of options.headers) headers[name] = value;
-    headers["content-type"] = "application/grpc";
-    headers["te"] = "trailers";
-    if (deadlineMs !== undefined) headers["grpc-timeout"] = grpcTimeout(deadlineMs);
-    if (signal?.aborted) throw cancelled(`${method} at ${options.peer}`, signal);
+    const startedMs = performance.now();
+    const headers = new Headers(options.headers);
+    headers.set("content-type", "application/grpc");
+    headers.set("te", "trailers");
+    if (deadlineMs !== undefined) headers.set("grpc-timeout", grpcTimeout(deadlineMs));
+    const what = `${method} at ${options.peer}`;
+    if (signal?.aborted) throw cancelled(what, signal);
+    if (!connection.isReady) await connectWithin(connection, what, deadlineMs, signal);
     const stream = await connection.request(SERVICE_PATH + method, headers);
-    const call = new GrpcCall(connection, stream, options);
+    const leftMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - startedMs));
+    const call = new GrpcCall(connection, stream, { ...options, leftMs });
     if (signal?.aborted) call.#onAbort();
     return call;
+  }
+
+  /** Whether it has ended, whichever way. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /** Bytes received. */
@@ -115,10 +131,7 @@ export class GrpcCall<T> {
     this.#input.fail(error);
     this.#end(error);
     this.#input.close();
-    if (this.#stream.closed) return;
-    if (this.#trailers === null) this.#connection.abandon(this.#stream);
-    // What has ended in both directions closes by itself.
-    else if (!this.#stream.writableEnded) this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#stream.reset();
   }
 
   /**
@@ -129,12 +142,11 @@ export class GrpcCall<T> {
     if (this.#isOver) return this.cancel();
     const stop = (): void => this.cancel();
     this.#leaving = setTimeout(stop, LEAVE_MS);
-    Promise.resolve(this.#input.next()).then(stop, stop);
+    (async () => await this.#input.next())().then(stop, stop);
   }
 
-  #onResponse = (received: IncomingHttpHeaders & { ":status"?: number }): void => {
-    const headers = headersOf(received);
-    const status = Number(received[":status"]);
+  #onResponse(status: number, headers: Headers, isLast: boolean): void {
+    this.#connection.answered();
     const type = headers.get("content-type") ?? "";
     if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
       this.#refusal = new DipcError(
@@ -145,22 +157,17 @@ export class GrpcCall<T> {
       );
       this.#input.fail(this.#refusal);
       this.#end(this.#refusal);
-      this.#stream.close(constants.NGHTTP2_CANCEL);
+      this.#stream.reset();
       return;
     }
     this.#guard(() => this.#options.onHeaders?.(headers));
     // A call without any message has its trailers here ("Trailers-Only").
-    if (headers.has("grpc-status")) this.#trailers = headers;
-  };
-
-  #onTrailers = (received: IncomingHttpHeaders): void => {
-    this.#trailers = headersOf(received);
-  };
+    if (isLast) this.#trailers = headers;
+  }
 
   #onAbort = (): void => this.cancel(cancelled(this.#what, this.#options.signal!));
 
-  #onDeadline = (): void =>
-    this.cancel(new DipcError("timeout", `${this.#what} was not done within ${this.#options.deadlineMs! / 1000} s`));
+  #onDeadline = (): void => this.cancel(late(this.#what, this.#options.deadlineMs!));
 
   /** A hook of the user must not break the stream's events; what it throws fails the call. */
   #guard(hook: () => void): void {
@@ -171,20 +178,16 @@ export class GrpcCall<T> {
     }
   }
 
-  #endOf(isClosed: boolean, error: unknown): unknown {
-    const end = this.#statusOf(isClosed, error);
-    if (end !== undefined) this.#end(end);
+  #endOf(): unknown {
+    const end = this.#statusOf();
+    this.#end(end);
     return end;
   }
 
-  #statusOf(isClosed: boolean, error: unknown): unknown {
+  #statusOf(): unknown {
     if (this.#refusal !== null) return this.#refusal;
     const trailers = this.#trailers;
-    if (trailers === null) {
-      if (!isClosed) return undefined;
-      const why = error === undefined ? `HTTP/2 code ${this.#stream.rstCode ?? 0}` : textOf(error);
-      return this.#connection.lost(this.#what, why, error);
-    }
+    if (trailers === null) return this.#connection.lost(this.#what, this.#stream.error);
     const status = trailers.get("grpc-status");
     if (status === null || !/^\d{1,9}$/.test(status)) {
       return new DipcError(
@@ -214,7 +217,7 @@ export class GrpcCall<T> {
 
   /** Why the server takes no more, where that is known. */
   #failureOfWrite(): unknown {
-    return this.#trailers === null ? null : this.#statusOf(true, undefined);
+    return this.#trailers === null ? null : this.#statusOf();
   }
 }
 
@@ -233,13 +236,29 @@ function decodeMessage(text: string): string {
   }
 }
 
-function headersOf(received: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(received)) {
-    if (name.startsWith(":") || value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) headers.append(name, String(one));
+/** Connects within the time of a call, and as long as it is wanted. */
+async function connectWithin(
+  connection: FlightConnection,
+  what: string,
+  deadlineMs?: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const giveUp = new AbortController();
+  const onAbort = (): void => giveUp.abort(cancelled(what, signal!));
+  const timer = deadlineMs === undefined
+    ? undefined
+    : setTimeout(() => giveUp.abort(late(what, deadlineMs)), deadlineMs);
+  signal?.addEventListener("abort", onAbort);
+  try {
+    await connection.connect(giveUp.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
   }
-  return headers;
+}
+
+function late(what: string, deadlineMs: number): DipcError {
+  return new DipcError("timeout", `${what} was not done within ${deadlineMs / 1000} s`);
 }
 
 function cancelled(what: string, signal: AbortSignal): DipcError {

@@ -51,7 +51,7 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage>(
 ): Promise<MessageShape<Out>> {
   const running = await start(method.name, call, true);
   try {
-    send(running, method.input, request);
+    void send(running, method.input, request);
     running.output.end();
     const answer = await running.next();
     if (answer === null) throw new DipcError("protocol", `${method.name} at ${peer} gave no answer, expected one`);
@@ -103,7 +103,10 @@ async function sendAll<In extends DescMessage>(
   schema: In,
   requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
 ): Promise<void> {
-  for await (const request of requests) send(running, schema, request);
+  for await (const request of requests) {
+    if (running.isOver) return;
+    await send(running, schema, request);
+  }
   running.output.end();
 }
 
@@ -111,8 +114,8 @@ function send<In extends DescMessage>(
   running: GrpcCall<Uint8Array<ArrayBuffer>>,
   schema: In,
   request: MessageInitShape<In>,
-): void {
-  running.output.message(toBinary(schema, create(schema, request)));
+): void | Promise<void> {
+  return running.output.message(toBinary(schema, create(schema, request)));
 }
 
 function decode<Out extends DescMessage>(

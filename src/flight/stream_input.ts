@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Readable } from "node:stream";
 import { DipcError } from "../errors.ts";
+import type { Http2Stream } from "./http2/stream.ts";
 
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte now and then. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
@@ -37,19 +37,13 @@ export interface StreamInputOptions {
   timeoutMs: number;
   /** The peer, for messages. */
   peer: string;
-  /**
-   * Looked at when the stream has ended: the error that its end stands for, `null` where all is well, `undefined` where that
-   * is not known before the stream has closed too.
-   *
-   * @param isClosed Whether the stream has closed
-   * @param error What the stream itself reported
-   */
-  endOf(isClosed: boolean, error?: unknown): unknown;
+  /** Looked at when the stream has ended: the error that its end stands for, `null` where all is well. */
+  endOf(): unknown;
 }
 
 /** Messages on their way in. */
 export class StreamInput<T> {
-  readonly #stream: Readable;
+  readonly #stream: Http2Stream;
   readonly #options: StreamInputOptions;
   readonly #decoder: StreamDecoder<T>;
   readonly #highBytes: number;
@@ -66,15 +60,13 @@ export class StreamInput<T> {
    * @param decoder Makes messages of it; closed with this
    * @param options Limits, and what an end means
    */
-  constructor(stream: Readable, decoder: StreamDecoder<T>, options: StreamInputOptions) {
+  constructor(stream: Http2Stream, decoder: StreamDecoder<T>, options: StreamInputOptions) {
     this.#stream = stream;
     this.#options = options;
     this.#decoder = decoder;
     this.#highBytes = Math.min(decoder.readAheadBytes, options.maxInFlightBytes);
-    stream.on("data", this.#onData);
-    stream.on("end", this.#onEnd);
-    stream.on("error", this.#onError);
-    stream.on("close", this.#onClose);
+    stream.onBytes = (bytes) => this.#offer(bytes);
+    stream.onReadable = () => this.#pull();
   }
 
   /** Bytes received, gRPC's prefixes included. */
@@ -91,7 +83,7 @@ export class StreamInput<T> {
   next(): T | null | Promise<T | null> {
     const frame = this.#decoder.take();
     if (frame !== null) {
-      if (this.#stream.isPaused() && this.#decoder.queuedBytes < this.#highBytes) this.#stream.resume();
+      if (this.#decoder.queuedBytes < this.#highBytes) this.#pull();
       return frame;
     }
     if (this.#failure !== null) throw this.#failure;
@@ -115,49 +107,63 @@ export class StreamInput<T> {
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const stream = this.#stream;
-    stream.off("data", this.#onData);
-    stream.off("end", this.#onEnd);
-    stream.off("close", this.#onClose);
-    // The error listener stays: a late error must not become an uncaught one.
+    this.#stop();
     this.#decoder.close();
     this.#failure ??= new DipcError("closed", "the stream was closed");
     this.#settle();
   }
 
-  #onData = (chunk: Uint8Array): void => {
-    this.#receivedBytes += chunk.byteLength;
+  /** Reads until enough waits, there is no more, or the stream is over. */
+  #pull(): void {
+    const stream = this.#stream;
+    const decoder = this.#decoder;
+    while (this.#failure === null && decoder.queuedBytes < this.#highBytes) {
+      const chunk = stream.read();
+      if (chunk === null) break;
+      this.#push(chunk);
+    }
+    if (stream.isReadToEnd || stream.isClosed) this.#finish();
+    this.#settle();
+  }
+
+  #offer(bytes: Uint8Array): boolean {
+    if (this.#failure !== null || this.#decoder.queuedBytes >= this.#highBytes) return false;
+    this.#push(bytes);
+    this.#settle();
+    return true;
+  }
+
+  #push(bytes: Uint8Array): void {
+    this.#receivedBytes += bytes.byteLength;
     if (this.#receivedBytes - this.#progressBytes >= PROGRESS_BYTES) {
       this.#progressBytes = this.#receivedBytes;
       this.#progressMs = performance.now();
     }
     try {
-      this.#decoder.push(chunk);
+      this.#decoder.push(bytes);
     } catch (error) {
       // What arrived whole before may still be read.
       this.#failure = error;
-      this.#stream.off("data", this.#onData);
-      this.#stream.pause();
+      this.#stop();
     }
-    this.#settle();
-    if (this.#decoder.queuedBytes >= this.#highBytes) this.#stream.pause();
-  };
+  }
 
-  #onEnd = (): void => this.#finish(false);
-  #onError = (error: unknown): void => this.#finish(true, error);
-  #onClose = (): void => this.#finish(true);
+  #stop(): void {
+    this.#stream.onBytes = null;
+    this.#stream.onReadable = null;
+    this.#stream.discard();
+  }
 
-  #finish(isClosed: boolean, cause?: unknown): void {
+  #finish(): void {
     if (this.#ended || this.#failure !== null) return;
-    const end = this.#options.endOf(isClosed, cause);
-    if (end === undefined) return;
-    const error = end ??
+    // The stream may be closed already with bytes in it that have yet to be read.
+    if (this.#stream.isRemoteEnded && !this.#stream.isReadToEnd) return;
+    const error = this.#options.endOf() ??
       (this.#decoder.isWhole
         ? null
         : new DipcError("connection_lost", `the stream of ${this.#options.peer} ended inside a message`));
     if (error === null) this.#ended = true;
     else this.#failure = error;
-    this.#settle();
   }
 
   /** Answers the pending read, where there is something to answer. */

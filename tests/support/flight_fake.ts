@@ -11,6 +11,7 @@ import { type FlightEndpoint, infoToProto } from "../../src/flight/model.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { frameMetadata } from "../../src/ipc/frame.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
+import { endLater } from "./session_end.ts";
 
 /** One call that came in. */
 export class FakeCall {
@@ -111,6 +112,7 @@ export async function fakeFlight(handle: (call: FakeCall) => void | Promise<void
   const sessions = new Set<http2.ServerHttp2Session>();
   const calls: string[] = [];
   server.on("session", (session: http2.ServerHttp2Session) => {
+    endLater(session);
     sessions.add(session);
     session.on("error", () => {});
     session.on("close", () => sessions.delete(session));

@@ -9,7 +9,7 @@ import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from
 import { type Dataset, fromTable, type IpcMessage } from "../../mod.ts";
 import { encodeFrame, frameOfMessage } from "../../src/flight/data.ts";
 import * as proto from "../../src/flight/gen/flight_pb.ts";
-import { endLater } from "../../src/flight/session_end.ts";
+import { endLater } from "./session_end.ts";
 import { grpcStatusName } from "../../src/flight/status.ts";
 
 /** A client that misbehaves. */

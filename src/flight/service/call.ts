@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import http2, { type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { DipcError } from "../../errors.ts";
 import { GRPC_PREFIX_BYTES } from "../data.ts";
+import { Http2Code } from "../http2/errors.ts";
+import type { HeaderField } from "../http2/static_table.ts";
+import type { ServerStream } from "../http2/server_stream.ts";
 import { GrpcStatus } from "../status.ts";
 import { CallInput } from "./call_input.ts";
 
@@ -21,6 +22,8 @@ const MAX_STATUS_TEXT = 1024;
 const UNREAD_MS = 100;
 /** Longest wait for a client to take the end of a call, in milliseconds. */
 const CLOSE_MS = 5_000;
+/** The same once the server is cutting its calls. */
+const STOP_MS = 500;
 /** Longest delay of a timer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -39,7 +42,7 @@ export class ServerCall {
   /** Name of the method, such as `"DoGet"`. */
   readonly method: string;
   /** What the client sent in front of the call. Names that end with `-bin` hold base64. */
-  readonly headers: Headers = new Headers();
+  readonly headers: Headers;
   /** Headers of the answer; sent with its first message. */
   readonly responseHeaders: Headers = new Headers();
   /** Sent with the status. */
@@ -50,7 +53,7 @@ export class ServerCall {
   readonly input: CallInput;
   /** The client's certificate, where the connection has one. */
   readonly peerCertificate: { subject: string } | null;
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: ServerStream;
   readonly #idleTimeoutMs: number;
   readonly #abort = new AbortController();
   readonly #stop: AbortSignal;
@@ -66,13 +69,11 @@ export class ServerCall {
 
   /**
    * @param stream The HTTP/2 stream
-   * @param headers Its request headers
    * @param method Name of the method
    * @param options Time-outs
    */
   constructor(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
+    stream: ServerStream,
     method: string,
     options: ServerCallOptions,
   ) {
@@ -84,16 +85,10 @@ export class ServerCall {
     this.#onStop = () => this.#abort.abort(this.#stop.reason);
     if (options.stop.aborted) this.#onStop();
     else options.stop.addEventListener("abort", this.#onStop, { once: true });
-    for (const [name, value] of Object.entries(headers)) {
-      if (name.startsWith(":") || value === undefined) continue;
-      for (const each of Array.isArray(value) ? value : [value]) this.headers.append(name, each);
-    }
-    this.peerCertificate = certificateOf(stream);
+    this.headers = stream.request.headers;
+    this.peerCertificate = stream.peerSubject === null ? null : { subject: stream.peerSubject };
     this.signal.addEventListener("abort", () => this.#settle?.(), { once: true });
-    stream.on("aborted", () => this.#gone());
-    stream.on("close", () => this.#gone());
-    // What went wrong is known from `aborted` and `close`; without a listener it would end the process.
-    stream.on("error", () => this.#gone());
+    stream.onClose = () => this.#gone();
     this.input = new CallInput(stream, this.signal);
     this.#startDeadline();
   }
@@ -107,16 +102,8 @@ export class ServerCall {
   begin(): void {
     this.signal.throwIfAborted();
     if (this.#stream.headersSent) return;
-    const headers: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };
-    copyHeaders(this.responseHeaders, headers);
-    this.#stream.on("wantTrailers", () => {
-      // A client that has gone wants none.
-      if (!this.#stream.destroyed && !this.#stream.closed) this.#stream.sendTrailers(this.#trailers);
-    });
-    this.#stream.respond(headers, { waitForTrailers: true });
+    this.#stream.respond(fieldsOf(ANSWER, this.responseHeaders));
   }
-
-  #trailers: OutgoingHttpHeaders = {};
 
   /**
    * Sends one message whose gRPC prefix is in its first piece. The pieces are free again once this has returned. Small
@@ -161,18 +148,19 @@ export class ServerCall {
   #send(bytes: Uint8Array): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const settle = (error?: unknown): void => {
+    const settle = (): void => {
       clearTimeout(timer);
       this.#settle = null;
-      if (this.signal.aborted) reject(this.signal.reason);
-      else if (error !== undefined && error !== null) reject(error);
-      else resolve();
+      if (!this.signal.aborted) return resolve();
+      // The bytes are about to be their owner's again; and without them the client would not get a whole message anyway.
+      this.#stream.drop();
+      reject(this.signal.reason);
     };
     if (this.signal.aborted) settle();
     else {
       this.#settle = settle;
-      this.#stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), settle);
-      if (this.#settle === settle) timer = setTimeout(() => this.#late(), this.#idleTimeoutMs);
+      if (this.#stream.write(bytes, settle)) settle();
+      else timer = setTimeout(() => this.#late(), this.#idleTimeoutMs);
     }
     return promise;
   }
@@ -185,7 +173,8 @@ export class ServerCall {
   }
 
   /**
-   * Ends the call with a status, and waits until the client has it, or is gone, or for 5 s. Idempotent.
+   * Ends the call with a status, and waits until the client has it or is gone: as long as it may take nothing, 5 s where the
+   * call has failed, half a second where the server is stopping. Idempotent.
    *
    * @param status gRPC's code
    * @param text What to tell the client
@@ -195,45 +184,43 @@ export class ServerCall {
     this.#finished = true;
     clearTimeout(this.#deadline);
     this.#stop.removeEventListener("abort", this.#onStop);
+    await this.#end(status, text);
+  }
+
+  async #end(status: number, text: string): Promise<void> {
     const stream = this.#stream;
-    if (stream.destroyed || stream.closed) return;
-    if (this.#isStuck) {
-      stream.close(http2.constants.NGHTTP2_CANCEL);
-      return;
-    }
-    const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()));
-    const trailers: OutgoingHttpHeaders = { "grpc-status": String(status) };
-    if (text !== "") trailers["grpc-message"] = encodeText(text);
-    copyHeaders(this.trailers, trailers);
-    try {
-      if (stream.headersSent) {
-        this.#trailers = trailers;
-        if (this.#stagedBytes > 0 && !this.signal.aborted) stream.write(this.#staged!.slice(0, this.#stagedBytes));
-        stream.end();
-      } else {
-        const headers: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };
-        copyHeaders(this.responseHeaders, headers);
-        stream.respond({ ...headers, ...trailers }, { endStream: true });
+    // What the client still sends is not wanted; unread it would fill the window of the whole connection.
+    stream.discard();
+    if (stream.isClosed) return;
+    if (this.#isStuck) return stream.reset(Http2Code.cancel);
+    const end: HeaderField[] = [["grpc-status", String(status)]];
+    if (text !== "") end.push(["grpc-message", encodeText(text)]);
+    const trailers = fieldsOf(end, this.trailers);
+    if (stream.headersSent) {
+      if (this.#stagedBytes > 0 && !this.signal.aborted) {
+        stream.write(this.#staged!.subarray(0, this.#stagedBytes), () => {});
       }
-      // What the client still sends is not wanted; unread it would fill the window of the whole connection, and keep the stream
-      // from closing.
-      this.input.discard();
-    } catch {
-      stream.destroy();
+      stream.end(trailers);
+    } else {
+      stream.respond([...fieldsOf(ANSWER, this.responseHeaders), ...trailers], true);
     }
-    // Not at once: what the client sends is usually about to end, and a stream that is closed before its trailers are out loses
-    // them, and in Deno 2.9.6 damages the process's memory.
-    const unread = setTimeout(() => {
-      if (!stream.readableEnded && !stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR);
+    // Not at once: what the client sends is usually about to end, and a client may take a reset for a failure.
+    const unread = setInterval(() => {
+      if (!stream.isRemoteEnded && stream.isWritten) stream.reset(Http2Code.noError);
     }, UNREAD_MS);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) =>
-      timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : CLOSE_MS)
-    );
-    await Promise.race([closed, late]);
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    let timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : CLOSE_MS);
+    const hurry = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(resolve, STOP_MS);
+    };
+    if (this.#stop.aborted) hurry();
+    this.#stop.addEventListener("abort", hurry);
+    await Promise.race([stream.closed, late]);
+    this.#stop.removeEventListener("abort", hurry);
     clearTimeout(timer);
-    clearTimeout(unread);
-    if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
+    clearInterval(unread);
+    stream.reset(Http2Code.cancel);
   }
 
   #gone(): void {
@@ -254,41 +241,29 @@ export class ServerCall {
 }
 
 /** Answers a call that is not looked into any further. */
-export function refuseCall(stream: ServerHttp2Stream, status: number, text: string): void {
-  stream.on("error", () => {});
-  if (stream.destroyed) return;
-  stream.respond({
-    ":status": 200,
-    "content-type": "application/grpc",
-    "grpc-status": String(status),
-    "grpc-message": encodeText(text),
-  }, { endStream: true });
-  stream.resume();
-  if (!stream.readableEnded) stream.close(http2.constants.NGHTTP2_NO_ERROR);
+export function refuseCall(stream: ServerStream, status: number, text: string): void {
+  stream.respond([...ANSWER, ["grpc-status", String(status)], ["grpc-message", encodeText(text)]], true);
+  if (!stream.isRemoteEnded) stream.reset(Http2Code.noError);
 }
 
-/** The status text as gRPC wants it: percent-encoded where it is not printable ASCII. */
+/** The status text as gRPC wants it: percent-encoded where it is not printable ASCII, or space that HTTP/2 does not allow. */
 function encodeText(text: string): string {
   const short = Array.from(text).slice(0, MAX_STATUS_TEXT).join("").toWellFormed();
-  return short.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent).replace(/%(?![0-9A-F]{2})/g, "%25");
+  return short.replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, encodeURIComponent);
 }
 
-/** Adds headers to an answer; those that belong to gRPC and HTTP stay as they are. */
-function copyHeaders(from: Headers, to: OutgoingHttpHeaders): void {
-  for (const [name, value] of from) {
-    if (name in to || name.startsWith(":") || name === "connection" || name === "transfer-encoding") continue;
-    const earlier = to[name];
-    to[name] = value;
-    if (earlier !== undefined && name === "set-cookie") to[name] = [...[earlier].flat().map(String), value];
+/** What every answer starts with. */
+const ANSWER: readonly HeaderField[] = [[":status", "200"], ["content-type", "application/grpc"]];
+/** Belong to HTTP, and to a connection of HTTP/1.1. */
+const NOT_COPIED = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+
+/** Headers of an answer; those that belong to gRPC and HTTP stay as they are. */
+function fieldsOf(own: readonly HeaderField[], more: Headers): HeaderField[] {
+  const fields = [...own];
+  for (const [name, value] of more) {
+    if (!NOT_COPIED.has(name) && !own.some(([taken]) => taken === name)) fields.push([name, value]);
   }
-  const cookies = from.getSetCookie();
-  if (cookies.length > 0) to["set-cookie"] = cookies;
-}
-
-function certificateOf(stream: ServerHttp2Stream): { subject: string } | null {
-  const socket = stream.session?.socket as { getPeerCertificate?: () => { subject?: { CN?: string } } } | undefined;
-  const subject = socket?.getPeerCertificate?.()?.subject?.CN;
-  return subject === undefined ? null : { subject };
+  return fields;
 }
 
 /** Statuses of calls that never reach a handler. */

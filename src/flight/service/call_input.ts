@@ -3,18 +3,16 @@
  *
  * @module
  */
-import type { ServerHttp2Stream } from "node:http2";
 import { DipcError } from "../../errors.ts";
 import { type FlightFrame, GRPC_PREFIX_BYTES } from "../data.ts";
 import { FrameDecoder, type FrameDecoderOptions } from "../frame_decoder.ts";
+import type { ServerStream } from "../http2/server_stream.ts";
 
 /** The bytes of a call, pulled: a client is never read faster than its bytes are used. */
 export class CallInput {
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: ServerStream;
   readonly #signal: AbortSignal;
-  readonly #onReadable: () => void;
   #wake: (() => void) | null = null;
-  #ended = false;
   /** Bytes that were read beyond a message. */
   #rest: Uint8Array | null = null;
 
@@ -22,25 +20,12 @@ export class CallInput {
    * @param stream The call's stream
    * @param signal Ends every wait with its reason
    */
-  constructor(stream: ServerHttp2Stream, signal: AbortSignal) {
+  constructor(stream: ServerStream, signal: AbortSignal) {
     this.#stream = stream;
     this.#signal = signal;
     const wake = (): void => this.#wake?.();
-    this.#onReadable = wake;
-    stream.on("readable", wake);
-    stream.on("end", () => {
-      this.#ended = true;
-      wake();
-    });
-    stream.on("close", wake);
+    stream.onReadable = wake;
     signal.addEventListener("abort", wake, { once: true });
-  }
-
-  /** Throws away what is still to come, from now on. */
-  discard(): void {
-    // With a listener for `readable`, a stream does not flow.
-    this.#stream.off("readable", this.#onReadable);
-    this.#stream.resume();
   }
 
   /**
@@ -60,10 +45,10 @@ export class CallInput {
     try {
       for (;;) {
         this.#signal.throwIfAborted();
-        const chunk = this.#stream.read() as Uint8Array | null;
+        const chunk = this.#stream.read();
         if (chunk !== null) return chunk;
-        if (this.#ended || this.#stream.readableEnded) return null;
-        if (this.#stream.destroyed) {
+        if (this.#stream.isReadToEnd) return null;
+        if (this.#stream.isClosed) {
           throw new DipcError("connection_lost", "the client went away in the middle of a call");
         }
         if (late) throw new DipcError("timeout", "the client sent too little, too late: the call was ended");

@@ -1,5 +1,5 @@
 /**
- * The certificates of a server, checked before it listens: Deno's `node:http2` takes any text, and then lets nobody in.
+ * The certificates of a server, checked before it listens: Deno's `node:tls` takes any text, and then lets nobody in.
  *
  * @module
  */

@@ -6,15 +6,13 @@
  *
  * @module
  */
-import http2, {
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import net, { type AddressInfo, type Socket } from "node:net";
+import tls, { type TLSSocket } from "node:tls";
 import { DipcError } from "../../errors.ts";
-import { endLater } from "../session_end.ts";
+import { ServerConnection } from "../http2/server_connection.ts";
+import { Http2Code } from "../http2/errors.ts";
+import type { ServerStream } from "../http2/server_stream.ts";
+import { NodeTransport } from "../http2/transport.ts";
 import { refuseCall, REFUSED, ServerCall } from "./call.ts";
 import { checkCertificates } from "./certificates.ts";
 
@@ -55,13 +53,17 @@ export interface GrpcServerOptions {
 /** Flow-control windows: bytes that a client may send before they are read. */
 const STREAM_WINDOW = 2 ** 20;
 const CONNECTION_WINDOW = 8 * 2 ** 20;
+/** How long a client may take to close its side of a connection that has been ended, in milliseconds. */
+const LINGER_MS = 500;
 /** Longest headers of a call, in bytes. */
 const MAX_HEADER_BYTES = 32 * 1024;
+/** Connections that are told why they are refused, at one time; further ones are cut. */
+const MAX_REFUSED = 64;
 /** Longest time that `setTimeout` can wait. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 interface Connection {
-  readonly session: ServerHttp2Session;
+  readonly http2: ServerConnection;
   calls: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -69,8 +71,10 @@ interface Connection {
 /** A listening server. */
 export class GrpcServer {
   readonly #options: GrpcServerOptions;
-  readonly #server: Http2Server;
-  readonly #connections = new Map<ServerHttp2Session, Connection>();
+  readonly #server: net.Server;
+  readonly #connections = new Set<Connection>();
+  /** Connections beyond the most there may be, which are being told so. */
+  readonly #refused = new Set<ServerConnection>();
   /** Connections in the middle of TLS's handshake, by the client's address. */
   readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
   readonly #running = new Set<Promise<void>>();
@@ -80,38 +84,26 @@ export class GrpcServer {
   /** @ignore Use {@linkcode GrpcServer.listen}. */
   constructor(options: GrpcServerOptions) {
     this.#options = options;
-    const { tls } = options;
-    const settings = {
-      initialWindowSize: STREAM_WINDOW,
-      maxConcurrentStreams: options.maxCalls,
-      maxHeaderListSize: MAX_HEADER_BYTES,
-      enablePush: false,
-    };
-    this.#server = tls === undefined ? http2.createServer({ settings }) : http2.createSecureServer({
-      settings,
-      cert: tls.cert,
-      key: tls.key,
-      ca: tls.clientCa,
-      requestCert: tls.clientCa !== undefined,
-      rejectUnauthorized: tls.clientCa !== undefined,
+    const own = options.tls;
+    if (own === undefined) {
+      this.#server = net.createServer((socket) => this.#onSocket(socket, null));
+      return;
+    }
+    const server = tls.createServer({
+      cert: own.cert,
+      key: own.key,
+      ca: own.clientCa,
+      requestCert: own.clientCa !== undefined,
+      rejectUnauthorized: own.clientCa !== undefined,
       handshakeTimeout: options.requestTimeoutMs,
       ALPNProtocols: ["h2"],
-    }) as unknown as Http2Server;
-    const server = this.#server;
-    server.on("session", (session) => this.#onSession(session));
-    server.on("stream", (stream, headers) => {
-      try {
-        this.#onStream(stream as ServerHttp2Stream, headers);
-      } catch (error) {
-        // A stream can be gone before it is looked at; what throws here would end the process.
-        this.#report(error);
-        stream.destroy();
-      }
+    }, (socket) => this.#onSecure(socket));
+    server.on("connection", (socket) => this.#onHandshake(socket));
+    server.on("tlsClientError", (error, socket) => {
+      this.#report(error);
+      socket.destroy(); // which a handshake that took too long does not do
     });
-    const report = (error: unknown): void => this.#report(error);
-    server.on("sessionError", report);
-    server.on("tlsClientError", report);
-    if (tls !== undefined) server.on("connection", (socket) => this.#onHandshake(socket));
+    this.#server = server;
   }
 
   /**
@@ -166,23 +158,47 @@ export class GrpcServer {
     this.#handshakes.delete(key);
   }
 
-  #onSession(session: ServerHttp2Session): void {
-    endLater(session);
-    if (session.socket !== undefined) this.#endHandshake(addressOf(session.socket));
-    session.on("error", () => {}); // said by `sessionError`
-    if (this.#stop.signal.aborted || this.#connections.size >= this.#options.maxConnections) {
-      session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  #onSecure(socket: TLSSocket): void {
+    this.#endHandshake(addressOf(socket));
+    if (socket.alpnProtocol === "h2") return this.#onSocket(socket, subjectOf(socket));
+    socket.on("error", () => {});
+    socket.destroy();
+    this.#report(new DipcError("protocol", "a client did not offer HTTP/2 (ALPN h2) in its TLS handshake"));
+  }
+
+  #onSocket(socket: Socket, peerSubject: string | null): void {
+    const isFull = this.#connections.size >= this.#options.maxConnections;
+    if (isFull && this.#refused.size >= MAX_REFUSED) {
+      socket.destroy();
       return;
     }
-    const connection: Connection = { session, calls: 0, timer: undefined };
-    this.#connections.set(session, connection);
-    session.on("connect", () => {
-      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW);
-    });
-    session.on("close", () => {
-      clearTimeout(connection.timer);
-      this.#connections.delete(session);
-    });
+    socket.setNoDelay(true);
+    const connection: Connection = {
+      http2: new ServerConnection(new NodeTransport(socket), {
+        maxStreams: this.#options.maxCalls,
+        streamWindow: STREAM_WINDOW,
+        connectionWindow: CONNECTION_WINDOW,
+        maxHeaderBytes: MAX_HEADER_BYTES,
+        lingerMs: LINGER_MS,
+        peerSubject,
+        onStream: (stream) => this.#onStream(connection, stream),
+        onClose: (error) => {
+          clearTimeout(connection.timer);
+          this.#connections.delete(connection);
+          this.#refused.delete(connection.http2);
+          if (error !== null) this.#report(error);
+        },
+      }),
+      calls: 0,
+      timer: undefined,
+    };
+    if (isFull) {
+      this.#refused.add(connection.http2);
+      return connection.http2.destroy(Http2Code.enhanceYourCalm);
+    }
+    this.#connections.add(connection);
+    // A handshake that ends while the server is shutting down.
+    if (this.#closing !== null) return connection.http2.close();
     this.#endUnused(connection, this.#options.requestTimeoutMs);
   }
 
@@ -190,32 +206,25 @@ export class GrpcServer {
   #endUnused(connection: Connection, timeoutMs: number): void {
     clearTimeout(connection.timer);
     connection.timer = setTimeout(() => {
-      if (connection.session.destroyed) return;
       this.#report(new DipcError("timeout", `a client made no call within ${timeoutMs} ms: its connection was closed`));
-      connection.session.destroy();
+      connection.http2.destroy(Http2Code.noError);
     }, timeoutMs);
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  #onStream(connection: Connection, stream: ServerStream): void {
     const { service, maxCalls } = this.#options;
-    const path = String(headers[":path"] ?? "");
-    const contentType = String(headers["content-type"] ?? "");
-    if (headers[":method"] !== "POST" || !/^application\/grpc(?:\+proto)?(?:;|$)/.test(contentType)) {
-      stream.on("error", () => {});
-      stream.respond({ ":status": headers[":method"] === "POST" ? 415 : 405 }, { endStream: true });
-      stream.close(http2.constants.NGHTTP2_NO_ERROR);
+    const { method, path, headers } = stream.request;
+    if (method !== "POST" || !/^application\/grpc(?:\+proto)?(?:;|$)/.test(headers.get("content-type") ?? "")) {
+      stream.respond([[":status", method === "POST" ? "415" : "405"]], true);
+      if (!stream.isRemoteEnded) stream.reset(Http2Code.noError);
       return;
     }
-    if (!path.startsWith(service)) return refuseCall(stream, ...REFUSED.unknown);
-    if (this.#running.size >= maxCalls) return refuseCall(stream, ...REFUSED.full);
-    const connection = stream.session === undefined
-      ? undefined
-      : this.#connections.get(stream.session as ServerHttp2Session);
-    if (connection === undefined) {
-      stream.destroy();
-      return;
+    const refused = !path.startsWith(service) ? REFUSED.unknown : this.#running.size >= maxCalls ? REFUSED.full : null;
+    if (refused !== null) {
+      if (connection.calls === 0 && this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
+      return refuseCall(stream, ...refused);
     }
-    const call = new ServerCall(stream, headers, path.slice(service.length), {
+    const call = new ServerCall(stream, path.slice(service.length), {
       stop: this.#stop.signal,
       idleTimeoutMs: this.#options.idleTimeoutMs,
     });
@@ -224,10 +233,8 @@ export class GrpcServer {
     const run = this.#options.onCall(call).finally(() => {
       this.#running.delete(run);
       // Calls may end after their connection.
-      const isOpen = this.#connections.has(connection.session) && !connection.session.closed;
-      if (--connection.calls === 0 && isOpen && this.#closing === null) {
-        this.#endUnused(connection, this.#options.idleTimeoutMs);
-      }
+      if (--connection.calls > 0 || !this.#connections.has(connection) || connection.http2.isClosing) return;
+      if (this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
     });
     this.#running.add(run);
   }
@@ -251,9 +258,9 @@ export class GrpcServer {
   async #shutdown(timeoutMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     // Tells every client that no further call is taken on its connection.
-    for (const { session, timer } of this.#connections.values()) {
+    for (const { http2, timer } of this.#connections) {
       clearTimeout(timer);
-      session.close();
+      http2.close();
     }
     if (this.#running.size > 0 && timeoutMs > 0) {
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -265,7 +272,7 @@ export class GrpcServer {
     }
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await Promise.all(this.#running);
-    for (const session of this.#connections.keys()) session.destroy();
+    for (const { http2 } of [...this.#connections]) http2.destroy();
     for (const { socket } of this.#handshakes.values()) socket.destroy();
     await closed;
   }
@@ -277,4 +284,9 @@ function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" |
 
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+function subjectOf(socket: TLSSocket): string | null {
+  const subject = socket.getPeerCertificate()?.subject as { CN?: string } | undefined;
+  return subject?.CN ?? null;
 }

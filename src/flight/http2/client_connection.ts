@@ -1,0 +1,107 @@
+/**
+ * The client's side of an HTTP/2 connection: makes requests.
+ *
+ * @module
+ */
+import { ClientStream } from "./client_stream.ts";
+import { type ConnectionOptions, Http2Connection } from "./connection.ts";
+import { Http2Code, Http2Error, Http2Reset } from "./errors.ts";
+import { MAX_STREAM_ID } from "./settings.ts";
+import type { HeaderField } from "./static_table.ts";
+import type { Http2Stream } from "./stream.ts";
+import type { Transport } from "./transport.ts";
+
+/** A connection to a server. */
+export class ClientConnection extends Http2Connection {
+  readonly #streamWindow: number;
+  /** Those that wait until the server takes one more. */
+  readonly #waiting = new Set<ClientStream>();
+  #nextId = 1;
+
+  /** No server may open one: push is off. */
+  protected override readonly lastPeerId = 0;
+
+  /**
+   * @param transport The bytes: a socket that is connected, encrypted or not
+   * @param options Limits
+   */
+  constructor(transport: Transport, options: ConnectionOptions) {
+    super(transport, options, "client");
+    this.#streamWindow = options.streamWindow;
+  }
+
+  /** Whether a further request can be made. */
+  get isUsable(): boolean {
+    return !this.isClosing && !this.isOver && this.#nextId <= MAX_STREAM_ID;
+  }
+
+  /**
+   * Makes a request; its body is written to the stream. It waits where the server takes no more at one time.
+   *
+   * @param fields `:method`, `:scheme`, `:path` and `:authority` first; names in lower case
+   */
+  request(fields: readonly HeaderField[]): ClientStream {
+    const stream = new ClientStream(this, fields, this.#streamWindow);
+    this.#waiting.add(stream);
+    if (this.isUsable) this.onChange();
+    else this.#giveUp(stream, "the connection takes no further request");
+    return stream;
+  }
+
+  /** Takes no further request, gives up those that wait, and ends once those under way have. Idempotent. */
+  override close(): void {
+    super.close();
+    for (const stream of this.#waiting) this.#giveUp(stream, "the connection was closed before the request was sent");
+  }
+
+  /** @ignore */
+  override reset(stream: Http2Stream, code: number): void {
+    if (stream.id !== 0) return super.reset(stream, code);
+    this.#waiting.delete(stream as ClientStream);
+    stream.close(false);
+  }
+
+  /** Opens those that waited, as far as the server lets it. */
+  protected override onChange(): void {
+    for (const stream of this.#waiting) {
+      if (!this.isUsable || this.streams.size >= this.peer.maxConcurrentStreams) return;
+      this.#waiting.delete(stream);
+      this.lastId = stream.id = this.#nextId;
+      this.#nextId += 2;
+      stream.sendWindow = this.peer.initialWindowSize;
+      this.streams.set(stream.id, stream);
+      this.sendHeaders(stream, stream.fields, false);
+      if (stream.wantsToSend) this.sendSoon(stream);
+    }
+  }
+
+  protected override onUnknownHeaders(streamId: number): void {
+    if (this.isIdle(streamId)) {
+      throw new Http2Error(Http2Code.protocolError, `an answer on stream ${streamId}, which was not opened`);
+    }
+    this.resetStreams.expect(streamId);
+  }
+
+  /** A server that is about to go answers what it has begun; the rest is given up. */
+  protected override onGoaway(lastId: number, code: number): void {
+    // First, so that no request that waits is opened in the place of one that is given up.
+    super.close();
+    for (const [id, stream] of this.streams) {
+      if (id > lastId) {
+        this.#giveUp(stream, `the server ended the connection before it took the call, with code ${code}`);
+      }
+    }
+    for (const stream of this.#waiting) this.#giveUp(stream, `the server ended the connection with code ${code}`);
+  }
+
+  protected override closeStreams(): void {
+    super.closeStreams();
+    for (const stream of this.#waiting) this.#giveUp(stream, "the connection was lost");
+  }
+
+  #giveUp(stream: Http2Stream, why: string): void {
+    stream.error ??= this.error ?? new Http2Reset(Http2Code.refusedStream, why);
+    this.#waiting.delete(stream as ClientStream);
+    this.remove(stream);
+  }
+}

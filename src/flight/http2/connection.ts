@@ -1,0 +1,494 @@
+/**
+ * One HTTP/2 connection (RFC 9113) on a stream of bytes: what is the same for a server and a client.
+ *
+ * It stands in for `node:http2`, whose session in Deno damages the process's memory when a connection with many closed streams
+ * ends, or a GOAWAY comes after a while. Nothing that a peer sends can make it hold more than the windows that were announced, a
+ * header block per connection and 64 KiB of control frames that answer its own.
+ *
+ * @module
+ */
+import { Http2Code, Http2Error, Http2Reset } from "./errors.ts";
+import { FloodLimits } from "./flood.ts";
+import { checkFrame, expect } from "./frame_checks.ts";
+import {
+  Flag,
+  frame,
+  FrameReader,
+  type FrameSink,
+  FrameType,
+  headerFrames,
+  numbersFrame,
+  PREFACE,
+  settingsFrame,
+} from "./frames.ts";
+import { encodeHeaders, HpackDecoder } from "./hpack.ts";
+import { Output } from "./output.ts";
+import { ResetStreams } from "./reset_streams.ts";
+import { SendQueue } from "./send_queue.ts";
+import {
+  DEFAULT_WINDOW,
+  initialSettings,
+  MAX_STREAM_ID,
+  MAX_WINDOW,
+  type PeerSettings,
+  readSettings,
+  SettingId,
+} from "./settings.ts";
+import type { HeaderField } from "./static_table.ts";
+import type { Http2Stream, StreamHost } from "./stream.ts";
+import type { Transport } from "./transport.ts";
+
+/** Longest frame taken; larger ones need fewer calls. */
+const MAX_FRAME_BYTES = 256 * 1024;
+/** Control frames, besides headers, that may wait before the peer is not read any more, in bytes. */
+const MAX_WAITING_BYTES = 64 * 1024;
+/** How long a peer may take nothing of what is left to say on a connection that is about to end, in milliseconds. */
+const STALL_MS = 5000;
+/** Bytes taken from a peer to a connection that has been ended. */
+const MAX_LATE_BYTES = 4 * 2 ** 20;
+
+/** What a connection is told. */
+export interface ConnectionOptions {
+  /** Bytes that the peer may send on one stream before they are read. */
+  streamWindow: number;
+  /** Bytes that the peer may send on the whole connection before they are read. */
+  connectionWindow: number;
+  /** Longest headers of a request or an answer, in bytes. */
+  maxHeaderBytes: number;
+  /** How long the peer may take to close its side once the connection has been ended, in milliseconds. */
+  lingerMs: number;
+  /** The connection is over; with an error where it did not end in order. */
+  onClose(error: Error | null): void;
+}
+
+/** One connection. */
+export abstract class Http2Connection implements FrameSink, StreamHost {
+  /** Streams under way, by number. */
+  protected readonly streams = new Map<number, Http2Stream>();
+  protected readonly peer: PeerSettings = initialSettings();
+  protected readonly resetStreams = new ResetStreams();
+  /** Highest number of a stream of the client. */
+  protected lastId = 0;
+  readonly #transport: Transport;
+  readonly #options: ConnectionOptions;
+  readonly #isClient: boolean;
+  readonly #reader: FrameReader;
+  readonly #decoder: HpackDecoder;
+  readonly #output: Output;
+  readonly #sending: SendQueue;
+  readonly #flood = new FloodLimits();
+  #receiveWindow: number;
+  #uncredited = 0;
+  #lateBytes = 0;
+  #data: Http2Stream | null = null;
+  #dataFlags = 0;
+  #hasSentHeaders = false;
+  #hasSettings = false;
+  #isClosing = false;
+  #isEnding = false;
+  #isClosed = false;
+  #isPaused = false;
+  #error: Error | null = null;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * @param transport The bytes: a socket, encrypted or not
+   * @param options Limits
+   * @param role Which side this is; a server says how many streams it takes at one time
+   */
+  constructor(transport: Transport, options: ConnectionOptions, role: { maxStreams: number } | "client") {
+    this.#transport = transport;
+    this.#options = options;
+    this.#isClient = role === "client";
+    this.#reader = new FrameReader(this, MAX_FRAME_BYTES, !this.#isClient);
+    this.#decoder = new HpackDecoder(options.maxHeaderBytes);
+    this.#output = new Output(transport, () => this.#onRoom());
+    this.#sending = new SendQueue(this.#output, this.peer);
+    this.#receiveWindow = options.connectionWindow;
+    if (this.#isClient) this.#output.control(PREFACE);
+    this.#output.control(settingsFrame([
+      [SettingId.enablePush, 0],
+      ...(role === "client" ? [] : [[SettingId.maxConcurrentStreams, role.maxStreams] as const]),
+      [SettingId.initialWindowSize, options.streamWindow],
+      [SettingId.maxFrameSize, MAX_FRAME_BYTES],
+      [SettingId.maxHeaderListSize, options.maxHeaderBytes],
+    ]));
+    this.#output.control(numbersFrame(FrameType.windowUpdate, 0, options.connectionWindow - DEFAULT_WINDOW));
+    transport.start({
+      onBytes: (bytes) => this.#onBytes(bytes),
+      onEnd: (error) => {
+        this.#error ??= error;
+        this.#close();
+      },
+    });
+  }
+
+  /** Streams under way. */
+  get activeStreams(): number {
+    return this.streams.size;
+  }
+
+  /** Whether no further stream is taken. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  /** Whether the connection is over, or about to be without waiting for anything. */
+  get isOver(): boolean {
+    return this.#isEnding || this.#isClosed;
+  }
+
+  /** What went wrong with the connection, as far as that is known. */
+  get error(): Error | null {
+    return this.#error;
+  }
+
+  /** Highest number of a stream that the peer has opened. */
+  protected abstract readonly lastPeerId: number;
+
+  /** Headers came for a stream that is not under way. */
+  protected abstract onUnknownHeaders(
+    streamId: number,
+    fields: HeaderField[],
+    isTooLong: boolean,
+    isLast: boolean,
+  ): void;
+
+  /** The peer is about to end the connection, and has not looked at streams behind `lastId`. */
+  protected abstract onGoaway(lastId: number, code: number): void;
+
+  /** The peer's settings changed, or there is one stream less. */
+  protected onChange(): void {}
+
+  /** Tells the peer that no further stream is taken; ends once those under way have. Idempotent. */
+  close(): void {
+    if (this.#isClosing || this.isOver) return;
+    this.#isClosing = true;
+    this.#sendGoaway(Http2Code.noError);
+    this.#endIfIdle();
+  }
+
+  /**
+   * Ends the connection: says why, and closes it once that has been written and the peer has closed, or after `lingerMs`.
+   *
+   * @param code One of `Http2Code`
+   */
+  destroy(code: number = Http2Code.noError): void {
+    if (this.#isClosed || this.#isEnding) return;
+    this.#isEnding = true;
+    this.closeStreams();
+    this.#sendGoaway(code);
+    this.#setLinger();
+    this.#finish();
+  }
+
+  // Reading
+
+  #onBytes(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    if (this.#isEnding) {
+      // Some is read all the same: unread bytes would have the system throw away what was sent last.
+      this.#lateBytes += bytes.byteLength;
+      if (this.#lateBytes > MAX_LATE_BYTES) this.#transport.destroy();
+      return;
+    }
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      this.#error ??= error as Error;
+      this.destroy(error instanceof Http2Error ? error.code : Http2Code.internalError);
+      return;
+    }
+    if (this.#output.waitingBytes > MAX_WAITING_BYTES && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#transport.pause();
+    }
+  }
+
+  /** @ignore */
+  onHeaders(streamId: number, flags: number, block: Uint8Array): void {
+    const { fields, isTooLong } = this.#decoder.decode(block);
+    const isLast = (flags & Flag.endStream) !== 0;
+    const stream = this.streams.get(streamId);
+    if (stream === undefined) return this.onUnknownHeaders(streamId, fields, isTooLong, isLast);
+    const error = stream.receiveHeaders(fields, isTooLong, isLast);
+    if (error !== null) this.badStream(stream, error);
+  }
+
+  /** @ignore */
+  onDataStart(streamId: number, flags: number, length: number): void {
+    this.#receiveWindow -= length;
+    if (this.#receiveWindow < 0) {
+      throw new Http2Error(Http2Code.flowControlError, "the peer sent more than the connection's window");
+    }
+    this.#data = null;
+    this.#dataFlags = flags;
+    const stream = this.streams.get(streamId);
+    if (stream === undefined) {
+      expect(!this.isIdle(streamId), `DATA on the idle stream ${streamId}`);
+      return this.resetStreams.expect(streamId);
+    }
+    if (stream.isRemoteEnded) {
+      return this.badStream(stream, new Http2Error(Http2Code.streamClosed, "DATA behind the end"));
+    }
+    if (!stream.hasHeaders) {
+      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "DATA in front of the headers"));
+    }
+    stream.receiveWindow -= length;
+    if (stream.receiveWindow < 0) {
+      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "more DATA than the window"));
+    }
+    if (length === 0 && (flags & Flag.endStream) === 0) this.#flood.countControl();
+    this.#data = stream;
+  }
+
+  /** @ignore */
+  onDataBytes(bytes: Uint8Array): void {
+    const stream = this.#data;
+    if (stream === null) return this.credit(null, bytes.byteLength);
+    if (stream.count(bytes.byteLength)) return stream.receive(bytes);
+    this.credit(null, bytes.byteLength);
+    if (!stream.isClosed) this.badStream(stream, wrongLength());
+  }
+
+  /** @ignore */
+  onDataPadding(length: number): void {
+    this.credit(this.#data?.isClosed ? null : this.#data, length);
+  }
+
+  /** @ignore */
+  onDataEnd(): void {
+    const stream = this.#data;
+    this.#data = null;
+    if (stream === null || stream.isClosed || (this.#dataFlags & Flag.endStream) === 0) return;
+    if (!stream.receiveEnd()) this.badStream(stream, wrongLength());
+  }
+
+  /** @ignore */
+  onFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
+    checkFrame(type, flags, streamId, payload.byteLength);
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+    switch (type) {
+      case FrameType.windowUpdate:
+        return this.#onWindowUpdate(streamId, view.getUint32(0) & MAX_WINDOW);
+      case FrameType.rstStream:
+        expect(!this.isIdle(streamId), "RST_STREAM on an idle stream");
+        return this.#onReset(streamId, view.getUint32(0));
+    }
+    this.#flood.countControl();
+    if (type === FrameType.goaway) {
+      const code = view.getUint32(4);
+      if (code !== Http2Code.noError) {
+        this.#error ??= new Http2Reset(code, `the peer ended the connection with code ${code}`);
+      }
+      return this.onGoaway(view.getUint32(0) & MAX_STREAM_ID, code);
+    }
+    if (type === FrameType.settings && (flags & Flag.ack) === 0) return this.#onSettings(payload);
+    if (type === FrameType.ping && (flags & Flag.ack) === 0) {
+      this.#output.control(frame(FrameType.ping, Flag.ack, 0, payload));
+    }
+    if (type === FrameType.priority && payload.byteLength !== 5) this.#badId(streamId, Http2Code.frameSizeError);
+  }
+
+  #onReset(streamId: number, code: number): void {
+    const stream = this.streams.get(streamId);
+    // A server resets no more streams than it was asked for, and may do so behind every answer.
+    if (stream === undefined || !this.#isClient) this.#flood.countReset();
+    if (stream === undefined) return;
+    // A peer that has said all may do without the rest of what it is sent.
+    if (!stream.isRemoteEnded) stream.error = new Http2Reset(code, `the peer reset the stream with code ${code}`);
+    this.remove(stream);
+  }
+
+  #onSettings(payload: Uint8Array): void {
+    const before = this.peer.initialWindowSize;
+    // The first settings say all that is not as it is by default.
+    if (!this.#hasSettings) this.peer.maxConcurrentStreams = Infinity;
+    this.#hasSettings = true;
+    readSettings(payload, this.peer, this.#isClient);
+    const more = this.peer.initialWindowSize - before;
+    for (const stream of more === 0 ? [] : this.streams.values()) {
+      stream.sendWindow += more;
+      if (stream.sendWindow > MAX_WINDOW) {
+        throw new Http2Error(Http2Code.flowControlError, "INITIAL_WINDOW_SIZE makes a window too large");
+      }
+      if (stream.wantsToSend) this.#sending.add(stream);
+    }
+    this.#output.control(frame(FrameType.settings, Flag.ack, 0));
+    this.onChange();
+    this.#sending.pump();
+  }
+
+  #onWindowUpdate(streamId: number, more: number): void {
+    if (streamId === 0) {
+      expect(more > 0, "WINDOW_UPDATE by 0");
+      return this.#sending.widen(more);
+    }
+    expect(!this.isIdle(streamId), "WINDOW_UPDATE on an idle stream");
+    const stream = this.streams.get(streamId);
+    if (stream === undefined) return;
+    if (more === 0) {
+      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "WINDOW_UPDATE by 0"));
+    }
+    stream.sendWindow += more;
+    if (stream.sendWindow > MAX_WINDOW) {
+      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "a window that is too large"));
+    }
+    if (stream.wantsToSend) this.sendSoon(stream);
+  }
+
+  /** Whether a stream was never opened. */
+  protected isIdle(streamId: number): boolean {
+    return streamId > this.lastId || streamId % 2 === 0;
+  }
+
+  #badId(streamId: number, code: number): void {
+    const stream = this.streams.get(streamId);
+    const error = new Http2Error(code, `a bad frame on stream ${streamId}`);
+    if (stream !== undefined) return this.badStream(stream, error);
+    if (this.isIdle(streamId)) throw error;
+  }
+
+  /** Resets a stream for what its peer did, which counts as if the peer had. */
+  protected badStream(stream: Http2Stream, error: Http2Error): void {
+    this.#flood.countReset();
+    stream.error ??= error;
+    this.reset(stream, error.code);
+  }
+
+  /** Resets a stream that was not even opened. */
+  protected refuse(streamId: number, isLast: boolean, code: number): void {
+    this.#flood.countReset();
+    if (!isLast) this.resetStreams.add(streamId);
+    this.#output.control(numbersFrame(FrameType.rstStream, streamId, code));
+  }
+
+  // Writing
+
+  /** @ignore */
+  sendHeaders(stream: Http2Stream, fields: readonly HeaderField[], isLast: boolean): void {
+    const block = encodeHeaders(fields, !this.#hasSentHeaders);
+    this.#hasSentHeaders = true;
+    const frames = headerFrames(stream.id, block, isLast, this.peer.maxFrameSize);
+    this.#output.headers(frames, isLast ? () => stream.sent() : undefined);
+  }
+
+  /** @ignore */
+  sendEnd(stream: Http2Stream): void {
+    this.#output.headers(frame(FrameType.data, Flag.endStream, stream.id), () => stream.sent());
+  }
+
+  /** @ignore */
+  sendSoon(stream: Http2Stream): void {
+    if (stream.id === 0) return;
+    this.#sending.add(stream);
+    this.#sending.pump();
+  }
+
+  /** @ignore */
+  credit(stream: Http2Stream | null, bytes: number): void {
+    if (this.#isClosed || this.#isEnding) return;
+    this.#uncredited += bytes;
+    if (this.#uncredited >= this.#options.connectionWindow / 4) {
+      this.#receiveWindow += this.#uncredited;
+      this.#output.control(numbersFrame(FrameType.windowUpdate, 0, this.#uncredited));
+      this.#uncredited = 0;
+    }
+    if (stream === null || stream.isRemoteEnded || stream.isClosed) return;
+    stream.uncredited += bytes;
+    if (stream.uncredited >= this.#options.streamWindow / 4) {
+      stream.receiveWindow += stream.uncredited;
+      this.#output.control(numbersFrame(FrameType.windowUpdate, stream.id, stream.uncredited));
+      stream.uncredited = 0;
+    }
+  }
+
+  /** @ignore */
+  reset(stream: Http2Stream, code: number): void {
+    if (!stream.isRemoteEnded) this.resetStreams.add(stream.id);
+    this.#output.control(numbersFrame(FrameType.rstStream, stream.id, code));
+    this.remove(stream);
+  }
+
+  /** @ignore */
+  done(stream: Http2Stream): void {
+    this.remove(stream, !stream.isWritten);
+  }
+
+  /** Forgets a stream. With `isSending` its end is still on its way. */
+  protected remove(stream: Http2Stream, isSending: boolean = false): void {
+    this.streams.delete(stream.id);
+    this.#sending.delete(stream);
+    stream.close(isSending);
+    this.onChange();
+    this.#endIfIdle();
+  }
+
+  #sendGoaway(code: number): void {
+    this.#output.control(numbersFrame(FrameType.goaway, 0, this.lastPeerId, code));
+  }
+
+  #onRoom(): void {
+    if (this.#isPaused && this.#output.waitingBytes <= MAX_WAITING_BYTES / 2) {
+      this.#isPaused = false;
+      this.#transport.resume();
+    }
+    this.#sending.pump();
+  }
+
+  // Ending
+
+  #endIfIdle(): void {
+    if (!this.#isClosing || this.isOver || this.streams.size > 0) return;
+    this.#isEnding = true;
+    // What was said last may still be on its way to a slow peer.
+    this.#lingerWhileWriting();
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.#reader.stop();
+    if (this.#isPaused) this.#transport.resume();
+    this.#output.end(() => {
+      this.#transport.end();
+      this.#setLinger();
+    });
+  }
+
+  #setLinger(): void {
+    clearTimeout(this.#linger);
+    this.#linger = setTimeout(() => this.#transport.destroy(), this.#options.lingerMs);
+  }
+
+  #lingerWhileWriting(): void {
+    const { writtenBytes } = this.#output;
+    this.#linger = setTimeout(() => {
+      if (this.#output.writtenBytes === writtenBytes) this.#transport.destroy();
+      else this.#lingerWhileWriting();
+    }, STALL_MS);
+  }
+
+  /** Ends every stream. */
+  protected closeStreams(): void {
+    for (const stream of [...this.streams.values()]) {
+      this.streams.delete(stream.id);
+      stream.error ??= this.#error;
+      stream.close(false);
+    }
+    this.#sending.clear();
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#linger);
+    this.closeStreams();
+    this.#output.close();
+    this.#transport.destroy();
+    this.#options.onClose(this.#error);
+  }
+}
+
+function wrongLength(): Http2Error {
+  return new Http2Error(Http2Code.protocolError, "the body is not as long as its content-length says");
+}

@@ -1,0 +1,112 @@
+/**
+ * The header fields of requests and answers: what RFC 9113, section 8, allows in them.
+ *
+ * @module
+ */
+import type { HeaderField } from "./static_table.ts";
+
+/** A request's headers. */
+export interface RequestHeaders {
+  /** `:method`. */
+  method: string;
+  /** `:path`. */
+  path: string;
+  /** Every other field. */
+  headers: Headers;
+  /** Bytes of the body where the client says it, otherwise `null`. */
+  contentLength: number | null;
+}
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+// deno-lint-ignore no-control-regex
+const BAD_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/;
+const PSEUDO = new Set([":method", ":scheme", ":authority", ":path"]);
+/** Most headers of one request: what each costs is more than its bytes say. */
+const MAX_FIELDS = 256;
+/** Belong to a connection of HTTP/1.1. */
+const FORBIDDEN = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+/** Said once: a further one is not looked at. */
+const SINGLE = new Set(["authorization", "content-type", "content-length", "host", "user-agent"]);
+
+/**
+ * Reads the fields of a request.
+ *
+ * @param fields As decoded
+ * @returns The request, or what is wrong with it
+ */
+export function readRequest(fields: readonly HeaderField[]): RequestHeaders | string {
+  const pseudo = new Map<string, string>();
+  const headers = new Headers();
+  const cookies: string[] = [];
+  let hasRegular = false;
+  if (fields.length > MAX_FIELDS) return `it has ${fields.length} headers, at most ${MAX_FIELDS} are taken`;
+  for (const [name, value] of fields) {
+    if (BAD_VALUE.test(value) || value !== value.trim()) {
+      return `the value of ${JSON.stringify(name)} has characters that are not allowed`;
+    }
+    if (name.startsWith(":")) {
+      if (hasRegular || !PSEUDO.has(name) || pseudo.has(name)) return `${JSON.stringify(name)} is out of place`;
+      pseudo.set(name, value);
+      continue;
+    }
+    hasRegular = true;
+    const error = nameError(name, value);
+    if (error !== null) return error;
+    if (name === "cookie") cookies.push(value);
+    else if (!SINGLE.has(name) || !headers.has(name)) headers.append(name, value);
+  }
+  if (cookies.length > 0) headers.set("cookie", cookies.join("; "));
+  const method = pseudo.get(":method");
+  const path = pseudo.get(":path");
+  if (method === undefined || !path || !pseudo.has(":scheme")) return "the method, scheme or path is missing";
+  const length = headers.get("content-length");
+  if (length !== null && !/^\d{1,15}$/.test(length)) return "content-length is no number";
+  return { method, path, headers, contentLength: length === null ? null : Number(length) };
+}
+
+/**
+ * Reads the status of an answer, and looks at its other fields.
+ *
+ * @param fields As decoded
+ * @returns The status, or what is wrong with the fields
+ */
+export function readStatus(fields: readonly HeaderField[]): number | string {
+  const [first, ...rest] = fields;
+  if (first === undefined || first[0] !== ":status" || !/^[1-9]\d\d$/.test(first[1])) {
+    return "its first header is not a status of three digits";
+  }
+  return fieldsError(rest) ?? Number(first[1]);
+}
+
+/**
+ * Makes headers of fields that were looked at.
+ *
+ * @param fields No field of HTTP/2 itself among them
+ */
+export function headersOf(fields: readonly HeaderField[]): Headers {
+  const headers = new Headers();
+  for (const [name, value] of fields) headers.append(name, value);
+  return headers;
+}
+
+/**
+ * Looks at fields other than those of HTTP/2 itself. Space around a value is let pass, against RFC 9113, section 8.2.1, because
+ * servers of gRPC leave it in their messages.
+ *
+ * @param fields As decoded
+ * @returns What is wrong with them, or `null`
+ */
+export function fieldsError(fields: readonly HeaderField[]): string | null {
+  for (const [name, value] of fields) {
+    const error = nameError(name, value);
+    if (error !== null) return error;
+    if (BAD_VALUE.test(value)) return `the value of ${JSON.stringify(name)} has characters that are not allowed`;
+  }
+  return null;
+}
+
+function nameError(name: string, value: string): string | null {
+  if (!NAME.test(name)) return `${JSON.stringify(name)} is no name of a header`;
+  if (FORBIDDEN.has(name) || (name === "te" && value !== "trailers")) return `${name} is not allowed in HTTP/2`;
+  return null;
+}

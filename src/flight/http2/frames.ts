@@ -1,0 +1,330 @@
+/**
+ * Frames of HTTP/2 (RFC 9113, section 4 and 6): read from chunks of any size, and written.
+ *
+ * The bodies of DATA frames are handed on in pieces, as they come; everything else is small, bounded and handed on whole.
+ *
+ * @module
+ */
+import { Http2Code, Http2Error } from "./errors.ts";
+
+/** Types of frames. */
+export const FrameType = {
+  data: 0x0,
+  headers: 0x1,
+  priority: 0x2,
+  rstStream: 0x3,
+  settings: 0x4,
+  pushPromise: 0x5,
+  ping: 0x6,
+  goaway: 0x7,
+  windowUpdate: 0x8,
+  continuation: 0x9,
+} as const;
+
+/** Flags of frames. */
+export const Flag = { ack: 0x1, endStream: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
+
+/** Bytes in front of each frame. */
+export const FRAME_HEADER_BYTES = 9;
+/** What a client sends first. */
+export const PREFACE: Uint8Array = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+/** Longest header block, compressed. */
+const MAX_BLOCK_BYTES = 64 * 1024;
+/** Most frames that one header block may be spread over. */
+const MAX_BLOCK_FRAMES = 32;
+/** Longest frame that is collected, besides those of header blocks. */
+const MAX_WHOLE_BYTES = 16 * 1024;
+/** Bytes of a HEADERS frame that say a priority. */
+const PRIORITY_BYTES = 5;
+
+/** Takes what a {@linkcode FrameReader} finds. */
+export interface FrameSink {
+  /** A frame other than DATA and those of header blocks. Types that are not known come with an empty payload. */
+  onFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void;
+  /** A whole header block. */
+  onHeaders(streamId: number, flags: number, block: Uint8Array): void;
+  /** A DATA frame begins; `length` counts padding, as flow control does. */
+  onDataStart(streamId: number, flags: number, length: number): void;
+  /** Bytes of its body, which are the sink's until it returns. */
+  onDataBytes(bytes: Uint8Array): void;
+  /** Bytes that were padding. */
+  onDataPadding(length: number): void;
+  /** It is complete. */
+  onDataEnd(): void;
+}
+
+/** Cuts what a peer sends into frames. */
+export class FrameReader {
+  readonly #sink: FrameSink;
+  readonly #maxFrameBytes: number;
+  #prefaceAt = 0;
+  #head = new Uint8Array(FRAME_HEADER_BYTES);
+  #headAt = 0;
+  #type = 0;
+  #flags = 0;
+  #streamId = 0;
+  /** Bytes of the frame's payload that are still to come. */
+  #left = 0;
+  #isIn = false;
+  /** Payload that is collected, or `null` where it is passed on or skipped. */
+  #whole: Uint8Array | null = null;
+  #wholeAt = 0;
+  #padding = 0;
+  #padIsKnown = false;
+  #isFirst = true;
+  #isStopped = false;
+  #block: { streamId: number; flags: number; parts: Uint8Array[]; bytes: number } | null = null;
+
+  /**
+   * @param sink Takes the frames
+   * @param maxFrameBytes Longest frame, as announced
+   * @param isServer Whether the peer is a client, which starts with a preface
+   */
+  constructor(sink: FrameSink, maxFrameBytes: number, isServer: boolean) {
+    if (!isServer) this.#prefaceAt = PREFACE.byteLength;
+    this.#sink = sink;
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  /**
+   * Takes the next bytes.
+   *
+   * @param chunk Bytes; parts of them are handed on, and nothing of them is kept
+   * @throws {Http2Error} What the connection is to be ended with
+   */
+  push(chunk: Uint8Array): void {
+    let at = this.#preface(chunk);
+    while (!this.#isStopped && (at < chunk.byteLength || (this.#isIn && this.#left === 0))) {
+      if (this.#isIn) {
+        at += this.#payload(chunk, at);
+        continue;
+      }
+      const n = Math.min(FRAME_HEADER_BYTES - this.#headAt, chunk.byteLength - at);
+      this.#head.set(chunk.subarray(at, at + n), this.#headAt);
+      at += n;
+      this.#headAt += n;
+      if (this.#headAt === FRAME_HEADER_BYTES) this.#start();
+    }
+  }
+
+  /** Takes no further frame, also of a chunk that is being taken. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  #preface(chunk: Uint8Array): number {
+    let at = 0;
+    for (; this.#prefaceAt < PREFACE.byteLength && at < chunk.byteLength; at++, this.#prefaceAt++) {
+      if (chunk[at] !== PREFACE[this.#prefaceAt]) throw wrong("the client does not speak HTTP/2");
+    }
+    return at;
+  }
+
+  #start(): void {
+    const head = this.#head;
+    this.#headAt = 0;
+    this.#left = head[0] << 16 | head[1] << 8 | head[2];
+    this.#type = head[3];
+    this.#flags = head[4];
+    this.#streamId = (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];
+    this.#isIn = true;
+    this.#whole = null;
+    if (this.#isFirst && (this.#type !== FrameType.settings || (this.#flags & Flag.ack) !== 0)) {
+      throw wrong("the first frame is not SETTINGS");
+    }
+    this.#isFirst = false;
+    if (this.#left > this.#maxFrameBytes) {
+      throw new Http2Error(
+        Http2Code.frameSizeError,
+        `a frame has ${this.#left} bytes, at most ${this.#maxFrameBytes} are announced`,
+      );
+    }
+    const { continuation, data, headers } = FrameType;
+    if ((this.#block !== null) !== (this.#type === continuation) || this.#block?.streamId !== this.#blockStream()) {
+      throw wrong(this.#block === null ? "a CONTINUATION without HEADERS" : "a frame in the middle of a header block");
+    }
+    if (this.#type === data) return this.#startData();
+    if (this.#type > continuation) return;
+    const longest = this.#type === headers || this.#type === continuation ? MAX_BLOCK_BYTES : MAX_WHOLE_BYTES;
+    if (this.#left > longest) {
+      throw new Http2Error(
+        Http2Code.enhanceYourCalm,
+        `a frame of type ${this.#type} has ${this.#left} bytes, at most ${longest} are taken`,
+      );
+    }
+    this.#whole = new Uint8Array(this.#left);
+    this.#wholeAt = 0;
+  }
+
+  #blockStream(): number | undefined {
+    return this.#type === FrameType.continuation ? this.#streamId : undefined;
+  }
+
+  #startData(): void {
+    if (this.#streamId === 0) throw wrong("DATA on stream 0");
+    const isPadded = (this.#flags & Flag.padded) !== 0;
+    this.#padding = 0;
+    this.#padIsKnown = !isPadded;
+    if (isPadded && this.#left === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded DATA frame is empty");
+    this.#sink.onDataStart(this.#streamId, this.#flags, this.#left);
+  }
+
+  /** Takes payload; returns how many bytes of the chunk are used. */
+  #payload(chunk: Uint8Array, from: number): number {
+    const n = Math.min(this.#left, chunk.byteLength - from);
+    if (this.#type === FrameType.data) this.#data(chunk.subarray(from, from + n));
+    else {
+      this.#whole?.set(chunk.subarray(from, from + n), this.#wholeAt);
+      this.#wholeAt += n;
+      this.#left -= n;
+    }
+    if (this.#left > 0) return n;
+    this.#isIn = false;
+    if (this.#type === FrameType.data) this.#sink.onDataEnd();
+    else this.#end(this.#whole ?? new Uint8Array());
+    return n;
+  }
+
+  #data(bytes: Uint8Array): void {
+    let rest = bytes;
+    if (!this.#padIsKnown && rest.byteLength > 0) {
+      this.#padIsKnown = true;
+      this.#padding = rest[0];
+      rest = rest.subarray(1);
+      this.#left--;
+      if (this.#padding > this.#left) throw wrong("a DATA frame has more padding than bytes");
+      this.#sink.onDataPadding(1);
+    }
+    const body = Math.min(rest.byteLength, this.#left - this.#padding);
+    if (body > 0) {
+      this.#sink.onDataBytes(rest.subarray(0, body));
+      this.#left -= body;
+    }
+    const padding = rest.byteLength - Math.max(0, body);
+    if (padding > 0) {
+      this.#sink.onDataPadding(padding);
+      this.#left -= padding;
+      this.#padding -= padding;
+    }
+  }
+
+  #end(payload: Uint8Array): void {
+    if (this.#type === FrameType.headers) return this.#headers(payload);
+    if (this.#type === FrameType.continuation) return this.#addToBlock(payload);
+    this.#sink.onFrame(this.#type, this.#flags, this.#streamId, payload);
+  }
+
+  #headers(payload: Uint8Array): void {
+    if (this.#streamId === 0) throw wrong("HEADERS on stream 0");
+    let start = 0;
+    let padding = 0;
+    if ((this.#flags & Flag.padded) !== 0) {
+      if (payload.byteLength === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded HEADERS frame is empty");
+      padding = payload[0];
+      start = 1;
+    }
+    if ((this.#flags & Flag.priority) !== 0) start += PRIORITY_BYTES;
+    if (start > payload.byteLength) throw new Http2Error(Http2Code.frameSizeError, "a HEADERS frame is too short");
+    if (start + padding > payload.byteLength) throw wrong("a HEADERS frame has more padding than bytes");
+    this.#block = { streamId: this.#streamId, flags: this.#flags, parts: [], bytes: 0 };
+    this.#addToBlock(payload.subarray(start, payload.byteLength - padding));
+  }
+
+  #addToBlock(part: Uint8Array): void {
+    const block = this.#block!;
+    block.parts.push(part);
+    block.bytes += part.byteLength;
+    if (block.bytes > MAX_BLOCK_BYTES || block.parts.length > MAX_BLOCK_FRAMES) {
+      throw new Http2Error(
+        Http2Code.enhanceYourCalm,
+        `a header block has over ${MAX_BLOCK_BYTES} bytes or ${MAX_BLOCK_FRAMES} frames`,
+      );
+    }
+    if ((this.#flags & Flag.endHeaders) === 0) return;
+    this.#block = null;
+    this.#sink.onHeaders(block.streamId, block.flags, concat(block.parts, block.bytes));
+  }
+}
+
+function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (parts.length === 1) return parts[0];
+  const all = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
+}
+
+function wrong(message: string): Http2Error {
+  return new Http2Error(Http2Code.protocolError, message);
+}
+
+/** Writes the nine bytes in front of a frame. */
+export function putFrameHeader(
+  into: Uint8Array,
+  at: number,
+  length: number,
+  type: number,
+  flags: number,
+  streamId: number,
+): void {
+  into[at] = length >>> 16;
+  into[at + 1] = length >>> 8;
+  into[at + 2] = length;
+  into[at + 3] = type;
+  into[at + 4] = flags;
+  into[at + 5] = streamId >>> 24;
+  into[at + 6] = streamId >>> 16;
+  into[at + 7] = streamId >>> 8;
+  into[at + 8] = streamId;
+}
+
+/** A whole frame. */
+export function frame(
+  type: number,
+  flags: number,
+  streamId: number,
+  payload: Uint8Array = new Uint8Array(),
+): Uint8Array {
+  const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.byteLength);
+  putFrameHeader(bytes, 0, payload.byteLength, type, flags, streamId);
+  bytes.set(payload, FRAME_HEADER_BYTES);
+  return bytes;
+}
+
+/** A frame whose payload is 32-bit numbers, such as WINDOW_UPDATE, RST_STREAM and GOAWAY. */
+export function numbersFrame(type: number, streamId: number, ...numbers: number[]): Uint8Array {
+  const payload = new Uint8Array(4 * numbers.length);
+  const view = new DataView(payload.buffer);
+  numbers.forEach((number, i) => view.setUint32(4 * i, number));
+  return frame(type, 0, streamId, payload);
+}
+
+/** A SETTINGS frame. */
+export function settingsFrame(settings: readonly (readonly [id: number, value: number])[]): Uint8Array {
+  const payload = new Uint8Array(6 * settings.length);
+  const view = new DataView(payload.buffer);
+  settings.forEach(([id, value], i) => {
+    view.setUint16(6 * i, id);
+    view.setUint32(6 * i + 2, value);
+  });
+  return frame(FrameType.settings, 0, 0, payload);
+}
+
+/** HEADERS, and CONTINUATION where the block is longer than a frame of the peer may be. */
+export function headerFrames(streamId: number, block: Uint8Array, isLast: boolean, maxFrameBytes: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  let at = 0;
+  do {
+    const end = Math.min(block.byteLength, at + maxFrameBytes);
+    const flags = (end === block.byteLength ? Flag.endHeaders : 0) | (at === 0 && isLast ? Flag.endStream : 0);
+    const part = frame(at === 0 ? FrameType.headers : FrameType.continuation, flags, streamId, block.subarray(at, end));
+    parts.push(part);
+    bytes += part.byteLength;
+    at = end;
+  } while (at < block.byteLength);
+  return concat(parts, bytes);
+}

@@ -1,0 +1,198 @@
+/**
+ * What a connection sends: frames are gathered into few large writes, and no more than two are under way at one time.
+ *
+ * @module
+ */
+import type { Transport } from "./transport.ts";
+
+/** Bytes of one write. */
+const BUFFER_BYTES = 256 * 1024;
+/** Writes under way at one time: one that the system has, and one that follows it at once. */
+const MAX_IN_FLIGHT = 2;
+/** Buffers that are kept for the next connection. */
+const MAX_SPARE = 8;
+
+const spare: Uint8Array[] = [];
+
+interface Control {
+  bytes: Uint8Array;
+  /** Whether they count as waiting. */
+  isCounted: boolean;
+  sent?: () => void;
+}
+
+/** Gathers and writes. */
+export class Output {
+  readonly #transport: Transport;
+  readonly #onRoom: () => void;
+  #buffer: Uint8Array | null = null;
+  #length = 0;
+  #sent: (() => void)[] = [];
+  /** Callbacks of what has not been written yet. */
+  readonly #unsent = new Set<() => void>();
+  #control: Control[] = [];
+  #controlBytes = 0;
+  #writtenBytes = 0;
+  #inFlight = 0;
+  #isScheduled = false;
+  #isClosed = false;
+  #ending: (() => void) | null = null;
+
+  /**
+   * @param transport Where the bytes go
+   * @param onRoom Called when there may be room again
+   */
+  constructor(transport: Transport, onRoom: () => void) {
+    this.#transport = transport;
+    this.#onRoom = onRoom;
+  }
+
+  /** Bytes of control frames that wait for room, without those of headers. */
+  get waitingBytes(): number {
+    return this.#controlBytes;
+  }
+
+  /** Bytes that have gone. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
+  }
+
+  /**
+   * Sends a frame that flow control does not hold back, behind all that was put before.
+   *
+   * @param bytes The frame; not copied at once, so it must stay as it is
+   */
+  control(bytes: Uint8Array): void {
+    this.#put({ bytes, isCounted: true });
+  }
+
+  /**
+   * Sends the frames of headers, or the end of a stream, in the same way. The number of streams bounds them.
+   *
+   * @param bytes The frames; not copied at once, so they must stay as they are
+   * @param sent Called once they have been written, or cannot be
+   */
+  headers(bytes: Uint8Array, sent?: () => void): void {
+    this.#put({ bytes, isCounted: false, sent });
+  }
+
+  #put(control: Control): void {
+    if (this.#isClosed) return;
+    this.#control.push(control);
+    if (control.sent !== undefined) this.#unsent.add(control.sent);
+    if (control.isCounted) this.#controlBytes += control.bytes.byteLength;
+    this.#putControl();
+    this.schedule();
+  }
+
+  /** The buffer to put data into with where it starts and how much fits, or `null` while there is no room. */
+  room(minBytes: number): { buffer: Uint8Array; at: number; bytes: number } | null {
+    if (this.#isClosed || this.#control.length > 0) return null;
+    if (this.#buffer !== null && BUFFER_BYTES - this.#length < minBytes && !this.#write()) return null;
+    const buffer = this.#open();
+    return buffer === null ? null : { buffer, at: this.#length, bytes: BUFFER_BYTES - this.#length };
+  }
+
+  /** Bytes were put into what `room` gave. */
+  advance(bytes: number): void {
+    this.#length += bytes;
+    this.schedule();
+  }
+
+  /** Writes soon: at the end of what runs now, or when the write before has gone. */
+  schedule(): void {
+    if (this.#isScheduled || this.#inFlight > 0) return;
+    this.#isScheduled = true;
+    queueMicrotask(() => {
+      this.#isScheduled = false;
+      if (this.#inFlight === 0) this.#write();
+    });
+  }
+
+  /** Calls back once all that was given has been written. */
+  end(done: () => void): void {
+    this.#ending = done;
+    this.schedule();
+    this.#checkEnd();
+  }
+
+  /** Drops what waits. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#control = [];
+    this.#controlBytes = 0;
+    if (this.#buffer !== null) release(this.#buffer);
+    this.#buffer = null;
+    this.#length = 0;
+    this.#sent = [];
+    for (const each of this.#unsent) each();
+    this.#unsent.clear();
+  }
+
+  #open(): Uint8Array | null {
+    // While the most writes are under way the next is not gathered either, so that what is held is bounded.
+    if (this.#buffer === null && this.#inFlight < MAX_IN_FLIGHT) {
+      this.#buffer = spare.pop() ?? new Uint8Array(BUFFER_BYTES);
+    }
+    return this.#buffer;
+  }
+
+  #putControl(): void {
+    while (this.#control.length > 0) {
+      const buffer = this.#open();
+      if (buffer === null) return;
+      const first = this.#control[0];
+      const n = Math.min(first.bytes.byteLength, BUFFER_BYTES - this.#length);
+      buffer.set(first.bytes.subarray(0, n), this.#length);
+      this.#length += n;
+      if (first.isCounted) this.#controlBytes -= n;
+      if (n < first.bytes.byteLength) {
+        first.bytes = first.bytes.subarray(n);
+        if (!this.#write()) return;
+        continue;
+      }
+      this.#control.shift();
+      if (first.sent !== undefined) this.#sent.push(first.sent);
+    }
+  }
+
+  #write(): boolean {
+    const buffer = this.#buffer;
+    if (this.#isClosed || buffer === null || this.#length === 0) return buffer === null;
+    if (this.#inFlight >= MAX_IN_FLIGHT) return false;
+    const sent = this.#sent;
+    const bytes = buffer.subarray(0, this.#length);
+    this.#buffer = null;
+    this.#length = 0;
+    this.#sent = [];
+    this.#inFlight++;
+    this.#transport.write(bytes, (error) => {
+      this.#inFlight--;
+      this.#writtenBytes += bytes.byteLength;
+      // After an error the system may still look at the buffer.
+      if (error === null || error === undefined) release(buffer);
+      if (this.#isClosed) return;
+      for (const each of sent) {
+        this.#unsent.delete(each);
+        each();
+      }
+      this.#putControl();
+      this.#onRoom();
+      if (this.#inFlight === 0) this.#write();
+      this.#checkEnd();
+    });
+    return true;
+  }
+
+  #checkEnd(): void {
+    if (this.#ending === null || this.#inFlight > 0 || this.#length > 0 || this.#control.length > 0) return;
+    const done = this.#ending;
+    this.#ending = null;
+    done();
+  }
+}
+
+function release(buffer: Uint8Array): void {
+  if (spare.length < MAX_SPARE) spare.push(buffer);
+}
