@@ -3,7 +3,9 @@ import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import { DipcError, fromTable, repeat } from "../mod.ts";
 import { FlightClient } from "../flight.ts";
+import { FlightConnection } from "../src/flight/connection.ts";
 import { encodeFrame, frameOfMessage } from "../src/flight/data.ts";
+import { parseFlightLocation } from "../src/flight/location.ts";
 import { type FakeCall, fakeFlight, infoBytes, resultBytes } from "./support/flight_fake.ts";
 
 const MiB = 2 ** 20;
@@ -181,4 +183,103 @@ Deno.test("a client finds a server again that was restarted, and is of no use on
   await client.close();
   await client.close();
   assertEquals((await assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError)).code, "closed");
+});
+
+Deno.test("a call ends at once where its connection is closed before it was on its way, whenever that is", async () => {
+  await using server = await fakeFlight(() => new Promise(() => {}));
+  for (let turns = 0; turns < 12; turns++) {
+    const client = await FlightClient.connect(server.location);
+    const failing = assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError);
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    await client.close();
+    assertEquals((await failing as DipcError).code, "closed", `after ${turns} turns`);
+  }
+});
+
+Deno.test("who gives up waiting for a connection does not give it up for others; closing ends the wait of all", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const location = parseFlightLocation(`grpc+tls://127.0.0.1:${listener.addr.port}`);
+  // A server that accepts and says nothing, in the middle of TLS's handshake.
+  const connection = new FlightConnection(location, { timeoutMs: 60_000 });
+  const giveUp = new AbortController();
+  const first = assertRejects(() => connection.connect(giveUp.signal), DipcError);
+  const second = assertRejects(() => connection.connect(), DipcError);
+  using _silent = await listener.accept();
+  giveUp.abort();
+  assertEquals((await first as DipcError).code, "cancelled");
+  assertEquals(await Promise.race([second, delay(100).then(() => "waits")]), "waits");
+  await connection.close();
+  assertEquals((await second as DipcError).code, "closed");
+
+  // With nobody left to wait the attempt is given up, and the next one is new.
+  const other = new FlightConnection(location, { timeoutMs: 60_000 });
+  for (let i = 0; i < 2; i++) {
+    const alone = new AbortController();
+    const failing = assertRejects(() => other.connect(alone.signal), DipcError);
+    using socket = await listener.accept();
+    alone.abort();
+    assertEquals((await failing as DipcError).code, "cancelled");
+    const buffer = new Uint8Array(4096);
+    try {
+      while (await socket.read(buffer) !== null);
+    } catch {
+      // Reset: closed, too.
+    }
+  }
+  await other.close();
+});
+
+Deno.test("leaving a loop never throws, whatever has come behind what was read", async () => {
+  await using server = await fakeFlight(async (call) => {
+    await call.message(infoBytes([]));
+    await call.raw(Uint8Array.of(9));
+  });
+  await using client = await FlightClient.connect(server.location);
+  let seen = 0;
+  for await (const _ of client.listFlights()) {
+    seen++;
+    await delay(50);
+    break;
+  }
+  assertEquals(seen, 1);
+});
+
+Deno.test("a status in front of an answer that goes on is not its end", async () => {
+  await using server = await fakeFlight(async (call) => {
+    call.respond({ "grpc-status": "0" });
+    await call.message(infoBytes([]));
+    await delay(20);
+    call.stream.close(2);
+  });
+  await using client = await FlightClient.connect(server.location);
+  const error = await assertRejects(() => Array.fromAsync(client.listFlights()), DipcError) as DipcError;
+  assertEquals(error.code, "connection_lost");
+});
+
+Deno.test("payloads of a handshake without end wait for the server, and stop when it has answered", async () => {
+  let isRefusing = false;
+  await using server = await fakeFlight(async (call) => {
+    call.stream.removeAllListeners("data");
+    call.stream.pause();
+    while (!isRefusing) await delay(10);
+    call.finish(16, "not you");
+  });
+  await using client = await FlightClient.connect(server.location);
+  let sent = 0;
+  function* payloads() {
+    for (;;) {
+      sent++;
+      yield new Uint8Array(64 * 1024);
+    }
+  }
+  const failing = assertRejects(() => Array.fromAsync(client.handshake(payloads())), DipcError, "not you");
+  await delay(300);
+  const held = sent;
+  assertLess(held * 64 * 1024, 16 * MiB);
+  await delay(100);
+  assertEquals(sent, held);
+  isRefusing = true;
+  await failing;
+  await delay(20);
+  assertLess(sent, held + 3);
 });

@@ -1,11 +1,16 @@
 /** What a Flight server does beside its calls: certificates, shutting down, limits, uploads, and what it keeps to itself. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { tableFromArrays } from "apache-arrow";
 import { type Dataset, DipcError, FlightClient, type FlightServerLimits, GrpcStatus, serveFlight } from "../flight.ts";
 import { connect, fromTable, repeat, serve, type Server } from "../mod.ts";
 import type { FlightServerEventDetail } from "../flight.ts";
+import { ActionSchema } from "../src/flight/gen/flight_pb.ts";
+import { Flag, frame, FrameType } from "../src/flight/http2/frames.ts";
+import { collect } from "../src/memory/collector.ts";
 import { hostPool } from "../src/memory/host_pool.ts";
 import { Authority } from "./support/certificates.ts";
+import { join, RawClient, request, requestBlock } from "./support/http2_raw.ts";
 import { needsUcx, testNeeding } from "./support/needs.ts";
 import { ROOT, TemporaryFolder } from "./support/paths.ts";
 import { startDipc } from "./support/processes.ts";
@@ -151,6 +156,42 @@ Deno.test("shutting down ends a DoGet that does not finish in time, and the clie
   assertEquals(server.flight!.activeCalls, 0);
 });
 
+Deno.test("shutting down at once does not wait for a client that takes nothing of an answer that is complete", async () => {
+  const server = await serveFlight({ handlers: { actions: { echo: { run: (body) => [body] } } } });
+  const client = await RawClient.connect(Number(new URL(server.location).port), 0);
+  const block = requestBlock("/arrow.flight.protocol.FlightService/DoAction");
+  const action = toBinary(ActionSchema, create(ActionSchema, { type: "echo", body: new Uint8Array(100) }));
+  const message = join(new Uint8Array([0, 0, 0, 0, action.byteLength]), action);
+  await client.send(request(1, Flag.endHeaders, block), frame(FrameType.data, Flag.endStream, 1, message));
+  // The headers of the answer come, its body does not.
+  let hasHeaders = false;
+  while (!hasHeaders) hasHeaders = (await client.read())!.some(({ type }) => type === FrameType.headers);
+  assertEquals(server.activeCalls, 1);
+  // A client may take nothing for five minutes, which the test would not outlive.
+  await server.shutdown({ timeoutMs: 0 });
+  assertEquals(server.activeCalls, 0);
+  client.close();
+});
+
+Deno.test("the text of a failure reaches the client whole, blanks at its ends and cuts at a blank too", async () => {
+  await using server = await serveFlight({
+    handlers: {
+      actions: {
+        fail: {
+          run: (body) => {
+            throw new DipcError("not_found", new TextDecoder().decode(body));
+          },
+        },
+      },
+    },
+  });
+  await using client = await FlightClient.connect(server.location);
+  for (const text of [" no such table: ", "%", "100 %41", "ä % ö ", `${"x".repeat(1023)} tail`]) {
+    const { foreign } = await failureOf(() => Array.fromAsync(client.doAction("fail", text)));
+    assertEquals(foreign?.text, text.slice(0, 1024));
+  }
+});
+
 Deno.test("calls beyond maxCalls are refused, and let in again once there is room", async () => {
   await using server = await serve({
     datasets: { a: await large(Infinity) },
@@ -179,11 +220,20 @@ Deno.test("requests longer than maxRequestBytes are refused before they are read
   assertEquals(status, GrpcStatus.resourceExhausted);
 });
 
+/** Blocks of the pool that are out, without those that earlier tests have dropped. */
+async function blocksKept(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    collect("all");
+    await tick(5);
+  }
+  return hostPool().stats.blocksOut;
+}
+
 Deno.test("uploads beyond maxUploadBytes, maxTotalUploadBytes and maxUploads are refused and leave nothing", async () => {
   const sources = new Map<number, Dataset>();
   for (const mebibytes of [2, 4]) sources.set(mebibytes, await large(mebibytes));
   const one = await fromTable(table(1));
-  const before = hostPool().stats.blocksOut;
+  const before = await blocksKept();
   {
     const limits = { maxUploadBytes: 3 * 2 ** 20, maxTotalUploadBytes: 5 * 2 ** 20, maxUploads: 2 };
     await using server = await uploadServer(true, limits);
@@ -277,7 +327,7 @@ Deno.test("an upload that replaces one which is being read leaves that stream wh
   const long = await large(20);
   const short = await fromTable(table(3));
   for (const allowPut of [true, outer.path]) {
-    const before = hostPool().stats.blocksOut;
+    const before = await blocksKept();
     {
       await using server = await uploadServer(allowPut);
       await using client = await FlightClient.connect(server.flight!.location);
