@@ -86,6 +86,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   #hasSettings = false;
   #isClosing = false;
   #isEnding = false;
+  #isDestroyed = false;
   #isClosed = false;
   #isPaused = false;
   #error: Error | null = null;
@@ -174,11 +175,13 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
    * @param code One of `Http2Code`
    */
   destroy(code: number = Http2Code.noError): void {
-    if (this.#isClosed || this.#isEnding) return;
+    if (this.#isClosed || this.#isDestroyed) return;
+    this.#isDestroyed = true;
+    this.#setLinger();
+    if (this.#isEnding) return;
     this.#isEnding = true;
     this.closeStreams();
     this.#sendGoaway(code);
-    this.#setLinger();
     this.#finish();
   }
 
