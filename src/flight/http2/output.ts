@@ -6,7 +6,9 @@
 import type { Transport } from "./transport.ts";
 
 /** Bytes of one write. */
-const BUFFER_BYTES = 256 * 1024;
+const BUFFER_BYTES = 512 * 1024;
+/** The same where it starts with control frames, which is mostly all: most connections never need the large one. */
+const CONTROL_BUFFER_BYTES = 4 * 1024;
 /** Writes under way at one time: one that the system has, and one that follows it at once. */
 const MAX_IN_FLIGHT = 2;
 /** Buffers that are kept for the next connection. */
@@ -88,9 +90,10 @@ export class Output {
   /** The buffer to put data into with where it starts and how much fits, or `null` while there is no room. */
   room(minBytes: number): { buffer: Uint8Array; at: number; bytes: number } | null {
     if (this.#isClosed || this.#control.length > 0) return null;
-    if (this.#buffer !== null && BUFFER_BYTES - this.#length < minBytes && !this.#write()) return null;
-    const buffer = this.#open();
-    return buffer === null ? null : { buffer, at: this.#length, bytes: BUFFER_BYTES - this.#length };
+    const left = this.#buffer === null ? Infinity : this.#buffer.byteLength - this.#length;
+    if (left < minBytes && !this.#write()) return null;
+    const buffer = this.#open(BUFFER_BYTES);
+    return buffer === null ? null : { buffer, at: this.#length, bytes: buffer.byteLength - this.#length };
   }
 
   /** Bytes were put into what `room` gave. */
@@ -130,20 +133,20 @@ export class Output {
     this.#unsent.clear();
   }
 
-  #open(): Uint8Array | null {
+  #open(byteLength: number): Uint8Array | null {
     // While the most writes are under way the next is not gathered either, so that what is held is bounded.
     if (this.#buffer === null && this.#inFlight < MAX_IN_FLIGHT) {
-      this.#buffer = spare.pop() ?? new Uint8Array(BUFFER_BYTES);
+      this.#buffer = byteLength === BUFFER_BYTES && spare.pop() || new Uint8Array(byteLength);
     }
     return this.#buffer;
   }
 
   #putControl(): void {
     while (this.#control.length > 0) {
-      const buffer = this.#open();
+      const buffer = this.#open(CONTROL_BUFFER_BYTES);
       if (buffer === null) return;
       const first = this.#control[0];
-      const n = Math.min(first.bytes.byteLength, BUFFER_BYTES - this.#length);
+      const n = Math.min(first.bytes.byteLength, buffer.byteLength - this.#length);
       buffer.set(first.bytes.subarray(0, n), this.#length);
       this.#length += n;
       if (first.isCounted) this.#controlBytes -= n;
@@ -194,5 +197,5 @@ export class Output {
 }
 
 function release(buffer: Uint8Array): void {
-  if (spare.length < MAX_SPARE) spare.push(buffer);
+  if (buffer.byteLength === BUFFER_BYTES && spare.length < MAX_SPARE) spare.push(buffer);
 }
