@@ -283,3 +283,72 @@ Deno.test("payloads of a handshake without end wait for the server, and stop whe
   await delay(20);
   assertLess(sent, held + 3);
 });
+
+/** Goes between a client and a server, and can stop carrying what goes over the connections that it has. */
+class Relay implements AsyncDisposable {
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #sockets: Deno.Conn[] = [];
+  readonly #running: Promise<void>;
+  #isSilent = false;
+  connections = 0;
+
+  constructor(port: number) {
+    this.#running = this.#run(port);
+  }
+
+  get location(): string {
+    return `grpc://127.0.0.1:${this.#listener.addr.port}`;
+  }
+
+  /** What comes over the connections there are now is lost from here on. */
+  silence(): void {
+    this.#isSilent = true;
+  }
+
+  async #run(port: number): Promise<void> {
+    for await (const near of this.#listener) {
+      this.connections++;
+      this.#isSilent = false;
+      const mine = this.connections;
+      const far = await Deno.connect({ hostname: "127.0.0.1", port });
+      this.#sockets.push(near, far);
+      const carry = async (from: Deno.Conn, to: Deno.Conn) => {
+        const buffer = new Uint8Array(2 ** 16);
+        for (let bytes; (bytes = await from.read(buffer)) !== null;) {
+          if (!this.#isSilent && mine === this.connections) await to.write(buffer.subarray(0, bytes));
+        }
+      };
+      carry(near, far).catch(() => {});
+      carry(far, near).catch(() => {});
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const socket of this.#sockets) socket.close();
+    await this.#running.catch(() => {});
+  }
+}
+
+Deno.test("a connection that has gone silent costs one call, and the next one finds the server again", async () => {
+  await using server = await fakeFlight(async (call) => {
+    await call.message(infoBytes([]));
+    call.finish();
+  });
+  await using relay = new Relay(Number(new URL(server.location).port));
+  await using client = await FlightClient.connect(relay.location, { timeoutMs: 1100 });
+  await client.getFlightInfo({ path: "x" });
+  assertEquals(relay.connections, 1);
+  relay.silence();
+  const error = await assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError) as DipcError;
+  assertEquals(error.code, "timeout");
+  await client.getFlightInfo({ path: "x" });
+  assertEquals(relay.connections, 2);
+});
+
+Deno.test("a call that the server has not taken before it went away says that it can be made again", async () => {
+  await using server = await fakeFlight((call) => call.stream.close(7));
+  await using client = await FlightClient.connect(server.location);
+  const error = await assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError, "can be made again");
+  assertEquals((error as DipcError).code, "unreachable");
+});

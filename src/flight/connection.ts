@@ -9,13 +9,15 @@ import { DipcError } from "../errors.ts";
 import type { FlightTlsOptions } from "./client_options.ts";
 import { ClientConnection } from "./http2/client_connection.ts";
 import type { ClientStream } from "./http2/client_stream.ts";
-import { Http2Error } from "./http2/errors.ts";
+import { Http2Code, Http2Error, Http2Reset } from "./http2/errors.ts";
 import { MAX_WINDOW } from "./http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "./http2/transport.ts";
 import type { FlightLocation } from "./location.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
 export const STREAM_WINDOW_BYTES = 2 ** 20;
+/** A shorter silence than this says nothing about a connection, in milliseconds. */
+const SILENCE_MS = 1000;
 /** How long a server may take to close its side of a connection that has been closed, in milliseconds. */
 const LINGER_MS = 100;
 /** Longest headers of an answer, in bytes. */
@@ -87,6 +89,20 @@ export class FlightConnection {
     ]);
   }
 
+  /**
+   * A call has waited in vain. A connection that has been silent for as long gets no further call: its peer may be gone without
+   * a word, which the system finds out only after many minutes.
+   *
+   * @param waitedMs How long, in milliseconds
+   */
+  suspect(waitedMs: number): void {
+    const connection = this.#connection;
+    if (connection === null || waitedMs < SILENCE_MS) return;
+    if (performance.now() - connection.receivedMs < waitedMs) return;
+    this.#connection = null;
+    connection.close();
+  }
+
   /** A call was answered. */
   answered(): void {
     this.#hasAnswered = true;
@@ -105,6 +121,9 @@ export class FlightConnection {
     // What this side makes of bytes that are no HTTP/2.
     if (cause instanceof Http2Error) {
       return new DipcError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
+    }
+    if (cause instanceof Http2Reset && cause.code === Http2Code.refusedStream) {
+      return new DipcError("unreachable", `${what} was not taken and can be made again: ${why}`, options);
     }
     // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
     if (!this.#hasAnswered) {

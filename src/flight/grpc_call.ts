@@ -53,6 +53,7 @@ export class GrpcCall<T> {
   #refusal: unknown = null;
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #leaving: ReturnType<typeof setTimeout> | undefined;
+  readonly #startedMs = performance.now();
   #isOver = false;
 
   private constructor(
@@ -71,6 +72,7 @@ export class GrpcCall<T> {
       maxInFlightBytes,
       timeoutMs,
       peer,
+      onTimeout: () => connection.suspect(timeoutMs),
       endOf: () => this.#endOf(),
     });
     this.output = new FrameOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
@@ -167,7 +169,10 @@ export class GrpcCall<T> {
 
   #onAbort = (): void => this.cancel(cancelled(this.#what, this.#options.signal!));
 
-  #onDeadline = (): void => this.cancel(late(this.#what, this.#options.deadlineMs!));
+  #onDeadline = (): void => {
+    this.#connection.suspect(performance.now() - this.#startedMs);
+    this.cancel(late(this.#what, this.#options.deadlineMs!));
+  };
 
   /** A hook of the user must not break the stream's events; what it throws fails the call. */
   #guard(hook: () => void): void {

@@ -37,6 +37,8 @@ export interface StreamInputOptions {
   timeoutMs: number;
   /** The peer, for messages. */
   peer: string;
+  /** Called when a wait was in vain. */
+  onTimeout(): void;
   /** Looked at when the stream has ended: the error that its end stands for, `null` where all is well. */
   endOf(): unknown;
 }
@@ -187,6 +189,7 @@ export class StreamInput<T> {
       this.#timer = setTimeout(this.#onTimer, timeoutMs - quietMs);
       return;
     }
+    this.#options.onTimeout();
     this.#failure = new DipcError(
       "timeout",
       `no whole message, nor ${PROGRESS_BYTES / 1024} KiB of one, arrived from ${peer} within ${timeoutMs / 1000} s`,

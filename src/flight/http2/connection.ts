@@ -77,6 +77,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   readonly #output: Output;
   readonly #sending: SendQueue;
   readonly #flood = new FloodLimits();
+  #receivedMs = performance.now();
   #receiveWindow: number;
   #uncredited = 0;
   #lateBytes = 0;
@@ -139,6 +140,11 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     return this.#isEnding || this.#isClosed;
   }
 
+  /** When the peer was last heard of, by `performance.now()`. */
+  get receivedMs(): number {
+    return this.#receivedMs;
+  }
+
   /** What went wrong with the connection, as far as that is known. */
   get error(): Error | null {
     return this.#error;
@@ -189,6 +195,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   #onBytes(bytes: Uint8Array): void {
     if (this.#isClosed) return;
+    this.#receivedMs = performance.now();
     if (this.#isEnding) {
       // Some is read all the same: unread bytes would have the system throw away what was sent last.
       this.#lateBytes += bytes.byteLength;
