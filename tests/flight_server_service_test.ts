@@ -208,6 +208,13 @@ Deno.test("calls beyond maxCalls are refused, and let in again once there is roo
   assert((await three.getSchema({ path: "a" })).byteLength > 0);
 });
 
+Deno.test("a client's calls beyond maxCalls wait for their turn", async () => {
+  await using server = await serve({ datasets: { a: table(1) }, flight: { ucx: "off", limits: { maxCalls: 4 } } });
+  await using client = await FlightClient.connect(server.flight!.location);
+  const answers = await Promise.all(Array.from({ length: 200 }, () => client.getFlightInfo({ path: "a" })));
+  assertEquals(answers.map(({ totalRecords }) => totalRecords), new Array(200).fill(1n));
+});
+
 Deno.test("requests longer than maxRequestBytes are refused before they are read", async () => {
   await using server = await serveFlight({
     limits: { maxRequestBytes: 1000 },
