@@ -22,7 +22,9 @@ import {
   settingsFrame,
 } from "./frames.ts";
 import { encodeHeaders, HpackDecoder } from "./hpack.ts";
+import { Linger } from "./linger.ts";
 import { Output } from "./output.ts";
+import { ReceiveCredit } from "./receive_credit.ts";
 import { ResetStreams } from "./reset_streams.ts";
 import { SendQueue } from "./send_queue.ts";
 import {
@@ -42,8 +44,6 @@ import type { Transport } from "./transport.ts";
 const MAX_FRAME_BYTES = 256 * 1024;
 /** Control frames, besides headers, that may wait before the peer is not read any more, in bytes. */
 const MAX_WAITING_BYTES = 64 * 1024;
-/** How long a peer may take nothing of what is left to say on a connection that is about to end, in milliseconds. */
-const STALL_MS = 5000;
 /** Bytes taken from a peer to a connection that has been ended. */
 const MAX_LATE_BYTES = 4 * 2 ** 20;
 
@@ -76,10 +76,10 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   readonly #decoder: HpackDecoder;
   readonly #output: Output;
   readonly #sending: SendQueue;
+  readonly #credit: ReceiveCredit;
+  readonly #linger: Linger;
   readonly #flood = new FloodLimits();
   #receivedMs = performance.now();
-  #receiveWindow: number;
-  #uncredited = 0;
   #lateBytes = 0;
   #data: Http2Stream | null = null;
   #dataFlags = 0;
@@ -91,7 +91,6 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   #isClosed = false;
   #isPaused = false;
   #error: Error | null = null;
-  #linger: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param transport The bytes: a socket, encrypted or not
@@ -106,7 +105,9 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#decoder = new HpackDecoder(options.maxHeaderBytes);
     this.#output = new Output(transport, () => this.#onRoom());
     this.#sending = new SendQueue(this.#output, this.peer);
-    this.#receiveWindow = options.connectionWindow;
+    const windows = { connection: options.connectionWindow, stream: options.streamWindow };
+    this.#credit = new ReceiveCredit(windows, (streamId, bytes) => this.#sendCredit(streamId, bytes));
+    this.#linger = new Linger(options.lingerMs, () => transport.destroy());
     if (this.#isClient) this.#output.control(PREFACE);
     this.#output.control(settingsFrame([
       [SettingId.enablePush, 0],
@@ -115,7 +116,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
       [SettingId.maxFrameSize, MAX_FRAME_BYTES],
       [SettingId.maxHeaderListSize, options.maxHeaderBytes],
     ]));
-    this.#output.control(numbersFrame(FrameType.windowUpdate, 0, options.connectionWindow - DEFAULT_WINDOW));
+    this.#sendCredit(0, options.connectionWindow - DEFAULT_WINDOW);
     transport.start({
       onBytes: (bytes) => this.#onBytes(bytes),
       onEnd: (error) => {
@@ -183,7 +184,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   destroy(code: number = Http2Code.noError): void {
     if (this.#isClosed || this.#isDestroyed) return;
     this.#isDestroyed = true;
-    this.#setLinger();
+    this.#linger.start();
     if (this.#isEnding) return;
     this.#isEnding = true;
     this.closeStreams();
@@ -227,10 +228,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   /** @ignore */
   onDataStart(streamId: number, flags: number, length: number): void {
-    this.#receiveWindow -= length;
-    if (this.#receiveWindow < 0) {
-      throw new Http2Error(Http2Code.flowControlError, "the peer sent more than the connection's window");
-    }
+    this.#credit.spend(length);
     this.#data = null;
     this.#dataFlags = flags;
     const stream = this.streams.get(streamId);
@@ -397,20 +395,11 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   /** @ignore */
   credit(stream: Http2Stream | null, bytes: number): void {
-    if (this.#isClosed || this.#isEnding) return;
-    this.#uncredited += bytes;
-    if (this.#uncredited >= this.#options.connectionWindow / 4) {
-      this.#receiveWindow += this.#uncredited;
-      this.#output.control(numbersFrame(FrameType.windowUpdate, 0, this.#uncredited));
-      this.#uncredited = 0;
-    }
-    if (stream === null || stream.isRemoteEnded || stream.isClosed) return;
-    stream.uncredited += bytes;
-    if (stream.uncredited >= this.#options.streamWindow / 4) {
-      stream.receiveWindow += stream.uncredited;
-      this.#output.control(numbersFrame(FrameType.windowUpdate, stream.id, stream.uncredited));
-      stream.uncredited = 0;
-    }
+    if (!this.isOver) this.#credit.used(stream, bytes);
+  }
+
+  #sendCredit(streamId: number, bytes: number): void {
+    this.#output.control(numbersFrame(FrameType.windowUpdate, streamId, bytes));
   }
 
   /** @ignore */
@@ -452,7 +441,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     if (!this.#isClosing || this.isOver || this.streams.size > 0) return;
     this.#isEnding = true;
     // What was said last may still be on its way to a slow peer.
-    this.#lingerWhileWriting();
+    this.#linger.whileWriting(() => this.#output.writtenBytes);
     this.#finish();
   }
 
@@ -461,21 +450,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     if (this.#isPaused) this.#transport.resume();
     this.#output.end(() => {
       this.#transport.end();
-      this.#setLinger();
+      this.#linger.start();
     });
-  }
-
-  #setLinger(): void {
-    clearTimeout(this.#linger);
-    this.#linger = setTimeout(() => this.#transport.destroy(), this.#options.lingerMs);
-  }
-
-  #lingerWhileWriting(): void {
-    const { writtenBytes } = this.#output;
-    this.#linger = setTimeout(() => {
-      if (this.#output.writtenBytes === writtenBytes) this.#transport.destroy();
-      else this.#lingerWhileWriting();
-    }, STALL_MS);
   }
 
   /** Ends every stream. */
@@ -491,7 +467,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    clearTimeout(this.#linger);
+    this.#linger.clear();
     this.closeStreams();
     this.#output.close();
     this.#transport.destroy();

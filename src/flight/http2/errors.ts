@@ -19,34 +19,24 @@ export const Http2Code = {
   enhanceYourCalm: 0xb,
 } as const;
 
-/** What a peer got wrong, with which a stream or a whole connection is ended. Never leaves `src/flight/http2` and those that stand on it. */
-export class Http2Error extends Error {
-  /** One of {@linkcode Http2Code}. */
+/** An error with a code of HTTP/2. Never leaves `src/flight/http2` and those that stand on it. */
+class CodedError extends Error {
+  /** Usually one of {@linkcode Http2Code}. */
   readonly code: number;
 
   /**
-   * @param code One of {@linkcode Http2Code}
+   * @param code The reason
    * @param message What was found
    */
   constructor(code: number, message: string) {
     super(message);
-    this.name = "Http2Error";
+    this.name = new.target.name;
     this.code = code;
   }
 }
 
-/** A peer ended a stream, as it may. */
-export class Http2Reset extends Error {
-  /** What the peer gave as its reason, usually one of {@linkcode Http2Code}. */
-  readonly code: number;
+/** What a peer got wrong, with which a stream or a whole connection is ended. */
+export class Http2Error extends CodedError {}
 
-  /**
-   * @param code The peer's reason
-   * @param message What it did
-   */
-  constructor(code: number, message: string) {
-    super(message);
-    this.name = "Http2Reset";
-    this.code = code;
-  }
-}
+/** A peer ended a stream or a connection, as it may; the code is the peer's. */
+export class Http2Reset extends CodedError {}

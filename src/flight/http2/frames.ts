@@ -200,7 +200,7 @@ export class FrameReader {
       this.#sink.onDataBytes(rest.subarray(0, body));
       this.#left -= body;
     }
-    const padding = rest.byteLength - Math.max(0, body);
+    const padding = rest.byteLength - body;
     if (padding > 0) {
       this.#sink.onDataPadding(padding);
       this.#left -= padding;

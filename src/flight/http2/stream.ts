@@ -103,11 +103,6 @@ export abstract class Http2Stream {
     return this.#isWritten;
   }
 
-  /** @ignore Whether the end of this direction was given to the connection. */
-  get isLocalEnded(): boolean {
-    return this.#isLocalEnded;
-  }
-
   /** The next bytes, or `null` while there are none. The peer gets credit for them. */
   read(): Uint8Array | null {
     const piece = this.#queue.shift();
