@@ -6,7 +6,7 @@
 import type { DeviceStreamReader } from "./device/reader.ts";
 import type { FlightTlsOptions } from "./flight/client_options.ts";
 import { isFlightUri } from "./flight/location.ts";
-import { positiveInteger, type ReaderLimits, readerLimits } from "./limits.ts";
+import { type ReaderLimits, readerLimits, timeoutOption } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";
 import { hostPool } from "./memory/host_pool.ts";
 import { DissociatedStreamReader } from "./reader.ts";
@@ -127,7 +127,7 @@ export async function connect(
   options: ConnectOptions | DeviceConnectOptions = {},
 ): Promise<DissociatedStreamReader | DeviceStreamReader> {
   const startedMs = performance.now();
-  const timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
+  const timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
   const limits = readerLimits(options.limits);
   if (options.memory !== undefined && options.memory !== "host") {
     const { connectDevice } = await import("./device/connect.ts");

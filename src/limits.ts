@@ -46,6 +46,21 @@ export function readerLimits(limits: Partial<ReaderLimits> = {}): ReaderLimits {
   return result;
 }
 
+/**
+ * Longest delay of a timer in milliseconds, 24.8 days: `setTimeout` takes a signed number of 32 bits, and goes off at once for a
+ * larger one.
+ */
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
+
+/**
+ * A time-out that was given, cut to what a timer can wait.
+ *
+ * @throws {DipcError} `invalid_argument` as `positiveInteger`
+ */
+export function timeoutOption(name: string, milliseconds: number): number {
+  return Math.min(positiveInteger(name, milliseconds), MAX_TIMER_MS);
+}
+
 /** @throws {DipcError} `invalid_argument` where `value` is not a whole number of at least 1 */
 export function positiveInteger(name: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 1) {

@@ -9,7 +9,7 @@ import { closeEntries, type Entry, openEntries, type Servable } from "./datasets
 import { DipcError, type DipcErrorCode } from "./errors.ts";
 import type { FlightServer } from "./flight/service/flight_server.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./flight/service/plane.ts";
-import { positiveInteger } from "./limits.ts";
+import { MAX_TIMER_MS, positiveInteger } from "./limits.ts";
 import { hostPool } from "./memory/host_pool.ts";
 import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "./protocol/envelope.ts";
 import { ERROR_MESSAGE } from "./protocol/prefix.ts";
@@ -23,9 +23,6 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
 
 /** Longest wait for a client to close a connection that has served its purpose, in milliseconds. */
 const CLOSE_MS = 5_000;
-
-/** Longest time that `setTimeout` can wait. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {

@@ -125,6 +125,27 @@ Deno.test("deadlines and signals end calls, and the server is told the deadline"
   assertEquals(timeouts, ["100m", "10000m", undefined, undefined]);
 });
 
+Deno.test("time-outs longer than a timer can wait are no short ones, and those that are none are refused", async () => {
+  await using server = await fakeFlight(async (call) => {
+    await delay(20);
+    await call.message(infoBytes([]));
+    call.finish();
+  });
+  for (const timeoutMs of [2 ** 31, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
+    await using client = await FlightClient.connect(server.location, { timeoutMs });
+    await client.getFlightInfo({ path: "x" });
+    for (const ofCall of [timeoutMs, Infinity]) await client.getFlightInfo({ path: "x" }, { timeoutMs: ofCall });
+  }
+  await using client = await FlightClient.connect(server.location);
+  for (const timeoutMs of [0, -1, NaN, -Infinity]) {
+    const failures = [
+      await assertRejects(() => FlightClient.connect(server.location, { timeoutMs }), DipcError),
+      await assertRejects(() => client.getFlightInfo({ path: "x" }, { timeoutMs }), DipcError),
+    ];
+    assertEquals(failures.map((error) => (error as DipcError).code), ["invalid_argument", "invalid_argument"]);
+  }
+});
+
 Deno.test("cookies come back, middleware sees headers and ends in order, and a hook that throws fails the call", async () => {
   const cookies: (string | undefined)[] = [];
   await using server = await fakeFlight(async (call) => {

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
+import { MAX_TIMER_MS } from "../limits.ts";
 import type { FlightCall, FlightCallOptions, FlightClientOptions, FlightMiddleware } from "./client_options.ts";
 import { CookieJar } from "./cookies.ts";
 
@@ -59,7 +61,7 @@ export class CallContext {
     return {
       headers,
       signal: call.signal,
-      deadlineMs: call.timeoutMs ?? defaultDeadlineMs,
+      deadlineMs: call.timeoutMs === undefined ? defaultDeadlineMs : deadlineOf(call.timeoutMs),
       onHeaders: (received) => {
         this.#cookies?.take(received);
         for (const middleware of this.#middleware.toReversed()) middleware.onHeaders?.(seen, received);
@@ -72,4 +74,12 @@ export class CallContext {
       },
     };
   }
+}
+
+/** The deadline of a call; `undefined` where a timer cannot wait for as long. */
+function deadlineOf(timeoutMs: number): number | undefined {
+  if (!(timeoutMs > 0)) {
+    throw new DipcError("invalid_argument", `timeoutMs of a call must be more than 0, but it is ${timeoutMs}`);
+  }
+  return timeoutMs > MAX_TIMER_MS ? undefined : timeoutMs;
 }

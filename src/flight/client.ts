@@ -6,7 +6,7 @@
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { DipcError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
+import { positiveInteger, type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
@@ -69,7 +69,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     super();
     this.location = location;
     this.#options = options;
-    this.#timeoutMs = positiveInteger("timeoutMs", options.timeoutMs ?? 30_000);
+    this.#timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
     this.#limits = readerLimits(options.limits);
     this.#maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
     if (options.tls !== undefined && !location.tls) {

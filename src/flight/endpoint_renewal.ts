@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MAX_TIMER_MS } from "../limits.ts";
 import type { FlightClient } from "./client.ts";
 import type { FlightEndpoint } from "./model.ts";
 
@@ -10,8 +11,6 @@ import type { FlightEndpoint } from "./model.ts";
 const RENEW_AT = 0.5;
 /** Not more often than that, in milliseconds, whatever the server says. */
 const LEAST_WAIT_MS = 250;
-/** The longest time that a timer can wait. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One endpoint that is not being read yet. */
 export class WaitingEndpoint {

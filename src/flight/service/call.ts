@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../../errors.ts";
+import { MAX_TIMER_MS } from "../../limits.ts";
 import { GRPC_PREFIX_BYTES } from "../data.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { HeaderField } from "../http2/static_table.ts";
@@ -24,8 +25,6 @@ const UNREAD_MS = 100;
 const CLOSE_MS = 5_000;
 /** The same once the server is cutting its calls. */
 const STOP_MS = 500;
-/** Longest delay of a timer, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 

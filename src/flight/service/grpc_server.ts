@@ -9,6 +9,7 @@
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { DipcError } from "../../errors.ts";
+import { MAX_TIMER_MS } from "../../limits.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
@@ -59,8 +60,6 @@ const LINGER_MS = 500;
 const MAX_HEADER_BYTES = 32 * 1024;
 /** Connections that are told why they are refused, at one time; further ones are cut. */
 const MAX_REFUSED = 64;
-/** Longest time that `setTimeout` can wait. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 interface Connection {
   readonly http2: ServerConnection;

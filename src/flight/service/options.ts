@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { positiveInteger } from "../../limits.ts";
+import { positiveInteger, timeoutOption } from "../../limits.ts";
 import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import type {
@@ -150,7 +150,8 @@ export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
 export function serverLimits(given: Partial<FlightServerLimits> = {}): FlightServerLimits {
   const limits = { ...DEFAULT_LIMITS };
   for (const name of Object.keys(limits) as (keyof FlightServerLimits)[]) {
-    if (given[name] !== undefined) limits[name] = positiveInteger(name, given[name]);
+    const check = name.endsWith("TimeoutMs") ? timeoutOption : positiveInteger;
+    if (given[name] !== undefined) limits[name] = check(name, given[name]);
   }
   return limits;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../../errors.ts";
+import { MAX_TIMER_MS } from "../../limits.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { PeerAddress } from "../transport.ts";
@@ -13,9 +14,6 @@ const SOCK_STREAM = 1;
 const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct addrinfo of glibc on 64-bit systems
 const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
-
-/** A longer one would end at once. */
-const LONGEST_TIMER_MS = 0x7fff_ffff;
 
 const resolving = new Set<unknown>();
 
@@ -102,7 +100,7 @@ export async function resolveAddresses(
       new DipcError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
     );
   };
-  const timer = setTimeout(onTimeout, Math.min(timeoutMs, LONGEST_TIMER_MS));
+  const timer = setTimeout(onTimeout, Math.min(timeoutMs, MAX_TIMER_MS));
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
