@@ -41,7 +41,7 @@ export {
   type FlightUploadItem,
 } from "./src/flight/service/exchange.ts";
 export { FlightServer, type FlightServerEventDetail, serveFlight } from "./src/flight/service/flight_server.ts";
-export type { FlightServerTls } from "./src/flight/service/grpc_server.ts";
+export type { FlightServerTls } from "./src/grpc/server.ts";
 export type {
   FlightAction,
   FlightAuth,
@@ -50,6 +50,6 @@ export type {
   FlightServerOptions,
   MaybePromise,
 } from "./src/flight/service/options.ts";
-export type { FlightPlaneOptions } from "./src/flight/service/plane.ts";
-export type { TicketOptions } from "./src/flight/tickets.ts";
-export { GrpcStatus } from "./src/flight/status.ts";
+export type { FlightPlaneOptions } from "./src/serving/flight_plane.ts";
+export type { TicketOptions } from "./src/serving/tickets.ts";
+export { GrpcStatus } from "./src/grpc/status.ts";

@@ -14,8 +14,8 @@
  *
  * @module
  */
-export { connect, type ConnectOptions, type DeviceConnectOptions, type FlightRoadOptions } from "./src/client.ts";
-export type { PlacedSource, Servable, ServableSource } from "./src/datasets.ts";
+export { connect, type ConnectOptions, type DeviceConnectOptions, type FlightRoadOptions } from "./src/connect.ts";
+export type { PlacedSource, Servable, ServableSource } from "./src/serving/datasets.ts";
 export type { DeviceBuffer, DeviceColumn } from "./src/device/columns.ts";
 export {
   deviceBatch,
@@ -27,7 +27,7 @@ export { type DeviceBatches, type DeviceBatchesOptions, fromDeviceBatches } from
 export { cudaDevice, releaseDevices } from "./src/device/devices.ts";
 export type { DeviceReaderStats, DeviceStreamReader } from "./src/device/reader.ts";
 export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch.ts";
-export type { Road } from "./src/device/road.ts";
+export type { Road } from "./src/device/staging.ts";
 export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export type { FlightTlsOptions } from "./src/flight/client_options.ts";
@@ -59,7 +59,7 @@ export {
   type Server,
   type ServerEventDetail,
   type ServerStats,
-} from "./src/server.ts";
+} from "./src/serving/server.ts";
 export { arrowFile, type ArrowFileOptions } from "./src/sources/arrow_file.ts";
 export { arrowStream, type ArrowStreamOptions } from "./src/sources/arrow_stream.ts";
 export type { ByteReader } from "./src/sources/byte_input.ts";
@@ -70,4 +70,4 @@ export { parquetFile, type ParquetFileOptions } from "./src/sources/parquet.ts";
 export { repeat, resident } from "./src/sources/resident.ts";
 export { type BatchSource, fromBatches, fromTable, type TableOptions } from "./src/sources/table.ts";
 export type { OutgoingTotals } from "./src/stream/outgoing.ts";
-export { releaseTransports } from "./src/ucx_stream.ts";
+export { releaseTransports } from "./src/routes/ucx.ts";

@@ -9,10 +9,10 @@ import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
-import { type EndpointStats, roadOf, type Roads, type Via } from "./roads.ts";
+import { type EndpointStats, roadOf, type Roads, type Via } from "./routes/route.ts";
 import type { MessageInput } from "./stream/message_input.ts";
 
-export type { EndpointStats, Via } from "./roads.ts";
+export type { EndpointStats, Via } from "./routes/route.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;

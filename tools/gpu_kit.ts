@@ -50,8 +50,9 @@ async function packDeno(temporary: string): Promise<void> {
 /** The npm packages that the tests load, in a folder for `DENO_DIR` of their own: the user's may hold hundreds. */
 async function packNpm(temporary: string): Promise<void> {
   const folder = `${temporary}/deno-dir`;
-  const tests = [...Deno.readDirSync(`${REPOSITORY}/tests`)].map(({ name }) => name)
-    .filter((name) => /^(cuda|device)_\w+_test\.ts$/.test(name)).sort();
+  const tests = ["device", "ffi", "memory"]
+    .flatMap((room) => [...Deno.readDirSync(`${REPOSITORY}/tests/${room}`)].map(({ name }) => `${room}/${name}`))
+    .filter((name) => /^(device\/|ffi\/cuda|memory\/cuda)\w*_test\.ts$/.test(name)).sort();
   const programs = ["cli.ts", "mod.ts", "bench/gpu.ts", ...tests.map((name) => `tests/${name}`)];
   await new Deno.Command(Deno.execPath(), {
     args: ["cache", "--no-check", ...programs],

@@ -85,7 +85,8 @@ for gold in "$PWD/shared/data/arrow-gold" "$PWD/../shared/data/arrow-gold"; do
   [ -z "${DIPC_GOLD:-}" ] && [ -d "$gold" ] && export DIPC_GOLD=$gold
 done
 $rehearse || export DIPC_CUDA_TESTS=real
-"$deno" test -A --quiet --no-prompt --cached-only --no-check tests/cuda_*_test.ts tests/device_*_test.ts \
+"$deno" test -A --quiet --no-prompt --cached-only --no-check \
+  tests/device/*_test.ts tests/ffi/cuda*_test.ts tests/memory/cuda*_test.ts \
   > "$results/tests.txt" 2>&1
 tests=$?
 line=$(grep -E 'passed \|' "$results/tests.txt" | tail -1)

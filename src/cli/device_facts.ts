@@ -99,7 +99,7 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
 async function roadOf(device: CudaDevice): Promise<Pick<DeviceFacts, "ucx" | "road" | "roadReason">> {
   const [{ chooseUcx, deviceAccess, ownTransports }, { UcxContext, loadUcp }, { cudaSupport }, { findLibucp }] =
     await Promise.all([
-      import("../device/road.ts"),
+      import("../device/staging.ts"),
       import("../wire/ucx/context.ts"),
       import("../wire/ucx/cuda_support.ts"),
       import("../../ffi/find.ts"),

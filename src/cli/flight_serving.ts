@@ -4,7 +4,7 @@
  * @module
  */
 import type { FlightAuth } from "../flight/service/options.ts";
-import type { FlightPlaneOptions } from "../flight/service/plane.ts";
+import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import { equalBytes } from "../flight/signing.ts";
 import { openError } from "../sources/file_handle.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { Server, ServerEventDetail } from "../server.ts";
+import type { Server, ServerEventDetail } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
-import type { Servable } from "../datasets.ts";
+import type { Servable } from "../serving/datasets.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ConnectOptions } from "../client.ts";
+import type { ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EndpointStats, Via } from "../roads.ts";
+import type { EndpointStats, Via } from "../routes/route.ts";
 import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */

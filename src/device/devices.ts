@@ -8,7 +8,7 @@ import type { CudaDevice } from "../memory/cuda/device.ts";
 import { openCuda } from "../memory/cuda/driver.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
 import { DipcError } from "../errors.ts";
-import { releaseTransportsOf } from "../ucx_stream.ts";
+import { releaseTransportsOf } from "../routes/ucx.ts";
 
 const devices = new Map<string, CudaDevice>();
 

@@ -10,12 +10,12 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { CudaDevice } from "../memory/cuda/device.ts";
 import type { ReaderStats } from "../reader.ts";
-import { roadOf, type Roads } from "../roads.ts";
+import { roadOf, type Roads } from "../routes/route.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
 import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 import { giveBack } from "./release.ts";
-import type { Road, RoadDecision } from "./road.ts";
+import type { Road, RoadDecision } from "./staging.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;

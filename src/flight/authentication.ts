@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { GrpcStatus } from "./status.ts";
+import { GrpcStatus } from "../grpc/status.ts";
 
 /**
  * Asks the server for a token, as Arrow's clients do: an empty handshake with user and password in the header

@@ -11,9 +11,9 @@ import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
-import { FlightConnection } from "./connection.ts";
+import { FlightConnection } from "../grpc/client_connection.ts";
 import { type FlightFrame, frameOfMessage } from "./data.ts";
-import { GrpcCall } from "./grpc_call.ts";
+import { GrpcCall } from "../grpc/client_call.ts";
 import { FrameDecoder } from "./frame_decoder.ts";
 import { FlightReader } from "./flight_reader.ts";
 import { FlightStream } from "./flight_stream.ts";
@@ -29,10 +29,10 @@ import {
   pollFromProto,
   type PollInfo,
 } from "./model.ts";
-import { MessageDecoder } from "./message_decoder.ts";
+import { MessageDecoder } from "../grpc/message_decoder.ts";
 import { PredefinedActions } from "./predefined_actions.ts";
-import { callMany, callOnce, type Method } from "./small_calls.ts";
-import type { StreamDecoder } from "./stream_input.ts";
+import { callMany, callOnce, type Method } from "../grpc/small_calls.ts";
+import type { StreamDecoder } from "../grpc/stream_input.ts";
 import { FlightExchange, FlightWriter } from "./upload.ts";
 
 const service = proto.FlightService.method;

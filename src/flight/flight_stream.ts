@@ -8,7 +8,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { type FlightFrame, FrameVerifier } from "./data.ts";
-import type { GrpcCall } from "./grpc_call.ts";
+import type { GrpcCall } from "../grpc/client_call.ts";
 
 /** One frame, verified. */
 export interface FlightItem {

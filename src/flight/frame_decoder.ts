@@ -9,7 +9,7 @@ import type { Body, Pool } from "../memory/block.ts";
 import { type FlightFrame, GRPC_PREFIX_BYTES } from "./data.ts";
 import { FlightDescriptorSchema } from "./gen/flight_pb.ts";
 import { descriptorFromProto, type FlightDescriptor } from "./model.ts";
-import type { StreamDecoder } from "./stream_input.ts";
+import type { StreamDecoder } from "../grpc/stream_input.ts";
 import { ValueBuffer } from "./value_buffer.ts";
 
 /** What a {@linkcode FrameDecoder} accepts, and where it puts bodies. */

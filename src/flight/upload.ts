@@ -6,7 +6,7 @@
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { type FlightFrame, frameOfMessage } from "./data.ts";
-import type { GrpcCall } from "./grpc_call.ts";
+import type { GrpcCall } from "../grpc/client_call.ts";
 import type { FlightReader } from "./flight_reader.ts";
 import type { FlightDescriptorInit } from "./model.ts";
 

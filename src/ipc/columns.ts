@@ -1,7 +1,7 @@
 /**
  * Makes apache-arrow `Data` over the buffers of a body, without copying, one column at a time.
  *
- * The constructor of `Data` is internal to apache-arrow; its version is pinned, and tests/ipc_decode_test.ts guards it.
+ * The constructor of `Data` is internal to apache-arrow; its version is pinned, and tests/ipc/decode_test.ts guards it.
  *
  * @module
  */

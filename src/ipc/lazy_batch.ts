@@ -3,7 +3,7 @@
  *
  * The class's own constructor builds and compares everything at once, which is several times slower than receiving a small
  * batch. So objects are made on its prototype instead. This depends on apache-arrow's internals: its version is pinned, and
- * tests/ipc_decode_test.ts guards what is relied on.
+ * tests/ipc/decode_test.ts guards what is relied on.
  *
  * @module
  */

@@ -4,14 +4,14 @@
  * @module
  */
 import { Duplex } from "node:stream";
-import { ClientConnection } from "../../src/flight/http2/client_connection.ts";
-import type { ClientStream } from "../../src/flight/http2/client_stream.ts";
-import type { ConnectionOptions } from "../../src/flight/http2/connection.ts";
-import { ServerConnection, type ServerConnectionOptions } from "../../src/flight/http2/server_connection.ts";
-import { Flag, frame, FrameType, PREFACE, settingsFrame } from "../../src/flight/http2/frames.ts";
-import { encodeHeaders, HpackDecoder } from "../../src/flight/http2/hpack.ts";
-import type { HeaderField } from "../../src/flight/http2/static_table.ts";
-import { NodeTransport } from "../../src/flight/http2/transport.ts";
+import { ClientConnection } from "../../src/http2/client_connection.ts";
+import type { ClientStream } from "../../src/http2/client_stream.ts";
+import type { ConnectionOptions } from "../../src/http2/connection.ts";
+import { ServerConnection, type ServerConnectionOptions } from "../../src/http2/server_connection.ts";
+import { Flag, frame, FrameType, PREFACE, settingsFrame } from "../../src/http2/frames.ts";
+import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
+import type { HeaderField } from "../../src/http2/static_table.ts";
+import { NodeTransport } from "../../src/http2/transport.ts";
 
 /** A frame as read back. */
 export interface RawFrame {

@@ -18,8 +18,8 @@ import {
   sessionValueFromProto,
   sessionValueToProto,
 } from "../model.ts";
-import type { ServerCall } from "./call.ts";
-import type { Catalog } from "./catalog.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
+import type { Catalog } from "../../serving/catalog.ts";
 import type { FlightContext } from "./context.ts";
 import type { FlightHandlers } from "./options.ts";
 import { type Sessions, setOptions } from "./sessions.ts";

@@ -8,7 +8,7 @@ import { DipcError } from "../../errors.ts";
 import { positiveInteger } from "../../limits.ts";
 import * as proto from "../gen/flight_pb.ts";
 import { Keyring } from "../signing.ts";
-import type { ServerCall } from "./call.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
 import { unauthenticated } from "./context.ts";
 import type { FlightAuth } from "./options.ts";
 

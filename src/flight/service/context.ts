@@ -4,8 +4,8 @@
  * @module
  */
 import { DipcError } from "../../errors.ts";
-import { GrpcStatus } from "../status.ts";
-import type { ServerCall } from "./call.ts";
+import { GrpcStatus } from "../../grpc/status.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
 import type { Session } from "./sessions.ts";
 
 /** One call as a handler sees it. */

@@ -6,9 +6,9 @@
 import { DipcError } from "../../errors.ts";
 import type { IpcMessage } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
-import { grpcStatusOf } from "../status.ts";
+import { grpcStatusOf } from "../../grpc/status.ts";
 import { encodeFrame, frameOfMessage } from "../data.ts";
-import type { ServerCall } from "./call.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
 
 /** What was sent. */
 export interface SentData {

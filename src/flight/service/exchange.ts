@@ -8,8 +8,8 @@ import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import type { ReaderLimits } from "../../limits.ts";
 import { encodeFrame, frameOfMessage, FrameVerifier } from "../data.ts";
 import type { FlightDescriptor } from "../model.ts";
-import type { ServerCall } from "./call.ts";
-import type { FrameInput } from "./call_input.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
+import type { FrameInput } from "../../grpc/server_input.ts";
 
 /** One frame of a client, verified. */
 export interface FlightUploadItem {

@@ -5,15 +5,15 @@
  */
 import type { DipcError } from "../../errors.ts";
 import { formatFlightLocation } from "../location.ts";
-import { GrpcStatus } from "../status.ts";
+import { GrpcStatus } from "../../grpc/status.ts";
 import { Authenticator } from "./auth.ts";
-import type { ServerCall } from "./call.ts";
-import type { Catalog } from "./catalog.ts";
-import { asDipcError, failureOf } from "./failure.ts";
-import { GrpcServer } from "./grpc_server.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
+import type { Catalog } from "../../serving/catalog.ts";
+import { asDipcError, failureOf } from "../../tell_peer.ts";
+import { GrpcServer } from "../../grpc/server.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { type FlightServerOptions, serverLimits } from "./options.ts";
-import type { Uploads } from "./uploads.ts";
+import type { Uploads } from "../../serving/uploads.ts";
 
 /** What every path of Flight starts with. */
 const SERVICE = "/arrow.flight.protocol.FlightService/";

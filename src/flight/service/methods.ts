@@ -11,18 +11,18 @@ import { hostPool } from "../../memory/host_pool.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import * as proto from "../gen/flight_pb.ts";
 import { type ActionType, descriptorFromProto, type FlightDescriptor, infoToProto, pollToProto } from "../model.ts";
-import { GrpcStatus } from "../status.ts";
+import { GrpcStatus } from "../../grpc/status.ts";
 import { parse, PREDEFINED, runPredefined } from "./actions.ts";
 import { type Authenticator, handshakeResponse } from "./auth.ts";
-import type { ServerCall } from "./call.ts";
-import { FrameInput } from "./call_input.ts";
-import type { Catalog } from "./catalog.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
+import { FrameInput } from "../../grpc/server_input.ts";
+import type { Catalog } from "../../serving/catalog.ts";
 import { FlightContext } from "./context.ts";
 import { sendDataset, type SentData } from "./data_out.ts";
 import { FlightServerExchange, FlightUpload } from "./exchange.ts";
 import type { FlightHandlers, FlightServerLimits } from "./options.ts";
 import { Sessions } from "./sessions.ts";
-import type { Uploads } from "./uploads.ts";
+import type { Uploads } from "../../serving/uploads.ts";
 
 /** What the calls work on. */
 export interface MethodParts {

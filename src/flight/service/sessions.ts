@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../../errors.ts";
 import type { SessionOptionError, SessionValue } from "../model.ts";
-import type { ServerCall } from "./call.ts";
+import type { ServerCall } from "../../grpc/server_call.ts";
 
 /** Name of the cookie, that of Arrow's servers. */
 const COOKIE = "arrow_flight_session_id";

@@ -16,7 +16,7 @@ import { describe } from "../../../src/ipc/describe.ts";
 import { BatchEncoder } from "../../../src/ipc/encode.ts";
 import { HeaderReader, type VerifiedHeader } from "../../../src/ipc/header.ts";
 import { wrapBytes } from "../../../src/memory/wrap.ts";
-import type { Random } from "../../../src/wire/random.ts";
+import type { Random } from "../../support/seeded_random.ts";
 import { allTypes, randomColumn } from "../../support/ipc_columns.ts";
 import { batchMessage, int32, schemaMessage, writeFlat } from "../../support/ipc_flatbuffer.ts";
 import { SOUND_METADATA } from "../../support/ipc_hostile_metadata.ts";

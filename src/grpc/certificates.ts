@@ -1,0 +1,31 @@
+/**
+ * The certificates of a server, checked before it listens: Deno's `node:tls` takes any text, and then lets nobody in.
+ *
+ * @module
+ */
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { DipcError } from "../errors.ts";
+import type { FlightServerTls } from "./server.ts";
+
+/**
+ * Checks that the texts hold what they should, and that the key is that of the certificate.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function checkCertificates({ cert, key, clientCa }: FlightServerTls): void {
+  const certificate = read("tls.cert holds no certificate", () => new X509Certificate(cert));
+  const privateKey: KeyObject = read("tls.key holds no private key", () => createPrivateKey(key));
+  if (!certificate.checkPrivateKey(privateKey)) {
+    throw new DipcError("invalid_argument", "tls.key is not the key of the certificate in tls.cert");
+  }
+  if (clientCa !== undefined) read("tls.clientCa holds no certificate", () => new X509Certificate(clientCa));
+}
+
+function read<T>(otherwise: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new DipcError("invalid_argument", `${otherwise} in PEM: ${why}`, { cause });
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * One call of gRPC, straight on HTTP/2 (the protocol is in gRPC's document "gRPC over HTTP2").
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { FlightConnection } from "./client_connection.ts";
+import { FrameOutput } from "./message_output.ts";
+import type { ClientStream } from "../http2/client_stream.ts";
+import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
+import { type StreamDecoder, StreamInput } from "./stream_input.ts";
+
+/** The service's name in paths. */
+export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
+
+/** How long a call that nobody listens to any more may take to end by itself, in milliseconds. */
+const LEAVE_MS = 100;
+
+/** What a {@linkcode GrpcCall} needs. */
+export interface GrpcCallOptions<T> {
+  /** Its name, such as `"DoGet"`. */
+  method: string;
+  /** Headers of the call. */
+  headers: Headers;
+  /** Makes messages of what the server sends. */
+  decoder: StreamDecoder<T>;
+  /** Bytes of messages that have arrived and were not read, at most; one is always let through. */
+  maxInFlightBytes: number;
+  /** Longest wait for the next message, in milliseconds. */
+  timeoutMs: number;
+  /** Longest time of the whole call, in milliseconds. */
+  deadlineMs?: number;
+  /** Gives the call up. */
+  signal?: AbortSignal;
+  /** Called with the server's headers. */
+  onHeaders?(headers: Headers): void;
+  /** Called once at the end, with the server's trailers and the error where there is one. */
+  onEnd?(trailers: Headers, error: unknown): void;
+  /** The server, for messages. */
+  peer: string;
+}
+
+/** A running call. */
+export class GrpcCall<T> {
+  readonly #connection: FlightConnection;
+  readonly #stream: ClientStream;
+  readonly #options: GrpcCallOptions<T>;
+  readonly #what: string;
+  readonly #input: StreamInput<T>;
+  /** Sends frames. */
+  readonly output: FrameOutput;
+  #trailers: Headers | null = null;
+  #refusal: unknown = null;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  #leaving: ReturnType<typeof setTimeout> | undefined;
+  readonly #startedMs = performance.now();
+  #isOver = false;
+
+  private constructor(
+    connection: FlightConnection,
+    stream: ClientStream,
+    options: GrpcCallOptions<T> & { leftMs?: number },
+  ) {
+    this.#connection = connection;
+    this.#stream = stream;
+    this.#options = options;
+    this.#what = `${options.method} at ${options.peer}`;
+    const { decoder, maxInFlightBytes, timeoutMs, peer, leftMs, signal } = options;
+    stream.onHeaders = (status, headers, isLast) => this.#onResponse(status, headers, isLast);
+    stream.onTrailers = (headers) => this.#trailers = headers;
+    this.#input = new StreamInput(stream, decoder, {
+      maxInFlightBytes,
+      timeoutMs,
+      peer,
+      onTimeout: () => connection.suspect(timeoutMs),
+      endOf: () => this.#endOf(),
+    });
+    this.output = new FrameOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
+    signal?.addEventListener("abort", this.#onAbort);
+    if (leftMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, leftMs);
+    // It may be over by now, when its connection was closed in between.
+    if (stream.isClosed) {
+      stream.onReadable?.();
+      stream.onClose?.();
+    }
+  }
+
+  /**
+   * Starts a call.
+   *
+   * @param connection What it goes over
+   * @param options Method, headers, limits
+   * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
+   */
+  static async start<T>(connection: FlightConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
+    const { method, deadlineMs, signal } = options;
+    const startedMs = performance.now();
+    const headers = new Headers(options.headers);
+    headers.set("content-type", "application/grpc");
+    headers.set("te", "trailers");
+    if (deadlineMs !== undefined) headers.set("grpc-timeout", grpcTimeout(deadlineMs));
+    const what = `${method} at ${options.peer}`;
+    if (signal?.aborted) throw cancelled(what, signal);
+    if (!connection.isReady) await connectWithin(connection, what, deadlineMs, signal);
+    const stream = await connection.request(SERVICE_PATH + method, headers);
+    const leftMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - startedMs));
+    const call = new GrpcCall(connection, stream, { ...options, leftMs });
+    if (signal?.aborted) call.#onAbort();
+    return call;
+  }
+
+  /** Whether it has ended, whichever way. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Bytes received. */
+  get receivedBytes(): number {
+    return this.#input.receivedBytes;
+  }
+
+  /**
+   * The next message from the server, or `null` once the call has ended well. As {@linkcode StreamInput.next}.
+   *
+   * @throws {DipcError} what the server answers, `connection_lost`, `timeout`, `cancelled`, `protocol`, `limit_exceeded`
+   */
+  next(): T | null | Promise<T | null> {
+    return this.#input.next();
+  }
+
+  /** Gives the call up, where it has not ended, and releases everything. Idempotent. */
+  cancel(error: unknown = new DipcError("closed", `${this.#what} was closed`)): void {
+    this.#input.fail(error);
+    this.#end(error);
+    this.#input.close();
+    this.#stream.reset();
+  }
+
+  /**
+   * Ends the interest in what is still to come. A call that is about to end gets a moment for it, which keeps its connection;
+   * otherwise it is given up.
+   */
+  leave(): void {
+    if (this.#isOver) return this.cancel();
+    const stop = (): void => this.cancel();
+    this.#leaving = setTimeout(stop, LEAVE_MS);
+    (async () => await this.#input.next())().then(stop, stop);
+  }
+
+  #onResponse(status: number, headers: Headers, isLast: boolean): void {
+    this.#connection.answered();
+    const type = headers.get("content-type") ?? "";
+    if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
+      this.#refusal = new DipcError(
+        status === 401 || status === 403 ? "permission_denied" : status === 503 ? "unreachable" : "protocol",
+        `${this.#what} was answered with HTTP status ${status} and content type ${
+          JSON.stringify(type)
+        }, expected 200 and application/grpc: is it a Flight server?`,
+      );
+      this.#input.fail(this.#refusal);
+      this.#end(this.#refusal);
+      this.#stream.reset();
+      return;
+    }
+    this.#guard(() => this.#options.onHeaders?.(headers));
+    // A call without any message has its trailers here ("Trailers-Only").
+    if (isLast) this.#trailers = headers;
+  }
+
+  #onAbort = (): void => this.cancel(cancelled(this.#what, this.#options.signal!));
+
+  #onDeadline = (): void => {
+    this.#connection.suspect(performance.now() - this.#startedMs);
+    this.cancel(late(this.#what, this.#options.deadlineMs!));
+  };
+
+  /** A hook of the user must not break the stream's events; what it throws fails the call. */
+  #guard(hook: () => void): void {
+    try {
+      hook();
+    } catch (error) {
+      this.cancel(error);
+    }
+  }
+
+  #endOf(): unknown {
+    const end = this.#statusOf();
+    this.#end(end);
+    return end;
+  }
+
+  #statusOf(): unknown {
+    if (this.#refusal !== null) return this.#refusal;
+    const trailers = this.#trailers;
+    if (trailers === null) return this.#connection.lost(this.#what, this.#stream.error);
+    const status = trailers.get("grpc-status");
+    if (status === null || !/^\d{1,9}$/.test(status)) {
+      return new DipcError(
+        "protocol",
+        `${this.#what} ended with the status ${JSON.stringify(status)}, expected a number`,
+      );
+    }
+    if (Number(status) === GrpcStatus.ok) return null;
+    return errorOfGrpcStatus(Number(status), decodeMessage(trailers.get("grpc-message") ?? ""), this.#what);
+  }
+
+  /** Runs once, on every path. */
+  #end(error: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#leaving);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    // A call that has ended takes nothing any more, also where its stream is still open in this direction.
+    this.output.fail(error);
+    try {
+      this.#options.onEnd?.(this.#trailers ?? new Headers(), error);
+    } catch {
+      // The call is over; what a hook throws now has nothing to fail.
+    }
+  }
+
+  /** Why the server takes no more, where that is known. */
+  #failureOfWrite(): unknown {
+    return this.#trailers === null ? null : this.#statusOf();
+  }
+}
+
+/** The value of `grpc-timeout`: at most 8 digits and a unit. */
+export function grpcTimeout(ms: number): string {
+  const whole = Math.max(1, Math.ceil(ms));
+  return whole < 1e8 ? `${whole}m` : `${Math.min(99_999_999, Math.ceil(whole / 1000))}S`;
+}
+
+/** `grpc-message` is percent-encoded; a malformed one is shown as it is. */
+function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Connects within the time of a call, and as long as it is wanted. */
+async function connectWithin(
+  connection: FlightConnection,
+  what: string,
+  deadlineMs?: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const giveUp = new AbortController();
+  const onAbort = (): void => giveUp.abort(cancelled(what, signal!));
+  const timer = deadlineMs === undefined
+    ? undefined
+    : setTimeout(() => giveUp.abort(late(what, deadlineMs)), deadlineMs);
+  signal?.addEventListener("abort", onAbort);
+  try {
+    await connection.connect(giveUp.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function late(what: string, deadlineMs: number): DipcError {
+  return new DipcError("timeout", `${what} was not done within ${deadlineMs / 1000} s`);
+}
+
+function cancelled(what: string, signal: AbortSignal): DipcError {
+  return new DipcError("cancelled", `${what} was cancelled`, { cause: signal.reason });
+}

@@ -1,0 +1,291 @@
+/**
+ * A gRPC server on HTTP/2: connections, their limits, and how they end. What the calls are about is said elsewhere.
+ *
+ * gRPC is framed here, and not by a library, because it bounds what a client that does not read can hold, and is faster: bodies
+ * go to HTTP/2 from where they lie.
+ *
+ * @module
+ */
+import net, { type AddressInfo, type Socket } from "node:net";
+import tls, { type TLSSocket } from "node:tls";
+import { DipcError } from "../errors.ts";
+import { MAX_TIMER_MS } from "../limits.ts";
+import { ServerConnection } from "../http2/server_connection.ts";
+import { Http2Code } from "../http2/errors.ts";
+import type { ServerStream } from "../http2/server_stream.ts";
+import { NodeTransport } from "../http2/transport.ts";
+import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
+import { checkCertificates } from "./certificates.ts";
+
+/** Certificates of a server, in PEM. */
+export interface FlightServerTls {
+  /** The server's certificate, and those that lead to its authority. */
+  cert: string;
+  /** The key of `cert`. */
+  key: string;
+  /** Certificates of the authorities whose clients are let in; with it, a client without a certificate is refused. */
+  clientCa?: string;
+}
+
+/** What a {@linkcode GrpcServer} is told. */
+export interface GrpcServerOptions {
+  /** Address to bind. */
+  address: string;
+  /** Port, 0 for any free one. */
+  port: number;
+  /** Certificates; without them connections are not encrypted. */
+  tls?: FlightServerTls;
+  /** What every path starts with: `/package.Service/`. */
+  service: string;
+  /** Connections at one time. */
+  maxConnections: number;
+  /** Calls at one time. */
+  maxCalls: number;
+  /** A connection must make its first call within this many milliseconds, and a call be complete. */
+  requestTimeoutMs: number;
+  /** A client that takes or sends nothing for this many milliseconds is ended; a connection without calls, too. */
+  idleTimeoutMs: number;
+  /** Answers one call. Must not reject. */
+  onCall(call: ServerCall): Promise<void>;
+  /** Told what went wrong with a connection. */
+  onError(error: DipcError): void;
+}
+
+/** Flow-control windows: bytes that a client may send before they are read. */
+const STREAM_WINDOW = 2 ** 20;
+const CONNECTION_WINDOW = 8 * 2 ** 20;
+/** How long a client may take to close its side of a connection that has been ended, in milliseconds. */
+const LINGER_MS = 500;
+/** Longest headers of a call, in bytes. */
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Connections that are told why they are refused, at one time; further ones are cut. */
+const MAX_REFUSED = 64;
+
+interface Connection {
+  readonly http2: ServerConnection;
+  calls: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** A listening server. */
+export class GrpcServer {
+  readonly #options: GrpcServerOptions;
+  readonly #server: net.Server;
+  readonly #connections = new Set<Connection>();
+  /** Connections beyond the most there may be, which are being told so. */
+  readonly #refused = new Set<ServerConnection>();
+  /** Connections in the middle of TLS's handshake, by the client's address. */
+  readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #closing: Promise<void> | null = null;
+
+  /** @ignore Use {@linkcode GrpcServer.listen}. */
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+    const own = options.tls;
+    if (own === undefined) {
+      this.#server = net.createServer((socket) => this.#onSocket(socket, null));
+      return;
+    }
+    const server = tls.createServer({
+      cert: own.cert,
+      key: own.key,
+      ca: own.clientCa,
+      requestCert: own.clientCa !== undefined,
+      rejectUnauthorized: own.clientCa !== undefined,
+      handshakeTimeout: options.requestTimeoutMs,
+      ALPNProtocols: ["h2"],
+    }, (socket) => this.#onSecure(socket));
+    server.on("connection", (socket) => this.#onHandshake(socket));
+    server.on("tlsClientError", (error, socket) => {
+      this.#report(error);
+      socket.destroy(); // which a handshake that took too long does not do
+    });
+    this.#server = server;
+  }
+
+  /**
+   * Binds.
+   *
+   * @param options Where, and what to do with calls
+   * @throws {DipcError} `unreachable` where the address cannot be bound, `invalid_argument` for a bad certificate
+   */
+  static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
+    if (options.tls !== undefined) checkCertificates(options.tls);
+    const server = new GrpcServer(options);
+    const { address, port } = options;
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once(
+        "error",
+        (cause) =>
+          reject(
+            new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause }),
+          ),
+      );
+      server.#server.listen(port, address, () => resolve());
+    });
+    server.#server.on("error", (error) => server.#report(error));
+    return server;
+  }
+
+  /** The port bound to. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Calls under way. */
+  get activeCalls(): number {
+    return this.#running.size;
+  }
+
+  /** A connection that has yet to prove that it can do TLS: it has its time and counts like any other. */
+  #onHandshake(socket: Socket): void {
+    const key = addressOf(socket);
+    if (this.#handshakes.size + this.#connections.size >= this.#options.maxConnections) {
+      socket.destroy();
+      return;
+    }
+    const timer = setTimeout(() => socket.destroy(), this.#options.requestTimeoutMs);
+    this.#handshakes.set(key, { socket, timer });
+    socket.on("error", () => {}); // said by `tlsClientError`
+    socket.on("close", () => this.#endHandshake(key));
+  }
+
+  #endHandshake(key: string): void {
+    clearTimeout(this.#handshakes.get(key)?.timer);
+    this.#handshakes.delete(key);
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    this.#endHandshake(addressOf(socket));
+    if (socket.alpnProtocol === "h2") return this.#onSocket(socket, subjectOf(socket));
+    socket.on("error", () => {});
+    socket.destroy();
+    this.#report(new DipcError("protocol", "a client did not offer HTTP/2 (ALPN h2) in its TLS handshake"));
+  }
+
+  #onSocket(socket: Socket, peerSubject: string | null): void {
+    const isFull = this.#connections.size >= this.#options.maxConnections;
+    if (isFull && this.#refused.size >= MAX_REFUSED) {
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    const connection: Connection = {
+      http2: new ServerConnection(new NodeTransport(socket), {
+        maxStreams: this.#options.maxCalls,
+        streamWindow: STREAM_WINDOW,
+        connectionWindow: CONNECTION_WINDOW,
+        maxHeaderBytes: MAX_HEADER_BYTES,
+        lingerMs: LINGER_MS,
+        peerSubject,
+        onStream: (stream) => this.#onStream(connection, stream),
+        onClose: (error) => {
+          clearTimeout(connection.timer);
+          this.#connections.delete(connection);
+          this.#refused.delete(connection.http2);
+          if (error !== null) this.#report(error);
+        },
+      }),
+      calls: 0,
+      timer: undefined,
+    };
+    if (isFull) {
+      this.#refused.add(connection.http2);
+      return connection.http2.destroy(Http2Code.enhanceYourCalm);
+    }
+    this.#connections.add(connection);
+    // A handshake that ends while the server is shutting down.
+    if (this.#closing !== null) return connection.http2.close();
+    this.#endUnused(connection, this.#options.requestTimeoutMs);
+  }
+
+  /** Ends a connection that makes no call within a time. The time is not extended by whatever bytes come meanwhile. */
+  #endUnused(connection: Connection, timeoutMs: number): void {
+    clearTimeout(connection.timer);
+    connection.timer = setTimeout(() => {
+      this.#report(new DipcError("timeout", `a client made no call within ${timeoutMs} ms: its connection was closed`));
+      connection.http2.destroy(Http2Code.noError);
+    }, timeoutMs);
+  }
+
+  #onStream(connection: Connection, stream: ServerStream): void {
+    const { service, maxCalls } = this.#options;
+    const { method, path, headers } = stream.request;
+    if (method !== "POST" || !/^application\/grpc(?:\+proto)?(?:;|$)/.test(headers.get("content-type") ?? "")) {
+      stream.respond([[":status", method === "POST" ? "415" : "405"]], true);
+      if (!stream.isRemoteEnded) stream.reset(Http2Code.noError);
+      return;
+    }
+    const refused = !path.startsWith(service) ? REFUSED.unknown : this.#running.size >= maxCalls ? REFUSED.full : null;
+    if (refused !== null) {
+      if (connection.calls === 0 && this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
+      return refuseCall(stream, ...refused);
+    }
+    const call = new ServerCall(stream, path.slice(service.length), {
+      stop: this.#stop.signal,
+      idleTimeoutMs: this.#options.idleTimeoutMs,
+    });
+    connection.calls++;
+    clearTimeout(connection.timer);
+    const run = this.#options.onCall(call).finally(() => {
+      this.#running.delete(run);
+      // Calls may end after their connection.
+      if (--connection.calls > 0 || !this.#connections.has(connection) || connection.http2.isClosing) return;
+      if (this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
+    });
+    this.#running.add(run);
+  }
+
+  #report(error: unknown): void {
+    const known = error instanceof DipcError
+      ? error
+      : new DipcError("protocol", `a connection was closed: ${textOf(error)}`, { cause: error });
+    this.#options.onError(known);
+  }
+
+  /**
+   * Stops accepting, lets running calls finish within a deadline, cuts those that do not. Idempotent.
+   *
+   * @param timeoutMs The deadline in milliseconds; 0 cuts at once, `Infinity` never
+   */
+  shutdown(timeoutMs: number): Promise<void> {
+    return this.#closing ??= this.#shutdown(timeoutMs);
+  }
+
+  async #shutdown(timeoutMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    // Tells every client that no further call is taken on its connection.
+    for (const { http2, timer } of this.#connections) {
+      clearTimeout(timer);
+      http2.close();
+    }
+    if (this.#running.size > 0 && timeoutMs > 0) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const deadline = new Promise<void>((resolve) => {
+        if (timeoutMs <= MAX_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
+      });
+      await Promise.race([Promise.all(this.#running), deadline]);
+      clearTimeout(timer);
+    }
+    this.#stop.abort(new DipcError("closed", "the server is shutting down"));
+    await Promise.all(this.#running);
+    for (const { http2 } of [...this.#connections]) http2.destroy();
+    for (const { socket } of this.#handshakes.values()) socket.destroy();
+    await closed;
+  }
+}
+
+function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function subjectOf(socket: TLSSocket): string | null {
+  const subject = socket.getPeerCertificate()?.subject as { CN?: string } | undefined;
+  return subject?.CN ?? null;
+}

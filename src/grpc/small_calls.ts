@@ -1,0 +1,131 @@
+/**
+ * The calls that carry no Arrow data: protobuf messages in and out.
+ *
+ * @module
+ */
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { DipcError } from "../errors.ts";
+import type { FlightCallOptions } from "../flight/client_options.ts";
+import type { GrpcCall } from "./client_call.ts";
+
+/** Longest stretch of answers without a turn for timers and signals, in milliseconds. */
+const TURN_MS = 5;
+
+/** A method of the service, as the stubs describe it. */
+export interface Method<In extends DescMessage, Out extends DescMessage> {
+  /** Its name, such as `"GetFlightInfo"`. */
+  readonly name: string;
+  readonly input: In;
+  readonly output: Out;
+}
+
+/** Starts a call whose messages are bytes. */
+export type StartCall = (
+  method: string,
+  call: FlightCallOptions,
+  isUnary: boolean,
+) => Promise<GrpcCall<Uint8Array<ArrayBuffer>>>;
+
+/**
+ * Makes a call that has one answer.
+ *
+ * @param start Starts it
+ * @param method Which one
+ * @param request What to ask
+ * @param call Its options
+ * @param peer The server, for messages
+ */
+export async function callOnce<In extends DescMessage, Out extends DescMessage>(
+  start: StartCall,
+  method: Method<In, Out>,
+  request: MessageInitShape<In>,
+  call: FlightCallOptions,
+  peer: string,
+): Promise<MessageShape<Out>> {
+  const running = await start(method.name, call, true);
+  try {
+    void send(running, method.input, request);
+    running.output.end();
+    const answer = await running.next();
+    if (answer === null) throw new DipcError("protocol", `${method.name} at ${peer} gave no answer, expected one`);
+    if (await running.next() !== null) {
+      throw new DipcError("protocol", `${method.name} at ${peer} gave several answers, expected one`);
+    }
+    return decode(method, answer, peer);
+  } finally {
+    running.cancel();
+  }
+}
+
+/**
+ * Makes a call that has any number of answers. Leaving the loop early gives it up.
+ *
+ * @param start Starts it
+ * @param method Which one
+ * @param requests What to ask, one after the other
+ * @param call Its options
+ * @param peer The server, for messages
+ */
+export async function* callMany<In extends DescMessage, Out extends DescMessage>(
+  start: StartCall,
+  method: Method<In, Out>,
+  requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
+  call: FlightCallOptions,
+  peer: string,
+): AsyncGenerator<MessageShape<Out>, undefined> {
+  const running = await start(method.name, call, false);
+  try {
+    // A request may wait for an answer, as in a handshake; what fails there fails the call.
+    sendAll(running, method.input, requests).catch((error) => running.cancel(error));
+    let turnMs = performance.now();
+    for (let answer; (answer = await running.next()) !== null;) {
+      // Answers that are at hand must not keep timers, deadlines and signals from their turn.
+      if (performance.now() - turnMs >= TURN_MS) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        turnMs = performance.now();
+      }
+      yield decode(method, answer, peer);
+    }
+  } finally {
+    running.leave();
+  }
+}
+
+async function sendAll<In extends DescMessage>(
+  running: GrpcCall<Uint8Array<ArrayBuffer>>,
+  schema: In,
+  requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
+): Promise<void> {
+  for await (const request of requests) {
+    if (running.isOver) return;
+    await send(running, schema, request);
+  }
+  running.output.end();
+}
+
+function send<In extends DescMessage>(
+  running: GrpcCall<Uint8Array<ArrayBuffer>>,
+  schema: In,
+  request: MessageInitShape<In>,
+): void | Promise<void> {
+  return running.output.message(toBinary(schema, create(schema, request)));
+}
+
+function decode<Out extends DescMessage>(
+  { name, output }: Pick<Method<DescMessage, Out>, "name" | "output">,
+  answer: Uint8Array,
+  peer: string,
+): MessageShape<Out> {
+  try {
+    return fromBinary(output, answer);
+  } catch (error) {
+    throw new DipcError("protocol", `an answer of ${name} at ${peer} is malformed`, { cause: error });
+  }
+}

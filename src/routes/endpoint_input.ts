@@ -1,0 +1,304 @@
+/**
+ * The stream of one endpoint, by UCX where that works and by DoGet otherwise.
+ *
+ * The road may change as long as no message has been handed out; afterwards a failure is a failure, so that no batch comes
+ * twice and none is missed.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { describeSchema } from "../ipc/describe.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { Pool } from "../memory/block.ts";
+import type { Alternative } from "../protocol/uri.ts";
+import type { EndpointStats, Via } from "./route.ts";
+import type { MessageInput } from "../stream/message_input.ts";
+import { openAlternative } from "./ucx.ts";
+import type { Transport } from "../wire/transport.ts";
+import type { ClientPool } from "./client_pool.ts";
+import { sortLocations } from "./locations.ts";
+import type { WaitingEndpoint } from "./endpoint_renewal.ts";
+import type { FlightEndpoint } from "../flight/model.ts";
+
+/** Characters of a reason that are shown. */
+const REASON_CHARACTERS = 300;
+
+/** What the endpoints of one flight have in common. */
+export interface EndpointOptions {
+  clients: ClientPool;
+  via: "auto" | Via;
+  /** Why the data comes by DoGet, where `via` is `"flight"`. */
+  flightReason: string;
+  /** Why UCX is not tried, where it is not; `null` where it is. */
+  ucxProblem: string | null;
+  ucxTimeoutMs: number;
+  timeoutMs: number;
+  limits: ReaderLimits;
+  signal?: AbortSignal;
+  library?: string;
+  transport?: Transport;
+  /** Where bodies are received by UCX. */
+  ucxPool: () => Pool;
+}
+
+/** One way to fetch the endpoint. */
+interface Road {
+  readonly via: Via;
+  readonly location: string;
+  open(signal: AbortSignal): Promise<{ input: MessageInput; schema: MessageHeader; transports: readonly string[] }>;
+}
+
+/** The stream of one endpoint. */
+export class EndpointInput implements MessageInput {
+  readonly #waiting: WaitingEndpoint;
+  readonly #options: EndpointOptions;
+  /** Ends what is being opened. */
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  /** Roads that were not tried yet; `null` before the first is. */
+  #roads: Road[] | null = null;
+  #mayAskAgain = false;
+  #input: MessageInput | null = null;
+  #schema: MessageHeader | null = null;
+  /** Why UCX was not taken, up to now. */
+  #reason = "";
+  #firstError: unknown = null;
+  /** Until when `ucx:` locations may be tried, all of them together. */
+  #ucxUntilMs: number | null = null;
+  #isSettled = false;
+  #closed = false;
+  /** Metadata of inputs that were given up. */
+  #metadataBytes = 0;
+  #stats: { via: Via | null; viaReason: string; location: string | null; batches: number } = {
+    via: null,
+    viaReason: "",
+    location: null,
+    batches: 0,
+  };
+  /** Names of UCX's transports in use. */
+  transports: readonly string[] = [];
+  /** Called once, when the road is settled. */
+  onSettled: (stats: EndpointStats) => void = () => {};
+
+  /**
+   * @param waiting Ticket and locations
+   * @param options What to try
+   */
+  constructor(waiting: WaitingEndpoint, options: EndpointOptions) {
+    this.#waiting = waiting;
+    this.#options = options;
+    const { signal } = options;
+    this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
+  }
+
+  /** Where the data comes from. */
+  get stats(): EndpointStats {
+    return this.#stats;
+  }
+
+  /** Bytes of metadata received. */
+  get metadataBytes(): number {
+    return this.#metadataBytes + (this.#input?.metadataBytes ?? 0);
+  }
+
+  /**
+   * Starts the stream by the first road that works.
+   *
+   * @returns the schema message
+   * @throws {DipcError} what the last road failed with, and why those before it were not taken
+   */
+  async open(): Promise<MessageHeader> {
+    const roads = this.#roads ??= await this.#plan();
+    if (roads.length === 0) {
+      throw new DipcError("unreachable", `the endpoint cannot be fetched by UCX: ${this.#reason}`);
+    }
+    for (let road; (road = roads.shift()) !== undefined;) {
+      try {
+        return await this.#take(road);
+      } catch (error) {
+        this.#giveUp(road, error);
+      }
+    }
+    throw this.#failure();
+  }
+
+  next(): IpcMessage | null | Promise<IpcMessage | null> {
+    if (this.#isSettled) {
+      const message = this.#input!.next();
+      if (message instanceof Promise) return message.then(this.#count);
+      return this.#count(message);
+    }
+    return this.#first();
+  }
+
+  async close(options?: { flush?: boolean }): Promise<void> {
+    this.#closed = true;
+    this.#waiting.release();
+    if (this.#input === null) this.#stop.abort(new DipcError("closed", "the stream was closed"));
+    else await this.#input.close(options);
+  }
+
+  async #plan(): Promise<Road[]> {
+    const endpoint = await this.#waiting.take();
+    // A server may take it amiss to be asked twice for what it has begun to send, unless it says how long the ticket holds.
+    this.#mayAskAgain = endpoint.expirationTime !== null;
+    const { roads, reason } = planRoads(endpoint, this.#options);
+    this.#reason = reason;
+    return roads;
+  }
+
+  /** The first message decides: until it is there, the next road may be taken. */
+  async #first(): Promise<IpcMessage | null> {
+    for (;;) {
+      try {
+        const message = await this.#input!.next();
+        this.#isSettled = true;
+        this.onSettled(this.#stats);
+        return this.#count(message);
+      } catch (error) {
+        const mayAskAgain = this.#stats.via === "ucx" || this.#mayAskAgain;
+        if (!mayAskAgain || this.#roads!.length === 0 || this.#closed || isFinal(error)) throw error;
+        await this.#input!.close();
+        this.#metadataBytes += this.#input!.metadataBytes;
+        this.#input = null;
+        this.#giveUp({ via: this.#stats.via!, location: this.#stats.location! }, error);
+        const schema = this.#schema!;
+        sameSchema(schema, await this.open());
+        this.#schema = schema;
+      }
+    }
+  }
+
+  #count = (message: IpcMessage | null): IpcMessage | null => {
+    if (message?.header.kind === "batch") this.#stats.batches++;
+    return message;
+  };
+
+  async #take(road: Road): Promise<MessageHeader> {
+    const opened = await this.#within(road);
+    if (this.#closed) {
+      await opened.input.close();
+      throw new DipcError("closed", "the stream was closed");
+    }
+    this.#input = opened.input;
+    this.#schema = opened.schema;
+    this.transports = opened.transports;
+    this.#stats.via = road.via;
+    this.#stats.location = road.location;
+    this.#stats.viaReason = road.via === "ucx" ? "the server offers UCX, and it answered" : this.#reason;
+    return opened.schema;
+  }
+
+  /** Opens a road; one that has others behind it has only so much time. */
+  async #within(road: Road): ReturnType<Road["open"]> {
+    const { via, ucxTimeoutMs } = this.#options;
+    const signal = this.#signal;
+    if (road.via !== "ucx" || via === "ucx") return await road.open(signal);
+    this.#ucxUntilMs ??= performance.now() + ucxTimeoutMs;
+    // Not AbortSignal.timeout: once the road is open, its stream must not be aborted any more.
+    const limit = new AbortController();
+    const timer = setTimeout(
+      () => limit.abort(new DipcError("timeout", `no answer within ${ucxTimeoutMs / 1000} s`)),
+      Math.max(1, this.#ucxUntilMs - performance.now()),
+    );
+    try {
+      return await road.open(AbortSignal.any([signal, limit.signal]));
+    } catch (error) {
+      throw limit.signal.aborted && !signal.aborted ? limit.signal.reason : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #giveUp(road: Pick<Road, "via" | "location">, error: unknown): void {
+    if (this.#closed || isFinal(error) || this.#signal.aborted) throw error;
+    if (road.via === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
+    else this.#firstError ??= error;
+    if (this.#options.via === "ucx") this.#firstError ??= error;
+  }
+
+  #failure(): unknown {
+    const error = this.#firstError;
+    if (!(error instanceof DipcError) || this.#options.via !== "auto" || !this.#reason.startsWith("UCX failed")) {
+      return error;
+    }
+    return new DipcError(error.code, `${error.message} (and before that: ${this.#reason})`, {
+      cause: error.cause ?? error,
+      foreign: error.foreign,
+    });
+  }
+}
+
+function planRoads(endpoint: FlightEndpoint, options: EndpointOptions): { roads: Road[]; reason: string } {
+  const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
+  const roads: Road[] = [];
+  let reason = options.flightReason;
+  if (options.via !== "flight") {
+    const problem = options.ucxProblem ?? ucxProblem;
+    reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
+    if (problem === null) { for (const alternative of ucx) roads.push(ucxRoad(endpoint, alternative, options)); }
+  }
+  if (options.via !== "ucx") { for (const location of flight) roads.push(flightRoad(endpoint, location, options)); }
+  return { roads, reason };
+}
+
+function ucxRoad(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Road {
+  const { timeoutMs, limits, library, transport, ucxPool } = options;
+  const { metadata, body } = alternative;
+  const { ticket: path } = metadata;
+  return {
+    via: "ucx",
+    location: [metadata, ...(body === null ? [] : [body])].map(({ host, port }) => `ucx://${host}:${port}`).join(
+      " and ",
+    ),
+    async open(signal) {
+      const ask = (ticket: Uint8Array) =>
+        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
+      try {
+        return await ask(endpoint.ticket);
+      } catch (error) {
+        // The ticket is what the protocol asks with. A server that only passes on the URI of another one may have tickets of
+        // its own; that URI's path is the ticket there.
+        const isOther = path !== null && !equalBytes(path, endpoint.ticket);
+        if (!isOther || !(error instanceof DipcError) || error.code !== "not_found") throw error;
+        return await ask(path);
+      }
+    },
+  };
+}
+
+function flightRoad(endpoint: FlightEndpoint, location: string | null, { clients }: EndpointOptions): Road {
+  return {
+    via: "flight",
+    location: location ?? clients.first.location.uri,
+    async open(signal) {
+      const client = await clients.at(location);
+      const input = await client.openStream(endpoint.ticket, { signal });
+      return { input, schema: input.schema!, transports: [] };
+    },
+  };
+}
+
+/** @throws {DipcError} `invalid_data` where two parts of one flight differ */
+export function sameSchema(expected: MessageHeader, found: MessageHeader): void {
+  if (equalBytes(expected.bytes, found.bytes)) return;
+  // Two servers may write one schema in different ways.
+  if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
+  throw new DipcError("invalid_data", "the endpoints of the flight have different schemas");
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
+}
+
+/** Errors that no other road can help with. */
+function isFinal(error: unknown): boolean {
+  return error instanceof DipcError && (error.code === "cancelled" || error.code === "closed") &&
+    error.foreign === undefined;
+}
+
+function reasonOf(error: unknown): string {
+  const text = (error instanceof DipcError ? `${error.code}: ${error.message}` : String(error)).replace(/\s+/g, " ");
+  return text.length > REASON_CHARACTERS ? `${text.slice(0, REASON_CHARACTERS)}…` : text;
+}

@@ -1,0 +1,139 @@
+/**
+ * The datasets of a server as flights: what is there, where it can be fetched, and the tickets for it.
+ *
+ * @module
+ */
+import type { Admission, Grant } from "./admission.ts";
+import { admitByName } from "./admission.ts";
+import type { Entry } from "./datasets.ts";
+import { DipcError } from "../errors.ts";
+import { frameMetadata } from "../ipc/frame.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import type { StreamRole } from "../protocol/sender.ts";
+import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
+import { looksLikeTicket, type Tickets } from "./tickets.ts";
+
+const NOTHING = new Uint8Array(0);
+
+/** What a {@linkcode Catalog} needs. */
+export interface CatalogOptions {
+  /** What is served. */
+  entries: ReadonlyMap<string, Entry>;
+  /** Issues and checks tickets. */
+  tickets: Tickets;
+  /** Whether a dataset's name is a ticket too. */
+  namesAreTickets: boolean;
+}
+
+/** The datasets of a server as flights. It is also what decides who may fetch over UCX. */
+export class Catalog implements Admission {
+  readonly #options: CatalogOptions;
+  readonly #byName: Admission;
+  /** Locations of a dataset, in order of preference. */
+  locationsOf: (name: string) => readonly string[] = () => [];
+
+  /** @param options Datasets and tickets */
+  constructor(options: CatalogOptions) {
+    this.#options = options;
+    this.#byName = admitByName(options.entries);
+  }
+
+  /**
+   * Checks a ticket.
+   *
+   * @param ticket As it came from the client
+   * @param role Which half of the stream it asks for
+   * @throws {DipcError} `permission_denied`, `not_found`
+   */
+  async admit(ticket: Uint8Array, role: StreamRole): Promise<Grant> {
+    const { entries, tickets, namesAreTickets } = this.#options;
+    if (namesAreTickets && !looksLikeTicket(ticket)) return await this.#byName.admit(ticket, role);
+    const claims = await tickets.verify(ticket, role);
+    const entry = entries.get(claims.dataset);
+    if (entry === undefined) {
+      throw new DipcError("not_found", `there is no dataset ${JSON.stringify(claims.dataset)} here any more`);
+    }
+    return { entry, spend: () => tickets.spend(claims, role) };
+  }
+
+  /** Every dataset whose name contains the criteria, as UTF-8 text; all of them where those are empty. */
+  async *list(criteria: Uint8Array): AsyncGenerator<FlightInfo, undefined> {
+    const text = new TextDecoder().decode(criteria);
+    for (const entry of [...this.#options.entries.values()]) {
+      if (entry.name.includes(text)) yield await this.#info(entry, { path: [entry.name] });
+    }
+  }
+
+  /** @throws {DipcError} `not_found` */
+  async info(descriptor: FlightDescriptor): Promise<FlightInfo> {
+    return await this.#info(this.#entry(descriptor), descriptor);
+  }
+
+  /** @throws {DipcError} `not_found` */
+  schema(descriptor: FlightDescriptor): MessageHeader {
+    return this.#entry(descriptor).dataset.schema;
+  }
+
+  /**
+   * Refuses the tickets of a flight from now on.
+   *
+   * @returns false where one of them is none of this server's, or holds no more
+   */
+  async cancel(info: FlightInfo): Promise<boolean> {
+    const { tickets } = this.#options;
+    try {
+      const claims = await Promise.all(info.endpoints.map(({ ticket }) => tickets.verify(ticket, "both")));
+      for (const each of claims) tickets.revoke(each);
+      return claims.length > 0;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * A new ticket for one that still holds; the old one is not taken back.
+   *
+   * @throws {DipcError} `permission_denied`
+   */
+  async renew(endpoint: FlightEndpoint): Promise<FlightEndpoint> {
+    const { tickets } = this.#options;
+    const { dataset, once } = await tickets.verify(endpoint.ticket, "both");
+    const { ticket, expiresAtMs } = await tickets.issue(dataset, { once });
+    return { ...endpoint, ticket, expirationTime: new Date(expiresAtMs) };
+  }
+
+  #entry(descriptor: FlightDescriptor): Entry {
+    const name = nameOf(descriptor);
+    const entry = this.#options.entries.get(name);
+    if (entry === undefined) {
+      throw new DipcError(
+        "not_found",
+        `there is no flight ${JSON.stringify(name)} here; ListFlights tells what there is`,
+      );
+    }
+    return entry;
+  }
+
+  async #info({ name, dataset }: Entry, descriptor: FlightDescriptor): Promise<FlightInfo> {
+    const { ticket, expiresAtMs } = await this.#options.tickets.issue(name);
+    return {
+      schema: frameMetadata(dataset.schema),
+      descriptor,
+      endpoints: [{
+        ticket,
+        locations: this.locationsOf(name),
+        expirationTime: new Date(expiresAtMs),
+        appMetadata: NOTHING,
+      }],
+      totalRecords: BigInt(dataset.rows ?? -1),
+      totalBytes: BigInt(dataset.bodyBytes ?? -1),
+      ordered: true,
+      appMetadata: NOTHING,
+    };
+  }
+}
+
+/** The name of the dataset that a descriptor stands for: the steps of its path, joined by `/`, or its command as text. */
+export function nameOf(descriptor: FlightDescriptor): string {
+  return "path" in descriptor ? descriptor.path.join("/") : new TextDecoder().decode(descriptor.command);
+}

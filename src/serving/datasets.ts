@@ -1,0 +1,119 @@
+/**
+ * What a server serves under which name: opens paths, tables and iterables as datasets, and closes what it opened.
+ *
+ * @module
+ */
+import { type RecordBatch, Table } from "apache-arrow";
+import { fileURLToPath } from "node:url";
+import { DipcError } from "../errors.ts";
+import type { Dataset } from "../sources/dataset.ts";
+
+/** What can be served from where it lies: a dataset, a file, a table, or batches. */
+export type ServableSource = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
+
+/** Something to be put into a memory space before it is served: read to its end once, then sent from there. */
+export interface PlacedSource {
+  /** What to serve. */
+  readonly source: ServableSource;
+  /** Such as `"cuda:0"`; `"host"` leaves it where it is. */
+  readonly memory: string;
+}
+
+/** What can be served. */
+export type Servable = ServableSource | PlacedSource;
+
+/** One dataset that is served. */
+export interface Entry {
+  /** Its name. */
+  readonly name: string;
+  /** What is served. */
+  readonly dataset: Dataset;
+  /** True where the server made the dataset itself and therefore closes it. */
+  readonly owned: boolean;
+  /** The same with bodies in host memory, for what cannot read those of the dataset. */
+  readonly inHost?: Dataset;
+  /** Memory space that its bodies are sent from, where that is not host memory. */
+  readonly memory?: string;
+  /** Whether they go to the wire as they are, or staged through host memory. */
+  readonly road?: "direct" | "staged";
+  /** Why this road. */
+  readonly roadReason?: string;
+}
+
+/**
+ * Opens everything that is to be served; where one fails, those before it are closed.
+ *
+ * @param datasets What to serve under which name
+ * @param mayBeEmpty Whether there need not be any: clients will upload some
+ * @throws {DipcError} `invalid_argument`, `not_found`, `invalid_data`
+ */
+export async function openEntries(
+  datasets: Record<string, Servable>,
+  mayBeEmpty: boolean,
+): Promise<Map<string, Entry>> {
+  const names = Object.keys(datasets);
+  if (names.length === 0 && !mayBeEmpty) {
+    throw new DipcError("invalid_argument", "there is nothing to serve: give at least one dataset");
+  }
+  const entries = new Map<string, Entry>();
+  try {
+    for (const name of names) entries.set(name, await openEntry(name, datasets[name]));
+  } catch (error) {
+    await closeEntries(entries.values());
+    throw error;
+  }
+  return entries;
+}
+
+async function openEntry(name: string, served: Servable): Promise<Entry> {
+  if (name === "") {
+    throw new DipcError("invalid_argument", "a dataset's name is empty: give it a name, it becomes the URI's path");
+  }
+  if (isPlaced(served)) return await place(name, served);
+  if (typeof served === "string" || served instanceof URL) {
+    const { openPath } = await import("../sources/open_path.ts");
+    const path = typeof served === "string" ? served : fileURLToPath(served);
+    return { name, dataset: await openPath(path), owned: true };
+  }
+  if (isDataset(served)) return { name, dataset: served, owned: false };
+  const { fromBatches, fromTable } = await import("../sources/table.ts");
+  if (served instanceof Table) return { name, dataset: await fromTable(served), owned: true };
+  if (Symbol.iterator in served || Symbol.asyncIterator in served) {
+    return { name, dataset: await fromBatches(served), owned: true };
+  }
+  throw new DipcError(
+    "invalid_argument",
+    `the dataset ${JSON.stringify(name)} is no Dataset, Table, path or iterable of batches`,
+  );
+}
+
+function isPlaced(served: Servable): served is PlacedSource {
+  return typeof served === "object" && "source" in served && "memory" in served;
+}
+
+/** Opens a source and puts it into the memory of a GPU; what was opened for that is closed again. */
+async function place(name: string, { source, memory }: PlacedSource): Promise<Entry> {
+  const { isDeviceSpace } = await import("./device_memory.ts");
+  const isDevice = isDeviceSpace(name, memory);
+  const entry = await openEntry(name, source);
+  if (!isDevice || entry.dataset.memory === memory) return entry;
+  try {
+    const { deviceResident } = await import("../device/upload.ts");
+    return { name, dataset: await deviceResident(entry.dataset, memory), owned: true };
+  } finally {
+    await closeEntries([entry]);
+  }
+}
+
+function isDataset(value: object): value is Dataset {
+  return "schema" in value && "open" in value && typeof value.open === "function";
+}
+
+/**
+ * Closes the datasets that the server made itself.
+ *
+ * @param entries What was opened
+ */
+export async function closeEntries(entries: Iterable<Entry>): Promise<void> {
+  for (const { dataset, owned } of entries) if (owned) await dataset.close();
+}

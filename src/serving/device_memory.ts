@@ -1,0 +1,102 @@
+/**
+ * Prepares datasets in device memory for a server: chooses the road and, on the staged one, copies ahead of the wire.
+ *
+ * @module
+ */
+import type { Entry } from "./datasets.ts";
+import { DipcError } from "../errors.ts";
+import { parseSpace } from "../memory/cuda/space.ts";
+import type { Dataset } from "../sources/dataset.ts";
+import type { Transport } from "../wire/transport.ts";
+import { cudaDevice } from "../device/devices.ts";
+import {
+  chooseUcx,
+  decideRoad,
+  findRoad,
+  ownTransports,
+  type RoadChoice,
+  type RoadDecision,
+} from "../device/staging.ts";
+import { StagedDataset } from "../device/staged_out.ts";
+
+export { roadChoice } from "../device/staging.ts";
+
+/** What the server goes on with. */
+export interface PreparedEntries {
+  /** The datasets as they are sent. */
+  readonly entries: Map<string, Entry>;
+  /** The transport that was made; null where the caller gave one, or has to make one for host memory. */
+  readonly transport: Transport | null;
+}
+
+/** Memory space of a dataset's bodies. */
+function spaceOf({ memory = "host" }: Dataset): string {
+  return memory;
+}
+
+/**
+ * Chooses the road of every dataset in device memory. UCX works on one GPU at a time: with datasets on several, those of the
+ * first one go the direct road, where it is open, and the others are staged.
+ *
+ * @param entries What is served
+ * @param options The wish, the send window, path of libucp, and the caller's transport
+ * @throws {DipcError} what opening the GPU throws; `unsupported` where the direct road is wanted and shut
+ */
+export async function prepareDevices(
+  entries: ReadonlyMap<string, Entry>,
+  options: { road: RoadChoice; windowBytes: number; library?: string; transport?: Transport },
+): Promise<PreparedEntries> {
+  const { road: wish, windowBytes, library, transport: given } = options;
+  const spaces = new Set([...entries.values()].map(({ dataset }) => spaceOf(dataset)));
+  spaces.delete("host");
+  const decisions = new Map<string, RoadDecision>();
+  let transport: Transport | null = null;
+  try {
+    for (const space of spaces) {
+      const device = cudaDevice(space);
+      if (given !== undefined) {
+        decisions.set(space, await decideRoad(wish, space, () => findRoad(given, device)));
+      } else if (transport === null) {
+        const chosen = await chooseUcx(device, wish, ownTransports(library));
+        transport = chosen.transport;
+        decisions.set(space, chosen);
+      } else {
+        const other: Transport = transport;
+        decisions.set(space, await decideRoad(wish, space, () => findRoad(other, device)));
+      }
+    }
+    const prepared = new Map<string, Entry>();
+    for (const [name, entry] of entries) {
+      prepared.set(name, prepare(entry, decisions.get(spaceOf(entry.dataset)), windowBytes));
+    }
+    return { entries: prepared, transport };
+  } catch (error) {
+    await transport?.close();
+    throw error;
+  }
+}
+
+function prepare(entry: Entry, decision: RoadDecision | undefined, windowBytes: number): Entry {
+  const { dataset } = entry;
+  if (decision === undefined) return entry;
+  const memory = spaceOf(dataset);
+  const inHost = new StagedDataset(dataset, cudaDevice(memory), windowBytes);
+  const sent = decision.road === "direct" ? dataset : inHost;
+  return { ...entry, dataset: sent, inHost, memory, road: decision.road, roadReason: decision.reason };
+}
+
+/**
+ * Checks the memory that a dataset is to be put into.
+ *
+ * @returns Whether it is the memory of a GPU
+ * @throws {DipcError} `invalid_argument`
+ */
+export function isDeviceSpace(name: string, memory: unknown): memory is string {
+  if (typeof memory !== "string") {
+    throw new DipcError(
+      "invalid_argument",
+      `the memory of the dataset ${JSON.stringify(name)} is "host" or such as "cuda:0", found ${typeof memory}`,
+    );
+  }
+  return parseSpace(memory) !== null;
+}

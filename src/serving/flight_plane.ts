@@ -1,0 +1,107 @@
+/**
+ * The Flight side of a server of datasets: the same datasets, with tickets that both sides accept.
+ *
+ * @module
+ */
+import type { Admission } from "./admission.ts";
+import type { Entry } from "./datasets.ts";
+import type { Dataset } from "../sources/dataset.ts";
+import { type TicketOptions, Tickets } from "./tickets.ts";
+import { Catalog } from "./catalog.ts";
+import { FlightServer } from "../flight/service/flight_server.ts";
+import { type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
+import { Uploads } from "./uploads.ts";
+
+/** Options of the Flight side of a server of datasets. */
+export interface FlightPlaneOptions extends FlightServerOptions {
+  /** Tickets: keys, lifetime, for one time or many. */
+  tickets?: TicketOptions;
+  /**
+   * Whether nothing is served without a ticket of this server, by Flight and by UCX; otherwise a dataset's name is a ticket, too.
+   * Default: true where clients must prove who they are (`auth`, or `tls.clientCa`), false elsewhere.
+   */
+  requireTickets?: boolean;
+  /**
+   * Whether clients may upload datasets (DoPut), which are then served like the others: `true` keeps them in memory, a path
+   * names the folder for them. Default false.
+   */
+  allowPut?: boolean | string;
+  /**
+   * Whether UCX must be there. `"required"` by default; `"optional"` serves by Flight alone where libucp cannot be opened,
+   * `"off"` does so in any case.
+   */
+  ucx?: "required" | "optional" | "off";
+}
+
+/** What the server of the datasets does for its Flight side. */
+export interface PlaneHost {
+  /** Everything that is served by name; uploads are added to it. */
+  entries: Map<string, Entry>;
+  /** URIs of a dataset over UCX. */
+  urisOf(name: string): readonly string[];
+  /** Serves an uploaded dataset from now on; the one that had its name before is closed. */
+  publish(name: string, dataset: Dataset): void | Promise<void>;
+}
+
+/** The Flight side of a server of datasets, before and after it listens. */
+export class FlightPlane {
+  readonly #options: FlightPlaneOptions;
+  readonly #catalog: Catalog;
+  readonly #uploads: Uploads | null;
+  readonly #host: PlaneHost;
+
+  /** @ignore Use {@linkcode FlightPlane.open}. */
+  constructor(options: FlightPlaneOptions, tickets: Tickets, host: PlaneHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#catalog = new Catalog({
+      entries: host.entries,
+      tickets,
+      // Whoever must prove who he is must not get by with a guess.
+      namesAreTickets: !(options.requireTickets ?? (options.auth !== undefined || options.tls?.clientCa !== undefined)),
+    });
+    const { allowPut = false } = options;
+    const limits = serverLimits(options.limits);
+    const uploaded = new Set<string>();
+    this.#uploads = allowPut === false ? null : new Uploads({
+      folder: typeof allowPut === "string" ? allowPut : null,
+      maxBytes: limits.maxUploadBytes,
+      maxTotalBytes: limits.maxTotalUploadBytes,
+      maxUploads: limits.maxUploads,
+      isTaken: (name) => host.entries.has(name) && !uploaded.has(name),
+      publish: async (name, dataset) => {
+        uploaded.add(name);
+        await host.publish(name, dataset);
+      },
+    });
+  }
+
+  /**
+   * Prepares the tickets.
+   *
+   * @throws {DipcError} `invalid_argument` for bad keys
+   */
+  static async open(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+    return new FlightPlane(options, await Tickets.open(options.tickets), host);
+  }
+
+  /** Who may fetch over UCX. */
+  get admission(): Admission {
+    return this.#catalog;
+  }
+
+  /**
+   * Listens.
+   *
+   * @param address Address to bind, where the options name none
+   * @param advertise Host that locations name, where the options name none
+   * @throws {DipcError} `invalid_argument`, `unreachable`
+   */
+  async listen(address: string, advertise: string | undefined): Promise<FlightServer> {
+    const options = { ...this.#options, address: this.#options.address ?? address };
+    options.advertise ??= advertise;
+    const server = await FlightServer._start(options, { catalog: this.#catalog, uploads: this.#uploads });
+    this.#catalog.locationsOf = (name) => [...this.#host.urisOf(name), server.location];
+    return server;
+  }
+}

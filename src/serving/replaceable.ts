@@ -1,0 +1,65 @@
+/**
+ * Datasets that may be taken away while streams of them are running.
+ *
+ * @module
+ */
+import type { MessageHeader } from "../ipc/message.ts";
+import { DipcError } from "../errors.ts";
+import type { Dataset, MessageStream } from "../sources/dataset.ts";
+
+/** A dataset whose `close()` takes effect once the last run through it has ended. */
+export class ReplaceableDataset implements Dataset {
+  readonly schema: MessageHeader;
+  readonly rows?: number;
+  readonly batches?: number;
+  readonly bodyBytes?: number;
+  readonly readOnce: boolean;
+  readonly #dataset: Dataset;
+  #runs = 0;
+  #closed = false;
+
+  /** @param dataset Taken over */
+  constructor(dataset: Dataset) {
+    this.#dataset = dataset;
+    this.schema = dataset.schema;
+    this.rows = dataset.rows;
+    this.batches = dataset.batches;
+    this.bodyBytes = dataset.bodyBytes;
+    this.readOnce = dataset.readOnce;
+  }
+
+  /** Starts a run. */
+  async open(options: { signal?: AbortSignal } = {}): Promise<MessageStream> {
+    if (this.#closed) throw new DipcError("closed", "the dataset was replaced by a later upload");
+    this.#runs++;
+    let run: MessageStream;
+    try {
+      run = await this.#dataset.open(options);
+    } catch (error) {
+      await this.#end();
+      throw error;
+    }
+    let isOver = false;
+    return {
+      next: () => run.next(),
+      close: async () => {
+        if (isOver) return;
+        isOver = true;
+        await run.close();
+        await this.#end();
+      },
+    };
+  }
+
+  /** Refuses further runs, and releases everything once those that go on have ended. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#runs === 0) await this.#dataset.close();
+  }
+
+  async #end(): Promise<void> {
+    this.#runs--;
+    if (this.#closed && this.#runs === 0) await this.#dataset.close();
+  }
+}

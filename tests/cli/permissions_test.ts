@@ -1,0 +1,162 @@
+/**
+ * The permissions that `docs/permissions.md` names: each set is enough, and without any one of its flags the command says
+ * which flag it needs.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { fromTable } from "../../mod.ts";
+import { tripsBytes, tripsTable } from "../support/cli_data.ts";
+import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
+import { needsUcx, testNeeding } from "../support/needs.ts";
+import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { dipc, type Outcome, Running, serve } from "../support/processes.ts";
+
+const FFI = "--allow-ffi";
+const ENV = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
+
+/** Runs `dipc` with these permissions and no others. */
+function start(flags: readonly string[], args: readonly string[], cwd: string): Running {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-prompt", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/cli.ts`, ...args],
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child, performance.now(), 30_000);
+}
+
+/** Deno's own folder of npm packages, from which parquet-wasm reads its code. */
+async function npmFolder(): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" }).output();
+  return JSON.parse(new TextDecoder().decode(stdout)).npmCache;
+}
+
+/** Whether libucp is found also where no variable may be read: then nothing needs `--allow-env`. */
+async function findsLibraryWithoutEnv(): Promise<boolean> {
+  return (await start([FFI], ["doctor"], ROOT).outcome).code === 0;
+}
+
+function assertDenied(outcome: Outcome, flag: string): void {
+  assertEquals(outcome.code, 1, `without ${flag}: ${outcome.stdout}`);
+  assertMatch(outcome.stderr, /^error\[permission_denied\]: /m, `without ${flag}`);
+  assert(outcome.stderr.includes(flag.split("=")[0]), `the message without ${flag} names no flag: ${outcome.stderr}`);
+}
+
+/** Runs a command with all flags, then without each of them. */
+async function checkFlags(flags: readonly string[], args: readonly string[], cwd: string): Promise<void> {
+  const whole = await start(flags, args, cwd).outcome;
+  assertEquals([whole.code, whole.stderr], [0, ""], `${args}`);
+  const withoutEnv = await findsLibraryWithoutEnv();
+  for (const flag of flags) {
+    if (flag === ENV && withoutEnv) {
+      console.log(`${ENV} is not needed here: the system has a libucp where its loader finds it`);
+      continue;
+    }
+    assertDenied(await start(flags.filter((each) => each !== flag), args, cwd).outcome, flag);
+  }
+}
+
+testNeeding([needsUcx], "get and schema run with FFI and three variables", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await serve([folder.file("trips.arrow")]);
+  const uri = server.uri("trips");
+  await checkFlags([FFI, ENV], ["get", uri, "--json"], folder.path);
+  await checkFlags([FFI, ENV], ["get", uri], folder.path);
+  await checkFlags([FFI, ENV], ["schema", uri], folder.path);
+});
+
+testNeeding([needsUcx], "get -o FILE needs its folder besides, and Parquet Deno's folder of npm packages", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await serve([folder.file("trips.arrow")]);
+  const uri = server.uri("trips");
+  const files = [FFI, ENV, "--allow-read=.", "--allow-write=."];
+  for (const format of ["arrows", "arrow", "csv", "ndjson"]) {
+    const outcome = await start(files, ["get", uri, "-o", `x.${format}`], folder.path).outcome;
+    assertEquals([outcome.code, outcome.stderr], [0, ""], format);
+  }
+  await checkFlags(files, ["get", uri, "-o", "y.csv", "--json"], folder.path);
+  const unwritable = await start([FFI, ENV], ["get", uri, "-o", "y.csv"], folder.path).outcome;
+  assertMatch(unwritable.stderr, /run again with --allow-read=\. --allow-write=\.\n$/);
+  const parquet = ["get", uri, "-o", "z.parquet", "--json"];
+  const denied = await start(files, parquet, folder.path).outcome;
+  assertDenied(denied, "--allow-read");
+  assertMatch(denied.stderr, /; run again with --allow-read=\S*\/npm\n$/);
+  const more = [FFI, ENV, `--allow-read=.,${await npmFolder()},${ROOT}`, "--allow-write=."];
+  const outcome = await start(more, parquet, folder.path).outcome;
+  assertEquals([outcome.code, outcome.stderr], [0, ""]);
+});
+
+testNeeding(
+  [needsUcx],
+  "serve needs to read its files besides, and Parquet Deno's folder of npm packages",
+  async () => {
+    using folder = new TemporaryFolder();
+    Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+    Deno.writeFileSync(folder.file("rides.arrows"), tripsBytes("stream"));
+    const flags = [FFI, ENV, "--allow-read=trips.arrow,rides.arrows"];
+    const args = ["serve", "trips.arrow", "rides.arrows", "--json"];
+    {
+      await using running = start(flags, args, folder.path);
+      const { datasets } = JSON.parse((await running.firstLine) ?? "{}");
+      for (const { uris } of datasets) {
+        const { code, stdout } = await dipc(["get", uris[0], "--json"]);
+        assertEquals([code, JSON.parse(stdout).rows], [0, 3000]);
+      }
+      assertEquals((await dipc(["get", datasets[0].uris[0], "-o", folder.file("t.parquet")])).code, 0);
+    }
+    const withoutEnv = await findsLibraryWithoutEnv();
+    for (const flag of flags) {
+      if (flag === ENV && withoutEnv) continue;
+      assertDenied(await start(flags.filter((each) => each !== flag), args, folder.path).outcome, flag);
+    }
+    {
+      await using running = start(
+        [FFI, ENV, `--allow-read=t.parquet,${await npmFolder()},${ROOT}`],
+        ["serve", "t.parquet", "--json"],
+        folder.path,
+      );
+      const { datasets } = JSON.parse((await running.firstLine) ?? "{}");
+      const { code, stdout } = await dipc(["get", datasets[0].uris[0], "--json"]);
+      assertEquals([code, JSON.parse(stdout).rows], [0, 3000]);
+    }
+  },
+);
+
+testNeeding([needsUcx], "doctor runs with FFI and three variables, and says what it could not see", async () => {
+  const { code, stdout } = await start([FFI, ENV], ["doctor", "--json"], ROOT).outcome;
+  assertEquals(code, 0);
+  const facts = JSON.parse(stdout);
+  assertEquals([facts.ok, facts.permissions.ffi, facts.permissions.read], [true, "granted", "not granted"]);
+  const some = await start([FFI, ENV, "--allow-read=."], ["doctor"], ROOT).outcome;
+  assertMatch(some.stdout, /^permissions +ffi granted, read some paths, write not granted, env some variables/m);
+  assert(facts.hardware.some((text: string) => text.includes("--allow-read")));
+});
+
+Deno.test("help and version need no permission at all", async () => {
+  for (const args of [["--help"], ["--version"], ["get", "--help"], ["help", "serve"]]) {
+    const { code, stdout, stderr } = await start([], args, ROOT).outcome;
+    assertEquals([code, stderr], [0, ""], `${args}`);
+    assert(stdout.startsWith("dipc"));
+  }
+});
+
+Deno.test("a Flight server needs the network, and neither FFI nor variables; put and a file of a token need what they read", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  Deno.writeTextFileSync(folder.file("token"), "secret");
+  const data = await fromTable(tripsTable());
+  await using server = await fakeFlight(async (call) => {
+    await call.received();
+    if (call.method === "DoGet") await call.data(data);
+    if (call.method === "GetFlightInfo") await call.message(infoBytes([endpoint("t")]));
+    call.finish();
+  });
+  const net = `--allow-net=${server.location.replace("grpc://", "")}`;
+  await checkFlags([net], ["get", server.location, "trips", "--json"], folder.path);
+  await checkFlags([net], ["ls", server.location], folder.path);
+  await checkFlags([net, "--allow-read=token"], ["ls", server.location, "--token-file", "token"], folder.path);
+  await checkFlags([net, FFI, "--allow-read=trips.arrow"], ["put", "trips.arrow", server.location], folder.path);
+});

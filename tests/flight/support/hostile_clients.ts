@@ -1,0 +1,526 @@
+/**
+ * Flight clients that misbehave, each in its own way: in bytes of TCP, in frames of HTTP/2, in calls of gRPC.
+ *
+ * @module
+ */
+import http2 from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
+import { type Dataset, fromTable, type IpcMessage } from "../../../mod.ts";
+import { encodeFrame, frameOfMessage } from "../../../src/flight/data.ts";
+import * as proto from "../../../src/flight/gen/flight_pb.ts";
+import { endLater } from "../../support/session_end.ts";
+import { grpcStatusName } from "../../../src/grpc/status.ts";
+
+/** A client that misbehaves. */
+export interface HostileClient {
+  /** What it does. */
+  readonly name: string;
+  /** What it must end with, as the beginning of a text: a status of gRPC, or how the connection ended. */
+  readonly ends: readonly string[];
+  /** Does it; answers with what it ended with. */
+  run(port: number): Promise<string>;
+}
+
+const SERVICE = "/arrow.flight.protocol.FlightService/";
+const PREFACE = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A frame of HTTP/2 (RFC 9113, section 4.1). */
+function frame(type: number, flags: number, stream: number, payload: Uint8Array = new Uint8Array()): Uint8Array {
+  const bytes = new Uint8Array(9 + payload.byteLength);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, payload.byteLength << 8);
+  bytes[3] = type;
+  bytes[4] = flags;
+  view.setUint32(5, stream);
+  bytes.set(payload, 9);
+  return bytes;
+}
+
+const SETTINGS = frame(4, 0, 0);
+
+function random(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 65536) crypto.getRandomValues(bytes.subarray(at, Math.min(length, at + 65536)));
+  return bytes;
+}
+
+/** A client of plain TCP: writes until the server closes the connection. What GOAWAY says is the answer. */
+function tcp(write: (send: (bytes: Uint8Array) => Promise<unknown>) => Promise<void>): HostileClient["run"] {
+  return async (port) => {
+    using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    const writing = write(async (bytes) => {
+      for (let at = 0; at < bytes.byteLength;) at += await connection.write(bytes.subarray(at));
+    }).catch(() => {});
+    let last = new Uint8Array();
+    try {
+      for (const chunk = new Uint8Array(65536);;) {
+        const got = await connection.read(chunk);
+        if (got === null) break;
+        last = chunk.slice(Math.max(0, got - 17), got);
+      }
+    } catch {
+      // A reset is a closed connection, too.
+    }
+    void writing;
+    return last.byteLength === 17 && last[3] === 7 ? `GOAWAY ${last[16]}, closed` : "closed";
+  };
+}
+
+/** A client of HTTP/2. */
+function calls(run: (session: http2.ClientHttp2Session) => Promise<string>): HostileClient["run"] {
+  return async (port) => {
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    endLater(session);
+    session.on("error", () => {});
+    try {
+      return await run(session);
+    } finally {
+      if (!session.destroyed) {
+        await new Promise<void>((resolve) => {
+          session.once("close", () => resolve());
+          session.destroy();
+        });
+      }
+    }
+  };
+}
+
+/** A call: its stream, and what it ends with. */
+function start(session: http2.ClientHttp2Session, method: string, headers: http2.OutgoingHttpHeaders = {}) {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `${SERVICE}${method}`,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...headers,
+  });
+  const end = new Promise<string>((resolve) => {
+    let http = 0;
+    const look = (headers: http2.IncomingHttpHeaders) => {
+      const status = headers["grpc-status"];
+      http = Number(headers[":status"] ?? http);
+      if (status !== undefined) resolve(`${grpcStatusName(Number(status))}: ${decode(headers["grpc-message"])}`);
+    };
+    stream.on("response", look);
+    stream.on("trailers", look);
+    stream.on("error", () => {});
+    stream.on("close", () => resolve(http >= 400 ? `HTTP ${http}` : `reset ${stream.rstCode}`));
+  });
+  return { stream, end };
+}
+
+function decode(text: string | string[] | undefined): string {
+  return decodeURIComponent(String(text ?? ""));
+}
+
+/** One whole call. */
+async function call(session: http2.ClientHttp2Session, method: string, pieces: readonly Uint8Array[]): Promise<string> {
+  const { stream, end } = start(session, method);
+  stream.resume();
+  for (const piece of pieces) stream.write(piece);
+  stream.end();
+  return await end;
+}
+
+/** A gRPC message: prefix and content; `length` says something else than the truth. */
+function message(content: Uint8Array, length = content.byteLength, flag = 0): Uint8Array {
+  const bytes = new Uint8Array(5 + content.byteLength);
+  bytes[0] = flag;
+  new DataView(bytes.buffer).setUint32(1, length);
+  bytes.set(content, 5);
+  return bytes;
+}
+
+const ticket = (name: string): Uint8Array =>
+  message(toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: new TextEncoder().encode(name) })));
+const action = (type: string, body: Uint8Array): Uint8Array =>
+  message(toBinary(proto.ActionSchema, create(proto.ActionSchema, { type, body })));
+
+async function messagesOf(dataset: Dataset): Promise<IpcMessage[]> {
+  const messages: IpcMessage[] = [];
+  const run = await dataset.open();
+  for (let next; (next = await run.next()) !== null;) messages.push(next);
+  await run.close();
+  return messages;
+}
+
+const numbers = await fromTable(tableFromArrays({ n: Int32Array.of(1, 2, 3) }));
+const [numbersBatch] = await messagesOf(numbers);
+const big = await fromTable(tableFromArrays({ n: new Float64Array(2 ** 17) }));
+const [bigBatch] = await messagesOf(big);
+const words = await fromTable(new Table({ w: vectorFromArray(["a"], new Dictionary(new Utf8(), new Int32(), 77)) }));
+const [dictionary] = await messagesOf(words);
+const others = await fromTable(new Table({ w: vectorFromArray(["a"], new Dictionary(new Utf8(), new Int32(), 78)) }));
+
+/** Descriptor and schema of an upload. */
+const opening = (name: string, dataset = numbers): Uint8Array[] =>
+  encodeFrame(frameOfMessage({ header: dataset.schema, body: null }, { descriptor: { path: [name] } }));
+
+/** An upload of frames that are wrong. */
+const put = (...frames: Uint8Array[][]): HostileClient["run"] =>
+  calls((session) => call(session, "DoPut", frames.flat()));
+
+/** Writes one byte after the other until the call has ended. */
+async function drip(stream: http2.ClientHttp2Stream, end: Promise<string>): Promise<string> {
+  let isOver = false;
+  const timer = setInterval(() => !isOver && !stream.destroyed && stream.write(Uint8Array.of(0)), 100);
+  try {
+    return await end;
+  } finally {
+    isOver = true;
+    clearInterval(timer);
+  }
+}
+
+/** All cases in the order of the table. */
+export const hostileClients: readonly HostileClient[] = [
+  { name: "connects and says nothing", ends: ["GOAWAY 0"], run: tcp(() => Promise.resolve()) },
+  {
+    name: "garbage instead of HTTP/2",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => void await send(random(2 ** 20))),
+  },
+  {
+    name: "HTTP/1.1 instead of HTTP/2",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => void await send(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: x\r\n\r\n"))),
+  },
+  {
+    name: "the preface, a byte now and then",
+    ends: ["GOAWAY 0"],
+    run: tcp(async (send) => {
+      for (const byte of PREFACE) {
+        await send(Uint8Array.of(byte));
+        await sleep(400);
+      }
+    }),
+  },
+  {
+    name: "garbage frames after the preface",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => {
+      await send(PREFACE);
+      await send(SETTINGS);
+      for (let type = 0; type < 200; type++) await send(frame(type, random(1)[0], random(1)[0], random(50)));
+    }),
+  },
+  {
+    name: "a frame of 16 MiB",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => {
+      await send(PREFACE);
+      await send(SETTINGS);
+      await send(frame(0, 0, 1, new Uint8Array(2 ** 24 - 1)));
+    }),
+  },
+  {
+    name: "headers that never end, a piece now and then",
+    ends: ["GOAWAY"],
+    run: tcp(async (send) => {
+      await send(PREFACE);
+      await send(SETTINGS);
+      await send(frame(1, 0, 1, Uint8Array.of(0x83, 0x86)));
+      // A literal header, "x: a".
+      for (;; await sleep(400)) await send(frame(9, 0, 1, Uint8Array.of(0x00, 0x01, 0x78, 0x01, 0x61)));
+    }),
+  },
+  {
+    name: "endless headers, as fast as they go",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => {
+      await send(PREFACE);
+      await send(SETTINGS);
+      await send(frame(1, 0, 1, Uint8Array.of(0x83, 0x86)));
+      // A literal header without a place in the table: name "x", value of 16,000 bytes.
+      const header = new Uint8Array(16_006).fill(0x61);
+      header.set([0x00, 0x01, 0x78, 0x7f, 0x81, 0x7c]);
+      for (;;) await send(frame(9, 0, 1, header));
+    }),
+  },
+  {
+    name: "pings without end, answers unread",
+    ends: ["GOAWAY", "closed"],
+    run: tcp(async (send) => {
+      await send(PREFACE);
+      await send(SETTINGS);
+      const pings = new Uint8Array(17 * 4096);
+      for (let i = 0; i < 4096; i++) pings.set(frame(6, 0, 0, new Uint8Array(8)), 17 * i);
+      for (let i = 0; i < 200; i++) await send(pings);
+    }),
+  },
+  {
+    name: "20,000 calls, each reset at once",
+    ends: ["closed"],
+    run: calls(async (session) => {
+      for (let i = 0; i < 20_000 && !session.destroyed && !session.closed; i++) {
+        try {
+          const { stream } = start(session, "DoGet");
+          stream.close(http2.constants.NGHTTP2_CANCEL);
+        } catch {
+          break;
+        }
+        if (i % 100 === 0) await sleep(0);
+      }
+      for (let tries = 0; tries < 40 && !session.destroyed; tries++) await sleep(25);
+      return session.destroyed || session.closed ? "closed" : "still open";
+    }),
+  },
+  {
+    name: "400 calls, then GOAWAY",
+    ends: ["OK"],
+    run: calls(async (session) => {
+      let end = "";
+      for (let i = 0; i < 400; i++) end = await call(session, "ListActions", [message(new Uint8Array())]);
+      session.goaway(http2.constants.NGHTTP2_NO_ERROR);
+      await sleep(50);
+      return end;
+    }),
+  },
+  {
+    name: "GOAWAY in the middle of a stream",
+    ends: ["closed"],
+    run: calls(async (session) => {
+      const { stream } = start(session, "DoGet");
+      stream.end(ticket("endless"));
+      await new Promise<void>((resolve) => stream.once("data", () => resolve()));
+      session.goaway(http2.constants.NGHTTP2_INTERNAL_ERROR);
+      for (let tries = 0; tries < 100 && !session.destroyed; tries++) await sleep(20);
+      return session.destroyed ? "closed" : "still open";
+    }),
+  },
+  {
+    name: "300 connections that say nothing",
+    ends: ["refused, GOAWAY"],
+    run: async (port) => {
+      const held: Deno.Conn[] = [];
+      try {
+        for (let i = 0; i < 299; i++) held.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+        // Those over the limit are closed while the others still have their time.
+        const answer = await tcp(() => Promise.resolve())(port);
+        const silent = await Promise.race([held[0].read(new Uint8Array(1)), sleep(0)]) !== null;
+        return silent ? `refused, ${answer}` : `${answer}, like the others`;
+      } finally {
+        for (const connection of held) connection.close();
+      }
+    },
+  },
+  {
+    name: "connections full of calls that never send a request",
+    ends: ["RESOURCE_EXHAUSTED"],
+    run: (port) =>
+      calls(async (first) => {
+        // One connection may have as many calls as the server; they hold their places until their time is over.
+        const held = Array.from({ length: 100 }, () => start(first, "DoGet"));
+        await sleep(200);
+        const refused = await calls((second) => start(second, "DoGet").end)(port);
+        for (const { stream } of held) stream.close(http2.constants.NGHTTP2_CANCEL);
+        return refused;
+      })(port),
+  },
+  {
+    name: "another method than POST",
+    ends: ["HTTP 405"],
+    run: calls((session) => start(session, "DoGet", { ":method": "PUT" }).end),
+  },
+  {
+    name: "another content type",
+    ends: ["HTTP 415"],
+    run: calls((session) => start(session, "DoGet", { "content-type": "text/html" }).end),
+  },
+  {
+    name: "a method that Flight does not have",
+    ends: ["UNIMPLEMENTED"],
+    run: calls((session) => call(session, "DoHarm", [])),
+  },
+  { name: "a call without a request", ends: ["INVALID_ARGUMENT"], run: calls((session) => call(session, "DoGet", [])) },
+  {
+    name: "a request of 4 GiB announced",
+    ends: ["RESOURCE_EXHAUSTED"],
+    run: calls((session) => call(session, "DoGet", [message(new Uint8Array(10), 2 ** 32 - 1)])),
+  },
+  {
+    name: "a request, a byte now and then",
+    ends: ["DEADLINE_EXCEEDED"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "DoGet");
+      stream.resume();
+      stream.write(message(new Uint8Array(), 1000));
+      return await drip(stream, end);
+    }),
+  },
+  {
+    name: "a request that ends too early",
+    ends: ["INVALID_ARGUMENT"],
+    run: calls((session) => call(session, "GetFlightInfo", [message(new Uint8Array(10), 100)])),
+  },
+  {
+    name: "a compressed request",
+    ends: ["UNIMPLEMENTED"],
+    run: calls((session) => call(session, "DoGet", [message(random(10), 10, 1)])),
+  },
+  {
+    name: "garbage instead of a descriptor",
+    ends: ["INVALID_ARGUMENT"],
+    run: calls((session) => call(session, "GetFlightInfo", [message(new Uint8Array(100).fill(0xff))])),
+  },
+  {
+    name: "garbage instead of a FlightInfo to cancel",
+    ends: ["INVALID_ARGUMENT"],
+    run: calls((session) => call(session, "DoAction", [action("CancelFlightInfo", new Uint8Array(100).fill(0xff))])),
+  },
+  {
+    name: "options of a session without end",
+    ends: ["RESOURCE_EXHAUSTED"],
+    run: calls((session) => {
+      const request = create(proto.SetSessionOptionsRequestSchema);
+      for (let i = 0; i < 10_000; i++) {
+        request.sessionOptions[`option ${i}`] = create(proto.SessionOptionValueSchema, {
+          optionValue: { case: "stringValue", value: "x".repeat(100) },
+        });
+      }
+      return call(session, "DoAction", [
+        action("SetSessionOptions", toBinary(proto.SetSessionOptionsRequestSchema, request)),
+      ]);
+    }),
+  },
+  {
+    name: "a handshake whose answers are not read",
+    ends: ["reset", "DEADLINE_EXCEEDED"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "Handshake");
+      const payload = message(
+        toBinary(
+          proto.HandshakeRequestSchema,
+          create(proto.HandshakeRequestSchema, { payload: new Uint8Array(2 ** 16) }),
+        ),
+      );
+      let isOver = false;
+      const over = end.then((text) => {
+        isOver = true;
+        return text;
+      });
+      while (!isOver && !stream.destroyed) {
+        await Promise.race([new Promise((resolve) => stream.write(payload, resolve)), over]);
+      }
+      return await over;
+    }),
+  },
+  {
+    name: "a stream that is not read",
+    ends: ["reset"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "DoGet");
+      stream.end(ticket("endless"));
+      stream.pause();
+      return await end;
+    }),
+  },
+  { name: "an upload without a message", ends: ["INVALID_ARGUMENT"], run: put() },
+  {
+    name: "an upload without a name",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(encodeFrame(frameOfMessage({ header: numbers.schema, body: null }))),
+  },
+  {
+    name: "an upload, 4 GiB announced",
+    ends: ["RESOURCE_EXHAUSTED"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "DoPut");
+      stream.resume();
+      stream.write(message(new Uint8Array(10), 2 ** 32 - 1));
+      return await end;
+    }),
+  },
+  {
+    name: "an upload, a body of 1.9 GiB announced, a byte now and then",
+    ends: ["DEADLINE_EXCEEDED"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "DoPut");
+      stream.resume();
+      for (const piece of opening("slow")) stream.write(piece);
+      const length = 1.9 * 2 ** 30 | 0;
+      const varint: number[] = [];
+      for (let rest = length; rest > 0; rest = Math.floor(rest / 128)) {
+        varint.push((rest % 128) | (rest >= 128 ? 128 : 0));
+      }
+      stream.write(message(Uint8Array.of(0xc2, 0x3e, ...varint), length + 2 + varint.length));
+      return await drip(stream, end);
+    }),
+  },
+  {
+    name: "garbage instead of FlightData",
+    ends: ["INVALID_ARGUMENT"],
+    run: put([message(new Uint8Array(1000).fill(0xff))]),
+  },
+  {
+    name: "a header that is no flatbuffer",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(opening("x"), encodeFrame({ header: random(200), body: random(64) })),
+  },
+  {
+    name: "a header without its body",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(opening("x"), encodeFrame({ header: numbersBatch.header.bytes })),
+  },
+  {
+    name: "a body without a header",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(opening("x"), encodeFrame({ body: new Uint8Array(64) })),
+  },
+  {
+    name: "a body shorter than its header says",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(opening("x"), encodeFrame({ header: bigBatch.header.bytes, body: new Uint8Array(64) })),
+  },
+  {
+    name: "a batch before the schema",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(encodeFrame(frameOfMessage(numbersBatch, { descriptor: { path: ["x"] } }))),
+  },
+  {
+    name: "a dictionary that the schema does not know",
+    ends: ["INVALID_ARGUMENT"],
+    run: put(opening("x", others), encodeFrame(frameOfMessage(dictionary))),
+  },
+  { name: "a second schema", ends: ["INVALID_ARGUMENT"], run: put(opening("x"), opening("x")) },
+  {
+    name: "the name of a dataset of the server's own",
+    ends: ["ALREADY_EXISTS"],
+    run: put(opening("numbers"), encodeFrame(frameOfMessage(numbersBatch))),
+  },
+  {
+    name: "an upload without end",
+    ends: ["RESOURCE_EXHAUSTED"],
+    run: calls(async (session) => {
+      const { stream, end } = start(session, "DoPut");
+      stream.resume();
+      let isOver = false;
+      const over = end.then((text) => {
+        isOver = true;
+        return text;
+      });
+      for (const piece of opening("much", big)) stream.write(piece);
+      while (!isOver && !stream.destroyed) {
+        for (const piece of encodeFrame(frameOfMessage(bigBatch))) {
+          await Promise.race([new Promise((resolve) => stream.write(piece, resolve)), over]);
+        }
+      }
+      return await over;
+    }),
+  },
+  {
+    name: "an upload that is cut half-way",
+    ends: ["closed"],
+    run: calls(async (session) => {
+      const { stream } = start(session, "DoPut");
+      for (const piece of opening("cut", big)) stream.write(piece);
+      const [head, body] = encodeFrame(frameOfMessage(bigBatch));
+      stream.write(head);
+      await new Promise((resolve) => stream.write(body.subarray(0, 2 ** 19), resolve));
+      session.destroy();
+      return "closed";
+    }),
+  },
+];

@@ -1,0 +1,201 @@
+/** Arrow streams and files as they are written: read back by apache-arrow, dictionaries, framing, and the file that appears whole. */
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { RecordBatch, Schema, Table, tableFromArrays, tableFromIPC } from "apache-arrow";
+import { DipcError } from "../../src/errors.ts";
+import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
+import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
+import { AtomicFile } from "../../src/formats/atomic_file.ts";
+import { MemorySink, WriterSink } from "../../src/formats/sink.ts";
+import { encodeSchema } from "../../src/ipc/encode.ts";
+import { hostPool } from "../../src/memory/host_pool.ts";
+import { wrapBytes } from "../../src/memory/wrap.ts";
+import { openPath } from "../../src/sources/open_path.ts";
+import { fromBatches, fromTable } from "../../src/sources/table.ts";
+import {
+  arrowBytes,
+  countedPool,
+  openDescriptors,
+  readMessages,
+  readTable,
+  rowsOf,
+  smallTable,
+  writeAll,
+} from "../support/datasets.ts";
+import { TemporaryFolder } from "../support/paths.ts";
+
+Deno.test("what is written is what apache-arrow reads", async () => {
+  const { pool, assertAllBack } = countedPool();
+  const table = new Table(tableFromArrays({ n: Int32Array.of(1, 2, 3), word: ["a", "b", "a"] }).batches);
+  for (const source of [smallTable(), table]) {
+    const dataset = await fromTable(source, { pool });
+    for (const format of ["stream", "file"] as const) {
+      assertEquals(rowsOf(tableFromIPC(await arrowBytes(dataset, format))), rowsOf(source));
+    }
+    await dataset.close();
+  }
+  assertAllBack();
+});
+
+Deno.test("a stream without batches is a schema and an end", async () => {
+  const schema = encodeSchema(new Schema([]));
+  const sink = new MemorySink();
+  await new ArrowStreamWriter(schema, sink).finish();
+  const bytes = sink.bytes(), view = new DataView(bytes.buffer);
+  assertEquals(view.getInt32(0, true), -1);
+  const length = view.getInt32(4, true);
+  assertEquals(length % 8, 0);
+  assertEquals(bytes.slice(8, 8 + schema.bytes.byteLength), schema.bytes);
+  assertEquals([...bytes.slice(8 + length)], [255, 255, 255, 255, 0, 0, 0, 0]);
+});
+
+Deno.test("a file without batches is read back", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("empty.arrow");
+  const dataset = await fromBatches([], smallTable().schema);
+  await writeAll(dataset, new ArrowFileWriter(dataset.schema, AtomicFile.create(path)));
+  const again = await openPath(path);
+  assertEquals([again.rows, again.batches], [0, 0]);
+  assertEquals((await readTable(again)).schema.fields.map(({ name }) => name), ["n", "big", "f"]);
+  await again.close();
+});
+
+Deno.test("a stream holds replaced dictionaries, a file refuses them and says what to do", async () => {
+  using folder = new TemporaryFolder();
+  const first = tableFromArrays({ word: ["a", "b"] }).batches[0];
+  const second = tableFromArrays({ word: ["x", "y", "z"] }).batches[0];
+  const dataset = await fromBatches([first, new RecordBatch(first.schema, second.data)]);
+  const kinds = (await readMessages(dataset)).map(({ kind }) => kind);
+  assertEquals(kinds, ["dictionary", "batch", "dictionary", "batch"]);
+  assertEquals(
+    rowsOf(tableFromIPC(await arrowBytes(dataset, "stream"))).map((row) => (row as { word: string }).word),
+    ["a", "b", "x", "y", "z"],
+  );
+  const path = folder.file("words.arrow");
+  const error = await assertRejects(
+    () => writeAll(dataset, new ArrowFileWriter(dataset.schema, AtomicFile.create(path))),
+    DipcError,
+  ) as DipcError;
+  assertEquals(error.code, "unsupported");
+  assertStringIncludes(error.message, "arrows");
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+});
+
+Deno.test("bodies are given back where the sink fails", async () => {
+  const { pool, assertAllBack } = countedPool();
+  const dataset = await fromTable(smallTable());
+  for (const Writer of [ArrowStreamWriter, ArrowFileWriter]) {
+    for (
+      const write of [() => Promise.reject(new Error("full")), () => {
+        throw new Error("full");
+      }]
+    ) {
+      const writer = new Writer(dataset.schema, { write, finish() {}, abort() {} });
+      const run = await dataset.open();
+      const { header } = (await run.next())!;
+      const body = pool.acquire(header.bodyLength).toBody(header.bodyLength);
+      await assertRejects(async () => await writer.write({ header, body }), Error, "full");
+      await run.close();
+    }
+  }
+  assertAllBack();
+});
+
+Deno.test("an output file appears under its name only when it is whole, and replaces the old one", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("out.bin");
+  await Deno.writeTextFile(path, "old");
+  await Deno.chmod(path, 0o640);
+  const before = openDescriptors();
+  const file = AtomicFile.create(path);
+  file.write([new TextEncoder().encode("new ")]);
+  file.write([new TextEncoder().encode("content")]);
+  assertEquals(await Deno.readTextFile(path), "old");
+  assertEquals([...Deno.readDirSync(folder.path)].length, 2);
+  file.finish();
+  assertEquals(await Deno.readTextFile(path), "new content");
+  assertEquals(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o640);
+  assertEquals([...Deno.readDirSync(folder.path)].length, 1);
+  assertEquals(file.byteLength, 11);
+  assertEquals(openDescriptors(), before);
+  file.abort();
+  assertEquals(await Deno.readTextFile(path), "new content");
+  assertThrows(() => file.write([new Uint8Array(1)]), DipcError, "closed");
+});
+
+Deno.test("an output file that is given up leaves nothing behind", async () => {
+  using folder = new TemporaryFolder();
+  const before = openDescriptors();
+  {
+    using file = AtomicFile.create(folder.file("out.bin"));
+    file.write([new Uint8Array(1 << 20)]);
+    file.abort();
+    file.abort();
+  }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+  assertEquals(openDescriptors(), before);
+  await Promise.resolve();
+});
+
+Deno.test("a symbolic link is written through, a device directly, a folder and a missing folder are refused", async () => {
+  using folder = new TemporaryFolder();
+  await Deno.writeTextFile(folder.file("target"), "old");
+  await Deno.symlink(folder.file("target"), folder.file("link"));
+  const file = AtomicFile.create(folder.file("link"));
+  file.write([new TextEncoder().encode("new")]);
+  file.finish();
+  assertEquals(await Deno.readTextFile(folder.file("target")), "new");
+  assert((await Deno.lstat(folder.file("link"))).isSymlink);
+  const nothing = AtomicFile.create("/dev/null");
+  nothing.write([new Uint8Array(100_000)]);
+  nothing.finish();
+  assert((await Deno.stat("/dev/null")).isCharDevice);
+  const codes = [folder.path, folder.file("absent/out")].map((path) =>
+    (assertThrows(() => AtomicFile.create(path), DipcError) as DipcError).code
+  );
+  assertEquals(codes, ["invalid_argument", "not_found"]);
+});
+
+Deno.test("a full disk is an io error that names the file", () => {
+  const file = AtomicFile.create("/dev/full");
+  const error = assertThrows(() => file.write([new Uint8Array(100_000)]), DipcError) as DipcError;
+  assertEquals(error.code, "io");
+  assertStringIncludes(error.message, "/dev/full");
+  assertEquals(error.foreign?.status, 28);
+  file.abort();
+});
+
+Deno.test("small and large pieces from arrays and native blocks are written in order", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("pieces.bin");
+  const file = AtomicFile.create(path);
+  const expected: number[] = [];
+  for (let i = 0; i < 300; i++) {
+    const size = [0, 3, 8191, 8192, 20_000][i % 5];
+    const block = hostPool().acquire(size);
+    block.bytes().subarray(0, size).fill(i);
+    const body = block.toBody(size);
+    file.write([wrapBytes(new Uint8Array(size).fill(i + 1)), body, new Uint8Array([i])]);
+    body.release();
+    expected.push(...new Array(size).fill((i + 1) & 255), ...new Array(size).fill(i & 255), i & 255);
+  }
+  file.finish();
+  const written = await Deno.readFile(path);
+  assertEquals(written.byteLength, expected.length);
+  assert(written.every((byte, at) => byte === expected[at]));
+});
+
+Deno.test("a writer that takes a few bytes at a time gets all, and a broken pipe is an io error", async () => {
+  const taken: number[] = [];
+  const slow = {
+    write(bytes: Uint8Array): Promise<number> {
+      taken.push(...bytes.subarray(0, 3));
+      return Promise.resolve(Math.min(3, bytes.byteLength));
+    },
+  };
+  const sink = new WriterSink(slow, "standard output");
+  await sink.write([new Uint8Array([1, 2, 3, 4, 5, 6, 7]), new Uint8Array([8])]);
+  assertEquals(taken, [1, 2, 3, 4, 5, 6, 7, 8]);
+  const broken = new WriterSink({ write: () => Promise.reject(new Deno.errors.BrokenPipe("gone")) }, "standard output");
+  const error = await assertRejects(() => broken.write([new Uint8Array(1)]), DipcError) as DipcError;
+  assertEquals(error.code, "io");
+});

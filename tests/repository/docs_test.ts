@@ -1,0 +1,323 @@
+/**
+ * Every code block of the README, of `docs/` and of the examples' README runs, and so does every example in the JSDoc of the
+ * public modules. Blocks marked `ignore` are listed here with the reason.
+ */
+import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import { tableToIPC } from "apache-arrow";
+import { serve as serveData, type Server } from "../../mod.ts";
+import { commands, overview } from "../../src/cli/commands.ts";
+import { cuda, type CudaForTests, needsCuda } from "../support/cuda_sim.ts";
+import { tripsTable } from "../support/cli_data.ts";
+import { needsUcx, testNeeding } from "../support/needs.ts";
+import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { dipc, serve } from "../support/processes.ts";
+
+/** Blocks that cannot run in a test, by a piece of their text. */
+const IGNORED: Readonly<Record<string, string>> = {
+  "task demo": "fetches packages, and runs these tests",
+  "task bench": "takes minutes",
+  "task gpu:kit": "takes minutes",
+  "tools/gpu_suite.sh": "takes minutes; its parts are tests of their own",
+  "jsr:@arrow-ucx/dipc/cli setup": "needs the registry",
+  "deno install -g": "needs the registry",
+  "deno compile": "tested by tests/cli/compile_test.ts",
+  "--advertise my-host": "needs a second machine",
+  "--flight-port 8815": "needs a port of its own; tested by tests/cli/flight_serve_test.ts",
+  "--metadata-port 13338": "needs a port of its own; tested by tests/cli/get_test.ts",
+};
+
+interface Block {
+  readonly file: string;
+  readonly language: string;
+  readonly ignored: boolean;
+  readonly code: string;
+}
+
+function blocksOf(file: string): Block[] {
+  const text = Deno.readTextFileSync(`${ROOT}/${file}`);
+  return [...text.matchAll(/^```(\w+)( ignore)?\n([\s\S]*?)^```$/gm)].map(([, language, ignored, code]) => ({
+    file,
+    language,
+    ignored: ignored !== undefined,
+    code,
+  }));
+}
+
+function documents(): string[] {
+  const docs = [...Deno.readDirSync(`${ROOT}/docs`)].map(({ name }) => name).filter((name) => name.endsWith(".md"));
+  const measurements = "docs/measurements/gpu/README.md";
+  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`), measurements];
+}
+
+/** The document whose programs need a GPU: they run on the simulated driver, or have only their types checked. */
+const DEVICE_DOCUMENT = "docs/device-memory.md";
+
+/** What the blocks find: files to serve, and a server whose URI takes the place of the one in the text. */
+class Stage implements AsyncDisposable {
+  readonly folder = new TemporaryFolder();
+  #server: Awaited<ReturnType<typeof serve>> | null = null;
+  #flight: Server | null = null;
+  #npm = "";
+
+  static async open(): Promise<Stage> {
+    const stage = new Stage();
+    const table = tripsTable();
+    for (const name of ["flights", "trips"]) {
+      Deno.writeFileSync(stage.folder.file(`${name}.arrow`), tableToIPC(table, "file"));
+      Deno.writeFileSync(stage.folder.file(`${name}.arrows`), tableToIPC(table, "stream"));
+    }
+    stage.#server = await serve([stage.folder.file("flights.arrow"), stage.folder.file("trips.arrow")]);
+    for (const name of ["flights", "trips"]) {
+      const outcome = await dipc(["get", stage.#server.uri(name), "-o", stage.folder.file(`${name}.parquet`)]);
+      assertEquals([outcome.code, outcome.stderr], [0, ""]);
+    }
+    stage.#flight = await serveData({ datasets: { flights: table, trips: table }, flight: { port: 0 } });
+    stage.#npm = await npmFolder();
+    // As a user's project: the package by its name, here by a link.
+    Deno.writeTextFileSync(
+      stage.folder.file("deno.json"),
+      JSON.stringify({
+        imports: { "@arrow-ucx/dipc": "jsr:@arrow-ucx/dipc@^0.1.0", "apache-arrow": "npm:apache-arrow@21.2.0" },
+        links: [ROOT, `${ROOT}/tools/std/cli`],
+      }),
+    );
+    return stage;
+  }
+
+  get uri(): string {
+    return this.#server!.uri("flights");
+  }
+
+  /** Runs a program as its own process. */
+  async run(
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ code: number; text: string }> {
+    const { code, stdout, stderr } = await new Deno.Command(command, {
+      args: [...args],
+      cwd: this.folder.path,
+      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath(), ...env },
+      stdin: "null",
+      signal: AbortSignal.timeout(90_000),
+    }).output();
+    const decoder = new TextDecoder();
+    return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };
+  }
+
+  /** Checks the types of TypeScript blocks, all at once. */
+  async checkTypes(blocks: readonly string[]): Promise<void> {
+    const paths = blocks.map((_, i) => this.folder.file(`check-${i}.ts`));
+    blocks.forEach((code, i) => Deno.writeTextFileSync(paths[i], code));
+    const { code, text } = await this.run(Deno.execPath(), ["check", "--no-lock", ...paths]);
+    assertEquals(code, 0, text);
+  }
+
+  /** Runs a TypeScript block with the permissions of the documentation. */
+  async runTypeScript(code: string, driver?: CudaForTests): Promise<{ code: number; text: string }> {
+    const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
+    Deno.writeTextFileSync(
+      path,
+      code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri)
+        .replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
+    );
+    const env = `--allow-env=${driver === undefined ? "" : "DIPC_LIBCUDA,"}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
+    const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
+    if (/flight: \{|\/flight"|grpc:/.test(code)) flags.push("--allow-net=127.0.0.1");
+    // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
+    flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
+    return await this.run(Deno.execPath(), ["run", ...flags, path], driver?.env);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]();
+    await this.#flight?.[Symbol.asyncDispose]();
+    this.folder[Symbol.dispose]();
+  }
+}
+
+testNeeding([needsUcx], "every TypeScript block of the documents runs in a project of its own", async () => {
+  await using stage = await Stage.open();
+  const blocks = documents().flatMap(blocksOf).filter(({ language }) => language === "ts");
+  await stage.checkTypes(blocks.map(({ code }) => code));
+  let count = 0;
+  for (const block of blocks) {
+    assert(!block.ignored, `${block.file} has a ts block that is not run`);
+    const driver = block.file === DEVICE_DOCUMENT ? cuda : undefined;
+    if (driver === null) {
+      console.log(`SKIPPED a program of ${block.file}, whose types are right: ${needsCuda.what} is missing`);
+      continue;
+    }
+    const { code, text } = await stage.runTypeScript(programOf(block), driver);
+    assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
+    count++;
+  }
+  assertGreater(count, 3);
+});
+
+/** What is run of a block. On the simulated driver the GPU is given back, because it reports what a program leaves behind. */
+function programOf({ file, code }: Block): string {
+  if (file !== DEVICE_DOCUMENT) return code;
+  return `${code.replace(/^await using/gm, "  await using").replace(/^((?:import .*\n)+)/, "$1{\n")}}\n` +
+    'import { releaseDevices } from "@arrow-ucx/dipc";\nawait releaseDevices();\n';
+}
+
+testNeeding([needsUcx], "the README's example prints its rows", async () => {
+  await using stage = await Stage.open();
+  const [example] = blocksOf("README.md");
+  assertEquals(example.code.trim().split("\n").filter((line) => line !== "").length, 5);
+  const { text } = await stage.runTypeScript(example.code);
+  assertStringIncludes(text, "1000 rows\n1000 rows\n1000 rows\n");
+  assertStringIncludes(text, "complete: true");
+});
+
+testNeeding([needsUcx], "every shell block of the documents runs", async () => {
+  let count = 0;
+  for (const block of documents().flatMap(blocksOf).filter(({ language }) => language === "sh")) {
+    if (block.ignored) {
+      assert(
+        Object.keys(IGNORED).some((text) => block.code.includes(text)),
+        `${block.file} has a block that is not run, for no known reason:\n${block.code}`,
+      );
+      continue;
+    }
+    await using stage = await Stage.open();
+    const { code, text } = await stage.run("bash", ["-c", shellScript(block.code)]);
+    assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
+    count++;
+  }
+  assertGreater(count, 3);
+});
+
+/**
+ * Makes a script of a block: programs are found wherever they are, permissions stay as they are written, and servers run
+ * for a moment in the background, because they would never end.
+ */
+function shellScript(code: string): string {
+  const lines = code.replace(/\\\n\s*/g, " ").split("\n").map((line) => {
+    const program = line
+      .replace(/^URI=.*/, ": # set already")
+      .replace("ucx://127.0.0.1:…", "$URI")
+      .replace("--no-prompt ", "")
+      .replace(/'\$URI'/g, '"$URI"')
+      .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
+      .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
+    if (/^alias dipc=/.test(program)) return program.replace(/^alias dipc='(.*)'$/, 'dipc() { $1 "$@"; }');
+    if (/^deno task setup$/.test(program)) return ": # libucp is there already";
+    if (/^dipc serve|examples\/serve\.ts/.test(program)) {
+      return `${
+        program.replace(/ +#.*$/, "")
+      } > server.txt & until grep -q ucx: server.txt; do sleep 0.1; done; kill -- -$!`;
+    }
+    return program;
+  });
+  // With -m each background job is a process group of its own, so that all of it can be ended.
+  return `set -euo pipefail -m
+dipc() { "$DENO" run -A --config "$ROOT/deno.json" "$ROOT/cli.ts" "$@"; }
+${lines.join("\n")}`;
+}
+
+testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
+  await using stage = await Stage.open();
+  const files = new Set<string>();
+  for (const entry of ["mod.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["info", "--json", `${ROOT}/${entry}`],
+      stderr: "null",
+    }).output();
+    for (const { specifier } of JSON.parse(new TextDecoder().decode(stdout)).modules) {
+      if (specifier.startsWith(`file://${ROOT}/`)) files.add(specifier.slice(`file://${ROOT}/`.length));
+    }
+  }
+  let count = 0;
+  const left: string[] = [];
+  for (const file of [...files].sort()) {
+    const text = Deno.readTextFileSync(`${ROOT}/${file}`);
+    for (const [, comment] of text.matchAll(/^ *\/\*\*\n([\s\S]*?)\*\/$/gm)) {
+      const plain = comment.replace(/^ *\* ?/gm, "");
+      for (const [, code] of plain.matchAll(/^```ts[^\n]*\n([\s\S]*?)^```/gm)) {
+        // Those of inner modules are sketches for readers of the code, and name no package.
+        if (!code.includes('from "@arrow-ucx/dipc') && !file.startsWith("src/sources/")) {
+          left.push(file);
+          continue;
+        }
+        const { code: status, text: output } = await stage.runTypeScript(completed(code));
+        assertEquals(status, 0, `${file}:\n${code}\n${output}`);
+        count++;
+      }
+    }
+  }
+  console.log(
+    `${count} examples ran; sketches in inner modules, not run: ${left.length} (${[...new Set(left)].join(", ")})`,
+  );
+  assertGreater(count, 8);
+});
+
+/** Imports what an example takes for granted, and keeps it off the network. */
+function completed(code: string): string {
+  const names = (from: string, list: readonly string[]): string => {
+    const used = list.filter((name) => new RegExp(`\\b${name}\\(`).test(code) && !code.includes(" from "));
+    return used.length === 0 ? "" : `import { ${used.join(", ")} } from "${from}";\n`;
+  };
+  const dipc = ["arrowFile", "arrowStream", "connect", "fromBatches", "fromTable", "openPath", "parquetFile", "serve"];
+  let preamble = names("@arrow-ucx/dipc", dipc) + names("apache-arrow", ["tableFromArrays"]);
+  if (code.includes("nextBatch()")) {
+    preamble += 'import { tableFromArrays } from "apache-arrow";\n' +
+      "const { schema, batches } = tableFromArrays({ n: [1] });\nconst nextBatch = () => Promise.resolve(batches[0]);\n";
+  }
+  return preamble +
+    code.replace(/fetch\("https:\/\/example\.org\/([\w.]+)"\)/, 'new Response(Deno.readFileSync("$1") as BodyInit)');
+}
+
+Deno.test("the command's document shows each help as it is, and the exit statuses once", () => {
+  const texts = blocksOf("docs/command.md").filter(({ language }) => language === "text").map(({ code }) => code);
+  const withoutStatuses = commands.map(({ help }) => help.replace(/\nExit status\n[^]*$/, ""));
+  assertEquals(texts, [overview, ...withoutStatuses]);
+});
+
+Deno.test("JSON in the command's document is JSON, with the fields that it has", () => {
+  const objects = blocksOf("docs/command.md").filter(({ language }) => language === "json").map(({ code }) =>
+    JSON.parse(code)
+  );
+  assertEquals(objects.length, 2);
+  assertEquals(Object.keys(objects[0]), ["pid", "address", "port", "datasets"]);
+  assert("firstBatchSeconds" in objects[1]);
+});
+
+Deno.test("every error code is documented, and no other", () => {
+  const source = Deno.readTextFileSync(`${ROOT}/src/errors.ts`);
+  const codes = [...source.slice(source.indexOf("export type DipcErrorCode")).split(";")[0].matchAll(/"(\w+)"/g)];
+  const documented = [...Deno.readTextFileSync(`${ROOT}/docs/errors.md`).matchAll(/^\| `(\w+)` +\|/gm)];
+  assertEquals(documented.map(([, code]) => code), codes.map(([, code]) => code));
+});
+
+Deno.test("links between the documents lead somewhere", () => {
+  for (const file of [...documents(), "CONTRIBUTING.md"]) {
+    const folder = `${ROOT}/${file}`.replace(/[^/]*$/, "");
+    for (const [, target] of Deno.readTextFileSync(`${ROOT}/${file}`).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+      if (/^\w+:/.test(target)) continue;
+      assert(exists(folder + target), `${file} links to ${target}, which is not there`);
+    }
+  }
+});
+
+Deno.test("no document asks for all permissions beyond the tasks", () => {
+  for (const file of documents()) {
+    assert(!/ -A\b|--allow-all/.test(Deno.readTextFileSync(`${ROOT}/${file}`)), `${file} has -A`);
+  }
+});
+
+/** Deno's own folder of npm packages, from which parquet-wasm reads its code. */
+async function npmFolder(): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" }).output();
+  return JSON.parse(new TextDecoder().decode(stdout)).npmCache;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

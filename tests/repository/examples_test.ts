@@ -1,0 +1,135 @@
+/** Every program in `examples/` runs, with exactly the permissions that its first comment names. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { tableFromIPC } from "apache-arrow";
+import { tripsBytes } from "../support/cli_data.ts";
+import { cuda, needsCuda } from "../support/cuda_sim.ts";
+import { needsUcx, testNeeding } from "../support/needs.ts";
+import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { dipc, Running, serve } from "../support/processes.ts";
+
+/** The permission flags of the command in an example's first comment. */
+async function documentedFlags(name: string): Promise<string[]> {
+  const text = await Deno.readTextFile(`${ROOT}/examples/${name}`);
+  const command = /```sh\n([\s\S]*?)```/.exec(text)![1].replace(/^ \* ?/gm, "").replace(/\\\n/g, " ");
+  assertMatch(command, new RegExp(`^deno run .*examples/${name}`));
+  const flags = command.split(/\s+/).filter((word) => word.startsWith("--"));
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" }).output();
+  const npm = JSON.parse(new TextDecoder().decode(stdout)).npmCache;
+  // The examples are started in a folder of the test; what is written for the clone's folder holds for that one, too.
+  return flags.map((flag) => flag.replace("$HOME/.cache/deno/npm", npm).replace("=.,", `=.,${ROOT},`));
+}
+
+async function start(
+  name: string,
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Running> {
+  const flags = await documentedFlags(name);
+  assert(!flags.includes("-A") && flags.length > 0);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-q", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/examples/${name}`, ...args],
+    cwd,
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child, performance.now(), 30_000);
+}
+
+testNeeding([needsUcx], "examples: serve.ts serves a table to read.ts, and ends on Ctrl-C", async () => {
+  using folder = new TemporaryFolder();
+  await using server = await start("serve.ts", [], folder.path);
+  const line = await server.firstLine;
+  assertMatch(line ?? "", /^cities ucx:\/\/127\.0\.0\.1:\d+\/cities\?/);
+  await using reader = await start("read.ts", [line!.split(" ")[1]], folder.path);
+  const { code, stdout, stderr } = await reader.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^sum of millions: 18\n3 rows, \d+ bytes in [\d.]+ s over /);
+  server.kill("SIGINT");
+  const outcome = await server.outcome;
+  assertEquals(outcome.code, 0);
+  assertStringIncludes(outcome.stderr, "connection 1 asked for cities");
+});
+
+testNeeding([needsUcx], "examples: serve.ts serves the files that it is given", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await start("serve.ts", ["trips.arrow"], folder.path);
+  const [name, uri] = (await server.firstLine)!.split(" ");
+  assertEquals(name, "trips");
+  await using reader = await start("read.ts", [uri], folder.path);
+  const { code, stdout, stderr } = await reader.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertStringIncludes(stdout, `sum of id: ${3000 * 2999 / 2}\n`);
+});
+
+testNeeding([needsUcx], "examples: parquet.ts reads a Parquet file back as a table", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await serve([folder.file("trips.arrow")]);
+  assertEquals((await dipc(["get", server.uri("trips"), "-o", folder.file("trips.parquet")])).code, 0);
+  await using example = await start("parquet.ts", ["trips.parquet"], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^3000 rows, 3 columns, 1 batches\nid: Int32\n/);
+  assertStringIncludes(stdout, '{"id":0,"fare":0,"zone":null}');
+});
+
+testNeeding([needsUcx], "examples: readable_stream.ts writes and parses an Arrow stream", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await serve([folder.file("trips.arrow")]);
+  await using example = await start("readable_stream.ts", [server.uri("trips"), "copy.arrows"], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(stdout, "copy.arrows: 3000 rows\napache-arrow read 3000 rows\n");
+  assertEquals(tableFromIPC(Deno.readFileSync(folder.file("copy.arrows"))).numRows, 3000);
+});
+
+testNeeding([needsUcx, needsCuda], "examples: gpu_to_gpu.ts moves a table from GPU memory to GPU memory", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("gpu_to_gpu.ts", [], folder.path, cuda!.env);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^serving from cuda:0, (direct|staged): UCX /);
+  assertMatch(stdout, /1000000 values at device address 0x[0-9a-f]+, 8000000 bytes\nthe last one is 499999\.5\n/);
+  assertMatch(stdout, /1000000 rows into cuda:0, (direct|staged)\n$/);
+});
+
+testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so where there is no GPU", async () => {
+  using folder = new TemporaryFolder();
+  const env = { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" };
+  await using example = await start("gpu_to_gpu.ts", [], folder.path, env);
+  const { code, stdout } = await example.outcome;
+  assertEquals(code, 0);
+  assertMatch(stdout, /^no GPU here: libcuda that DIPC_LIBCUDA names could not be opened/);
+});
+
+testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by UCX", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("flight.ts", [], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(stdout.split("\n"), [
+    "cities: 3 rows",
+    "numbers: 3 rows",
+    "I am ada",
+    "sum of n: 6, by ucx: the server offers UCX, and it answered",
+    "",
+  ]);
+});
+
+Deno.test("examples: every program is in their README, and tested here", async () => {
+  const readme = await Deno.readTextFile(`${ROOT}/examples/README.md`);
+  const tests = await Deno.readTextFile(new URL(import.meta.url));
+  const programs = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => name).filter((name) =>
+    /\.ts$/.test(name)
+  );
+  assert(programs.length >= 4);
+  for (const name of programs) {
+    assertStringIncludes(readme, `(${name})`);
+    assertStringIncludes(tests, `start("${name}"`);
+  }
+});

@@ -1,0 +1,224 @@
+/**
+ * `dipc setup` in a machine made up for the test: what it says, what it refuses, what it leaves behind.
+ *
+ * The download itself is tested by running: `deno task test` starts with it.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { crc32, deflateRawSync } from "node:zlib";
+import { DipcError } from "../../src/errors.ts";
+import { readZip } from "../../src/setup_zip.ts";
+import { peerTest } from "../support/peers.ts";
+import { runLibraryChild } from "../support/run_library_child.ts";
+
+const NO_SYSTEM = { systemFolders: [], systemLoader: false, rdmaFolder: "/nonexistent" };
+
+/** A folder with programs, to be the whole `PATH`. */
+async function fakePath(programs: Record<string, string>): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "dipc-path-" });
+  for (const [name, script] of Object.entries(programs)) {
+    await Deno.writeTextFile(`${folder}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  return folder;
+}
+
+async function setupWith(programs: Record<string, string>) {
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  const env = { PATH: await fakePath(programs), XDG_CACHE_HOME: cache };
+  const answer = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env });
+  const left = [...Deno.readDirSync(`${cache}/dipc`)].map((entry) => entry.name);
+  return { ...answer, left };
+}
+
+Deno.test("without pip the error gives the cause of each attempt and the commands to choose from", async () => {
+  const { error, lines, left } = await setupWith({});
+  assertEquals(error?.code, "library_not_found");
+  for (const command of ["python3", "pip3", "pip"]) {
+    assertStringIncludes(error!.message, `there is no ${command} in PATH`);
+  }
+  assertStringIncludes(error!.message, "sudo apt-get install libucx0");
+  assertStringIncludes(error!.message, "sudo apt-get install python3-pip");
+  assertStringIncludes(error!.message, "DIPC_LIBUCP=");
+  assertMatch(lines.join("\n"), /fetching UCX 1\.22\.0 .*43 MB/);
+  assertEquals(left, []);
+});
+
+Deno.test("where pip fails the error tells what it said, and the next pip is tried", async () => {
+  const { error } = await setupWith({
+    python3: `echo "/usr/bin/python3: No module named pip" >&2; exit 1`,
+    pip3: `echo "WARNING: retrying" >&2; echo "ERROR: Could not find a version that satisfies libucx-cu12" >&2; exit 1`,
+  });
+  assertEquals(error?.code, "library_not_found");
+  assertMatch(error!.message, /python3 -m pip download .*: exit status 1: .*No module named pip/);
+  assertMatch(error!.message, /pip3 download .*: exit status 1: ERROR: Could not find a version/);
+  assertStringIncludes(error!.message, "there is no pip in PATH");
+});
+
+// The last argument but one of `pip download … -d FOLDER REQUIREMENT`.
+const TARGET = `for a in "$@"; do if [ "$previous" = -d ]; then target=$a; fi; previous=$a; done`;
+
+Deno.test("a download that is not the pinned file is refused and removed", async () => {
+  const { error, left } = await setupWith({ python3: `${TARGET}\nprintf PK > "$target/libucx_cu12-1.22.0.whl"` });
+  assertEquals(error?.code, "invalid_data");
+  assertMatch(error!.message, /SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}; it is not used/);
+  assertEquals(left, []);
+});
+
+Deno.test("a pip that succeeds without a file is a failure", async () => {
+  const { error } = await setupWith({ python3: "exit 0" });
+  assertEquals(error?.code, "library_not_found");
+  assertStringIncludes(error!.message, "expected one wheel, found 0");
+});
+
+Deno.test("what an interrupted setup left is removed, but not what is being made now", async () => {
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  for (const name of [".setup-old", ".setup-new", "ucx-other"]) {
+    await Deno.mkdir(`${cache}/dipc/${name}`, { recursive: true });
+    const hoursAgo = name === ".setup-new" ? 0 : 2;
+    await Deno.utime(`${cache}/dipc/${name}`, new Date(), new Date(Date.now() - hoursAgo * 3_600_000));
+  }
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: cache };
+  await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env });
+  assertEquals([...Deno.readDirSync(`${cache}/dipc`)].map(({ name }) => name).sort(), [".setup-new", "ucx-other"]);
+});
+
+Deno.test("a cache folder that cannot be written is named", async () => {
+  const file = await Deno.makeTempFile();
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: file };
+  const { error } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env });
+  assertEquals(error?.code, "io");
+  assertStringIncludes(error!.message, `${file}/dipc cannot be written`);
+});
+
+Deno.test("without HOME there is no folder to put UCX into, and setup says so", async () => {
+  const { error } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env: { PATH: "/nonexistent" } });
+  assertEquals(error?.code, "library_not_found");
+  assertStringIncludes(error!.message, "neither XDG_CACHE_HOME nor HOME is set");
+});
+
+peerTest(["ucx"], "setup does nothing where the copy is there", async ({ ucx }) => {
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: ucx.library.replace(/\/dipc\/ucx-.*/, "") };
+  const { result, lines } = await runLibraryChild({ do: "setup", search: NO_SYSTEM, tools: true }, { env });
+  assertEquals([result.path, result.origin, result.downloaded], [ucx.library, "setup", false]);
+  assertEquals(lines, [`libucp 1.22.0 at ${ucx.library}: the copy that \`dipc setup\` made`]);
+});
+
+const VARIABLES = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
+
+peerTest(["ucx"], "setup takes a copy that it may load but not look at", async ({ ucx }) => {
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: ucx.library.replace(/\/dipc\/ucx-.*/, "") };
+  const permissions = ["--allow-ffi", VARIABLES];
+  const { result } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env, permissions });
+  assertEquals([result.path, result.origin, result.downloaded], [ucx.library, "setup", false]);
+});
+
+Deno.test("setup names all the permissions that it lacks, and the whole command, in one line", async () => {
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  const env = { PATH: "/nonexistent", XDG_CACHE_HOME: cache };
+  const permissions = ["--allow-ffi", VARIABLES];
+  const { error, lines } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env, permissions });
+  assertEquals([error?.code, lines], ["permission_denied", []]);
+  assertEquals(
+    error!.message,
+    "dipc setup has to fetch UCX and lacks --allow-read, --allow-write, --allow-run; run deno run --allow-ffi " +
+      `${VARIABLES} --allow-read=${cache},/usr/lib --allow-write=${cache} --allow-run=python3,pip3,pip cli.ts setup ` +
+      "(or: deno task setup)",
+  );
+});
+
+peerTest(
+  ["olderUcx"],
+  "an older UCX of the system is used where nothing newer can be fetched",
+  async ({ olderUcx }) => {
+    const cache = await Deno.makeTempDir();
+    const search = { ...NO_SYSTEM, systemFolders: [olderUcx.library.replace(/\/[^/]*$/, "")] };
+    const env = { PATH: "/nonexistent", XDG_CACHE_HOME: cache };
+    const { result, lines } = await runLibraryChild({ do: "setup", search }, { env });
+    assertEquals([result.path, result.origin, result.downloaded], [olderUcx.library, "system", false]);
+    assertStringIncludes(lines.join("\n"), "there is no python3 in PATH");
+    assertStringIncludes(lines.join("\n"), `going on with UCX ${olderUcx.version}`);
+  },
+);
+
+type ZipField = [offset: number, bytes: 2 | 4, value: number];
+
+function zipRecord(size: number, tail: Uint8Array, fields: ZipField[]): Uint8Array {
+  const bytes = new Uint8Array(size + tail.length);
+  const view = new DataView(bytes.buffer);
+  for (const [offset, length, value] of fields) {
+    if (length === 2) view.setUint16(offset, value, true);
+    else view.setUint32(offset, value, true);
+  }
+  bytes.set(tail, size);
+  return bytes;
+}
+
+/** A ZIP archive by the book (APPNOTE.TXT 6.3.10), with a comment at its end. */
+function makeZip(files: Record<string, string>): Uint8Array {
+  const encoder = new TextEncoder();
+  const entries: Uint8Array[] = [];
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const [path, text] of Object.entries(files)) {
+    const [name, plain] = [encoder.encode(path), encoder.encode(text)];
+    const method = text.length > 20 ? 8 : 0;
+    const packed = method === 8 ? new Uint8Array(deflateRawSync(plain)) : plain;
+    const crc = crc32(plain);
+    const local: ZipField[] = [[0, 4, 0x04034b50], [8, 2, method], [14, 4, crc]];
+    local.push([18, 4, packed.length], [22, 4, plain.length], [26, 2, name.length]);
+    const entry: ZipField[] = [[0, 4, 0x02014b50], [10, 2, method], [16, 4, crc], [20, 4, packed.length]];
+    entry.push([24, 4, plain.length], [28, 2, name.length], [42, 4, at]);
+    entries.push(zipRecord(46, name, entry));
+    parts.push(zipRecord(30, name, local), packed);
+    at += 30 + name.length + packed.length;
+  }
+  const size = entries.reduce((sum, entry) => sum + entry.length, 0);
+  const comment = encoder.encode("a comment");
+  const end: ZipField[] = [[0, 4, 0x06054b50], [8, 2, entries.length], [10, 2, entries.length], [12, 4, size]];
+  end.push([16, 4, at], [20, 2, comment.length]);
+  return new Uint8Array(Buffer.concat([...parts, ...entries, zipRecord(22, comment, end)]));
+}
+
+const FILES = { "a/stored.txt": "short", "a/deflated.txt": "long and long and long and long", "empty": "" };
+
+Deno.test("the files of a ZIP archive are read, stored and deflated", () => {
+  const entries = readZip(makeZip(FILES));
+  const texts = entries.map((entry) => [entry.name, new TextDecoder().decode(entry.read())]);
+  assertEquals(Object.fromEntries(texts), FILES);
+  assertEquals(entries.map((entry) => entry.byteLength), [5, 31, 0]);
+});
+
+Deno.test("a damaged ZIP archive is an error, wherever the damage is", () => {
+  const whole = makeZip(FILES);
+  const readAll = (archive: Uint8Array) => readZip(archive).map((entry) => entry.read());
+  assertThrows(() => readAll(new Uint8Array(10)), DipcError, "expected an end record, found none");
+  assertThrows(() => readAll(whole.subarray(0, whole.length - 40)), DipcError, "expected an end record");
+  assertThrows(() => readAll(whole.subarray(20)), DipcError, "reading a ZIP archive");
+  const [local, entry] = [[0x50, 0x4b, 3, 4], [0x50, 0x4b, 1, 2]].map((signature) =>
+    whole.findIndex((_, i) => signature.every((byte, j) => whole[i + j] === byte))
+  );
+  // Every offset, size and method, of the first and of the second file.
+  const damage: [at: number, expected: string][] = [
+    [local, "has no header"],
+    [entry, "expected entry 0 of 3"],
+    [entry + 11, "packed by method"],
+    [entry + 21, "does not fit"],
+    [entry + 25, "has"],
+    [entry + 29, "does not fit"],
+    [entry + 43, "no header"],
+  ];
+  for (const [at, expected] of damage) {
+    const archive = whole.slice();
+    archive[at] ^= 0x7f;
+    assertThrows(() => readAll(archive), DipcError, expected, `byte ${at}`);
+  }
+});
+
+Deno.test("a file of a ZIP archive that unpacks to more than it declares is refused", () => {
+  const archive = makeZip({ bomb: "0".repeat(1_000_000) });
+  const entry = archive.findLastIndex((_, i) => archive[i] === 0x50 && archive[i + 1] === 0x4b && archive[i + 2] === 1);
+  new DataView(archive.buffer).setUint32(entry + 24, 1000, true);
+  assertThrows(() => readZip(archive)[0].read(), DipcError, "bomb cannot be unpacked");
+});

@@ -1,0 +1,322 @@
+/**
+ * `connect` and what a FlightInfo can say: endpoints, locations, order, expiration; and the road that the data takes.
+ */
+import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
+import { toBinary } from "@bufbuild/protobuf";
+import { connect, type Dataset, DipcError, type EndpointStats, fromBatches, fromTable, serve } from "../../mod.ts";
+import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
+import { endpointToProto, type FlightEndpoint } from "../../src/flight/model.ts";
+import { LoopbackTransport } from "../support/loopback.ts";
+import { endpoint, type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
+
+const REUSE = "arrow-flight-reuse-connection://?";
+/** Nobody listens there. */
+const CLOSED = "grpc://127.0.0.1:9";
+
+/** Batches of one value each: first, first + 1, … */
+async function numbers(first: number, batches: number): Promise<Dataset> {
+  return await fromBatches(
+    Array.from({ length: batches }, (_, i) => tableFromArrays({ n: Int32Array.of(first + i) }).batches[0]),
+  );
+}
+
+/** Answers GetFlightInfo; a DoGet of "10:3" gives the values 10, 11, 12. */
+async function answer(call: FakeCall, endpoints: readonly FlightEndpoint[], ordered = false): Promise<void> {
+  if (call.method === "GetFlightInfo") {
+    await call.message(infoBytes(endpoints, ordered, await numbers(0, 1)));
+    return call.finish();
+  }
+  if (call.method !== "DoGet") return call.finish(12);
+  const [first, batches] = (await call.ticket()).split(":").map(Number);
+  await call.data(await numbers(first, batches));
+  call.finish();
+}
+
+async function values(stream: Awaited<ReturnType<typeof connect>>): Promise<number[]> {
+  const found: number[] = [];
+  for await (using batch of stream) found.push(batch.getChildAt(0)!.get(0));
+  return found;
+}
+
+Deno.test("every endpoint is read, and no location, an unknown one and the reused connection mean the same server", async () => {
+  const endpoints = [
+    endpoint("0:2"),
+    endpoint("10:2", { locations: [REUSE] }),
+    endpoint("20:2", { locations: ["strange://somewhere", REUSE] }),
+  ];
+  await using server = await fakeFlight((call) => answer(call, endpoints));
+  await using stream = await connect(server.location, { path: "x" });
+  assertEquals((await values(stream)).sort((a, b) => a - b), [0, 1, 10, 11, 20, 21]);
+  assertEquals(stream.stats.via, "flight");
+  assertEquals(stream.stats.viaReason, "the server offers no ucx: location");
+  assertEquals(stream.stats.endpoints.map(({ via, location, batches }) => [via, location, batches]), [
+    ["flight", server.location, 2],
+    ["flight", server.location, 2],
+    ["flight", server.location, 2],
+  ]);
+  assertEquals(server.calls.filter((method) => method === "DoGet").length, 3);
+});
+
+Deno.test("the locations of an endpoint are tried in turn, and the error of the first is told where none works", async () => {
+  await using other = await fakeFlight((call) => answer(call, []));
+  await using server = await fakeFlight((call) =>
+    answer(call, [endpoint("5:2", { locations: [CLOSED, other.location, REUSE] })])
+  );
+  await using stream = await connect(server.location, { path: "x" });
+  assertEquals(await values(stream), [5, 6]);
+  assertEquals([server.calls, other.calls], [["GetFlightInfo"], ["DoGet"]]);
+
+  await using nowhere = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [CLOSED] })]));
+  const error = await assertRejects(() => connect(nowhere.location, { path: "x" }), DipcError);
+  assertEquals(error.code, "unreachable");
+  assertStringIncludes(error.message, CLOSED);
+});
+
+Deno.test("ordered endpoints come in order, whichever answers first", async () => {
+  const endpoints = [0, 10, 20, 30, 40].map((first) => endpoint(`${first}:3`));
+  await using server = await fakeFlight(async (call) => {
+    // The first is the last to answer.
+    if (call.method === "DoGet" && (await call.ticket()).startsWith("0:")) await delay(200);
+    await answer(call, endpoints, true);
+  });
+  await using stream = await connect(server.location, { path: "x" });
+  assertEquals(await values(stream), [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42]);
+});
+
+Deno.test("endpoints are read side by side, so many at a time and no more", async () => {
+  let running = 0, most = 0;
+  const release = Promise.withResolvers<void>();
+  const endpoints = [0, 10, 20, 30, 40, 50].map((first) => endpoint(`${first}:1`));
+  await using server = await fakeFlight(async (call) => {
+    if (call.method !== "DoGet") return await answer(call, endpoints);
+    most = Math.max(most, ++running);
+    const first = Number((await call.ticket()).split(":")[0]);
+    await call.data(await numbers(first, 1), first === 0 ? 0 : 1);
+    // The first endpoint holds back its batch until all others have come.
+    if (first === 0) {
+      await release.promise;
+      const message = await (await (await numbers(0, 1)).open()).next();
+      await call.frame({ header: message!.header.bytes, body: message!.body!.bytes() });
+    }
+    running--;
+    call.finish();
+  });
+  await using stream = await connect(server.location, { path: "x", parallelEndpoints: 2 });
+  const found: number[] = [];
+  for await (using batch of stream) {
+    found.push(batch.getChildAt(0)!.get(0));
+    if (found.length === 5) release.resolve();
+  }
+  assertEquals(found, [10, 20, 30, 40, 50, 0]);
+  assertEquals(most, 2);
+});
+
+Deno.test("endpoints with dictionaries of their own are not mixed", async () => {
+  const words = (list: string[]) =>
+    fromTable(new Table({ w: vectorFromArray(list, new Dictionary(new Utf8(), new Int32(), 0)) }));
+  const parts: Record<string, string[]> = { a: ["x", "y", "x"], b: ["p", "q", "r"], c: ["y", "x", "q"] };
+  await using server = await fakeFlight(async (call) => {
+    if (call.method !== "DoGet") return await answer(call, Object.keys(parts).map((name) => endpoint(name)));
+    await call.data(await words(parts[await call.ticket()]));
+    call.finish();
+  });
+  await using stream = await connect(server.location, { path: "x" });
+  const found: string[] = [];
+  for await (using batch of stream) found.push(...batch.getChildAt(0)!);
+  assertEquals(found, Object.values(parts).flat());
+});
+
+Deno.test("endpoints with different schemas are refused, and a flight without endpoints is an empty stream", async () => {
+  await using server = await fakeFlight(async (call) => {
+    if (call.method !== "DoGet") return await answer(call, [endpoint("1"), endpoint("2")]);
+    const table = await call.ticket() === "1" ? { n: Int32Array.of(1) } : { n: Float64Array.of(1) };
+    await call.data(await fromTable(tableFromArrays(table)));
+    call.finish();
+  });
+  await using stream = await connect(server.location, { path: "x" });
+  const error = await assertRejects(() => values(stream), DipcError, "different schemas");
+  assertEquals(error.code, "invalid_data");
+
+  await using bare = await fakeFlight((call) => answer(call, []));
+  await using empty = await connect(bare.location, { path: "x" });
+  assertEquals([empty.schema.fields.map(String), await values(empty)], [["n: Int32"], []]);
+  assertEquals([empty.stats.via, empty.stats.viaReason], ["flight", "the flight has no endpoints"]);
+});
+
+Deno.test("an endpoint that waits its turn is renewed before it expires, and read with the renewed ticket", async () => {
+  const soon = () => new Date(Date.now() + 500);
+  const tickets: string[] = [];
+  const held = Promise.withResolvers<void>();
+  await using server = await fakeFlight(async (call) => {
+    if (call.method === "DoAction") {
+      const renewed = endpoint("7:1", { expirationTime: new Date(Date.now() + 60_000) });
+      await call.message(resultBytes(toBinary(FlightEndpointSchema, endpointToProto(renewed))));
+      call.finish();
+      return held.resolve();
+    }
+    if (call.method === "DoGet") {
+      const ticket = await call.ticket();
+      tickets.push(ticket);
+      if (ticket === "1:1") await held.promise;
+    }
+    await answer(call, [endpoint("1:1"), endpoint("2:1", { expirationTime: soon() })], true);
+  });
+  await using stream = await connect(server.location, { path: "x", parallelEndpoints: 1 });
+  assertEquals(await values(stream), [1, 7]);
+  assertEquals(tickets, ["1:1", "7:1"]);
+});
+
+Deno.test("credentials go to the server that was asked, and not to a host that it names", async () => {
+  const seen: [string, string | undefined, string | undefined][] = [];
+  const note = (call: FakeCall): void => {
+    const { authorization, "x-key": key } = call.headers;
+    seen.push([call.method, authorization, key as string | undefined]);
+  };
+  await using other = await fakeFlight((call) => {
+    note(call);
+    return answer(call, []);
+  });
+  const elsewhere = other.location.replace("127.0.0.1", "localhost");
+  await using server = await fakeFlight((call) => {
+    note(call);
+    return answer(call, [endpoint("1:1", { locations: [elsewhere] })]);
+  });
+  const options = { path: "x", token: "secret", headers: { "x-key": "k" } };
+  for (const trustLocations of [false, true]) {
+    seen.length = 0;
+    await using stream = await connect(server.location, { ...options, trustLocations });
+    assertEquals(await values(stream), [1]);
+    assertEquals(seen, [
+      ["GetFlightInfo", "Bearer secret", "k"],
+      ["DoGet", ...(trustLocations ? ["Bearer secret", "k"] as const : [undefined, undefined] as const)],
+    ]);
+  }
+});
+
+/** A server by the dissociated protocol inside this process, and a Flight server that names it. */
+async function withRoads(
+  dataset: Dataset,
+  run: (location: string, transport: LoopbackTransport, calls: string[]) => Promise<void>,
+  faults: Partial<ConstructorParameters<typeof LoopbackTransport>[0]> = {},
+  flight: (call: FakeCall) => Promise<void> = (call) => call.data(dataset).then(() => call.finish()),
+): Promise<void> {
+  const transport = new LoopbackTransport({ seed: 1, ...faults });
+  await using ours = await serve({ datasets: { numbers: dataset }, transport });
+  const named = [endpoint("numbers", { locations: [...ours.datasets[0].uris, REUSE] })];
+  await using server = await fakeFlight(async (call) => {
+    if (call.method === "DoGet") await flight(call);
+    else await answer(call, named);
+  });
+  await run(server.location, transport, server.calls);
+}
+
+Deno.test("UCX is taken where it answers; flight and ucx can be asked for", async () => {
+  await withRoads(await numbers(0, 3), async (location, transport, calls) => {
+    for (const [via, road] of [["auto", "ucx"], ["ucx", "ucx"], ["flight", "flight"]] as const) {
+      calls.length = 0;
+      const events: EndpointStats[] = [];
+      await using stream = await connect(location, { path: "x", via, transport });
+      stream.addEventListener("via", (event) => events.push((event as CustomEvent<EndpointStats>).detail));
+      assertEquals(await values(stream), [0, 1, 2]);
+      assertEquals(stream.stats.via, road);
+      assertEquals(events.map(({ via }) => via), [road]);
+      assertEquals(calls, road === "ucx" ? ["GetFlightInfo"] : ["GetFlightInfo", "DoGet"]);
+      assertEquals(
+        stream.stats.viaReason,
+        road === "ucx" ? "the server offers UCX, and it answered" : "asked for by via: flight",
+      );
+    }
+  });
+});
+
+Deno.test("UCX that fails before the first batch gives way to DoGet, and no batch comes twice", async () => {
+  // Message 0 is the schema, 1 the first batch's metadata or body.
+  for (const dropAtMessage of [0, 1, 2]) {
+    await withRoads(await numbers(0, 3), async (location, transport, calls) => {
+      await using stream = await connect(location, { path: "x", transport });
+      assertEquals(await values(stream), [0, 1, 2]);
+      assertEquals([stream.stats.via, calls], ["flight", ["GetFlightInfo", "DoGet"]], `dropped at ${dropAtMessage}`);
+      assertStringIncludes(stream.stats.viaReason, "UCX failed: connection_lost");
+    }, { dropAtMessage });
+  }
+});
+
+Deno.test("UCX that fails after the first batch is an error, and nothing is fetched again", async () => {
+  const read = Promise.withResolvers<void>();
+  async function* breaking() {
+    for (const n of [0, 1, 2]) yield tableFromArrays({ n: Int32Array.of(n) }).batches[0];
+    await read.promise;
+    throw new Error("the source broke");
+  }
+  await withRoads(await fromBatches(breaking()), async (location, transport, calls) => {
+    await using stream = await connect(location, { path: "x", transport });
+    const found: number[] = [];
+    const error = await assertRejects(async () => {
+      for await (using batch of stream) {
+        found.push(batch.getChildAt(0)!.get(0));
+        if (found.length === 3) read.resolve();
+      }
+    }, DipcError);
+    assertEquals(error.code, "io");
+    assertEquals([found, error.batches, calls], [[0, 1, 2], 3, ["GetFlightInfo"]]);
+    assertEquals([stream.stats.via, stream.stats.complete], ["ucx", false]);
+  });
+});
+
+Deno.test("via ucx never falls back, and says what there was", async () => {
+  await withRoads(await numbers(0, 3), async (location, transport, calls) => {
+    const error = await assertRejects(() => connect(location, { path: "x", via: "ucx", transport }), DipcError);
+    assertEquals([error.code, calls], ["connection_lost", ["GetFlightInfo"]]);
+  }, { dropAtMessage: 0 });
+  await using server = await fakeFlight((call) => answer(call, [endpoint("0:1")]));
+  const error = await assertRejects(() => connect(server.location, { path: "x", via: "ucx" }), DipcError);
+  assertEquals(error.code, "unreachable");
+  assertStringIncludes(error.message, "the server offers no ucx: location");
+});
+
+Deno.test("a ucx: server that says nothing is given up in time, and DoGet is taken", async () => {
+  // It takes connections and never answers.
+  await using silent = await fakeFlight(() => new Promise(() => {}));
+  const port = silent.location.replace(/^.*:/, "");
+  const locations = [`ucx://127.0.0.1:${port}/x?want_data=1&dipc=1`];
+  await using server = await fakeFlight((call) => answer(call, [endpoint("3:2", { locations })]));
+  const started = performance.now();
+  const silence = { connect: () => new Promise<never>(() => {}) } as unknown as LoopbackTransport;
+  await using stream = await connect(server.location, { path: "x", transport: patient(silence) });
+  assertLess(performance.now() - started, 5000);
+  assertEquals(await values(stream), [3, 4]);
+  assertStringIncludes(stream.stats.viaReason, "UCX failed: timeout: no answer within 1.5 s");
+});
+
+/** A transport whose connecting ends only with its signal, as UCX's does where a firewall swallows everything. */
+function patient(transport: LoopbackTransport): LoopbackTransport {
+  return new Proxy(transport, {
+    get: (target, name) =>
+      name !== "connect"
+        ? Reflect.get(target, name)
+        : (_a: unknown, _b: unknown, { signal }: { signal: AbortSignal }) =>
+          new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+  });
+}
+
+Deno.test("what does not go together is refused before anything is sent", async () => {
+  for (
+    const options of [
+      { path: "a", command: "b" },
+      { path: "a", ticket: "b" },
+      { ticket: "b", via: "ucx" },
+      { path: "a", via: "both" },
+      { path: "a", bodyUri: "ucx://h:1/x?want_data=1" },
+      { path: "a", parallelEndpoints: 0 },
+      {},
+    ]
+  ) {
+    const error = await assertRejects(() => connect(CLOSED, options as { path: string }), DipcError);
+    assertEquals(error.code, "invalid_argument", JSON.stringify(options));
+  }
+});
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,133 @@
+/**
+ * Which road `dipc get grpc://…` takes, why, how soon, and what becomes of it when the server dies.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect } from "../../mod.ts";
+import { needsUcx, testNeeding } from "../support/needs.ts";
+import { ROOT } from "../support/paths.ts";
+import { dipc, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
+import { printTable } from "../support/table.ts";
+
+/** A road that does not answer is given up within this time, in milliseconds. */
+const FALL_BACK_MS = 2000;
+const ROWS = 1000;
+
+interface FlightServerProcess extends AsyncDisposable {
+  readonly location: string;
+  readonly running: Running;
+}
+
+/** Our server with the dataset `n`, in a process of its own. */
+async function startServer(batches: number, options: Record<string, unknown> = {}): Promise<FlightServerProcess> {
+  const running = startDipc(
+    [JSON.stringify({ datasets: { n: { batches, rows: ROWS } }, options: { flight: {}, ...options } })],
+    { program: `${ROOT}/tests/support/server_program.ts`, stdin: "piped" },
+  );
+  const line = await running.firstLine;
+  if (line === null) throw new Error((await running.outcome).stderr);
+  const { flight } = JSON.parse(line) as ServeInfo;
+  return { location: flight!, running, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
+}
+
+/** The last line of `dipc get --json`. */
+interface Got {
+  via: string;
+  viaReason: string;
+  rows: number;
+  batches: number;
+  error?: { code: string; message: string };
+}
+
+async function get(location: string, options: readonly string[] = [], env: Record<string, string> = {}): Promise<Got> {
+  const { stdout, stderr } = await dipc(["get", location, "n", "--json", ...options], { env });
+  if (stdout === "") throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
+testNeeding(
+  [needsUcx],
+  "dipc get takes UCX where it can, DoGet where it cannot or must not, and says why",
+  async () => {
+    await using server = await startServer(5);
+    // Locations name a host; on this one nobody listens at the UCX port.
+    await using closed = await startServer(5, { advertise: "127.0.0.9", flight: { advertise: "127.0.0.1" } });
+    const nowhere = { DIPC_LIBUCP: "/nowhere/libucp.so.0" };
+    const cases: [name: string, via: string, reason: RegExp, got: Got][] = [
+      ["nothing in the way", "ucx", /^the server offers UCX, and it answered$/, await get(server.location)],
+      ["--via flight", "flight", /^asked for by via: flight$/, await get(server.location, ["--via", "flight"])],
+      ["--via ucx", "ucx", /answered/, await get(server.location, ["--via", "ucx"])],
+      [
+        "DIPC_LIBUCP names nothing",
+        "flight",
+        /^UCX failed: library_not_found: libucp .* could not be loaded/,
+        await get(server.location, [], nowhere),
+      ],
+      ["the UCX port is closed", "flight", /^UCX failed: unreachable: .*127\.0\.0\.9/, await get(closed.location)],
+    ];
+    printTable(
+      "Roads of dipc get",
+      ["case", "via", "reason"],
+      cases.map(([name, , , { via, viaReason }]) => [name, via, viaReason.slice(0, 120)]),
+    );
+    for (const [name, via, reason, got] of cases) {
+      assertEquals([got.error, got.via, got.batches, got.rows], [undefined, via, 5, 5 * ROWS], name);
+      assertMatch(got.viaReason, reason, name);
+    }
+    for (const [location, env] of [[closed.location, {}], [server.location, nowhere]] as const) {
+      const { error } = await get(location, ["--via", "ucx"], env);
+      assert(error !== undefined, "--via ucx must not take another road");
+    }
+  },
+);
+
+testNeeding([needsUcx], "a UCX port that is closed, or never answers, delays a stream by 2 s at most", async () => {
+  // Accepts connections, and then says nothing: what a half-dead server or a proxy does.
+  using silent = Deno.listen({ hostname: "127.0.0.10", port: 0 });
+  const held: Deno.Conn[] = [];
+  const accepting = (async () => {
+    for await (const connection of silent) held.push(connection);
+  })().catch(() => {});
+  await using closed = await startServer(5, { advertise: "127.0.0.9", flight: { advertise: "127.0.0.1" } });
+  await using mute = await startServer(5, {
+    advertise: "127.0.0.10",
+    port: silent.addr.port,
+    flight: { advertise: "127.0.0.1" },
+  });
+  for (const { location } of [closed, mute]) {
+    const started = performance.now();
+    await using stream = await connect(location, { path: "n" });
+    const found: number[] = [];
+    let milliseconds = 0;
+    for await (using batch of stream) {
+      milliseconds ||= performance.now() - started;
+      found.push(Number(batch.getChildAt(0)!.get(0)));
+    }
+    assertEquals([found, stream.stats.via], [[0, 1, 2, 3, 4], "flight"]);
+    assert(milliseconds <= FALL_BACK_MS, `the first batch came after ${milliseconds} ms: ${stream.stats.viaReason}`);
+  }
+  silent.close();
+  for (const connection of held) connection.close();
+  await accepting;
+});
+
+for (const via of ["ucx", "flight"] as const) {
+  testNeeding(
+    [needsUcx],
+    `a server that is killed half-way is a failure by ${via}, and no batch comes twice`,
+    async () => {
+      await using server = await startServer(1_000_000);
+      await using client = startDipc(["get", server.location, "n", "--via", via, "-o", "-", "--format", "ndjson"]);
+      assertEquals(JSON.parse(await client.firstLine ?? "null"), { n: 0 });
+      server.running.kill("SIGKILL");
+      const { code, stdout, stderr } = await client.outcome;
+      assertEquals(code, 1, stderr);
+      assertMatch(stderr, /connection_lost|unreachable/);
+      const starts = stdout.split("\n").slice(0, -1).filter((_, row) => row % ROWS === 0).map((line) =>
+        JSON.parse(line).n
+      );
+      assertEquals(starts, starts.map((_, batch) => batch));
+    },
+  );
+}

@@ -1,0 +1,89 @@
+import { assert, assertEquals } from "@std/assert";
+import { EFD_CLOEXEC_NONBLOCK, libc } from "../../ffi/libc.ts";
+import { type Pollable, progressLoop, type Wait } from "../../src/wire/ucx/loop.ts";
+
+/** A worker on which nothing happens by itself. */
+class QuietWorker implements Pollable {
+  readonly eventFd: number = libc().eventfd(0, EFD_CLOEXEC_NONBLOCK);
+  armed = false;
+  dirty = false;
+  token = 0;
+  readonly waits: Wait[] = [];
+  lastActive = 0;
+  readonly failure = null;
+  onArm: () => void = () => {};
+
+  progress(): boolean {
+    this.armed = false;
+    return false;
+  }
+  arm(): boolean {
+    this.onArm();
+    return this.armed = true;
+  }
+  /** What UCX does where something arrives. */
+  signal(): void {
+    libc().write(this.eventFd, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8n);
+  }
+  close(): void {
+    progressLoop().forget(this);
+    libc().close(this.eventFd);
+  }
+}
+
+Deno.test("a worker that is woken after its turn in a round is looked at before the loop sleeps", async () => {
+  const first = new QuietWorker(), second = new QuietWorker();
+  let isReady = false;
+  second.onArm = () => {
+    if (!first.armed) return;
+    isReady = true;
+    first.armed = false;
+    progressLoop().wake();
+  };
+  let slept = false;
+  const timer = setTimeout(() => {
+    slept = true;
+    progressLoop().wake();
+  }, 5000);
+  // Begun together, so that both come to rest in one round, the first one first.
+  const waits = [
+    progressLoop().until(first, () => isReady),
+    progressLoop().until(second, () => isReady),
+  ];
+  await waits[0];
+  clearTimeout(timer);
+  assert(!slept, "the loop slept through it");
+  second.armed = false;
+  progressLoop().wake();
+  assert(await waits[1]);
+  first.close();
+  second.close();
+});
+
+Deno.test("an event ends the sleep of its own worker, among several", async () => {
+  const workers = Array.from({ length: 5 }, () => new QuietWorker());
+  for (const worker of [...workers].reverse()) {
+    let isReady = false;
+    const others = workers.filter((other) => other !== worker);
+    const waits = others.map((other) => progressLoop().until(other, () => isReady));
+    const wait = progressLoop().until(worker, () => isReady);
+    let slept = false;
+    const timer = setTimeout(() => {
+      slept = true;
+      worker.armed = false;
+      progressLoop().wake();
+    }, 5000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    isReady = true;
+    worker.signal();
+    await wait;
+    clearTimeout(timer);
+    assert(!slept, "the event was not seen");
+    assertEquals(others.map((other) => other.armed), [true, true, true, true]);
+    libc().read(worker.eventFd, new Uint8Array(8), 8n);
+    for (const other of others) other.armed = false;
+    progressLoop().wake();
+    assertEquals(await Promise.all(waits), [true, true, true, true]);
+  }
+  for (const worker of workers) worker.close();
+});
