@@ -10,7 +10,6 @@ export type {
   FlightCallOptions,
   FlightClientOptions,
   FlightMiddleware,
-  FlightTlsOptions,
 } from "./src/flight/client_options.ts";
 export { type FlightChunk, FlightReader } from "./src/flight/flight_reader.ts";
 export { FlightExchange, FlightWriter } from "./src/flight/upload.ts";
@@ -41,7 +40,7 @@ export {
   type FlightUploadItem,
 } from "./src/flight/service/exchange.ts";
 export { FlightServer, type FlightServerEventDetail, serveFlight } from "./src/flight/service/flight_server.ts";
-export type { FlightServerTls } from "./src/grpc/server.ts";
+export type { FlightServerTls, FlightTlsOptions } from "./src/grpc/tls.ts";
 export type {
   FlightAction,
   FlightAuth,

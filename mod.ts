@@ -30,7 +30,7 @@ export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch
 export type { Road } from "./src/device/staging.ts";
 export { deviceResident } from "./src/device/upload.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
-export type { FlightTlsOptions } from "./src/flight/client_options.ts";
+export type { FlightTlsOptions } from "./src/grpc/tls.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DeviceStreamReader } from "./device/reader.ts";
-import type { FlightTlsOptions } from "./flight/client_options.ts";
+import type { FlightTlsOptions } from "./grpc/tls.ts";
 import { isFlightUri } from "./flight/location.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "./limits.ts";
 import type { Pool } from "./memory/block.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FlightTlsOptions } from "../flight/client_options.ts";
+import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { isFlightUri } from "../flight/location.ts";
 import { openError } from "../sources/file_handle.ts";
 import { duration, type ParsedArgs, UsageError } from "./args.ts";

@@ -11,8 +11,8 @@ import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
-import { FlightConnection } from "../grpc/client_connection.ts";
-import { type FlightFrame, frameOfMessage } from "./data.ts";
+import { GrpcConnection } from "../grpc/client_connection.ts";
+import { type FlightFrame, frameOfMessage, writeFrame } from "./data.ts";
 import { GrpcCall } from "../grpc/client_call.ts";
 import { FrameDecoder } from "./frame_decoder.ts";
 import { FlightReader } from "./flight_reader.ts";
@@ -28,6 +28,7 @@ import {
   infoFromProto,
   pollFromProto,
   type PollInfo,
+  SERVICE_PATH,
 } from "./model.ts";
 import { MessageDecoder } from "../grpc/message_decoder.ts";
 import { PredefinedActions } from "./predefined_actions.ts";
@@ -57,7 +58,7 @@ const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
 export class FlightClient extends PredefinedActions implements AsyncDisposable {
   /** Where the server is. */
   override readonly location: FlightLocation;
-  readonly #connection: FlightConnection;
+  readonly #connection: GrpcConnection;
   readonly #context: CallContext;
   readonly #limits: ReaderLimits;
   readonly #timeoutMs: number;
@@ -75,7 +76,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     if (options.tls !== undefined && !location.tls) {
       throw new DipcError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
     }
-    this.#connection = new FlightConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
+    this.#connection = new GrpcConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
     this.#context = new CallContext(options);
   }
 
@@ -186,7 +187,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   ): Promise<FlightWriter> {
     const running = await this.#startData("DoPut", call);
     const header = "schema" in schema ? schema.schema : schema;
-    await running.output.write(frameOfMessage({ header, body: null }, { descriptor }));
+    await writeFrame(running.output, frameOfMessage({ header, body: null }, { descriptor }));
     return new FlightWriter(running);
   }
 
@@ -348,6 +349,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, defaultDeadlineMs);
     let isOver = false;
     const running: GrpcCall<T> = await GrpcCall.start(this.#connection, {
+      service: SERVICE_PATH,
       ...prepared,
       method,
       decoder,

@@ -3,22 +3,9 @@
  *
  * @module
  */
+import type { FlightTlsOptions } from "../grpc/tls.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
-
-/** Certificates of a connection, in PEM. */
-export interface FlightTlsOptions {
-  /** Certificates of the authorities that the server's is checked against. Default: those of Deno. */
-  ca?: string | readonly string[];
-  /** This client's own certificate, for servers that want one. */
-  cert?: string;
-  /** The key of `cert`. */
-  key?: string;
-  /** Name that the server's certificate must have. Default: the host of the location. */
-  serverName?: string;
-  /** Takes any certificate of the server, and so anybody for the server. Default false. */
-  insecureSkipVerify?: boolean;
-}
 
 /** One call as middleware sees it. */
 export interface FlightCall {

@@ -5,6 +5,7 @@
  */
 import { toBinary } from "@bufbuild/protobuf";
 import { DipcError } from "../errors.ts";
+import { GRPC_PREFIX_BYTES, MAX_GRPC_MESSAGE_BYTES } from "../grpc/framing.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -12,11 +13,6 @@ import type { Body } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { FlightDescriptorSchema } from "./gen/flight_pb.ts";
 import { descriptorToProto, type FlightDescriptor, type FlightDescriptorInit } from "./model.ts";
-
-/** Bytes in front of every gRPC message: a flag, and its length as u32 big-endian. */
-export const GRPC_PREFIX_BYTES = 5;
-/** Longest gRPC message: its length is a u32. */
-export const MAX_GRPC_MESSAGE_BYTES = 2 ** 32 - 1;
 
 /** Tags of FlightData's fields: number × 8 + 2 (length-delimited). */
 const TAG_DESCRIPTOR = 0x0a;
@@ -96,6 +92,34 @@ export function encodeFrame(frame: OutgoingFrame): Uint8Array<ArrayBufferLike>[]
   bytes.set(TAG_BODY, at);
   putVarint(bytes, at + TAG_BODY.length, body.byteLength);
   return [bytes, body];
+}
+
+/** What messages of gRPC are written to. */
+interface MessageSink {
+  write(head: Uint8Array, body: Uint8Array | undefined, release?: () => void): void | Promise<void>;
+}
+
+/**
+ * Writes a frame. Answers as the sink does.
+ *
+ * @param sink Where to
+ * @param frame What to send; its body is borrowed until `release` is called
+ * @param release Called once, on every path
+ * @throws {DipcError} `limit_exceeded` when gRPC cannot carry it, and what the sink throws
+ */
+export function writeFrame(
+  sink: MessageSink,
+  frame: OutgoingFrame,
+  release: () => void = () => {},
+): void | Promise<void> {
+  let pieces: Uint8Array[];
+  try {
+    pieces = encodeFrame(frame);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return sink.write(pieces[0], pieces[1], release);
 }
 
 /** Verifies the frames of one stream in order and turns them into messages. */

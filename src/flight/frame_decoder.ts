@@ -6,7 +6,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { DipcError } from "../errors.ts";
 import type { Body, Pool } from "../memory/block.ts";
-import { type FlightFrame, GRPC_PREFIX_BYTES } from "./data.ts";
+import { GRPC_PREFIX_BYTES } from "../grpc/framing.ts";
+import type { FlightFrame } from "./data.ts";
 import { FlightDescriptorSchema } from "./gen/flight_pb.ts";
 import { descriptorFromProto, type FlightDescriptor } from "./model.ts";
 import type { StreamDecoder } from "../grpc/stream_input.ts";

@@ -8,6 +8,9 @@ import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/prot
 import { DipcError } from "../errors.ts";
 import * as proto from "./gen/flight_pb.ts";
 
+/** What the path of every method of Flight starts with. */
+export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
+
 /** What names a data set: the steps of a path, or a command of the server's own form. */
 export type FlightDescriptor = { readonly path: readonly string[] } | { readonly command: Uint8Array };
 

@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { type FlightFrame, frameOfMessage } from "./data.ts";
+import { type FlightFrame, frameOfMessage, writeFrame } from "./data.ts";
 import type { GrpcCall } from "../grpc/client_call.ts";
 import type { FlightReader } from "./flight_reader.ts";
 import type { FlightDescriptorInit } from "./model.ts";
@@ -35,7 +35,8 @@ export class FlightWriter implements AsyncDisposable {
    * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, `limit_exceeded`, and what the server answers
    */
   async write(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
-    await this.#call.output.write(
+    await writeFrame(
+      this.#call.output,
       frameOfMessage(message, appMetadata && { appMetadata }),
       () => message.body?.release(),
     );
@@ -47,7 +48,7 @@ export class FlightWriter implements AsyncDisposable {
    * @throws {DipcError} as `write` does
    */
   async writeMetadata(appMetadata: Uint8Array): Promise<void> {
-    await this.#call.output.write({ appMetadata });
+    await writeFrame(this.#call.output, { appMetadata });
   }
 
   /**
@@ -147,13 +148,13 @@ export class FlightExchange implements AsyncDisposable {
    * @throws {DipcError} as `write` does
    */
   async writeMetadata(appMetadata: Uint8Array): Promise<void> {
-    await this.#call.output.write({ descriptor: this.#takeDescriptor(), appMetadata });
+    await writeFrame(this.#call.output, { descriptor: this.#takeDescriptor(), appMetadata });
   }
 
   /** Ends the stream to the server; the one from it goes on. */
   async doneWriting(): Promise<void> {
     const descriptor = this.#takeDescriptor();
-    if (descriptor !== null) await this.#call.output.write({ descriptor });
+    if (descriptor !== null) await writeFrame(this.#call.output, { descriptor });
     this.#call.output.end();
   }
 
@@ -174,7 +175,7 @@ export class FlightExchange implements AsyncDisposable {
 
   async #send(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
     const extra = { descriptor: this.#takeDescriptor(), appMetadata: appMetadata ?? message.appMetadata };
-    await this.#call.output.write(frameOfMessage(message, extra), () => message.body?.release());
+    await writeFrame(this.#call.output, frameOfMessage(message, extra), () => message.body?.release());
   }
 
   /** The descriptor goes with the first frame, whatever that is. */

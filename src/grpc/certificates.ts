@@ -5,7 +5,7 @@
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { DipcError } from "../errors.ts";
-import type { FlightServerTls } from "./server.ts";
+import type { FlightServerTls } from "./tls.ts";
 
 /**
  * Checks that the texts hold what they should, and that the key is that of the certificate.

@@ -4,21 +4,20 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { FlightConnection } from "./client_connection.ts";
-import { FrameOutput } from "./message_output.ts";
+import type { GrpcConnection } from "./client_connection.ts";
+import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
-
-/** The service's name in paths. */
-export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
 
 /** How long a call that nobody listens to any more may take to end by itself, in milliseconds. */
 const LEAVE_MS = 100;
 
 /** What a {@linkcode GrpcCall} needs. */
 export interface GrpcCallOptions<T> {
-  /** Its name, such as `"DoGet"`. */
+  /** What the path of every method starts with: `/package.Service/`. */
+  service: string;
+  /** Name of the method, such as `"DoGet"`. */
   method: string;
   /** Headers of the call. */
   headers: Headers;
@@ -42,13 +41,13 @@ export interface GrpcCallOptions<T> {
 
 /** A running call. */
 export class GrpcCall<T> {
-  readonly #connection: FlightConnection;
+  readonly #connection: GrpcConnection;
   readonly #stream: ClientStream;
   readonly #options: GrpcCallOptions<T>;
   readonly #what: string;
   readonly #input: StreamInput<T>;
-  /** Sends frames. */
-  readonly output: FrameOutput;
+  /** Sends messages. */
+  readonly output: MessageOutput;
   #trailers: Headers | null = null;
   #refusal: unknown = null;
   #deadline: ReturnType<typeof setTimeout> | undefined;
@@ -57,7 +56,7 @@ export class GrpcCall<T> {
   #isOver = false;
 
   private constructor(
-    connection: FlightConnection,
+    connection: GrpcConnection,
     stream: ClientStream,
     options: GrpcCallOptions<T> & { leftMs?: number },
   ) {
@@ -75,7 +74,7 @@ export class GrpcCall<T> {
       onTimeout: () => connection.suspect(timeoutMs),
       endOf: () => this.#endOf(),
     });
-    this.output = new FrameOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
+    this.output = new MessageOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
     signal?.addEventListener("abort", this.#onAbort);
     if (leftMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, leftMs);
     // It may be over by now, when its connection was closed in between.
@@ -92,7 +91,7 @@ export class GrpcCall<T> {
    * @param options Method, headers, limits
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
-  static async start<T>(connection: FlightConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
+  static async start<T>(connection: GrpcConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
     const { method, deadlineMs, signal } = options;
     const startedMs = performance.now();
     const headers = new Headers(options.headers);
@@ -102,7 +101,7 @@ export class GrpcCall<T> {
     const what = `${method} at ${options.peer}`;
     if (signal?.aborted) throw cancelled(what, signal);
     if (!connection.isReady) await connectWithin(connection, what, deadlineMs, signal);
-    const stream = await connection.request(SERVICE_PATH + method, headers);
+    const stream = await connection.request(options.service + method, headers);
     const leftMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - startedMs));
     const call = new GrpcCall(connection, stream, { ...options, leftMs });
     if (signal?.aborted) call.#onAbort();
@@ -243,7 +242,7 @@ function decodeMessage(text: string): string {
 
 /** Connects within the time of a call, and as long as it is wanted. */
 async function connectWithin(
-  connection: FlightConnection,
+  connection: GrpcConnection,
   what: string,
   deadlineMs?: number,
   signal?: AbortSignal,

@@ -1,18 +1,17 @@
 /**
- * One HTTP/2 connection to a Flight server, opened when it is first needed and again where it was lost between calls.
+ * One HTTP/2 connection to a gRPC server, opened when it is first needed and again where it was lost between calls.
  *
  * @module
  */
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { DipcError } from "../errors.ts";
-import type { FlightTlsOptions } from "../flight/client_options.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
-import type { FlightLocation } from "../flight/location.ts";
+import type { FlightTlsOptions } from "./tls.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
 export const STREAM_WINDOW_BYTES = 2 ** 20;
@@ -23,8 +22,22 @@ const LINGER_MS = 100;
 /** Longest headers of an answer, in bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** Options of a {@linkcode FlightConnection}. */
-export interface FlightConnectionOptions {
+/** Where a server is. */
+export interface GrpcTarget {
+  /** As the user wrote it, for messages. */
+  readonly uri: string;
+  /** Whether the connection is encrypted. */
+  readonly tls: boolean;
+  /** Host name or address; empty with a socket. */
+  readonly host: string;
+  /** Port; 0 with a socket. */
+  readonly port: number;
+  /** Path of a Unix socket, or `null`. */
+  readonly socketPath: string | null;
+}
+
+/** Options of a {@linkcode GrpcConnection}. */
+export interface GrpcConnectionOptions {
   /** Certificates. */
   tls?: FlightTlsOptions;
   /** Longest wait for the connection, in milliseconds. */
@@ -32,9 +45,9 @@ export interface FlightConnectionOptions {
 }
 
 /** A connection; calls are streams on it. */
-export class FlightConnection {
-  readonly #location: FlightLocation;
-  readonly #options: FlightConnectionOptions;
+export class GrpcConnection {
+  readonly #location: GrpcTarget;
+  readonly #options: GrpcConnectionOptions;
   /** Name that requests give the server. */
   readonly #authority: string;
   #connection: ClientConnection | null = null;
@@ -49,7 +62,7 @@ export class FlightConnection {
    * @param location Where the server is
    * @param options Certificates, timeout
    */
-  constructor(location: FlightLocation, options: FlightConnectionOptions) {
+  constructor(location: GrpcTarget, options: GrpcConnectionOptions) {
     this.#location = location;
     this.#options = options;
     const host = location.host.includes(":") ? `[${location.host}]` : location.host || "localhost";

@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { collect } from "../memory/collector.ts";
-import { GRPC_PREFIX_BYTES } from "../flight/data.ts";
+import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import type { StreamDecoder } from "./stream_input.ts";
 
 /** Room for bytes at first; grows with what arrives, never with what is announced. */

@@ -1,20 +1,20 @@
 /**
- * Frames on their way out over one HTTP/2 stream: waits where the peer is slower, and says when a body is no longer needed.
+ * Messages on their way out over one HTTP/2 stream: waits when the peer is slower, and says when a body is no longer needed.
  *
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { encodeFrame, GRPC_PREFIX_BYTES, type OutgoingFrame } from "../flight/data.ts";
 import type { Http2Stream } from "../http2/stream.ts";
+import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
-/** Bytes that have been given to the stream and not been sent, at most; one frame is always let through. */
+/** Bytes that have been given to the stream and not been sent, at most; one message is always let through. */
 const WINDOW_BYTES = 4 * 2 ** 20;
 
 /** Bytes of one write, after each of which it is seen that the peer takes something. */
 const PIECE_BYTES = 128 * 2 ** 10;
 
-/** Options of a {@linkcode FrameOutput}. */
-export interface FrameOutputOptions {
+/** Options of a {@linkcode MessageOutput}. */
+export interface MessageOutputOptions {
   /** Longest wait for the peer to take something, in milliseconds. */
   timeoutMs: number;
   /** The peer, for messages. */
@@ -26,29 +26,29 @@ export interface FrameOutputOptions {
 /** A piece that waits to be written. */
 interface Piece {
   readonly bytes: Uint8Array;
-  /** The frame that it is of. */
-  readonly frame: PendingFrame;
-  /** Whether it is the last of its frame. */
+  /** The message that it is part of. */
+  readonly message: PendingMessage;
+  /** Whether it is the last of its message. */
   readonly isLast: boolean;
 }
 
-/** A frame that was not written yet. */
-interface PendingFrame {
+/** A message that was not written yet. */
+interface PendingMessage {
   readonly byteLength: number;
   /** Gives its body back; `null` once that was done. */
   release: (() => void) | null;
 }
 
-/** Sends frames. */
-export class FrameOutput {
+/** Sends messages. */
+export class MessageOutput {
   readonly #stream: Http2Stream;
-  readonly #options: FrameOutputOptions;
+  readonly #options: MessageOutputOptions;
   #pendingBytes = 0;
   #failure: unknown = null;
   #waiting: (() => void) | null = null;
   readonly #pieces: Piece[] = [];
-  /** The frame that the stream is writing a piece of. */
-  #writing: PendingFrame | null = null;
+  /** The message that the stream is writing a piece of. */
+  #writing: PendingMessage | null = null;
   /** Pieces written, to tell slow from stuck. */
   #written = 0;
   #isEnding = false;
@@ -57,28 +57,24 @@ export class FrameOutput {
    * @param stream What is written to
    * @param options Timeout and peer
    */
-  constructor(stream: Http2Stream, options: FrameOutputOptions) {
+  constructor(stream: Http2Stream, options: MessageOutputOptions) {
     this.#stream = stream;
     this.#options = options;
     stream.onClose = () => this.fail(stream.error);
   }
 
   /**
-   * Sends a frame. Answers at once while little is under way; otherwise when the next frame may be given.
+   * Sends a message. Answers at once while little is under way; otherwise when the next message may be given.
    *
-   * @param frame What to send; its body is borrowed until `release` is called
+   * @param head The message's start with its gRPC prefix, 5 bytes
+   * @param body The rest, borrowed until `release` is called
    * @param release Called once, on every path
-   * @throws {DipcError} `connection_lost`, `timeout`, `limit_exceeded`, what the peer answered
+   * @throws {DipcError} `connection_lost`, `timeout`, what the peer answered
    */
-  write(frame: OutgoingFrame, release: () => void = () => {}): void | Promise<void> {
-    let head: Uint8Array;
-    let body: Uint8Array | undefined;
-    try {
-      if (this.#failure !== null) throw this.#failure;
-      [head, body] = encodeFrame(frame);
-    } catch (error) {
+  write(head: Uint8Array, body?: Uint8Array, release: () => void = () => {}): void | Promise<void> {
+    if (this.#failure !== null) {
       release();
-      throw error;
+      throw this.#failure;
     }
     const pending = { byteLength: head.byteLength + (body?.byteLength ?? 0), release };
     this.#pendingBytes += pending.byteLength;
@@ -122,19 +118,19 @@ export class FrameOutput {
       }`,
       { cause: error ?? undefined },
     ));
-    for (const { frame } of this.#pieces.splice(0)) {
+    for (const { message } of this.#pieces.splice(0)) {
       // What the stream is writing is given back once it has said that it is done with it.
-      if (frame !== this.#writing) releaseOnce(frame);
+      if (message !== this.#writing) releaseOnce(message);
     }
     this.#wake();
   }
 
-  #push(head: Uint8Array, body: Uint8Array | undefined, frame: PendingFrame): void {
+  #push(head: Uint8Array, body: Uint8Array | undefined, message: PendingMessage): void {
     const length = body?.byteLength ?? 0;
-    this.#pieces.push({ bytes: head, frame, isLast: length === 0 });
+    this.#pieces.push({ bytes: head, message, isLast: length === 0 });
     for (let at = 0; at < length; at += PIECE_BYTES) {
       const end = Math.min(length, at + PIECE_BYTES);
-      this.#pieces.push({ bytes: body!.subarray(at, end), frame, isLast: end === length });
+      this.#pieces.push({ bytes: body!.subarray(at, end), message, isLast: end === length });
     }
     this.#pump();
   }
@@ -146,21 +142,21 @@ export class FrameOutput {
         if (this.#isEnding) this.#stream.end();
         return;
       }
-      this.#writing = piece.frame;
+      this.#writing = piece.message;
       const taken = (): void => this.#taken(piece);
       if (!this.#stream.write(piece.bytes, () => (taken(), this.#pump()))) return;
       taken();
     }
   }
 
-  #taken({ frame, isLast }: Piece): void {
+  #taken({ message, isLast }: Piece): void {
     this.#writing = null;
     this.#written++;
     if (isLast) {
-      this.#pendingBytes -= frame.byteLength;
+      this.#pendingBytes -= message.byteLength;
       if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
     }
-    if (isLast || this.#failure !== null) releaseOnce(frame);
+    if (isLast || this.#failure !== null) releaseOnce(message);
   }
 
   async #room(): Promise<void> {
@@ -187,8 +183,8 @@ export class FrameOutput {
   }
 }
 
-function releaseOnce(frame: PendingFrame): void {
-  const { release } = frame;
-  frame.release = null;
+function releaseOnce(message: PendingMessage): void {
+  const { release } = message;
+  message.release = null;
   release?.();
 }

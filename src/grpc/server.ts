@@ -16,16 +16,7 @@ import type { ServerStream } from "../http2/server_stream.ts";
 import { NodeTransport } from "../http2/transport.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
-
-/** Certificates of a server, in PEM. */
-export interface FlightServerTls {
-  /** The server's certificate, and those that lead to its authority. */
-  cert: string;
-  /** The key of `cert`. */
-  key: string;
-  /** Certificates of the authorities whose clients are let in; with it, a client without a certificate is refused. */
-  clientCa?: string;
-}
+import type { FlightServerTls } from "./tls.ts";
 
 /** What a {@linkcode GrpcServer} is told. */
 export interface GrpcServerOptions {

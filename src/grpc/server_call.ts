@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
-import { GRPC_PREFIX_BYTES } from "../flight/data.ts";
+import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { HeaderField } from "../http2/static_table.ts";
 import type { ServerStream } from "../http2/server_stream.ts";

@@ -4,9 +4,8 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { type FlightFrame, GRPC_PREFIX_BYTES } from "../flight/data.ts";
-import { FrameDecoder, type FrameDecoderOptions } from "../flight/frame_decoder.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
+import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
 /** The bytes of a call, pulled: a client is never read faster than its bytes are used. */
 export class CallInput {
@@ -114,73 +113,4 @@ function messageLength(prefix: Uint8Array<ArrayBuffer>, maxBytes: number): numbe
     throw new DipcError("limit_exceeded", `the client's request has ${length} bytes, at most ${maxBytes} are allowed`);
   }
   return length;
-}
-
-/** Of a message that has begun, so many bytes must come within the time of a request. */
-const LEAST_BYTES = 64 * 1024;
-
-/** Longest waits of a {@linkcode FrameInput}, in milliseconds. */
-export interface FrameTimeouts {
-  /** For the first message, and for every 64 KiB of one that has begun, or its rest. */
-  requestTimeoutMs: number;
-  /** Between two messages. */
-  idleTimeoutMs: number;
-}
-
-/** FlightData messages of a call. */
-export class FrameInput {
-  readonly #input: CallInput;
-  readonly #decoder: FrameDecoder;
-  readonly #timeouts: FrameTimeouts;
-  #isFirst = true;
-  #ended = false;
-
-  /**
-   * @param input The call's bytes
-   * @param options Limits and pool
-   * @param timeouts Longest waits
-   */
-  constructor(input: CallInput, options: FrameDecoderOptions, timeouts: FrameTimeouts) {
-    this.#input = input;
-    this.#decoder = new FrameDecoder(options);
-    this.#timeouts = timeouts;
-  }
-
-  /**
-   * The next frame, which the caller then owns, or `null` at the end.
-   *
-   * @throws {DipcError} `protocol`, `limit_exceeded`, `timeout`, and what ended the call
-   */
-  async next(): Promise<FlightFrame | null> {
-    const { requestTimeoutMs, idleTimeoutMs } = this.#timeouts;
-    let endsAt = performance.now() + (this.#isFirst || !this.#decoder.isWhole ? requestTimeoutMs : idleTimeoutMs);
-    for (let bytes = 0;;) {
-      const frame = this.#decoder.take();
-      if (frame !== null) {
-        this.#isFirst = false;
-        return frame;
-      }
-      if (this.#ended) return null;
-      const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
-      if (chunk === null) {
-        this.#ended = true;
-        if (!this.#decoder.isWhole) {
-          throw new DipcError("protocol", "the client's stream ends in the middle of a message");
-        }
-        continue;
-      }
-      const begins = this.#decoder.isWhole;
-      this.#decoder.push(chunk);
-      bytes += chunk.byteLength;
-      if (begins || bytes >= LEAST_BYTES) {
-        bytes = 0;
-        endsAt = performance.now() + requestTimeoutMs;
-      }
-    }
-  }
-
-  /** Gives the memory of what was not taken back. Idempotent. */
-  close(): void {
-    this.#decoder.close();
-  }
 }

@@ -12,7 +12,6 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { DipcError } from "../errors.ts";
-import type { FlightCallOptions } from "../flight/client_options.ts";
 import type { GrpcCall } from "./client_call.ts";
 
 /** Longest stretch of answers without a turn for timers and signals, in milliseconds. */
@@ -26,10 +25,10 @@ export interface Method<In extends DescMessage, Out extends DescMessage> {
   readonly output: Out;
 }
 
-/** Starts a call whose messages are bytes. */
-export type StartCall = (
+/** Starts a call whose messages are bytes; `Options` are the caller's own. */
+export type StartCall<Options> = (
   method: string,
-  call: FlightCallOptions,
+  call: Options,
   isUnary: boolean,
 ) => Promise<GrpcCall<Uint8Array<ArrayBuffer>>>;
 
@@ -42,11 +41,11 @@ export type StartCall = (
  * @param call Its options
  * @param peer The server, for messages
  */
-export async function callOnce<In extends DescMessage, Out extends DescMessage>(
-  start: StartCall,
+export async function callOnce<In extends DescMessage, Out extends DescMessage, Options>(
+  start: StartCall<Options>,
   method: Method<In, Out>,
   request: MessageInitShape<In>,
-  call: FlightCallOptions,
+  call: Options,
   peer: string,
 ): Promise<MessageShape<Out>> {
   const running = await start(method.name, call, true);
@@ -73,11 +72,11 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage>(
  * @param call Its options
  * @param peer The server, for messages
  */
-export async function* callMany<In extends DescMessage, Out extends DescMessage>(
-  start: StartCall,
+export async function* callMany<In extends DescMessage, Out extends DescMessage, Options>(
+  start: StartCall<Options>,
   method: Method<In, Out>,
   requests: Iterable<MessageInitShape<In>> | AsyncIterable<MessageInitShape<In>>,
-  call: FlightCallOptions,
+  call: Options,
   peer: string,
 ): AsyncGenerator<MessageShape<Out>, undefined> {
   const running = await start(method.name, call, false);

@@ -11,6 +11,7 @@ import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { StreamRole } from "../protocol/sender.ts";
 import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
+import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -26,7 +27,7 @@ export interface CatalogOptions {
 }
 
 /** The datasets of a server as flights. It is also what decides who may fetch over UCX. */
-export class Catalog implements Admission {
+export class Catalog implements Admission, FlightCatalog {
   readonly #options: CatalogOptions;
   readonly #byName: Admission;
   /** Locations of a dataset, in order of preference. */
@@ -54,6 +55,16 @@ export class Catalog implements Admission {
       throw new DipcError("not_found", `there is no dataset ${JSON.stringify(claims.dataset)} here any more`);
     }
     return { entry, spend: () => tickets.spend(claims, role) };
+  }
+
+  /**
+   * Checks the ticket of a DoGet.
+   *
+   * @throws {DipcError} `permission_denied`, `not_found`
+   */
+  async grant(ticket: Uint8Array): Promise<DatasetGrant> {
+    const { entry, spend } = await this.admit(ticket, "both");
+    return { name: entry.name, dataset: entry.inHost ?? entry.dataset, spend };
   }
 
   /** Every dataset whose name contains the criteria, as UTF-8 text; all of them where those are empty. */

@@ -11,6 +11,7 @@ import type { Dataset } from "../sources/dataset.ts";
 import { GrpcStatus } from "../grpc/status.ts";
 import { nameOf } from "./catalog.ts";
 import type { FlightUpload } from "../flight/service/exchange.ts";
+import type { UploadSink } from "../flight/service/parts.ts";
 import { ReplaceableDataset } from "./replaceable.ts";
 
 /** Longest name of an uploaded dataset, in bytes of UTF-8: a file system takes 255, with what is put around it. */
@@ -33,7 +34,7 @@ export interface UploadOptions {
 }
 
 /** Takes uploads. */
-export class Uploads {
+export class Uploads implements UploadSink {
   readonly #options: UploadOptions;
   /** Bytes of each upload that is kept, by name. */
   readonly #kept = new Map<string, number>();

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import { DipcError, fromTable, repeat } from "../../mod.ts";
 import { FlightClient } from "../../flight.ts";
-import { FlightConnection } from "../../src/grpc/client_connection.ts";
+import { GrpcConnection } from "../../src/grpc/client_connection.ts";
 import { encodeFrame, frameOfMessage } from "../../src/flight/data.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
 import { type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
@@ -221,7 +221,7 @@ Deno.test("who gives up waiting for a connection does not give it up for others;
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const location = parseFlightLocation(`grpc+tls://127.0.0.1:${listener.addr.port}`);
   // A server that accepts and says nothing, in the middle of TLS's handshake.
-  const connection = new FlightConnection(location, { timeoutMs: 60_000 });
+  const connection = new GrpcConnection(location, { timeoutMs: 60_000 });
   const giveUp = new AbortController();
   const first = assertRejects(() => connection.connect(giveUp.signal), DipcError);
   const second = assertRejects(() => connection.connect(), DipcError);
@@ -233,7 +233,7 @@ Deno.test("who gives up waiting for a connection does not give it up for others;
   assertEquals((await second as DipcError).code, "closed");
 
   // With nobody left to wait the attempt is given up, and the next one is new.
-  const other = new FlightConnection(location, { timeoutMs: 60_000 });
+  const other = new GrpcConnection(location, { timeoutMs: 60_000 });
   for (let i = 0; i < 2; i++) {
     const alone = new AbortController();
     const failing = assertRejects(() => other.connect(alone.signal), DipcError);

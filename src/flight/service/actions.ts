@@ -19,15 +19,15 @@ import {
   sessionValueToProto,
 } from "../model.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
-import type { Catalog } from "../../serving/catalog.ts";
 import type { FlightContext } from "./context.ts";
 import type { FlightHandlers } from "./options.ts";
+import type { FlightCatalog } from "./parts.ts";
 import { type Sessions, setOptions } from "./sessions.ts";
 
 /** What the pre-defined actions work on. */
 export interface ActionParts {
   /** The server's datasets; `null` where it has none. */
-  catalog: Catalog | null;
+  catalog: FlightCatalog | null;
   sessions: Sessions;
   handlers: FlightHandlers;
 }

@@ -9,7 +9,7 @@ import type { ReaderLimits } from "../../limits.ts";
 import { encodeFrame, frameOfMessage, FrameVerifier } from "../data.ts";
 import type { FlightDescriptor } from "../model.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
-import type { FrameInput } from "../../grpc/server_input.ts";
+import type { FrameInput } from "./frame_input.ts";
 
 /** One frame of a client, verified. */
 export interface FlightUploadItem {

@@ -5,18 +5,15 @@
  */
 import type { DipcError } from "../../errors.ts";
 import { formatFlightLocation } from "../location.ts";
+import { SERVICE_PATH } from "../model.ts";
 import { GrpcStatus } from "../../grpc/status.ts";
 import { Authenticator } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
-import type { Catalog } from "../../serving/catalog.ts";
 import { asDipcError, failureOf } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { type FlightServerOptions, serverLimits } from "./options.ts";
-import type { Uploads } from "../../serving/uploads.ts";
-
-/** What every path of Flight starts with. */
-const SERVICE = "/arrow.flight.protocol.FlightService/";
+import type { FlightServerParts } from "./parts.ts";
 
 /** Detail of the events of a {@linkcode FlightServer}. */
 export interface FlightServerEventDetail {
@@ -32,14 +29,6 @@ export interface FlightServerEventDetail {
   metadataBytes: number;
   /** What went wrong (`error`). */
   error?: DipcError;
-}
-
-/** The server's own datasets, where it has some. */
-export interface FlightServerParts {
-  /** Datasets as flights. */
-  catalog: Catalog | null;
-  /** Where uploads go. */
-  uploads: Uploads | null;
 }
 
 /**
@@ -82,7 +71,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
       address: options.address ?? "127.0.0.1",
       port: options.port ?? 0,
       tls: options.tls,
-      service: SERVICE,
+      service: SERVICE_PATH,
       maxConnections: limits.maxConnections,
       maxCalls: limits.maxCalls,
       requestTimeoutMs: limits.requestTimeoutMs,

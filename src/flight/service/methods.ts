@@ -15,25 +15,20 @@ import { GrpcStatus } from "../../grpc/status.ts";
 import { parse, PREDEFINED, runPredefined } from "./actions.ts";
 import { type Authenticator, handshakeResponse } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
-import { FrameInput } from "../../grpc/server_input.ts";
-import type { Catalog } from "../../serving/catalog.ts";
+import { FrameInput } from "./frame_input.ts";
 import { FlightContext } from "./context.ts";
 import { sendDataset, type SentData } from "./data_out.ts";
 import { FlightServerExchange, FlightUpload } from "./exchange.ts";
 import type { FlightHandlers, FlightServerLimits } from "./options.ts";
+import type { FlightServerParts } from "./parts.ts";
 import { Sessions } from "./sessions.ts";
-import type { Uploads } from "../../serving/uploads.ts";
 
 /** What the calls work on. */
-export interface MethodParts {
+export interface MethodParts extends FlightServerParts {
   handlers: FlightHandlers;
   limits: FlightServerLimits;
   /** Checks callers; `null` where everybody may call. */
   authenticator: Authenticator | null;
-  /** The server's datasets; `null` where it has none. */
-  catalog: Catalog | null;
-  /** Where uploads go; `null` where none are taken. */
-  uploads: Uploads | null;
 }
 
 /** What became of one call. */
@@ -174,9 +169,9 @@ export class FlightMethods {
       }
     } else {
       if (catalog === null) throw new DipcError("not_found", "there is no flight with this ticket here");
-      const { entry, spend } = await catalog.admit(ticket, "both");
-      record.dataset = entry.name;
-      await sendDataset(call, entry.inHost ?? entry.dataset, spend, record);
+      const grant = await catalog.grant(ticket);
+      record.dataset = grant.name;
+      await sendDataset(call, grant.dataset, () => grant.spend(), record);
     }
     await call.flush();
   };

@@ -18,7 +18,7 @@ import type {
 } from "../model.ts";
 import type { FlightContext } from "./context.ts";
 import type { FlightServerExchange, FlightUpload } from "./exchange.ts";
-import type { FlightServerTls } from "../../grpc/server.ts";
+import type { FlightServerTls } from "../../grpc/tls.ts";
 
 /** A value, or the promise of one. */
 export type MaybePromise<T> = T | Promise<T>;
