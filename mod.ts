@@ -10,56 +10,25 @@
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
  *
- * Importing this module opens no native library and reads nothing; `connect` and `serve` do.
+ * Importing this module opens no native library and reads nothing; `connect` and `serve` do. Bodies in the memory of a GPU are
+ * in `@arrow-ucx/dipc/cuda`, Arrow Flight on its own is in `@arrow-ucx/dipc/flight`.
  *
  * @module
  */
-export { connect, type ConnectOptions, type DeviceConnectOptions, type FlightRoadOptions } from "./src/connect.ts";
-export type { PlacedSource, Servable, ServableSource } from "./src/serving/datasets.ts";
-export type { DeviceBuffer, DeviceColumn } from "./src/device/columns.ts";
-export {
-  deviceBatch,
-  type DeviceBatchSource,
-  type DeviceBufferSource,
-  type DeviceColumnSource,
-} from "./src/device/device_batch.ts";
-export { type DeviceBatches, type DeviceBatchesOptions, fromDeviceBatches } from "./src/device/device_dataset.ts";
-export { cudaDevice, releaseDevices } from "./src/device/devices.ts";
-export type { DeviceReaderStats, DeviceStreamReader } from "./src/device/reader.ts";
-export type { DeviceRecordBatch, ToHostOptions } from "./src/device/record_batch.ts";
-export type { Road } from "./src/device/staging.ts";
-export { deviceResident } from "./src/device/upload.ts";
+export { connect, type ConnectFlightOptions, type ConnectOptions } from "./src/connect.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
-export type { FlightTlsOptions } from "./src/grpc/tls.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
-export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";
-export { defaultReaderLimits, type ReaderLimits } from "./src/limits.ts";
+export type { IpcMessage, MessageHeader } from "./src/ipc/message.ts";
+export type { ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
-export type { PrimaryContext } from "./src/memory/cuda/context.ts";
-export type { CopyEngine, CopyOptions } from "./src/memory/cuda/copies.ts";
-export type { CudaDevice, CudaDeviceOptions } from "./src/memory/cuda/device.ts";
-export type { DeviceBlock, DeviceBody, DeviceMemory, UsedByCopies } from "./src/memory/cuda/device_block.ts";
-export type { DeviceEvent } from "./src/memory/cuda/device_event.ts";
-export type { DeviceInfo } from "./src/memory/cuda/device_info.ts";
-export type { CudaPoolOptions, DevicePool } from "./src/memory/cuda/device_pool.ts";
-export type { CudaDriver } from "./src/memory/cuda/driver.ts";
-export type { PinnedBlock, PinnedBody, PinnedMemory, PinnedPool } from "./src/memory/cuda/pinned_pool.ts";
-export type { PointerInfo, PointerKind } from "./src/memory/cuda/pointer.ts";
-export type { SlabStats } from "./src/memory/cuda/slabs.ts";
-export type { HostRange, StagedCopyOptions } from "./src/memory/cuda/staging.ts";
-export type { CopyWaitOptions } from "./src/memory/cuda/wait.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
-export { type DissociatedStreamReader, type EndpointStats, type ReaderStats, type Via } from "./src/reader.ts";
-export {
-  serve,
-  type ServedDataset,
-  type ServeOptions,
-  type Server,
-  type ServerEventDetail,
-  type ServerStats,
-} from "./src/serving/server.ts";
+export type { DissociatedStreamReader, EndpointStats, ReaderStats, RouteName } from "./src/reader.ts";
+export { serve } from "./src/serve.ts";
+export type { PlacedSource, Servable, ServableSource } from "./src/serving/datasets.ts";
+export type { ServedDataset, ServeOptions, ServerEventDetail, ServerStats } from "./src/serving/options.ts";
+export type { Server } from "./src/serving/server.ts";
 export { arrowFile, type ArrowFileOptions } from "./src/sources/arrow_file.ts";
 export { arrowStream, type ArrowStreamOptions } from "./src/sources/arrow_stream.ts";
 export type { ByteReader } from "./src/sources/byte_input.ts";
@@ -67,7 +36,7 @@ export type { Dataset, MessageStream } from "./src/sources/dataset.ts";
 export { openPath, type OpenPathOptions } from "./src/sources/open_path.ts";
 export type { SourceOptions } from "./src/sources/options.ts";
 export { parquetFile, type ParquetFileOptions } from "./src/sources/parquet.ts";
-export { repeat, resident } from "./src/sources/resident.ts";
+export { resident } from "./src/sources/resident.ts";
 export { type BatchSource, fromBatches, fromTable, type TableOptions } from "./src/sources/table.ts";
+export { releaseTransports } from "./src/wire/ucx/shared.ts";
 export type { OutgoingTotals } from "./src/stream/outgoing.ts";
-export { releaseTransports } from "./src/routes/ucx.ts";

@@ -1,5 +1,5 @@
 /**
- * DoGet from our server, to our client and both, next to pyarrow's server and client with each other; and the UCX road of the
+ * DoGet from our server, to our client and both, next to pyarrow's server and client with each other; and the UCX route of the
  * same servers, as `connect` with a Flight URI takes it.
  *
  * @module
@@ -30,8 +30,14 @@ function flight(
       const spec = { kind: "memory", ...shape };
       const [{ flight: ours }, peer] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
       const servers = { ours, peer };
-      for (const via of ["flight", "ucx"]) {
-        await bench.fetch("client", { do: "verify", uri: ours, options: { path: "data", via }, shape, times: 1 });
+      for (const route of ["flight", "ucx"]) {
+        await bench.fetch("client", {
+          do: "verify",
+          uri: ours,
+          options: { flight: { path: "data" }, route },
+          shape,
+          times: 1,
+        });
       }
       return {
         ours: async () => rate(checkTotals(await fetch(bench, servers), shape)),
@@ -60,11 +66,13 @@ export const FLIGHT: readonly Comparison[] = [
   flight(
     "ours",
     null,
-    (bench, { ours }) => bench.fetch("client", { do: "read", uri: ours, options: { path: "data", via: "flight" } }),
+    (bench, { ours }) =>
+      bench.fetch("client", { do: "read", uri: ours, options: { flight: { path: "data" }, route: "flight" } }),
   ),
   flight(
     "ucx",
     3,
-    (bench, { ours }) => bench.fetch("client", { do: "read", uri: ours, options: { path: "data", via: "ucx" } }),
+    (bench, { ours }) =>
+      bench.fetch("client", { do: "read", uri: ours, options: { flight: { path: "data" }, route: "ucx" } }),
   ),
 ];

@@ -1,6 +1,6 @@
 /**
  * The benchmark of GPU memory: our stream from device to device between two processes next to `ucx_perftest` with memory of
- * the GPU and to a plain copy within it; the staged road next to the copies and the host stream that it is made of. Every
+ * the GPU and to a plain copy within it; staged transfers next to the copies and the host stream that it is made of. Every
  * peer runs in turn with us. Made for a machine with a GPU; `--rehearse` tries the program out on another driver, without
  * figures.
  *
@@ -33,8 +33,8 @@ interface Fetched {
   readonly seconds: number;
   readonly bytes: number;
   readonly transports: readonly string[];
-  readonly road: string;
-  readonly roadReason: string;
+  readonly staged: boolean | null;
+  readonly stagingReason: string;
 }
 
 const { values: options } = parseArgs({
@@ -100,8 +100,8 @@ try {
   const perftest = perftestPath(library.path);
   const about = await client.call({ do: "about", memory: MEMORY });
   const rate = (fetched: Fetched): number => fetched.bytes / fetched.seconds;
-  const fetch = async (uri: string, memory: string, road: string, verify = false): Promise<Fetched> =>
-    await client.call({ do: "read", uri, memory, road, verify }) as unknown as Fetched;
+  const fetch = async (uri: string, memory: string, staging: string, verify = false): Promise<Fetched> =>
+    await client.call({ do: "read", uri, memory, staging, verify }) as unknown as Fetched;
 
   for (const size of sizes) {
     const bytes = size * MIB;
@@ -113,16 +113,20 @@ try {
 
     // Straight from GPU to GPU.
     const offer = { do: "serve", bytes, count, memory: MEMORY };
-    const { uri, road, roadReason } = await server.call({ ...offer, road: "auto" }) as Record<string, string>;
+    const { uri, staged: isServerStaged, stagingReason } = await server.call({ ...offer, staging: "auto" }) as {
+      uri: string;
+      staged: boolean;
+      stagingReason: string;
+    };
     const verified = await fetch(uri, MEMORY, "auto", true);
     const name = `direct/${size} MiB`;
-    if (road !== "direct" || verified.road !== "direct") {
-      const note = `skipped: the direct road is shut: ${road === "direct" ? verified.roadReason : roadReason}`;
+    if (isServerStaged || verified.staged) {
+      const note = `skipped: bodies are staged: ${isServerStaged ? stagingReason : verified.stagingReason}`;
       report({ name, ours: null, peer: null, peerName: "ucx_perftest -m cuda", ratio: null, target: 0.95, note });
     } else {
       const note = `transports ${verified.transports.join(", ")}`;
       if (perftest === null) {
-        const ours = median(await repeated(async () => rate(await fetch(uri, MEMORY, "direct"))));
+        const ours = median(await repeated(async () => rate(await fetch(uri, MEMORY, "never"))));
         report({
           name,
           ours,
@@ -135,7 +139,7 @@ try {
       } else {
         const env = { LD_LIBRARY_PATH: library.path.slice(0, library.path.lastIndexOf("/")), UCX_NET_DEVICES: "lo" };
         const peer = () => tagBandwidth({ path: perftest, bytes, count, env, cores: null, memory: "cuda" });
-        const figures = await compare(async () => rate(await fetch(uri, MEMORY, "direct")), peer);
+        const figures = await compare(async () => rate(await fetch(uri, MEMORY, "never")), peer);
         report({ name, ...figures, peerName: "ucx_perftest -t tag_bw -m cuda -e", target: 0.95, note });
       }
       const ours = results.at(-1)!.ours!;
@@ -155,9 +159,9 @@ try {
     const host = await server.call({ do: "serve", bytes, count, memory: "host" }) as Record<string, string>;
     await fetch(host.uri, "host", "auto", true);
     const hostRate = median(await repeated(async () => rate(await fetch(host.uri, "host", "auto"))));
-    const staged = await server.call({ ...offer, road: "staged" }) as Record<string, string>;
-    await fetch(staged.uri, MEMORY, "staged", true);
-    const ours = median(await repeated(async () => rate(await fetch(staged.uri, MEMORY, "staged"))));
+    const staged = await server.call({ ...offer, staging: "always" }) as Record<string, string>;
+    await fetch(staged.uri, MEMORY, "always", true);
+    const ours = median(await repeated(async () => rate(await fetch(staged.uri, MEMORY, "always"))));
     const parts = { "copy to the GPU": copies.h2d, "copy from the GPU": copies.d2h, "host stream": hostRate };
     const [peerName, peer] = Object.entries(parts).sort(([, a], [, b]) => a - b)[0];
     report({ name: `staged/${size} MiB`, ours, peer, peerName, ratio: ours / peer, target: 0.8, note: "" });

@@ -4,10 +4,13 @@
  * @module
  */
 import { tableFromArrays } from "apache-arrow";
-import { connect, type Dataset, fromBatches, releaseDevices, repeat, resident, serve, type Server } from "../mod.ts";
-import { cudaDevice } from "../src/device/devices.ts";
+import { connect, type Dataset, fromBatches, resident, serve, type Server } from "../mod.ts";
+import { connectCuda, releaseDevices } from "../cuda.ts";
+import { repeat } from "../tests/support/repeat.ts";
+import { openGpu } from "../src/device/devices.ts";
 import { deviceResident } from "../src/device/upload.ts";
-import type { CudaDevice } from "../src/memory/cuda/device.ts";
+import type { Staging } from "../src/device/staging.ts";
+import type { Gpu } from "../src/memory/cuda/device.ts";
 import type { DeviceEvent } from "../src/memory/cuda/device_event.ts";
 import { answerCommands, type Command } from "./commands.ts";
 
@@ -37,7 +40,7 @@ async function stop(): Promise<void> {
 }
 
 /** Reads a stream; the time counts from the schema to the moment when the last value is in its memory. */
-async function read(uri: string, memory: Space, road: "auto" | "direct" | "staged", verify: boolean) {
+async function read(uri: string, memory: Space, staging: Staging, verify: boolean) {
   const common = { timeoutMs: 120_000 };
   if (memory === "host") {
     await using stream = await connect(uri, common);
@@ -47,9 +50,9 @@ async function read(uri: string, memory: Space, road: "auto" | "direct" | "stage
     }
     const seconds = (performance.now() - start) / 1000;
     const { bodyBytes, transports } = stream.stats;
-    return { seconds, bytes: bodyBytes, transports, road: "host", roadReason: "" };
+    return { seconds, bytes: bodyBytes, transports, staged: null, stagingReason: "" };
   }
-  await using stream = await connect(uri, { ...common, memory, road });
+  await using stream = await connectCuda(uri, { ...common, memory, staging });
   const start = performance.now();
   let last: DeviceEvent | null = null;
   for await (using batch of stream) {
@@ -60,8 +63,8 @@ async function read(uri: string, memory: Space, road: "auto" | "direct" | "stage
   }
   await last?.done();
   const seconds = (performance.now() - start) / 1000;
-  const { bodyBytes, transports, road: taken, roadReason } = stream.stats;
-  return { seconds, bytes: bodyBytes, transports, road: taken, roadReason };
+  const { bodyBytes, transports, staged, stagingReason } = stream.stats;
+  return { seconds, bytes: bodyBytes, transports, staged, stagingReason };
 }
 
 function check(values: Float64Array): void {
@@ -71,7 +74,7 @@ function check(values: Float64Array): void {
 }
 
 /** The fastest of some copies in bytes a second, `count` of them in a row each time. */
-async function copySpeed(device: CudaDevice, kind: string, bytes: number, count: number): Promise<number> {
+async function copySpeed(device: Gpu, kind: string, bytes: number, count: number): Promise<number> {
   const { copies, pinned, pool } = device;
   const host = pinned.acquire(bytes);
   const [one, two] = [pool.acquire(bytes), pool.acquire(bytes)];
@@ -100,16 +103,21 @@ async function copySpeed(device: CudaDevice, kind: string, bytes: number, count:
 await answerCommands({
   async serve(command: Command) {
     await stop();
-    const { bytes, count, memory, road } = command as { bytes: number; count: number; memory: Space; road: "auto" };
+    const { bytes, count, memory, staging } = command as {
+      bytes: number;
+      count: number;
+      memory: Space;
+      staging?: Staging;
+    };
     dataset = await makeDataset(bytes, count, memory);
-    server = await serve({ datasets: { d: dataset }, road });
-    const [{ uris, road: taken, roadReason }] = server.datasets;
-    return { uri: uris[0], road: taken ?? "host", roadReason: roadReason ?? "" };
+    server = await serve({ datasets: { d: dataset }, staging });
+    const [{ uris, staged, stagingReason }] = server.datasets;
+    return { uri: uris[0], staged: staged ?? null, stagingReason: stagingReason ?? "" };
   },
-  read: ({ uri, memory, road, verify }) =>
-    read(uri as string, memory as Space, (road ?? "auto") as "auto", verify === true),
+  read: ({ uri, memory, staging, verify }) =>
+    read(uri as string, memory as Space, (staging ?? "auto") as Staging, verify === true),
   async copies({ bytes, count, memory }) {
-    const device = cudaDevice(memory as string);
+    const device = openGpu(memory as string);
     const speeds: Record<string, number> = {};
     for (const kind of ["h2d", "d2h", "d2d"]) {
       speeds[kind] = await copySpeed(device, kind, bytes as number, count as number);
@@ -117,7 +125,7 @@ await answerCommands({
     return speeds;
   },
   about({ memory }) {
-    const device = cudaDevice(memory as string);
+    const device = openGpu(memory as string);
     return Promise.resolve({ driver: device.driver.version, library: device.driver.library.path, ...device.info });
   },
 });

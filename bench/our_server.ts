@@ -4,7 +4,8 @@
  * @module
  */
 import { arrowFile, fromBatches, parquetFile, serve, type Server } from "../mod.ts";
-import { repeat, resident } from "../src/sources/resident.ts";
+import { resident } from "../src/sources/resident.ts";
+import { repeat } from "../tests/support/repeat.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
 import { generateBatches, type Shape } from "./data.ts";
 import { answerCommands } from "./commands.ts";

@@ -36,7 +36,7 @@ for await (const { descriptor, totalRecords } of client.listFlights()) {
 }
 for await (const body of client.doAction("whoami")) console.log(`I am ${new TextDecoder().decode(body)}`);
 
-await using stream = await connect(location, { path: "numbers", token: "secret" });
+await using stream = await connect(location, { flight: { path: "numbers", token: "secret" } });
 let sum = 0;
 for await (using batch of stream) for (const n of batch.getChild("n")!) sum += n;
-console.log(`sum of n: ${sum}, by ${stream.stats.via}: ${stream.stats.viaReason}`);
+console.log(`sum of n: ${sum}, by ${stream.stats.route}: ${stream.stats.routeReason}`);

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { connect, DipcError, releaseDevices, serve } from "@arrow-ucx/dipc";
+import { DipcError, serve } from "@arrow-ucx/dipc";
+import { connectCuda, releaseDevices } from "@arrow-ucx/dipc/cuda";
 import { tableFromArrays } from "apache-arrow";
 
 const rows = 1_000_000;
@@ -16,10 +17,10 @@ const table = tableFromArrays({ x: Float64Array.from({ length: rows }, (_, i) =>
 try {
   // Copied to the GPU once; every client is served from there.
   await using server = await serve({ datasets: { numbers: { source: table, memory: "cuda:0" } } });
-  const [{ uris, road, roadReason }] = server.datasets;
-  console.log(`serving from cuda:0, ${road}: ${roadReason}`);
+  const [{ uris, staged, stagingReason }] = server.datasets;
+  console.log(`serving from cuda:0, ${staged ? "staged" : "direct"}: ${stagingReason}`);
 
-  await using stream = await connect(uris, { memory: "cuda:0" });
+  await using stream = await connectCuda(uris, { memory: "cuda:0" });
   for await (using batch of stream) {
     await batch.ready(); // before anything reads the values
     const x = batch.column("x")!;
@@ -28,7 +29,7 @@ try {
     using host = await batch.toHost();
     console.log(`the last one is ${host.getChild("x")!.get(rows - 1)}`);
   }
-  console.log(`${stream.stats.rows} rows into ${stream.stats.memory}, ${stream.stats.road}`);
+  console.log(`${stream.stats.rows} rows into ${stream.stats.memory}, ${stream.stats.staged ? "staged" : "direct"}`);
 } catch (error) {
   if (!(error instanceof DipcError) || error.code !== "library_not_found") throw error;
   console.log(`no GPU here: ${error.message.split("\n")[0]}`);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../src/errors.ts";
+import { LocalError } from "../src/errors.ts";
 import { CUDA_SYMBOLS, type CudaSymbols } from "./cuda_symbols.ts";
 
 const LIBRARY = "libcuda.so.1";
@@ -43,7 +43,7 @@ const opened = new Map<string, CudaSymbols>();
 export function openLibcuda(option?: string, options: FindLibcudaOptions = {}): CudaLibrary {
   const { os, arch } = Deno.build;
   if (os !== "linux") {
-    throw new DipcError("unsupported", `opening libcuda: device memory needs Linux, this is ${os} ${arch}`);
+    throw new LocalError("unsupported", `opening libcuda: device memory needs Linux, this is ${os} ${arch}`);
   }
   const variable = readVariable();
   const named = option ?? (variable || undefined);
@@ -59,7 +59,7 @@ export function openLibcuda(option?: string, options: FindLibcudaOptions = {}): 
     causes.unshift("DIPC_LIBCUDA: may not be looked at without --allow-env=DIPC_LIBCUDA");
   }
   const who = { option: " that the `library` option names", DIPC_LIBCUDA: " that DIPC_LIBCUDA names", system: "" };
-  throw new DipcError(
+  throw new LocalError(
     "library_not_found",
     `libcuda${who[origin]} could not be opened, so there is no device memory here. Do one of these:\n` +
       "  install the NVIDIA driver of your system (it brings libcuda.so.1; the CUDA toolkit is not needed)\n" +
@@ -86,7 +86,7 @@ function open(path: string): CudaSymbols | string {
     return symbols;
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) {
-      throw new DipcError(
+      throw new LocalError(
         "permission_denied",
         `opening libcuda at ${path}: Deno may not load native libraries; run with --allow-ffi ` +
           "(without a path: Deno does not allow raw pointers to a path-scoped permission)",

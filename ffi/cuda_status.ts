@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../src/errors.ts";
+import { type DipcError, type DipcErrorCode, LocalError } from "../src/errors.ts";
 import { cStringAt } from "./c_string.ts";
 import { CUDA } from "./cuda_constants.ts";
 import type { CudaSymbols } from "./cuda_symbols.ts";
@@ -59,7 +59,7 @@ export function cudaError(symbols: CudaSymbols, result: number, action: string, 
   const name = driverText(symbols.cuGetErrorName, result) ?? known?.[0] ?? "CUresult";
   const text = driverText(symbols.cuGetErrorString, result) ?? "no text";
   const remedy = advice ?? known?.[2];
-  return new DipcError(
+  return new LocalError(
     known?.[1] ?? "cuda",
     `${action}: the CUDA driver says ${name} (${result}): ${text}${remedy === undefined ? "" : `; ${remedy}`}`,
     { foreign: { system: "cuda", status: result, text: `${name}: ${text}` } },

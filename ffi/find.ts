@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError } from "../src/errors.ts";
+import { LocalError } from "../src/errors.ts";
 import { applyUcxSettings } from "./ucx_settings.ts";
 
 /** Version of UCX that `dipc setup` fetches. */
@@ -167,7 +167,7 @@ let loaded: { location: LibucpLocation; handles: Deno.DynamicLibrary<Deno.Foreig
 export function findLibucp(option?: string, options: FindLibucpOptions = {}): LibucpLocation {
   const { os, arch } = Deno.build;
   if (os !== "linux") {
-    throw new DipcError(
+    throw new LocalError(
       "unsupported",
       `loading libucp: UCX runs on Linux (x86-64 and aarch64) only, this is ${os} ${arch}`,
     );
@@ -175,7 +175,7 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
   if (loaded !== null) {
     const named = option ?? (readEnv("DIPC_LIBUCP") || undefined);
     if (named === undefined || named === loaded.location.path) return loaded.location;
-    throw new DipcError(
+    throw new LocalError(
       "invalid_argument",
       `loading libucp from ${named}: this process uses ${loaded.location.path} (${loaded.location.version}) already, ` +
         "and two copies of UCX in one process would break each other; use one of them, or a process for each",
@@ -196,7 +196,7 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
       return loaded.location;
     }
   }
-  throw new DipcError("library_not_found", explain(failures));
+  throw new LocalError("library_not_found", explain(failures));
 }
 
 /** Says what to do, then what was tried and why none of it worked. */
@@ -357,7 +357,7 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
   } catch (error) {
     for (const handle of handles.reverse()) handle.close();
     if (error instanceof Deno.errors.NotCapable) {
-      throw new DipcError(
+      throw new LocalError(
         "permission_denied",
         `loading libucp from ${path}: Deno may not load native libraries; run with --allow-ffi ` +
           "(without a path: Deno does not allow raw pointers to a path-scoped permission)",

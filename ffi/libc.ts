@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../src/errors.ts";
+import { LocalError } from "../src/errors.ts";
 
 const LIBC_SYMBOLS = {
   memcpy: {
@@ -208,13 +208,13 @@ export function libc(): Libc {
     return symbols = Deno.dlopen("libc.so.6", LIBC_SYMBOLS).symbols;
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) {
-      throw new DipcError(
+      throw new LocalError(
         "permission_denied",
         "opening libc.so.6 needs the permission --allow-ffi (without a path: Deno denies pointers to a path-scoped one)",
         { cause },
       );
     }
-    throw new DipcError("unsupported", "dipc needs Linux with glibc: libc.so.6 could not be opened", { cause });
+    throw new LocalError("unsupported", "dipc needs Linux with glibc: libc.so.6 could not be opened", { cause });
   }
 }
 

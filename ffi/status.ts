@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../src/errors.ts";
+import { type DipcError, type DipcErrorCode, LocalError } from "../src/errors.ts";
 
 /** `UCS_OK`. */
 export const UCS_OK = 0;
@@ -80,7 +80,7 @@ export function statusError(
 ): DipcError {
   const entry = STATUSES[status];
   const message = `${action}: ${describeStatus(status)}${advice === undefined ? "" : `; ${advice}`}`;
-  return new DipcError(code ?? entry?.[2] ?? "ucx", message, {
+  return new LocalError(code ?? entry?.[2] ?? "ucx", message, {
     cause,
     foreign: { system: "ucx", status, text: entry?.[1] ?? `status ${status}` },
   });

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError } from "../src/errors.ts";
+import { LocalError } from "../src/errors.ts";
 
 /** Symbol table of libucp. Valid for UCX 1.13 and later. */
 export const UCP_SYMBOLS = {
@@ -266,14 +266,14 @@ export function openUcp(path: string): Ucp {
     library = Deno.dlopen(path, UCP_SYMBOLS);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) {
-      throw new DipcError(
+      throw new LocalError(
         "permission_denied",
         `opening ${path} needs the permission --allow-ffi (without a path: Deno denies pointers to a path-scoped one)`,
         { cause },
       );
     }
     const text = cause instanceof Error ? cause.message : String(cause);
-    throw new DipcError("library_not_found", `cannot open libucp at ${path}: ${text}`, { cause });
+    throw new LocalError("library_not_found", `cannot open libucp at ${path}: ${text}`, { cause });
   }
   const parts = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)];
   library.symbols.ucp_get_version(parts[0], parts[1], parts[2]);

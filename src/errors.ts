@@ -107,3 +107,16 @@ export class DipcError extends Error {
     this.batches = options.batches;
   }
 }
+
+/**
+ * An error about this process's own files, libraries or memory. Its text is for the user of this process; a peer is told the
+ * code alone.
+ *
+ * @ignore
+ */
+export class LocalError extends DipcError {}
+
+/** What was thrown as one of dipc's errors. @ignore */
+export function asDipcError(error: unknown): DipcError {
+  return error instanceof DipcError ? error : new DipcError("internal", String(error), { cause: error });
+}

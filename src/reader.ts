@@ -9,10 +9,10 @@ import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
-import { type EndpointStats, roadOf, type Roads, type Via } from "./routes/route.ts";
+import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/route.ts";
 import type { MessageInput } from "./stream/message_input.ts";
 
-export type { EndpointStats, Via } from "./routes/route.ts";
+export type { EndpointStats, RouteName } from "./routes/route.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;
@@ -43,9 +43,9 @@ export interface ReaderStats {
   /** True once the stream has arrived whole. */
   complete: boolean;
   /** How the data comes: `"flight"` where any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
-  via: Via;
-  /** Why that road was taken, in words. */
-  viaReason: string;
+  route: RouteName;
+  /** Why that route was taken, in words. */
+  routeReason: string;
   /** The parts of the stream: one for a `ucx:` URI, as many as there are endpoints for a flight. */
   endpoints: EndpointStats[];
 }
@@ -56,8 +56,8 @@ export interface ReaderParts {
   input: MessageInput;
   /** The schema message. */
   schema: MessageHeader;
-  /** The road that the data takes. */
-  roads: Roads;
+  /** The routes that its parts take. */
+  routes: StreamRoutes;
   limits: ReaderLimits;
   /** Gives the stream up. */
   signal?: AbortSignal;
@@ -71,8 +71,8 @@ export interface ReaderParts {
  * Use it in one way: as an async iterable of batches, by `messages()`, `toTable()` or `toReadableStream()`. A stream that
  * does not arrive whole throws; it never just ends.
  *
- * A stream of a Flight server tells by a `via` event, a `CustomEvent<EndpointStats>`, for each endpoint which road its data
- * takes, once that is settled: when its first batch has come. `stats.via` and `stats.viaReason` tell it at any time.
+ * A stream of a Flight server reports by a `route` event, a `CustomEvent<EndpointStats>`, for each endpoint which route its
+ * data takes, once that is settled: when its first batch has arrived. `stats.route` and `stats.routeReason` say it at any time.
  *
  * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to give the memory back at once; otherwise it
  * comes back when it is collected. A disposed batch throws on access.
@@ -80,7 +80,7 @@ export interface ReaderParts {
 export class DissociatedStreamReader extends EventTarget implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
   readonly #limits: ReaderLimits;
-  readonly #roads: Roads;
+  readonly #routes: StreamRoutes;
   readonly #startedMs: number;
   readonly #signal?: AbortSignal;
   #endedMs = 0;
@@ -108,8 +108,8 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     this.#input = parts.input;
     this.schemaHeader = parts.schema;
     this.#limits = parts.limits;
-    this.#roads = parts.roads;
-    this.#roads.onSettled = (detail) => this.dispatchEvent(new CustomEvent("via", { detail }));
+    this.#routes = parts.routes;
+    this.#routes.onSettled = (detail) => this.dispatchEvent(new CustomEvent("route", { detail }));
     this.#startedMs = parts.startedMs;
     this.#turnStartedMs = performance.now();
     this.#signal = parts.signal;
@@ -137,10 +137,10 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
       seconds,
       bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - this.#startedMs) / 1000,
-      transports: [...this.#roads.transports],
+      transports: [...this.#routes.transports],
       complete: this.#complete,
-      ...roadOf(this.#roads),
-      endpoints: this.#roads.endpoints.map((endpoint) => ({ ...endpoint })),
+      ...routeOf(this.#routes),
+      endpoints: this.#routes.endpoints.map((endpoint) => ({ ...endpoint })),
     };
   }
 

@@ -1,30 +1,70 @@
 /**
- * What a client is told of an error: a status and a text that says nothing of the server's inside.
+ * What a peer may be told of an error: the one place that decides, for UCX and for Flight.
+ *
+ * A peer learns the code and, if the error is about its own request, the text. Texts about this process's files, libraries,
+ * memory or other connections stay here; its own log has them.
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "./errors.ts";
-import { grpcStatusOf } from "./grpc/status.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
 
-/** Errors whose texts name paths, addresses or other things of the server's own. */
-const INSIDE: readonly DipcErrorCode[] = ["io", "internal", "ucx", "cuda", "library_not_found", "out_of_memory"];
+/** Codes whose texts name paths, addresses or other things of this process, whoever made the error. */
+const LOCAL_CODES: readonly DipcErrorCode[] = [
+  ...["io", "internal", "ucx", "cuda", "library_not_found", "out_of_memory", "unreachable", "connection_lost"] as const,
+];
 
-/**
- * The status and text for an error.
- *
- * @param error What was thrown
- */
-export function failureOf(error: unknown): { status: number; text: string } {
-  const status = grpcStatusOf(error);
-  if (!(error instanceof DipcError)) return { status, text: "the server failed to answer; its own log says why" };
-  if (error.foreign?.system === "grpc") return { status, text: error.foreign.text };
-  if (INSIDE.includes(error.code) || error.foreign !== undefined) {
-    return { status, text: `the server failed to answer (${error.code}); its own log says why` };
+/** An error of a dataset while it is read: about the server's file or source, not about the request. */
+export class DatasetError extends LocalError {
+  /** @param cause What the dataset threw; code and message are kept for the server's own log */
+  constructor(cause: DipcError) {
+    super(cause.code, cause.message, { cause });
   }
-  return { status, text: error.message };
 }
 
-/** An error as one of dipc's, for those who are told of it on the server's side. */
-export function asDipcError(error: unknown): DipcError {
-  return error instanceof DipcError ? error : new DipcError("internal", String(error), { cause: error });
+/**
+ * Asks a dataset for something. What it throws becomes a {@linkcode DatasetError}, also later.
+ *
+ * @param ask Calls the dataset
+ */
+export function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
+  try {
+    const answer = ask();
+    return answer instanceof Promise ? answer.catch(rethrow) : answer;
+  } catch (error) {
+    rethrow(error);
+  }
+}
+
+/** What a dataset threw as a {@linkcode DatasetError}; anything but dipc's own errors stays as it is. */
+export function datasetError(cause: unknown): unknown {
+  return cause instanceof DipcError ? new DatasetError(cause) : cause;
+}
+
+function rethrow(cause: unknown): never {
+  throw datasetError(cause);
+}
+
+/**
+ * What a peer is told of an error.
+ *
+ * @param error What was thrown
+ * @returns A code of dipc's list, and a text without anything of this process's own
+ */
+export function tellPeer(error: unknown): { code: DipcErrorCode; text: string } {
+  if (!(error instanceof DipcError)) {
+    return { code: "internal", text: "the server failed to answer; its own log says why" };
+  }
+  const { code, foreign } = error;
+  if (error instanceof DatasetError) {
+    const text = code === "busy"
+      ? "the dataset can be read only once, and was"
+      : `reading the dataset failed on the server (${code}); its own log says why`;
+    return { code, text };
+  }
+  // A handler that names a gRPC status writes its text for the client.
+  if (foreign?.system === "grpc") return { code, text: foreign.text };
+  if (error instanceof LocalError || LOCAL_CODES.includes(code) || foreign !== undefined) {
+    return { code, text: `the server failed to answer (${code}); its own log says why` };
+  }
+  return { code, text: error.message };
 }

@@ -1,13 +1,15 @@
 /**
  * Has a program that is not ours (CuPy, PyTorch or Numba) compare the values of batches that dipc has received into the
- * memory of a GPU, by both roads. Where none of them is there, it says so and ends with status 77.
+ * memory of a GPU, staged and not. Where none of them is there, it says so and ends with status 77.
  *
  *     deno run -A tools/gpu_values.ts
  *
  * @module
  */
 import { tableFromArrays } from "apache-arrow";
-import { connect, DipcError, releaseDevices, serve } from "../mod.ts";
+import { DipcError, serve } from "../mod.ts";
+import { connectCuda, releaseDevices } from "../cuda.ts";
+import { openGpu } from "../src/device/devices.ts";
 import { REPOSITORY } from "./peers.ts";
 
 /** Exit status of a check that could not be made, as in many test suites. */
@@ -49,10 +51,10 @@ for (const library of libraries) {
     .spawn();
   const writer = child.stdin.getWriter();
   const lines = child.stdout.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
-  for (const road of ["auto", "staged"] as const) {
-    await using server = await serve({ datasets: { d: { source: table, memory: MEMORY } }, road });
-    await using stream = await connect(server.datasets[0].uris, { memory: MEMORY, road });
-    const { device } = stream;
+  for (const staging of ["auto", "always"] as const) {
+    await using server = await serve({ datasets: { d: { source: table, memory: MEMORY } }, staging });
+    await using stream = await connectCuda(server.datasets[0].uris, { memory: MEMORY, staging });
+    const device = openGpu(MEMORY);
     for await (using batch of stream) {
       await batch.ready();
       const { data } = batch.columns[0];
@@ -70,7 +72,7 @@ for (const library of libraries) {
       await writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
       const { value } = await lines.next();
       const answer = JSON.parse(value ?? '{"error":"it ended without an answer"}');
-      const where = `${library}, ${stream.stats.road} road`;
+      const where = `${library}, ${stream.stats.staged ? "staged" : "direct"}`;
       if (answer.ok) {
         console.log(`${where}: ${ROWS} values are right, sum ${answer.sum}`);
       } else {

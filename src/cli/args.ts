@@ -24,6 +24,8 @@ export interface CommandSpec {
   readonly flags: readonly string[];
   /** Options with a value, without dashes. */
   readonly values: readonly string[];
+  /** Options with a value under a former name: taken, but neither shown nor suggested. */
+  readonly former?: readonly string[];
   /** Options with a value that may be given several times, without dashes. */
   readonly lists?: readonly string[];
   /** One-letter names of options. */
@@ -50,11 +52,12 @@ export interface ParsedArgs {
 export function parseCommand(spec: CommandSpec, args: readonly string[]): ParsedArgs {
   const short = spec.short ?? {};
   const lists = spec.lists ?? [];
+  const taken = [...spec.values, ...spec.former ?? []];
   const shown = (name: string): string => name.length === 1 ? `-${name}` : `--${name}`;
   const parsed = parseArgs([...args], {
     boolean: spec.flags,
-    string: [...spec.values, ...lists, "_"],
-    collect: [...spec.values, ...lists],
+    string: [...taken, ...lists, "_"],
+    collect: [...taken, ...lists],
     alias: Object.fromEntries(Object.entries(short).map(([letter, name]) => [name, letter])),
     unknown(arg, key) {
       if (key === undefined) return true;
@@ -65,7 +68,7 @@ export function parseCommand(spec: CommandSpec, args: readonly string[]): Parsed
     },
   });
   const values = new Map<string, string>();
-  for (const name of spec.values) {
+  for (const name of taken) {
     const given = parsed[name] as string[];
     if (given.length === 0) continue;
     const letter = Object.keys(short).find((each) => short[each] === name);
@@ -82,6 +85,40 @@ export function parseCommand(spec: CommandSpec, args: readonly string[]): Parsed
   }
   const flags = new Set<string>(spec.flags.filter((name) => parsed[name] === true));
   return { positional: parsed._.map(String), flags, values, lists: repeated };
+}
+
+/** An option's name of an earlier version, taken for one version more and not shown in the help. */
+export interface FormerOption<T extends string> {
+  /** Its name, without dashes. */
+  readonly option: string;
+  /** Its values that are spelt differently now. */
+  readonly values?: Readonly<Record<string, T>>;
+}
+
+/**
+ * The value of an option that takes one of a few words.
+ *
+ * @param args The command line
+ * @param option Its name, without dashes
+ * @param choices The words
+ * @param former Its name of an earlier version
+ * @throws {UsageError} for another word, or when both names are given
+ */
+export function choice<const T extends string>(
+  { values }: ParsedArgs,
+  option: string,
+  choices: readonly T[],
+  former?: FormerOption<T>,
+): T | undefined {
+  const old = former === undefined ? undefined : values.get(former.option);
+  if (old !== undefined && values.has(option)) {
+    throw new UsageError(`--${former!.option} is the former name of --${option}: give --${option} alone`);
+  }
+  const value = old === undefined ? values.get(option) : former!.values?.[old] ?? old;
+  if (value === undefined) return undefined;
+  const found = choices.find((each) => each === value);
+  if (found !== undefined) return found;
+  throw new UsageError(`--${option} is ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}, but it is "${value}"`);
 }
 
 /** @throws {UsageError} where `text` is not a whole number from `least` to `most` */

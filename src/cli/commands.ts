@@ -27,9 +27,10 @@ const serve: Command = {
   summary: "serve files over UCX, and by Arrow Flight",
   flags: ["json", "help", "no-ucx"],
   values: [
-    ...["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "road"],
+    ...["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "staging"],
     ...FLIGHT_SERVE_VALUES,
   ],
+  former: ["road"],
   short: { h: "help" },
   help: `dipc serve [NAME=]PATH... [options]
 
@@ -44,7 +45,7 @@ Options
   --advertise HOST     host that the URIs name (default: the address)
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
-  --road ROAD          from a GPU to the wire: auto, direct, or staged through host memory (default auto)
+  --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
   --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)
   --tls-cert FILE      of Flight: the server's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
   --client-ca FILE     of Flight: lets in only clients with a certificate of this authority
@@ -73,9 +74,10 @@ const get: Command = {
   summary: "fetch a dataset, show it or write it to a file",
   flags: ["json", "help"],
   values: [
-    ...["body-uri", "output", "format", "limit", "timeout", "memory", "road", "via", "command"],
+    ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command"],
     ...FLIGHT_VALUES,
   ],
+  former: ["road", "via"],
   lists: FLIGHT_LISTS,
   short: { o: "output", h: "help" },
   help: `dipc get URI [TICKET] [options]
@@ -90,11 +92,11 @@ Options
   --format FORMAT    arrows (Arrow stream), arrow (Arrow file), parquet, csv or ndjson
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
-  --via ROAD         of a Flight server: ucx, flight (gRPC), or auto: ucx where that can be (default auto)
+  --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if that can be (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
-  --road ROAD        from the wire to a GPU: auto, direct, or staged through host memory (default auto)
+  --staging WHEN     copy bodies to a GPU through host memory: auto (only if needed), never, always (default auto)
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 
@@ -177,7 +179,7 @@ const doctor: Command = {
   help: `dipc doctor [--json]
 
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
-process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory and which road bodies
+process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory and how bodies
 take, speed of copies. Exit status 1 where something is broken; that there is no GPU is no fault.
 
 Options

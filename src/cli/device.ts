@@ -5,34 +5,36 @@
  */
 import type { DeviceStreamReader } from "../device/reader.ts";
 import { copyToHost } from "../device/record_batch.ts";
+import type { Staging } from "../device/staging.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderStats } from "../reader.ts";
-import { type ParsedArgs, UsageError } from "./args.ts";
+import { choice, type ParsedArgs, UsageError } from "./args.ts";
 
-/** `--memory` and `--road` of a command line. */
+/** `--memory` and `--staging` of a command line. */
 export interface DeviceArgs {
   /** The GPU, or undefined for host memory. */
   readonly memory?: `cuda:${number}`;
-  readonly road?: "auto" | "direct" | "staged";
+  readonly staging?: Staging;
 }
 
-/** @throws {UsageError} where one of them is no memory space or road, or they do not go together */
+const STAGINGS = ["auto", "never", "always"] as const;
+/** What `--staging` was called before 0.1.0. */
+const ROAD = { option: "road", values: { direct: "never", staged: "always" } } as const;
+
+/** @throws {UsageError} when one of them has no such value, or they do not go together */
 export function deviceArgs(args: ParsedArgs): DeviceArgs {
   const memory = args.values.get("memory") ?? "host";
-  const road = args.values.get("road");
+  const staging = choice(args, "staging", STAGINGS, ROAD);
   if (memory !== "host" && !/^cuda:\d+$/.test(memory)) {
     throw new UsageError(`--memory is host, or the memory of a GPU such as cuda:0, not "${memory}"`);
   }
-  if (road !== undefined && road !== "auto" && road !== "direct" && road !== "staged") {
-    throw new UsageError(`--road is auto, direct or staged, not "${road}"`);
-  }
   if (memory === "host") {
-    if (road !== undefined) {
-      throw new UsageError(`--road ${road} is the road to the memory of a GPU: add --memory cuda:0`);
+    if (staging !== undefined) {
+      throw new UsageError(`--staging ${staging} is for the memory of a GPU: add --memory cuda:0`);
     }
     return {};
   }
-  return { memory: memory as `cuda:${number}`, road };
+  return { memory: memory as `cuda:${number}`, staging };
 }
 
 /** What the commands use of a reader, whichever memory it reads into. */
@@ -57,7 +59,7 @@ export function copiedBack(reader: DeviceStreamReader): MessageSource {
         }
         let copy;
         try {
-          copy = await copyToHost(reader.device, body, null);
+          copy = await copyToHost(reader._gpu, body, null);
         } finally {
           body.release();
         }

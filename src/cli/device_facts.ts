@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { asFailure, type FailureJson } from "./failure.ts";
 import { formatBytes, formatRate } from "./numbers.ts";
@@ -37,9 +37,9 @@ export interface DeviceFacts {
   readonly hasGpuDirectRdma: boolean;
   /** Components of UCX that see it: `cuda_copy`, `cuda_ipc`, `gdr_copy`. */
   readonly ucx: readonly string[];
-  /** The road that bodies take with these libraries, `null` where that is unknown. */
-  readonly road: "direct" | "staged" | null;
-  readonly roadReason: string;
+  /** Whether bodies are staged through host memory with these libraries, `null` if that is unknown. */
+  readonly staged: boolean | null;
+  readonly stagingReason: string;
   /** `null` where they could not be measured. */
   readonly copies: CopySpeeds | null;
   readonly error?: FailureJson;
@@ -76,27 +76,33 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
   const info = driver.deviceInfo(ordinal);
   const { space, name, uuid, pciBusId, computeCapability, memoryBytes, hasDmabuf, hasGpuDirectRdma } = info;
   const known = { space, name, uuid, pciBusId, computeCapability, memoryBytes, hasDmabuf, hasGpuDirectRdma };
-  let device: CudaDevice | undefined;
+  let device: Gpu | undefined;
   let freeBytes: number | null = null;
   let copies: CopySpeeds | null = null;
-  let road: Pick<DeviceFacts, "ucx" | "road" | "roadReason"> = { ucx: [], road: null, roadReason: "not known" };
+  let staging: Pick<DeviceFacts, "ucx" | "staged" | "stagingReason"> = {
+    ucx: [],
+    staged: null,
+    stagingReason: "not known",
+  };
   let error: FailureJson | undefined;
   try {
     device = driver.openDevice(ordinal);
     freeBytes = device.memory().freeBytes;
     copies = await copySpeeds(device);
-    road = await roadOf(device);
+    staging = await stagingOf(device);
   } catch (thrown) {
     const { code, message } = asFailure(thrown);
     error = { code, message };
   } finally {
     await device?.close().catch((thrown) => error ??= asFailure(thrown));
   }
-  return { ...known, freeBytes, ...road, copies, ...(error === undefined ? {} : { error }) };
+  return { ...known, freeBytes, ...staging, copies, ...(error === undefined ? {} : { error }) };
 }
 
 /** Asks UCX, by a transfer from device to device where it says that it can. */
-async function roadOf(device: CudaDevice): Promise<Pick<DeviceFacts, "ucx" | "road" | "roadReason">> {
+async function stagingOf(
+  device: Gpu,
+): Promise<Pick<DeviceFacts, "ucx" | "staged" | "stagingReason">> {
   const [{ chooseUcx, deviceAccess, ownTransports }, { UcxContext, loadUcp }, { cudaSupport }, { findLibucp }] =
     await Promise.all([
       import("../device/staging.ts"),
@@ -112,12 +118,12 @@ async function roadOf(device: CudaDevice): Promise<Pick<DeviceFacts, "ucx" | "ro
   } finally {
     context.close();
   }
-  const { road, reason, transport } = await chooseUcx(device, "auto", ownTransports(undefined));
+  const { isStaged, reason, transport } = await chooseUcx(device, "auto", ownTransports(undefined));
   await transport.close();
-  return { ucx, road, roadReason: reason };
+  return { ucx, staged: isStaged, stagingReason: reason };
 }
 
-async function copySpeeds(device: CudaDevice): Promise<CopySpeeds> {
+async function copySpeeds(device: Gpu): Promise<CopySpeeds> {
   const { copies, pool, pinned } = device;
   const host = pinned.acquire(COPY_BYTES);
   try {
@@ -158,7 +164,7 @@ export function cudaLines(facts: CudaFacts): [label: string, text: string][] {
   }
   const lines: [string, string][] = [["cuda", `driver for CUDA ${facts.driver} at ${facts.library}`]];
   for (const device of facts.devices) {
-    const { space, name, computeCapability, memoryBytes, freeBytes, copies, road, roadReason, error } = device;
+    const { space, name, computeCapability, memoryBytes, freeBytes, copies, staged, stagingReason, error } = device;
     const free = freeBytes === null ? "" : `, ${formatBytes(freeBytes)} free`;
     lines.push([space, `${name}, compute capability ${computeCapability}, ${formatBytes(memoryBytes)}${free}`]);
     lines.push(["", `${device.uuid}, PCI ${device.pciBusId}, dmabuf ${yes(device.hasDmabuf)}`]);
@@ -166,7 +172,12 @@ export function cudaLines(facts: CudaFacts): [label: string, text: string][] {
       const rates = [copies.hostToDevice, copies.deviceToHost, copies.withinDevice].map(formatRate);
       lines.push(["", `copies: to the GPU ${rates[0]}, from it ${rates[1]}, within it ${rates[2]}`]);
     }
-    lines.push(["", `UCX sees it by ${device.ucx.join(", ") || "nothing"}; road ${road ?? "unknown"}: ${roadReason}`]);
+    lines.push([
+      "",
+      `UCX sees it by ${device.ucx.join(", ") || "nothing"}; bodies ${
+        staged === null ? "unknown" : staged ? "staged" : "direct"
+      }: ${stagingReason}`,
+    ]);
     if (error !== undefined) lines.push(["", `error[${error.code}]: ${error.message}`]);
   }
   return lines;

@@ -34,7 +34,7 @@ interface DoctorJson extends SystemFacts {
   readonly attempts: readonly { readonly path: string; readonly cause: string }[];
   /** The transfer inside this process, `null` where it failed. */
   readonly loopback: LoopbackResult | null;
-  /** Driver, GPUs, and the road of bodies in their memory. */
+  /** Driver, GPUs, and whether bodies in their memory are staged. */
   readonly cuda: CudaFacts;
   readonly error?: FailureJson;
 }

@@ -79,11 +79,12 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   let stream: MessageSource | undefined;
   let target: Target | undefined;
   try {
-    const { memory, road } = plan.device;
+    const { memory, staging } = plan.device;
     if (memory === undefined) {
       stream = await connect(source.uri, { ...source.options, signal });
     } else {
-      const reader = await connect(source.uri, { ...source.options, signal, memory, road });
+      const { connectCuda } = await import("../connect_cuda.ts");
+      const reader = await connectCuda(source.uri, { ...source.options, signal, memory, staging });
       // What is only counted stays where it is.
       stream = plan.output === undefined && plan.json ? reader : copiedBack(reader);
     }
@@ -153,12 +154,12 @@ function takeStats(stream: MessageSource, totals: TotalsJson): void {
   totals.bytesPerSecond = stats.bytesPerSecond;
   totals.firstBatchSeconds = stats.firstBatchSeconds;
   totals.transports = stats.transports;
-  totals.via = stats.via;
-  totals.viaReason = stats.viaReason;
+  totals.route = stats.route;
+  totals.routeReason = stats.routeReason;
   totals.endpoints = stats.endpoints;
-  if (!("road" in stats)) return;
-  const { memory, road, roadReason, decompressedOnHost } = stats as DeviceReaderStats;
-  Object.assign(totals, { memory, road, roadReason, decompressedOnHost });
+  if (!("staged" in stats)) return;
+  const { memory, staged, stagingReason, decompressedOnHost } = stats as DeviceReaderStats;
+  Object.assign(totals, { memory, staged, stagingReason, decompressedOnHost });
 }
 
 async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thrown: unknown): Promise<number> {
@@ -195,8 +196,8 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const { rows, batches, bodyBytes, seconds, bytesPerSecond, transports } = totals;
   const what = `${countOf(rows, "row")} in ${countOf(batches, "batch", "batches")}, ${formatBytes(bodyBytes)}`;
   const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
-  const over = totals.via === "flight"
-    ? ` by Flight (${printable(totals.viaReason ?? "")})`
+  const over = totals.route === "flight"
+    ? ` by Flight (${printable(totals.routeReason ?? "")})`
     : transports.length > 0
     ? ` over ${transports.join(", ")}`
     : "";
@@ -204,6 +205,8 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
   const device = totals.memory === undefined
     ? ""
-    : ` into ${totals.memory}${limited}\n${totals.road}: ${printable(totals.roadReason ?? "")}`;
+    : ` into ${totals.memory}${limited}\n${totals.staged ? "staged" : "direct"}: ${
+      printable(totals.stagingReason ?? "")
+    }`;
   return `${written}${what} in ${rate}${over}${device || limited}`;
 }

@@ -38,16 +38,16 @@ async function streamSchema({ uri, options }: Source, signal: AbortSignal): Prom
 
 /** By GetSchema, so that no data is made ready; by GetFlightInfo where the server lacks that. */
 async function flightSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
-  const path = options.path ?? parseFlightLocation(uri).path;
-  if (options.command === undefined && path.length === 0) {
+  const { path = parseFlightLocation(uri).path, command, ...call } = options.flight ?? {};
+  if (command === undefined && path.length === 0) {
     throw new UsageError(`dipc schema needs the name of a flight: dipc schema ${uri} NAME`);
   }
   const [{ FlightClient }, { readEncapsulatedSchema }] = await Promise.all([
     import("../../flight.ts"),
     import("../flight/schema_bytes.ts"),
   ]);
-  await using client = await FlightClient.connect(uri, { ...options, signal });
-  const descriptor = options.command === undefined ? { path } : { command: options.command };
+  await using client = await FlightClient.connect(uri, { ...call, timeoutMs: options.timeoutMs, signal });
+  const descriptor = command === undefined ? { path } : { command };
   const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
     if (asFailure(error).code !== "unsupported") throw error;
     return (await client.getFlightInfo(descriptor, { signal })).schema;

@@ -4,7 +4,8 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { Server, ServerEventDetail } from "../serving/server.ts";
+import type { ServerEventDetail } from "../serving/options.ts";
+import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
@@ -85,7 +86,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     ? undefined
     : wholeNumber("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
-  const { memory, road } = deviceArgs(args);
+  const { memory, staging } = deviceArgs(args);
   using interrupt = catchInterrupt();
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
@@ -95,7 +96,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined ? source : { source, memory };
     }
-    const server = await serve({ datasets: served, ...options, road, flight });
+    const server = await serve({ datasets: served, ...options, staging, flight });
     try {
       reportStreams(server);
       await announce(server, args.flags.has("json"));
@@ -149,8 +150,8 @@ async function announceDatasets(server: Server): Promise<void> {
     `${name.padEnd(widths[0])}  ${count.padStart(widths[1])}  ${bytes.padStart(widths[2])}  ${uris}\n`
   );
   await print(lines.join(""));
-  const [{ memory, road, roadReason }] = server.datasets;
-  if (memory !== undefined) await printError(`from ${memory}, ${road}: ${roadReason}\n`);
+  const [{ memory, staged, stagingReason }] = server.datasets;
+  if (memory !== undefined) await printError(`from ${memory}, ${staged ? "staged" : "direct"}: ${stagingReason}\n`);
 }
 
 /**

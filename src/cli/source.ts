@@ -5,8 +5,10 @@
  */
 import type { ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
-import { type ParsedArgs, UsageError } from "./args.ts";
+import { choice, type ParsedArgs, UsageError } from "./args.ts";
 import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
+
+const ROUTES = ["auto", "ucx", "flight"] as const;
 
 /** What `connect` is given. */
 export interface Source {
@@ -35,8 +37,12 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
         `quote the URI, or the shell takes its "?" and "&" apart`,
     );
   }
-  if (isFlightUri(uri)) return { uri, options: { ...flightOf(args, ticket), ...flightOptionsOf(args) } };
-  refuseFlightOptions(args, ["command", "via"]);
+  if (isFlightUri(uri)) {
+    const { timeoutMs, ...call } = flightOptionsOf(args);
+    const { route, flight } = flightOf(args, ticket);
+    return { uri, options: { route, flight: { ...flight, ...call }, timeoutMs } };
+  }
+  refuseFlightOptions(args, ["command", "route", "via"]);
   return {
     uri,
     options: {
@@ -47,23 +53,22 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
   };
 }
 
-/** Which flight, and by which road. */
-function flightOf(args: ParsedArgs, name: string | undefined): ConnectOptions {
+/** Which flight, by which route. */
+function flightOf(args: ParsedArgs, name: string | undefined): Pick<ConnectOptions, "route" | "flight"> {
   const { values } = args;
   if (values.has("body-uri")) {
     throw new UsageError("--body-uri is for a ucx: URI: a Flight server names its locations itself");
-  }
-  const via = values.get("via");
-  if (via !== undefined && via !== "auto" && via !== "ucx" && via !== "flight") {
-    throw new UsageError(`--via is auto, ucx or flight, but it is "${via}"`);
   }
   const command = values.get("command");
   if (command !== undefined && name !== undefined) {
     throw new UsageError(`--command and the name "${name}" exclude each other: give one`);
   }
+  const route = choice(args, "route", ROUTES, { option: "via" });
   return {
-    ...(command === undefined ? {} : { command }),
-    ...(name === undefined ? {} : { path: name }),
-    ...(via === undefined ? {} : { via }),
+    ...(route === undefined ? {} : { route }),
+    flight: {
+      ...(command === undefined ? {} : { command }),
+      ...(name === undefined ? {} : { path: name }),
+    },
   };
 }

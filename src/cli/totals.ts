@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EndpointStats, Via } from "../routes/route.ts";
+import type { EndpointStats, RouteName } from "../routes/route.ts";
 import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */
@@ -28,17 +28,17 @@ export interface TotalsJson {
   transports: readonly string[];
   /** Memory space that bodies were received into, where that is the memory of a GPU. */
   memory?: string;
-  /** Whether they came straight from the wire, or staged through host memory. */
-  road?: "direct" | "staged";
-  /** Why this road. */
-  roadReason?: string;
+  /** Whether they were staged through host memory; otherwise they came straight from the wire. */
+  staged?: boolean;
+  /** Why so. */
+  stagingReason?: string;
   /** Messages that came compressed and were decompressed by the CPU on their way to the GPU. */
   decompressedOnHost?: number;
-  /** How the data came; `null` where it never began to. */
-  via: Via | null;
-  /** Why that road was taken. */
-  viaReason: string | null;
-  /** The parts of the stream and the road of each. */
+  /** How the data came; `null` if it never began to. */
+  route: RouteName | null;
+  /** Why that route was taken. */
+  routeReason: string | null;
+  /** The parts of the stream and the route of each. */
   endpoints: readonly EndpointStats[];
   /** True where the whole stream arrived. */
   complete: boolean;
@@ -64,8 +64,8 @@ export function noTotals(): TotalsJson {
     bytesPerSecond: 0,
     firstBatchSeconds: null,
     transports: [],
-    via: null,
-    viaReason: null,
+    route: null,
+    routeReason: null,
     endpoints: [],
     complete: false,
   };

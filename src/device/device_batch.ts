@@ -12,10 +12,10 @@ import type { MessageHeader } from "../ipc/message.ts";
 import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
 import { quoted } from "../ipc/quote.ts";
 import type { Body } from "../memory/block.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
-import { cudaDevice } from "./devices.ts";
+import { type CudaDevice, gpuOf } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 
@@ -88,7 +88,7 @@ export interface DeviceBatchSource {
  * their column; `out_of_memory`; what the driver says
  */
 export function deviceBatch(source: DeviceBatchSource): DeviceRecordBatch {
-  const device = typeof source.device === "string" ? cudaDevice(source.device) : source.device;
+  const device = gpuOf(source.device);
   const shape = shapeOf(source.schema);
   const after = producer(device, source);
   const made: DictionaryChunk[] = [];
@@ -131,7 +131,7 @@ function shapeOf(schema: Schema | MessageHeader): DeviceStreamShape {
   return shape;
 }
 
-function producer(device: CudaDevice, { event, stream, after = [] }: DeviceBatchSource): readonly DeviceEvent[] {
+function producer(device: Gpu, { event, stream, after = [] }: DeviceBatchSource): readonly DeviceEvent[] {
   if (event !== undefined && stream !== undefined) {
     throw new DipcError(
       "invalid_argument",
@@ -161,7 +161,7 @@ interface Gathered {
 
 /** Writes the metadata of columns, checks them and their memory, and starts the copies into one body. */
 function gather(
-  device: CudaDevice,
+  device: Gpu,
   schema: VerifiedHeader,
   plan: NodePlan,
   columns: readonly DeviceColumnSource[],

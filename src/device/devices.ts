@@ -4,36 +4,23 @@
  *
  * @module
  */
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import { openCuda } from "../memory/cuda/driver.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
 import { DipcError } from "../errors.ts";
-import { releaseTransportsOf } from "../routes/ucx.ts";
+import { releaseTransportsOf } from "../wire/ucx/shared.ts";
 
-const devices = new Map<string, CudaDevice>();
+const devices = new Map<string, Gpu>();
 
 /**
  * A GPU, opened by the first caller and shared by all: its context, and pools of device memory and pinned memory. Closed by
  * {@linkcode releaseDevices} alone.
  *
- * @example What is in this machine
- * ```ts
- * import { cudaDevice, DipcError } from "@arrow-ucx/dipc";
- *
- * try {
- *   const device = cudaDevice("cuda:0");
- *   console.log(device.info.name, device.memory().freeBytes);
- * } catch (error) {
- *   if (!(error instanceof DipcError)) throw error;
- *   console.log(error.code); // such as "library_not_found" without a driver
- * }
- * ```
- *
  * @param space Memory space of the GPU, such as `"cuda:0"`
  * @throws {DipcError} `library_not_found` naming every path that was tried, `not_found`, `invalid_argument`, `unsupported`,
  * `permission_denied`; what the driver says
  */
-export function cudaDevice(space: string): CudaDevice {
+export function openGpu(space: string): Gpu {
   if (parseSpace(space) === null) {
     throw new DipcError("invalid_argument", 'the memory space "host" belongs to no GPU; name one, such as "cuda:0"');
   }

@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import type { BatchDecoder } from "../ipc/decode.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { Body } from "../memory/block.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import { canWait } from "./release.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { wrapBytes } from "../memory/wrap.ts";
@@ -31,14 +31,14 @@ export class DictionaryChunk {
   }
 
   /** A copy of the body in host memory; made once. @throws {DipcError} what the driver says */
-  hostBytes(device: CudaDevice): Promise<Uint8Array<ArrayBuffer>> {
+  hostBytes(device: Gpu): Promise<Uint8Array<ArrayBuffer>> {
     return this.#hostBytes ??= this.#download(device).catch((error) => {
       this.#hostBytes = null;
       throw error;
     });
   }
 
-  async #download(device: CudaDevice): Promise<Uint8Array<ArrayBuffer>> {
+  async #download(device: Gpu): Promise<Uint8Array<ArrayBuffer>> {
     const { body, event } = this;
     const bytes = new Uint8Array(Math.max(128, body.byteLength));
     if (body.byteLength > 0) {
@@ -119,14 +119,14 @@ export class DictionarySet {
    * @param empty A decoder of the stream that knows none
    * @throws {DipcError} what the driver says; `invalid_data`
    */
-  decoder(empty: BatchDecoder, device: CudaDevice): Promise<BatchDecoder> {
+  decoder(empty: BatchDecoder, device: Gpu): Promise<BatchDecoder> {
     return this.#decoder ??= this.#build(empty, device).catch((error) => {
       this.#decoder = null;
       throw error;
     });
   }
 
-  async #build(empty: BatchDecoder, device: CudaDevice): Promise<BatchDecoder> {
+  async #build(empty: BatchDecoder, device: Gpu): Promise<BatchDecoder> {
     const parent = this.#parent;
     // Only what is new is copied where the set before this one is in host memory already.
     const isNext = parent !== null && parent.set.#isBuilt;

@@ -1,10 +1,10 @@
 /**
- * Sends bytes from device memory to device memory through a transport and compares them: the one proof that the direct road
- * works.
+ * Sends bytes from device memory to device memory through a transport and compares them: the one proof that no staging is
+ * needed.
  *
  * @module
  */
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceBlock, DeviceBody } from "../memory/cuda/device_block.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
 import {
@@ -43,7 +43,7 @@ export interface ProbeResult {
  * @param transport A transport that says that it takes memory of the device
  * @param device The GPU
  */
-export async function probeDirect(transport: Transport, device: CudaDevice): Promise<ProbeResult> {
+export async function probeDirect(transport: Transport, device: Gpu): Promise<ProbeResult> {
   const byteLength = SIZES.reduce((sum, size) => sum + size);
   let listener: Listener | null = null;
   let client: Channel | null = null;
@@ -85,7 +85,7 @@ function pattern(size: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer);
 }
 
-async function send(from: Channel, to: Channel, device: CudaDevice, size: number): Promise<number> {
+async function send(from: Channel, to: Channel, device: Gpu, size: number): Promise<number> {
   const bytes = pattern(size);
   const source = device.pool.acquire(size);
   let target: DeviceBlock | null = null;

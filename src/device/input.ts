@@ -1,5 +1,5 @@
 /**
- * Messages on their way into device memory, by either road: straight from the wire, or through pinned host memory.
+ * Messages on their way into device memory, in either way: straight from the wire, or through pinned host memory.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Block, Body } from "../memory/block.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import type { MessageInput } from "../stream/message_input.ts";
@@ -31,7 +31,7 @@ export interface DeviceMessage extends IpcMessage {
 
 /** What a {@linkcode DeviceInput} needs to know. */
 export interface DeviceInputOptions {
-  readonly device: CudaDevice;
+  readonly device: Gpu;
   /** The schema of the stream. */
   readonly schema: VerifiedHeader;
   /** Most bytes that the compressed buffers of one message may become. */

@@ -8,14 +8,15 @@ import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { ReaderStats } from "../reader.ts";
-import { roadOf, type Roads } from "../routes/route.ts";
+import { routeOf, type StreamRoutes } from "../routes/route.ts";
+import { type CudaDevice, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
 import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 import { giveBack } from "./release.ts";
-import type { Road, RoadDecision } from "./staging.ts";
+import type { StagingDecision } from "./staging.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;
@@ -24,10 +25,10 @@ const TURN_MS = 5;
 export interface DeviceReaderStats extends ReaderStats {
   /** Memory space of the batches, such as `"cuda:0"`. */
   memory: string;
-  /** Whether bodies came straight from the wire, or staged through pinned host memory. */
-  road: Road;
-  /** Why this road. */
-  roadReason: string;
+  /** Whether bodies were staged through pinned host memory; otherwise they came straight from the wire. */
+  staged: boolean;
+  /** Why so. */
+  stagingReason: string;
   /** Messages that came compressed and were decompressed by the CPU, because a GPU reads columns in place. */
   decompressedOnHost: number;
 }
@@ -35,12 +36,12 @@ export interface DeviceReaderStats extends ReaderStats {
 /** What {@linkcode DeviceStreamReader} is made from. */
 export interface DeviceReaderParts {
   readonly input: DeviceInput;
-  readonly device: CudaDevice;
+  readonly device: Gpu;
   /** The schema message. */
   readonly schema: VerifiedHeader;
-  readonly road: RoadDecision;
-  /** The road that the data takes from the server. */
-  readonly roads: Roads;
+  readonly staging: StagingDecision;
+  /** The routes that the parts of the stream take. */
+  readonly routes: StreamRoutes;
   readonly limits: ReaderLimits;
   /** Gives the stream up. */
   readonly signal?: AbortSignal;
@@ -49,7 +50,7 @@ export interface DeviceReaderParts {
 }
 
 /**
- * Reads one stream into the memory of a GPU. Made by `connect(uri, { memory: "cuda:0" })`.
+ * Reads one stream into the memory of a GPU. Made by `connectCuda`.
  *
  * Use it in one way: as an async iterable of batches, by `messages()` or by `toTable()`. A stream that does not arrive whole
  * throws; it never just ends.
@@ -57,8 +58,6 @@ export interface DeviceReaderParts {
 export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, AsyncDisposable {
   /** The schema message as it arrived; there for every Arrow type. */
   readonly schemaHeader: MessageHeader;
-  /** The GPU. */
-  readonly device: CudaDevice;
   readonly #parts: DeviceReaderParts;
   readonly #shape: DeviceStreamShape;
   #dictionaries = DictionarySet.empty();
@@ -74,7 +73,6 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   /** @ignore Use `connect` */
   constructor(parts: DeviceReaderParts) {
     this.#parts = parts;
-    this.device = parts.device;
     this.schemaHeader = parts.schema;
     const { maxDecompressedBytes } = parts.limits;
     this.#shape = new DeviceStreamShape(parts.schema, { maxDecompressedBytes });
@@ -92,9 +90,19 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     return this.#shape.decoder.schema;
   }
 
+  /** The GPU. */
+  get device(): CudaDevice {
+    return publicDevice(this.#parts.device);
+  }
+
+  /** @ignore The GPU, for copies. */
+  get _gpu(): Gpu {
+    return this.#parts.device;
+  }
+
   /** Counters up to now. */
   get stats(): DeviceReaderStats {
-    const { input, road, roads, startedMs } = this.#parts;
+    const { input, staging, routes, startedMs } = this.#parts;
     const seconds = ((this.#endedMs || performance.now()) - startedMs) / 1000;
     return {
       ...this.#counts,
@@ -102,13 +110,13 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
       seconds,
       bytesPerSecond: seconds > 0 ? this.#counts.bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
-      transports: [...roads.transports],
+      transports: [...routes.transports],
       complete: this.#complete,
-      ...roadOf(roads),
-      endpoints: roads.endpoints.map((endpoint) => ({ ...endpoint })),
-      memory: this.device.space,
-      road: road.road,
-      roadReason: road.reason,
+      ...routeOf(routes),
+      endpoints: routes.endpoints.map((endpoint) => ({ ...endpoint })),
+      memory: this.#parts.device.space,
+      staged: staging.isStaged,
+      stagingReason: staging.reason,
       decompressedOnHost: input.decompressed,
     };
   }
@@ -128,7 +136,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
         await this.#keep(message);
         continue;
       }
-      const { device } = this;
+      const { device } = this.#parts;
       const batch = new DeviceRecordBatch({
         device,
         shape: this.#shape,

@@ -8,14 +8,14 @@ import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import { messageMetadata, type VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { UsedByCopies } from "../memory/cuda/device_block.ts";
 import { type DeviceEvent, DONE, FAILED } from "../memory/cuda/device_event.ts";
 import type { CopyWaitOptions } from "../memory/cuda/wait.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { type DeviceColumn, deviceColumns } from "./columns.ts";
-import { cudaDevice } from "./devices.ts";
+import { type CudaDevice, gpuOf, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import { canWait, giveBack } from "./release.ts";
 
@@ -43,7 +43,7 @@ export class DeviceStreamShape {
 
 /** What a {@linkcode DeviceRecordBatch} is made from. */
 export interface DeviceBatchParts {
-  readonly device: CudaDevice;
+  readonly device: Gpu;
   readonly shape: DeviceStreamShape;
   /** Verified metadata of a body that is not compressed. */
   readonly header: VerifiedHeader;
@@ -77,8 +77,7 @@ export interface ToHostOptions extends CopyWaitOptions {
  * memory comes back when the batch is collected. A disposed batch throws.
  */
 export class DeviceRecordBatch implements Disposable {
-  /** The GPU. */
-  readonly device: CudaDevice;
+  readonly #gpu: Gpu;
   /**
    * The end of the copy that fills the batch, or `null` where its values are there already. Stays valid after it is done.
    */
@@ -93,7 +92,7 @@ export class DeviceRecordBatch implements Disposable {
 
   /** @ignore Made by a stream, or by {@linkcode deviceBatch} */
   constructor(parts: DeviceBatchParts) {
-    this.device = parts.device;
+    this.#gpu = parts.device;
     this.event = parts.event;
     this.#shape = parts.shape;
     this.#header = parts.header;
@@ -101,9 +100,14 @@ export class DeviceRecordBatch implements Disposable {
     this.#dictionaries = parts.dictionaries;
   }
 
+  /** The GPU. */
+  get device(): CudaDevice {
+    return publicDevice(this.#gpu);
+  }
+
   /** Memory space, such as `"cuda:0"`. */
   get space(): string {
-    return this.device.space;
+    return this.#gpu.space;
   }
 
   /** Rows. */
@@ -179,7 +183,7 @@ export class DeviceRecordBatch implements Disposable {
    */
   waitOn(stream: bigint): void {
     this.#held();
-    const { device } = this;
+    const device = this.#gpu;
     for (const event of this.#events()) {
       const state = event.poll();
       if (state === FAILED) throw event.error!;
@@ -199,7 +203,7 @@ export class DeviceRecordBatch implements Disposable {
    */
   usedBy(work: { stream: bigint } | { event: bigint }): void {
     const body = this.#held();
-    const event = this.device.eventOf(work);
+    const event = this.#gpu.eventOf(work);
     if (canWait(body)) body.usedBy(event);
     for (const chunk of this.#dictionaries.chunks) if (canWait(chunk.body)) chunk.body.usedBy(event);
   }
@@ -215,7 +219,7 @@ export class DeviceRecordBatch implements Disposable {
     this.#held();
     const dictionaries = this.#dictionaries.hold();
     try {
-      const decoder = await dictionaries.decoder(this.#shape.decoder, this.device);
+      const decoder = await dictionaries.decoder(this.#shape.decoder, this.#gpu);
       const batch = decoder.fork().decode(await this.toHostMessage(options));
       return batch!;
     } finally {
@@ -231,7 +235,7 @@ export class DeviceRecordBatch implements Disposable {
    */
   async toHostMessage(options: ToHostOptions = {}): Promise<IpcMessage> {
     const body = this.#held();
-    return { header: this.#header, body: await copyToHost(this.device, body, this.event, options) };
+    return { header: this.#header, body: await copyToHost(this.#gpu, body, this.event, options) };
   }
 
   /**
@@ -243,14 +247,14 @@ export class DeviceRecordBatch implements Disposable {
    */
   copyTo(target: string | CudaDevice): DeviceRecordBatch {
     const body = this.#held();
-    const device = typeof target === "string" ? cudaDevice(target) : target;
+    const device = gpuOf(target);
     const copied: DictionaryChunk[] = [];
     try {
       for (const { header, body, event } of this.#dictionaries.chunks) {
-        const copy = copyBody(this.device, device, body, event);
+        const copy = copyBody(this.#gpu, device, body, event);
         copied.push(new DictionaryChunk(header, copy.body, copy.event));
       }
-      const copy = copyBody(this.device, device, body, this.event);
+      const copy = copyBody(this.#gpu, device, body, this.event);
       return new DeviceRecordBatch({
         device,
         shape: this.#shape,
@@ -329,7 +333,7 @@ export function lentBody(body: Body, giveBack: () => void): Body & UsedByCopies 
 
 /** A copy of a device body in host memory, whole when it is returned. */
 export async function copyToHost(
-  device: CudaDevice,
+  device: Gpu,
   body: Body,
   event: DeviceEvent | null,
   options: ToHostOptions = {},
@@ -361,8 +365,8 @@ export async function copyToHost(
 
 /** Starts a copy of a body to a device. */
 function copyBody(
-  from: CudaDevice,
-  to: CudaDevice,
+  from: Gpu,
+  to: Gpu,
   body: Body,
   event: DeviceEvent | null,
 ): { body: Body; event: DeviceEvent | null } {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import { type DeviceEvent, PENDING } from "../memory/cuda/device_event.ts";
 import { DipcError } from "../errors.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
@@ -22,7 +22,7 @@ export class StagedDataset implements Dataset {
   /** Always host memory: that is what the wire gets. */
   readonly memory = "host";
   readonly #dataset: Dataset;
-  readonly #device: CudaDevice;
+  readonly #device: Gpu;
   readonly #aheadBytes: number;
 
   /**
@@ -30,7 +30,7 @@ export class StagedDataset implements Dataset {
    * @param device Whose pinned memory and copies are used
    * @param aheadBytes Bytes of bodies that are copied before the wire asks for them; two bodies always are
    */
-  constructor(dataset: Dataset, device: CudaDevice, aheadBytes: number) {
+  constructor(dataset: Dataset, device: Gpu, aheadBytes: number) {
     this.#dataset = dataset;
     this.#device = device;
     this.#aheadBytes = aheadBytes;
@@ -70,7 +70,7 @@ interface Copied {
 
 class StagedRun implements MessageStream {
   readonly #run: MessageStream;
-  readonly #device: CudaDevice;
+  readonly #device: Gpu;
   readonly #aheadBytes: number;
   readonly #signal: AbortSignal | undefined;
   readonly #queue: Copied[] = [];
@@ -81,7 +81,7 @@ class StagedRun implements MessageStream {
   #isClosed = false;
   readonly #stop = new AbortController();
 
-  constructor(run: MessageStream, device: CudaDevice, aheadBytes: number, signal: AbortSignal | undefined) {
+  constructor(run: MessageStream, device: Gpu, aheadBytes: number, signal: AbortSignal | undefined) {
     this.#run = run;
     this.#device = device;
     this.#aheadBytes = aheadBytes;
@@ -195,7 +195,7 @@ class StagedRun implements MessageStream {
     this.#copy(message, block);
   }
 
-  #copy({ header, body }: IpcMessage, block: ReturnType<CudaDevice["pinned"]["acquire"]>): void {
+  #copy({ header, body }: IpcMessage, block: ReturnType<Gpu["pinned"]["acquire"]>): void {
     const { byteLength } = body!;
     let event: DeviceEvent;
     try {

@@ -5,12 +5,12 @@
  */
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
-import type { CudaDevice } from "../memory/cuda/device.ts";
+import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { ResidentDataset } from "../sources/resident.ts";
-import { cudaDevice } from "./devices.ts";
+import { openGpu } from "./devices.ts";
 import { giveBack } from "./release.ts";
 
 /** Bodies up to this size are copied to pinned memory at once; longer ones in chunks. */
@@ -48,7 +48,7 @@ export class DeviceResidentDataset extends ResidentDataset {
  * @throws {DipcError} what opening the GPU and reading the dataset throw; `out_of_memory`; what the driver says
  */
 export async function deviceResident(dataset: Dataset, memory: string): Promise<Dataset> {
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   const uploads = new Uploads(device);
   try {
     const run = await dataset.open();
@@ -66,14 +66,14 @@ export async function deviceResident(dataset: Dataset, memory: string): Promise<
 
 /** Bodies on their way to a device, a bounded number of bytes at a time. */
 class Uploads {
-  readonly #device: CudaDevice;
+  readonly #device: Gpu;
   readonly #messages: IpcMessage[] = [];
   #underWay: { event: DeviceEvent; byteLength: number }[] = [];
   #bytes = 0;
   /** The event of each body, while its copy may be under way. */
   readonly #events = new Map<Body, DeviceEvent>();
 
-  constructor(device: CudaDevice) {
+  constructor(device: Gpu) {
     this.#device = device;
   }
 
@@ -100,7 +100,7 @@ class Uploads {
     }
   }
 
-  async #copy(body: Body, block: ReturnType<CudaDevice["pool"]["acquire"]>): Promise<DeviceEvent | null> {
+  async #copy(body: Body, block: ReturnType<Gpu["pool"]["acquire"]>): Promise<DeviceEvent | null> {
     const { byteLength } = body;
     const { copies, pinned, space } = this.#device;
     if (body.space === space) {

@@ -5,7 +5,7 @@
  */
 import { EINTR, errnoText, fileErrno, fileLibrary, OPEN_WRITE } from "../../ffi/files.ts";
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { ioError } from "../sources/file_handle.ts";
 import { type ByteSink, type Piece, pieceBytes } from "./sink.ts";
 
@@ -50,7 +50,7 @@ export class AtomicFile implements ByteSink {
     const lib = fileLibrary();
     const existing = statOrNull(path);
     if (existing?.isDirectory) {
-      throw new DipcError("invalid_argument", `cannot write "${path}": it is a directory; give the path of a file`);
+      throw new LocalError("invalid_argument", `cannot write "${path}": it is a directory; give the path of a file`);
     }
     const special = existing !== null && !existing.isFile;
     const target = existing !== null && !special ? Deno.realPathSync(path) : path;
@@ -73,7 +73,7 @@ export class AtomicFile implements ByteSink {
 
   /** Writes the pieces; large ones go to the system from where they lie. @throws {DipcError} `io`, `closed` */
   write(pieces: readonly Piece[]): void {
-    if (this.#fd < 0) throw new DipcError("closed", `"${this.path}" was closed and is written to`);
+    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed and is written to`);
     for (const piece of pieces) {
       const { byteLength } = piece;
       this.byteLength += byteLength;
@@ -89,7 +89,7 @@ export class AtomicFile implements ByteSink {
 
   /** Writes what is left, waits for the disk, and gives the file its name. @throws {DipcError} `io`, `closed` */
   finish(): void {
-    if (this.#fd < 0) throw new DipcError("closed", `"${this.path}" was closed and is finished`);
+    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed and is finished`);
     try {
       this.#flush(0n, 0);
       // A pipe cannot be synced; what is special was never promised to be on disk.
@@ -141,7 +141,7 @@ export class AtomicFile implements ByteSink {
       if (got < 0n) {
         const errno = fileErrno();
         if (errno === EINTR) continue;
-        throw new DipcError("io", `cannot write "${this.path}" after ${this.byteLength} bytes: ${errnoText(errno)}`, {
+        throw new LocalError("io", `cannot write "${this.path}" after ${this.byteLength} bytes: ${errnoText(errno)}`, {
           foreign: { system: "errno", status: errno, text: errnoText(errno) },
         });
       }
@@ -172,7 +172,7 @@ function temporaryBeside(target: string): string {
 function createError(path: string, cause: unknown): DipcError {
   const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
   if (cause instanceof Deno.errors.NotCapable) {
-    return new DipcError(
+    return new LocalError(
       "permission_denied",
       `writing "${path}": the file is written beside its place first; run again with ` +
         `--allow-read=${folder} --allow-write=${folder}`,
@@ -180,7 +180,7 @@ function createError(path: string, cause: unknown): DipcError {
     );
   }
   if (cause instanceof Deno.errors.NotFound) {
-    return new DipcError(
+    return new LocalError(
       "not_found",
       `cannot write "${path}": its folder does not exist; create it: mkdir -p "${folder}"`,
       {
@@ -189,5 +189,5 @@ function createError(path: string, cause: unknown): DipcError {
     );
   }
   const code = cause instanceof Deno.errors.PermissionDenied ? "permission_denied" : "io";
-  return new DipcError(code, `cannot write "${path}": ${cause instanceof Error ? cause.message : cause}`, { cause });
+  return new LocalError(code, `cannot write "${path}": ${cause instanceof Error ? cause.message : cause}`, { cause });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 
 /** Something to write: bytes, or a body in native memory, which is written from where it lies. */
@@ -54,7 +54,7 @@ export class WriterSink implements ByteSink {
           : cause instanceof Error
           ? cause.message
           : String(cause);
-        throw new DipcError("io", `cannot write to ${this.#name}: ${text}`, { cause });
+        throw new LocalError("io", `cannot write to ${this.#name}: ${text}`, { cause });
       }
     }
   }

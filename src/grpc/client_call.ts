@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 import type { GrpcConnection } from "./client_connection.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
@@ -128,7 +128,7 @@ export class GrpcCall<T> {
   }
 
   /** Gives the call up, where it has not ended, and releases everything. Idempotent. */
-  cancel(error: unknown = new DipcError("closed", `${this.#what} was closed`)): void {
+  cancel(error: unknown = new LocalError("closed", `${this.#what} was closed`)): void {
     this.#input.fail(error);
     this.#end(error);
     this.#input.close();
@@ -150,7 +150,7 @@ export class GrpcCall<T> {
     this.#connection.answered();
     const type = headers.get("content-type") ?? "";
     if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
-      this.#refusal = new DipcError(
+      this.#refusal = new LocalError(
         status === 401 || status === 403 ? "permission_denied" : status === 503 ? "unreachable" : "protocol",
         `${this.#what} was answered with HTTP status ${status} and content type ${
           JSON.stringify(type)
@@ -194,7 +194,7 @@ export class GrpcCall<T> {
     if (trailers === null) return this.#connection.lost(this.#what, this.#stream.error);
     const status = trailers.get("grpc-status");
     if (status === null || !/^\d{1,9}$/.test(status)) {
-      return new DipcError(
+      return new LocalError(
         "protocol",
         `${this.#what} ended with the status ${JSON.stringify(status)}, expected a number`,
       );
@@ -262,9 +262,9 @@ async function connectWithin(
 }
 
 function late(what: string, deadlineMs: number): DipcError {
-  return new DipcError("timeout", `${what} was not done within ${deadlineMs / 1000} s`);
+  return new LocalError("timeout", `${what} was not done within ${deadlineMs / 1000} s`);
 }
 
 function cancelled(what: string, signal: AbortSignal): DipcError {
-  return new DipcError("cancelled", `${what} was cancelled`, { cause: signal.reason });
+  return new LocalError("cancelled", `${what} was cancelled`, { cause: signal.reason });
 }

@@ -5,7 +5,7 @@
  */
 import * as net from "node:net";
 import * as tls from "node:tls";
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
@@ -130,20 +130,20 @@ export class GrpcConnection {
   lost(what: string, cause: Error | null): DipcError {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
-    if (this.#closed) return new DipcError("closed", `${what}: the connection was closed`, options);
+    if (this.#closed) return new LocalError("closed", `${what}: the connection was closed`, options);
     // What this side makes of bytes that are no HTTP/2.
     if (cause instanceof Http2Error) {
-      return new DipcError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
+      return new LocalError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
     }
     if (cause instanceof Http2Reset && cause.code === Http2Code.refusedStream) {
-      return new DipcError("unreachable", `${what} was not taken and can be made again: ${why}`, options);
+      return new LocalError("unreachable", `${what} was not taken and can be made again: ${why}`, options);
     }
     // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
     if (!this.#hasAnswered) {
       const hint = this.#location.tls ? "; does the server want a certificate of the client?" : "";
-      return new DipcError("unreachable", `${what} was not answered: ${why}${hint}`, options);
+      return new LocalError("unreachable", `${what} was not answered: ${why}${hint}`, options);
     }
-    return new DipcError("connection_lost", `${what} ended before its status was there: ${why}`, options);
+    return new LocalError("connection_lost", `${what} ended before its status was there: ${why}`, options);
   }
 
   /** Ends all streams and the connection. Idempotent. */
@@ -156,7 +156,7 @@ export class GrpcConnection {
   }
 
   #isClosedError(): DipcError {
-    return new DipcError("closed", `the connection to ${this.#location.uri} was closed`);
+    return new LocalError("closed", `the connection to ${this.#location.uri} was closed`);
   }
 
   #usable(): ClientConnection | null {
@@ -177,7 +177,7 @@ export class GrpcConnection {
       return await Promise.race([attempt.connection, gone.promise]);
     } catch (error) {
       if (!signal?.aborted || error instanceof DipcError) throw error;
-      throw new DipcError("cancelled", `connecting to ${this.#location.uri} was cancelled`, { cause: error });
+      throw new LocalError("cancelled", `connecting to ${this.#location.uri} was cancelled`, { cause: error });
     } finally {
       signal?.removeEventListener("abort", onAbort);
       if (--attempt.waiting === 0 && this.#attempt === attempt) attempt.giveUp.abort();
@@ -189,7 +189,7 @@ export class GrpcConnection {
     const { uri } = this.#location;
     const { timeoutMs } = this.#options;
     const timer = setTimeout(
-      () => giveUp.abort(new DipcError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
+      () => giveUp.abort(new LocalError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
       timeoutMs,
     );
     const connection = this.#start(giveUp.signal).finally(() => {
@@ -298,9 +298,9 @@ function connectError(uri: string, error: unknown): DipcError {
   const text = error instanceof Error ? error.message : String(error);
   // Deno's own text names the flag.
   if (/^Requires \w+ access/.test(text)) {
-    return new DipcError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });
+    return new LocalError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });
   }
-  return new DipcError("unreachable", `no connection to ${uri}: ${text}; is a Flight server listening there?`, {
+  return new LocalError("unreachable", `no connection to ${uri}: ${text}; is a Flight server listening there?`, {
     cause: error,
   });
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import {
   libc,
   MADV_HUGEPAGE,
@@ -111,15 +111,18 @@ class HostBlock implements Block {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#cell === null) throw new DipcError("closed", "this block was given away or released");
+    if (this.#cell === null) throw new LocalError("closed", "this block was given away or released");
     return new Uint8Array(this.#buffer ??= this.#cell.takeBuffer());
   }
 
   toBody(byteLength: number): Body {
     const cell = this.#cell;
-    if (cell === null) throw new DipcError("closed", "this block was given away or released");
+    if (cell === null) throw new LocalError("closed", "this block was given away or released");
     if (!(byteLength >= 0 && byteLength <= this.capacity)) {
-      throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
+      throw new LocalError(
+        "invalid_argument",
+        `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`,
+      );
     }
     this.#cell = null;
     return new HostBody(this.#pool, cell, this.#buffer, byteLength);
@@ -157,7 +160,7 @@ class HostBody implements Body {
 
   bytes(): Uint8Array<ArrayBuffer> {
     const cell = this.#cell;
-    if (cell === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    if (cell === null) throw new LocalError("closed", "this body was released and its bytes are gone");
     let buffer = this.#buffer;
     if (buffer === null) {
       buffer = this.#buffer = cell.takeBuffer();
@@ -361,7 +364,7 @@ export class HostPool implements Pool {
     const c = libc();
     const mapped = c.mmap(0n, BigInt(mappedBytes), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
     if (mapped === MAP_FAILED) {
-      throw new DipcError("out_of_memory", `the system refused ${mappedBytes} bytes for a block of ${size} bytes`);
+      throw new LocalError("out_of_memory", `the system refused ${mappedBytes} bytes for a block of ${size} bytes`);
     }
     const mask = BigInt(alignment - 1);
     const address = (mapped + mask) & ~mask;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 
 /** Classes are multiples of this, so that blocks side by side are aligned. */
 const ALIGNMENT = 256;
@@ -18,7 +18,7 @@ const ALIGNMENT = 256;
  */
 export function sizeClass(byteLength: number, smallest: number, largestStep: number = Infinity): number {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-    throw new DipcError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
+    throw new LocalError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
   }
   if (byteLength <= smallest) return smallest;
   const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);

@@ -8,7 +8,7 @@
  * @module
  */
 import { addressOf } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Block, Body } from "./block.ts";
 
 /** Largest body that is worth it. */
@@ -37,7 +37,10 @@ class SmallBlock implements Block {
   toBody(byteLength: number): Body {
     const chunk = this.#held();
     if (!(byteLength >= 0 && byteLength <= this.capacity)) {
-      throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`);
+      throw new LocalError(
+        "invalid_argument",
+        `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`,
+      );
     }
     this.#chunk = null;
     return new SmallBody(chunk, this.#offset, this.address, byteLength);
@@ -48,7 +51,7 @@ class SmallBlock implements Block {
   }
 
   #held(): ArrayBuffer {
-    if (this.#chunk === null) throw new DipcError("closed", "this block was given away or released");
+    if (this.#chunk === null) throw new LocalError("closed", "this block was given away or released");
     return this.#chunk;
   }
 }
@@ -68,7 +71,7 @@ class SmallBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#chunk === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    if (this.#chunk === null) throw new LocalError("closed", "this body was released and its bytes are gone");
     return new Uint8Array(this.#chunk, this.#offset, this.byteLength);
   }
 

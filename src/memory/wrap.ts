@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { addressOf } from "../../ffi/libc.ts";
 import type { Body } from "./block.ts";
 
@@ -24,7 +24,7 @@ class WrappedBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    if (this.#bytes === null) throw new LocalError("closed", "this body was released and its bytes are gone");
     return this.#bytes;
   }
 

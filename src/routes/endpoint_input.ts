@@ -1,18 +1,18 @@
 /**
  * The stream of one endpoint, by UCX where that works and by DoGet otherwise.
  *
- * The road may change as long as no message has been handed out; afterwards a failure is a failure, so that no batch comes
+ * The route may change as long as no message has been handed out; afterwards a failure is a failure, so that no batch comes
  * twice and none is missed.
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Alternative } from "../protocol/uri.ts";
-import type { EndpointStats, Via } from "./route.ts";
+import type { EndpointStats, RouteName } from "./route.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { openAlternative } from "./ucx.ts";
 import type { Transport } from "../wire/transport.ts";
@@ -27,8 +27,8 @@ const REASON_CHARACTERS = 300;
 /** What the endpoints of one flight have in common. */
 export interface EndpointOptions {
   clients: ClientPool;
-  via: "auto" | Via;
-  /** Why the data comes by DoGet, where `via` is `"flight"`. */
+  route: "auto" | RouteName;
+  /** Why the data comes by DoGet, where `route` is `"flight"`. */
   flightReason: string;
   /** Why UCX is not tried, where it is not; `null` where it is. */
   ucxProblem: string | null;
@@ -43,8 +43,8 @@ export interface EndpointOptions {
 }
 
 /** One way to fetch the endpoint. */
-interface Road {
-  readonly via: Via;
+interface Candidate {
+  readonly route: RouteName;
   readonly location: string;
   open(signal: AbortSignal): Promise<{ input: MessageInput; schema: MessageHeader; transports: readonly string[] }>;
 }
@@ -56,8 +56,8 @@ export class EndpointInput implements MessageInput {
   /** Ends what is being opened. */
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  /** Roads that were not tried yet; `null` before the first is. */
-  #roads: Road[] | null = null;
+  /** Candidates that were not tried yet; `null` before the first is. */
+  #candidates: Candidate[] | null = null;
   #mayAskAgain = false;
   #input: MessageInput | null = null;
   #schema: MessageHeader | null = null;
@@ -70,15 +70,15 @@ export class EndpointInput implements MessageInput {
   #closed = false;
   /** Metadata of inputs that were given up. */
   #metadataBytes = 0;
-  #stats: { via: Via | null; viaReason: string; location: string | null; batches: number } = {
-    via: null,
-    viaReason: "",
+  #stats: { route: RouteName | null; routeReason: string; location: string | null; batches: number } = {
+    route: null,
+    routeReason: "",
     location: null,
     batches: 0,
   };
   /** Names of UCX's transports in use. */
   transports: readonly string[] = [];
-  /** Called once, when the road is settled. */
+  /** Called once, when the route is settled. */
   onSettled: (stats: EndpointStats) => void = () => {};
 
   /**
@@ -103,21 +103,21 @@ export class EndpointInput implements MessageInput {
   }
 
   /**
-   * Starts the stream by the first road that works.
+   * Starts the stream by the first one that works.
    *
    * @returns the schema message
-   * @throws {DipcError} what the last road failed with, and why those before it were not taken
+   * @throws {DipcError} what the last candidate failed with, and why those before it were not taken
    */
   async open(): Promise<MessageHeader> {
-    const roads = this.#roads ??= await this.#plan();
-    if (roads.length === 0) {
-      throw new DipcError("unreachable", `the endpoint cannot be fetched by UCX: ${this.#reason}`);
+    const candidates = this.#candidates ??= await this.#plan();
+    if (candidates.length === 0) {
+      throw new LocalError("unreachable", `the endpoint cannot be fetched by UCX: ${this.#reason}`);
     }
-    for (let road; (road = roads.shift()) !== undefined;) {
+    for (let candidate; (candidate = candidates.shift()) !== undefined;) {
       try {
-        return await this.#take(road);
+        return await this.#take(candidate);
       } catch (error) {
-        this.#giveUp(road, error);
+        this.#giveUp(candidate, error);
       }
     }
     throw this.#failure();
@@ -135,20 +135,20 @@ export class EndpointInput implements MessageInput {
   async close(options?: { flush?: boolean }): Promise<void> {
     this.#closed = true;
     this.#waiting.release();
-    if (this.#input === null) this.#stop.abort(new DipcError("closed", "the stream was closed"));
+    if (this.#input === null) this.#stop.abort(new LocalError("closed", "the stream was closed"));
     else await this.#input.close(options);
   }
 
-  async #plan(): Promise<Road[]> {
+  async #plan(): Promise<Candidate[]> {
     const endpoint = await this.#waiting.take();
     // A server may take it amiss to be asked twice for what it has begun to send, unless it says how long the ticket holds.
     this.#mayAskAgain = endpoint.expirationTime !== null;
-    const { roads, reason } = planRoads(endpoint, this.#options);
+    const { candidates, reason } = planCandidates(endpoint, this.#options);
     this.#reason = reason;
-    return roads;
+    return candidates;
   }
 
-  /** The first message decides: until it is there, the next road may be taken. */
+  /** The first message decides: until it is there, the next candidate may be taken. */
   async #first(): Promise<IpcMessage | null> {
     for (;;) {
       try {
@@ -157,12 +157,12 @@ export class EndpointInput implements MessageInput {
         this.onSettled(this.#stats);
         return this.#count(message);
       } catch (error) {
-        const mayAskAgain = this.#stats.via === "ucx" || this.#mayAskAgain;
-        if (!mayAskAgain || this.#roads!.length === 0 || this.#closed || isFinal(error)) throw error;
+        const mayAskAgain = this.#stats.route === "ucx" || this.#mayAskAgain;
+        if (!mayAskAgain || this.#candidates!.length === 0 || this.#closed || isFinal(error)) throw error;
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
-        this.#giveUp({ via: this.#stats.via!, location: this.#stats.location! }, error);
+        this.#giveUp({ route: this.#stats.route!, location: this.#stats.location! }, error);
         const schema = this.#schema!;
         sameSchema(schema, await this.open());
         this.#schema = schema;
@@ -175,35 +175,35 @@ export class EndpointInput implements MessageInput {
     return message;
   };
 
-  async #take(road: Road): Promise<MessageHeader> {
-    const opened = await this.#within(road);
+  async #take(candidate: Candidate): Promise<MessageHeader> {
+    const opened = await this.#within(candidate);
     if (this.#closed) {
       await opened.input.close();
-      throw new DipcError("closed", "the stream was closed");
+      throw new LocalError("closed", "the stream was closed");
     }
     this.#input = opened.input;
     this.#schema = opened.schema;
     this.transports = opened.transports;
-    this.#stats.via = road.via;
-    this.#stats.location = road.location;
-    this.#stats.viaReason = road.via === "ucx" ? "the server offers UCX, and it answered" : this.#reason;
+    this.#stats.route = candidate.route;
+    this.#stats.location = candidate.location;
+    this.#stats.routeReason = candidate.route === "ucx" ? "the server offers UCX, and it answered" : this.#reason;
     return opened.schema;
   }
 
-  /** Opens a road; one that has others behind it has only so much time. */
-  async #within(road: Road): ReturnType<Road["open"]> {
-    const { via, ucxTimeoutMs } = this.#options;
+  /** Opens a candidate; one that has others behind it has only so much time. */
+  async #within(candidate: Candidate): ReturnType<Candidate["open"]> {
+    const { route, ucxTimeoutMs } = this.#options;
     const signal = this.#signal;
-    if (road.via !== "ucx" || via === "ucx") return await road.open(signal);
+    if (candidate.route !== "ucx" || route === "ucx") return await candidate.open(signal);
     this.#ucxUntilMs ??= performance.now() + ucxTimeoutMs;
-    // Not AbortSignal.timeout: once the road is open, its stream must not be aborted any more.
+    // Not AbortSignal.timeout: once the candidate is open, its stream must not be aborted any more.
     const limit = new AbortController();
     const timer = setTimeout(
-      () => limit.abort(new DipcError("timeout", `no answer within ${ucxTimeoutMs / 1000} s`)),
+      () => limit.abort(new LocalError("timeout", `no answer within ${ucxTimeoutMs / 1000} s`)),
       Math.max(1, this.#ucxUntilMs - performance.now()),
     );
     try {
-      return await road.open(AbortSignal.any([signal, limit.signal]));
+      return await candidate.open(AbortSignal.any([signal, limit.signal]));
     } catch (error) {
       throw limit.signal.aborted && !signal.aborted ? limit.signal.reason : error;
     } finally {
@@ -211,44 +211,51 @@ export class EndpointInput implements MessageInput {
     }
   }
 
-  #giveUp(road: Pick<Road, "via" | "location">, error: unknown): void {
+  #giveUp(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
     if (this.#closed || isFinal(error) || this.#signal.aborted) throw error;
-    if (road.via === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
+    if (candidate.route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
     else this.#firstError ??= error;
-    if (this.#options.via === "ucx") this.#firstError ??= error;
+    if (this.#options.route === "ucx") this.#firstError ??= error;
   }
 
   #failure(): unknown {
     const error = this.#firstError;
-    if (!(error instanceof DipcError) || this.#options.via !== "auto" || !this.#reason.startsWith("UCX failed")) {
+    if (!(error instanceof DipcError) || this.#options.route !== "auto" || !this.#reason.startsWith("UCX failed")) {
       return error;
     }
-    return new DipcError(error.code, `${error.message} (and before that: ${this.#reason})`, {
+    return new LocalError(error.code, `${error.message} (and before that: ${this.#reason})`, {
       cause: error.cause ?? error,
       foreign: error.foreign,
     });
   }
 }
 
-function planRoads(endpoint: FlightEndpoint, options: EndpointOptions): { roads: Road[]; reason: string } {
+function planCandidates(
+  endpoint: FlightEndpoint,
+  options: EndpointOptions,
+): { candidates: Candidate[]; reason: string } {
   const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
-  const roads: Road[] = [];
+  const candidates: Candidate[] = [];
   let reason = options.flightReason;
-  if (options.via !== "flight") {
+  if (options.route !== "flight") {
     const problem = options.ucxProblem ?? ucxProblem;
     reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
-    if (problem === null) { for (const alternative of ucx) roads.push(ucxRoad(endpoint, alternative, options)); }
+    if (problem === null) {
+      for (const alternative of ucx) candidates.push(ucxCandidate(endpoint, alternative, options));
+    }
   }
-  if (options.via !== "ucx") { for (const location of flight) roads.push(flightRoad(endpoint, location, options)); }
-  return { roads, reason };
+  if (options.route !== "ucx") {
+    for (const location of flight) candidates.push(flightCandidate(endpoint, location, options));
+  }
+  return { candidates, reason };
 }
 
-function ucxRoad(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Road {
+function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
   const { timeoutMs, limits, library, transport, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
-    via: "ucx",
+    route: "ucx",
     location: [metadata, ...(body === null ? [] : [body])].map(({ host, port }) => `ucx://${host}:${port}`).join(
       " and ",
     ),
@@ -268,9 +275,9 @@ function ucxRoad(endpoint: FlightEndpoint, alternative: Alternative, options: En
   };
 }
 
-function flightRoad(endpoint: FlightEndpoint, location: string | null, { clients }: EndpointOptions): Road {
+function flightCandidate(endpoint: FlightEndpoint, location: string | null, { clients }: EndpointOptions): Candidate {
   return {
-    via: "flight",
+    route: "flight",
     location: location ?? clients.first.location.uri,
     async open(signal) {
       const client = await clients.at(location);
@@ -285,14 +292,14 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
   if (equalBytes(expected.bytes, found.bytes)) return;
   // Two servers may write one schema in different ways.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
-  throw new DipcError("invalid_data", "the endpoints of the flight have different schemas");
+  throw new LocalError("invalid_data", "the endpoints of the flight have different schemas");
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
 }
 
-/** Errors that no other road can help with. */
+/** Errors that no other candidate can help with. */
 function isFinal(error: unknown): boolean {
   return error instanceof DipcError && (error.code === "cancelled" || error.code === "closed") &&
     error.foreign === undefined;

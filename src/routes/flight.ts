@@ -1,15 +1,13 @@
 /**
- * The gRPC road of `connect`: asks a Flight server where the data is, and starts the streams of all endpoints.
+ * The route by a Flight server: asks a Flight server where the data is, and starts the streams of all endpoints.
  *
  * @module
  */
-import type { ConnectOptions } from "../connect.ts";
-import { DipcError } from "../errors.ts";
-import type { MessageHeader } from "../ipc/message.ts";
+import { LocalError } from "../errors.ts";
 import { positiveInteger, type ReaderLimits } from "../limits.ts";
-import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import type { Roads } from "./route.ts";
+import type { RouteOptions } from "./options.ts";
+import type { OpenStream, Route } from "./route.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { FlightClient } from "../flight/client.ts";
 import { ClientPool } from "./client_pool.ts";
@@ -26,65 +24,36 @@ const PARALLEL_ENDPOINTS = 4;
 /** Endpoints of one flight at most: each holds memory until the stream has ended. */
 const MAX_ENDPOINTS = 65_536;
 
-/** Options of {@linkcode openFlight}: those of `connect`, checked. */
-export interface OpenFlightOptions extends Omit<ConnectOptions, "memory"> {
-  /** Where bodies that come by UCX are received, where that is not `pool`. */
-  ucxPool?: Pool;
-  timeoutMs: number;
-  limits: ReaderLimits;
-}
+/** The route of the URIs of Flight servers. */
+export const flightRoute: Route = {
+  open: (uri, options) => openFlight(uri as string | URL, options),
+};
 
-/** A running stream of a flight. */
-export interface OpenFlightStream {
-  /** The messages after the schema. */
-  input: MessageInput;
-  /** The schema message. */
-  schema: MessageHeader;
-  /** The roads that the endpoints take. */
-  roads: Roads;
-}
-
-/**
- * Starts the stream of a flight.
- *
- * @param uri Where the Flight server is
- * @param options Which flight, by which road, with which credentials
- * @throws {DipcError} as `connect` does
- */
-export async function openFlight(uri: string | URL, options: OpenFlightOptions): Promise<OpenFlightStream> {
-  const { signal, timeoutMs, limits, headers, token, user, password, tls } = options;
-  const via = options.via ?? "auto";
-  if (via !== "auto" && via !== "ucx" && via !== "flight") {
-    throw new DipcError("invalid_argument", `via is auto, ucx or flight, found ${JSON.stringify(via)}`);
-  }
-  if (options.bodyUri !== undefined) {
-    throw new DipcError("invalid_argument", "bodyUri goes with a ucx: URI: a Flight server names its locations itself");
-  }
-  const ucxTimeoutMs = positiveInteger("ucxTimeoutMs", options.ucxTimeoutMs ?? UCX_TIMEOUT_MS);
-  const parallel = positiveInteger("parallelEndpoints", options.parallelEndpoints ?? PARALLEL_ENDPOINTS);
-  const wanted = wantedFlight(uri, options);
+async function openFlight(uri: string | URL, options: RouteOptions): Promise<OpenStream> {
+  const { signal, timeoutMs, limits, route, flight = {} } = options;
+  const { headers, token, user, password, tls } = flight;
+  const ucxTimeoutMs = positiveInteger("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS);
+  const parallel = positiveInteger("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS);
+  const wanted = requestedFlight(uri, options);
   const mayUseFfi = isFfiAllowed();
   const pool = options.pool ?? (mayUseFfi ? hostPool() : undefined);
   const clientOptions = { signal, timeoutMs, limits, headers, token, user, password, tls, pool };
   const first = await FlightClient.connect(uri, clientOptions);
-  const clients = new ClientPool(first, clientOptions, options.trustLocations ?? false);
+  const clients = new ClientPool(first, clientOptions, flight.trustLocations ?? false);
   let input: FlightInput | null = null;
   try {
     const info = "ticket" in wanted
       ? infoOfTicket(wanted.ticket)
       : await first.getFlightInfo(wanted.descriptor, { signal });
-    if (info.endpoints.length > MAX_ENDPOINTS) {
-      throw new DipcError(
-        "limit_exceeded",
-        `the flight has ${info.endpoints.length} endpoints, connect reads ${MAX_ENDPOINTS} at most: read them with FlightClient`,
-      );
-    }
+    checkEndpoints(info);
     if (info.endpoints.length === 0) return await openEmpty(info, clients, limits);
     input = new FlightInput({
       clients,
-      via: "ticket" in wanted ? "flight" : via,
-      flightReason: via === "flight" ? "asked for by via: flight" : "asked for by ticket, which names no location",
-      ucxProblem: mayUseFfi || via === "ucx" || options.transport !== undefined
+      route: "ticket" in wanted ? "flight" : route,
+      flightReason: route === "flight"
+        ? 'requested by route: "flight"'
+        : "requested by ticket, which names no location",
+      ucxProblem: mayUseFfi || route === "ucx" || options.transport !== undefined
         ? null
         : "permission_denied: UCX needs --allow-ffi",
       ucxTimeoutMs,
@@ -98,7 +67,7 @@ export async function openFlight(uri: string | URL, options: OpenFlightOptions):
       ordered: info.ordered,
       parallel,
     });
-    return { input, schema: await input.open(), roads: input.roads };
+    return { input, schema: await input.open(), routes: input.routes };
   } catch (error) {
     await input?.close();
     await clients.close();
@@ -106,24 +75,39 @@ export async function openFlight(uri: string | URL, options: OpenFlightOptions):
   }
 }
 
-function wantedFlight(
+function checkEndpoints({ endpoints }: FlightInfo): void {
+  if (endpoints.length <= MAX_ENDPOINTS) return;
+  throw new LocalError(
+    "limit_exceeded",
+    `the flight has ${endpoints.length} endpoints, connect reads ${MAX_ENDPOINTS} at most: read them with FlightClient`,
+  );
+}
+
+function requestedFlight(
   uri: string | URL,
-  { ticket, path, command, via }: OpenFlightOptions,
+  { ticket, route, flight: { path, command } = {} }: RouteOptions,
 ): { ticket: string | Uint8Array } | { descriptor: FlightDescriptorInit } {
   const named = [ticket, path, command].filter((value) => value !== undefined).length;
-  if (named > 1) throw new DipcError("invalid_argument", "path, command and ticket exclude each other: give one");
+  if (named > 1) {
+    throw new LocalError("invalid_argument", "flight.path, flight.command and ticket exclude each other: give one");
+  }
   if (ticket !== undefined) {
-    if (via === "ucx") {
-      throw new DipcError(
+    if (route === "ucx") {
+      throw new LocalError(
         "invalid_argument",
-        "a ticket says nothing about ucx: locations: give path or command, or no via",
+        "a ticket says nothing about ucx: locations: give flight.path or flight.command, or leave route out",
       );
     }
     return { ticket };
   }
   if (command !== undefined) return { descriptor: { command } };
   const steps = path ?? parseFlightLocation(uri).path;
-  if (steps.length === 0) throw new DipcError("invalid_argument", "which flight? Give path, command or ticket");
+  if (steps.length === 0) {
+    throw new LocalError(
+      "invalid_argument",
+      "which flight? Give it as the path of the URI, or as flight.path, flight.command or ticket",
+    );
+  }
   return { descriptor: { path: steps } };
 }
 
@@ -143,11 +127,11 @@ function infoOfTicket(ticket: string | Uint8Array): FlightInfo {
 }
 
 /** A flight without endpoints has no data; its schema is all there is. */
-async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLimits): Promise<OpenFlightStream> {
+async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLimits): Promise<OpenStream> {
   const schema = readEncapsulatedSchema(info.schema, limits);
   await clients.close();
   const input: MessageInput = { metadataBytes: 0, next: () => null, close: () => Promise.resolve() };
-  return { input, schema, roads: { transports: [], endpoints: [], reason: "the flight has no endpoints" } };
+  return { input, schema, routes: { transports: [], endpoints: [], reason: "the flight has no endpoints" } };
 }
 
 /** Whether native libraries may be used without a question: Flight works without them. */

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { EndpointStats, Roads } from "./route.ts";
+import type { EndpointStats, StreamRoutes } from "./route.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { EndpointInput, type EndpointOptions, sameSchema } from "./endpoint_input.ts";
 import { WaitingEndpoint } from "./endpoint_renewal.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 
-const UNASKED: EndpointStats = { via: null, viaReason: "", location: null, batches: 0 };
+const UNASKED: EndpointStats = { route: null, routeReason: "", location: null, batches: 0 };
 
 /** What {@linkcode FlightInput} reads. */
 export interface FlightInputOptions extends EndpointOptions {
@@ -45,8 +45,8 @@ export class FlightInput implements MessageInput {
   #isSequential = true;
   #failure: { error: unknown } | null = null;
   #turn = 0;
-  /** The roads that the endpoints take. */
-  readonly roads: Roads;
+  /** The routes that the endpoints take. */
+  readonly routes: StreamRoutes;
 
   /** @param options The endpoints and how to fetch them */
   constructor(options: FlightInputOptions) {
@@ -54,7 +54,7 @@ export class FlightInput implements MessageInput {
     this.#waiting = options.endpoints.map((endpoint) => new WaitingEndpoint(endpoint, options.clients.first));
     this.#all = options.endpoints.map(() => null);
     const all = this.#all;
-    this.roads = {
+    this.routes = {
       get transports() {
         return [...new Set(all.flatMap((input) => input?.transports ?? []))];
       },
@@ -105,7 +105,7 @@ export class FlightInput implements MessageInput {
   }
 
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#failure ??= { error: new DipcError("closed", "the stream was closed") };
+    this.#failure ??= { error: new LocalError("closed", "the stream was closed") };
     for (const waiting of this.#waiting) waiting.release();
     await Promise.all(this.#all.map((input) => input?.close(options)));
     for (const part of this.#parts) {
@@ -151,7 +151,7 @@ export class FlightInput implements MessageInput {
 
   #start(): Part {
     const input = new EndpointInput(this.#waiting[this.#opened], this.#options);
-    input.onSettled = (stats) => this.roads.onSettled?.(stats);
+    input.onSettled = (stats) => this.routes.onSettled?.(stats);
     this.#all[this.#opened++] = input;
     const part: Part = { input, pending: null, arrived: null };
     this.#parts.push(part);

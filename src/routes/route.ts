@@ -1,49 +1,64 @@
 /**
- * Which road the data of a stream takes, and why.
+ * How a stream gets here: the interface of a route, and what is known of the one that was taken.
  *
  * @module
  */
+import type { MessageHeader } from "../ipc/message.ts";
+import type { MessageInput } from "../stream/message_input.ts";
+import type { RouteOptions, StreamUri } from "./options.ts";
 
 /** How data comes: by UCX, or by Flight's DoGet. */
-export type Via = "ucx" | "flight";
+export type RouteName = "ucx" | "flight";
 
 /** One part of a stream: where it comes from. A `ucx:` URI is one part, a flight has as many as it has endpoints. */
 export interface EndpointStats {
-  /** How its data comes; `null` as long as it was not asked for. */
-  readonly via: Via | null;
-  /** Why so; empty as long as it was not asked for. */
-  readonly viaReason: string;
-  /** The URI that was asked, both URIs where metadata and bodies come from two; `null` as long as none was. */
+  /** How its data comes; `null` until it has been requested. */
+  readonly route: RouteName | null;
+  /** Why so; empty until it has been requested. */
+  readonly routeReason: string;
+  /** The URI in use, both URIs if metadata and bodies come from two; `null` until one is. */
   readonly location: string | null;
-  /** Record batches that have come. */
+  /** Record batches that have arrived. */
   readonly batches: number;
 }
 
-/** The roads of one stream as they are now. */
-export interface Roads {
+/** The routes that the parts of one stream take, as they are now. */
+export interface StreamRoutes {
   /** Names of the transports that UCX chose. */
   readonly transports: readonly string[];
   /** The parts, in order. */
   readonly endpoints: readonly EndpointStats[];
-  /** Why that road, where the stream has no parts. */
+  /** Why that route, if the stream has no parts. */
   readonly reason?: string;
-  /** To be called when a part's road is settled, that is when its first message or its end has come. */
+  /** To be called when a part's route is settled, that is when its first message or its end has arrived. */
   onSettled?: (endpoint: EndpointStats) => void;
 }
 
-/** What was taken for the whole stream: Flight where any part took it. */
-export function roadOf({ endpoints, reason }: Roads): { via: Via; viaReason: string } {
-  const known = endpoints.filter(({ via }) => via !== null);
-  const shown = known.find(({ via }) => via === "flight") ?? known[0];
-  return { via: shown?.via ?? "flight", viaReason: shown?.viaReason ?? reason ?? "" };
+/** A running stream, its schema taken. */
+export interface OpenStream {
+  /** The messages after the schema. */
+  readonly input: MessageInput;
+  /** The schema message. */
+  readonly schema: MessageHeader;
+  /** The routes that its parts take. */
+  readonly routes: StreamRoutes;
 }
 
-/**
- * The road of a stream that was asked for by `ucx:` URI.
- *
- * @param location The URI or URIs in use
- * @param transports Names of the transports
- */
-export function ucxRoad(location: string, transports: readonly string[]): Roads {
-  return { transports, endpoints: [{ via: "ucx", viaReason: "asked for by a ucx: URI", location, batches: 0 }] };
+/** A way from a URI to a running stream. */
+export interface Route {
+  /**
+   * Starts a stream.
+   *
+   * @param uri Where to ask
+   * @param options As checked by `checkOptions`, and the memory that bodies are received into
+   * @throws {DipcError} as `connect` does
+   */
+  open(uri: StreamUri, options: RouteOptions): Promise<OpenStream>;
+}
+
+/** The route of the whole stream: Flight if any part took it. */
+export function routeOf({ endpoints, reason }: StreamRoutes): { route: RouteName; routeReason: string } {
+  const known = endpoints.filter(({ route }) => route !== null);
+  const shown = known.find(({ route }) => route === "flight") ?? known[0];
+  return { route: shown?.route ?? "flight", routeReason: shown?.routeReason ?? reason ?? "" };
 }

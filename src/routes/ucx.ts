@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
@@ -11,11 +11,14 @@ import { wrapBytes } from "../memory/wrap.ts";
 import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
+import { hostPool } from "../memory/host_pool.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import { type Channel, type DeviceAccess, FAILED, PENDING, type Transport } from "../wire/transport.ts";
-import { ucxTransport } from "../wire/ucx/transport.ts";
+import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport.ts";
+import type { Route } from "./route.ts";
+import type { StreamUri } from "./options.ts";
+import { sharedTransport } from "../wire/ucx/shared.ts";
 
-/** What {@linkcode openUcxStream} needs; the options of `connect`, checked. */
+/** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
 export interface UcxStreamOptions {
   /** Which stream. Default: the URI's path. */
   ticket?: string | Uint8Array;
@@ -35,8 +38,8 @@ export interface UcxStreamOptions {
   transport?: Transport;
 }
 
-/** A running stream, its schema taken. */
-export interface OpenStream {
+/** A running stream of UCX. */
+export interface UcxStream {
   /** The messages after the schema. */
   input: MessageInput;
   /** The schema message. */
@@ -47,23 +50,21 @@ export interface OpenStream {
   location: string;
 }
 
-/**
- * Asks a server for a stream.
- *
- * @param uri A `ucx:` URI, the URIs of metadata and bodies, or a list of alternatives
- * @param options Ticket, limits, timeouts
- * @returns The stream, once the schema has arrived
- * @throws {DipcError} as `connect` does
- */
-export async function openUcxStream(
-  uri: string | URL | readonly (string | URL)[],
-  options: UcxStreamOptions,
-): Promise<OpenStream> {
-  return await openAlternative(chooseLocation(uri, options.bodyUri), options);
-}
+/** The route of `ucx:` URIs. */
+export const ucxRoute: Route = {
+  async open(uri, options) {
+    const pool = options.ucxPool ?? options.pool ?? hostPool();
+    const { input, schema, transports, location } = await openAlternative(
+      chooseLocation(uri, options.bodyUri),
+      { ...options, pool },
+    );
+    const endpoint = { route: "ucx", routeReason: "requested by a ucx: URI", location, batches: 0 } as const;
+    return { input, schema, routes: { transports, endpoints: [endpoint] } };
+  },
+};
 
 /**
- * As {@linkcode openUcxStream}, at a location that has been chosen already.
+ * Requests a stream from a location.
  *
  * @param alternative Where to fetch from
  * @param options Ticket, limits, timeouts
@@ -72,7 +73,7 @@ export async function openUcxStream(
 export async function openAlternative(
   { metadata, body }: Alternative,
   options: UcxStreamOptions,
-): Promise<OpenStream> {
+): Promise<UcxStream> {
   const { signal, timeoutMs, limits } = options;
   const requests = makeRequests(metadata, body, options.ticket);
   const transport = options.transport ?? await sharedTransport(options.library);
@@ -93,7 +94,7 @@ export async function openAlternative(
   try {
     for (const request of requests) await send(channel, request, timeoutMs, signal);
     const schema = await input.next();
-    if (schema === null) throw new DipcError("protocol", "the stream ended before its schema");
+    if (schema === null) throw new LocalError("protocol", "the stream ended before its schema");
     return {
       input,
       schema: schema.header,
@@ -106,11 +107,11 @@ export async function openAlternative(
   }
 }
 
-function chooseLocation(uri: string | URL | readonly (string | URL)[], bodyUri?: string | URL): Alternative {
+function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
   const locations = typeof uri === "string" || uri instanceof URL ? [uri] : [...uri];
   if (bodyUri !== undefined) {
     if (locations.length !== 1) {
-      throw new DipcError("invalid_argument", "bodyUri goes with one URI, that of the metadata");
+      throw new LocalError("invalid_argument", "bodyUri goes with one URI, that of the metadata");
     }
     return { metadata: parseUri(locations[0]), body: parseUri(bodyUri) };
   }
@@ -118,7 +119,7 @@ function chooseLocation(uri: string | URL | readonly (string | URL)[], bodyUri?:
   if (locations.length === 1) {
     const only = parseUri(locations[0]);
     if (only.role === "metadata" || only.role === "body") {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_uri",
         `the URI serves only the ${
           only.role === "body" ? "bodies" : "metadata"
@@ -128,7 +129,7 @@ function chooseLocation(uri: string | URL | readonly (string | URL)[], bodyUri?:
     return { metadata: only, body: null };
   }
   const [first] = groupLocations(locations);
-  if (first === undefined) throw new DipcError("invalid_uri", "there is no ucx: URI among the locations given");
+  if (first === undefined) throw new LocalError("invalid_uri", "there is no ucx: URI among the locations given");
   return first;
 }
 
@@ -143,7 +144,7 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
   const request = (uri: UcxUri, role: Request["role"]): Request => {
     const name = given ?? uri.ticket ?? metadata.ticket;
     if (name === null || name === undefined) {
-      throw new DipcError("invalid_argument", "which stream? The URI has no path: give a ticket");
+      throw new LocalError("invalid_argument", "which stream? The URI has no path: give a ticket");
     }
     const bytes = uri.dipc ? encodeRequest(name, REQUEST_ERRORS | REQUEST_NO_ADDRESSES) : name.slice();
     return { role, tag: uri.wantData, bytes };
@@ -160,40 +161,6 @@ async function send(
   const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
   if (operation === null) return;
   const sent = await channel.until(() => operation.poll() !== PENDING, { timeoutMs, signal });
-  if (!sent) throw new DipcError("timeout", `the server did not take the request within ${timeoutMs / 1000} s`);
+  if (!sent) throw new LocalError("timeout", `the server did not take the request within ${timeoutMs / 1000} s`);
   if (operation.poll() === FAILED) throw operation.error!;
-}
-
-const transports = new Map<string, { space: string; transport: Promise<Transport> }>();
-
-/**
- * One transport for all streams of the isolate: making one costs milliseconds and file descriptors.
- *
- * @param library Path of libucp, empty for the usual rules
- * @param device The GPU whose memory it moves by itself, where there is one
- */
-export function sharedTransport(library = "", device?: DeviceAccess): Promise<Transport> {
-  const space = device?.space ?? "host";
-  const key = `${space} ${library}`;
-  const known = transports.get(key);
-  if (known !== undefined) return known.transport;
-  const transport = ucxTransport({ library: library || undefined, device });
-  transports.set(key, { space, transport });
-  transport.catch(() => transports.delete(key));
-  return transport;
-}
-
-/**
- * Releases the transports that `connect` keeps for the next stream: contexts, warm workers, file descriptors. Only where
- * a program goes on for long without streams; close all readers before.
- */
-export async function releaseTransports(): Promise<void> {
-  for (const space of new Set([...transports.values()].map(({ space }) => space))) await releaseTransportsOf(space);
-}
-
-/** @ignore Releases those that are for one memory space. */
-export async function releaseTransportsOf(space: string): Promise<void> {
-  const open = [...transports].filter(([, entry]) => entry.space === space);
-  for (const [key] of open) transports.delete(key);
-  for (const [, { transport }] of open) await (await transport).close();
 }

@@ -34,10 +34,10 @@ export interface Entry {
   readonly inHost?: Dataset;
   /** Memory space that its bodies are sent from, where that is not host memory. */
   readonly memory?: string;
-  /** Whether they go to the wire as they are, or staged through host memory. */
-  readonly road?: "direct" | "staged";
-  /** Why this road. */
-  readonly roadReason?: string;
+  /** Whether they are staged through host memory; otherwise they go to the wire as they are. */
+  readonly staged?: boolean;
+  /** Why so. */
+  readonly stagingReason?: string;
 }
 
 /**

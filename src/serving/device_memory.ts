@@ -1,5 +1,5 @@
 /**
- * Prepares datasets in device memory for a server: chooses the road and, on the staged one, copies ahead of the wire.
+ * Prepares datasets in device memory for a server: decides about staging and, if it is needed, copies ahead of the wire.
  *
  * @module
  */
@@ -8,18 +8,18 @@ import { DipcError } from "../errors.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Transport } from "../wire/transport.ts";
-import { cudaDevice } from "../device/devices.ts";
+import { openGpu } from "../device/devices.ts";
 import {
   chooseUcx,
-  decideRoad,
-  findRoad,
+  decideStaging,
+  findStaging,
   ownTransports,
-  type RoadChoice,
-  type RoadDecision,
+  type Staging,
+  type StagingDecision,
 } from "../device/staging.ts";
 import { StagedDataset } from "../device/staged_out.ts";
 
-export { roadChoice } from "../device/staging.ts";
+export { stagingOption } from "../device/staging.ts";
 
 /** What the server goes on with. */
 export interface PreparedEntries {
@@ -35,34 +35,34 @@ function spaceOf({ memory = "host" }: Dataset): string {
 }
 
 /**
- * Chooses the road of every dataset in device memory. UCX works on one GPU at a time: with datasets on several, those of the
- * first one go the direct road, where it is open, and the others are staged.
+ * Decides for every dataset in device memory. UCX works on one GPU at a time: with datasets on several, those of the first one
+ * go straight, if they can, and the others are staged.
  *
  * @param entries What is served
  * @param options The wish, the send window, path of libucp, and the caller's transport
- * @throws {DipcError} what opening the GPU throws; `unsupported` where the direct road is wanted and shut
+ * @throws {DipcError} what opening the GPU throws; `unsupported` when staging is forbidden and needed
  */
 export async function prepareDevices(
   entries: ReadonlyMap<string, Entry>,
-  options: { road: RoadChoice; windowBytes: number; library?: string; transport?: Transport },
+  options: { staging: Staging; windowBytes: number; library?: string; transport?: Transport },
 ): Promise<PreparedEntries> {
-  const { road: wish, windowBytes, library, transport: given } = options;
+  const { staging: wish, windowBytes, library, transport: given } = options;
   const spaces = new Set([...entries.values()].map(({ dataset }) => spaceOf(dataset)));
   spaces.delete("host");
-  const decisions = new Map<string, RoadDecision>();
+  const decisions = new Map<string, StagingDecision>();
   let transport: Transport | null = null;
   try {
     for (const space of spaces) {
-      const device = cudaDevice(space);
+      const device = openGpu(space);
       if (given !== undefined) {
-        decisions.set(space, await decideRoad(wish, space, () => findRoad(given, device)));
+        decisions.set(space, await decideStaging(wish, space, () => findStaging(given, device)));
       } else if (transport === null) {
         const chosen = await chooseUcx(device, wish, ownTransports(library));
         transport = chosen.transport;
         decisions.set(space, chosen);
       } else {
         const other: Transport = transport;
-        decisions.set(space, await decideRoad(wish, space, () => findRoad(other, device)));
+        decisions.set(space, await decideStaging(wish, space, () => findStaging(other, device)));
       }
     }
     const prepared = new Map<string, Entry>();
@@ -76,13 +76,13 @@ export async function prepareDevices(
   }
 }
 
-function prepare(entry: Entry, decision: RoadDecision | undefined, windowBytes: number): Entry {
+function prepare(entry: Entry, decision: StagingDecision | undefined, windowBytes: number): Entry {
   const { dataset } = entry;
   if (decision === undefined) return entry;
   const memory = spaceOf(dataset);
-  const inHost = new StagedDataset(dataset, cudaDevice(memory), windowBytes);
-  const sent = decision.road === "direct" ? dataset : inHost;
-  return { ...entry, dataset: sent, inHost, memory, road: decision.road, roadReason: decision.reason };
+  const inHost = new StagedDataset(dataset, openGpu(memory), windowBytes);
+  const sent = decision.isStaged ? inHost : dataset;
+  return { ...entry, dataset: sent, inHost, memory, staged: decision.isStaged, stagingReason: decision.reason };
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { addressOf } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { FieldLayout, SchemaLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -102,7 +102,7 @@ class ArrowFileDataset implements Dataset {
       name,
     );
     if (footer.schemaMessage.byteLength > limits.maxMetadataBytes) {
-      throw new DipcError(
+      throw new LocalError(
         "limit_exceeded",
         `the schema of ${name} has ${footer.schemaMessage.byteLength} bytes, the limit is ${limits.maxMetadataBytes}`,
       );
@@ -187,7 +187,7 @@ class FileRun implements MessageStream {
 
   next(): IpcMessage | null {
     if (this.#closed || this.#signal?.aborted) {
-      throw new DipcError("closed", "the run through the file was closed", { cause: this.#signal?.reason });
+      throw new LocalError("closed", "the run through the file was closed", { cause: this.#signal?.reason });
     }
     const index = this.#index;
     if (index === this.#blocks.length) return null;
@@ -260,7 +260,7 @@ class MessageReader {
   #prepare(block: FileBlock): void {
     const { maxMetadataBytes, maxBodyBytes } = this.#limits;
     if (block.metadataLength > maxMetadataBytes || block.bodyLength > maxBodyBytes) {
-      throw new DipcError(
+      throw new LocalError(
         "limit_exceeded",
         `the message at byte ${block.offset} of "${this.#file.path}" has ${block.metadataLength} bytes of metadata and ` +
           `${block.bodyLength} of body, the limits are ${maxMetadataBytes} and ${maxBodyBytes}`,
@@ -278,14 +278,14 @@ class MessageReader {
     const prefix = readPrefix(this.#view, where);
     const end = prefix.byteLength + prefix.metadataLength;
     if (prefix.metadataLength === 0 || end > block.metadataLength) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_data",
         `${where} has ${end} bytes of prefix and metadata, but the footer says ${block.metadataLength}; the file is damaged`,
       );
     }
     const header = this.#headers.read(this.#scratch.subarray(prefix.byteLength, end));
     if (header.kind !== kind || header.bodyLength > block.bodyLength) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_data",
         `${where} is a ${header.kind} with ${header.bodyLength} bytes of body, but the footer says ` +
           `${kind} with ${block.bodyLength}; the file is damaged`,
@@ -296,13 +296,13 @@ class MessageReader {
 }
 
 function checkHead(file: FileHandle, name: string): void {
-  if (file.size === 0) throw new DipcError("invalid_data", `${name} is empty, expected an Arrow file`);
+  if (file.size === 0) throw new LocalError("invalid_data", `${name} is empty, expected an Arrow file`);
   const head = file.readBytes(0, Math.min(file.size, FILE_HEAD_BYTES));
   if (!FILE_MAGIC.every((byte, i) => head[i] === byte)) {
-    throw new DipcError("invalid_data", `${name} does not start with "ARROW1": it is not an Arrow file`);
+    throw new LocalError("invalid_data", `${name} does not start with "ARROW1": it is not an Arrow file`);
   }
   if (file.size < FILE_HEAD_BYTES + FILE_TAIL_BYTES) {
-    throw new DipcError("invalid_data", `${name} has ${file.size} bytes, too few for an Arrow file: it was cut short`);
+    throw new LocalError("invalid_data", `${name} has ${file.size} bytes, too few for an Arrow file: it was cut short`);
   }
 }
 
@@ -320,7 +320,7 @@ function orderDictionaries(
   const ids = blocks.map((block) => {
     const { dictionaryId, isDelta } = messages.header(block, "dictionary");
     if (!isDelta && seen.has(dictionaryId)) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_data",
         `${name} replaces dictionary ${dictionaryId}, which an Arrow file cannot do: only a stream can`,
       );

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { readPrefix } from "../ipc/split_stream.ts";
@@ -112,7 +112,7 @@ class OnceDataset implements Dataset {
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
     if (this.#taken) {
-      throw new DipcError(
+      throw new LocalError(
         "busy",
         `${this.#name} can be read only once and has been taken already; serve a file to have more than one client`,
       );
@@ -150,7 +150,7 @@ class StreamRun implements MessageStream {
   /** The schema; only after {@linkcode start}. */
   get schema(): MessageHeader {
     if (this.#schema === null) {
-      throw new DipcError("internal", "the schema of a stream was asked for before it was read");
+      throw new LocalError("internal", "the schema of a stream was asked for before it was read");
     }
     return this.#schema;
   }
@@ -159,7 +159,7 @@ class StreamRun implements MessageStream {
   async start(): Promise<void> {
     const message = await runSteps(this.#read());
     const name = this.#input.raw.name;
-    if (message === null) throw new DipcError("invalid_data", `${name} is empty, expected an Arrow stream`);
+    if (message === null) throw new LocalError("invalid_data", `${name} is empty, expected an Arrow stream`);
     this.#schema = message.header;
   }
 
@@ -194,7 +194,7 @@ class StreamRun implements MessageStream {
     if (this.#messages === 0) checkFormat(bytes, name);
     const prefix = readPrefix(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), where);
     if (this.#messages === 0 && prefix.byteLength === 4 && prefix.metadataLength >= IMPLAUSIBLE_BYTES) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_data",
         `${name} does not start as an Arrow stream; pipe one in, for example \`dipc get URI -o -\``,
       );
@@ -209,7 +209,7 @@ class StreamRun implements MessageStream {
     const header = this.#headers.read(bytes);
     input.skip(prefix.metadataLength);
     if (header.kind === "schema") {
-      if (this.#messages++ > 0) throw new DipcError("invalid_data", `${where} is a second schema; a stream has one`);
+      if (this.#messages++ > 0) throw new LocalError("invalid_data", `${where} is a second schema; a stream has one`);
       return { header, body: null };
     }
     this.#checkLimit(where, "body", header.bodyLength, this.#limits.maxBodyBytes);
@@ -237,12 +237,12 @@ class StreamRun implements MessageStream {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new DipcError("closed", `${this.#input.raw.name} was closed while it was being read`);
+    if (this.#closed) throw new LocalError("closed", `${this.#input.raw.name} was closed while it was being read`);
   }
 
   #checkLimit(where: string, what: string, bytes: number, limit: number): void {
     if (bytes > limit) {
-      throw new DipcError("limit_exceeded", `${where} has ${bytes} bytes of ${what}, the limit is ${limit}`);
+      throw new LocalError("limit_exceeded", `${where} has ${bytes} bytes of ${what}, the limit is ${limit}`);
     }
   }
 
@@ -256,7 +256,7 @@ class StreamRun implements MessageStream {
 
   #cutShort(where: string, at: string): DipcError {
     this.#ended = true;
-    return new DipcError(
+    return new LocalError(
       "invalid_data",
       `${where} is cut short ${at}; the writer did not finish, or the copy is incomplete`,
     );
@@ -275,7 +275,7 @@ function checkFormat(head: Uint8Array, name: string): void {
   const text = String.fromCharCode(...head);
   const format = text.startsWith("ARROW1") ? "an Arrow file" : text.startsWith("PAR1") ? "a Parquet file" : null;
   if (format === null) return;
-  throw new DipcError(
+  throw new LocalError(
     "unsupported",
     `${name} is ${format}, which cannot be read as a stream: its end has to be read first; give its path to openPath()`,
   );

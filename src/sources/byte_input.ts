@@ -5,7 +5,7 @@
  * @module
  */
 import { addressOf } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { Eventually, Steps } from "./options.ts";
 
@@ -84,12 +84,15 @@ export class StreamInput implements RawInput {
         result = await this.#reader.read();
       } catch (cause) {
         const text = cause instanceof Error ? cause.message : String(cause);
-        throw new DipcError("io", `reading ${this.name} failed: ${text}`, { cause });
+        throw new LocalError("io", `reading ${this.name} failed: ${text}`, { cause });
       }
-      if (this.#closed) throw new DipcError("closed", `${this.name} was closed while it was being read`);
+      if (this.#closed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
       if (result.done) return 0;
       if (!(result.value instanceof Uint8Array)) {
-        throw new DipcError("invalid_argument", `${this.name} gave ${typeof result.value}, expected Uint8Array chunks`);
+        throw new LocalError(
+          "invalid_argument",
+          `${this.name} gave ${typeof result.value}, expected Uint8Array chunks`,
+        );
       }
     } while (result.value.byteLength === 0);
     this.#chunk = result.value;
@@ -141,7 +144,7 @@ export class ReaderInput implements RawInput {
       this.#giveUp = () => reject(this.#closedError());
       reading.then((got) => resolve(got ?? 0), (cause) => {
         const text = cause instanceof Error ? cause.message : String(cause);
-        reject(new DipcError("io", `reading ${this.name} failed: ${text}`, { cause }));
+        reject(new LocalError("io", `reading ${this.name} failed: ${text}`, { cause }));
       });
     });
   }
@@ -154,7 +157,7 @@ export class ReaderInput implements RawInput {
   }
 
   #closedError(): DipcError {
-    return new DipcError("closed", `${this.name} was closed while it was being read`);
+    return new LocalError("closed", `${this.name} was closed while it was being read`);
   }
 }
 

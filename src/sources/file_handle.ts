@@ -14,7 +14,7 @@ import {
   STATX,
 } from "../../ffi/files.ts";
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 
 /** Most bytes that Linux moves in one read or write call, see read(2). */
 const MAX_CALL_BYTES = 0x7fff_f000;
@@ -70,10 +70,10 @@ export class FileHandle implements Disposable {
       throw openError(path, cause);
     }
     if (info.isDirectory) {
-      throw new DipcError("invalid_argument", `cannot read "${path}": it is a directory; give the path of a file`);
+      throw new LocalError("invalid_argument", `cannot read "${path}": it is a directory; give the path of a file`);
     }
     if (!info.isFile) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_argument",
         `cannot read "${path}" by position: it is not a regular file; pass it as a stream or on standard input`,
       );
@@ -114,7 +114,7 @@ export class FileHandle implements Disposable {
 
   /** The open descriptor. @throws {DipcError} `closed` */
   get fd(): number {
-    if (this.#fd < 0) throw new DipcError("closed", `"${this.path}" was closed while it was being read`);
+    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed while it was being read`);
     return this.#fd;
   }
 
@@ -184,7 +184,7 @@ export class FileHandle implements Disposable {
     if (!statDescriptor(this.fd, this.#status)) throw ioError(`cannot stat "${this.path}"`, fileErrno());
     const size = Number(view.getBigUint64(STATX.size, true));
     if (size !== stamp.size) {
-      throw new DipcError(
+      throw new LocalError(
         "io",
         `"${this.path}" changed while it was being read: it had ${stamp.size} bytes, now it has ${size}; ` +
           `write a new file and rename it over the old one instead`,
@@ -194,7 +194,7 @@ export class FileHandle implements Disposable {
       view.getUint32(STATX.modifyTime + 8, true) !== stamp.modifyNs ||
       view.getBigInt64(STATX.modifyTime, true) !== stamp.modify
     ) {
-      throw new DipcError(
+      throw new LocalError(
         "io",
         `"${this.path}" changed while it was being read: somebody has written to it since it was opened; ` +
           `write a new file and rename it over the old one instead`,
@@ -216,7 +216,7 @@ export class FileHandle implements Disposable {
 
   #failRead(got: number, offset: number, missing: number): void {
     if (got === 0) {
-      throw new DipcError(
+      throw new LocalError(
         "io",
         `"${this.path}" ends at byte ${offset}, ${missing} bytes too early: it was cut short while it was being read`,
       );
@@ -239,26 +239,26 @@ export class FileHandle implements Disposable {
 /** A DipcError for what Deno threw when a path was opened. */
 export function openError(path: string, cause: unknown): DipcError {
   if (cause instanceof Deno.errors.NotFound) {
-    return new DipcError("not_found", `no file at "${path}"; check the path`, { cause });
+    return new LocalError("not_found", `no file at "${path}"; check the path`, { cause });
   }
   if (cause instanceof Deno.errors.NotCapable) {
-    return new DipcError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
+    return new LocalError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
     return refusedError(path, cause);
   }
-  return new DipcError("io", `cannot open "${path}": ${text(cause)}`, { cause });
+  return new LocalError("io", `cannot open "${path}": ${text(cause)}`, { cause });
 }
 
 function refusedError(path: string, cause?: unknown): DipcError {
   const message = `the system does not allow reading "${path}"; check its owner and mode (ls -l)`;
-  return new DipcError("permission_denied", message, { cause });
+  return new LocalError("permission_denied", message, { cause });
 }
 
 /** A DipcError for a failed call of libc. */
 export function ioError(what: string, errno: number): DipcError {
   const code = errno === 13 || errno === 1 ? "permission_denied" : errno === 2 ? "not_found" : "io";
-  return new DipcError(code, `${what}: ${errnoText(errno)}`, {
+  return new LocalError(code, `${what}: ${errnoText(errno)}`, {
     foreign: { system: "errno", status: errno, text: errnoText(errno) },
   });
 }

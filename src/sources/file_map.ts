@@ -13,7 +13,7 @@ import {
   MREMAP_REPLACE,
 } from "../../ffi/files.ts";
 import { libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { type FileHandle, ioError } from "./file_handle.ts";
 
@@ -67,7 +67,7 @@ export class FileMap {
    * @throws {DipcError} `closed`, `io` where it cannot be read
    */
   body(offset: number, byteLength: number): Body {
-    if (this.#closed) throw new DipcError("closed", "a mapped file was closed while it was being read");
+    if (this.#closed) throw new LocalError("closed", "a mapped file was closed while it was being read");
     this.#populate(offset, byteLength);
     const body = new MappedBody(this.#address + BigInt(offset), byteLength, (body) => this.#drop(body, offset));
     this.#bodies.add(body);
@@ -88,7 +88,7 @@ export class FileMap {
       const bytes = BigInt(end - start);
       const copy = BigInt(mmap(0n, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n));
       if (copy === MAP_FAILED) {
-        throw new DipcError(
+        throw new LocalError(
           "out_of_memory",
           `cannot keep ${bytes} bytes of "${this.#file.path}", which is about to change`,
         );
@@ -184,7 +184,7 @@ class MappedBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#release === null) throw new DipcError("closed", "the body was released");
+    if (this.#release === null) throw new LocalError("closed", "the body was released");
     if (this.#bytes === null) {
       const pointer = this.byteLength === 0 ? null : Deno.UnsafePointer.create(this.#address);
       const buffer = pointer === null

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { arrowFile } from "./arrow_file.ts";
 import { arrowStream } from "./arrow_stream.ts";
 import type { Dataset } from "./dataset.ts";
@@ -44,7 +44,7 @@ export async function openPath(path: string, options: OpenPathOptions = {}): Pro
     throw openError(path, cause);
   }
   if (info.isDirectory) {
-    throw new DipcError("invalid_argument", `cannot open "${path}": it is a directory; give the path of a file`);
+    throw new LocalError("invalid_argument", `cannot open "${path}": it is a directory; give the path of a file`);
   }
   if (!info.isFile) {
     let file: Deno.FsFile;
@@ -109,7 +109,7 @@ const OTHERS: readonly [prefix: string, what: string][] = [
  */
 export function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (head.byteLength === 0) {
-    throw new DipcError(
+    throw new LocalError(
       "invalid_data",
       `"${path}" is empty, expected an Arrow file, an Arrow stream or a Parquet file`,
     );
@@ -118,10 +118,10 @@ export function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (text.startsWith("ARROW1")) return "arrow-file";
   if (text.startsWith("PAR1")) return "parquet";
   for (const [prefix, what] of OTHERS) {
-    if (text.startsWith(prefix)) throw new DipcError("unsupported", `cannot serve "${path}": it is ${what}`);
+    if (text.startsWith(prefix)) throw new LocalError("unsupported", `cannot serve "${path}": it is ${what}`);
   }
   if (looksLikeStream(head)) return "arrow-stream";
-  throw new DipcError(
+  throw new LocalError(
     "invalid_data",
     `cannot serve "${path}": it does not start as one of the formats that are read; give an Arrow, Feather or Parquet ` +
       "file (CSV, JSON and text are not read)",

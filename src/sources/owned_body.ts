@@ -4,7 +4,7 @@
  * @module
  */
 import { addressOf } from "../../ffi/libc.ts";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 
 /** Smallest array that V8 does not move. */
@@ -41,7 +41,7 @@ export class OwnedBody implements Body {
 
   /** The bytes, in place. @throws {DipcError} `closed` after release */
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === null) throw new DipcError("closed", "this body was released and its bytes are gone");
+    if (this.#bytes === null) throw new LocalError("closed", "this body was released and its bytes are gone");
     return this.#bytes;
   }
 

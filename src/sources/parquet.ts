@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -143,7 +143,7 @@ class ParquetRun implements MessageStream {
   /** The decoder ends without an error where pages are missing, so that the rows are counted. */
   #end(): null {
     if (this.#missing === 0) return null;
-    throw new DipcError(
+    throw new LocalError(
       "invalid_data",
       `"${this.#path}" has ${this.#missing} rows fewer than its footer says; the file is damaged`,
     );
@@ -173,7 +173,7 @@ class ParquetRun implements MessageStream {
     const found = columnTypes(new HeaderReader().read(metadata));
     const expected = columnTypes(this.#headers.schema!);
     if (found !== expected) {
-      throw new DipcError("internal", `"${this.#path}" was decoded as ${found}, but its schema is ${expected}`);
+      throw new LocalError("internal", `"${this.#path}" was decoded as ${found}, but its schema is ${expected}`);
     }
     this.#lastSchema = metadata.slice();
   }
@@ -221,9 +221,9 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 function checkMagic(file: FileHandle): void {
   const tail = file.size < 12 ? "" : new TextDecoder().decode(file.readBytes(file.size - 4, 4));
   if (tail === "PARE") {
-    throw new DipcError("unsupported", `"${file.path}" has an encrypted footer, which is not supported`);
+    throw new LocalError("unsupported", `"${file.path}" has an encrypted footer, which is not supported`);
   }
   if (tail !== "PAR1") {
-    throw new DipcError("invalid_data", `"${file.path}" does not end as a Parquet file does: it was cut short`);
+    throw new LocalError("invalid_data", `"${file.path}" does not end as a Parquet file does: it was cut short`);
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
 
@@ -82,7 +82,7 @@ export class ParquetDecoder {
 
   /** Ends the worker; streams fail with `closed`. Idempotent. */
   close(): void {
-    this.#end(new DipcError("closed", `"${this.#file.path}" was closed while it was being decoded`));
+    this.#end(new LocalError("closed", `"${this.#file.path}" was closed while it was being decoded`));
   }
 
   #start(): void {
@@ -114,14 +114,14 @@ export class ParquetDecoder {
         this.#streams.get(reply.run)?._push(reply.bytes);
         break;
       case "failed": {
-        const error = this.#changed() ?? new DipcError(reply.code, reply.message);
+        const error = this.#changed() ?? new LocalError(reply.code, reply.message);
         if (reply.run < 0) this.#end(error);
         else this.#streams.get(reply.run)?._push(error);
         break;
       }
       case "crashed":
         this.#end(
-          this.#changed() ?? new DipcError(
+          this.#changed() ?? new LocalError(
             "invalid_data",
             `decoding the Parquet file "${this.#file.path}" failed: the decoder crashed (${reply.message}); ` +
               `the file is damaged, or has something that the decoder cannot read`,
@@ -168,9 +168,9 @@ export class ParquetDecoder {
     // A worker tells of a missing permission by a text.
     const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
     const what = "cannot start the worker that decodes Parquet";
-    if (!denied) return new DipcError("unsupported", `${what}: ${text}`, { cause });
+    if (!denied) return new LocalError("unsupported", `${what}: ${text}`, { cause });
     const folder = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/(?<=.)\/$/, "");
-    return new DipcError(
+    return new LocalError(
       "permission_denied",
       `${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
       { cause },
@@ -214,7 +214,7 @@ export class DecodedStream {
   /** Ends the run; a wait ends with `closed`. Idempotent. */
   stop(): void {
     for (const bytes of this.#arrived.splice(0)) bytes?.buffer.transfer(0);
-    this._push(new DipcError("closed", "the run through the Parquet file was closed"));
+    this._push(new LocalError("closed", "the run through the Parquet file was closed"));
     this.#stop();
   }
 

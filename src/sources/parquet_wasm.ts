@@ -4,7 +4,7 @@
  * @module
  */
 import type * as ParquetWasm from "parquet-wasm";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 
 let parquetWasm: Promise<typeof ParquetWasm> | null = null;
 
@@ -22,13 +22,13 @@ export function loadParquetWasm(): Promise<typeof ParquetWasm> {
       // Deno names the file that it was asked for; the folder of all packages is what a program needs.
       const folder = /"([^"]*\/npm)\/[^"]*"/.exec(text)?.[1];
       const flag = folder === undefined ? "--allow-read" : `--allow-read=${folder}`;
-      throw new DipcError(
+      throw new LocalError(
         "permission_denied",
         `${what}: Deno may not read its own folder of npm packages; run again with ${flag}`,
         { cause },
       );
     }
-    throw new DipcError(
+    throw new LocalError(
       "unsupported",
       `${what}: ${text}; it needs network access where it is not cached yet (deno cache npm:parquet-wasm@0.8.0)`,
       { cause },

@@ -4,7 +4,7 @@
  * @module
  */
 import type { RecordBatch, Schema, Table } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { BatchEncoder, encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { positiveInteger } from "../limits.ts";
@@ -99,7 +99,7 @@ export async function fromBatches(
     schema = first?.schema;
     if (held === null) await batches.close();
     if (schema === undefined) {
-      throw new DipcError("invalid_argument", "there is no batch to take the schema from; pass the schema, too");
+      throw new LocalError("invalid_argument", "there is no batch to take the schema from; pass the schema, too");
     }
   }
   const known = schema;
@@ -114,7 +114,7 @@ export async function fromBatches(
         batches = held;
         held = null;
       } else {
-        throw new DipcError(
+        throw new LocalError(
           "busy",
           "the batches can be read only once and have been taken already; pass an array, or a function that starts anew",
         );
@@ -135,7 +135,7 @@ function restart(source: BatchSource): (() => BatchIterator) | null {
   if (Array.isArray(source)) return () => source[Symbol.iterator]();
   if (Symbol.asyncIterator in source) return null;
   if (!(Symbol.iterator in source)) {
-    throw new DipcError("invalid_argument", `expected batches that can be iterated, found ${typeof source}`);
+    throw new LocalError("invalid_argument", `expected batches that can be iterated, found ${typeof source}`);
   }
   // An iterator gives itself when it is iterated, a collection gives a new iterator each time.
   const one = source[Symbol.iterator]();
@@ -202,7 +202,7 @@ class HeldBatches {
     this.#ended = true;
     if (cause instanceof DipcError) return cause;
     const text = cause instanceof Error ? cause.message : String(cause);
-    return new DipcError("io", `the source of the batches failed: ${text}`, { cause });
+    return new LocalError("io", `the source of the batches failed: ${text}`, { cause });
   }
 }
 
@@ -229,7 +229,7 @@ class BatchRun implements MessageStream {
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     for (;;) {
       if (this.#closed) {
-        throw new DipcError("closed", "the run through the batches was closed", { cause: this.#signal?.reason });
+        throw new LocalError("closed", "the run through the batches was closed", { cause: this.#signal?.reason });
       }
       const message = this.#queue.shift() ?? this.#encodePart();
       if (message !== null) return message;

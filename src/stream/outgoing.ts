@@ -10,6 +10,7 @@ import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import { SenderState, type StreamRole } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
@@ -21,7 +22,7 @@ const SOURCE_CLOSE_MS = 1_000;
 /** Time without progress is looked at this often. */
 const IDLE_CHECKS = 4;
 
-/** Options of {@linkcode sendStream}. */
+/** Options of an {@linkcode OutgoingStream}. */
 export interface OutgoingOptions {
   /** Which half of the stream this connection carries. */
   role: StreamRole;
@@ -92,7 +93,7 @@ export class OutgoingStream {
    */
   async run(): Promise<void> {
     const { signal } = this.#options;
-    this.#stream = await this.#dataset.open({ signal });
+    this.#stream = await fromDataset(async () => await this.#dataset.open({ signal }));
     const schema = this.#dataset.schema;
     const slot = this.#state.assign(0, schema.bytes.byteLength);
     const operation = this.#state.sendsMetadata
@@ -268,7 +269,7 @@ export class OutgoingStream {
           this.#held = message;
           this.#sourceEnded = message === null;
         }, (error) => {
-          this.#sourceError = error;
+          this.#sourceError = datasetError(error);
         }).then(() => {
           this.#awaited = null;
         });
@@ -277,7 +278,7 @@ export class OutgoingStream {
       this.#sourceEnded = next === null;
       return next;
     } catch (error) {
-      this.#sourceError = error;
+      this.#sourceError = datasetError(error);
       return null;
     }
   }

@@ -137,11 +137,11 @@ Deno.test("get, schema and put name a flight by name, path of the URI or command
     using folder = new TemporaryFolder();
     const got = await dipc(["get", location, "trips", "--json", "-o", folder.file("t.arrow")]);
     assertEquals([got.code, got.stderr], [0, ""]);
-    const { rows, via, viaReason, endpoints } = JSON.parse(got.stdout);
-    assertEquals([rows, via, viaReason], [3, "flight", "the server offers no ucx: location"]);
-    assertEquals(endpoints, [{ via, viaReason, location, batches: 1 }]);
-    const shown = await dipc(["get", `${location}/a/b`, "--via", "flight"]);
-    assertMatch(shown.stdout, /3 rows in 1 batch.* by Flight \(asked for by via: flight\)\n$/);
+    const { rows, route, routeReason, endpoints } = JSON.parse(got.stdout);
+    assertEquals([rows, route, routeReason], [3, "flight", "the server offers no ucx: location"]);
+    assertEquals(endpoints, [{ route, routeReason, location, batches: 1 }]);
+    const shown = await dipc(["get", `${location}/a/b`, "--route", "flight"]);
+    assertMatch(shown.stdout, /3 rows in 1 batch.* by Flight \(requested by route: "flight"\)\n$/);
     await dipc(["get", location, "--command", "select", "--json"]);
     assertEquals(stage.asked.map(([, what]) => what), ["trips", "a|b", "select"]);
 
@@ -215,7 +215,7 @@ const usages: [args: string[], part: string][] = [
   [["put"], "needs a file"],
   [["put", "x", "grpc://h:1", "name", "--command", "c"], "exclude each other"],
   [["action"], "needs the URI"],
-  [["get", "grpc://h:1", "x", "--via", "carrier"], "--via is auto, ucx or flight"],
+  [["get", "grpc://h:1", "x", "--route", "carrier"], "--route is auto, ucx or flight"],
   [["get", "grpc://h:1", "x", "--command", "c"], "exclude each other"],
   [["get", "grpc://h:1", "x", "--body-uri", "ucx://h:1"], "--body-uri is for a ucx: URI"],
   [["get", "ucx://h:1/x?want_data=1", "--user", "a:b"], "--user is for a Flight server"],

@@ -31,10 +31,10 @@ withTrips("serve names its Flight server, and ls, schema and get find the data t
   const listed = await dipc(["ls", flight]);
   assertEquals([listed.code, listed.stderr], [0, ""]);
   assertStringIncludes(listed.stdout, "trips");
-  for (const via of ["ucx", "flight"]) {
-    const { code, stdout } = await dipc(["get", flight, "trips", "--via", via, "--json"]);
+  for (const route of ["ucx", "flight"]) {
+    const { code, stdout } = await dipc(["get", flight, "trips", "--route", route, "--json"]);
     const totals = JSON.parse(stdout);
-    assertEquals([code, totals.rows, totals.via, totals.complete], [0, tripsTable().numRows, via, true]);
+    assertEquals([code, totals.rows, totals.route, totals.complete], [0, tripsTable().numRows, route, true]);
   }
 });
 
@@ -46,15 +46,15 @@ withTrips("with users, neither Flight nor UCX gives anything to a stranger", asy
   const flight = flightOf(server);
   const outcome = async (...args: string[]): Promise<[number | null, string | undefined, string | undefined]> => {
     const { code, stdout } = await dipc(["get", ...args, "--json"]);
-    const { error, via } = JSON.parse(stdout);
-    return [code, error?.code, error === undefined ? via : undefined];
+    const { error, route } = JSON.parse(stdout);
+    return [code, error?.code, error === undefined ? route : undefined];
   };
   assertEquals(await outcome(flight, "trips"), [1, "permission_denied", undefined]);
   assertEquals(await outcome(flight, "trips", "--user", "ada:wrong"), [1, "permission_denied", undefined]);
   assertEquals(await outcome(flight, "trips", "--user", "bob:secret:with colon"), [1, "permission_denied", undefined]);
   assertEquals(await outcome(server.uri("trips")), [1, "permission_denied", undefined]);
   assertEquals(await outcome(flight, "trips", "--user", "ada:secret:with colon"), [0, undefined, "ucx"]);
-  assertEquals(await outcome(flight, "trips", "--token-file", token, "--via", "flight"), [0, undefined, "flight"]);
+  assertEquals(await outcome(flight, "trips", "--token-file", token, "--route", "flight"), [0, undefined, "flight"]);
 });
 
 withTrips("certificates on both sides: only clients of the authority come in", async (folder, trips) => {
@@ -77,31 +77,34 @@ withTrips("certificates on both sides: only clients of the authority come in", a
   assertEquals(stranger.code, 1);
 });
 
-withTrips("uploads land in the folder, whole and nowhere else, and are served by both roads", async (folder, trips) => {
-  const uploads = folder.file("uploads");
-  await Deno.mkdir(uploads);
-  await using server = await serve(["--flight-port", "0", "--allow-put", uploads]);
-  const flight = flightOf(server);
-  const put = await dipc(["put", trips, flight, "new"]);
-  assertEquals([put.code, put.stderr], [0, ""]);
-  assertEquals([...Deno.readDirSync(uploads)].map(({ name }) => name), ["new.arrows"]);
-  for (const via of ["ucx", "flight"]) {
-    const { code, stdout } = await dipc(["get", flight, "new", "--via", via, "--json"]);
-    assertEquals([code, JSON.parse(stdout).rows], [0, tripsTable().numRows]);
-  }
-  for (const name of ["../out", "/etc/out", "a/b", ".hidden"]) {
-    const { code } = await dipc(["put", trips, flight, name]);
-    assertEquals(code, 1, name);
-  }
-  assertEquals([...Deno.readDirSync(uploads)].map(({ name }) => name), ["new.arrows"]);
-});
+withTrips(
+  "uploads land in the folder, whole and nowhere else, and are served by both routes",
+  async (folder, trips) => {
+    const uploads = folder.file("uploads");
+    await Deno.mkdir(uploads);
+    await using server = await serve(["--flight-port", "0", "--allow-put", uploads]);
+    const flight = flightOf(server);
+    const put = await dipc(["put", trips, flight, "new"]);
+    assertEquals([put.code, put.stderr], [0, ""]);
+    assertEquals([...Deno.readDirSync(uploads)].map(({ name }) => name), ["new.arrows"]);
+    for (const route of ["ucx", "flight"]) {
+      const { code, stdout } = await dipc(["get", flight, "new", "--route", route, "--json"]);
+      assertEquals([code, JSON.parse(stdout).rows], [0, tripsTable().numRows]);
+    }
+    for (const name of ["../out", "/etc/out", "a/b", ".hidden"]) {
+      const { code } = await dipc(["put", trips, flight, name]);
+      assertEquals(code, 1, name);
+    }
+    assertEquals([...Deno.readDirSync(uploads)].map(({ name }) => name), ["new.arrows"]);
+  },
+);
 
 withTrips("--no-ucx serves by Flight alone, without libucp", async (_folder, trips) => {
   const env = { DIPC_LIBUCP: "/nowhere/libucp.so.0" };
   await using server = await serve([trips, "--flight-port", "0", "--no-ucx"], { env });
   assertEquals(server.uris("trips"), []);
   const { code, stdout } = await dipc(["get", flightOf(server), "trips", "--json"]);
-  assertEquals([code, JSON.parse(stdout).via], [0, "flight"]);
+  assertEquals([code, JSON.parse(stdout).route], [0, "flight"]);
 });
 
 withTrips("options that do not go together are usage errors", async (folder, trips) => {

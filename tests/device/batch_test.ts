@@ -21,22 +21,18 @@ import {
   Utf8View,
   vectorFromArray,
 } from "apache-arrow";
+import { connect, type Dataset, DipcError, fromTable, type MessageStream, serve } from "../../mod.ts";
 import {
-  connect,
-  type Dataset,
+  connectCuda,
   deviceBatch,
   type DeviceBuffer,
   type DeviceColumn,
   type DeviceColumnSource,
   type DeviceRecordBatch,
-  DipcError,
   fromDeviceBatches,
-  fromTable,
-  type MessageStream,
   releaseDevices,
-  serve,
-} from "../../mod.ts";
-import { cudaDevice } from "../../src/device/devices.ts";
+} from "../../cuda.ts";
+import { openGpu } from "../../src/device/devices.ts";
 import { deviceColumns } from "../../src/device/columns.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
@@ -100,8 +96,8 @@ deviceTest(
       list: children,
     });
     await using server = await serve({ datasets: { d: table } });
-    await using stream = await connect(server.datasets[0].uris, { memory });
-    const { device } = stream;
+    await using stream = await connectCuda(server.datasets[0].uris, { memory });
+    const device = openGpu(memory);
     let seen = 0;
     for await (using batch of stream) {
       seen++;
@@ -144,7 +140,7 @@ deviceTest(
 /** Reads a table into device memory; the batches are the caller's. */
 async function onDevice(table: Table): Promise<DeviceRecordBatch[]> {
   await using server = await serve({ datasets: { d: table } });
-  await using stream = await connect(server.datasets[0].uris, { memory });
+  await using stream = await connectCuda(server.datasets[0].uris, { memory });
   const batches: DeviceRecordBatch[] = [];
   for await (const batch of stream) batches.push(batch);
   return batches;
@@ -154,7 +150,7 @@ deviceTest("a batch is waited for by its event, by ready(), or by a stream of th
   cuda?.control?.setDelay(20);
   try {
     const [batch] = await onDevice(tableFromArrays({ n: Float64Array.from({ length: 1000 }, (_, i) => i) }));
-    const { device } = batch;
+    const device = openGpu(batch.space);
     const out = new BigUint64Array(1);
     device.withContext(() => device.driver.check(device.symbols.cuStreamCreate(out, 1), "making a stream"));
     const target = device.pool.acquire(8000);
@@ -191,7 +187,7 @@ deviceTest(
     );
     const [all] = (tableFromArrays as (columns: unknown) => Table)({ zone }).batches;
     const [first, second] = await onDevice(new Table([all.slice(0, 200), all.slice(200)]));
-    const { pool } = first.device;
+    const { pool } = openGpu(first.space);
     const out = pool.stats.blocksOut;
     first[Symbol.dispose]();
     first[Symbol.dispose]();
@@ -217,7 +213,7 @@ deviceTest("batches that nobody disposes give their memory back when they are co
   );
   assertEquals(kept.length, 1);
   kept = null;
-  const { pool } = cudaDevice(memory);
+  const { pool } = openGpu(memory);
   for (let i = 0; i < 20 && pool.stats.blocksOut > 0; i++) {
     gc();
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -228,7 +224,7 @@ deviceTest("batches that nobody disposes give their memory back when they are co
 deviceTest("toHost() makes a normal batch, pinned or not, and copyTo() another device batch", async () => {
   const table = tableFromArrays({ n: Int32Array.of(1, 2, 3), s: ["a", null, "c"] });
   const [batch] = await onDevice(table);
-  const { device } = batch;
+  const device = openGpu(batch.space);
   for (const pinned of [true, false]) {
     const before = device.pinned.stats.blocksOut;
     using host = await batch.toHost({ pinned });
@@ -264,7 +260,7 @@ deviceTest("dictionaries that grow and change in the stream belong to the batche
   for (const options of [{}, { memory } as const]) {
     const served = "memory" in options ? { source, memory } : source;
     await using server = await serve({ datasets: { d: served } });
-    await using stream = await connect(server.datasets[0].uris, { memory });
+    await using stream = await connectCuda(server.datasets[0].uris, { memory });
     const batches: DeviceRecordBatch[] = [];
     for await (const batch of stream) batches.push(batch);
     assertEquals(stream.stats.dictionaries, 3);
@@ -279,7 +275,7 @@ deviceTest("dictionaries that grow and change in the stream belong to the batche
 
 /** Puts bytes into device memory of the test's own. */
 async function upload(view: ArrayBufferView<ArrayBuffer>) {
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   const block = device.pool.acquire(Math.max(1, view.byteLength));
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
   if (bytes.byteLength > 0) await device.copies.upload(block.address, bytes);
@@ -340,13 +336,13 @@ deviceTest("batches from pointers are gathered into one body, served, and read b
     assertEquals(stream.stats.dictionaries, 2);
   }
   // From device memory to device memory.
-  await using stream = await connect(server.datasets[0].uris, { memory: deviceSpaces().at(-1)! });
+  await using stream = await connectCuda(server.datasets[0].uris, { memory: deviceSpaces().at(-1)! });
   assertEquals(rowsOf(await stream.toTable()), [...expected, ...expected, ...expected]);
   batches.forEach((batch) => batch[Symbol.dispose]());
 });
 
 deviceTest("device batches from an iterable are read once, and disposed when they are sent", async () => {
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   const schema = encodeSchema(new Schema([new Field("n", new Int32(), false)]));
   const made: DeviceRecordBatch[] = [];
   async function* produce(): AsyncGenerator<DeviceRecordBatch> {
@@ -399,7 +395,7 @@ deviceTest("a batch that is disposed while it is sent keeps its memory until it 
 });
 
 deviceTest("pointers that do not fit are refused, by name, before anything is copied", async () => {
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   const schema = new Schema([new Field("n", new Int32(), true)]);
   const { block, buffer } = await upload(Int32Array.of(1, 2, 3, 4));
   const pinned = device.pinned.acquire(64);
@@ -448,7 +444,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
   assertEquals(device.pool.stats.blocksOut, before);
   // Memory of another GPU.
   if (deviceSpaces().length > 1) {
-    const other = cudaDevice("cuda:1").pool.acquire(64);
+    const other = openGpu("cuda:1").pool.acquire(64);
     const error = assertThrows(make([{ length: 4, data: { address: other.address, byteLength: 16 } }]), DipcError);
     assertMatch(error.message, /must lie in the memory of cuda:0, but it belongs to cuda:1/);
     other.release();
@@ -458,7 +454,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
 });
 
 deviceTest("a producer's event is waited for before its buffers are read", async () => {
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   cuda!.control!.setDelay(200);
   try {
     const block = device.pool.acquire(1 << 16);
@@ -510,7 +506,7 @@ deviceTest("limits hold for dictionaries and decompressed bodies in device memor
     ] as const
   ) {
     const error = await assertRejects(async () => {
-      await using stream = await connect(uris, { memory, limits });
+      await using stream = await connectCuda(uris, { memory, limits });
       for await (using _batch of stream);
     }, DipcError);
     assertEquals(error.code, "limit_exceeded");
@@ -533,27 +529,27 @@ deviceTest("a stream into device memory is cancelled by its signal, by leaving, 
   await using server = await serve({ datasets: { slow } });
   const { uris } = server.datasets[0];
   const stop = new AbortController();
-  const stream = await connect(uris, { memory, signal: stop.signal });
+  const stream = await connectCuda(uris, { memory, signal: stop.signal });
   stop.abort("enough");
   const error = await assertRejects(() => stream.next(), DipcError);
   assertEquals([error.code, error.cause], ["cancelled", "enough"]);
-  const other = await connect(uris, { memory });
+  const other = await connectCuda(uris, { memory });
   await other.cancel();
   await other.cancel();
   assertEquals((await assertRejects(() => other.next(), DipcError)).code, "cancelled");
-  const busy = await connect(uris, { memory });
+  const busy = await connectCuda(uris, { memory });
   const reads = [busy.next(), busy.next()];
   assertEquals((await assertRejects(() => reads[1], DipcError)).code, "invalid_argument");
   (await reads[0]).value?.[Symbol.dispose]();
   await busy.cancel();
-  await assertRejects(() => connect(uris, { memory, signal: AbortSignal.abort() }), DipcError);
+  await assertRejects(() => connectCuda(uris, { memory, signal: AbortSignal.abort() }), DipcError);
   await source.close();
 });
 
 deviceTest("after releaseDevices() the next stream opens the GPU again", async () => {
   await using server = await serve({ datasets: { d: tableFromArrays({ n: [1, 2, 3] }) } });
   for (let i = 0; i < 2; i++) {
-    const stream = await connect(server.datasets[0].uris, { memory });
+    const stream = await connectCuda(server.datasets[0].uris, { memory });
     assertEquals((await stream.toTable()).numRows, 3);
     await releaseDevices();
     await releaseDevices();

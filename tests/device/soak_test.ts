@@ -3,8 +3,10 @@
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Table, tableFromArrays, tableToIPC } from "apache-arrow";
-import { connect, deviceResident, DipcError, fromBatches, repeat, serve } from "../../mod.ts";
-import { cudaDevice } from "../../src/device/devices.ts";
+import { DipcError, fromBatches, serve } from "../../mod.ts";
+import { connectCuda, deviceResident } from "../../cuda.ts";
+import { repeat } from "../support/repeat.ts";
+import { openGpu } from "../../src/device/devices.ts";
 import { LoopbackTransport } from "../support/loopback.ts";
 import { ucxTransport } from "../../src/wire/ucx/transport.ts";
 import type { Transport } from "../../src/wire/transport.ts";
@@ -20,14 +22,14 @@ const ROWS = 256;
 const STREAMS = 1_000;
 
 function allocations(): number[] {
-  return [cudaDevice("cuda:0").pool.stats.allocations, cudaDevice("cuda:0").pinned.stats.allocations];
+  return [openGpu("cuda:0").pool.stats.allocations, openGpu("cuda:0").pinned.stats.allocations];
 }
 
 deviceTest(`${BATCHES} batches through the pools: no driver allocation after the first ones`, async () => {
   const source = generated(BATCHES, ROWS);
   await using server = await serve({ datasets: { host: source, device: { source, memory: "cuda:0" } } });
   for (const { name, uris } of server.datasets) {
-    await using stream = await connect(uris, { memory: "cuda:0" });
+    await using stream = await connectCuda(uris, { memory: "cuda:0" });
     let seen = 0;
     let after: number[] = [];
     for await (using batch of stream) {
@@ -77,14 +79,14 @@ async function endEarly(carrier: Transport, streams: number, random: () => numbe
   await using server = await serve({ datasets: { d: { source, memory: "cuda:0" } }, transport });
   const { uris } = server.datasets[0];
   const level = () => {
-    const device = cudaDevice("cuda:0");
+    const device = openGpu("cuda:0");
     return [device.pool.stats.bytesOut, device.pinned.stats.bytesOut, device.copies.inFlight];
   };
   const start = level();
   const used: number[] = [];
   for (let i = 0; i < streams; i++) {
     const stop = new AbortController();
-    const stream = await connect(uris, { memory: "cuda:0", transport, signal: stop.signal });
+    const stream = await connectCuda(uris, { memory: "cuda:0", transport, signal: stop.signal });
     const taken = Math.floor(random() * 12);
     for (let k = 0; k < taken; k++) {
       const { value } = await stream.next();
@@ -106,7 +108,7 @@ async function endEarly(carrier: Transport, streams: number, random: () => numbe
       }, DipcError);
     }
     await stream[Symbol.asyncDispose]();
-    if (i % (streams / 10) === 0) used.push(cudaDevice("cuda:0").pool.stats.allocatedBytes);
+    if (i % (streams / 10) === 0) used.push(openGpu("cuda:0").pool.stats.allocatedBytes);
   }
   await waitFor(() => server.stats.activeConnections === 0);
   await waitFor(() => level().join() === start.join());
@@ -127,7 +129,7 @@ deviceTest(
       await deviceResident(await fromBatches([...int64Table(16, 1 << 15).batches]), "cuda:0"),
       Infinity,
     );
-    const device = cudaDevice("cuda:0");
+    const device = openGpu("cuda:0");
     {
       await using server = await serve({ datasets: { d: placed } });
       const level = device.pool.stats.bytesOut;
@@ -150,7 +152,7 @@ deviceTest(
     Deno.writeFileSync(folder.file("big.arrow"), tableToIPC(int64Table(200, 1 << 16), "file"));
     for (let i = 0; i < 3; i++) {
       await using server = await serveProcess([folder.file("big.arrow"), "--memory", "cuda:0"], { env: cuda!.env });
-      await using stream = await connect(server.uri("big"), { memory: "cuda:0" });
+      await using stream = await connectCuda(server.uri("big"), { memory: "cuda:0" });
       const error = await assertRejects(async () => {
         for await (using _batch of stream) server.running.kill("SIGKILL");
       }, DipcError);

@@ -1,11 +1,12 @@
 /**
- * The two roads of bodies in device memory: straight where the transport takes such memory and a transfer proves it, staged
+ * The two ways of bodies in device memory: straight if the transport takes such memory and a transfer proves it, staged
  * otherwise; the user is told which, and why; and UCX without CUDA never gets an address of a GPU.
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type Dataset, DipcError, fromTable, openPath, serve, type ServerEventDetail } from "../../mod.ts";
+import { connectCuda } from "../../cuda.ts";
 import { cudaLines } from "../../src/cli/device_facts.ts";
-import { cudaDevice } from "../../src/device/devices.ts";
+import { openGpu } from "../../src/device/devices.ts";
 import { copyToHost } from "../../src/device/record_batch.ts";
 import { deviceAccess } from "../../src/device/staging.ts";
 import { deviceResident } from "../../src/device/upload.ts";
@@ -26,7 +27,7 @@ const memory = "cuda:0";
 deviceTest(
   "a transport that takes device memory gets it straight, on both sides, and every gold stream arrives",
   async () => {
-    const device = cudaDevice(memory);
+    const device = openGpu(memory);
     const inner = await ucxTransport();
     const { transport, traffic } = deviceTransport(inner, device);
     const folder = `${goldFolder}/1.0.0-littleendian`;
@@ -35,17 +36,17 @@ deviceTest(
     const sources = Object.fromEntries(files.map((name) => [name, { source: `${folder}/${name}`, memory }]));
     {
       await using server = await serve({ datasets: sources, transport });
-      for (const { name, uris, road, roadReason } of server.datasets) {
-        assertEquals(road, "direct");
-        assertMatch(roadReason!, /says so; \d+ bytes went from GPU to GPU/);
-        await using stream = await connect(uris, { memory, transport });
+      for (const { name, uris, staged, stagingReason } of server.datasets) {
+        assertEquals(staged, false);
+        assertMatch(stagingReason!, /says so; \d+ bytes went from GPU to GPU/);
+        await using stream = await connectCuda(uris, { memory, transport });
         const got: CopiedMessage[] = [];
         for await (const { header, body } of stream.messages()) {
           if (body === null) continue;
           got.push(copyMessage({ header, body: await copyToHost(device, body, null) }));
           body.release();
         }
-        assertEquals(stream.stats.road, "direct");
+        assertEquals(stream.stats.staged, false);
         const dataset = await openPath(`${folder}/${name}`);
         assertEquals(got, await readMessages(dataset), name);
         await dataset.close();
@@ -57,21 +58,21 @@ deviceTest(
   [needsGold],
 );
 
-deviceTest("on the direct road a batch needs no event, and compressed bodies are decompressed by the CPU", async () => {
+deviceTest("without staging a batch needs no event, and compressed bodies are decompressed by the CPU", async () => {
   const inner = await ucxTransport();
-  const { transport } = deviceTransport(inner, cudaDevice(memory));
+  const { transport } = deviceTransport(inner, openGpu(memory));
   const path = `${goldFolder}/2.0.0-compression/generated_zstd.stream`;
   {
     await using server = await serve({ datasets: { small: smallTable(), zstd: path }, transport });
     const [small, zstd] = server.datasets;
     {
-      await using stream = await connect(small.uris, { memory, transport });
+      await using stream = await connectCuda(small.uris, { memory, transport });
       for await (using batch of stream) assertEquals(batch.event, null);
-      assertEquals([stream.stats.road, stream.stats.decompressedOnHost], ["direct", 0]);
+      assertEquals([stream.stats.staged, stream.stats.decompressedOnHost], [false, 0]);
     }
-    await using stream = await connect(zstd.uris, { memory, transport });
+    await using stream = await connectCuda(zstd.uris, { memory, transport });
     const table = await stream.toTable();
-    assertEquals([stream.stats.road, stream.stats.decompressedOnHost], ["direct", 2]);
+    assertEquals([stream.stats.staged, stream.stats.decompressedOnHost], [false, 2]);
     await using host = await connect(zstd.uris, { transport });
     assertEquals(rowsOf(table), rowsOf(await host.toTable()));
   }
@@ -80,62 +81,65 @@ deviceTest("on the direct road a batch needs no event, and compressed bodies are
 
 deviceTest("where the transfer from device to device goes wrong, bodies are staged, and it is said why", async () => {
   const inner = await ucxTransport();
-  const { transport, traffic } = deviceTransport(inner, cudaDevice(memory), { damageFrom: 1 << 20 });
+  const { transport, traffic } = deviceTransport(inner, openGpu(memory), { damageFrom: 1 << 20 });
   {
     await using server = await serve({ datasets: { small: smallTable() }, transport });
     const { uris } = server.datasets[0];
-    await using stream = await connect(uris, { memory, transport });
+    await using stream = await connectCuda(uris, { memory, transport });
     assertEquals((await stream.toTable()).numRows, 15);
-    assertEquals([stream.stats.road, traffic.received], ["staged", 2]);
+    assertEquals([stream.stats.staged, traffic.received], [true, 2]);
     assertMatch(
-      stream.stats.roadReason,
+      stream.stats.stagingReason,
       /transfer from GPU to GPU failed: of 4194304 bytes, that at 2097152 arrived as/,
     );
-    const forced = await assertRejects(() => connect(uris, { memory, transport, road: "direct" }), DipcError);
+    const forced = await assertRejects(() => connectCuda(uris, { memory, transport, staging: "never" }), DipcError);
     assertEquals(forced.code, "unsupported");
-    assertMatch(forced.message, /direct road .* asked for .* failed: of 4194304 bytes/);
+    assertMatch(forced.message, /cannot go straight .*staging: "never" requests: .* failed: of 4194304 bytes/);
   }
   await inner.close();
 });
 
-deviceTest("a road can be asked for, and one that is shut is an error", async () => {
-  await using server = await serve({ datasets: { d: { source: smallTable(), memory } }, road: "staged" });
-  const [{ uris, road, roadReason }] = server.datasets;
-  assertEquals([road, roadReason], ["staged", 'asked for by road: "staged"']);
-  await using stream = await connect(uris, { memory, road: "staged" });
+deviceTest("staging can be requested or forbidden, and when it is forbidden and needed that is an error", async () => {
+  await using server = await serve({ datasets: { d: { source: smallTable(), memory } }, staging: "always" });
+  const [{ uris, staged, stagingReason }] = server.datasets;
+  assertEquals([staged, stagingReason], [true, 'requested by staging: "always"']);
+  await using stream = await connectCuda(uris, { memory, staging: "always" });
   assertEquals((await stream.toTable()).numRows, 15);
-  assertEquals(stream.stats.roadReason, 'asked for by road: "staged"');
-  const wrong = await assertRejects(() => connect(uris, { memory, road: "fast" as never }), DipcError);
-  assertStringIncludes(wrong.message, 'road is "auto", "direct" or "staged", found "fast"');
+  assertEquals(stream.stats.stagingReason, 'requested by staging: "always"');
+  const wrong = await assertRejects(() => connectCuda(uris, { memory, staging: "fast" as never }), DipcError);
+  assertStringIncludes(wrong.message, 'staging is "auto", "never" or "always", found "fast"');
 });
 
 deviceTest("UCX without CUDA: staged, and the reason names the library and what it lacks", async () => {
   if (cuda!.isReal) return console.log("SKIPPED on a real driver: there UCX may have CUDA");
   await using server = await serve({ datasets: { d: { source: smallTable(), memory } } });
-  const [{ uris, road, roadReason }] = server.datasets;
-  assertEquals(road, "staged");
+  const [{ uris, staged, stagingReason }] = server.datasets;
+  assertEquals(staged, true);
   assertMatch(
-    roadReason!,
+    stagingReason!,
     /^UCX \d+\.\d+\.\d+ \(.*libucp\S*\) (could not load its CUDA module|was built without CUDA)/,
   );
-  await using stream = await connect(uris, { memory });
+  await using stream = await connectCuda(uris, { memory });
   assertEquals((await stream.toTable()).numRows, 15);
-  assertEquals([stream.stats.road, stream.stats.roadReason], ["staged", roadReason]);
+  assertEquals([stream.stats.staged, stream.stats.stagingReason], [true, stagingReason]);
   for (
     const attempt of [
-      () => connect(uris, { memory, road: "direct" }),
-      () => serve({ datasets: { d: { source: smallTable(), memory } }, road: "direct" }),
+      () => connectCuda(uris, { memory, staging: "never" }),
+      () => serve({ datasets: { d: { source: smallTable(), memory } }, staging: "never" }),
     ]
   ) {
     const error = await assertRejects(attempt as () => Promise<unknown>, DipcError);
     assertEquals(error.code, "unsupported");
-    assertStringIncludes(error.message, "the direct road from and to cuda:0 was asked for and does not work: UCX ");
+    assertStringIncludes(
+      error.message,
+      'bodies cannot go straight from and to cuda:0, as staging: "never" requests: UCX ',
+    );
   }
 });
 
 deviceTest("UCX without CUDA is given no address of a GPU, whoever asks for it", async () => {
   if (cuda!.isReal) return console.log("SKIPPED on a real driver: there UCX may have CUDA");
-  const device = cudaDevice(memory);
+  const device = openGpu(memory);
   const block = device.pool.acquire(1 << 20);
   const body = device.pool.acquire(1 << 20).toBody(1 << 20);
   for (const access of [undefined, deviceAccess(device)]) {
@@ -218,10 +222,12 @@ deviceTest(
     server.addEventListener("error", (event) => failures.push((event as CustomEvent<ServerEventDetail>).detail.error!));
     const [first, second] = server.datasets;
     const error = await assertRejects(async () => (await connect(first.uris)).toTable(), DipcError);
-    assertStringIncludes(error.message, "giving UCX memory of cuda:0 was refused");
+    // The client learns the code alone; the server's own event says what is wrong with its dataset.
+    assertEquals(error.code, "unsupported");
     await using stream = await connect(second.uris);
     assertEquals((await stream.toTable()).numRows, 15);
     assertEquals(failures.map(({ code }) => code), ["unsupported"]);
+    assertStringIncludes(failures[0].message, "giving UCX memory of cuda:0 was refused");
     await honest.close();
   },
 );
@@ -229,11 +235,11 @@ deviceTest(
 deviceTest("memory spaces that are none, and GPUs that are not there, are named", async () => {
   await using server = await serve({ datasets: { d: smallTable() } });
   const { uris } = server.datasets[0];
-  const absent = await assertRejects(() => connect(uris, { memory: "cuda:99" }), DipcError);
+  const absent = await assertRejects(() => connectCuda(uris, { memory: "cuda:99" }), DipcError);
   assertEquals(absent.code, "not_found");
   assertStringIncludes(absent.message, "there is no GPU cuda:99: the driver shows cuda:0");
   for (const wrong of ["gpu", "cuda:-1", "cuda", "cuda:01"]) {
-    const error = await assertRejects(() => connect(uris, { memory: wrong as typeof memory }), DipcError);
+    const error = await assertRejects(() => connectCuda(uris, { memory: wrong as typeof memory }), DipcError);
     assertEquals([wrong, error.code], [wrong, "invalid_argument"]);
     const placed = { source: smallTable(), memory: wrong };
     const served = await assertRejects(() => serve({ datasets: { d: placed } }), DipcError);
@@ -246,7 +252,8 @@ deviceTest("memory spaces that are none, and GPUs that are not there, are named"
 
 /** A program that uses the library without a driver. */
 const WITHOUT_DRIVER = `
-import { connect, cudaDevice, DipcError, serve } from "${ROOT}/mod.ts";
+import { connect, DipcError, serve } from "${ROOT}/mod.ts";
+import { connectCuda, cudaDevice } from "${ROOT}/cuda.ts";
 import { tableFromArrays } from "apache-arrow";
 await using server = await serve({ datasets: { n: tableFromArrays({ n: Int32Array.of(1, 2, 3) }) } });
 const { uris } = server.datasets[0];
@@ -254,7 +261,7 @@ await using stream = await connect(uris);
 const rows = (await stream.toTable()).numRows;
 const failures = [];
 for (const attempt of [
-  () => connect(uris, { memory: "cuda:0" }),
+  () => connectCuda(uris, { memory: "cuda:0" }),
   () => serve({ datasets: { n: { source: tableFromArrays({ n: [1] }), memory: "cuda:0" } } }),
   () => cudaDevice("cuda:0"),
 ]) {
@@ -295,41 +302,44 @@ deviceTest("over Debian's UCX: staged in two processes, and --json and the text 
   Deno.writeFileSync(path, tripsBytes("file"));
   const env = { ...cuda!.env, ...ucx113!.env };
   await using server = await serveProcess(["trips=" + path, "--memory", memory], { env });
-  const [{ road, roadReason }] = server.info.datasets as unknown as { road: string; roadReason: string }[];
-  assertEquals(road, "staged");
+  const [{ staged, stagingReason }] = server.info.datasets as unknown as { staged: boolean; stagingReason: string }[];
+  assertEquals(staged, true);
   assertMatch(
-    roadReason,
+    stagingReason,
     /^UCX 1\.13\.1 \(.*\) was built without CUDA, or its module .*libuct_cuda\.so\.0 is not installed/,
   );
   const json = await dipc(["get", server.uri("trips"), "--memory", memory, "--json"], { env });
   const totals = JSON.parse(json.stdout);
-  assertEquals([json.code, totals.memory, totals.road, totals.roadReason], [0, memory, "staged", roadReason]);
+  assertEquals([json.code, totals.memory, totals.staged, totals.stagingReason], [0, memory, true, stagingReason]);
   assertEquals(totals.complete, true);
   const text = await dipc(["get", server.uri("trips"), "--memory", memory], { env });
   assertStringIncludes(text.stdout, `into cuda:0\nstaged: UCX 1.13.1 (`);
-  const refused = await dipc(["get", server.uri("trips"), "--memory", memory, "--road", "direct"], { env });
+  const refused = await dipc(["get", server.uri("trips"), "--memory", memory, "--staging", "never"], { env });
   assertEquals(refused.code, 1);
-  assertStringIncludes(refused.stderr, "error[unsupported]: the direct road from and to cuda:0 was asked for");
+  assertStringIncludes(refused.stderr, "error[unsupported]: bodies cannot go straight from and to cuda:0");
 }, [needsUcx113]);
 
-deviceTest("doctor names the driver, each GPU, the road of its memory and why, and the speed of copies", async () => {
-  const { code, stdout } = await dipc(["doctor", "--json"], { env: cuda!.env });
-  const facts = JSON.parse(stdout);
-  assertEquals([code, facts.ok, facts.cuda.error], [0, true, undefined]);
-  assertMatch(facts.cuda.driver, /^\d+\.\d+$/);
-  assertEquals(facts.cuda.library, cuda!.library);
-  assertEquals(facts.cuda.devices.map(({ space }: { space: string }) => space).slice(0, 2), deviceSpaces());
-  for (const device of facts.cuda.devices) {
-    assert(device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0);
-    assert(device.freeBytes > 0 && device.memoryBytes >= device.freeBytes);
-    assert(["direct", "staged"].includes(device.road) && device.roadReason.startsWith("UCX "), device.roadReason);
-  }
-  const text = cudaLines(facts.cuda).map((line) => line.join(" ")).join("\n");
-  assertMatch(text, /^cuda +driver for CUDA \d+\.\d+ at /m);
-  assertMatch(text, /^cuda:0 +\S.*compute capability/m);
-  assertMatch(text, /copies: to the GPU .*\/s, from it .*\/s, within it .*\/s/);
-  assertMatch(text, /UCX sees it by .*; road (direct|staged): UCX /);
-});
+deviceTest(
+  "doctor names the driver, each GPU, whether bodies are staged and why, and the speed of copies",
+  async () => {
+    const { code, stdout } = await dipc(["doctor", "--json"], { env: cuda!.env });
+    const facts = JSON.parse(stdout);
+    assertEquals([code, facts.ok, facts.cuda.error], [0, true, undefined]);
+    assertMatch(facts.cuda.driver, /^\d+\.\d+$/);
+    assertEquals(facts.cuda.library, cuda!.library);
+    assertEquals(facts.cuda.devices.map(({ space }: { space: string }) => space).slice(0, 2), deviceSpaces());
+    for (const device of facts.cuda.devices) {
+      assert(device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0);
+      assert(device.freeBytes > 0 && device.memoryBytes >= device.freeBytes);
+      assert(typeof device.staged === "boolean" && device.stagingReason.startsWith("UCX "), device.stagingReason);
+    }
+    const text = cudaLines(facts.cuda).map((line) => line.join(" ")).join("\n");
+    assertMatch(text, /^cuda +driver for CUDA \d+\.\d+ at /m);
+    assertMatch(text, /^cuda:0 +\S.*compute capability/m);
+    assertMatch(text, /copies: to the GPU .*\/s, from it .*\/s, within it .*\/s/);
+    assertMatch(text, /UCX sees it by .*; bodies (direct|staged): UCX /);
+  },
+);
 
 testNeeding([needsUcx], "doctor without libcuda says what was tried, and is well", async () => {
   const { code, stdout } = await dipc(["doctor", "--json"], { env: { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" } });
@@ -345,8 +355,11 @@ testNeeding([needsUcx], "doctor without libcuda says what was tried, and is well
 for (
   const [args, text] of [
     [["serve", "x.arrow", "--memory", "gpu"], "--memory is host, or the memory of a GPU such as cuda:0"],
-    [["get", "ucx://h:1/x?want_data=1", "--road", "direct"], "add --memory cuda:0"],
-    [["get", "ucx://h:1/x?want_data=1", "--memory", "cuda:0", "--road", "fast"], "--road is auto, direct or staged"],
+    [["get", "ucx://h:1/x?want_data=1", "--staging", "never"], "add --memory cuda:0"],
+    [
+      ["get", "ucx://h:1/x?want_data=1", "--memory", "cuda:0", "--staging", "fast"],
+      "--staging is auto, never or always",
+    ],
   ] as const
 ) {
   Deno.test(`dipc ${args[0]} ${args.slice(2).join(" ")} is a mistake of the command line`, async () => {

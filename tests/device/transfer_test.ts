@@ -6,6 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { RecordBatch } from "apache-arrow";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
 import { connect, openPath, serve } from "../../mod.ts";
+import { connectCuda } from "../../cuda.ts";
 import { copyToHost } from "../../src/device/record_batch.ts";
 import { cuda } from "../support/cuda_sim.ts";
 import { type CopiedMessage, copyMessage, readMessages } from "../support/datasets.ts";
@@ -67,19 +68,19 @@ async function hostMessages(uris: readonly string[]): Promise<CopiedMessage[]> {
 }
 
 async function deviceMessages(uris: readonly string[], memory: `cuda:${number}`): Promise<CopiedMessage[]> {
-  await using stream = await connect(uris, { memory });
+  await using stream = await connectCuda(uris, { memory });
   const messages: CopiedMessage[] = [];
   for await (const { header, body } of stream.messages()) {
     if (body === null) continue;
     assertEquals(body.space, body.byteLength === 0 ? "host" : memory);
-    messages.push(copyMessage({ header, body: await copyToHost(stream.device, body, null) }));
+    messages.push(copyMessage({ header, body: await copyToHost(stream._gpu, body, null) }));
     body.release();
   }
   return messages;
 }
 
 async function deviceColumns(uris: readonly string[], memory: `cuda:${number}`): Promise<Plain[][][]> {
-  await using stream = await connect(uris, { memory });
+  await using stream = await connectCuda(uris, { memory });
   const columns: Plain[][][] = [];
   for await (using batch of stream) {
     using host = await batch.toHost();
@@ -99,7 +100,7 @@ deviceTest("every gold file goes between host and device memory in all combinati
   const onDevice = Object.fromEntries(files.map(({ name, path }) => [name, { source: path, memory }]));
   await using host = await serve({ datasets: onHost });
   await using device = await serve({ datasets: onDevice });
-  assert(device.datasets.every((each) => each.memory === memory && each.road !== undefined));
+  assert(device.datasets.every((each) => each.memory === memory && each.staged !== undefined));
   for (const [i, file] of files.entries()) {
     const expected = await expectedOf(file.path);
     const [hostUris, deviceUris] = [host.datasets[i].uris, device.datasets[i].uris];
@@ -125,7 +126,7 @@ deviceTest("every gold stream goes from device to device in two processes, compa
 
 /** Reads a stream of {@linkcode generated} batches from device memory and checks each. */
 async function checkGenerated(uris: readonly string[], memory: `cuda:${number}`, batches: number, rows: number) {
-  await using stream = await connect(uris, { memory });
+  await using stream = await connectCuda(uris, { memory });
   let seen = 0;
   for await (using batch of stream) {
     assertEquals(batch.numRows, rows);

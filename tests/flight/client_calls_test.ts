@@ -1,7 +1,8 @@
 /** Calls of the Flight client that end early, wait, or fail half-way; cookies and middleware around them. */
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
-import { DipcError, fromTable, repeat } from "../../mod.ts";
+import { DipcError, fromTable } from "../../mod.ts";
+import { repeat } from "../support/repeat.ts";
 import { FlightClient } from "../../flight.ts";
 import { GrpcConnection } from "../../src/grpc/client_connection.ts";
 import { encodeFrame, frameOfMessage } from "../../src/flight/data.ts";

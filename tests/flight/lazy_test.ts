@@ -56,7 +56,7 @@ import { tableFromArrays } from "apache-arrow";
 await using server = await serve({ datasets: { n: tableFromArrays({ n: Int32Array.of(1, 2, 3) }) } });
 await using stream = await connect(server.datasets[0].uris);
 console.log((await stream.toTable()).numRows);
-const refused = await connect("grpc://127.0.0.1:1", { path: "n" }).catch((error) => error);
+const refused = await connect("grpc://127.0.0.1:1", { flight: { path: "n" } }).catch((error) => error);
 console.log(refused instanceof Error);
 `;
 

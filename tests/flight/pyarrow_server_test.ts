@@ -300,7 +300,7 @@ testNeeding(
 
 testNeeding(
   [...needs, needsUcx],
-  "pyarrow's server hands out our ucx: URIs, and dipc get takes the UCX road",
+  "pyarrow's server hands out our ucx: URIs, and dipc get takes the UCX route",
   async () => {
     using folder = new TemporaryFolder();
     Deno.writeFileSync(folder.file("n.arrow"), tableToIPC(threeBatches(), "file"));
@@ -312,10 +312,10 @@ testNeeding(
       const { code, stdout, stderr } = await dipc(["get", server.location, name, "--json"]);
       assertEquals(code, 0, stderr);
       const line = JSON.parse(stdout);
-      assertEquals([line.via, line.rows], ["ucx", 300], stdout);
+      assertEquals([line.route, line.rows], ["ucx", 300], stdout);
     }
-    await using stream = await connect(server.location, { path: "one" });
-    assertEquals([(await stream.toTable()).numRows, stream.stats.via], [300, "ucx"]);
-    assertEquals(stream.stats.viaReason, "the server offers UCX, and it answered");
+    await using stream = await connect(server.location, { flight: { path: "one" } });
+    assertEquals([(await stream.toTable()).numRows, stream.stats.route], [300, "ucx"]);
+    assertEquals(stream.stats.routeReason, "the server offers UCX, and it answered");
   },
 );

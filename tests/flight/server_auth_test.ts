@@ -78,7 +78,7 @@ const UNKNOWN = "permission_denied, UNAUTHENTICATED";
 
 testNeeding(
   [needsUcx],
-  "with authentication nothing is served without a good token and a good ticket, by either road",
+  "with authentication nothing is served without a good token and a good ticket, by either route",
   async () => {
     let now = Date.now();
     const flight = { auth: AUTH, tickets: { keys: [SECRET], lifetimeMs: 60_000, now: () => now } };
@@ -150,9 +150,9 @@ testNeeding(
     ]);
     const [{ ticket: gone }] = cancelled.endpoints;
     await check("cancelled ticket", [DENIED, REFUSED], [byFlight(server, gone), byUcx(server, gone)]);
-    for (const [i, road] of ["gRPC", "UCX"].entries()) {
+    for (const [i, route] of ["gRPC", "UCX"].entries()) {
       const again = used[i];
-      await check(`one-time ticket used by ${road}`, [DENIED, REFUSED], [byFlight(once, again), byUcx(once, again)]);
+      await check(`one-time ticket used by ${route}`, [DENIED, REFUSED], [byFlight(once, again), byUcx(once, again)]);
     }
     now += 60_000;
     await check("expired ticket", [DENIED, REFUSED], [byFlight(server, longAgo), byUcx(server, longAgo)]);
@@ -222,7 +222,7 @@ Deno.test("with authentication every call needs a token, and answers nothing bef
 
 testNeeding(
   [needsUcx],
-  "a one-time ticket is spent once per half at two servers, and then no road takes it",
+  "a one-time ticket is spent once per half at two servers, and then no route takes it",
   async () => {
     await using server = await serve({
       datasets: { a: table },
@@ -257,14 +257,14 @@ async function failsOnce(): Promise<Dataset> {
 }
 
 testNeeding([needsUcx], "a one-time ticket survives attempts that are refused or fail", async () => {
-  for (const road of ["gRPC", "UCX"] as const) {
+  for (const route of ["gRPC", "UCX"] as const) {
     const dataset = await failsOnce();
     await using server = await serve({ datasets: { a: dataset }, flight: { auth: AUTH, tickets: { once: true } } });
     const ticket = await ticketOf(server);
     assertEquals(await byFlight(server, ticket, { token: "guess" }), UNKNOWN);
-    const failed = road === "gRPC" ? await byFlight(server, ticket) : await byUcx(server, ticket);
+    const failed = route === "gRPC" ? await byFlight(server, ticket) : await byUcx(server, ticket);
     assert(failed !== "ok" && !failed.startsWith(REFUSED), failed);
-    assertEquals(road === "gRPC" ? await byUcx(server, ticket) : await byFlight(server, ticket), "ok", road);
+    assertEquals(route === "gRPC" ? await byUcx(server, ticket) : await byFlight(server, ticket), "ok", route);
     assertEquals([await byUcx(server, ticket), await byFlight(server, ticket)], [REFUSED, DENIED]);
     await dataset.close();
   }

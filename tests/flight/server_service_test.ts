@@ -10,7 +10,8 @@ import {
   GrpcStatus,
   serveFlight,
 } from "../../flight.ts";
-import { connect, fromTable, repeat, serve, type Server } from "../../mod.ts";
+import { connect, fromTable, serve, type Server } from "../../mod.ts";
+import { repeat } from "../support/repeat.ts";
 import type { FlightServerEventDetail } from "../../flight.ts";
 import { ActionSchema } from "../../src/flight/gen/flight_pb.ts";
 import { Flag, frame, FrameType } from "../../src/http2/frames.ts";
@@ -420,8 +421,8 @@ Deno.test("ucx: off, and optional where there is no libucp, serve by Flight alon
 
 testNeeding([needsUcx], "ucx: optional serves by both where there is a libucp", async () => {
   await using server = await serve({ datasets: { a: table(3) }, flight: { ucx: "optional" } });
-  await using stream = await connect(server.flight!.location, { path: "a" });
-  assertEquals(stream.stats.via, "ucx");
+  await using stream = await connect(server.flight!.location, { flight: { path: "a" } });
+  assertEquals(stream.stats.route, "ucx");
 });
 
 Deno.test("certificates that are none are refused at the start", async () => {

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { addressOf, libc } from "../../ffi/libc.ts";
 import { DipcError } from "../../src/errors.ts";
-import type { CudaDevice } from "../../src/memory/cuda/device.ts";
+import type { Gpu } from "../../src/memory/cuda/device.ts";
 import { DONE, FAILED, PENDING } from "../../src/memory/cuda/device_event.ts";
 import { assertBytes, assertClean, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { cuda, needsCuda, needsSimulator } from "../support/cuda_sim.ts";
@@ -22,7 +22,7 @@ function simTest(name: string, fn: () => void | Promise<void>): void {
   testNeeding([needsSimulator], `device copies: ${name}`, fn);
 }
 
-async function contents(device: CudaDevice, address: bigint, byteLength: number): Promise<Uint8Array> {
+async function contents(device: Gpu, address: bigint, byteLength: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(byteLength);
   await device.copies.download(bytes, address);
   return bytes;

@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { libc } from "../../ffi/libc.ts";
 import { DipcError } from "../../src/errors.ts";
-import type { CudaDevice } from "../../src/memory/cuda/device.ts";
+import type { Gpu } from "../../src/memory/cuda/device.ts";
 import { assertBytes, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { needsCuda, needsSimulator, onSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
@@ -23,7 +23,7 @@ function simTest(name: string, fn: () => void | Promise<void>): void {
   testNeeding([needsSimulator], `device memory: ${name}`, fn);
 }
 
-async function contents(device: CudaDevice, address: bigint, byteLength: number): Promise<Uint8Array> {
+async function contents(device: Gpu, address: bigint, byteLength: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(byteLength);
   await device.copies.download(bytes, address);
   return bytes;

@@ -1,10 +1,19 @@
 /**
- * `connect` and what a FlightInfo can say: endpoints, locations, order, expiration; and the road that the data takes.
+ * `connect` and what a FlightInfo can say: endpoints, locations, order, expiration; and the route that the data takes.
  */
 import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { toBinary } from "@bufbuild/protobuf";
-import { connect, type Dataset, DipcError, type EndpointStats, fromBatches, fromTable, serve } from "../../mod.ts";
+import {
+  connect,
+  type ConnectOptions,
+  type Dataset,
+  DipcError,
+  type EndpointStats,
+  fromBatches,
+  fromTable,
+  serve,
+} from "../../mod.ts";
 import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
 import { endpointToProto, type FlightEndpoint } from "../../src/flight/model.ts";
 import { LoopbackTransport } from "../support/loopback.ts";
@@ -46,11 +55,11 @@ Deno.test("every endpoint is read, and no location, an unknown one and the reuse
     endpoint("20:2", { locations: ["strange://somewhere", REUSE] }),
   ];
   await using server = await fakeFlight((call) => answer(call, endpoints));
-  await using stream = await connect(server.location, { path: "x" });
+  await using stream = await connect(server.location, { flight: { path: "x" } });
   assertEquals((await values(stream)).sort((a, b) => a - b), [0, 1, 10, 11, 20, 21]);
-  assertEquals(stream.stats.via, "flight");
-  assertEquals(stream.stats.viaReason, "the server offers no ucx: location");
-  assertEquals(stream.stats.endpoints.map(({ via, location, batches }) => [via, location, batches]), [
+  assertEquals(stream.stats.route, "flight");
+  assertEquals(stream.stats.routeReason, "the server offers no ucx: location");
+  assertEquals(stream.stats.endpoints.map(({ route, location, batches }) => [route, location, batches]), [
     ["flight", server.location, 2],
     ["flight", server.location, 2],
     ["flight", server.location, 2],
@@ -63,12 +72,12 @@ Deno.test("the locations of an endpoint are tried in turn, and the error of the 
   await using server = await fakeFlight((call) =>
     answer(call, [endpoint("5:2", { locations: [CLOSED, other.location, REUSE] })])
   );
-  await using stream = await connect(server.location, { path: "x" });
+  await using stream = await connect(server.location, { flight: { path: "x" } });
   assertEquals(await values(stream), [5, 6]);
   assertEquals([server.calls, other.calls], [["GetFlightInfo"], ["DoGet"]]);
 
   await using nowhere = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [CLOSED] })]));
-  const error = await assertRejects(() => connect(nowhere.location, { path: "x" }), DipcError);
+  const error = await assertRejects(() => connect(nowhere.location, { flight: { path: "x" } }), DipcError);
   assertEquals(error.code, "unreachable");
   assertStringIncludes(error.message, CLOSED);
 });
@@ -80,7 +89,7 @@ Deno.test("ordered endpoints come in order, whichever answers first", async () =
     if (call.method === "DoGet" && (await call.ticket()).startsWith("0:")) await delay(200);
     await answer(call, endpoints, true);
   });
-  await using stream = await connect(server.location, { path: "x" });
+  await using stream = await connect(server.location, { flight: { path: "x" } });
   assertEquals(await values(stream), [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42]);
 });
 
@@ -102,7 +111,7 @@ Deno.test("endpoints are read side by side, so many at a time and no more", asyn
     running--;
     call.finish();
   });
-  await using stream = await connect(server.location, { path: "x", parallelEndpoints: 2 });
+  await using stream = await connect(server.location, { flight: { path: "x", parallelEndpoints: 2 } });
   const found: number[] = [];
   for await (using batch of stream) {
     found.push(batch.getChildAt(0)!.get(0));
@@ -121,7 +130,7 @@ Deno.test("endpoints with dictionaries of their own are not mixed", async () => 
     await call.data(await words(parts[await call.ticket()]));
     call.finish();
   });
-  await using stream = await connect(server.location, { path: "x" });
+  await using stream = await connect(server.location, { flight: { path: "x" } });
   const found: string[] = [];
   for await (using batch of stream) found.push(...batch.getChildAt(0)!);
   assertEquals(found, Object.values(parts).flat());
@@ -134,14 +143,14 @@ Deno.test("endpoints with different schemas are refused, and a flight without en
     await call.data(await fromTable(tableFromArrays(table)));
     call.finish();
   });
-  await using stream = await connect(server.location, { path: "x" });
+  await using stream = await connect(server.location, { flight: { path: "x" } });
   const error = await assertRejects(() => values(stream), DipcError, "different schemas");
   assertEquals(error.code, "invalid_data");
 
   await using bare = await fakeFlight((call) => answer(call, []));
-  await using empty = await connect(bare.location, { path: "x" });
+  await using empty = await connect(bare.location, { flight: { path: "x" } });
   assertEquals([empty.schema.fields.map(String), await values(empty)], [["n: Int32"], []]);
-  assertEquals([empty.stats.via, empty.stats.viaReason], ["flight", "the flight has no endpoints"]);
+  assertEquals([empty.stats.route, empty.stats.routeReason], ["flight", "the flight has no endpoints"]);
 });
 
 Deno.test("an endpoint that waits its turn is renewed before it expires, and read with the renewed ticket", async () => {
@@ -162,7 +171,7 @@ Deno.test("an endpoint that waits its turn is renewed before it expires, and rea
     }
     await answer(call, [endpoint("1:1"), endpoint("2:1", { expirationTime: soon() })], true);
   });
-  await using stream = await connect(server.location, { path: "x", parallelEndpoints: 1 });
+  await using stream = await connect(server.location, { flight: { path: "x", parallelEndpoints: 1 } });
   assertEquals(await values(stream), [1, 7]);
   assertEquals(tickets, ["1:1", "7:1"]);
 });
@@ -185,7 +194,7 @@ Deno.test("credentials go to the server that was asked, and not to a host that i
   const options = { path: "x", token: "secret", headers: { "x-key": "k" } };
   for (const trustLocations of [false, true]) {
     seen.length = 0;
-    await using stream = await connect(server.location, { ...options, trustLocations });
+    await using stream = await connect(server.location, { flight: { ...options, trustLocations } });
     assertEquals(await values(stream), [1]);
     assertEquals(seen, [
       ["GetFlightInfo", "Bearer secret", "k"],
@@ -213,18 +222,22 @@ async function withRoads(
 
 Deno.test("UCX is taken where it answers; flight and ucx can be asked for", async () => {
   await withRoads(await numbers(0, 3), async (location, transport, calls) => {
-    for (const [via, road] of [["auto", "ucx"], ["ucx", "ucx"], ["flight", "flight"]] as const) {
+    for (const [route, taken] of [["auto", "ucx"], ["ucx", "ucx"], ["flight", "flight"]] as const) {
       calls.length = 0;
       const events: EndpointStats[] = [];
-      await using stream = await connect(location, { path: "x", via, transport });
-      stream.addEventListener("via", (event) => events.push((event as CustomEvent<EndpointStats>).detail));
+      await using stream = await connect(location, {
+        flight: { path: "x" },
+        route,
+        ...(route === "flight" ? {} : { transport }),
+      });
+      stream.addEventListener("route", (event) => events.push((event as CustomEvent<EndpointStats>).detail));
       assertEquals(await values(stream), [0, 1, 2]);
-      assertEquals(stream.stats.via, road);
-      assertEquals(events.map(({ via }) => via), [road]);
-      assertEquals(calls, road === "ucx" ? ["GetFlightInfo"] : ["GetFlightInfo", "DoGet"]);
+      assertEquals(stream.stats.route, taken);
+      assertEquals(events.map(({ route }) => route), [taken]);
+      assertEquals(calls, taken === "ucx" ? ["GetFlightInfo"] : ["GetFlightInfo", "DoGet"]);
       assertEquals(
-        stream.stats.viaReason,
-        road === "ucx" ? "the server offers UCX, and it answered" : "asked for by via: flight",
+        stream.stats.routeReason,
+        taken === "ucx" ? "the server offers UCX, and it answered" : 'requested by route: "flight"',
       );
     }
   });
@@ -234,10 +247,10 @@ Deno.test("UCX that fails before the first batch gives way to DoGet, and no batc
   // Message 0 is the schema, 1 the first batch's metadata or body.
   for (const dropAtMessage of [0, 1, 2]) {
     await withRoads(await numbers(0, 3), async (location, transport, calls) => {
-      await using stream = await connect(location, { path: "x", transport });
+      await using stream = await connect(location, { flight: { path: "x" }, transport });
       assertEquals(await values(stream), [0, 1, 2]);
-      assertEquals([stream.stats.via, calls], ["flight", ["GetFlightInfo", "DoGet"]], `dropped at ${dropAtMessage}`);
-      assertStringIncludes(stream.stats.viaReason, "UCX failed: connection_lost");
+      assertEquals([stream.stats.route, calls], ["flight", ["GetFlightInfo", "DoGet"]], `dropped at ${dropAtMessage}`);
+      assertStringIncludes(stream.stats.routeReason, "UCX failed: connection_lost");
     }, { dropAtMessage });
   }
 });
@@ -250,7 +263,7 @@ Deno.test("UCX that fails after the first batch is an error, and nothing is fetc
     throw new Error("the source broke");
   }
   await withRoads(await fromBatches(breaking()), async (location, transport, calls) => {
-    await using stream = await connect(location, { path: "x", transport });
+    await using stream = await connect(location, { flight: { path: "x" }, transport });
     const found: number[] = [];
     const error = await assertRejects(async () => {
       for await (using batch of stream) {
@@ -260,17 +273,20 @@ Deno.test("UCX that fails after the first batch is an error, and nothing is fetc
     }, DipcError);
     assertEquals(error.code, "io");
     assertEquals([found, error.batches, calls], [[0, 1, 2], 3, ["GetFlightInfo"]]);
-    assertEquals([stream.stats.via, stream.stats.complete], ["ucx", false]);
+    assertEquals([stream.stats.route, stream.stats.complete], ["ucx", false]);
   });
 });
 
-Deno.test("via ucx never falls back, and says what there was", async () => {
+Deno.test("route ucx never falls back, and says what there was", async () => {
   await withRoads(await numbers(0, 3), async (location, transport, calls) => {
-    const error = await assertRejects(() => connect(location, { path: "x", via: "ucx", transport }), DipcError);
+    const error = await assertRejects(
+      () => connect(location, { flight: { path: "x" }, route: "ucx", transport }),
+      DipcError,
+    );
     assertEquals([error.code, calls], ["connection_lost", ["GetFlightInfo"]]);
   }, { dropAtMessage: 0 });
   await using server = await fakeFlight((call) => answer(call, [endpoint("0:1")]));
-  const error = await assertRejects(() => connect(server.location, { path: "x", via: "ucx" }), DipcError);
+  const error = await assertRejects(() => connect(server.location, { flight: { path: "x" }, route: "ucx" }), DipcError);
   assertEquals(error.code, "unreachable");
   assertStringIncludes(error.message, "the server offers no ucx: location");
 });
@@ -283,10 +299,10 @@ Deno.test("a ucx: server that says nothing is given up in time, and DoGet is tak
   await using server = await fakeFlight((call) => answer(call, [endpoint("3:2", { locations })]));
   const started = performance.now();
   const silence = { connect: () => new Promise<never>(() => {}) } as unknown as LoopbackTransport;
-  await using stream = await connect(server.location, { path: "x", transport: patient(silence) });
+  await using stream = await connect(server.location, { flight: { path: "x" }, transport: patient(silence) });
   assertLess(performance.now() - started, 5000);
   assertEquals(await values(stream), [3, 4]);
-  assertStringIncludes(stream.stats.viaReason, "UCX failed: timeout: no answer within 1.5 s");
+  assertStringIncludes(stream.stats.routeReason, "UCX failed: timeout: no answer within 1.5 s");
 });
 
 /** A transport whose connecting ends only with its signal, as UCX's does where a firewall swallows everything. */
@@ -303,16 +319,20 @@ function patient(transport: LoopbackTransport): LoopbackTransport {
 Deno.test("what does not go together is refused before anything is sent", async () => {
   for (
     const options of [
-      { path: "a", command: "b" },
-      { path: "a", ticket: "b" },
-      { ticket: "b", via: "ucx" },
-      { path: "a", via: "both" },
-      { path: "a", bodyUri: "ucx://h:1/x?want_data=1" },
-      { path: "a", parallelEndpoints: 0 },
+      { flight: { path: "a", command: "b" } },
+      { flight: { path: "a" }, ticket: "b" },
+      { ticket: "b", route: "ucx" },
+      { flight: { path: "a" }, route: "both" },
+      { flight: { path: "a" }, bodyUri: "ucx://h:1/x?want_data=1" },
+      { flight: { path: "a", parallelEndpoints: 0 } },
+      { flight: { path: "a", ucxTimeoutMs: 100 }, route: "ucx" },
+      { flight: { path: "a" }, route: "flight", library: "libucp.so.0" },
+      { flight: { path: "a", tokens: "b" } },
+      { path: "a" },
       {},
     ]
   ) {
-    const error = await assertRejects(() => connect(CLOSED, options as { path: string }), DipcError);
+    const error = await assertRejects(() => connect(CLOSED, options as ConnectOptions), DipcError);
     assertEquals(error.code, "invalid_argument", JSON.stringify(options));
   }
 });

@@ -1,5 +1,5 @@
 /**
- * Which road `dipc get grpc://…` takes, why, how soon, and what becomes of it when the server dies.
+ * Which route `dipc get grpc://…` takes, why, how soon, and what becomes of it when the server dies.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { ROOT } from "../support/paths.ts";
 import { dipc, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
 import { printTable } from "../support/table.ts";
 
-/** A road that does not answer is given up within this time, in milliseconds. */
+/** A route that does not answer is given up within this time, in milliseconds. */
 const FALL_BACK_MS = 2000;
 const ROWS = 1000;
 
@@ -33,8 +33,8 @@ async function startServer(batches: number, options: Record<string, unknown> = {
 
 /** The last line of `dipc get --json`. */
 interface Got {
-  via: string;
-  viaReason: string;
+  route: string;
+  routeReason: string;
   rows: number;
   batches: number;
   error?: { code: string; message: string };
@@ -54,10 +54,10 @@ testNeeding(
     // Locations name a host; on this one nobody listens at the UCX port.
     await using closed = await startServer(5, { advertise: "127.0.0.9", flight: { advertise: "127.0.0.1" } });
     const nowhere = { DIPC_LIBUCP: "/nowhere/libucp.so.0" };
-    const cases: [name: string, via: string, reason: RegExp, got: Got][] = [
+    const cases: [name: string, route: string, reason: RegExp, got: Got][] = [
       ["nothing in the way", "ucx", /^the server offers UCX, and it answered$/, await get(server.location)],
-      ["--via flight", "flight", /^asked for by via: flight$/, await get(server.location, ["--via", "flight"])],
-      ["--via ucx", "ucx", /answered/, await get(server.location, ["--via", "ucx"])],
+      ["--route flight", "flight", /^requested by route: "flight"$/, await get(server.location, ["--route", "flight"])],
+      ["--route ucx", "ucx", /answered/, await get(server.location, ["--route", "ucx"])],
       [
         "DIPC_LIBUCP names nothing",
         "flight",
@@ -67,17 +67,17 @@ testNeeding(
       ["the UCX port is closed", "flight", /^UCX failed: unreachable: .*127\.0\.0\.9/, await get(closed.location)],
     ];
     printTable(
-      "Roads of dipc get",
+      "Routes of dipc get",
       ["case", "via", "reason"],
-      cases.map(([name, , , { via, viaReason }]) => [name, via, viaReason.slice(0, 120)]),
+      cases.map(([name, , , { route, routeReason }]) => [name, route, routeReason.slice(0, 120)]),
     );
-    for (const [name, via, reason, got] of cases) {
-      assertEquals([got.error, got.via, got.batches, got.rows], [undefined, via, 5, 5 * ROWS], name);
-      assertMatch(got.viaReason, reason, name);
+    for (const [name, route, reason, got] of cases) {
+      assertEquals([got.error, got.route, got.batches, got.rows], [undefined, route, 5, 5 * ROWS], name);
+      assertMatch(got.routeReason, reason, name);
     }
     for (const [location, env] of [[closed.location, {}], [server.location, nowhere]] as const) {
-      const { error } = await get(location, ["--via", "ucx"], env);
-      assert(error !== undefined, "--via ucx must not take another road");
+      const { error } = await get(location, ["--route", "ucx"], env);
+      assert(error !== undefined, "--route ucx must not take another route");
     }
   },
 );
@@ -97,28 +97,28 @@ testNeeding([needsUcx], "a UCX port that is closed, or never answers, delays a s
   });
   for (const { location } of [closed, mute]) {
     const started = performance.now();
-    await using stream = await connect(location, { path: "n" });
+    await using stream = await connect(location, { flight: { path: "n" } });
     const found: number[] = [];
     let milliseconds = 0;
     for await (using batch of stream) {
       milliseconds ||= performance.now() - started;
       found.push(Number(batch.getChildAt(0)!.get(0)));
     }
-    assertEquals([found, stream.stats.via], [[0, 1, 2, 3, 4], "flight"]);
-    assert(milliseconds <= FALL_BACK_MS, `the first batch came after ${milliseconds} ms: ${stream.stats.viaReason}`);
+    assertEquals([found, stream.stats.route], [[0, 1, 2, 3, 4], "flight"]);
+    assert(milliseconds <= FALL_BACK_MS, `the first batch came after ${milliseconds} ms: ${stream.stats.routeReason}`);
   }
   silent.close();
   for (const connection of held) connection.close();
   await accepting;
 });
 
-for (const via of ["ucx", "flight"] as const) {
+for (const route of ["ucx", "flight"] as const) {
   testNeeding(
     [needsUcx],
-    `a server that is killed half-way is a failure by ${via}, and no batch comes twice`,
+    `a server that is killed half-way is a failure by ${route}, and no batch comes twice`,
     async () => {
       await using server = await startServer(1_000_000);
-      await using client = startDipc(["get", server.location, "n", "--via", via, "-o", "-", "--format", "ndjson"]);
+      await using client = startDipc(["get", server.location, "n", "--route", route, "-o", "-", "--format", "ndjson"]);
       assertEquals(JSON.parse(await client.firstLine ?? "null"), { n: 0 });
       server.running.kill("SIGKILL");
       const { code, stdout, stderr } = await client.outcome;

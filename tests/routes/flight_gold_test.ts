@@ -1,6 +1,6 @@
 /**
  * Arrow's own gold files, put to pyarrow's Flight server and to ours by `dipc put`, fetched back by `dipc get` on every
- * road, and compared by pyarrow.
+ * way, and compared by pyarrow.
  *
  * @module
  */
@@ -20,9 +20,9 @@ const AT_ONCE = 2;
 const TIMEOUT_MS = 120_000;
 
 /** The ways of a file to a server and back. */
-const ROADS = ["pyarrow's server, flight", "dipc's server, flight", "dipc's server, ucx"] as const;
-type Road = typeof ROADS[number];
-const HEADING = ["case", ...ROADS];
+const WAYS = ["pyarrow's server, flight", "dipc's server, flight", "dipc's server, ucx"] as const;
+type Way = typeof WAYS[number];
+const HEADING = ["case", ...WAYS];
 
 /** The same to pyarrow, in other bytes: uncompressed, say, or with validity bitmaps of its own. */
 const REWRITTEN = "equal, bytes differ";
@@ -53,7 +53,7 @@ function goldFiles(): Gold[] {
 /** What one command came to: its line of `--json`, or what it failed with. */
 interface Result {
   error?: { code: string; message: string };
-  via?: string;
+  route?: string;
 }
 
 /** Runs commands in a few processes; the results are in the commands' order. */
@@ -87,17 +87,17 @@ testNeeding(
     const put = (location: string) => files.map(({ path, flight }) => ["put", path, location, flight, "--json"]);
     const [toPyarrow, toOurs] = await Promise.all([commands(put(pyarrow.location)), commands(put(flight!))]);
 
-    const at: Record<Road, [location: string, via: string, puts: Result[]]> = {
+    const at: Record<Way, [location: string, route: string, puts: Result[]]> = {
       "pyarrow's server, flight": [pyarrow.location, "flight", toPyarrow],
       "dipc's server, flight": [flight!, "flight", toOurs],
       "dipc's server, ucx": [flight!, "ucx", toOurs],
     };
-    const found = new Map<Road, string[]>();
-    for (const [road, [location, via, puts]] of Object.entries(at) as [Road, typeof at[Road]][]) {
-      const target = ({ flight }: Gold) => folder.file(`${flight}-${via}-${puts === toOurs}.arrows`);
+    const found = new Map<Way, string[]>();
+    for (const [way, [location, route, puts]] of Object.entries(at) as [Way, typeof at[Way]][]) {
+      const target = ({ flight }: Gold) => folder.file(`${flight}-${route}-${puts === toOurs}.arrows`);
       const there = files.filter((_, i) => puts[i].error === undefined);
       const gets = await commands(
-        there.map((file) => ["get", location, file.flight, "--via", via, "-o", target(file), "--json"]),
+        there.map((file) => ["get", location, file.flight, "--route", route, "-o", target(file), "--json"]),
       );
       const whole = there.filter((_, i) => gets[i].error === undefined);
       const compared = await compareByPyarrow(
@@ -107,19 +107,19 @@ testNeeding(
         if (puts[i].error !== undefined) return `put refused: ${puts[i].error.message}`;
         const get = gets[there.indexOf(file)];
         if (get.error !== undefined) return `get failed: ${get.error.message}`;
-        if (get.via !== via) return `went by ${get.via}`;
+        if (get.route !== route) return `went by ${get.route}`;
         return textOf(compared[whole.indexOf(file)]);
       };
-      found.set(road, files.map(outcome));
+      found.set(way, files.map(outcome));
     }
     const rows = tableOf(files, found);
     printTable("Arrow's gold files, put to a Flight server and fetched back, compared by pyarrow", HEADING, rows);
     // pyarrow writes anew what it sends; we send the bytes that came.
-    const right = (road: Road, outcome: string) =>
-      outcome === "equal" || (road.startsWith("pyarrow") && outcome === REWRITTEN);
-    const wrong = ROADS.flatMap((road) =>
-      files.map(({ name }, i) => [road, name, found.get(road)![i]] as const).filter(([, , outcome]) =>
-        !right(road, outcome)
+    const right = (way: Way, outcome: string) =>
+      outcome === "equal" || (way.startsWith("pyarrow") && outcome === REWRITTEN);
+    const wrong = WAYS.flatMap((way) =>
+      files.map(({ name }, i) => [way, name, found.get(way)![i]] as const).filter(([, , outcome]) =>
+        !right(way, outcome)
       )
     );
     assertEquals(wrong, []);
@@ -128,11 +128,11 @@ testNeeding(
 );
 
 /** One row for each case: its file and its stream, which come to the same unless something is wrong. */
-function tableOf(files: readonly Gold[], found: ReadonlyMap<Road, string[]>): string[][] {
+function tableOf(files: readonly Gold[], found: ReadonlyMap<Way, string[]>): string[][] {
   const byCase = Map.groupBy(files.keys(), (index) => files[index].name.replace(/\.\w+$/, ""));
   return [...byCase].map(([name, indices]) => [
     name,
-    ...ROADS.map((road) => [...new Set(indices.map((index) => found.get(road)![index]))].join(", ")),
+    ...WAYS.map((way) => [...new Set(indices.map((index) => found.get(way)![index]))].join(", ")),
   ]);
 }
 

@@ -138,7 +138,7 @@ Deno.test("a one-time ticket is good once for each half, or once for the whole",
   await claim(whole, "both");
   for (const role of ["metadata", "body", "both"] as const) await assertRefused(() => claim(whole, role));
 
-  // The bodies never went out, so that the client takes the other road.
+  // The bodies never went out, so that the client takes the other route.
   const fallback = (await tickets.issue("a")).ticket;
   await claim(fallback, "metadata");
   await claim(fallback, "both");

@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type RecordBatch, Schema, Table, tableFromArrays } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
-import { repeat, resident } from "../../src/sources/resident.ts";
+import { resident } from "../../src/sources/resident.ts";
+import { repeat } from "../support/repeat.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
 import { arrowStream } from "../../src/sources/arrow_stream.ts";
 import {

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect } from "../../src/connect.ts";
 import { EMPTY_BODY } from "../../src/memory/empty.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
-import { serve } from "../../src/serving/server.ts";
+import { serve } from "../../src/serve.ts";
 import type { Dataset, MessageStream } from "../../src/sources/dataset.ts";
 import type { Channel, Transport } from "../../src/wire/transport.ts";
 import { ucxTransport } from "../../src/wire/ucx/transport.ts";

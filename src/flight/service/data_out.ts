@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
 import type { IpcMessage } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
-import { grpcStatusOf } from "../../grpc/status.ts";
+import { fromDataset } from "../../tell_peer.ts";
 import { encodeFrame, frameOfMessage } from "../data.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 
@@ -80,25 +79,4 @@ async function flushMeanwhile(call: ServerCall, next: Promise<IpcMessage | null>
     (await next.catch(() => null))?.body?.release();
     throw error;
   }
-}
-
-/** Asks a dataset for something. What it fails with may name files of the server: clients are told no more than the code. */
-function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
-  try {
-    const answer = ask();
-    return answer instanceof Promise ? answer.catch(hidden) : answer;
-  } catch (error) {
-    return hidden(error);
-  }
-}
-
-function hidden(cause: unknown): never {
-  if (!(cause instanceof DipcError)) throw cause;
-  const text = cause.code === "busy"
-    ? "the dataset can be read only once, and was"
-    : `reading the dataset failed on the server (${cause.code}); its own log says why`;
-  throw new DipcError(cause.code, cause.message, {
-    cause,
-    foreign: { system: "grpc", status: grpcStatusOf(cause), text },
-  });
 }

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { DipcError } from "../../errors.ts";
+import { asDipcError, type DipcError } from "../../errors.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
-import { GrpcStatus } from "../../grpc/status.ts";
+import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
 import { Authenticator } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
-import { asDipcError, failureOf } from "../../tell_peer.ts";
+import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { type FlightServerOptions, serverLimits } from "./options.ts";
@@ -112,8 +112,7 @@ async function answer(call: ServerCall, methods: FlightMethods, events: EventTar
   } catch (thrown) {
     // What ended the call is the reason, not the wait that it cut short.
     error = call.signal.aborted ? call.signal.reason : thrown;
-    const { status, text } = failureOf(error);
-    await call.finish(status, text).catch(() => {});
+    await call.finish(grpcStatusOf(error), tellPeer(error).text).catch(() => {});
   }
   const detail: FlightServerEventDetail = { method: call.method, ...record };
   if (error !== undefined) detail.error = asDipcError(error);

@@ -8,8 +8,8 @@
  */
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
-import { DipcError } from "../../errors.ts";
-import type { CudaDevice } from "./device.ts";
+import { type DipcError, LocalError } from "../../errors.ts";
+import type { Gpu } from "./device.ts";
 import type { UsedByCopies } from "./device_block.ts";
 import { releaseTwice } from "./context.ts";
 import { DeviceEvent, DONE, type EventOwner, FAILED } from "./device_event.ts";
@@ -38,7 +38,7 @@ type Issue = (stream: bigint, offset: bigint, byteLength: bigint) => number;
 
 /** The copies of one device. */
 export class CopyEngine {
-  readonly #device: CudaDevice;
+  readonly #device: Gpu;
   readonly #handles: EventHandles;
   readonly #owner: EventOwner;
   /** `CUstream` of each direction, made when it is first needed. */
@@ -50,7 +50,7 @@ export class CopyEngine {
   #isClosed = false;
 
   /** @ignore Made by a device */
-  constructor(device: CudaDevice) {
+  constructor(device: Gpu) {
     this.#device = device;
     this.#handles = new EventHandles(device.symbols);
     this.#owner = {
@@ -132,7 +132,7 @@ export class CopyEngine {
    */
   copyFromDevice(
     target: bigint,
-    other: CudaDevice,
+    other: Gpu,
     source: bigint,
     byteLength: number,
     options: CopyOptions = {},
@@ -191,7 +191,7 @@ export class CopyEngine {
     return download(this.#device, target, source, options);
   }
 
-  /** An event for work of others; see {@linkcode CudaDevice.eventOf}. */
+  /** An event for work of others; see {@linkcode Gpu.eventOf}. */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
     this.#checkOpen("waiting for work of others");
     const { context, space, symbols } = this.#device;
@@ -273,7 +273,7 @@ export class CopyEngine {
   ): DeviceEvent {
     this.#checkOpen(what);
     if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new DipcError("invalid_argument", `${what}: a copy needs a size of 0 or more whole bytes`);
+      throw new LocalError("invalid_argument", `${what}: a copy needs a size of 0 or more whole bytes`);
     }
     if (this.#inFlight.length >= this.#reapAt) this.#reap();
     return this.#device.context.run(() => {
@@ -358,6 +358,6 @@ export class CopyEngine {
   }
 
   #checkOpen(what: string): void {
-    if (this.#isDraining) throw new DipcError("closed", `${what}: the device ${this.#device.space} was closed`);
+    if (this.#isDraining) throw new LocalError("closed", `${what}: the device ${this.#device.space} was closed`);
   }
 }

@@ -18,8 +18,8 @@ import { checkDeviceRange, describePointer, type PointerInfo } from "./pointer.t
 import type { RawMemory } from "./slabs.ts";
 import type { CopyWaitOptions } from "./wait.ts";
 
-/** Options of a {@linkcode CudaDevice}. */
-export interface CudaDeviceOptions {
+/** Options of a {@linkcode Gpu}. */
+export interface GpuOptions {
   /** Limits of its device memory. */
   pool?: CudaPoolOptions;
   /** Limits of its pinned host memory. */
@@ -27,7 +27,7 @@ export interface CudaDeviceOptions {
 }
 
 /** A GPU with pools and streams of our own. */
-export class CudaDevice implements AsyncDisposable {
+export class Gpu implements AsyncDisposable {
   /** The driver. */
   readonly driver: CudaDriver;
   /** @ignore Its functions */
@@ -52,7 +52,7 @@ export class CudaDevice implements AsyncDisposable {
    * @ignore Made by {@linkcode CudaDriver.openDevice}
    * @throws {DipcError} What the driver says
    */
-  constructor(driver: CudaDriver, info: DeviceInfo, options: CudaDeviceOptions = {}) {
+  constructor(driver: CudaDriver, info: DeviceInfo, options: GpuOptions = {}) {
     this.driver = driver;
     this.symbols = driver.symbols;
     this.info = info;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 import type { Block, Body } from "../block.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { Cell } from "./slabs.ts";
@@ -50,7 +50,7 @@ export function addEvent(events: DeviceEvent[], event: DeviceEvent): void {
  */
 export function checkFits(byteLength: number, capacity: number): void {
   if (byteLength >= 0 && byteLength <= capacity) return;
-  throw new DipcError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${capacity}`);
+  throw new LocalError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${capacity}`);
 }
 
 /** What a block and a body have in common: a piece of device memory, as long as they hold it. */
@@ -96,7 +96,7 @@ export abstract class DeviceMemory implements UsedByCopies {
    * @throws {DipcError} always `unsupported`
    */
   bytes(): Uint8Array<ArrayBuffer> {
-    throw new DipcError(
+    throw new LocalError(
       "unsupported",
       `these bytes lie in the memory of ${this.space}, which the CPU cannot read; copy them to the host first, such as ` +
         "with toHost() of the batch",
@@ -117,7 +117,7 @@ export abstract class DeviceMemory implements UsedByCopies {
   }
 
   #held(): Cell {
-    if (this.#cell === null) throw new DipcError("closed", `${this.what} was given away or released`);
+    if (this.#cell === null) throw new LocalError("closed", `${this.what} was given away or released`);
     return this.#cell;
   }
 }

@@ -7,8 +7,8 @@ import { type CudaLibrary, type FindLibcudaOptions, openLibcuda } from "../../..
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
 import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
-import { DipcError } from "../../errors.ts";
-import { CudaDevice, type CudaDeviceOptions } from "./device.ts";
+import { LocalError } from "../../errors.ts";
+import { Gpu, type GpuOptions } from "./device.ts";
 import { type DeviceInfo, readDeviceInfo } from "./device_info.ts";
 import { deviceSpace, parseSpace } from "./space.ts";
 
@@ -66,11 +66,11 @@ export class CudaDriver {
   deviceInfo(device: number | string): DeviceInfo {
     const ordinal = typeof device === "number" ? device : parseSpace(device);
     if (ordinal === null) {
-      throw new DipcError("invalid_argument", 'the memory space "host" belongs to no GPU; name one, such as "cuda:0"');
+      throw new LocalError("invalid_argument", 'the memory space "host" belongs to no GPU; name one, such as "cuda:0"');
     }
     if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= this.deviceCount) {
       const known = Array.from({ length: this.deviceCount }, (_, i) => deviceSpace(i)).join(", ");
-      throw new DipcError(
+      throw new LocalError(
         "not_found",
         `there is no GPU ${deviceSpace(ordinal)}: the driver shows ${known || "none"}` +
           " (CUDA_VISIBLE_DEVICES and a container's --gpus decide which)",
@@ -90,8 +90,8 @@ export class CudaDriver {
    * @param device Its number, or its memory space such as `"cuda:0"`
    * @throws {DipcError} `not_found`, `invalid_argument`, `out_of_memory`; what the driver says
    */
-  openDevice(device: number | string, options: CudaDeviceOptions = {}): CudaDevice {
-    return new CudaDevice(this, this.deviceInfo(device), options);
+  openDevice(device: number | string, options: GpuOptions = {}): Gpu {
+    return new Gpu(this, this.deviceInfo(device), options);
   }
 }
 

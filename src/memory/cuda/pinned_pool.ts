@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { type DipcError, LocalError } from "../../errors.ts";
 import type { Block, Body, Pool } from "../block.ts";
 import { acquireWaiting } from "./acquire.ts";
 import { addEvent, checkFits, type UsedByCopies } from "./device_block.ts";
@@ -106,7 +106,7 @@ export abstract class PinnedMemory implements UsedByCopies {
   }
 
   #held(): Holding {
-    if (this.#holding === null) throw new DipcError("closed", `${this.what} was given away or released`);
+    if (this.#holding === null) throw new LocalError("closed", `${this.what} was given away or released`);
     return this.#holding;
   }
 }

@@ -7,7 +7,7 @@ import { addressOf } from "../../../ffi/libc.ts";
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
 import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 import { deviceSpace } from "./space.ts";
 
 /** Kind of memory: of a device; pinned or registered host memory; managed (both); or nothing that the driver knows. */
@@ -96,7 +96,7 @@ export function checkDeviceRange(
   what: string,
 ): void {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0 || address < 0n || address >= 1n << 64n) {
-    throw new DipcError("invalid_argument", `${what}: ${byteLength} bytes at ${address} is no range of memory`);
+    throw new LocalError("invalid_argument", `${what}: ${byteLength} bytes at ${address} is no range of memory`);
   }
   const end = address + BigInt(byteLength);
   let at = address;
@@ -107,14 +107,14 @@ export function checkDeviceRange(
     if (kind === "unknown" || kind === "host") {
       const is = kind === "host" ? "host memory that the driver knows" : "no memory that the driver knows";
       const where = at === address ? "it is" : `${at - address} bytes in, it is`;
-      throw new DipcError("invalid_argument", `${place} ${expected}, but ${where} ${is}`);
+      throw new LocalError("invalid_argument", `${place} ${expected}, but ${where} ${is}`);
     }
     if (found !== ordinal) {
-      throw new DipcError("invalid_argument", `${place} ${expected}, but it belongs to ${deviceSpace(found!)}`);
+      throw new LocalError("invalid_argument", `${place} ${expected}, but it belongs to ${deviceSpace(found!)}`);
     }
     const rangeEnd = rangeAddress + rangeByteLength;
     if (rangeEnd <= at) {
-      throw new DipcError("invalid_argument", `${place} ${expected}, but the driver does not tell where it ends`);
+      throw new LocalError("invalid_argument", `${place} ${expected}, but the driver does not tell where it ends`);
     }
     at = rangeEnd;
   }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { DipcError, LocalError } from "../../errors.ts";
 import { sizeClass } from "../size_class.ts";
 import type { DeviceEvent } from "./device_event.ts";
 
@@ -167,7 +167,7 @@ export class SlabAllocator {
    * @throws {DipcError} `out_of_memory`, `invalid_argument`, `closed`, `cuda`
    */
   take(byteLength: number): Cell {
-    if (this.#isClosed) throw new DipcError("closed", `taking ${this.#raw.what}: its device was closed`);
+    if (this.#isClosed) throw new LocalError("closed", `taking ${this.#raw.what}: its device was closed`);
     const sized = this.#classFor(byteLength);
     if (sized.free.length === 0 && !this.#reapFor(sized)) this.#grow(sized);
     const cell = sized.free.pop()!;
@@ -260,7 +260,7 @@ export class SlabAllocator {
       const spare = maxBytes - this.#allocatedBytes;
       if (size > spare && this.#trimOthers(sized)) continue;
       if (size > spare) {
-        throw new DipcError(
+        throw new LocalError(
           "out_of_memory",
           `a block of ${size} bytes does not fit: ${this.#allocatedBytes} of at most ${maxBytes} bytes of ` +
             `${this.#raw.what} are taken; release batches sooner, or raise the limit`,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 
 /** The largest ordinal that a space may name; far more than any machine has. */
 const LARGEST_ORDINAL = 1023;
@@ -19,7 +19,7 @@ export function parseSpace(space: string): number | null {
   if (space === "host") return null;
   const match = /^cuda:(0|[1-9]\d{0,3})$/.exec(space);
   if (match === null || Number(match[1]) > LARGEST_ORDINAL) {
-    throw new DipcError(
+    throw new LocalError(
       "invalid_argument",
       `a memory space is "host" or "cuda:N" with N the number of a GPU, such as "cuda:0"; found ${
         JSON.stringify(space)

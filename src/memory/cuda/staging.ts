@@ -5,9 +5,9 @@
  * @module
  */
 import { libc } from "../../../ffi/libc.ts";
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 import type { CopyOptions } from "./copies.ts";
-import type { CudaDevice } from "./device.ts";
+import type { Gpu } from "./device.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { PinnedBlock } from "./pinned_pool.ts";
 import type { CopyWaitOptions } from "./wait.ts";
@@ -41,7 +41,7 @@ class Turns {
   #since = performance.now();
 
   async take(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted) throw new DipcError("cancelled", "the copy was given up", { cause: signal.reason });
+    if (signal?.aborted) throw new LocalError("cancelled", "the copy was given up", { cause: signal.reason });
     if (performance.now() - this.#since < TURN_MS) return;
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#since = performance.now();
@@ -51,7 +51,7 @@ class Turns {
 function chunkBytesOf(options: StagedCopyOptions): number {
   const { chunkBytes = CHUNK_BYTES } = options;
   if (!Number.isSafeInteger(chunkBytes) || chunkBytes <= 0) {
-    throw new DipcError("invalid_argument", `chunkBytes must be a whole number above 0, not ${chunkBytes}`);
+    throw new LocalError("invalid_argument", `chunkBytes must be a whole number above 0, not ${chunkBytes}`);
   }
   return chunkBytes;
 }
@@ -67,7 +67,7 @@ function isArray(memory: Uint8Array<ArrayBuffer> | HostRange): memory is Uint8Ar
  * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
  */
 export async function upload(
-  device: CudaDevice,
+  device: Gpu,
   target: bigint,
   source: Uint8Array<ArrayBuffer> | HostRange,
   options: StagedCopyOptions,
@@ -99,7 +99,7 @@ export async function upload(
  * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
  */
 export async function download(
-  device: CudaDevice,
+  device: Gpu,
   target: Uint8Array<ArrayBuffer> | HostRange,
   source: bigint,
   options: StagedCopyOptions,

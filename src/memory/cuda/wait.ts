@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 
 /** Longest wait for a copy where the caller names none. */
 export const DEFAULT_COPY_TIMEOUT_MS = 60_000;
@@ -39,14 +39,14 @@ export async function waitUntil(isDone: () => boolean, what: string, options: Co
   const start = performance.now();
   for (;;) {
     if (signal?.aborted) {
-      throw new DipcError("cancelled", `waiting for ${what} was given up`, { cause: signal.reason });
+      throw new LocalError("cancelled", `waiting for ${what} was given up`, { cause: signal.reason });
     }
     const waited = performance.now() - start;
     if (waited < EAGER_MS) await new Promise<void>((resolve) => setImmediate(resolve));
     else await new Promise<void>((resolve) => setTimeout(resolve, 1));
     if (isDone()) return;
     if (waited >= timeoutMs) {
-      throw new DipcError("timeout", `waiting for ${what}: not done after ${timeoutMs} ms; is the GPU stuck or busy?`);
+      throw new LocalError("timeout", `waiting for ${what}: not done after ${timeoutMs} ms; is the GPU stuck or busy?`);
     }
   }
 }

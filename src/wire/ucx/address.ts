@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 import { MAX_TIMER_MS } from "../../limits.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
@@ -34,7 +34,7 @@ function fixedCString(text: string): Uint8Array<ArrayBuffer> {
  */
 export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
-    throw new DipcError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
+    throw new LocalError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
   }
   // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
   const call = {
@@ -52,7 +52,7 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (status !== 0) {
     const text = c.gai_strerror(status);
     const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
-    throw new DipcError("unreachable", `the host name ${JSON.stringify(peer.host)} could not be resolved: ${reason}`);
+    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} could not be resolved: ${reason}`);
   }
   const addresses: SockAddr[] = [];
   const scratch = new Uint8Array(128);
@@ -68,7 +68,7 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   }
   c.freeaddrinfo(result[0]);
   if (addresses.length === 0) {
-    throw new DipcError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
+    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
   }
   return addresses;
 }
@@ -92,12 +92,12 @@ export async function resolveAddresses(
   const end = Promise.withResolvers<never>();
   const onAbort = () => {
     end.reject(
-      new DipcError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
+      new LocalError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
     );
   };
   const onTimeout = () => {
     end.reject(
-      new DipcError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
+      new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
     );
   };
   const timer = setTimeout(onTimeout, Math.min(timeoutMs, MAX_TIMER_MS));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { DipcError, LocalError } from "../../errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
@@ -196,7 +196,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     // Not refused on a failed channel: what the peer sent before its end may still be there.
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (!(byteLength >= 0 && byteLength <= target.capacity)) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_argument",
         `a receive of ${byteLength} bytes does not fit a block of ${target.capacity} bytes`,
       );
@@ -327,12 +327,12 @@ export class UcxChannel implements Channel, WorkerOwner {
     const queued = this.#frames.bytes + this.#frames.count * SLOT_BYTES;
     if (length > this.#limits.maxFrameBytes || queued + length > this.#limits.maxQueuedFrameBytes) {
       this.failure = length > this.#limits.maxFrameBytes
-        ? new DipcError(
+        ? new LocalError(
           "limit_exceeded",
           `the peer sent ${length} bytes of metadata in one message, more than the limit of ` +
             `${this.#limits.maxFrameBytes} (maxMetadataBytes)`,
         )
-        : new DipcError(
+        : new LocalError(
           "limit_exceeded",
           `the peer sent more metadata ahead than the limit of ${this.#limits.maxQueuedFrameBytes} bytes`,
         );

@@ -5,7 +5,7 @@
  */
 import { cString, libc } from "../../../ffi/libc.ts";
 import { MEMORY_CUDA } from "../../../ffi/ucp_structs.ts";
-import { DipcError } from "../../errors.ts";
+import { type DipcError, LocalError } from "../../errors.ts";
 import type { DeviceAccess, SpaceSupport } from "../transport.ts";
 import type { UcxContext } from "./context.ts";
 import { isSystemDriver } from "./driver_identity.ts";
@@ -81,7 +81,7 @@ export function refuseSpace(context: UcxContext, space: string): DipcError | nul
     : context.deviceSpace === null
     ? `UCX ${ucp.version} (${ucp.path}) has no CUDA transports here`
     : `its context was made for ${context.deviceSpace}`;
-  return new DipcError(
+  return new LocalError(
     "unsupported",
     `giving UCX memory of ${space} was refused, because it would crash: ${has}; copy the body to host memory first, or ` +
       'serve and connect with `memory: "cuda:N"`, which do so by themselves',

@@ -4,7 +4,7 @@
  * @module
  */
 import { EFD_CLOEXEC_NONBLOCK, libc, RLIMIT_NOFILE } from "../../../ffi/libc.ts";
-import { DipcError } from "../../errors.ts";
+import { LocalError } from "../../errors.ts";
 
 /** More than a worker opens while it is made: 8 where there is shared memory and TCP. */
 const WORKER_DESCRIPTORS = 16;
@@ -30,7 +30,7 @@ export function requireDescriptors(): void {
   }
   for (const descriptor of opened) c.close(descriptor);
   if (last >= 0 && last < soft - RESERVED_DESCRIPTORS) return;
-  throw new DipcError(
+  throw new LocalError(
     "io",
     `a connection needs about ${WORKER_DESCRIPTORS} file descriptors, and the process is close to its limit of ${soft}; ` +
       "close streams, or raise the limit with `ulimit -n`",

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { type DipcError, LocalError } from "../../errors.ts";
 import {
   EFD_CLOEXEC_NONBLOCK,
   EPOLL_CLOEXEC,
@@ -76,7 +76,7 @@ export class Wait {
 const TRUE = Promise.resolve(true);
 
 function abortError(signal: AbortSignal): DipcError {
-  return new DipcError("cancelled", "the wait was cancelled by its signal", { cause: signal.reason });
+  return new LocalError("cancelled", "the wait was cancelled by its signal", { cause: signal.reason });
 }
 
 /**
@@ -117,7 +117,7 @@ export class ProgressLoop {
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
     this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
     if (this.#epoll < 0 || this.#wakeFd < 0) {
-      throw new DipcError("io", "the system refused a file descriptor for the progress loop; check `ulimit -n`");
+      throw new LocalError("io", "the system refused a file descriptor for the progress loop; check `ulimit -n`");
     }
     this.#control(EPOLL_CTL_ADD, this.#wakeFd, 0);
   }
@@ -209,7 +209,7 @@ export class ProgressLoop {
     view.setUint32(0, token === 0 ? EPOLLIN : EPOLLIN | EPOLLONESHOT, true);
     view.setUint32(EVENT_DATA, token, true);
     if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
-      throw new DipcError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
+      throw new LocalError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
     }
   }
 

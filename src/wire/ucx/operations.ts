@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../../errors.ts";
+import { type DipcError, LocalError } from "../../errors.ts";
 import { statusError, UCS_ERR_CANCELED, UCS_ERR_MESSAGE_TRUNCATED, UCS_INPROGRESS } from "../../../ffi/status.ts";
 import { addressOf } from "../../../ffi/libc.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
@@ -188,5 +188,5 @@ export class FailedOperation implements Receive {
 
 /** The error of an operation on a channel that was closed. */
 export function closedError(): DipcError {
-  return new DipcError("closed", "the channel was closed");
+  return new LocalError("closed", "the channel was closed");
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../../errors.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
 import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
@@ -141,13 +141,13 @@ class UcxTransport implements Transport {
     const candidates = candidateTargets(resolved, withIpv6);
     if (candidates.length > 0) return candidates;
     if (!withIpv6 && resolved.some((addresses) => addresses.every(isIpv6))) {
-      throw new DipcError(
+      throw new LocalError(
         "unsupported",
         `IPv6 needs UCX 1.${IPV6_MINOR} or newer, ${this.#ucp.path} is ${this.#ucp.version}; use an IPv4 address, or ` +
           "run `dipc setup`",
       );
     }
-    throw new DipcError(
+    throw new LocalError(
       "unsupported",
       "the metadata and the body server must both be reached over IPv4 or over IPv6",
     );
@@ -158,7 +158,7 @@ class UcxTransport implements Transport {
   }
 
   #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
-    if (this.#closed) throw new DipcError("closed", "the transport was closed");
+    if (this.#closed) throw new LocalError("closed", "the transport was closed");
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
@@ -191,7 +191,7 @@ class UcxTransport implements Transport {
         timeoutMs,
       });
       if (!connected) {
-        throw new DipcError("timeout", `${names.join(" and ")} did not answer within ${options.timeoutMs} ms`);
+        throw new LocalError("timeout", `${names.join(" and ")} did not answer within ${options.timeoutMs} ms`);
       }
       if (channel.failure !== null) throw channel.failure;
       const failed = requests.find((request) => request.status !== 0);

@@ -5,8 +5,8 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { cudaDevice, releaseDevices } from "../../../src/device/devices.ts";
-import { releaseTransports } from "../../../src/routes/ucx.ts";
+import { openGpu, releaseDevices } from "../../../src/device/devices.ts";
+import { releaseTransports } from "../../../src/wire/ucx/shared.ts";
 import { cuda, needsCuda } from "../../support/cuda_sim.ts";
 import { type Need, needsUcx, testNeeding } from "../../support/needs.ts";
 
@@ -15,7 +15,7 @@ if (cuda !== null) Deno.env.set("DIPC_LIBCUDA", cuda.library);
 
 /** Memory spaces to test with: one, or two where there are as many GPUs. */
 export function deviceSpaces(): `cuda:${number}`[] {
-  return cudaDevice("cuda:0").driver.deviceCount > 1 ? ["cuda:0", "cuda:1"] : ["cuda:0"];
+  return openGpu("cuda:0").driver.deviceCount > 1 ? ["cuda:0", "cuda:1"] : ["cuda:0"];
 }
 
 /** Registers a test of device memory over UCX. */

@@ -7,7 +7,7 @@
  */
 import type { DipcError } from "../../../src/errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
-import type { CudaDevice } from "../../../src/memory/cuda/device.ts";
+import type { Gpu } from "../../../src/memory/cuda/device.ts";
 import type { Block, Body } from "../../../src/memory/block.ts";
 import { hostPool } from "../../../src/memory/host_pool.ts";
 import { FailedOperation } from "../../../src/wire/ucx/operations.ts";
@@ -37,7 +37,7 @@ export interface DeviceTransportOptions {
 /** Wraps a transport. The device's memory alone is taken. */
 export function deviceTransport(
   inner: Transport,
-  device: CudaDevice,
+  device: Gpu,
   options: DeviceTransportOptions = {},
 ): { transport: Transport; traffic: DeviceTraffic } {
   const traffic: DeviceTraffic = { sent: 0, received: 0 };
@@ -55,7 +55,7 @@ export function deviceTransport(
 
 function wrapChannel(
   channel: Channel,
-  device: CudaDevice,
+  device: Gpu,
   traffic: DeviceTraffic,
   options: DeviceTransportOptions,
 ): Channel {
@@ -102,7 +102,7 @@ class DeviceReceive implements Receive {
     [tag, mask]: [bigint, bigint],
     readonly block: Block,
     byteLength: number,
-    readonly device: CudaDevice,
+    readonly device: Gpu,
     readonly traffic: DeviceTraffic,
     readonly options: DeviceTransportOptions,
   ) {

@@ -8,7 +8,8 @@
  * @module
  */
 import { tableFromArrays } from "apache-arrow";
-import { fromTable, repeat, serve } from "../../../mod.ts";
+import { fromTable, serve } from "../../../mod.ts";
+import { repeat } from "../../support/repeat.ts";
 import { hostPool } from "../../../src/memory/host_pool.ts";
 
 const { limits, ucx = "off" } = JSON.parse(Deno.args[0]);

@@ -5,7 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { openLibcuda } from "../../../ffi/cuda.ts";
-import type { CudaDevice, CudaDeviceOptions } from "../../../src/memory/cuda/device.ts";
+import type { Gpu, GpuOptions } from "../../../src/memory/cuda/device.ts";
 import { CudaDriver, openCuda } from "../../../src/memory/cuda/driver.ts";
 import { cuda, type SimulatorControl } from "../../support/cuda_sim.ts";
 
@@ -43,15 +43,15 @@ export function wipe(control: SimulatorControl): void {
 }
 
 /** A device, with nothing of an earlier test left in the simulated driver. */
-export function openTestDevice(options: CudaDeviceOptions = {}, ordinal = 0): CudaDevice {
+export function openTestDevice(options: GpuOptions = {}, ordinal = 0): Gpu {
   if (cuda!.control !== null) wipe(cuda!.control);
   return testDriver().openDevice(ordinal, options);
 }
 
 /** Runs a test with a device that is closed at its end; nothing may be left then. */
 export async function withDevice(
-  run: (device: CudaDevice, control: SimulatorControl | null) => void | Promise<void>,
-  options: CudaDeviceOptions = {},
+  run: (device: Gpu, control: SimulatorControl | null) => void | Promise<void>,
+  options: GpuOptions = {},
   ordinal = 0,
 ): Promise<void> {
   const { control } = cuda!;

@@ -6,7 +6,9 @@
  */
 import { connect } from "../../../src/connect.ts";
 import { DipcError } from "../../../src/errors.ts";
-import { serve, type Server, type ServerEventDetail } from "../../../src/serving/server.ts";
+import { serve } from "../../../src/serve.ts";
+import type { ServerEventDetail } from "../../../src/serving/options.ts";
+import type { Server } from "../../../src/serving/server.ts";
 import type { DissociatedStreamReader } from "../../../src/reader.ts";
 import { FAULT_KINDS, type FaultCounts, LoopbackTransport } from "../../support/loopback.ts";
 import { Random } from "../../support/seeded_random.ts";

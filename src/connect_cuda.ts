@@ -1,0 +1,109 @@
+/**
+ * Connects to a server and starts a stream into the memory of a GPU.
+ *
+ * @module
+ */
+import { openGpu } from "./device/devices.ts";
+import { DeviceInput } from "./device/input.ts";
+import { DeviceStreamReader } from "./device/reader.ts";
+import {
+  chooseUcx,
+  decideStaging,
+  findStaging,
+  type Staging,
+  type StagingDecision,
+  stagingOption,
+  type TransportSource,
+} from "./device/staging.ts";
+import type { VerifiedHeader } from "./ipc/header.ts";
+import type { Gpu } from "./memory/cuda/device.ts";
+import { chooseRoute } from "./routes/choose.ts";
+import { checkOptions, type ConnectOptions, type RouteOptions } from "./routes/options.ts";
+import type { Transport } from "./wire/transport.ts";
+import { sharedTransport } from "./wire/ucx/shared.ts";
+
+/** Why bodies that come by DoGet are staged. */
+const BY_FLIGHT = "what comes by Flight's DoGet arrives in host memory";
+
+/** Options of {@linkcode connectCuda}. */
+export interface ConnectCudaOptions extends Omit<ConnectOptions, "pool"> {
+  /** The GPU that bodies are received into. Default `"cuda:0"`. */
+  memory?: `cuda:${number}`;
+  /**
+   * When bodies are copied through pinned host memory: if UCX cannot write device memory straight (`"auto"`), `"never"`, or
+   * `"always"`. Default `"auto"`.
+   */
+  staging?: "auto" | "never" | "always";
+}
+
+/**
+ * Requests a stream into the memory of a GPU.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { connectCuda } from "@arrow-ucx/dipc/cuda";
+ *
+ * await using reader = await connectCuda("ucx://127.0.0.1:13337/flights?want_data=1&dipc=1", { memory: "cuda:0" });
+ * for await (using batch of reader) console.log(batch.numRows, batch.column("distance").values?.pointer);
+ * ```
+ *
+ * @param uri As for `connect`
+ * @param options Memory space, ticket, limits, timeouts
+ * @returns The reader of device batches, once the schema has arrived; its `stats` say whether bodies are staged, and why
+ * @throws {DipcError} as `connect` does; `library_not_found` without libcuda, naming what was tried; `not_found` without this GPU;
+ * `unsupported` if staging is needed and `"never"` was requested
+ */
+export async function connectCuda(
+  uri: string | URL | readonly (string | URL)[],
+  options: ConnectCudaOptions = {},
+): Promise<DeviceStreamReader> {
+  const startedMs = performance.now();
+  const { memory = "cuda:0", staging: wish, ...rest } = options;
+  const checked = checkOptions(uri, rest);
+  const device = openGpu(memory);
+  const { transport, ...staging } = await chooseStaging(device, stagingOption(wish), checked);
+  const route = await chooseRoute(uri);
+  const { input, schema, routes } = await route.open(uri, {
+    ...checked,
+    transport,
+    // What comes by Flight's DoGet goes through host memory in any case.
+    pool: device.pinned,
+    ucxPool: staging.isStaged ? device.pinned : device.pool,
+  });
+  const header = schema as VerifiedHeader;
+  const { limits } = checked;
+  const { maxDecompressedBytes, maxInFlightBytes } = limits;
+  return new DeviceStreamReader({
+    input: new DeviceInput(input, { device, schema: header, maxDecompressedBytes, maxInFlightBytes }),
+    device,
+    schema: header,
+    staging,
+    routes,
+    limits,
+    signal: options.signal,
+    startedMs,
+  });
+}
+
+async function chooseStaging(
+  device: Gpu,
+  wish: Staging,
+  { route, transport, library }: RouteOptions,
+): Promise<StagingDecision & { transport?: Transport }> {
+  if (route === "flight") {
+    return await decideStaging(
+      wish,
+      device.space,
+      () => Promise.resolve({ isStaged: true, reason: BY_FLIGHT, probe: null }),
+    );
+  }
+  if (transport !== undefined) {
+    const decision = await decideStaging(wish, device.space, () => findStaging(transport, device));
+    return { ...decision, transport };
+  }
+  const source: TransportSource = {
+    open: (access) => sharedTransport(library, access),
+    discard: () => Promise.resolve(), // it serves the next stream
+  };
+  return await chooseUcx(device, wish, source);
+}

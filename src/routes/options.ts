@@ -1,0 +1,149 @@
+/**
+ * The options of `connect`, and how they are checked.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { isFlightUri } from "../flight/location.ts";
+import type { FlightTlsOptions } from "../grpc/tls.ts";
+import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
+import type { Pool } from "../memory/block.ts";
+import type { Transport } from "../wire/transport.ts";
+import type { RouteName } from "./route.ts";
+
+/** Where a stream is requested: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server gives them. */
+export type StreamUri = string | URL | readonly (string | URL)[];
+
+/** Options of {@linkcode connect} that only count with the URI of a Flight server; with another one they are rejected. */
+export interface ConnectFlightOptions {
+  /** Which flight: the steps of its path. Default: the path of the URI. */
+  path?: string | readonly string[];
+  /** Which flight: a command in the server's own form, instead of a path. */
+  command?: string | Uint8Array;
+  /** Longest time for a `ucx:` location to answer before DoGet is taken, in milliseconds; with `route: "auto"`. Default 1,500. */
+  ucxTimeoutMs?: number;
+  /** Endpoints read concurrently. Default 4. */
+  parallelEndpoints?: number;
+  /** Headers of every call. */
+  headers?: HeadersInit;
+  /** Bearer token of every call. */
+  token?: string;
+  /** User of basic authentication. */
+  user?: string;
+  /** Password of `user`. */
+  password?: string;
+  /** Certificates; only with `grpc+tls:`. */
+  tls?: FlightTlsOptions;
+  /**
+   * Sends headers, token, user and password also to other hosts that the server names as locations, and without TLS if the
+   * server names such. Default false.
+   */
+  trustLocations?: boolean;
+}
+
+/** Options of {@linkcode connect}. */
+export interface ConnectOptions {
+  /** Which stream: an opaque identifier. Default: the URI's path. At a Flight server it requests DoGet at once. */
+  ticket?: string | Uint8Array;
+  /** Where the bodies come from, if that is another server or port than the metadata's. Only with a `ucx:` URI. */
+  bodyUri?: string | URL;
+  /**
+   * How the data comes. `"auto"` takes UCX when this process can reach it, Flight's DoGet otherwise; `"ucx"` and `"flight"` take
+   * nothing else. A `ucx:` URI leaves no choice. Default `"auto"`.
+   */
+  route?: "auto" | RouteName;
+  /** Which flight, and how to call its server. Only with the URI of a Flight server. */
+  flight?: ConnectFlightOptions;
+  /** Aborts connecting, and later the stream. */
+  signal?: AbortSignal;
+  /** Longest wait for the peer, in milliseconds: to connect, and between two messages. Default 30,000. */
+  timeoutMs?: number;
+  /** What the peer may make this reader do. */
+  limits?: Partial<ReaderLimits>;
+  /** Path of libucp. Default: the variable `DIPC_LIBUCP`, the copy that `dipc setup` made, then the system's. */
+  library?: string;
+  /** Where bodies are received. Default: the pool that all streams of the isolate share. */
+  pool?: Pool;
+  /** What carries the protocol. Default: UCX. */
+  transport?: Transport;
+}
+
+/** The options of `connect` as the routes take them. */
+export interface RouteOptions extends Omit<ConnectOptions, "limits"> {
+  readonly timeoutMs: number;
+  readonly limits: ReaderLimits;
+  readonly route: "auto" | RouteName;
+  /** Where bodies that come by UCX are received, if that is not `pool`. */
+  readonly ucxPool?: Pool;
+}
+
+const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
+  ...{ ticket: true, bodyUri: true, route: true, flight: true, signal: true },
+  ...{ timeoutMs: true, limits: true, library: true, pool: true, transport: true },
+};
+
+const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
+  ...{ path: true, command: true, ucxTimeoutMs: true, parallelEndpoints: true, headers: true },
+  ...{ token: true, user: true, password: true, tls: true, trustLocations: true },
+};
+
+/**
+ * Checks the options of `connect`: every one of them must be known, and count with this URI.
+ *
+ * @param uri Where the stream is requested
+ * @param options As given
+ * @throws {DipcError} `invalid_argument` naming the option
+ */
+export function checkOptions(uri: StreamUri, options: ConnectOptions): RouteOptions {
+  const route = options.route ?? "auto";
+  if (route !== "auto" && route !== "ucx" && route !== "flight") {
+    throw new DipcError("invalid_argument", `route is auto, ucx or flight, found ${JSON.stringify(route)}`);
+  }
+  rejectUnknown("", options, CONNECT_KEYS);
+  rejectUnknown("flight.", options.flight ?? {}, FLIGHT_KEYS);
+  if ((typeof uri === "string" || uri instanceof URL) && isFlightUri(uri)) checkForFlight(route, options);
+  else checkForUcx(route, options);
+  const timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
+  return { ...options, route, timeoutMs, limits: readerLimits(options.limits) };
+}
+
+function rejectUnknown(prefix: string, given: object, known: Readonly<Record<string, true>>): void {
+  const unknown = Object.keys(given).find((name) => !Object.hasOwn(known, name));
+  if (unknown === undefined) return;
+  if (unknown === "memory" || unknown === "staging") {
+    throw new DipcError(
+      "invalid_argument",
+      `connect receives into host memory and has no option ${unknown}: use connectCuda of @arrow-ucx/dipc/cuda`,
+    );
+  }
+  throw new DipcError("invalid_argument", `connect has no option ${prefix}${unknown}: it has ${Object.keys(known)}`);
+}
+
+function checkForFlight(route: RouteOptions["route"], { bodyUri, flight, transport, library }: ConnectOptions): void {
+  if (bodyUri !== undefined) {
+    throw new DipcError("invalid_argument", "bodyUri goes with a ucx: URI: a Flight server names its locations itself");
+  }
+  if (route !== "auto" && flight?.ucxTimeoutMs !== undefined) {
+    throw new DipcError("invalid_argument", `flight.ucxTimeoutMs goes with route: "auto", not "${route}"`);
+  }
+  const unused = Object.entries({ transport, library }).find(([, value]) => value !== undefined);
+  if (route === "flight" && unused !== undefined) {
+    throw new DipcError("invalid_argument", `${unused[0]} is for UCX, which route: "flight" does not use`);
+  }
+}
+
+function checkForUcx(route: RouteOptions["route"], { flight = {} }: ConnectOptions): void {
+  if (route === "flight") {
+    throw new DipcError(
+      "invalid_argument",
+      'route: "flight" needs the URI of a Flight server, which begins with grpc:',
+    );
+  }
+  const given = Object.entries(flight).find(([, value]) => value !== undefined);
+  if (given !== undefined) {
+    throw new DipcError(
+      "invalid_argument",
+      `flight.${given[0]} needs the URI of a Flight server, which begins with grpc:`,
+    );
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Starts a server of datasets.
+ *
+ * @module
+ */
+import { DipcError } from "./errors.ts";
+import { admitByName } from "./serving/admission.ts";
+import { closeEntries, type Entry, openEntries } from "./serving/datasets.ts";
+import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
+import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
+import { Server } from "./serving/server.ts";
+import type { Transport } from "./wire/transport.ts";
+import { ucxTransport } from "./wire/ucx/transport.ts";
+
+/**
+ * Starts a server.
+ *
+ * Datasets that the server makes itself, from paths, tables and iterables, are closed with it; a `Dataset` stays the
+ * caller's.
+ *
+ * @example Usage
+ * ```ts ignore
+ * import { serve } from "@arrow-ucx/dipc";
+ *
+ * await using server = await serve({ datasets: { flights: "flights.arrow" } });
+ * console.log(server.datasets[0].uris[0]);
+ * ```
+ *
+ * @param options What to serve, and where
+ * @returns The running server; dispose it or call `shutdown()`
+ * @throws {DipcError} `invalid_argument`, `library_not_found`, `unreachable` (the address cannot be bound), `not_found`, `invalid_data`
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const settings = serverSettings(options);
+  // Uploads and handlers are something to answer, too.
+  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
+  let entries = await openEntries(options.datasets, mayBeEmpty);
+  const ownsTransport = options.transport === undefined;
+  let transport: Transport | null | undefined = options.transport;
+  let server: Server | undefined;
+  try {
+    if ([...entries.values()].some(({ dataset }) => (dataset.memory ?? "host") !== "host")) {
+      const { prepareDevices, stagingOption } = await import("./serving/device_memory.ts");
+      const { windowBytes } = settings;
+      const prepared = await prepareDevices(entries, {
+        ...options,
+        windowBytes,
+        staging: stagingOption(options.staging),
+      });
+      entries = prepared.entries;
+      transport ??= prepared.transport ?? undefined;
+    }
+    checkReadOnce(entries, settings);
+    const plane = options.flight && await openPlane(options.flight, {
+      entries,
+      urisOf: (name) => server!.datasets.find((each) => each.name === name)?.uris ?? [],
+      publish: (name, dataset) => server!._publish(name, dataset),
+    });
+    if (transport === undefined) transport = await openTransport(options);
+    const admission = plane?.admission ?? admitByName(entries);
+    server = new Server({ settings, transport, ownsTransport, entries, admission });
+    await server._listen();
+    if (plane !== undefined) await server._listenFlight(plane);
+    return server;
+  } catch (error) {
+    if (server !== undefined) {
+      await server.shutdown({ timeoutMs: 0 });
+    } else {
+      await closeEntries(entries.values());
+      if (ownsTransport) await transport?.close();
+    }
+    throw error;
+  }
+}
+
+/** @throws {DipcError} `invalid_argument` for a dataset that is read once, but would be read twice */
+function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: ServerSettings): void {
+  if (metadataPort === undefined) return;
+  const entry = [...entries.values()].find(({ dataset }) => dataset.readOnce);
+  if (entry === undefined) return;
+  throw new DipcError(
+    "invalid_argument",
+    `the dataset ${
+      JSON.stringify(entry.name)
+    } can be read only once, but metadata and bodies on two ports are two reads: ` +
+      "leave metadataPort out",
+  );
+}
+
+/** Loads the Flight side only when it is requested. */
+async function openPlane(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+  const { FlightPlane } = await import("./serving/flight_plane.ts");
+  return await FlightPlane.open(options, host);
+}
+
+/** UCX, or null if the server may do without it. */
+async function openTransport({ library, flight }: ServeOptions): Promise<Transport | null> {
+  const need = flight?.ucx ?? "required";
+  if (need === "off") return null;
+  try {
+    return await ucxTransport({ library });
+  } catch (error) {
+    if (need === "optional" && error instanceof DipcError && error.code === "library_not_found") return null;
+    throw error;
+  }
+}

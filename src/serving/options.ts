@@ -1,0 +1,145 @@
+/**
+ * The options of `serve`, how they are checked, and what a server tells of itself.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { positiveInteger } from "../limits.ts";
+import type { OutgoingTotals } from "../stream/outgoing.ts";
+import type { Transport } from "../wire/transport.ts";
+import type { Servable } from "./datasets.ts";
+import type { FlightPlaneOptions } from "./flight_plane.ts";
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions {
+  /**
+   * What to serve under which name; the name is the URI's path and the default ticket. None at all will do where `flight` takes
+   * uploads or has handlers.
+   */
+  datasets: Record<string, Servable>;
+  /** Address to bind. Default `127.0.0.1`; a loopback address is reachable from this machine only. */
+  address?: string;
+  /** Port of both streams, or of the bodies where `metadataPort` is given. Default 0, any free one. */
+  port?: number;
+  /** Port of a listener of its own for metadata (0 for any free one). Default: none, one connection carries both. */
+  metadataPort?: number;
+  /** Host that the URIs name. Default: the address bound to. */
+  advertise?: string;
+  /** Connections at one time; further ones are refused. Default 256. */
+  maxConnections?: number;
+  /** A connection that has not asked for anything after this many milliseconds is closed. Default 5,000. */
+  requestTimeoutMs?: number;
+  /** A stream whose client takes nothing for this many milliseconds is ended. Default 600,000. */
+  idleTimeoutMs?: number;
+  /** Bytes of bodies under way on one stream. Default 8 MiB; at least two bodies always go. */
+  windowBytes?: number;
+  /** Messages under way on one stream. Default 256. */
+  windowBatches?: number;
+  /** Path of libucp. Default: the variable `DIPC_LIBUCP`, the copy that `dipc setup` made, then the system's. */
+  library?: string;
+  /** What carries the protocol. Default: UCX. */
+  transport?: Transport;
+  /**
+   * When bodies in device memory are copied through pinned host memory on their way to the wire: if UCX cannot move them
+   * straight (`"auto"`), `"never"`, or `"always"`. Default `"auto"`.
+   */
+  staging?: "auto" | "never" | "always";
+  /** Serves the same datasets by Arrow Flight too. Default: not. */
+  flight?: FlightPlaneOptions;
+}
+
+/** A dataset as a server offers it. */
+export interface ServedDataset {
+  /** Its name, which is also its ticket. */
+  readonly name: string;
+  /** One URI, or metadata URI and body URI. Give both to `connect`. */
+  readonly uris: readonly string[];
+  /** Total rows, where known. */
+  readonly rows?: number;
+  /** Number of record batches, where known. */
+  readonly batches?: number;
+  /** Bytes of all bodies, where known. */
+  readonly bodyBytes?: number;
+  /** Memory space that its bodies are sent from, where that is not host memory. */
+  readonly memory?: string;
+  /** Whether they are staged through host memory; set for bodies in device memory. */
+  readonly staged?: boolean;
+  /** Why so. */
+  readonly stagingReason?: string;
+}
+
+/** Counters of a {@linkcode Server}. */
+export interface ServerStats {
+  /** Connections accepted. */
+  connections: number;
+  /** Connections open now. */
+  activeConnections: number;
+  /** Requests understood. */
+  requests: number;
+  /** Streams that were sent whole. */
+  completed: number;
+  /** Connections that ended otherwise. */
+  failed: number;
+  /** Record batches sent. */
+  batches: number;
+  /** Bytes of bodies sent. */
+  bodyBytes: number;
+  /** Bytes of metadata sent. */
+  metadataBytes: number;
+}
+
+/** Detail of the events `connection`, `request`, `end` and `error` of a {@linkcode Server}. */
+export interface ServerEventDetail {
+  /** Number of the connection, from 1. */
+  connection: number;
+  /** The dataset asked for, once known. */
+  dataset?: string;
+  /** What was sent (`end`, `error`). */
+  totals?: OutgoingTotals;
+  /** What went wrong (`error`). */
+  error?: DipcError;
+}
+
+/** The options of a server that concern UCX, checked. */
+export interface ServerSettings {
+  readonly address: string;
+  readonly port: number;
+  readonly metadataPort?: number;
+  readonly advertise?: string;
+  readonly maxConnections: number;
+  readonly requestTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly windowBytes: number;
+  readonly windowBatches: number;
+}
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function serverSettings(options: ServeOptions): ServerSettings {
+  return {
+    address: options.address ?? "127.0.0.1",
+    port: portNumber("port", options.port ?? 0),
+    metadataPort: options.metadataPort === undefined ? undefined : portNumber("metadataPort", options.metadataPort),
+    advertise: options.advertise,
+    maxConnections: positiveInteger("maxConnections", options.maxConnections ?? 256),
+    requestTimeoutMs: positiveInteger("requestTimeoutMs", options.requestTimeoutMs ?? 5_000),
+    idleTimeoutMs: positiveInteger("idleTimeoutMs", options.idleTimeoutMs ?? 600_000),
+    windowBytes: positiveInteger("windowBytes", options.windowBytes ?? 8 * 2 ** 20),
+    windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
+  };
+}
+
+function atMost(name: string, value: number, most: number): number {
+  if (value <= most) return value;
+  throw new DipcError("invalid_argument", `${name} must be at most ${most}, but it is ${value}`);
+}
+
+function portNumber(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 0 || value > 65535) {
+    throw new DipcError("invalid_argument", `${name} must be a whole number from 0 to 65535, but it is ${value}`);
+  }
+  return value;
+}

@@ -1,0 +1,185 @@
+/**
+ * The life of one UCX connection to a server: one request, one stream, an end that the client sees.
+ *
+ * @module
+ */
+import { asDipcError, DipcError } from "../errors.ts";
+import { hostPool } from "../memory/host_pool.ts";
+import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "../protocol/envelope.ts";
+import { ERROR_MESSAGE } from "../protocol/prefix.ts";
+import type { StreamRole } from "../protocol/sender.ts";
+import { FULL_MASK } from "../protocol/tag.ts";
+import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
+import { tellPeer } from "../tell_peer.ts";
+import { type Channel, FAILED, PENDING } from "../wire/transport.ts";
+import type { Admission } from "./admission.ts";
+import type { ServerEventDetail, ServerSettings } from "./options.ts";
+
+/** Longest wait for a client to close a connection that has served its purpose, in milliseconds. */
+const CLOSE_MS = 5_000;
+
+/** What all connections of a server share. */
+export interface ConnectionHost {
+  readonly settings: ServerSettings;
+  readonly admission: Admission;
+  /** The tag that requests for each role carry. */
+  readonly wantData: Readonly<Record<StreamRole, bigint>>;
+  /** Aborted when the server stops. */
+  readonly stop: AbortSignal;
+  /** Called once a request is understood and admitted. */
+  onRequest(detail: ServerEventDetail): void;
+}
+
+/** A request as it came from a client. */
+interface ClientRequest {
+  readonly role: StreamRole;
+  readonly ticket: Uint8Array;
+  /** Whether the client understands error messages. */
+  readonly acceptsErrors: boolean;
+}
+
+/** One connection. */
+export class UcxConnection {
+  readonly #channel: Channel;
+  readonly #host: ConnectionHost;
+  readonly #detail: ServerEventDetail;
+  #outgoing: OutgoingStream | null = null;
+  #isWhole = false;
+  /** How long the client may take to close the connection by itself, in milliseconds; 0 for not at all. */
+  #lingerMs = 0;
+
+  /**
+   * @param channel The accepted connection; closed by {@linkcode UcxConnection.run}
+   * @param connection Its number
+   * @param host What it shares with others
+   */
+  constructor(channel: Channel, connection: number, host: ConnectionHost) {
+    this.#channel = channel;
+    this.#host = host;
+    this.#detail = { connection };
+  }
+
+  /**
+   * Answers the one request and closes the connection. Never rejects.
+   *
+   * @returns What became of it: `error` is set if it failed, `totals` if anything was sent
+   */
+  async run(): Promise<ServerEventDetail> {
+    const detail = this.#detail;
+    const channel = this.#channel;
+    try {
+      await this.#answer(await this.#receiveRequest());
+    } catch (error) {
+      detail.error = asDipcError(error);
+    }
+    // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
+    const flush = this.#isWhole || (channel.failure === null && detail.error?.code !== "protocol");
+    if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
+    try {
+      await channel.close({ flush });
+      await this.#outgoing?.release();
+    } catch (error) {
+      detail.error ??= asDipcError(error);
+    }
+    const totals: OutgoingTotals | undefined = this.#outgoing?.totals;
+    if (totals !== undefined) detail.totals = totals;
+    return detail;
+  }
+
+  async #answer({ role, ticket, acceptsErrors }: ClientRequest): Promise<void> {
+    const { settings, admission, stop, onRequest } = this.#host;
+    const { windowBytes, windowBatches, idleTimeoutMs } = settings;
+    const channel = this.#channel;
+    try {
+      const grant = await admission.admit(ticket, role);
+      this.#detail.dataset = grant.entry.name;
+      onRequest(this.#detail);
+      this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
+        role,
+        windowBytes,
+        windowBatches,
+        idleTimeoutMs,
+        signal: stop,
+        onFirstBody: () => grant.spend(),
+      });
+      await this.#outgoing.run();
+      this.#isWhole = true;
+      // The other half of a stream may take much longer, and closing this one would look like a lost connection.
+      this.#lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
+    } catch (cause) {
+      // What ends the streams of a server that shuts down is its own reason, not the wait that it cut short.
+      const error = stop.aborted ? stop.reason : cause;
+      if (acceptsErrors && role !== "body" && channel.failure === null) this.#sendError(error);
+      // Also if no error is sent with bodies: the metadata's connection says why, and must not lose the race.
+      if (acceptsErrors) this.#lingerMs = CLOSE_MS;
+      throw error;
+    }
+  }
+
+  #sendError(error: unknown): void {
+    const { code, text } = tellPeer(error);
+    this.#channel.sendFrame(ERROR_MESSAGE, 0, encodeError(code, text));
+  }
+
+  /**
+   * Lets the client close first: the news that a connection was closed can overtake what was sent on it, and UCX then
+   * drops what is still in the socket, so that the client would lose the end of the stream. One that goes on sending instead
+   * is cut off.
+   */
+  async #awaitClose(timeoutMs: number): Promise<void> {
+    const channel = this.#channel;
+    try {
+      const isOver = () => channel.failure !== null || channel.probe() !== null || channel.queuedFrames !== 0;
+      await channel.until(isOver, { timeoutMs, signal: this.#host.stop });
+    } catch {
+      // The server is stopping, or the connection is gone: either way it is closed now.
+    }
+  }
+
+  /** Waits for the connection's request and reads it. */
+  async #receiveRequest(): Promise<ClientRequest> {
+    const channel = this.#channel;
+    const timeoutMs = this.#host.settings.requestTimeoutMs;
+    const signal = this.#host.stop;
+    const hasRequest = await channel.until(() => channel.probe() !== null || channel.queuedFrames !== 0, {
+      signal,
+      timeoutMs,
+    });
+    if (!hasRequest) throw new DipcError("timeout", `no request arrived within ${timeoutMs} ms`);
+    const message = channel.probe();
+    if (message === null) throw new DipcError("protocol", "the client sent an untagged message");
+    const role = this.#roleOf(message.tag);
+    if (role === null) {
+      throw new DipcError(
+        "protocol",
+        `request tag 0x${message.tag.toString(16)} matches no want_data value of this server`,
+      );
+    }
+    if (message.byteLength > MAX_REQUEST_BYTES) {
+      throw new DipcError(
+        "limit_exceeded",
+        `the client's request has ${message.byteLength} bytes, at most ${MAX_REQUEST_BYTES} are allowed`,
+      );
+    }
+    const block = hostPool().acquire(message.byteLength);
+    let settled = false;
+    try {
+      const receive = channel.receive(message.tag, FULL_MASK, block, message.byteLength);
+      settled = await channel.until(() => receive.poll() !== PENDING, { signal, timeoutMs });
+      if (!settled) throw new DipcError("timeout", `the client's request did not arrive within ${timeoutMs} ms`);
+      if (receive.poll() === FAILED) throw receive.error!;
+      const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
+      return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
+    } finally {
+      // A receive that may still be written to keeps its block until the worker is gone.
+      if (settled) block.release();
+      else channel.close().then(() => block.release(), () => {});
+    }
+  }
+
+  #roleOf(tag: bigint): StreamRole | null {
+    const { wantData } = this.#host;
+    for (const role of ["both", "metadata", "body"] as const) if (wantData[role] === tag) return role;
+    return null;
+  }
+}
