@@ -47,8 +47,6 @@ export const FEATURE_AM = 1n << 6n;
 export const EP_CLOSE_FORCE = 1;
 /** `ucp_send_am_flags`: complete only once the peer has fetched the message. */
 export const AM_SEND_RNDV = 1 << 2;
-/** `ucp_am_recv_attr_t`: the data may be kept by answering `UCS_INPROGRESS`. */
-export const AM_RECV_DATA = 1 << 16;
 /** `ucp_am_recv_attr_t`: only a descriptor has arrived; the data must be fetched. */
 export const AM_RECV_RNDV = 1 << 17;
 

@@ -9,10 +9,10 @@ import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
-import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/route.ts";
+import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/stats.ts";
 import type { MessageInput } from "./stream/message_input.ts";
 
-export type { EndpointStats, RouteName } from "./routes/route.ts";
+export type { EndpointStats, RouteName } from "./routes/stats.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
 const TURN_MS = 5;

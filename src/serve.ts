@@ -5,7 +5,8 @@
  */
 import { DipcError } from "./errors.ts";
 import { admitByName } from "./serving/admission.ts";
-import { closeEntries, type Entry, openEntries } from "./serving/datasets.ts";
+import { closeEntries, openEntries } from "./serving/datasets.ts";
+import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
 import { Server } from "./serving/server.ts";

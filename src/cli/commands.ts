@@ -3,17 +3,9 @@
  *
  * @module
  */
-import type { CommandSpec } from "./args.ts";
+import type { Command } from "./command.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
-
-/** A command: its options, its help, and where its code is. */
-export interface Command extends CommandSpec {
-  /** One line for the list of commands. */
-  readonly summary: string;
-  /** Text of `--help`. */
-  readonly help: string;
-}
 
 const EXIT_CODES = `Exit status
   0    done

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Command } from "./commands.ts";
+import type { Command } from "./command.ts";
 
 /** Options with a value that every command with a Flight server has. */
 export const FLIGHT_VALUES = ["token-file", "user", "tls-ca", "tls-cert", "tls-key"] as const;

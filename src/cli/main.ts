@@ -4,7 +4,8 @@
  * @module
  */
 import { parseCommand, type ParsedArgs, UsageError } from "./args.ts";
-import { type Command, commands, overview } from "./commands.ts";
+import type { Command } from "./command.ts";
+import { commands, overview } from "./commands.ts";
 import { asFailure, EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE, failureLine } from "./failure.ts";
 import { nearest } from "./nearest.ts";
 import { OutputClosed, print, printError } from "./output.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EndpointStats, RouteName } from "../routes/route.ts";
+import type { EndpointStats, RouteName } from "../routes/stats.ts";
 import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */

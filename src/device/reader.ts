@@ -10,7 +10,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import type { ReaderStats } from "../reader.ts";
-import { routeOf, type StreamRoutes } from "../routes/route.ts";
+import { routeOf, type StreamRoutes } from "../routes/stats.ts";
 import { type CudaDevice, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";

@@ -11,8 +11,6 @@ import { DipcError, type DipcErrorCode } from "../errors.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
-/** Flag: I have the eager profile. */
-export const REQUEST_EAGER = 2;
 /** Flag: no type-1 bodies (lists of addresses). */
 export const REQUEST_NO_ADDRESSES = 4;
 

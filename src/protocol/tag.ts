@@ -20,9 +20,6 @@ export const SEQUENCE_MASK = 0xFFFFFFFFn;
 /** Mask that matches every bit: for requests (`want_data`) and for taking one unexpected message by its tag. */
 export const FULL_MASK = 0xFFFFFFFFFFFFFFFFn;
 
-/** Shift of the body type. */
-export const BODY_TYPE_SHIFT = 56n;
-
 // One 64-bit cell seen as a bigint and as two u32 words (every platform of libucp that Deno runs on is little-endian):
 // reading a tag from it costs one small allocation and no bigint arithmetic, taking one apart costs none.
 const cell = new BigUint64Array(1);

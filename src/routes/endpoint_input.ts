@@ -12,7 +12,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Alternative } from "../protocol/uri.ts";
-import type { EndpointStats, RouteName } from "./route.ts";
+import type { EndpointStats, RouteName } from "./stats.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { openAlternative } from "./ucx.ts";
 import type { Transport } from "../wire/transport.ts";

@@ -6,7 +6,7 @@
 import { LocalError } from "../errors.ts";
 import { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { EndpointStats, StreamRoutes } from "./route.ts";
+import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { EndpointInput, type EndpointOptions, sameSchema } from "./endpoint_input.ts";
 import { WaitingEndpoint } from "./endpoint_renewal.ts";

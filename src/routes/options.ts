@@ -9,7 +9,7 @@ import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Transport } from "../wire/transport.ts";
-import type { RouteName } from "./route.ts";
+import type { RouteName } from "./stats.ts";
 
 /** Where a stream is requested: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server gives them. */
 export type StreamUri = string | URL | readonly (string | URL)[];

@@ -5,7 +5,7 @@
  */
 import type { Admission, Grant } from "./admission.ts";
 import { admitByName } from "./admission.ts";
-import type { Entry } from "./datasets.ts";
+import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";

@@ -7,6 +7,7 @@ import { type RecordBatch, Table } from "apache-arrow";
 import { fileURLToPath } from "node:url";
 import { DipcError } from "../errors.ts";
 import type { Dataset } from "../sources/dataset.ts";
+import type { Entry } from "./entry.ts";
 
 /** What can be served from where it lies: a dataset, a file, a table, or batches. */
 export type ServableSource = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
@@ -21,24 +22,6 @@ export interface PlacedSource {
 
 /** What can be served. */
 export type Servable = ServableSource | PlacedSource;
-
-/** One dataset that is served. */
-export interface Entry {
-  /** Its name. */
-  readonly name: string;
-  /** What is served. */
-  readonly dataset: Dataset;
-  /** True where the server made the dataset itself and therefore closes it. */
-  readonly owned: boolean;
-  /** The same with bodies in host memory, for what cannot read those of the dataset. */
-  readonly inHost?: Dataset;
-  /** Memory space that its bodies are sent from, where that is not host memory. */
-  readonly memory?: string;
-  /** Whether they are staged through host memory; otherwise they go to the wire as they are. */
-  readonly staged?: boolean;
-  /** Why so. */
-  readonly stagingReason?: string;
-}
 
 /**
  * Opens everything that is to be served; where one fails, those before it are closed.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Entry } from "./datasets.ts";
+import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
 import type { Dataset } from "../sources/dataset.ts";

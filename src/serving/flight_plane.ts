@@ -4,7 +4,7 @@
  * @module
  */
 import type { Admission } from "./admission.ts";
-import type { Entry } from "./datasets.ts";
+import type { Entry } from "./entry.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";

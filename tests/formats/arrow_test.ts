@@ -5,7 +5,7 @@ import { DipcError } from "../../src/errors.ts";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
 import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
-import { MemorySink, WriterSink } from "../../src/formats/sink.ts";
+import { MemorySink } from "../../src/formats/sink.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
@@ -182,20 +182,4 @@ Deno.test("small and large pieces from arrays and native blocks are written in o
   const written = await Deno.readFile(path);
   assertEquals(written.byteLength, expected.length);
   assert(written.every((byte, at) => byte === expected[at]));
-});
-
-Deno.test("a writer that takes a few bytes at a time gets all, and a broken pipe is an io error", async () => {
-  const taken: number[] = [];
-  const slow = {
-    write(bytes: Uint8Array): Promise<number> {
-      taken.push(...bytes.subarray(0, 3));
-      return Promise.resolve(Math.min(3, bytes.byteLength));
-    },
-  };
-  const sink = new WriterSink(slow, "standard output");
-  await sink.write([new Uint8Array([1, 2, 3, 4, 5, 6, 7]), new Uint8Array([8])]);
-  assertEquals(taken, [1, 2, 3, 4, 5, 6, 7, 8]);
-  const broken = new WriterSink({ write: () => Promise.reject(new Deno.errors.BrokenPipe("gone")) }, "standard output");
-  const error = await assertRejects(() => broken.write([new Uint8Array(1)]), DipcError) as DipcError;
-  assertEquals(error.code, "io");
 });

@@ -11,7 +11,6 @@ import {
   parseError,
   parseRequest,
   peerError,
-  REQUEST_EAGER,
   REQUEST_ERRORS,
   REQUEST_NO_ADDRESSES,
 } from "../../src/protocol/envelope.ts";
@@ -53,7 +52,7 @@ Deno.test("the types and masks are those of the protocol", () => {
   assertEquals([END_OF_STREAM, METADATA, ERROR_MESSAGE], [0, 1, 255]);
   assertEquals([BODY_BYTES, BODY_ADDRESSES], [0, 1]);
   assertEquals([SEQUENCE_MASK, FULL_MASK], [4294967295n, 18446744073709551615n]);
-  assertEquals([REQUEST_ERRORS, REQUEST_EAGER, REQUEST_NO_ADDRESSES], [1, 2, 4]);
+  assertEquals([REQUEST_ERRORS, REQUEST_NO_ADDRESSES], [1, 4]);
 });
 
 Deno.test("a prefix is the type and the sequence number, little-endian", () => {

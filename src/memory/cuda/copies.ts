@@ -8,27 +8,18 @@
  */
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
+import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
 import { type DipcError, LocalError } from "../../errors.ts";
-import type { Gpu } from "./device.ts";
-import type { UsedByCopies } from "./device_block.ts";
-import { releaseTwice } from "./context.ts";
+import { type PrimaryContext, releaseTwice } from "./context.ts";
+import type { CopyOptions } from "./copy_options.ts";
 import { DeviceEvent, DONE, type EventOwner, FAILED } from "./device_event.ts";
 import { EventHandles } from "./events.ts";
 import { download, type HostRange, type StagedCopyOptions, upload } from "./staging.ts";
+import type { PinnedPool } from "./pinned_pool.ts";
 import { type CopyWaitOptions, waitUntil } from "./wait.ts";
 
 /** Largest piece of a copy that the driver is given, so that long copies let others in between. */
 const PIECE_BYTES = 32 << 20;
-
-/** Options of a copy. */
-export interface CopyOptions {
-  /** What the copy waits for on the device, such as the end of another copy. */
-  after?: readonly DeviceEvent[];
-  /** Blocks and bodies that the copy reads or writes: released ones are recycled only after its end. */
-  uses?: readonly UsedByCopies[];
-  /** Anything that must not be collected before its end. */
-  keep?: unknown;
-}
 
 /** `others` has no copies: it waits for work of others. */
 type Direction = "toDevice" | "toHost" | "onDevice" | "others";
@@ -36,9 +27,21 @@ type Direction = "toDevice" | "toHost" | "onDevice" | "others";
 /** Asks the driver for one piece of a copy. @returns a `CUresult` */
 type Issue = (stream: bigint, offset: bigint, byteLength: bigint) => number;
 
+/** What copies need of their device. */
+export interface CopyHost {
+  readonly symbols: CudaSymbols;
+  readonly context: PrimaryContext;
+  /** `"cuda:N"`. */
+  readonly space: string;
+  /** What copies of any host memory go through. */
+  readonly pinned: PinnedPool;
+  /** Gives something back to the driver, whatever happens. @returns why that failed */
+  _release(action: string, call: () => number): DipcError | null;
+}
+
 /** The copies of one device. */
 export class CopyEngine {
-  readonly #device: Gpu;
+  readonly #device: CopyHost;
   readonly #handles: EventHandles;
   readonly #owner: EventOwner;
   /** `CUstream` of each direction, made when it is first needed. */
@@ -50,7 +53,7 @@ export class CopyEngine {
   #isClosed = false;
 
   /** @ignore Made by a device */
-  constructor(device: Gpu) {
+  constructor(device: CopyHost) {
     this.#device = device;
     this.#handles = new EventHandles(device.symbols);
     this.#owner = {
@@ -132,7 +135,7 @@ export class CopyEngine {
    */
   copyFromDevice(
     target: bigint,
-    other: Gpu,
+    other: CopyHost,
     source: bigint,
     byteLength: number,
     options: CopyOptions = {},
@@ -173,7 +176,7 @@ export class CopyEngine {
    * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
    */
   upload(target: bigint, source: Uint8Array<ArrayBuffer> | HostRange, options: StagedCopyOptions = {}): Promise<void> {
-    return upload(this.#device, target, source, options);
+    return upload(this.#device.pinned, this, target, source, options);
   }
 
   /**
@@ -188,10 +191,10 @@ export class CopyEngine {
     source: bigint,
     options: StagedCopyOptions = {},
   ): Promise<void> {
-    return download(this.#device, target, source, options);
+    return download(this.#device.pinned, this, target, source, options);
   }
 
-  /** An event for work of others; see {@linkcode Gpu.eventOf}. */
+  /** An event for work of others; see the device's own `eventOf`. */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
     this.#checkOpen("waiting for work of others");
     const { context, space, symbols } = this.#device;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CudaLibrary } from "../../../ffi/cuda.ts";
 import { CUDA } from "../../../ffi/cuda_constants.ts";
 import { cudaError } from "../../../ffi/cuda_status.ts";
 import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
@@ -12,11 +13,23 @@ import { CopyEngine } from "./copies.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { DeviceInfo } from "./device_info.ts";
 import { type CudaPoolOptions, DevicePool } from "./device_pool.ts";
-import type { CudaDriver } from "./driver.ts";
 import { PinnedPool } from "./pinned_pool.ts";
 import { checkDeviceRange, describePointer, type PointerInfo } from "./pointer.ts";
 import type { RawMemory } from "./slabs.ts";
 import type { CopyWaitOptions } from "./wait.ts";
+
+/** What a device needs of the driver. */
+export interface DeviceDriver {
+  /** Its functions, and where they came from. */
+  readonly library: CudaLibrary;
+  readonly symbols: CudaSymbols;
+  /** The newest CUDA that it supports, such as `"12.9"`. */
+  readonly version: string;
+  /** Number of devices that this process may see. */
+  readonly deviceCount: number;
+  /** @throws {DipcError} for a result other than `CUDA_SUCCESS` */
+  check(result: number, action: string): void;
+}
 
 /** Options of a {@linkcode Gpu}. */
 export interface GpuOptions {
@@ -29,7 +42,7 @@ export interface GpuOptions {
 /** A GPU with pools and streams of our own. */
 export class Gpu implements AsyncDisposable {
   /** The driver. */
-  readonly driver: CudaDriver;
+  readonly driver: DeviceDriver;
   /** @ignore Its functions */
   readonly symbols: CudaSymbols;
   /** What the driver tells of it. */
@@ -49,10 +62,10 @@ export class Gpu implements AsyncDisposable {
   #lateFailure: DipcError | null = null;
 
   /**
-   * @ignore Made by {@linkcode CudaDriver.openDevice}
+   * @ignore Made by `CudaDriver.openDevice`
    * @throws {DipcError} What the driver says
    */
-  constructor(driver: CudaDriver, info: DeviceInfo, options: GpuOptions = {}) {
+  constructor(driver: DeviceDriver, info: DeviceInfo, options: GpuOptions = {}) {
     this.driver = driver;
     this.symbols = driver.symbols;
     this.info = info;

@@ -6,10 +6,9 @@
  */
 import { libc } from "../../../ffi/libc.ts";
 import { LocalError } from "../../errors.ts";
-import type { CopyOptions } from "./copies.ts";
-import type { Gpu } from "./device.ts";
+import type { CopyOptions } from "./copy_options.ts";
 import type { DeviceEvent } from "./device_event.ts";
-import type { PinnedBlock } from "./pinned_pool.ts";
+import type { PinnedBlock, PinnedPool } from "./pinned_pool.ts";
 import type { CopyWaitOptions } from "./wait.ts";
 
 const CHUNK_BYTES = 4 << 20;
@@ -34,6 +33,12 @@ export interface HostRange {
   readonly address: bigint;
   /** Its bytes. */
   readonly byteLength: number;
+}
+
+/** Copies between pinned memory and the device. */
+export interface PinnedCopies {
+  copyToDevice(target: bigint, source: bigint, byteLength: number, options: CopyOptions): DeviceEvent;
+  copyToHost(target: bigint, source: bigint, byteLength: number, options: CopyOptions): DeviceEvent;
 }
 
 /** Gives the event loop a turn every few milliseconds. */
@@ -63,11 +68,14 @@ function isArray(memory: Uint8Array<ArrayBuffer> | HostRange): memory is Uint8Ar
 /**
  * Copies host memory to a device.
  *
+ * @param pinned Where chunks are staged
+ * @param copies Of the device
  * @param target Device address
  * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
  */
 export async function upload(
-  device: Gpu,
+  pinned: PinnedPool,
+  copies: PinnedCopies,
   target: bigint,
   source: Uint8Array<ArrayBuffer> | HostRange,
   options: StagedCopyOptions,
@@ -79,12 +87,12 @@ export async function upload(
     const length = Math.min(chunkBytes, source.byteLength - offset);
     if (events.length >= CHUNKS_AHEAD) await events.shift()!.done(options);
     await turns.take(options.signal);
-    const block = await device.pinned.acquireWaiting(length, options);
+    const block = await pinned.acquireWaiting(length, options);
     try {
       if (isArray(source)) block.bytes().set(source.subarray(offset, offset + length));
       else libc().memcpy(block.address, source.address + BigInt(offset), BigInt(length));
       const uses = [...options.uses ?? [], block];
-      events.push(device.copies.copyToDevice(target + BigInt(offset), block.address, length, { ...options, uses }));
+      events.push(copies.copyToDevice(target + BigInt(offset), block.address, length, { ...options, uses }));
     } finally {
       block.release();
     }
@@ -95,11 +103,14 @@ export async function upload(
 /**
  * Copies from a device to host memory.
  *
+ * @param pinned Where chunks are staged
+ * @param copies Of the device
  * @param source Device address
  * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
  */
 export async function download(
-  device: Gpu,
+  pinned: PinnedPool,
+  copies: PinnedCopies,
   target: Uint8Array<ArrayBuffer> | HostRange,
   source: bigint,
   options: StagedCopyOptions,
@@ -120,10 +131,10 @@ export async function download(
     for (let offset = 0; offset < target.byteLength; offset += chunkBytes) {
       const length = Math.min(chunkBytes, target.byteLength - offset);
       if (chunks.length >= CHUNKS_AHEAD) await takeOldest();
-      const block = await device.pinned.acquireWaiting(length, options);
+      const block = await pinned.acquireWaiting(length, options);
       try {
         const uses = [...options.uses ?? [], block];
-        const event = device.copies.copyToHost(block.address, source + BigInt(offset), length, { ...options, uses });
+        const event = copies.copyToHost(block.address, source + BigInt(offset), length, { ...options, uses });
         chunks.push({ event, block, offset, length });
       } catch (error) {
         block.release();

@@ -7,7 +7,6 @@ import { cString, libc } from "../../../ffi/libc.ts";
 import { MEMORY_CUDA } from "../../../ffi/ucp_structs.ts";
 import { type DipcError, LocalError } from "../../errors.ts";
 import type { DeviceAccess, SpaceSupport } from "../transport.ts";
-import type { UcxContext } from "./context.ts";
 import { isSystemDriver } from "./driver_identity.ts";
 
 /** Components of UCX that have to do with GPUs of NVIDIA. */
@@ -16,6 +15,20 @@ const CUDA_COMPONENTS = ["cuda_copy", "cuda_ipc", "gdr_copy"];
 const MODULE = "ucx/libuct_cuda.so.0";
 /** What the module needs beside libcuda. Containers have it only with the driver capability `utility`. */
 const MANAGEMENT_LIBRARY = "libnvidia-ml.so.1";
+
+/** What is asked of a UCX context. */
+export interface CudaContext {
+  /** The library that it was made by. */
+  readonly ucp: { readonly version: string; readonly path: string };
+  /** The GPU that it was made for, if any. */
+  readonly device: DeviceAccess | null;
+  /** Memory space that it takes besides host memory, or `null`. */
+  readonly deviceSpace: string | null;
+  /** Names of UCX's components in it. */
+  components(): string[];
+  /** Bit mask of UCX's types of memory that it takes. */
+  memoryTypes(): bigint;
+}
 
 /** What a UCX context says of CUDA. */
 export interface CudaSupport extends SpaceSupport {
@@ -29,7 +42,7 @@ export interface CudaSupport extends SpaceSupport {
  * @param context A context that was made while the context of the GPU was current
  * @param device The GPU
  */
-export function cudaSupport(context: UcxContext, device: DeviceAccess): CudaSupport {
+export function cudaSupport(context: CudaContext, device: DeviceAccess): CudaSupport {
   const components = context.components().filter((name) => CUDA_COMPONENTS.includes(name));
   const hasCuda = (context.memoryTypes() >> BigInt(MEMORY_CUDA) & 1n) === 1n;
   // Addresses of another driver mean nothing to UCX, and would crash it.
@@ -73,7 +86,7 @@ function canLoad(name: string): boolean {
  * @param context The context that would be given it
  * @param space Other than `"host"`
  */
-export function refuseSpace(context: UcxContext, space: string): DipcError | null {
+export function refuseSpace(context: CudaContext, space: string): DipcError | null {
   if (space === context.deviceSpace) return null;
   const { ucp, device } = context;
   const has = device === null
@@ -84,6 +97,6 @@ export function refuseSpace(context: UcxContext, space: string): DipcError | nul
   return new LocalError(
     "unsupported",
     `giving UCX memory of ${space} was refused, because it would crash: ${has}; copy the body to host memory first, or ` +
-      'serve and connect with `memory: "cuda:N"`, which do so by themselves',
+      'serve it with `memory: "cuda:N"` and receive it with connectCuda, which do so by themselves',
   );
 }

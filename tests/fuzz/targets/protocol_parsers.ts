@@ -3,12 +3,6 @@
  *
  * @module
  */
-import {
-  encodeAddressList,
-  encodeFreeList,
-  parseAddressList,
-  parseFreeList,
-} from "../../../src/protocol/address_list.ts";
 import { encodeError, encodeRequest, parseError, parseRequest, peerError } from "../../../src/protocol/envelope.ts";
 import { encodeFrame, frameSequence, frameType, METADATA, PREFIX_BYTES } from "../../../src/protocol/prefix.ts";
 import { bodyTag, encodeTag, formatTag, tagBodyType, tagSequence } from "../../../src/protocol/tag.ts";
@@ -194,26 +188,5 @@ const error: FuzzTarget = {
   },
 };
 
-const addressList: FuzzTarget = {
-  name: "protocol/address-list",
-  maxInputBytes: 400,
-  seeds: () => [encodeAddressList(72, [0x1000n, 0x7FF0000000000000n], [8, 64]), encodeAddressList(0, [], [])],
-  run(input) {
-    const { totalBytes, addresses, lengths } = parseAddressList(input, { maxBuffers: 1000 });
-    same("a list", encodeAddressList(totalBytes, addresses, lengths), input);
-    return true;
-  },
-};
-
-const freeList: FuzzTarget = {
-  name: "protocol/free-list",
-  maxInputBytes: 400,
-  seeds: () => [encodeFreeList([1n, 2n ** 64n - 1n])],
-  run(input) {
-    same("a list", encodeFreeList(parseFreeList(input, 1000)), input);
-    return true;
-  },
-};
-
-const targets: FuzzTarget[] = [prefix, tag, uri, locations, envelope, error, addressList, freeList];
+const targets: FuzzTarget[] = [prefix, tag, uri, locations, envelope, error];
 export default targets;

@@ -1,0 +1,39 @@
+/**
+ * Which route the data of a stream takes, and why.
+ *
+ * @module
+ */
+
+/** How data comes: by UCX, or by Flight's DoGet. */
+export type RouteName = "ucx" | "flight";
+
+/** One part of a stream: where it comes from. A `ucx:` URI is one part, a flight has as many as it has endpoints. */
+export interface EndpointStats {
+  /** How its data comes; `null` until it has been requested. */
+  readonly route: RouteName | null;
+  /** Why so; empty until it has been requested. */
+  readonly routeReason: string;
+  /** The URI in use, both URIs if metadata and bodies come from two; `null` until one is. */
+  readonly location: string | null;
+  /** Record batches that have arrived. */
+  readonly batches: number;
+}
+
+/** The routes that the parts of one stream take, as they are now. */
+export interface StreamRoutes {
+  /** Names of the transports that UCX chose. */
+  readonly transports: readonly string[];
+  /** The parts, in order. */
+  readonly endpoints: readonly EndpointStats[];
+  /** Why that route, if the stream has no parts. */
+  readonly reason?: string;
+  /** To be called when a part's route is settled, that is when its first message or its end has arrived. */
+  onSettled?: (endpoint: EndpointStats) => void;
+}
+
+/** The route of the whole stream: Flight if any part took it. */
+export function routeOf({ endpoints, reason }: StreamRoutes): { route: RouteName; routeReason: string } {
+  const known = endpoints.filter(({ route }) => route !== null);
+  const shown = known.find(({ route }) => route === "flight") ?? known[0];
+  return { route: shown?.route ?? "flight", routeReason: shown?.routeReason ?? reason ?? "" };
+}
