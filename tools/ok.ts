@@ -1,6 +1,6 @@
 /**
  * `deno task ok [--again]`: everything that must hold before a change is good: format, lint, types, documentation of all
- * public names, examples in documentation, publish dry run, and all tests.
+ * public names, words, examples in documentation, publish dry run, and all tests.
  *
  * Tests that have passed on these very files within the last hours are not run again, unless `--again` is given.
  *
@@ -47,6 +47,9 @@ function steps(): Step[] {
     { name: "lint", args: ["lint"] },
     { name: "types, and a lock file that is up to date", args: ["check", "--frozen", "."] },
     { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()], judge: isDocumented },
+    { name: "the public surface, as docs/api.txt has it", args: ["run", "-A", "-q", "tools/api.ts", "--check"] },
+    { name: "the layers, as CONTRIBUTING.md draws them", args: ["run", "-A", "-q", "tools/layers.ts", "--check"] },
+    { name: "words", args: ["run", "-A", "-q", "tools/words.ts"] },
     { name: "types of the examples in documentation", args: ["check", "--doc-only", ...entryPoints(), "README.md"] },
     // Uncommitted files would stop it; what is checked is what is there.
     {
