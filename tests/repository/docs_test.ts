@@ -45,8 +45,8 @@ function blocksOf(file: string): Block[] {
 
 function documents(): string[] {
   const docs = [...Deno.readDirSync(`${ROOT}/docs`)].map(({ name }) => name).filter((name) => name.endsWith(".md"));
-  const measurements = "docs/measurements/gpu/README.md";
-  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`), measurements];
+  const inFolders = ["docs/measurements/gpu/README.md"];
+  return ["README.md", "examples/README.md", ...docs.sort().map((name) => `docs/${name}`), ...inFolders];
 }
 
 /** The document whose programs need a GPU: they run on the simulated driver, or have only their types checked. */
@@ -159,7 +159,7 @@ testNeeding([needsUcx], "every TypeScript block of the documents runs in a proje
 function programOf({ file, code }: Block): string {
   if (file !== DEVICE_DOCUMENT) return code;
   return `${code.replace(/^await using/gm, "  await using").replace(/^((?:import .*\n)+)/, "$1{\n")}}\n` +
-    'import { releaseDevices } from "@arrow-ucx/dipc";\nawait releaseDevices();\n';
+    'import { releaseDevices } from "@arrow-ucx/dipc/cuda";\nawait releaseDevices();\n';
 }
 
 testNeeding([needsUcx], "the README's example prints its rows", async () => {
@@ -289,6 +289,16 @@ Deno.test("every error code is documented, and no other", () => {
   const codes = [...source.slice(source.indexOf("export type DipcErrorCode")).split(";")[0].matchAll(/"(\w+)"/g)];
   const documented = [...Deno.readTextFileSync(`${ROOT}/docs/errors.md`).matchAll(/^\| `(\w+)` +\|/gm)];
   assertEquals(documented.map(([, code]) => code), codes.map(([, code]) => code));
+});
+
+Deno.test("every value that the package exports stands in a document", async () => {
+  const { exports } = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`));
+  const text = documents().map((file) => Deno.readTextFileSync(`${ROOT}/${file}`)).join("\n");
+  for (const [entry, path] of Object.entries(exports)) {
+    const names = Object.keys(await import(new URL(`../../${path}`, import.meta.url).href));
+    const missing = names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text));
+    assertEquals(missing, [], `no document names what ${entry} exports`);
+  }
 });
 
 Deno.test("links between the documents lead somewhere", () => {
