@@ -144,21 +144,29 @@ testNeeding([needsUcx], "every TypeScript block of the documents runs in a proje
   let count = 0;
   for (const block of blocks) {
     assert(!block.ignored, `${block.file} has a ts block that is not run`);
-    const driver = block.file === DEVICE_DOCUMENT ? cuda : undefined;
-    if (driver === null) {
-      console.log(`SKIPPED a program of ${block.file}, whose types are right: ${needsCuda.what} is missing`);
-      continue;
-    }
-    const { code, text } = await stage.runTypeScript(programOf(block), driver);
-    assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
+    const outcome = await runOf(stage, block.file, block.code, block.file === DEVICE_DOCUMENT);
+    if (outcome === null) continue;
+    assertEquals(outcome.code, 0, `${block.file}:\n${block.code}\n${outcome.text}`);
     count++;
   }
   assertGreater(count, 3);
 });
 
-/** What is run of a block. On the simulated driver the GPU is given back, because it reports what a program leaves behind. */
-function programOf({ file, code }: Block): string {
-  if (file !== DEVICE_DOCUMENT) return code;
+/** Runs a program, on the simulated driver if it needs a GPU; `null` without that driver, after saying so. */
+async function runOf(
+  stage: Stage,
+  file: string,
+  code: string,
+  needsDevice: boolean,
+): Promise<{ code: number; text: string } | null> {
+  if (!needsDevice) return await stage.runTypeScript(code);
+  if (cuda !== null) return await stage.runTypeScript(givingBack(code), cuda);
+  console.log(`SKIPPED a program of ${file}: ${needsCuda.what} is missing`);
+  return null;
+}
+
+/** The program, giving the GPU back at its end: the simulated driver reports what a program leaves behind. */
+function givingBack(code: string): string {
   return `${code.replace(/^await using/gm, "  await using").replace(/^((?:import .*\n)+)/, "$1{\n")}}\n` +
     'import { releaseDevices } from "@arrow-ucx/dipc/cuda";\nawait releaseDevices();\n';
 }
@@ -221,7 +229,7 @@ ${lines.join("\n")}`;
 testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
   await using stage = await Stage.open();
   const files = new Set<string>();
-  for (const entry of ["mod.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]) {
+  for (const entry of ["mod.ts", "cuda.ts", "flight.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]) {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["info", "--json", `${ROOT}/${entry}`],
       stderr: "null",
@@ -242,8 +250,9 @@ testNeeding([needsUcx], "every example in the JSDoc of the public modules runs",
           left.push(file);
           continue;
         }
-        const { code: status, text: output } = await stage.runTypeScript(completed(code));
-        assertEquals(status, 0, `${file}:\n${code}\n${output}`);
+        const outcome = await runOf(stage, file, completed(code), code.includes("@arrow-ucx/dipc/cuda"));
+        if (outcome === null) continue;
+        assertEquals(outcome.code, 0, `${file}:\n${code}\n${outcome.text}`);
         count++;
       }
     }
