@@ -19,7 +19,6 @@ const IGNORED: Readonly<Record<string, string>> = {
   "task gpu:kit": "takes minutes",
   "this finding does not hold any more": "shows the form of a file; names no package",
   "tools/gpu_suite.sh": "takes minutes; its parts are tests of their own",
-  "jsr:@arrow-ucx/dipc/cli setup": "needs the registry",
   "deno install -g": "needs the registry",
   "deno compile": "tested by tests/cli/compile_test.ts",
   "--advertise my-host": "needs a second machine",
