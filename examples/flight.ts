@@ -1,6 +1,6 @@
 /**
  * A Flight server and a client of it, in one program: uploads a table, lists what is there, runs an action, and fetches the
- * table, by UCX where that can be and otherwise by Flight. Any other Flight client can be the client, and any server the
+ * table, by UCX if that can be and otherwise by Flight. Any other Flight client can be the client, and any server the
  * server.
  *
  * ```sh
@@ -16,7 +16,7 @@ import { tableFromArrays } from "apache-arrow";
 await using server = await serve({
   datasets: { cities: tableFromArrays({ city: ["Oslo", "Lima", "Pune"] }) },
   flight: {
-    // Serves by Flight alone where there is no libucp.
+    // Serves by Flight alone if there is no libucp.
     ucx: "optional",
     allowPut: true,
     auth: { bearer: (token) => token === "secret" ? "ada" : null },

@@ -1,5 +1,5 @@
 /**
- * Serves files, or a small table where no file is named, until Ctrl-C.
+ * Serves files, or a small table if no file is named, until Ctrl-C.
  *
  * ```sh
  * deno run --allow-ffi --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME --allow-read=. examples/serve.ts trips.arrow
