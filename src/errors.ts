@@ -118,5 +118,29 @@ export class LocalError extends DipcError {}
 
 /** What was thrown as one of dipc's errors. @ignore */
 export function asDipcError(error: unknown): DipcError {
-  return error instanceof DipcError ? error : new DipcError("internal", String(error), { cause: error });
+  return error instanceof DipcError ? error : new DipcError("internal", textOf(error), { cause: error });
+}
+
+/** Anything can be thrown, also what cannot become a text. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return `a value of type ${typeof thrown} was thrown`;
+  }
+}
+
+/**
+ * The error that ends a reader, which says how much had arrived before. What is read comes by a connection of this process's
+ * own, so it is a {@linkcode LocalError}, whatever it was.
+ *
+ * @param error What went wrong
+ * @param batches Record batches handed to the caller
+ * @returns The same error, with the number; anything but dipc's own errors stays as it is
+ * @ignore
+ */
+export function withBatches(error: unknown, batches: number): unknown {
+  if (!(error instanceof DipcError)) return error;
+  const { code, message, cause = error, foreign } = error;
+  return new LocalError(code, message, { cause, foreign, batches });
 }

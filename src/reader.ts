@@ -4,7 +4,7 @@
  * @module
  */
 import { type RecordBatch, type Schema, Table } from "apache-arrow";
-import { DipcError } from "./errors.ts";
+import { DipcError, withBatches } from "./errors.ts";
 import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
@@ -330,13 +330,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     this.#busy = false;
     if (this.#error === null) {
       this.#endedMs ||= performance.now();
-      this.#error = error instanceof DipcError
-        ? new DipcError(error.code, error.message, {
-          cause: error.cause ?? error,
-          foreign: error.foreign,
-          batches: this.#batches,
-        })
-        : error;
+      this.#error = withBatches(error, this.#batches);
     }
     await this.#close(false);
     throw this.#error;

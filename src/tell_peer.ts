@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
+import { asDipcError, DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
 
 /** Codes whose texts name paths, addresses or other things of this process, whoever made the error. */
 const LOCAL_CODES: readonly DipcErrorCode[] = [
@@ -15,9 +15,10 @@ const LOCAL_CODES: readonly DipcErrorCode[] = [
 
 /** An error of a dataset while it is read: about the server's file or source, not about the request. */
 export class DatasetError extends LocalError {
-  /** @param cause What the dataset threw; code and message are kept for the server's own log */
-  constructor(cause: DipcError) {
-    super(cause.code, cause.message, { cause });
+  /** @param thrown What the dataset threw, which need not be an error; code and message are kept for the server's own log */
+  constructor(thrown: unknown) {
+    const { code, message } = asDipcError(thrown);
+    super(code, message, { cause: thrown });
   }
 }
 
@@ -35,13 +36,8 @@ export function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
   }
 }
 
-/** What a dataset threw as a {@linkcode DatasetError}; anything but dipc's own errors stays as it is. */
-export function datasetError(cause: unknown): unknown {
-  return cause instanceof DipcError ? new DatasetError(cause) : cause;
-}
-
-function rethrow(cause: unknown): never {
-  throw datasetError(cause);
+function rethrow(thrown: unknown): never {
+  throw new DatasetError(thrown);
 }
 
 /**
@@ -61,9 +57,10 @@ export function tellPeer(error: unknown): { code: DipcErrorCode; text: string } 
       : `reading the dataset failed on the server (${code}); its own log says why`;
     return { code, text };
   }
-  // A handler that names a gRPC status writes its text for the client.
-  if (foreign?.system === "grpc") return { code, text: foreign.text };
-  if (error instanceof LocalError || LOCAL_CODES.includes(code) || foreign !== undefined) {
+  const isLocal = error instanceof LocalError;
+  // A handler that names a gRPC status writes its text for the client; one that a server elsewhere has sent is not meant for it.
+  if (foreign?.system === "grpc" && !isLocal) return { code, text: foreign.text };
+  if (isLocal || LOCAL_CODES.includes(code) || foreign !== undefined) {
     return { code, text: `the server failed to answer (${code}); its own log says why` };
   }
   return { code, text: error.message };

@@ -4,7 +4,7 @@
  * @module
  */
 import { type RecordBatch, type Schema, Table } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, withBatches } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -271,13 +271,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     this.#busy = false;
     if (this.#error === null) {
       this.#complete = false;
-      this.#error = error instanceof DipcError
-        ? new DipcError(error.code, error.message, {
-          cause: error.cause ?? error,
-          foreign: error.foreign,
-          batches: this.#counts.batches,
-        })
-        : error;
+      this.#error = withBatches(error, this.#counts.batches);
     }
     await this.#close(false);
     throw this.#error;

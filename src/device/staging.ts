@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceAccess, Transport } from "../wire/transport.ts";
 import { ucxTransport } from "../wire/ucx/transport.ts";
@@ -35,7 +35,7 @@ export interface ChosenTransport extends StagingDecision {
  */
 export function stagingOption(value: string | undefined): Staging {
   if (value === undefined || value === "auto" || value === "never" || value === "always") return value ?? "auto";
-  throw new DipcError("invalid_argument", `staging is "auto", "never" or "always", found ${JSON.stringify(value)}`);
+  throw new LocalError("invalid_argument", `staging is "auto", "never" or "always", found ${JSON.stringify(value)}`);
 }
 
 /** What makes the context of a device current around calls into UCX. */
@@ -92,7 +92,7 @@ export async function decideStaging(
   if (wish === "always") return { isStaged: true, reason: 'requested by staging: "always"', probe: null };
   const decision = await decide();
   if (wish === "never" && decision.isStaged) {
-    throw new DipcError(
+    throw new LocalError(
       "unsupported",
       `bodies cannot go straight from and to ${space}, as staging: "never" requests: ${decision.reason}; with staging: "auto" ` +
         "they are staged through host memory (`dipc doctor` says more)",

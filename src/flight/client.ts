@@ -4,7 +4,7 @@
  * @module
  */
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { positiveInteger, type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import type { Dataset } from "../sources/dataset.ts";
@@ -74,7 +74,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     this.#limits = readerLimits(options.limits);
     this.#maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
     if (options.tls !== undefined && !location.tls) {
-      throw new DipcError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
+      throw new LocalError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
     }
     this.#connection = new GrpcConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
     this.#context = new CallContext(options);
@@ -301,7 +301,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
 
   /** Cancels what runs and closes the connection. Idempotent. */
   async close(): Promise<void> {
-    for (const call of this.#running) call.cancel(new DipcError("closed", "the Flight client was closed"));
+    for (const call of this.#running) call.cancel(new LocalError("closed", "the Flight client was closed"));
     await this.#connection.close();
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { type RecordBatch, type Schema, Table } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, withBatches } from "../errors.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -176,11 +176,6 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   #fail(error: unknown): unknown {
     this.#isOver = true;
     void this.#stream.close();
-    if (!(error instanceof DipcError)) return error;
-    return new DipcError(error.code, error.message, {
-      cause: error.cause ?? error,
-      foreign: error.foreign,
-      batches: this.#batches,
-    });
+    return withBatches(error, this.#batches);
   }
 }

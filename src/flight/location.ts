@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 
 /** The location that means "on the connection that this came by" (Flight's `ReuseConnection`). */
 export const REUSE_CONNECTION = "arrow-flight-reuse-connection://?";
@@ -110,5 +110,5 @@ function parseSocket(text: string, rest: string): FlightLocation {
 
 function invalid(uri: string, why: string, cause?: unknown): DipcError {
   const shown = uri.length > 200 ? uri.slice(0, 200) + "…" : uri;
-  return new DipcError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`, { cause });
+  return new LocalError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`, { cause });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { FlightCallOptions } from "./client_options.ts";
 import * as proto from "./gen/flight_pb.ts";
 import type { FlightLocation } from "./location.ts";
@@ -126,7 +126,7 @@ export abstract class PredefinedActions {
     const answers: Uint8Array[] = [];
     for await (const answer of this.doAction(type, body, call)) answers.push(answer);
     if (answers.length !== 1) {
-      throw new DipcError(
+      throw new LocalError(
         "protocol",
         `the action ${type} at ${this.location.uri} gave ${answers.length} answers, expected 1`,
       );
@@ -134,7 +134,7 @@ export abstract class PredefinedActions {
     try {
       return fromBinary(schema, answers[0]);
     } catch (error) {
-      throw new DipcError("protocol", `the answer of the action ${type} at ${this.location.uri} is malformed`, {
+      throw new LocalError("protocol", `the answer of the action ${type} at ${this.location.uri} is malformed`, {
         cause: error,
       });
     }

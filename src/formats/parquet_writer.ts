@@ -4,7 +4,7 @@
  * @module
  */
 import type * as ParquetWasm from "parquet-wasm";
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { BatchDecoder } from "../ipc/decode.ts";
 import { BatchEncoder } from "../ipc/encode.ts";
 import { typeText } from "../ipc/describe.ts";
@@ -239,5 +239,5 @@ function concatenate(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<Arr
 function parquetWriteError(cause: unknown): DipcError {
   if (cause instanceof DipcError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
-  return new DipcError("unsupported", `cannot write Parquet: ${text}; write Arrow instead`, { cause });
+  return new LocalError("unsupported", `cannot write Parquet: ${text}; write Arrow instead`, { cause });
 }

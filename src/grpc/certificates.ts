@@ -4,7 +4,7 @@
  * @module
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { FlightServerTls } from "./tls.ts";
 
 /**
@@ -16,7 +16,7 @@ export function checkCertificates({ cert, key, clientCa }: FlightServerTls): voi
   const certificate = read("tls.cert holds no certificate", () => new X509Certificate(cert));
   const privateKey: KeyObject = read("tls.key holds no private key", () => createPrivateKey(key));
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw new DipcError("invalid_argument", "tls.key is not the key of the certificate in tls.cert");
+    throw new LocalError("invalid_argument", "tls.key is not the key of the certificate in tls.cert");
   }
   if (clientCa !== undefined) read("tls.clientCa holds no certificate", () => new X509Certificate(clientCa));
 }
@@ -26,6 +26,6 @@ function read<T>(otherwise: string, parse: () => T): T {
     return parse();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new DipcError("invalid_argument", `${otherwise} in PEM: ${why}`, { cause });
+    throw new LocalError("invalid_argument", `${otherwise} in PEM: ${why}`, { cause });
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
@@ -111,7 +111,7 @@ export class MessageOutput {
    * @param error What the stream reported, or `null` where it just ended
    */
   fail(error: unknown): void {
-    this.#failure ??= this.#options.failure() ?? (error instanceof DipcError ? error : new DipcError(
+    this.#failure ??= this.#options.failure() ?? (error instanceof DipcError ? error : new LocalError(
       "connection_lost",
       `${this.#options.peer} ended the stream before everything was written${
         error instanceof Error ? `: ${error.message}` : ""
@@ -170,7 +170,7 @@ export class MessageOutput {
       });
       clearTimeout(timer);
       if (this.#failure === null && this.#written === before && this.#pendingBytes >= WINDOW_BYTES) {
-        throw new DipcError("timeout", `${peer} took less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`);
+        throw new LocalError("timeout", `${peer} took less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`);
       }
     }
     if (this.#failure !== null) throw this.#failure;

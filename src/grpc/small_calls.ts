@@ -11,7 +11,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { GrpcCall } from "./client_call.ts";
 
 /** Longest stretch of answers without a turn for timers and signals, in milliseconds. */
@@ -53,9 +53,9 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage, 
     void send(running, method.input, request);
     running.output.end();
     const answer = await running.next();
-    if (answer === null) throw new DipcError("protocol", `${method.name} at ${peer} gave no answer, expected one`);
+    if (answer === null) throw new LocalError("protocol", `${method.name} at ${peer} gave no answer, expected one`);
     if (await running.next() !== null) {
-      throw new DipcError("protocol", `${method.name} at ${peer} gave several answers, expected one`);
+      throw new LocalError("protocol", `${method.name} at ${peer} gave several answers, expected one`);
     }
     return decode(method, answer, peer);
   } finally {
@@ -125,6 +125,6 @@ function decode<Out extends DescMessage>(
   try {
     return fromBinary(output, answer);
   } catch (error) {
-    throw new DipcError("protocol", `an answer of ${name} at ${peer} is malformed`, { cause: error });
+    throw new LocalError("protocol", `an answer of ${name} at ${peer} is malformed`, { cause: error });
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode, type DipcErrorOptions } from "../errors.ts";
+import { DipcError, type DipcErrorCode, type DipcErrorOptions, LocalError } from "../errors.ts";
 
 /** gRPC's status codes (`google.rpc.Code`). */
 export const GrpcStatus = {
@@ -113,7 +113,7 @@ export function errorOfGrpcStatus(
   options: Omit<DipcErrorOptions, "foreign"> = {},
 ): DipcError {
   const code = CODES[status] ?? "flight";
-  return new DipcError(code, `${what} failed with ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`, {
+  return new LocalError(code, `${what} failed with ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`, {
     ...options,
     foreign: { system: "grpc", status, text },
   });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte now and then. */
@@ -111,7 +111,7 @@ export class StreamInput<T> {
     this.#timer = undefined;
     this.#stop();
     this.#decoder.close();
-    this.#failure ??= new DipcError("closed", "the stream was closed");
+    this.#failure ??= new LocalError("closed", "the stream was closed");
     this.#settle();
   }
 
@@ -163,7 +163,7 @@ export class StreamInput<T> {
     const error = this.#options.endOf() ??
       (this.#decoder.isWhole
         ? null
-        : new DipcError("connection_lost", `the stream of ${this.#options.peer} ended inside a message`));
+        : new LocalError("connection_lost", `the stream of ${this.#options.peer} ended inside a message`));
     if (error === null) this.#ended = true;
     else this.#failure = error;
   }
@@ -190,7 +190,7 @@ export class StreamInput<T> {
       return;
     }
     this.#options.onTimeout();
-    this.#failure = new DipcError(
+    this.#failure = new LocalError(
       "timeout",
       `no whole message, nor ${PROGRESS_BYTES / 1024} KiB of one, arrived from ${peer} within ${timeoutMs / 1000} s`,
     );

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 
 /** `ARROW1`, at both ends of an Arrow file. */
 export const FILE_MAGIC: Uint8Array<ArrayBuffer> = new Uint8Array([0x41, 0x52, 0x52, 0x4f, 0x57, 0x31]);
@@ -51,7 +51,7 @@ const HEADER_SCHEMA = 1;
 export function footerLength(tail: Uint8Array, fileSize: number, name: string): number {
   for (let i = 0; i < FILE_MAGIC.length; i++) {
     if (tail[4 + i] !== FILE_MAGIC[i]) {
-      throw new DipcError(
+      throw new LocalError(
         "invalid_data",
         `${name} starts as an Arrow file but does not end with "ARROW1": it was cut short or is still being written`,
       );
@@ -60,7 +60,7 @@ export function footerLength(tail: Uint8Array, fileSize: number, name: string): 
   const length = new DataView(tail.buffer, tail.byteOffset, tail.byteLength).getInt32(0, true);
   const room = fileSize - FILE_TAIL_BYTES - FILE_HEAD_BYTES;
   if (length < 8 || length > room) {
-    throw new DipcError(
+    throw new LocalError(
       "invalid_data",
       `${name} says that its footer has ${length} bytes, expected 8 to ${room} in a file of ${fileSize} bytes`,
     );
@@ -127,7 +127,7 @@ class TableReader {
   }
 
   broken(what: string): DipcError {
-    return new DipcError("invalid_data", `the footer of ${this.#name} ${what}; the file is damaged`);
+    return new LocalError("invalid_data", `the footer of ${this.#name} ${what}; the file is damaged`);
   }
 
   u32(at: number): number {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 
 /** The continuation marker in front of a length: i32 −1. */
 export const CONTINUATION = -1;
@@ -28,7 +28,7 @@ export function readPrefix(view: DataView, where: string): Prefix {
   const byteLength = first === CONTINUATION ? 8 : 4;
   const metadataLength = first === CONTINUATION ? view.getInt32(4, true) : first;
   if (metadataLength < 0) {
-    throw new DipcError(
+    throw new LocalError(
       "invalid_data",
       `${where}: a message has ${metadataLength} bytes of metadata; the data is damaged`,
     );

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
@@ -270,6 +270,6 @@ function printable(text: string): string {
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */
 export function peerError(error: PeerError): DipcError {
   return Object.hasOwn(KNOWN_CODES, error.code)
-    ? new DipcError(error.code as DipcErrorCode, `the server answered: ${error.message}`)
-    : new DipcError("protocol", `the server answered with the unknown error code "${error.code}": ${error.message}`);
+    ? new LocalError(error.code as DipcErrorCode, `the server answered: ${error.message}`)
+    : new LocalError("protocol", `the server answered with the unknown error code "${error.code}": ${error.message}`);
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 
 /** Which half of a stream a location serves. */
 export type LocationRole = "both" | "metadata" | "body";
@@ -60,7 +60,7 @@ const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";
 
 function invalid(uri: string, why: string): DipcError {
   const shown = uri.length > 200 ? uri.slice(0, 200) + "…" : uri;
-  return new DipcError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`);
+  return new LocalError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`);
 }
 
 /**
@@ -133,17 +133,17 @@ export function formatUri(parts: UcxUriParts): string {
   const { host, port, wantData } = parts;
   const isV6 = host.includes(":");
   if (isV6 ? !isIpv6(host) : !isHostName(host)) {
-    throw new DipcError("invalid_argument", `${JSON.stringify(host)} is no host name, IPv4 or IPv6 address`);
+    throw new LocalError("invalid_argument", `${JSON.stringify(host)} is no host name, IPv4 or IPv6 address`);
   }
   if (!Number.isInteger(port) || port < 1 || port > 65535) {
-    throw new DipcError("invalid_argument", `a port is an integer from 1 to 65535, found ${port}`);
+    throw new LocalError("invalid_argument", `a port is an integer from 1 to 65535, found ${port}`);
   }
   let path = "";
   if (parts.ticket !== undefined && parts.ticket !== null) {
     const ticket = typeof parts.ticket === "string" ? new TextEncoder().encode(parts.ticket) : parts.ticket;
     path = "/" + percentEncode(ticket);
     if (path === "/." || path === "/..") {
-      throw new DipcError("invalid_argument", `the ticket "${path.slice(1)}" cannot be the path of a URI; rename it`);
+      throw new LocalError("invalid_argument", `the ticket "${path.slice(1)}" cannot be the path of a URI; rename it`);
     }
   }
   const query = [`want_data=${formatUint64("want_data", wantData)}`];
@@ -153,7 +153,7 @@ export function formatUri(parts: UcxUriParts): string {
   if (parts.remoteHandle) query.push(`remote_handle=${formatBase64(parts.remoteHandle)}`);
   if (parts.role) {
     if (!isRole(parts.role)) {
-      throw new DipcError("invalid_argument", `role is both, metadata or body, found ${parts.role}`);
+      throw new LocalError("invalid_argument", `role is both, metadata or body, found ${parts.role}`);
     }
     query.push(`role=${parts.role}`);
   }
@@ -230,7 +230,7 @@ function parseUint64(uri: string, name: string, text: string): bigint {
 
 function formatUint64(name: string, value: bigint): string {
   if (typeof value !== "bigint" || value < 0n || value > MAX_U64) {
-    throw new DipcError("invalid_argument", `${name} is a bigint from 0 to 2^64 - 1, found ${value}`);
+    throw new LocalError("invalid_argument", `${name} is a bigint from 0 to 2^64 - 1, found ${value}`);
   }
   return value.toString();
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { ArrowStreamWriter } from "../formats/arrow_stream_writer.ts";
 import { AtomicFile } from "../formats/atomic_file.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -199,7 +199,7 @@ function inFolder<T>(work: () => T): T {
 
 function hidden(cause: unknown): never {
   const text = cause instanceof Error ? cause.message : String(cause);
-  throw new DipcError("io", `an upload could not be kept: ${text}`, { cause });
+  throw new LocalError("io", `an upload could not be kept: ${text}`, { cause });
 }
 
 function isThere(path: string): boolean {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -127,7 +127,7 @@ export class IncomingStream implements MessageInput {
 
   /** Ends the stream on every path. Afterwards all blocks are back but those handed out. */
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#failure ??= new DipcError("closed", "the stream was closed");
+    this.#failure ??= new LocalError("closed", "the stream was closed");
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
     await this.#channel.close(options);
@@ -150,7 +150,7 @@ export class IncomingStream implements MessageInput {
       let { activity } = this.#channel;
       while (!await this.#channel.until(this.#step, { signal, timeoutMs })) {
         if (announced === this.#state.announced && activity === this.#channel.activity) {
-          throw new DipcError("timeout", `nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`);
+          throw new LocalError("timeout", `nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`);
         }
         announced = this.#state.announced;
         activity = this.#channel.activity;
@@ -174,7 +174,7 @@ export class IncomingStream implements MessageInput {
     this.#checkUnexpected();
     if (this.#ready()) return true;
     if (channel.queuedFrameBytes > this.#options.limits.maxInFlightBytes) {
-      throw new DipcError(
+      throw new LocalError(
         "limit_exceeded",
         `${channel.queuedFrameBytes} bytes of metadata wait while a body is missing, maxInFlightBytes is ${this.#options.limits.maxInFlightBytes}`,
       );
@@ -255,7 +255,7 @@ export class IncomingStream implements MessageInput {
     const { isApart, limits, pool } = this.#options;
     const quiet = this.#channel.activity - this.#activeWhenDue;
     if (quiet > QUIET_PROGRESS + this.#postedBytes / QUIET_BYTES) {
-      throw new DipcError(
+      throw new LocalError(
         "protocol",
         `tagged messages that nobody asked for keep arriving, and what is due does not: ${this.#state.describe()}`,
       );
@@ -270,11 +270,11 @@ export class IncomingStream implements MessageInput {
     }
     if (++this.#earlyLooks < EARLY_LOOKS) return;
     if (this.#early.has(sequence)) {
-      throw new DipcError("protocol", `a second body of sequence number ${sequence} arrived`);
+      throw new LocalError("protocol", `a second body of sequence number ${sequence} arrived`);
     }
     const most = Math.max(limits.maxInFlightBytes, EARLY_BYTES);
     if (this.#earlyBytes + byteLength > most && this.#early.size > 0) {
-      throw new DipcError(
+      throw new LocalError(
         "limit_exceeded",
         `${this.#earlyBytes + byteLength} bytes of bodies arrived ahead of their metadata, at most ${most} may`,
       );
@@ -307,7 +307,7 @@ export class IncomingStream implements MessageInput {
 
   #fail(error: unknown): unknown {
     if (error instanceof DipcError && error.code === "connection_lost") {
-      error = new DipcError("connection_lost", `${error.message}; ${this.#state.describe()}`, {
+      error = new LocalError("connection_lost", `${error.message}; ${this.#state.describe()}`, {
         cause: error,
         foreign: error.foreign,
       });

@@ -10,7 +10,7 @@ import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import { SenderState, type StreamRole } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
-import { datasetError, fromDataset } from "../tell_peer.ts";
+import { DatasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
@@ -69,7 +69,7 @@ export class OutgoingStream {
   #held: IpcMessage | null = null;
   /** What the dataset is still working on. */
   #awaited: Promise<void> | null = null;
-  #sourceError: unknown = null;
+  #sourceError: DatasetError | null = null;
   #sourceEnded = false;
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
@@ -94,7 +94,7 @@ export class OutgoingStream {
   async run(): Promise<void> {
     const { signal } = this.#options;
     this.#stream = await fromDataset(async () => await this.#dataset.open({ signal }));
-    const schema = this.#dataset.schema;
+    const schema = await fromDataset(() => this.#dataset.schema);
     const slot = this.#state.assign(0, schema.bytes.byteLength);
     const operation = this.#state.sendsMetadata
       ? this.#channel.sendFrame(METADATA, slot.sequence, schema.bytes, slot.rendezvous)
@@ -269,7 +269,7 @@ export class OutgoingStream {
           this.#held = message;
           this.#sourceEnded = message === null;
         }, (error) => {
-          this.#sourceError = datasetError(error);
+          this.#sourceError = new DatasetError(error);
         }).then(() => {
           this.#awaited = null;
         });
@@ -278,7 +278,7 @@ export class OutgoingStream {
       this.#sourceEnded = next === null;
       return next;
     } catch (error) {
-      this.#sourceError = datasetError(error);
+      this.#sourceError = new DatasetError(error);
       return null;
     }
   }

@@ -36,8 +36,9 @@ export async function sendDataset(
 ): Promise<void> {
   const run = await fromDataset(async () => await dataset.open({ signal: call.signal }));
   try {
-    await call.write(encodeFrame({ header: dataset.schema.bytes }));
-    sent.metadataBytes += dataset.schema.bytes.byteLength;
+    const { bytes } = await fromDataset(() => dataset.schema);
+    await call.write(encodeFrame({ header: bytes }));
+    sent.metadataBytes += bytes.byteLength;
     let isFirst = true;
     for (;;) {
       call.signal.throwIfAborted();
@@ -65,7 +66,7 @@ export async function sendDataset(
       if (header.kind === "batch") sent.batches++;
     }
   } finally {
-    await run.close();
+    await fromDataset(() => run.close());
   }
 }
 

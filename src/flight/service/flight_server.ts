@@ -105,17 +105,18 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
 /** Answers one call, status and all. Never rejects. */
 async function answer(call: ServerCall, methods: FlightMethods, events: EventTarget): Promise<void> {
   const record: CallRecord = { batches: 0, bodyBytes: 0, metadataBytes: 0 };
-  let error: unknown;
+  let error: DipcError | undefined;
   try {
     await methods.run(call, record);
     await call.finish(GrpcStatus.ok);
   } catch (thrown) {
     // What ended the call is the reason, not the wait that it cut short.
-    error = call.signal.aborted ? call.signal.reason : thrown;
-    await call.finish(grpcStatusOf(error), tellPeer(error).text).catch(() => {});
+    const reason = call.signal.aborted ? call.signal.reason : thrown;
+    await call.finish(grpcStatusOf(reason), tellPeer(reason).text).catch(() => {});
+    error = asDipcError(reason);
   }
   const detail: FlightServerEventDetail = { method: call.method, ...record };
-  if (error !== undefined) detail.error = asDipcError(error);
+  if (error !== undefined) detail.error = error;
   emit(events, error === undefined ? "end" : "error", detail);
 }
 

@@ -22,6 +22,7 @@ import { FlightServerExchange, FlightUpload } from "./exchange.ts";
 import type { FlightHandlers, FlightServerLimits } from "./options.ts";
 import type { FlightServerParts } from "./parts.ts";
 import { Sessions } from "./sessions.ts";
+import { fromDataset } from "../../tell_peer.ts";
 
 /** What the calls work on. */
 export interface MethodParts extends FlightServerParts {
@@ -165,7 +166,7 @@ export class FlightMethods {
       try {
         await sendDataset(call, own, () => {}, record);
       } finally {
-        await own.close();
+        await fromDataset(() => own.close());
       }
     } else {
       if (catalog === null) throw new DipcError("not_found", "there is no flight with this ticket here");
