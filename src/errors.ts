@@ -107,3 +107,13 @@ export class DipcError extends Error {
     this.batches = options.batches;
   }
 }
+
+/**
+ * The end of a `switch` that names every case: with a case left out the call does not compile.
+ *
+ * @param value What is left after all cases
+ * @throws {DipcError} `internal`
+ */
+export function unexpected(value: never): never {
+  throw new DipcError("internal", `no case for ${JSON.stringify(value)}`);
+}
