@@ -144,3 +144,13 @@ export function withBatches(error: unknown, batches: number): unknown {
   const { code, message, cause = error, foreign } = error;
   return new LocalError(code, message, { cause, foreign, batches });
 }
+
+/**
+ * The end of a `switch` that names every case: with a case left out the call does not compile.
+ *
+ * @param value What is left after all cases
+ * @throws {DipcError} `internal`
+ */
+export function unexpected(value: never): never {
+  throw new DipcError("internal", `cannot go on: there is no case for ${JSON.stringify(value)}`);
+}

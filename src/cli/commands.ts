@@ -4,6 +4,7 @@
  * @module
  */
 import type { Command } from "./command.ts";
+import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
 
@@ -81,7 +82,7 @@ name of a flight, one step of a path.
 Options
   --body-uri URI     the server of the bodies, where URI is that of the metadata alone
   -o, --output FILE  write to FILE, which appears only when it is whole; "-" is standard output
-  --format FORMAT    arrows (Arrow stream), arrow (Arrow file), parquet, csv or ndjson
+  --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if that can be (default auto)

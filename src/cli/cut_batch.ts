@@ -4,11 +4,20 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
-import { decompressBuffer, loadCodec } from "../ipc/compression.ts";
+import { DipcError, unexpected } from "../errors.ts";
+import {
+  buffersIn,
+  type BufferSpec,
+  bytesOf,
+  ElementCount,
+  fixedBufferCount,
+  hasValidity,
+  NodeKind,
+} from "../ipc/buffers.ts";
+import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
 import { FlatReader } from "../ipc/flatbuffer.ts";
 import { HeaderReader, verified, type VerifiedHeader } from "../ipc/header.ts";
-import { LengthRule, NodeKind } from "../ipc/layout.ts";
+import { LengthRule } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { defaultReaderLimits } from "../limits.ts";
 import type { Body, Pool } from "../memory/block.ts";
@@ -51,7 +60,7 @@ export async function cutBatch(
     const header = verified(message.header, headers);
     if (header.compression !== "none") await loadCodec(header.compression);
     const bytes = body.bytes();
-    const cut = planCut(header, bytes, rows);
+    const cut = new CutPlanner(header, bytes, rows).plan();
     const packed = pack(header, bytes, cut, pool);
     try {
       return { header: headers.read(patch(header, rows, cut, packed)), body: packed.body };
@@ -65,112 +74,119 @@ export async function cutBatch(
 }
 
 /** Walks the nodes in order and says what is left of each and of its buffers. */
-function planCut(header: VerifiedHeader, bytes: Uint8Array, rows: number): Cut {
-  const { plan, buffers, variadicCounts, version, compression } = header;
-  const nodes = header.nodes.slice();
-  const lengths = Float64Array.from({ length: buffers.length / 2 }, (_, i) => buffers[2 * i + 1]);
-  const limit = defaultReaderLimits.maxDecompressedBytes;
-  const allowance = { left: limit, limit };
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const little = header.layout.endianness === "little";
-  /** Values that the children of a list are cut to; NaN where its offsets are not looked at. */
-  const childLengths = new Float64Array(plan.nodeCount).fill(NaN);
-  let buffer = 0;
-  let variadic = 0;
-  for (let node = 0; node < plan.nodeCount; node++) {
+class CutPlanner {
+  readonly #header: VerifiedHeader;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #rows: number;
+  readonly #nodes: Float64Array;
+  readonly #lengths: Float64Array;
+  /** What the last kept offset of each node says; NaN while its offsets are not looked at. */
+  readonly #ends: Float64Array;
+  readonly #allowance: Allowance;
+
+  constructor(header: VerifiedHeader, bytes: Uint8Array, rows: number) {
+    const { nodes, buffers, plan } = header;
+    const limit = defaultReaderLimits.maxDecompressedBytes;
+    this.#header = header;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#rows = rows;
+    this.#nodes = nodes.slice();
+    this.#lengths = Float64Array.from({ length: buffers.length / 2 }, (_, i) => buffers[2 * i + 1]);
+    this.#ends = new Float64Array(plan.nodeCount).fill(NaN);
+    this.#allowance = { left: limit, limit };
+  }
+
+  /** @throws {DipcError} `invalid_data` if offsets or a compressed bitmap are damaged */
+  plan(): Cut {
+    const { plan, variadicCounts, version } = this.#header;
+    let buffer = 0;
+    let view = 0;
+    for (let node = 0; node < plan.nodeCount; node++) {
+      const length = this.#nodes[2 * node];
+      const kept = Math.min(length, this.#needed(node));
+      this.#nodes[2 * node] = kept;
+      // A node that is kept whole keeps its children whole too, whatever its offsets say.
+      if (kept < length) this.#cut(node, kept, buffer);
+      const kind = plan.kinds[node];
+      buffer += fixedBufferCount(kind, version);
+      if (kind === NodeKind.view) buffer += variadicCounts[view++];
+    }
+    return { nodes: this.#nodes, lengths: this.#lengths };
+  }
+
+  /** How many values of a node are needed, Infinity if only decoding would tell. */
+  #needed(node: number): number {
+    const { plan, nodes } = this.#header;
+    const rule = plan.rules[node];
+    if (rule === LengthRule.rows) return this.#rows;
+    const parent = plan.parents[node];
+    if (rule === LengthRule.covers) {
+      // The children of a parent that was kept whole are kept whole, also if they are longer than it.
+      const left = this.#nodes[2 * parent];
+      return left === nodes[2 * parent] ? Infinity : left * plan.factors[node];
+    }
+    const length = this.#ends[parent];
+    return Number.isNaN(length) ? Infinity : length;
+  }
+
+  /** Cuts a node, whose buffers start with number `first`, to fewer values than it has. */
+  #cut(node: number, kept: number, first: number): void {
+    const { plan, compression, version } = this.#header;
     const kind = plan.kinds[node];
-    const first = buffer;
-    buffer += plan.buffersOf(node);
-    if (kind === NodeKind.view) buffer += variadicCounts[variadic++];
-    if (version === 4 && plan.isUnion(node)) buffer++;
-
-    const length = nodes[2 * node];
-    const kept = Math.min(length, lengthOf(header, node, nodes, childLengths, rows));
-    nodes[2 * node] = kept;
-    if (kept === length) {
-      // All of it: also its children, whatever their offsets say.
-      continue;
-    }
-    const nulls = nodes[2 * node + 1];
-    const hasBitmap = kind !== NodeKind.none && !plan.isUnion(node);
-    if (nulls > 0 && hasBitmap) {
-      const offset = buffers[2 * first];
-      const raw = bytes.subarray(offset, offset + buffers[2 * first + 1]);
-      const bitmap = compression === "none" ? raw : decompressBuffer(compression, raw, allowance);
-      nodes[2 * node + 1] = kept - countOnes(bitmap, kept);
-    } else {
-      nodes[2 * node + 1] = Math.min(nulls, kept);
-    }
+    const nulls = this.#nodes[2 * node + 1];
+    this.#nodes[2 * node + 1] = nulls > 0 && hasValidity(kind)
+      ? kept - countOnes(this.#bitmap(first), kept)
+      : Math.min(nulls, kept);
     // A compressed buffer can only be kept whole.
-    if (compression !== "none") continue;
-    const shorten = (at: number, needed: number): void => {
-      lengths[at] = Math.min(lengths[at], needed);
-    };
-    /** The 32- or 64-bit offset after the last kept value. */
-    const lastOffset = (at: number, size: 4 | 8): number => {
-      if (kept === 0) return 0;
-      const position = buffers[2 * at] + size * kept;
-      const offset = size === 4 ? view.getInt32(position, little) : Number(view.getBigInt64(position, little));
-      if (!Number.isSafeInteger(offset) || offset < 0) {
-        throw new DipcError("invalid_data", `offsets of column "${plan.fields[node].path}" are negative or too large`);
+    if (compression !== "none") return;
+    buffersIn(version)[kind].forEach((spec, i) => {
+      if (spec.count === ElementCount.valuesAndEnd) {
+        this.#ends[node] = this.#offsetAfter(node, kept, first + i, spec);
       }
-      return offset;
-    };
-    if (hasBitmap) shorten(first, Math.ceil(kept / 8));
-    const size = kind === NodeKind.binary64 || kind === NodeKind.list64 ? 8 : 4;
-    switch (kind) {
-      case NodeKind.fixed:
-        shorten(first + 1, Math.ceil(kept * plan.bits[node] / 8));
-        break;
-      case NodeKind.binary32:
-      case NodeKind.binary64:
-        shorten(first + 2, lastOffset(first + 1, size));
-        shorten(first + 1, size * (kept + 1));
-        break;
-      case NodeKind.list32:
-      case NodeKind.list64:
-        childLengths[node] = lastOffset(first + 1, size);
-        shorten(first + 1, size * (kept + 1));
-        break;
-      case NodeKind.view:
-        shorten(first + 1, 16 * kept);
-        break;
-      case NodeKind.listView32:
-      case NodeKind.listView64: {
-        const width = kind === NodeKind.listView32 ? 4 : 8;
-        shorten(first + 1, width * kept);
-        shorten(first + 2, width * kept);
-        break;
-      }
-      case NodeKind.sparseUnion:
-      case NodeKind.denseUnion: {
-        const ids = version === 4 ? first + 1 : first;
-        shorten(ids, kept);
-        if (kind === NodeKind.denseUnion) shorten(ids + 1, 4 * kept);
-        break;
-      }
+      const needed = this.#bytesKept(spec, node, kept);
+      if (needed < this.#lengths[first + i]) this.#lengths[first + i] = needed;
+    });
+  }
+
+  /** Bytes of a buffer that `kept` values of its node need. */
+  #bytesKept(spec: BufferSpec, node: number, kept: number): number {
+    switch (spec.count) {
+      case ElementCount.values:
+      case ElementCount.valuesAndEnd:
+        return bytesOf(spec, kept, this.#header.plan.bits[node]);
+      case ElementCount.lastOffset:
+        return this.#ends[node];
+      case ElementCount.any:
+        return Infinity;
+      default:
+        return unexpected(spec.count);
     }
   }
-  return { nodes, lengths };
-}
 
-/** How many values of a node are needed, Infinity where only decoding would tell. */
-function lengthOf(
-  header: VerifiedHeader,
-  node: number,
-  nodes: Float64Array,
-  childLengths: Float64Array,
-  rows: number,
-): number {
-  const { plan } = header;
-  const rule = plan.rules[node];
-  if (rule === LengthRule.rows) return rows;
-  const parent = plan.parents[node];
-  if (rule === LengthRule.covers) {
-    // The children of a parent that was kept whole are kept whole, also where they are longer than it.
-    return nodes[2 * parent] === header.nodes[2 * parent] ? Infinity : nodes[2 * parent] * plan.factors[node];
+  /** The validity bitmap in buffer `index`, decompressed. */
+  #bitmap(index: number): Uint8Array {
+    const { buffers, compression } = this.#header;
+    const offset = buffers[2 * index];
+    const raw = this.#bytes.subarray(offset, offset + buffers[2 * index + 1]);
+    return compression === "none" ? raw : decompressBuffer(compression, raw, this.#allowance);
   }
-  return Number.isNaN(childLengths[parent]) ? Infinity : childLengths[parent];
+
+  /** The offset after the last kept value, in buffer `index`. */
+  #offsetAfter(node: number, kept: number, index: number, { bits }: BufferSpec): number {
+    if (kept === 0) return 0;
+    const { buffers, plan, layout } = this.#header;
+    const isLittle = layout.endianness === "little";
+    const start = buffers[2 * index];
+    const offset = bits === 32
+      ? this.#view.getInt32(start + 4 * kept, isLittle)
+      : Number(this.#view.getBigInt64(start + 8 * kept, isLittle));
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw new DipcError("invalid_data", `offsets of column "${plan.fields[node].path}" are negative or too large`);
+    }
+    return offset;
+  }
 }
 
 interface Packed {

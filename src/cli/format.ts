@@ -1,34 +1,25 @@
 /**
- * Output formats and how a file's name tells them.
+ * The output format that a command line or the name of a file tells.
  *
  * @module
  */
+import { OUTPUT_FORMATS, type OutputFormat } from "../formats/registry.ts";
 import { UsageError } from "./args.ts";
 import { nearest } from "./nearest.ts";
 
-/** An output format. */
-export type Format = "arrows" | "arrow" | "parquet" | "csv" | "ndjson";
+/** The choices of `--format`, as the help lists them. */
+export const FORMAT_CHOICES: string = joined(
+  OUTPUT_FORMATS.map(({ name, meaning }) => meaning === null ? name : `${name} (${meaning})`),
+);
 
-/** Every output format. */
-export const FORMATS: readonly Format[] = ["arrows", "arrow", "parquet", "csv", "ndjson"];
+/** The formats that a terminal can show, as options. */
+export const TEXT_FORMAT_OPTIONS: string = joined(
+  OUTPUT_FORMATS.filter(({ isText }) => isText).map(({ name }) => `--format ${name}`),
+);
 
-/** Whether a format is nothing for a terminal. */
-export function isBinary(format: Format): boolean {
-  return format !== "csv" && format !== "ndjson";
+function joined(choices: readonly string[]): string {
+  return `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
 }
-
-const EXTENSIONS: Readonly<Record<string, Format>> = {
-  arrows: "arrows",
-  stream: "arrows",
-  arrow: "arrow",
-  arrow_file: "arrow",
-  feather: "arrow",
-  ipc: "arrow",
-  parquet: "parquet",
-  csv: "csv",
-  ndjson: "ndjson",
-  jsonl: "ndjson",
-};
 
 /**
  * The format of an output.
@@ -37,21 +28,22 @@ const EXTENSIONS: Readonly<Record<string, Format>> = {
  * @param named Value of `--format`
  * @throws {UsageError} for an unknown format, or an extension that tells none
  */
-export function formatOf(output: string, named: string | undefined): Format {
+export function formatOf(output: string, named: string | undefined): OutputFormat {
   if (named !== undefined) {
-    const format = FORMATS.find((each) => each === named);
+    const format = OUTPUT_FORMATS.find(({ name }) => name === named);
     if (format !== undefined) return format;
-    const guess = nearest(named, FORMATS);
+    const names = OUTPUT_FORMATS.map(({ name }) => name);
+    const guess = nearest(named, names);
     throw new UsageError(
-      `--format ${named} is not known: ${guess === undefined ? `use ${FORMATS.join(", ")}` : `did you mean ${guess}?`}`,
+      `--format ${named} is not known: ${guess === undefined ? `use ${names.join(", ")}` : `did you mean ${guess}?`}`,
     );
   }
-  if (output === "-") return "arrows";
+  if (output === "-") return OUTPUT_FORMATS[0];
   const extension = /\.([^./]+)$/.exec(output)?.[1].toLowerCase();
-  const format = extension === undefined || !Object.hasOwn(EXTENSIONS, extension) ? undefined : EXTENSIONS[extension];
+  const format = OUTPUT_FORMATS.find(({ extensions }) => extension !== undefined && extensions.includes(extension));
   if (format !== undefined) return format;
+  const usual = OUTPUT_FORMATS.map(({ extensions }) => `.${extensions[0]}`);
   throw new UsageError(
-    `the name ${output} does not tell the format: give it one of the extensions .arrows, .arrow, .parquet, .csv, ` +
-      `.ndjson, or say --format`,
+    `the name ${output} does not tell the format: give it one of the extensions ${usual.join(", ")}, or say --format`,
   );
 }

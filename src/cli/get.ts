@@ -5,10 +5,11 @@
  */
 import type { DeviceReaderStats } from "../device/reader.ts";
 import { DipcError } from "../errors.ts";
+import type { OutputFormat } from "../formats/registry.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED, failureLine } from "./failure.ts";
-import { type Format, formatOf, isBinary } from "./format.ts";
+import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printable, printError } from "./output.ts";
@@ -24,7 +25,7 @@ interface Plan {
   readonly device: DeviceArgs;
   /** File, `-`, or undefined to show the data. */
   readonly output: string | undefined;
-  readonly format: Format | undefined;
+  readonly format: OutputFormat | undefined;
   readonly limit: number;
   readonly json: boolean;
 }
@@ -37,9 +38,9 @@ function planOf(args: ParsedArgs): Plan {
     throw new UsageError(`--format ${named} needs -o FILE, or "-o -" for standard output`);
   }
   const format = output === undefined ? undefined : formatOf(output, named);
-  if (output === "-" && format !== undefined && isBinary(format) && Deno.stdout.isTerminal()) {
+  if (output === "-" && format !== undefined && !format.isText && Deno.stdout.isTerminal()) {
     throw new UsageError(
-      `standard output is a terminal, and ${format} is binary: redirect it, or use --format csv or --format ndjson`,
+      `standard output is a terminal, and ${format.name} is binary: redirect it, or use ${TEXT_FORMAT_OPTIONS}`,
     );
   }
   const limit = args.values.get("limit");
@@ -99,7 +100,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     }
     await target.finish();
     if (plan.output !== undefined && plan.output !== "-") totals.output = plan.output;
-    if (plan.format !== undefined) totals.format = plan.format;
+    if (plan.format !== undefined) totals.format = plan.format.name;
   } catch (error) {
     await target?.abort();
     throw error;

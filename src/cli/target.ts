@@ -4,14 +4,12 @@
  * @module
  */
 import { AtomicFile } from "../formats/atomic_file.ts";
-import { ArrowFileWriter } from "../formats/arrow_file_writer.ts";
-import { ArrowStreamWriter } from "../formats/arrow_stream_writer.ts";
+import type { OutputFormat } from "../formats/registry.ts";
 import type { ByteSink, Piece } from "../formats/sink.ts";
 import { pieceBytes } from "../formats/sink.ts";
 import type { MessageWriter } from "../formats/writer.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { cutBatch } from "./cut_batch.ts";
-import type { Format } from "./format.ts";
 import { writeAll } from "./output.ts";
 
 /** Takes the messages of one stream. */
@@ -25,7 +23,7 @@ export interface TargetOptions {
   /** File, `-` for standard output, undefined to show the data. */
   readonly output: string | undefined;
   /** Format, where there is an output. */
-  readonly format: Format | undefined;
+  readonly format: OutputFormat | undefined;
   /** Say nothing on standard output but the totals. */
   readonly json: boolean;
 }
@@ -85,24 +83,9 @@ export async function openTarget(options: TargetOptions, schema: MessageHeader):
   }
   const sink: ByteSink = output === "-" ? new StandardOutput() : AtomicFile.create(output);
   try {
-    return new WriterTarget(schema, await writerOf(format, schema, sink));
+    return new WriterTarget(schema, await format.open(schema, sink));
   } catch (error) {
     await sink.abort();
     throw error;
-  }
-}
-
-async function writerOf(format: Format, schema: MessageHeader, sink: ByteSink): Promise<MessageWriter> {
-  switch (format) {
-    case "arrows":
-      return new ArrowStreamWriter(schema, sink);
-    case "arrow":
-      return new ArrowFileWriter(schema, sink);
-    case "csv":
-      return new (await import("../formats/csv_writer.ts")).CsvWriter(schema, sink);
-    case "ndjson":
-      return new (await import("../formats/ndjson_writer.ts")).NdjsonWriter(schema, sink);
-    case "parquet":
-      return await (await import("../formats/parquet_writer.ts")).ParquetWriter.create(schema, sink);
   }
 }

@@ -6,7 +6,8 @@
  */
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
-import { type ArrowType, type FieldLayout, NodeKind } from "../ipc/layout.ts";
+import { type BufferRole, buffersIn } from "../ipc/buffers.ts";
+import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 
 /** A piece of device memory that one buffer of a column takes. */
 export interface DeviceBuffer {
@@ -84,22 +85,20 @@ class Walk {
   column(field: FieldLayout, isEncoded: boolean): DeviceColumn {
     const { nodes, plan, version } = this.#header;
     const node = this.#node++;
-    const kind = plan.kinds[node];
-    const isUnion = plan.isUnion(node);
-    // Before metadata V5 a union had an unused validity buffer.
-    if (isUnion && version === 4) this.#buffer++;
-    const hasValidity = kind !== NodeKind.none && !isUnion;
     const nullCount = nodes[2 * node + 1];
-    const bitmap = hasValidity ? this.#next() : null;
-    const typeIds = isUnion ? this.#next() : null;
-    const offsets = hasOffsets(kind) ? this.#next() : null;
-    const sizes = kind === NodeKind.listView32 || kind === NodeKind.listView64 ? this.#next() : null;
-    const hasData = kind === NodeKind.fixed || kind === NodeKind.view || kind === NodeKind.binary32 ||
-      kind === NodeKind.binary64;
-    const data = hasData ? this.#next() : null;
+    const found: Record<BufferRole, DeviceBuffer | null> = {
+      validity: null,
+      offsets: null,
+      sizes: null,
+      typeIds: null,
+      data: null,
+      variadic: null,
+      unused: null,
+    };
     const variadic: DeviceBuffer[] = [];
-    if (kind === NodeKind.view) {
-      for (let left = this.#header.variadicCounts[this.#view++]; left > 0; left--) variadic.push(this.#next());
+    for (const { role } of buffersIn(version)[plan.kinds[node]]) {
+      if (role !== "variadic") found[role] = this.#next();
+      else for (let left = this.#header.variadicCounts[this.#view++]; left > 0; left--) variadic.push(this.#next());
     }
     return {
       name: field.name,
@@ -107,11 +106,11 @@ class Walk {
       nullable: field.nullable,
       length: nodes[2 * node],
       nullCount,
-      validity: nullCount === 0 ? null : bitmap,
-      offsets,
-      sizes,
-      typeIds,
-      data,
+      validity: nullCount === 0 ? null : found.validity,
+      offsets: found.offsets,
+      sizes: found.sizes,
+      typeIds: found.typeIds,
+      data: found.data,
       variadic,
       children: isEncoded ? [] : field.children.map((child) => this.column(child, child.dictionary !== null)),
       dictionaryId: isEncoded ? field.dictionary!.id : null,
@@ -125,10 +124,4 @@ class Walk {
     this.#buffer++;
     return { address: byteLength === 0 ? 0n : this.#address + BigInt(offset), byteLength };
   }
-}
-
-function hasOffsets(kind: number): boolean {
-  return kind === NodeKind.denseUnion || kind === NodeKind.binary32 || kind === NodeKind.binary64 ||
-    kind === NodeKind.list32 ||
-    kind === NodeKind.list64 || kind === NodeKind.listView32 || kind === NodeKind.listView64;
 }

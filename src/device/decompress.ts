@@ -37,7 +37,8 @@ export async function decompressMessage(
 ): Promise<PlainMessage> {
   const { compression, plan, buffers } = header;
   if (compression === "none") throw new DipcError("internal", "a body that is not compressed was to be decompressed");
-  if (header.version === 4 && plan.unionCount > 0) {
+  // The new metadata is of V5, which has no unused buffers.
+  if (header.version === 4 && plan.bufferCounts[4] !== plan.bufferCounts[5]) {
     throw new DipcError("unsupported", "a compressed union of metadata version V4 cannot be put into device memory");
   }
   await loadCodec(compression);

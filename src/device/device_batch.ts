@@ -5,9 +5,10 @@
  */
 import type { Schema } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { BUFFERS, hasValidity } from "../ipc/buffers.ts";
 import { encodeSchema } from "../ipc/encode.ts";
 import { HeaderReader, type VerifiedHeader } from "../ipc/header.ts";
-import { type FieldLayout, NodeKind, type NodePlan } from "../ipc/layout.ts";
+import type { FieldLayout, NodePlan } from "../ipc/layout.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
 import { quoted } from "../ipc/quote.ts";
@@ -90,25 +91,18 @@ export interface DeviceBatchSource {
 export function deviceBatch(source: DeviceBatchSource): DeviceRecordBatch {
   const device = gpuOf(source.device);
   const shape = shapeOf(source.schema);
-  const after = producer(device, source);
+  const common = { device, schema: shape.schema, after: producer(device, source), owner: source.owner };
   const made: DictionaryChunk[] = [];
   try {
     const given = source.dictionaries ?? new Map<bigint, DeviceColumnSource>();
     for (const { id, plan } of shape.schema.layout.dictionaries.values()) {
       const values = given.get(id);
       if (values === undefined) continue;
-      const gathered = gather(device, shape.schema, plan, [values], values.length, after, source.owner, id);
+      const gathered = gather({ ...common, plan, columns: [values], rows: values.length, dictionaryId: id });
       made.push(new DictionaryChunk(gathered.header, gathered.body, gathered.event));
     }
-    const batch = gather(
-      device,
-      shape.schema,
-      shape.schema.plan,
-      source.columns,
-      source.rows,
-      after,
-      source.owner,
-    );
+    const { columns, rows } = source;
+    const batch = gather({ ...common, plan: shape.schema.plan, columns, rows, dictionaryId: null });
     const dictionaries = source.dictionariesOf?._dictionaries.hold() ?? DictionarySet.of(made);
     release(source.owner, batch.event ?? made.at(-1)?.event ?? null);
     return new DeviceRecordBatch({ device, shape, ...batch, dictionaries });
@@ -159,18 +153,27 @@ interface Gathered {
   readonly event: DeviceEvent | null;
 }
 
+/** Columns that become one message. */
+interface GatherRequest {
+  readonly device: Gpu;
+  /** Header of the schema message. */
+  readonly schema: VerifiedHeader;
+  /** Nodes and buffers of the message. */
+  readonly plan: NodePlan;
+  readonly columns: readonly DeviceColumnSource[];
+  readonly rows: number;
+  /** What must be over before the buffers are read. */
+  readonly after: readonly DeviceEvent[];
+  /** Kept until the buffers have been read. */
+  readonly owner: object | undefined;
+  /** The dictionary whose values the only column has; `null` for a batch. */
+  readonly dictionaryId: bigint | null;
+}
+
 /** Writes the metadata of columns, checks them and their memory, and starts the copies into one body. */
-function gather(
-  device: Gpu,
-  schema: VerifiedHeader,
-  plan: NodePlan,
-  columns: readonly DeviceColumnSource[],
-  rows: number,
-  after: readonly DeviceEvent[],
-  owner: object | undefined,
-  dictionaryId?: bigint,
-): Gathered {
-  const layout = new GatherLayout(plan, columns, dictionaryId !== undefined);
+function gather(request: GatherRequest): Gathered {
+  const { device, schema, plan, columns, rows, after, owner, dictionaryId } = request;
+  const layout = new GatherLayout(plan, columns, dictionaryId !== null);
   const places: number[] = [];
   let end = 0;
   for (const { byteLength } of layout.buffers) {
@@ -183,7 +186,7 @@ function gather(
     nodes: layout.nodes,
     buffers: places,
     variadicCounts: layout.variadicCounts,
-    dictionary: dictionaryId === undefined ? undefined : { id: dictionaryId, isDelta: false },
+    dictionary: dictionaryId === null ? undefined : { id: dictionaryId, isDelta: false },
   });
   const header = HeaderReader.continuing(schema, NO_LIMITS).read(metadata);
   for (const { address, byteLength, what } of layout.buffers) device.checkRange(address, byteLength, what);
@@ -229,40 +232,18 @@ class GatherLayout {
 
   #add(field: FieldLayout, column: DeviceColumnSource, isEncoded: boolean): void {
     const kind = this.#plan.kinds[this.nodes.length / 2];
-    const isUnion = kind === NodeKind.sparseUnion || kind === NodeKind.denseUnion;
     const { length, children = [] } = column;
-    const nulls = kind === NodeKind.none ? (field.type.id === "null" ? length : 0) : column.nullCount ?? 0;
-    this.nodes.push(length, isUnion ? 0 : nulls);
-    const take = (buffer: DeviceBufferSource | null | undefined, what: string): void => {
-      const { address, byteLength } = buffer ?? { address: 0n, byteLength: 0 };
-      this.buffers.push({ address, byteLength, what: `the ${what} buffer of column ${quoted(field.path)}` });
-    };
-    if (kind !== NodeKind.none && !isUnion) take(nulls > 0 ? column.validity : null, "validity");
-    if (isUnion) take(column.typeIds, "type id");
-    switch (kind) {
-      case NodeKind.fixed:
-        take(column.data, "value");
-        break;
-      case NodeKind.binary32:
-      case NodeKind.binary64:
-        take(column.offsets, "offset");
-        take(column.data, "value");
-        break;
-      case NodeKind.view:
-        take(column.data, "view");
-        this.variadicCounts.push(column.variadic?.length ?? 0);
-        for (const buffer of column.variadic ?? []) take(buffer, "data");
-        break;
-      case NodeKind.list32:
-      case NodeKind.list64:
-      case NodeKind.denseUnion:
-        take(column.offsets, "offset");
-        break;
-      case NodeKind.listView32:
-      case NodeKind.listView64:
-        take(column.offsets, "offset");
-        take(column.sizes, "size");
-        break;
+    const nulls = hasValidity(kind) ? column.nullCount ?? 0 : field.type.id === "null" ? length : 0;
+    this.nodes.push(length, nulls);
+    for (const { role, name } of BUFFERS[kind]) {
+      if (role === "variadic") {
+        const buffers = column.variadic ?? [];
+        this.variadicCounts.push(buffers.length);
+        for (const buffer of buffers) this.#take(buffer, name, field);
+      } else {
+        const isAbsent = role === "unused" || (role === "validity" && nulls === 0);
+        this.#take(isAbsent ? null : column[role], name, field);
+      }
     }
     if (isEncoded) return;
     if (children.length !== field.children.length) {
@@ -274,5 +255,10 @@ class GatherLayout {
       );
     }
     field.children.forEach((child, i) => this.#add(child, children[i], child.dictionary !== null));
+  }
+
+  #take(buffer: DeviceBufferSource | null | undefined, name: string, { path }: FieldLayout): void {
+    const { address, byteLength } = buffer ?? { address: 0n, byteLength: 0 };
+    this.buffers.push({ address, byteLength, what: `the ${name} buffer of column ${quoted(path)}` });
   }
 }

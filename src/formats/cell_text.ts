@@ -4,7 +4,8 @@
  * @module
  */
 import { type Data, type DataType, type Decimal, type TimeUnit, Type, Vector } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, unexpected } from "../errors.ts";
+import { arrowTypeId } from "../ipc/arrow_schema.ts";
 import {
   dateText,
   decimalText,
@@ -52,59 +53,65 @@ export function cellText(data: Data): CellText {
 
 function valueOf(data: Data): CellText {
   const type = data.type as DataType;
-  switch (type.typeId) {
-    case Type.Null:
+  const id = arrowTypeId(type);
+  switch (id) {
+    case "null":
       return { json: () => "null", text: () => null };
-    case Type.Bool:
-    case Type.Int:
-      return plain(data.typeId === Type.Bool ? getter(data) : (row) => data.values[row]);
-    case Type.Float:
+    case "bool":
+    case "int":
+      return plain(id === "bool" ? getter(data) : (row) => data.values[row]);
+    case "float":
       return float(data);
-    case Type.Utf8:
-    case Type.LargeUtf8:
-    case Type.Utf8View:
+    case "utf8":
+    case "large_utf8":
+    case "utf8_view":
       return quoted(getter(data) as (row: number) => string);
-    case Type.Binary:
-    case Type.LargeBinary:
-    case Type.BinaryView:
-    case Type.FixedSizeBinary:
+    case "binary":
+    case "large_binary":
+    case "binary_view":
+    case "fixed_size_binary":
       return binary(getter(data) as (row: number) => Uint8Array<ArrayBuffer>);
-    case Type.Decimal: {
+    case "decimal": {
       const { scale, bitWidth } = type as Decimal;
       const words = bitWidth / 32;
       const raw = data.values as Uint8Array;
       const values = new Uint32Array(raw.buffer, raw.byteOffset, raw.byteLength >> 2);
       return plain((row) => decimalText(wordsToBigInt(values, row * words, words), scale));
     }
-    case Type.Date:
+    case "date":
       return quoted(dates(data));
-    case Type.Time:
-    case Type.Timestamp:
-    case Type.Duration:
+    case "time":
+    case "timestamp":
+    case "duration":
       return quoted(times(data));
-    case Type.Interval:
+    case "interval":
       return quoted(intervals(data));
-    case Type.List:
-    case Type.LargeList:
+    case "list":
+    case "large_list":
       return list(
         data.children[0],
         (row) => Number(data.valueOffsets[row]),
         (row) => Number(data.valueOffsets[row + 1]),
       );
-    case Type.FixedSizeList: {
+    case "fixed_size_list": {
       const size = (type as unknown as { listSize: number }).listSize;
       return list(data.children[0], (row) => row * size, (row) => (row + 1) * size);
     }
-    case Type.Struct:
+    case "struct":
       return struct(data);
-    case Type.Map:
+    case "map":
       return map(data);
-    case Type.Union:
+    case "union":
       return union(data);
-    case Type.Dictionary:
+    case "dictionary":
       return dictionary(data);
-    default:
+    case "list_view":
+    case "large_list_view":
+    case "run_end_encoded":
+    case null:
       throw new DipcError("unsupported", `values of type ${type} cannot be written as text; write Arrow instead`);
+    default:
+      return unexpected(id);
   }
 }
 

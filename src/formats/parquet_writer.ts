@@ -10,7 +10,7 @@ import { BatchEncoder } from "../ipc/encode.ts";
 import { typeText } from "../ipc/describe.ts";
 import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
 import { HeaderReader } from "../ipc/header.ts";
-import type { FieldLayout } from "../ipc/layout.ts";
+import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { loadParquetWasm } from "../sources/parquet_wasm.ts";
@@ -203,12 +203,39 @@ export class ParquetWriter implements MessageWriter {
   }
 }
 
-/** Types that Parquet has no place for. The encoder would crash on some of them, so they are refused up front. */
-const REFUSED = new Set(["union", "run_end_encoded", "list_view", "large_list_view"]);
+/** Whether Parquet has a place for each type. The encoder would crash on some that it lacks, so they are refused at once. */
+const IS_IN_PARQUET: Readonly<Record<ArrowType["id"], boolean>> = {
+  null: true,
+  bool: true,
+  int: true,
+  float: true,
+  decimal: true,
+  date: true,
+  time: true,
+  timestamp: true,
+  duration: true,
+  interval: true,
+  binary: true,
+  utf8: true,
+  large_binary: true,
+  large_utf8: true,
+  binary_view: true,
+  utf8_view: true,
+  fixed_size_binary: true,
+  fixed_size_list: true,
+  list: true,
+  large_list: true,
+  list_view: false,
+  large_list_view: false,
+  struct: true,
+  map: true,
+  union: false,
+  run_end_encoded: false,
+};
 
 function checkField(field: FieldLayout): void {
   const { type, children, dictionary } = field;
-  const why = REFUSED.has(type.id)
+  const why = !IS_IN_PARQUET[type.id]
     ? `its type is ${typeText(field)}`
     : type.id === "interval" && type.unit === "month_day_nano"
     ? "its intervals have months, days and nanoseconds"

@@ -34,12 +34,13 @@ import {
   Time,
   Timestamp,
   TimeUnit,
+  Type,
   Union,
   UnionMode,
   Utf8,
   Utf8View,
 } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, unexpected } from "../errors.ts";
 import { typeText } from "./describe.ts";
 import type { ArrowType, FieldLayout, SchemaLayout, TimeUnitName } from "./layout.ts";
 import { printable, quoted } from "./quote.ts";
@@ -124,12 +125,25 @@ function valueType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>
         [...type.typeIds],
         children(),
       ) as DataType;
+    case "list_view":
+    case "large_list_view":
+    case "run_end_encoded":
+      throw new DipcError(
+        "unsupported",
+        `Cannot decode record batches: column ${quoted(field.path)} is of type ${
+          printable(typeText(field))
+        }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
+      );
     default:
-      return flatType(type, field);
+      return flatType(type);
   }
 }
 
-function flatType(type: ArrowType, field: FieldLayout): DataType {
+type NestedId =
+  | ("list" | "large_list" | "list_view" | "large_list_view" | "fixed_size_list")
+  | ("struct" | "map" | "union" | "run_end_encoded");
+
+function flatType(type: Exclude<ArrowType, { readonly id: NestedId }>): DataType {
   switch (type.id) {
     case "null":
       return new Null();
@@ -168,11 +182,38 @@ function flatType(type: ArrowType, field: FieldLayout): DataType {
     case "fixed_size_binary":
       return new FixedSizeBinary(type.byteWidth);
     default:
-      throw new DipcError(
-        "unsupported",
-        `Cannot decode record batches: column ${quoted(field.path)} is of type ${
-          printable(typeText(field))
-        }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
-      );
+      return unexpected(type);
   }
+}
+
+/** The types that apache-arrow has, by its numbers; a type that is missing here is one that it has not. */
+const IDS = new Map<Type, ArrowType["id"]>([
+  [Type.Null, "null"],
+  [Type.Bool, "bool"],
+  [Type.Int, "int"],
+  [Type.Float, "float"],
+  [Type.Decimal, "decimal"],
+  [Type.Date, "date"],
+  [Type.Time, "time"],
+  [Type.Timestamp, "timestamp"],
+  [Type.Duration, "duration"],
+  [Type.Interval, "interval"],
+  [Type.Binary, "binary"],
+  [Type.Utf8, "utf8"],
+  [Type.LargeBinary, "large_binary"],
+  [Type.LargeUtf8, "large_utf8"],
+  [Type.BinaryView, "binary_view"],
+  [Type.Utf8View, "utf8_view"],
+  [Type.FixedSizeBinary, "fixed_size_binary"],
+  [Type.List, "list"],
+  [Type.LargeList, "large_list"],
+  [Type.FixedSizeList, "fixed_size_list"],
+  [Type.Struct, "struct"],
+  [Type.Map, "map"],
+  [Type.Union, "union"],
+]);
+
+/** Which type one of apache-arrow's is; `null` for one that only apache-arrow knows. */
+export function arrowTypeId({ typeId }: DataType): ArrowType["id"] | "dictionary" | null {
+  return typeId === Type.Dictionary ? "dictionary" : IDS.get(typeId) ?? null;
 }

@@ -5,8 +5,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { buffersIn, bytesOf } from "./buffers.ts";
 import { type FlatReader, invalidMetadata } from "./flatbuffer.ts";
-import { LengthRule, NodeKind, type NodePlan } from "./layout.ts";
+import { type FieldLayout, LengthRule, type NodePlan } from "./layout.ts";
 import { quoted } from "./quote.ts";
 
 /** What was read from a `RecordBatch` table. */
@@ -20,73 +21,90 @@ export interface BatchParts {
 
 const NO_COUNTS = new Float64Array(0);
 
+/** What a `RecordBatch` table must fit. */
+export interface BatchBounds {
+  /** Nodes and buffers that the schema demands. */
+  readonly plan: NodePlan;
+  /** Metadata version of the message. */
+  readonly version: 4 | 5;
+  /** Bytes of the body. */
+  readonly bodyLength: number;
+  /** Most rows, and most values of a nested column. */
+  readonly maxRows: number;
+  /** Memory for nodes and buffers; used if it is large enough. */
+  readonly room: { readonly storage: ArrayBuffer; readonly start: number; readonly end: number };
+}
+
 /**
  * Reads a `RecordBatch` table and checks it against what the schema demands.
  *
  * @param reader Reader of the whole message
  * @param table Position of the checked `RecordBatch` table
- * @param plan Nodes and buffers that the schema demands
- * @param version Metadata version of the message
- * @param bodyLength Bytes of the body
- * @param maxRows Most rows, and most values of a nested column
- * @param room Memory for nodes and buffers; used where it is large enough
+ * @param bounds What it must fit
  * @throws {DipcError} `invalid_data`, `limit_exceeded`
  */
-export function readBatch(
-  reader: FlatReader,
-  table: number,
-  plan: NodePlan,
-  version: 4 | 5,
-  bodyLength: number,
-  maxRows: number,
-  room: { storage: ArrayBuffer; start: number; end: number },
-): BatchParts {
+export function readBatch(reader: FlatReader, table: number, bounds: BatchBounds): BatchParts {
+  const { plan, version, maxRows } = bounds;
   const rows = reader.count(table, 0, "row count");
   if (rows > maxRows) throw tooManyRows(rows, maxRows, "record batch");
   const compression = readCompression(reader, table);
-
   const nodeVector = reader.vector(table, 1, 16, "field nodes");
   if (reader.length(nodeVector) !== plan.nodeCount) {
     throw invalidMetadata(`${reader.length(nodeVector)} field nodes, expected ${plan.nodeCount} for this schema`);
   }
-  let expected = plan.bufferCount + (version === 4 ? plan.unionCount : 0);
-  let variadicCounts: Float64Array<ArrayBuffer> = NO_COUNTS;
-  const variadicVector = reader.vector(table, 4, 8, "variadic buffer counts");
-  if (reader.length(variadicVector) !== plan.viewCount) {
-    throw invalidMetadata(
-      `${reader.length(variadicVector)} variadic buffer counts, expected ${plan.viewCount} for this schema`,
-    );
-  }
-  if (plan.viewCount > 0) {
-    variadicCounts = new Float64Array(plan.viewCount);
-    for (let i = 0; i < plan.viewCount; i++) {
-      expected += variadicCounts[i] = reader.countAt(variadicVector + 4 + 8 * i, "variadic buffer count");
-    }
-  }
+  const variadicCounts = readVariadicCounts(reader, table, plan);
+  let expected = plan.bufferCounts[version];
+  for (let i = 0; i < variadicCounts.length; i++) expected += variadicCounts[i];
   const bufferVector = reader.vector(table, 2, 16, "buffers");
   const bufferCount = reader.length(bufferVector);
   if (bufferCount !== expected) {
     throw invalidMetadata(`${bufferCount} buffers, expected ${expected} for this schema`);
   }
-
-  const nodeCount = plan.nodeCount;
-  const fits = room.start + 16 * (nodeCount + bufferCount) <= room.end;
-  const home = fits ? room.storage : new ArrayBuffer(16 * (nodeCount + bufferCount));
+  const { room } = bounds;
+  const size = 16 * (plan.nodeCount + bufferCount);
+  const fits = room.start + size <= room.end;
+  const home = fits ? room.storage : new ArrayBuffer(size);
   const start = fits ? room.start : 0;
-  const nodes = new Float64Array(home, start, 2 * nodeCount);
-  const buffers = new Float64Array(home, start + 16 * nodeCount, 2 * bufferCount);
+  const nodes = new Float64Array(home, start, 2 * plan.nodeCount);
+  const buffers = new Float64Array(home, start + 16 * plan.nodeCount, 2 * bufferCount);
+  readNodes(reader, nodeVector, bounds, nodes);
+  readBuffers(reader, bufferVector, bounds.bodyLength, buffers);
+  const parts = { rows, nodes, buffers, variadicCounts, compression };
+  checkLengths(plan, rows, nodes);
+  checkBuffers(plan, version, parts);
+  return parts;
+}
 
-  for (let i = 0, at = nodeVector + 4; i < nodeCount; i++, at += 16) {
+function readVariadicCounts(reader: FlatReader, table: number, plan: NodePlan): Float64Array<ArrayBuffer> {
+  const vector = reader.vector(table, 4, 8, "variadic buffer counts");
+  if (reader.length(vector) !== plan.viewCount) {
+    throw invalidMetadata(
+      `${reader.length(vector)} variadic buffer counts, expected ${plan.viewCount} for this schema`,
+    );
+  }
+  if (plan.viewCount === 0) return NO_COUNTS;
+  const counts = new Float64Array(plan.viewCount);
+  for (let i = 0; i < counts.length; i++) counts[i] = reader.countAt(vector + 4 + 8 * i, "variadic buffer count");
+  return counts;
+}
+
+/** Reads length and null count of each node. */
+function readNodes(reader: FlatReader, vector: number, { plan, maxRows }: BatchBounds, into: Float64Array): void {
+  for (let i = 0, at = vector + 4; i < plan.nodeCount; i++, at += 16) {
     const length = reader.countAt(at, "length of a field node");
     const nulls = reader.countAt(at + 8, "null count of a field node");
     if (nulls > length) {
       throw invalidMetadata(`column ${quoted(plan.fields[i].path)} has ${nulls} nulls in ${length} values`);
     }
     if (length > maxRows) throw tooManyRows(length, maxRows, `column ${quoted(plan.fields[i].path)}`);
-    nodes[2 * i] = length;
-    nodes[2 * i + 1] = nulls;
+    into[2 * i] = length;
+    into[2 * i + 1] = nulls;
   }
-  for (let i = 0, at = bufferVector + 4; i < bufferCount; i++, at += 16) {
+}
+
+/** Reads offset and length of each buffer. */
+function readBuffers(reader: FlatReader, vector: number, bodyLength: number, into: Float64Array): void {
+  for (let i = 0, at = vector + 4; 2 * i < into.length; i++, at += 16) {
     const offset = reader.countAt(at, "offset of a buffer");
     const length = reader.countAt(at + 8, "length of a buffer");
     if (offset % 8 !== 0) {
@@ -97,12 +115,9 @@ export function readBatch(
         `buffer ${i} covers bytes ${offset} to ${offset + length} of a body of ${bodyLength} bytes`,
       );
     }
-    buffers[2 * i] = offset;
-    buffers[2 * i + 1] = length;
+    into[2 * i] = offset;
+    into[2 * i + 1] = length;
   }
-  checkLengths(plan, rows, nodes);
-  checkBuffers(plan, version, nodes, buffers, variadicCounts, compression !== "none");
-  return { rows, nodes, buffers, variadicCounts, compression };
 }
 
 function tooManyRows(rows: number, maxRows: number, where: string): DipcError {
@@ -145,84 +160,45 @@ function checkLengths(plan: NodePlan, rows: number, nodes: Float64Array): void {
 }
 
 /** Checks that each buffer holds what its node needs. */
-function checkBuffers(
-  plan: NodePlan,
-  version: 4 | 5,
-  nodes: Float64Array,
-  buffers: Float64Array,
-  variadicCounts: Float64Array,
-  compressed: boolean,
-): void {
-  const { kinds, bits } = plan;
+function checkBuffers(plan: NodePlan, version: 4 | 5, parts: BatchParts): void {
+  const { nodes, buffers, variadicCounts } = parts;
+  const specs = buffersIn(version);
+  const isCompressed = parts.compression !== "none";
   let buffer = 0;
   let view = 0;
-  /** Takes the next buffer, which must have `needed` bytes. */
-  const take = (node: number, needed: number, what: string): void => {
-    const length = buffers[2 * buffer + 1];
-    if (compressed) {
-      // The 8 bytes in front of compressed data say how long it is; whether that is enough shows only when decoding.
-      if (length !== 0 && length < 8) {
-        throw invalidMetadata(
-          `compressed ${what} buffer of column ${
-            quoted(plan.fields[node].path)
-          } has ${length} bytes, expected 0, or 8 or more`,
-        );
+  for (let node = 0; node < plan.nodeCount; node++) {
+    const length = nodes[2 * node];
+    const kind = specs[plan.kinds[node]];
+    for (let i = 0; i < kind.length; i++) {
+      const spec = kind[i];
+      // Without values the end of the offsets may be left out, and without nulls the validity bitmap, which is not read then.
+      const mayBeEmpty = length === 0 || (spec.role === "validity" && nodes[2 * node + 1] === 0);
+      const needed = mayBeEmpty ? 0 : bytesOf(spec, length, plan.bits[node]);
+      for (let left = spec.role === "variadic" ? variadicCounts[view++] : 1; left > 0; left--, buffer++) {
+        const found = buffers[2 * buffer + 1];
+        if (isCompressed ? isTooShortCompressed(found, needed) : found < needed) {
+          throw tooShort(plan.fields[node], spec.name, found, needed, isCompressed);
+        }
       }
-      if (length === 0 && needed > 0) throw tooShort(plan, node, what, length, needed);
-    } else if (length < needed) {
-      throw tooShort(plan, node, what, length, needed);
-    }
-    buffer++;
-  };
-  for (let i = 0; i < kinds.length; i++) {
-    const kind = kinds[i];
-    if (kind === NodeKind.none) continue;
-    const n = nodes[2 * i];
-    const nulls = nodes[2 * i + 1];
-    if (kind === NodeKind.sparseUnion || kind === NodeKind.denseUnion) {
-      if (version === 4) take(i, 0, "validity");
-      take(i, n, "type id");
-      if (kind === NodeKind.denseUnion) take(i, 4 * n, "offset");
-      continue;
-    }
-    // Without nulls the validity bitmap is not read, and may be left out.
-    take(i, nulls > 0 ? Math.ceil(n / 8) : 0, "validity");
-    switch (kind) {
-      case NodeKind.fixed:
-        take(i, Math.ceil(n * bits[i] / 8), "value");
-        break;
-      case NodeKind.binary32:
-        take(i, n === 0 ? 0 : 4 * (n + 1), "offset");
-        take(i, 0, "value");
-        break;
-      case NodeKind.binary64:
-        take(i, n === 0 ? 0 : 8 * (n + 1), "offset");
-        take(i, 0, "value");
-        break;
-      case NodeKind.view:
-        take(i, 16 * n, "view");
-        for (let left = variadicCounts[view++]; left > 0; left--) take(i, 0, "data");
-        break;
-      case NodeKind.list32:
-        take(i, n === 0 ? 0 : 4 * (n + 1), "offset");
-        break;
-      case NodeKind.list64:
-        take(i, n === 0 ? 0 : 8 * (n + 1), "offset");
-        break;
-      case NodeKind.listView32:
-        take(i, 4 * n, "offset");
-        take(i, 4 * n, "size");
-        break;
-      case NodeKind.listView64:
-        take(i, 8 * n, "offset");
-        take(i, 8 * n, "size");
-        break;
     }
   }
 }
 
-function tooShort(plan: NodePlan, node: number, what: string, length: number, needed: number): DipcError {
+/** The 8 bytes before compressed data say how long it is; whether that is enough shows only when decoding. */
+function isTooShortCompressed(byteLength: number, needed: number): boolean {
+  return byteLength === 0 ? needed > 0 : byteLength < 8;
+}
+
+function tooShort(
+  { path }: FieldLayout,
+  name: string,
+  found: number,
+  needed: number,
+  isCompressed: boolean,
+): DipcError {
   return invalidMetadata(
-    `${what} buffer of column ${quoted(plan.fields[node].path)} has ${length} bytes, expected ${needed} or more`,
+    isCompressed && found > 0
+      ? `compressed ${name} buffer of column ${quoted(path)} has ${found} bytes, expected 0, or 8 or more`
+      : `${name} buffer of column ${quoted(path)} has ${found} bytes, expected ${needed} or more`,
   );
 }

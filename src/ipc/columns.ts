@@ -6,10 +6,11 @@
  * @module
  */
 import { Data, type DataType, type Dictionary, type Union, Vector } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, unexpected } from "../errors.ts";
+import { NodeKind } from "./buffers.ts";
 import { checkOffsets, checkUnion, checkViews, invalidColumn, narrowIndices } from "./column_checks.ts";
 import type { VerifiedHeader } from "./header.ts";
-import { bitsOf, type FieldLayout, kindOf, NodeKind } from "./layout.ts";
+import { type FieldLayout, storageOf } from "./layout.ts";
 import { quoted } from "./quote.ts";
 
 /** The arrays that hold the values of fixed-width types. */
@@ -34,7 +35,7 @@ interface ArrayConstructor {
 export interface ColumnPlan {
   readonly field: FieldLayout;
   readonly type: DataType;
-  readonly kind: number;
+  readonly kind: NodeKind;
   /** Array of the values of a fixed-width type. */
   readonly array: ArrayConstructor;
   /** Array elements of one value; 0 for booleans, which are counted in bits. */
@@ -58,13 +59,14 @@ export function planColumn(field: FieldLayout, type: DataType, asValues = false)
   const encoded = field.dictionary !== null && !asValues;
   const physical = encoded ? (type as Dictionary).indices as DataType : type;
   const layoutType = encoded ? field.dictionary!.index : field.type;
+  const { kind, bits } = storageOf(layoutType);
   const array = (physical.ArrayType ?? Uint8Array) as unknown as ArrayConstructor;
   return {
     field,
     type,
-    kind: kindOf(layoutType),
+    kind,
     array,
-    stride: layoutType.id === "bool" ? 0 : bitsOf(layoutType) / 8 / (array.BYTES_PER_ELEMENT ?? 1),
+    stride: layoutType.id === "bool" ? 0 : bits / 8 / (array.BYTES_PER_ELEMENT ?? 1),
     children: encoded ? [] : field.children.map((child, index) => planColumn(child, type.children[index].type)),
     dictionaryId: encoded ? field.dictionary!.id : null,
   };
@@ -136,8 +138,11 @@ export class ColumnBuilder {
         const children = plan.children.map((child) => this.build(child));
         return new Data(type, 0, length, nulls, [undefined, undefined, bitmap] as never, children);
       }
+      case NodeKind.listView32:
+      case NodeKind.listView64:
+        throw new DipcError("internal", `column ${quoted(plan.field.path)} is a list view, which apache-arrow lacks`);
       default:
-        throw new DipcError("internal", `Column ${quoted(plan.field.path)} has layout ${kind}, which has no builder`);
+        return unexpected(kind);
     }
   }
 

@@ -7,12 +7,13 @@ import { type DataType, type Dictionary, type Schema, Struct } from "apache-arro
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { arrowSchema } from "./arrow_schema.ts";
+import { fixedBufferCount, NodeKind } from "./buffers.ts";
 import { type ColumnPlan, planColumn } from "./columns.ts";
 import { type Allowance, codecReady, decompressBuffer, loadCodec } from "./compression.ts";
 import { type DictionaryChunk, DictionaryState } from "./dictionaries.ts";
 import { type HeaderLimits, HeaderReader, verified, type VerifiedHeader } from "./header.ts";
 import { type BatchShape, BatchSource, lazyBatch, lazyChildrenClass, type OwnedRecordBatch } from "./lazy_batch.ts";
-import { type FieldLayout, NodeKind, type NodePlan } from "./layout.ts";
+import type { FieldLayout } from "./layout.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
 
 export type { OwnedRecordBatch } from "./lazy_batch.ts";
@@ -190,14 +191,10 @@ function columnStarts(header: VerifiedHeader): Float64Array {
   let view = 0;
   for (let node = 0; node < plan.nodeCount; node++) {
     if (plan.parents[node] < 0) starts.set([node, buffer, view], 3 * column++);
-    buffer += buffersOf(plan, node, version);
+    buffer += fixedBufferCount(plan.kinds[node], version);
     if (plan.kinds[node] === NodeKind.view) buffer += variadicCounts[view++];
   }
   return starts;
-}
-
-function buffersOf(plan: NodePlan, node: number, version: 4 | 5): number {
-  return plan.buffersOf(node) + (version === 4 && plan.isUnion(node) ? 1 : 0);
 }
 
 /** The type of each dictionary's values as it stands in apache-arrow's schema. */

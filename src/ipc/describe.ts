@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, unexpected } from "../errors.ts";
 import { VerifiedHeader } from "./header.ts";
 import type { FieldLayout } from "./layout.ts";
 import type { MessageHeader } from "./message.ts";
@@ -137,8 +137,14 @@ function valueTypeText(field: FieldLayout): string {
       return `${type.mode}_union<${children.map((child, i) => `${childText(child)}=${type.typeIds[i]}`).join(", ")}>`;
     case "run_end_encoded":
       return `run_end_encoded<${children.map(childText).join(", ")}>`;
-    default:
+    case "null":
+    case "bool":
+    case "binary":
+    case "large_binary":
+    case "binary_view":
       return type.id;
+    default:
+      return unexpected(type);
   }
 }
 

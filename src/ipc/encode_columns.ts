@@ -14,7 +14,8 @@ import {
   type Union,
   UnionMode,
 } from "apache-arrow";
-import { DipcError } from "../errors.ts";
+import { DipcError, unexpected } from "../errors.ts";
+import { arrowTypeId } from "./arrow_schema.ts";
 import { copyBits } from "./bitmap.ts";
 import { quoted } from "./quote.ts";
 
@@ -47,52 +48,69 @@ export class BodyLayout {
         `Cannot encode column ${quoted(path)}: it holds ${data.type}, but the schema says ${type}`,
       );
     }
+    const id = arrowTypeId(type);
     const { length } = data;
-    if (type.typeId === Type.Null) {
+    if (id === "null") {
       this.nodes.push(length, length);
       return;
     }
-    if (type.typeId === Type.Union) return this.#union(data as Data<Union>, type as Union, path);
+    if (id === "union") return this.#union(data as Data<Union>, type as Union, path);
     const nulls = data.nullCount;
     this.nodes.push(length, nulls);
     if (nulls > 0) this.#bits(data.nullBitmap, data.offset, length);
     else this.pieces.push(NOTHING);
-    switch (type.typeId) {
-      case Type.Bool:
+    switch (id) {
+      case "bool":
         this.#bits(data.values as Uint8Array, data.offset, length);
         break;
-      case Type.Utf8:
-      case Type.Binary:
-      case Type.LargeUtf8:
-      case Type.LargeBinary: {
+      case "int":
+      case "float":
+      case "decimal":
+      case "date":
+      case "time":
+      case "timestamp":
+      case "duration":
+      case "interval":
+      case "fixed_size_binary":
+        this.#values(data, path);
+        break;
+      case "utf8":
+      case "binary":
+      case "large_utf8":
+      case "large_binary": {
         const [begin, end] = this.#offsets(data);
         this.#bytes(data.values as Uint8Array, begin, end - begin);
         break;
       }
-      case Type.Utf8View:
-      case Type.BinaryView:
+      case "utf8_view":
+      case "binary_view":
         this.#views(data);
         break;
-      case Type.List:
-      case Type.LargeList:
-      case Type.Map: {
+      case "list":
+      case "large_list":
+      case "map": {
         const [begin, end] = this.#offsets(data);
         this.#child(data.children[0], begin, end - begin, type.children[0].type, path);
         break;
       }
-      case Type.FixedSizeList:
+      case "fixed_size_list":
         this.#child(data.children[0], 0, length * data.stride, type.children[0].type, path);
         break;
-      case Type.Struct:
+      case "struct":
         type.children.forEach((field, i) =>
           this.#child(data.children[i], 0, length, field.type, `${path}.${field.name}`)
         );
         break;
-      case Type.Dictionary:
+      case "dictionary":
         this.#indices(data, ((type as Dictionary).indices.bitWidth as number) === 64);
         break;
+      case "list_view":
+      case "large_list_view":
+      case "run_end_encoded":
+      case null:
+        throw new DipcError("unsupported", `Cannot encode column ${quoted(path)} of type ${type}`);
       default:
-        this.#values(data, path);
+        unexpected(id);
     }
   }
 

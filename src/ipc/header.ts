@@ -4,9 +4,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { readBatch } from "./batch_reader.ts";
+import { type BatchBounds, type BatchParts, readBatch } from "./batch_reader.ts";
 import { FlatReader, invalidMetadata } from "./flatbuffer.ts";
-import type { SchemaLayout } from "./layout.ts";
+import type { NodePlan, SchemaLayout } from "./layout.ts";
 import type { MessageHeader } from "./message.ts";
 import { readMetadata, readSchema } from "./schema_reader.ts";
 import { VerifiedHeader } from "./verified_header.ts";
@@ -44,6 +44,9 @@ export const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
 
 /** Allocations are slow in comparison with reading a header, so small headers are carved from pieces of this size. */
 const SLAB_BYTES = 16 * 1024;
+
+/** Numbers of `Schema` and `RecordBatch` in the `MessageHeader` union; `DictionaryBatch` is between them. */
+const SCHEMA = 1, BATCH = 3;
 
 const NO_NUMBERS = new Float64Array(0);
 
@@ -153,35 +156,17 @@ export class HeaderReader {
     // One allocation holds the copy, and the numbers read from it where their count follows from the schema.
     const padded = (size + 7) & ~7;
     const plan = this.#layout?.plan;
-    const wanted = padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCount + plan.unionCount));
+    const wanted = padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCounts[4]));
     const storage = this.#reserve(wanted);
     const start = this.#slabUsed - wanted;
     const bytes = new Uint8Array(storage, start, size);
     bytes.set(metadata);
     const reader = new FlatReader(bytes);
     const root = reader.root();
-    const rawVersion = reader.int16(root, 0, 0, "metadata version");
-    if (rawVersion !== 3 && rawVersion !== 4) {
-      if (rawVersion >= 0 && rawVersion < 3) {
-        throw new DipcError(
-          "unsupported",
-          `Cannot read Arrow metadata of version V${
-            rawVersion + 1
-          }, expected V4 or V5. Write the data again with Arrow 0.8 or newer`,
-        );
-      }
-      throw invalidMetadata(`metadata version is ${rawVersion}, expected 3 (V4) or 4 (V5)`);
-    }
-    const version = rawVersion === 3 ? 4 : 5;
-    const headerType = reader.uint8(root, 1, 0, "header type");
-    if (headerType < 1 || headerType > 3) {
-      const name = ["NONE", "", "", "", "Tensor", "SparseTensor"][headerType] ?? "unknown";
-      throw invalidMetadata(
-        `message header is of type ${headerType} (${name}), expected a schema, dictionary batch or record batch`,
-      );
-    }
-    const header = reader.child(root, 2, "message header");
-    if (header === 0) throw invalidMetadata("the message has no header");
+    const version = readVersion(reader, root);
+    const headerType = readHeaderType(reader, root);
+    const table = reader.child(root, 2, "message header");
+    if (table === 0) throw invalidMetadata("the message has no header");
     const bodyLength = reader.count(root, 3, "body length");
     if (bodyLength > limits.maxBodyBytes) {
       throw new DipcError(
@@ -190,11 +175,11 @@ export class HeaderReader {
       );
     }
     this.#checkMetadata(reader, root);
-    if (headerType === 1) return this.#readSchema(reader, header, bytes, version, bodyLength);
+    const room = { storage, start: start + padded, end: start + wanted };
+    const message: OpenMessage = { reader, table, bytes, version, bodyLength, room };
+    if (headerType === SCHEMA) return this.#readSchema(message);
     if (this.#layout === null) throw invalidMetadata("the first message is not a schema");
-    return headerType === 3
-      ? this.#readBatch(reader, header, bytes, version, bodyLength, start + padded, start + wanted)
-      : this.#readDictionary(reader, header, bytes, version, bodyLength, start + padded, start + wanted);
+    return headerType === BATCH ? this.#readBatch(message, this.#layout) : this.#readDictionary(message, this.#layout);
   }
 
   /** Memory for one header, at the end of the used part of what is returned; small ones share an allocation. */
@@ -212,107 +197,121 @@ export class HeaderReader {
     if (reader.field(root, 4, 4, "message metadata") !== 0) readMetadata(reader, root, 4, "message metadata");
   }
 
-  #readSchema(
-    reader: FlatReader,
-    table: number,
-    bytes: Uint8Array<ArrayBuffer>,
-    version: 4 | 5,
-    bodyLength: number,
-  ): VerifiedHeader {
+  #readSchema({ reader, table, bytes, version, bodyLength }: OpenMessage): VerifiedHeader {
     if (this.#schema !== null) throw invalidMetadata("a second schema message in one stream");
     if (bodyLength !== 0) throw invalidMetadata(`the schema message has a body of ${bodyLength} bytes, expected none`);
     const layout = readSchema(reader, table, version);
     this.#layout = layout;
-    return this.#schema = new VerifiedHeader(
-      "schema",
+    return this.#schema = new VerifiedHeader({
+      kind: "schema",
       bytes,
-      0,
-      0,
-      -1n,
-      false,
-      NO_NUMBERS,
-      NO_NUMBERS,
-      NO_NUMBERS,
-      "none",
+      bodyLength: 0,
+      rows: 0,
+      dictionaryId: -1n,
+      isDelta: false,
+      nodes: NO_NUMBERS,
+      buffers: NO_NUMBERS,
+      variadicCounts: NO_NUMBERS,
+      compression: "none",
       layout,
-      layout.plan,
+      plan: layout.plan,
       version,
-    );
+    });
   }
 
-  #readBatch(
-    reader: FlatReader,
-    table: number,
-    bytes: Uint8Array<ArrayBuffer>,
-    version: 4 | 5,
-    bodyLength: number,
-    numbersAt: number,
-    numbersEnd: number,
-  ): VerifiedHeader {
-    const layout = this.#layout!;
+  #readBatch(message: OpenMessage, layout: SchemaLayout): VerifiedHeader {
+    const { bytes, version, bodyLength } = message;
     const { plan } = layout;
-    const parts = readBatch(reader, table, plan, version, bodyLength, this.#limits.maxRows, {
-      storage: bytes.buffer,
-      start: numbersAt,
-      end: numbersEnd,
-    });
-    const header = new VerifiedHeader(
-      "batch",
+    const { rows, nodes, buffers, variadicCounts, compression } = this.#readParts(message, message.table, plan);
+    const header = new VerifiedHeader({
+      kind: "batch",
       bytes,
       bodyLength,
-      parts.rows,
-      -1n,
-      false,
-      parts.nodes,
-      parts.buffers,
-      parts.variadicCounts,
-      parts.compression,
+      rows,
+      dictionaryId: -1n,
+      isDelta: false,
+      nodes,
+      buffers,
+      variadicCounts,
+      compression,
       layout,
       plan,
       version,
-    );
+    });
     this.#last = header;
     this.#lastWords = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
     return header;
   }
 
-  #readDictionary(
-    reader: FlatReader,
-    table: number,
-    bytes: Uint8Array<ArrayBuffer>,
-    version: 4 | 5,
-    bodyLength: number,
-    numbersAt: number,
-    numbersEnd: number,
-  ): VerifiedHeader {
-    const layout = this.#layout!;
+  #readDictionary(message: OpenMessage, layout: SchemaLayout): VerifiedHeader {
+    const { reader, table, bytes, version, bodyLength } = message;
     const id = reader.int64(table, 0, "dictionary id");
     const dictionary = layout.dictionaries.get(id);
     if (dictionary === undefined) throw invalidMetadata(`dictionary id ${id} is not in the schema`);
     const data = reader.child(table, 1, "dictionary values");
     if (data === 0) throw invalidMetadata(`dictionary ${id} has no values`);
     const { plan } = dictionary;
-    const parts = readBatch(reader, data, plan, version, bodyLength, this.#limits.maxRows, {
-      storage: bytes.buffer,
-      start: numbersAt,
-      end: numbersEnd,
-    });
-    return new VerifiedHeader(
-      "dictionary",
+    const { rows, nodes, buffers, variadicCounts, compression } = this.#readParts(message, data, plan);
+    return new VerifiedHeader({
+      kind: "dictionary",
       bytes,
       bodyLength,
-      parts.rows,
-      id,
-      reader.bool(table, 2, "delta flag"),
-      parts.nodes,
-      parts.buffers,
-      parts.variadicCounts,
-      parts.compression,
+      rows,
+      dictionaryId: id,
+      isDelta: reader.bool(table, 2, "delta flag"),
+      nodes,
+      buffers,
+      variadicCounts,
+      compression,
       layout,
       plan,
       version,
+    });
+  }
+
+  /** Reads the `RecordBatch` table of a batch or dictionary. */
+  #readParts({ reader, version, bodyLength, room }: OpenMessage, table: number, plan: NodePlan): BatchParts {
+    return readBatch(reader, table, { plan, version, bodyLength, maxRows: this.#limits.maxRows, room });
+  }
+}
+
+/** A message on its way to a {@linkcode VerifiedHeader}: what all kinds have in common is read. */
+interface OpenMessage {
+  readonly reader: FlatReader;
+  /** Position of the checked table of the kind. */
+  readonly table: number;
+  /** The metadata, in memory of its own. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly version: 4 | 5;
+  readonly bodyLength: number;
+  /** Memory for the numbers that are read. */
+  readonly room: BatchBounds["room"];
+}
+
+function readVersion(reader: FlatReader, root: number): 4 | 5 {
+  const version = reader.int16(root, 0, 0, "metadata version");
+  if (version === 3) return 4;
+  if (version === 4) return 5;
+  if (version >= 0 && version < 3) {
+    throw new DipcError(
+      "unsupported",
+      `Cannot read Arrow metadata of version V${
+        version + 1
+      }, expected V4 or V5. Write the data again with Arrow 0.8 or newer`,
     );
   }
+  throw invalidMetadata(`metadata version is ${version}, expected 3 (V4) or 4 (V5)`);
+}
+
+function readHeaderType(reader: FlatReader, root: number): number {
+  const type = reader.uint8(root, 1, 0, "header type");
+  if (type < SCHEMA || type > BATCH) {
+    const name = ["NONE", "", "", "", "Tensor", "SparseTensor"][type] ?? "unknown";
+    throw invalidMetadata(
+      `message header is of type ${type} (${name}), expected a schema, dictionary batch or record batch`,
+    );
+  }
+  return type;
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -3,14 +3,28 @@
  *
  * @module
  */
+import { unexpected } from "../errors.ts";
+import { fixedBufferCount, NodeKind } from "./buffers.ts";
 
 /** Units of times, timestamps and durations. */
 export type TimeUnitName = "s" | "ms" | "us" | "ns";
 
 /** An Arrow data type as in the schema, apart from its children and its dictionary encoding. */
 export type ArrowType =
-  | { readonly id: "null" | "bool" | "binary" | "utf8" | "large_binary" | "large_utf8" | "binary_view" | "utf8_view" }
-  | { readonly id: "list" | "large_list" | "list_view" | "large_list_view" | "struct" | "run_end_encoded" }
+  | { readonly id: "null" }
+  | { readonly id: "bool" }
+  | { readonly id: "binary" }
+  | { readonly id: "utf8" }
+  | { readonly id: "large_binary" }
+  | { readonly id: "large_utf8" }
+  | { readonly id: "binary_view" }
+  | { readonly id: "utf8_view" }
+  | { readonly id: "list" }
+  | { readonly id: "large_list" }
+  | { readonly id: "list_view" }
+  | { readonly id: "large_list_view" }
+  | { readonly id: "struct" }
+  | { readonly id: "run_end_encoded" }
   | { readonly id: "int"; readonly bitWidth: 8 | 16 | 32 | 64; readonly signed: boolean }
   | { readonly id: "float"; readonly bitWidth: 16 | 32 | 64 }
   | {
@@ -75,34 +89,6 @@ export interface DictionaryPlan {
   readonly plan: NodePlan;
 }
 
-/** Which buffers a node has; the numbers are used in flat arrays. */
-export const NodeKind = {
-  /** No buffers: null, run-end encoded. */
-  none: 0,
-  /** Validity, values of a fixed number of bits. */
-  fixed: 1,
-  /** Validity, n + 1 32-bit offsets, bytes. */
-  binary32: 2,
-  /** Validity, n + 1 64-bit offsets, bytes. */
-  binary64: 3,
-  /** Validity, n views of 16 bytes, any number of data buffers. */
-  view: 4,
-  /** Validity, n + 1 32-bit offsets; one child. */
-  list32: 5,
-  /** Validity, n + 1 64-bit offsets; one child. */
-  list64: 6,
-  /** Validity, n 32-bit offsets, n 32-bit sizes; one child. */
-  listView32: 7,
-  /** Validity, n 64-bit offsets, n 64-bit sizes; one child. */
-  listView64: 8,
-  /** Validity only: struct, fixed-size list. */
-  validity: 9,
-  /** Type ids; before metadata V5 an unused validity buffer comes first. */
-  sparseUnion: 10,
-  /** Type ids, n 32-bit offsets; before metadata V5 an unused validity buffer comes first. */
-  denseUnion: 11,
-} as const;
-
 /** What the length of a node must be, given its parent; the numbers are used in flat arrays. */
 export const LengthRule = {
   /** Anything; offsets in the body decide. */
@@ -117,20 +103,16 @@ export const LengthRule = {
   runValues: 4,
 } as const;
 
-const BUFFERS: readonly number[] = [0, 2, 3, 3, 2, 2, 2, 3, 3, 1, 1, 2];
-
 /** The nodes of a field tree in the order in which a batch lists them, as flat arrays. */
 export class NodePlan {
   /** Nodes that a batch must have. */
   readonly nodeCount: number;
-  /** Buffers that a batch must have, without variadic ones, under metadata V5. */
-  readonly bufferCount: number;
-  /** More buffers under metadata V4: one for each union. */
-  readonly unionCount: number;
+  /** Buffers that a batch must have, without variadic ones, by the metadata version of its message. */
+  readonly bufferCounts: { readonly 4: number; readonly 5: number };
   /** View columns, and so entries of the variadic counts. */
   readonly viewCount: number;
   /** {@linkcode NodeKind} of each node. */
-  readonly kinds: Uint8Array;
+  readonly kinds: NodeKinds;
   /** Bits of one value, of fixed nodes. */
   readonly bits: Float64Array;
   /** {@linkcode LengthRule} of each node. */
@@ -149,120 +131,130 @@ export class NodePlan {
    * @param asValues True for the values of a dictionary: the roots' own dictionary encoding is taken off
    */
   constructor(roots: readonly FieldLayout[], asValues = false) {
-    const kinds: number[] = [];
+    const kinds: NodeKind[] = [];
     const bits: number[] = [];
     const rules: number[] = [];
     const parents: number[] = [];
     const factors: number[] = [];
     const fields: FieldLayout[] = [];
-    let bufferCount = 0;
-    let unionCount = 0;
-    let viewCount = 0;
-    const visit = (field: FieldLayout, encoded: boolean, rule: number, parent: number, factor: number): void => {
+    const visit = (field: FieldLayout, isEncoded: boolean, parent: number, length: NodeLength): void => {
       const me = kinds.length;
-      const type = encoded ? field.dictionary!.index : field.type;
-      const kind = kindOf(type);
+      const { kind, bits: valueBits, children } = storageOf(isEncoded ? field.dictionary!.index : field.type);
       kinds.push(kind);
-      bits.push(bitsOf(type));
-      rules.push(rule);
+      bits.push(valueBits);
+      rules.push(length.rule);
       parents.push(parent);
-      factors.push(factor);
+      factors.push(length.factor);
       fields.push(field);
-      bufferCount += BUFFERS[kind];
-      if (kind === NodeKind.view) viewCount++;
-      if (kind === NodeKind.sparseUnion || kind === NodeKind.denseUnion) unionCount++;
-      if (encoded) return;
-      field.children.forEach((child, index) => {
-        let childRule: number = LengthRule.free;
-        let childFactor = 1;
-        if (type.id === "struct" || kind === NodeKind.sparseUnion) childRule = LengthRule.covers;
-        if (type.id === "fixed_size_list") {
-          childRule = LengthRule.covers;
-          childFactor = type.listSize;
-        }
-        if (type.id === "run_end_encoded") childRule = index === 0 ? LengthRule.runEnds : LengthRule.runValues;
-        visit(child, child.dictionary !== null, childRule, me, childFactor);
-      });
+      if (isEncoded) return;
+      field.children.forEach((child, index) =>
+        visit(child, child.dictionary !== null, me, children[Math.min(index, children.length - 1)])
+      );
     };
-    for (const root of roots) visit(root, root.dictionary !== null && !asValues, LengthRule.rows, -1, 1);
+    for (const root of roots) visit(root, root.dictionary !== null && !asValues, -1, AS_BATCH);
     this.roots = roots;
     this.nodeCount = kinds.length;
-    this.bufferCount = bufferCount;
-    this.unionCount = unionCount;
-    this.viewCount = viewCount;
-    this.kinds = Uint8Array.from(kinds);
+    this.bufferCounts = { 4: countBuffers(kinds, 4), 5: countBuffers(kinds, 5) };
+    this.viewCount = kinds.filter((kind) => kind === NodeKind.view).length;
+    this.kinds = Uint8Array.from(kinds) as unknown as NodeKinds;
     this.bits = Float64Array.from(bits);
     this.rules = Uint8Array.from(rules);
     this.parents = Int32Array.from(parents);
     this.factors = Float64Array.from(factors);
     this.fields = fields;
   }
-
-  /** Buffers of one node under metadata V5, without variadic ones. */
-  buffersOf(node: number): number {
-    return BUFFERS[this.kinds[node]];
-  }
-
-  /** Whether a node is a union, which has one buffer more under metadata V4. */
-  isUnion(node: number): boolean {
-    return this.kinds[node] === NodeKind.sparseUnion || this.kinds[node] === NodeKind.denseUnion;
-  }
 }
 
-/** {@linkcode NodeKind} of a type. */
-export function kindOf(type: ArrowType): number {
+/** A flat array of node kinds: a `Uint8Array`, whose elements are known to be kinds. */
+export interface NodeKinds {
+  readonly length: number;
+  readonly [node: number]: NodeKind;
+}
+
+function countBuffers(kinds: readonly NodeKind[], version: 4 | 5): number {
+  return kinds.reduce<number>((sum, kind) => sum + fixedBufferCount(kind, version), 0);
+}
+
+/** How long a node must be. */
+interface NodeLength {
+  /** One of {@linkcode LengthRule}. */
+  readonly rule: number;
+  readonly factor: number;
+}
+
+const AS_BATCH: NodeLength = { rule: LengthRule.rows, factor: 1 };
+const ANY_LENGTH: NodeLength = { rule: LengthRule.free, factor: 1 };
+const AS_PARENT: NodeLength = { rule: LengthRule.covers, factor: 1 };
+const RUNS: readonly NodeLength[] = [{ rule: LengthRule.runEnds, factor: 1 }, {
+  rule: LengthRule.runValues,
+  factor: 1,
+}];
+
+/** How the values of a type are stored. */
+export interface StorageLayout {
+  readonly kind: NodeKind;
+  /** Bits of one value of a fixed-width type, 0 for others. */
+  readonly bits: number;
+  /** How long each child must be; the last rule holds for all further children. */
+  readonly children: readonly NodeLength[];
+}
+
+function storage(kind: NodeKind, children: NodeLength = ANY_LENGTH): StorageLayout {
+  return { kind, bits: 0, children: [children] };
+}
+
+function fixed(bits: number): StorageLayout {
+  return { kind: NodeKind.fixed, bits, children: [] };
+}
+
+/** How the values of a type are stored. */
+export function storageOf(type: ArrowType): StorageLayout {
   switch (type.id) {
     case "null":
-    case "run_end_encoded":
-      return NodeKind.none;
-    case "binary":
-    case "utf8":
-      return NodeKind.binary32;
-    case "large_binary":
-    case "large_utf8":
-      return NodeKind.binary64;
-    case "binary_view":
-    case "utf8_view":
-      return NodeKind.view;
-    case "list":
-    case "map":
-      return NodeKind.list32;
-    case "large_list":
-      return NodeKind.list64;
-    case "list_view":
-      return NodeKind.listView32;
-    case "large_list_view":
-      return NodeKind.listView64;
-    case "struct":
-    case "fixed_size_list":
-      return NodeKind.validity;
-    case "union":
-      return type.mode === "sparse" ? NodeKind.sparseUnion : NodeKind.denseUnion;
-    default:
-      return NodeKind.fixed;
-  }
-}
-
-/** Bits of one value of a fixed-width type, 0 for others. */
-export function bitsOf(type: ArrowType): number {
-  switch (type.id) {
+      return storage(NodeKind.none);
     case "bool":
-      return 1;
+      return fixed(1);
     case "int":
     case "float":
     case "decimal":
     case "time":
-      return type.bitWidth;
+      return fixed(type.bitWidth);
     case "date":
-      return type.unit === "day" ? 32 : 64;
+      return fixed(type.unit === "day" ? 32 : 64);
     case "timestamp":
     case "duration":
-      return 64;
+      return fixed(64);
     case "interval":
-      return type.unit === "year_month" ? 32 : type.unit === "day_time" ? 64 : 128;
+      return fixed(type.unit === "year_month" ? 32 : type.unit === "day_time" ? 64 : 128);
     case "fixed_size_binary":
-      return 8 * type.byteWidth;
+      return fixed(8 * type.byteWidth);
+    case "binary":
+    case "utf8":
+      return storage(NodeKind.binary32);
+    case "large_binary":
+    case "large_utf8":
+      return storage(NodeKind.binary64);
+    case "binary_view":
+    case "utf8_view":
+      return storage(NodeKind.view);
+    case "list":
+    case "map":
+      return storage(NodeKind.list32);
+    case "large_list":
+      return storage(NodeKind.list64);
+    case "list_view":
+      return storage(NodeKind.listView32);
+    case "large_list_view":
+      return storage(NodeKind.listView64);
+    case "struct":
+      return storage(NodeKind.validity, AS_PARENT);
+    case "fixed_size_list":
+      return storage(NodeKind.validity, { rule: LengthRule.covers, factor: type.listSize });
+    case "union":
+      return type.mode === "sparse" ? storage(NodeKind.sparseUnion, AS_PARENT) : storage(NodeKind.denseUnion);
+    case "run_end_encoded":
+      return { kind: NodeKind.none, bits: 0, children: RUNS };
     default:
-      return 0;
+      return unexpected(type);
   }
 }

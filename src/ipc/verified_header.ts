@@ -8,8 +8,18 @@ import type { NodePlan, SchemaLayout } from "./layout.ts";
 import type { MessageHeader, MessageKind } from "./message.ts";
 import { readMetadata } from "./schema_reader.ts";
 
+/** What a {@linkcode VerifiedHeader} is made from, each part checked. */
+export interface VerifiedParts extends MessageHeader {
+  /** Schema of the stream. */
+  readonly layout: SchemaLayout;
+  /** Nodes and buffers of this message; for a schema those of its batches. */
+  readonly plan: NodePlan;
+  /** Metadata version of this message. */
+  readonly version: 4 | 5;
+}
+
 /** A header made by `HeaderReader`, with what only this folder needs to know. */
-export class VerifiedHeader implements MessageHeader {
+export class VerifiedHeader implements VerifiedParts {
   readonly kind: MessageKind;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly bodyLength: number;
@@ -20,11 +30,8 @@ export class VerifiedHeader implements MessageHeader {
   readonly buffers: Float64Array;
   readonly variadicCounts: Float64Array;
   readonly compression: "none" | "lz4" | "zstd";
-  /** Schema of the stream. */
   readonly layout: SchemaLayout;
-  /** Nodes and buffers of this message; for a schema those of its batches. */
   readonly plan: NodePlan;
-  /** Metadata version of this message. */
   readonly version: 4 | 5;
   /** Where each top-level column starts, once a decoder has asked: node, buffer and variadic count, 3 numbers a column. */
   starts: Float64Array | null = null;
@@ -32,34 +39,20 @@ export class VerifiedHeader implements MessageHeader {
   customMetadata: Map<string, string> | null = null;
 
   /** @param parts All fields, each checked */
-  constructor(
-    kind: MessageKind,
-    bytes: Uint8Array<ArrayBuffer>,
-    bodyLength: number,
-    rows: number,
-    dictionaryId: bigint,
-    isDelta: boolean,
-    nodes: Float64Array,
-    buffers: Float64Array,
-    variadicCounts: Float64Array,
-    compression: "none" | "lz4" | "zstd",
-    layout: SchemaLayout,
-    plan: NodePlan,
-    version: 4 | 5,
-  ) {
-    this.kind = kind;
-    this.bytes = bytes;
-    this.bodyLength = bodyLength;
-    this.rows = rows;
-    this.dictionaryId = dictionaryId;
-    this.isDelta = isDelta;
-    this.nodes = nodes;
-    this.buffers = buffers;
-    this.variadicCounts = variadicCounts;
-    this.compression = compression;
-    this.layout = layout;
-    this.plan = plan;
-    this.version = version;
+  constructor(parts: VerifiedParts) {
+    this.kind = parts.kind;
+    this.bytes = parts.bytes;
+    this.bodyLength = parts.bodyLength;
+    this.rows = parts.rows;
+    this.dictionaryId = parts.dictionaryId;
+    this.isDelta = parts.isDelta;
+    this.nodes = parts.nodes;
+    this.buffers = parts.buffers;
+    this.variadicCounts = parts.variadicCounts;
+    this.compression = parts.compression;
+    this.layout = parts.layout;
+    this.plan = parts.plan;
+    this.version = parts.version;
   }
 }
 

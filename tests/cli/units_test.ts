@@ -3,13 +3,14 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { duration, parseCommand, UsageError, wholeNumber } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { asFailure, failureLine } from "../../src/cli/failure.ts";
-import { formatOf, FORMATS } from "../../src/cli/format.ts";
+import { formatOf } from "../../src/cli/format.ts";
 import { nearest } from "../../src/cli/nearest.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "../../src/cli/numbers.ts";
 import { printable } from "../../src/cli/output.ts";
 import { progressText } from "../../src/cli/progress.ts";
 import { namedPath, namedPaths } from "../../src/cli/serve.ts";
 import { DipcError } from "../../src/errors.ts";
+import { OUTPUT_FORMATS } from "../../src/formats/registry.ts";
 
 const get = commands.find(({ name }) => name === "get")!;
 
@@ -95,17 +96,28 @@ Deno.test("cli serve: no file, a name given twice and standard input given twice
 
 Deno.test("cli formats: told by the extension, or by --format", () => {
   const expected = { "a.arrows": "arrows", "a.arrow": "arrow", "a.parquet": "parquet", "a.csv": "csv" };
-  for (const [path, format] of Object.entries(expected)) assertEquals(formatOf(path, undefined), format);
-  assertEquals(formatOf("dir.csv/A.NDJSON", undefined), "ndjson");
-  assertEquals(formatOf("a.jsonl", undefined), "ndjson");
-  assertEquals(formatOf("a.feather", undefined), "arrow");
-  assertEquals(formatOf("-", undefined), "arrows");
-  assertEquals(formatOf("a.csv", "parquet"), "parquet");
-  for (const format of FORMATS) assertEquals(formatOf("-", format), format);
+  for (const [path, format] of Object.entries(expected)) assertEquals(formatOf(path, undefined).name, format);
+  assertEquals(formatOf("dir.csv/A.NDJSON", undefined).name, "ndjson");
+  assertEquals(formatOf("a.jsonl", undefined).name, "ndjson");
+  assertEquals(formatOf("a.feather", undefined).name, "arrow");
+  assertEquals(formatOf("-", undefined).name, "arrows");
+  assertEquals(formatOf("a.csv", "parquet").name, "parquet");
+  for (const format of OUTPUT_FORMATS) {
+    assertEquals(formatOf("-", format.name), format);
+    for (const extension of format.extensions) assertEquals(formatOf(`a.${extension}`, undefined), format);
+  }
   assertThrows(() => formatOf("a.txt", undefined), UsageError, "--format");
   assertThrows(() => formatOf("data.csv/noextension", undefined), UsageError, "--format");
   assertThrows(() => formatOf("a.constructor", undefined), UsageError, "--format");
   assertThrows(() => formatOf("a.csv", "parqet"), UsageError, "did you mean parquet?");
+});
+
+Deno.test("cli formats: the command's document has a row for each, with its extensions", async () => {
+  const text = await Deno.readTextFile(new URL("../../docs/command.md", import.meta.url));
+  for (const { name, extensions } of OUTPUT_FORMATS) {
+    const row = text.split("\n").find((line) => line.startsWith(`| \`${name}\` `));
+    assertEquals(row?.split("|")[2].trim(), extensions.map((extension) => `.${extension}`).join(" "), name);
+  }
 });
 
 Deno.test("cli numbers: bytes, rates, times and counts read well", () => {

@@ -118,8 +118,8 @@ Deno.test("a header is a copy: the caller may reuse the memory", () => {
 Deno.test("each check of the verifier is needed: without it, a crafted message is no longer refused for its reason", async (t) => {
   const folder = await Deno.makeTempDir({ prefix: "dipc-verifier-" });
   const source = new URL("../../src/", import.meta.url);
-  const files = ["flatbuffer.ts", "schema_reader.ts", "batch_reader.ts", "header.ts"];
-  const others = ["layout.ts", "message.ts", "quote.ts", "verified_header.ts"];
+  const files = ["flatbuffer.ts", "schema_reader.ts", "type_reader.ts", "batch_reader.ts", "header.ts"];
+  const others = ["buffers.ts", "layout.ts", "message.ts", "quote.ts", "verified_header.ts"];
   let checks = 0;
   try {
     for (const file of files) {

@@ -1,0 +1,67 @@
+/**
+ * The output formats: one row for each. Writers load when they are first needed.
+ *
+ * @module
+ */
+import type { MessageHeader } from "../ipc/message.ts";
+import type { ByteSink } from "./sink.ts";
+import type { MessageWriter } from "./writer.ts";
+
+/** One output format. */
+export interface OutputFormat {
+  /** Its name, for `--format`. */
+  readonly name: string;
+  /** What the name stands for, if it does not say so itself. */
+  readonly meaning: string | null;
+  /** Extensions of files, in lower case, the usual one first. */
+  readonly extensions: readonly string[];
+  /** Whether a terminal can show it. */
+  readonly isText: boolean;
+  /**
+   * Makes a writer.
+   *
+   * @param schema The schema message
+   * @param sink Where the bytes go; finished or aborted with the writer
+   * @throws {DipcError} `unsupported` if the format cannot hold the schema
+   */
+  open(schema: MessageHeader, sink: ByteSink): Promise<MessageWriter>;
+}
+
+/** Every output format; the first one is that of standard output. */
+export const OUTPUT_FORMATS: readonly OutputFormat[] = [
+  {
+    name: "arrows",
+    meaning: "Arrow stream",
+    extensions: ["arrows", "stream"],
+    isText: false,
+    open: async (schema, sink) => new (await import("./arrow_stream_writer.ts")).ArrowStreamWriter(schema, sink),
+  },
+  {
+    name: "arrow",
+    meaning: "Arrow file",
+    extensions: ["arrow", "arrow_file", "feather", "ipc"],
+    isText: false,
+    open: async (schema, sink) => new (await import("./arrow_file_writer.ts")).ArrowFileWriter(schema, sink),
+  },
+  {
+    name: "parquet",
+    meaning: null,
+    extensions: ["parquet"],
+    isText: false,
+    open: async (schema, sink) => await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
+  },
+  {
+    name: "csv",
+    meaning: null,
+    extensions: ["csv"],
+    isText: true,
+    open: async (schema, sink) => new (await import("./csv_writer.ts")).CsvWriter(schema, sink),
+  },
+  {
+    name: "ndjson",
+    meaning: null,
+    extensions: ["ndjson", "jsonl"],
+    isText: true,
+    open: async (schema, sink) => new (await import("./ndjson_writer.ts")).NdjsonWriter(schema, sink),
+  },
+];
