@@ -30,6 +30,7 @@ import {
   type DeviceColumnSource,
   type DeviceRecordBatch,
   DipcError,
+  type DipcErrorCode,
   fromDeviceBatches,
   fromTable,
   type MessageStream,
@@ -40,6 +41,7 @@ import { cudaDevice } from "../../src/device/devices.ts";
 import { deviceColumns } from "../../src/device/columns.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { streamMessages } from "../support/ipc_messages.ts";
 import { plainColumns } from "../support/ipc_values.ts";
 import { cuda, needsSimulator } from "../support/cuda_sim.ts";
@@ -198,9 +200,9 @@ deviceTest(
     assertEquals(pool.stats.blocksOut, out - 1, "the dictionary is still needed");
     assert(first.isDisposed);
     for (const use of [() => first.columns, () => first.address, () => first.dictionary(0n), () => first.waitOn(0n)]) {
-      assertEquals(assertThrows(use, DipcError).code, "closed");
+      assertDipcError("closed", "", use);
     }
-    assertEquals((await assertRejects(() => first.toHost(), DipcError)).code, "closed");
+    await assertDipcError("closed", "", () => first.toHost());
     using host = await second.toHost();
     assertEquals(host.getChildAt(0)!.get(0), `zone ${200 % 9}`);
     second[Symbol.dispose]();
@@ -366,8 +368,7 @@ deviceTest("device batches from an iterable are read once, and disposed when the
   assert(made.every(({ isDisposed }) => isDisposed));
   await waitFor(() => device.pool.stats.blocksOut === 0);
   assertEquals(device.pool.stats.blocksOut, 0);
-  const again = await assertRejects(async () => (await connect(server.datasets[0].uris)).toTable(), DipcError);
-  assertEquals(again.code, "busy");
+  await assertDipcError("busy", "", async () => (await connect(server.datasets[0].uris)).toTable());
   assertThrows(() => fromDeviceBatches(produce()), DipcError, "need a schema");
 });
 
@@ -405,7 +406,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
   const pinned = device.pinned.acquire(64);
   const make = (columns: DeviceColumnSource[], rows = 4) => () =>
     deviceBatch({ schema, device: memory, rows, columns });
-  const refusals: [() => unknown, string, RegExp][] = [
+  const refusals: [() => unknown, DipcErrorCode, RegExp][] = [
     [
       make([{ length: 4, data: { address: 4096n, byteLength: 16 } }]),
       "invalid_argument",
@@ -441,9 +442,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
   ];
   const before = device.pool.stats.blocksOut;
   for (const [attempt, code, text] of refusals) {
-    const error = assertThrows(attempt, DipcError);
-    assertEquals([error.code, error.message], [code, error.message]);
-    assertMatch(error.message, text);
+    assertDipcError(code, text, attempt);
   }
   assertEquals(device.pool.stats.blocksOut, before);
   // Memory of another GPU.
@@ -509,12 +508,10 @@ deviceTest("limits hold for dictionaries and decompressed bodies in device memor
       [zstd.uris, { maxDecompressedBytes: 16 }, /maxDecompressedBytes of 16/],
     ] as const
   ) {
-    const error = await assertRejects(async () => {
+    await assertDipcError("limit_exceeded", text, async () => {
       await using stream = await connect(uris, { memory, limits });
       for await (using _batch of stream);
-    }, DipcError);
-    assertEquals(error.code, "limit_exceeded");
-    assertMatch(error.message, text);
+    });
   }
 }, [needsGold]);
 
@@ -535,15 +532,15 @@ deviceTest("a stream into device memory is cancelled by its signal, by leaving, 
   const stop = new AbortController();
   const stream = await connect(uris, { memory, signal: stop.signal });
   stop.abort("enough");
-  const error = await assertRejects(() => stream.next(), DipcError);
-  assertEquals([error.code, error.cause], ["cancelled", "enough"]);
+  const error = await assertDipcError("cancelled", "", () => stream.next());
+  assertEquals(error.cause, "enough");
   const other = await connect(uris, { memory });
   await other.cancel();
   await other.cancel();
-  assertEquals((await assertRejects(() => other.next(), DipcError)).code, "cancelled");
+  await assertDipcError("cancelled", "", () => other.next());
   const busy = await connect(uris, { memory });
   const reads = [busy.next(), busy.next()];
-  assertEquals((await assertRejects(() => reads[1], DipcError)).code, "invalid_argument");
+  await assertDipcError("invalid_argument", "", () => reads[1]);
   (await reads[0]).value?.[Symbol.dispose]();
   await busy.cancel();
   await assertRejects(() => connect(uris, { memory, signal: AbortSignal.abort() }), DipcError);

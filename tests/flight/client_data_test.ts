@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Dictionary, Int32, Table, Utf8, vectorFromArray } from "apache-arrow";
-import { DipcError, fromTable } from "../../mod.ts";
+import { DipcError, type DipcErrorCode, fromTable } from "../../mod.ts";
 import {
   encodeFrame,
   type FlightFrame,
@@ -18,6 +18,7 @@ import { MessageDecoder } from "../../src/grpc/message_decoder.ts";
 import { descriptorToProto } from "../../src/flight/model.ts";
 import { defaultReaderLimits } from "../../src/limits.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { generator, seed } from "../support/random.ts";
 
 const MiB = 2 ** 20;
@@ -131,7 +132,7 @@ Deno.test("a PutResult is application metadata alone", () => {
 
 Deno.test("malformed messages and those over a limit are refused", () => {
   const small: FrameDecoderOptions = { maxMetadataBytes: 8, maxBodyBytes: 16 };
-  const cases: [what: string, bytes: Uint8Array, code: string, part: string][] = [
+  const cases: [what: string, bytes: Uint8Array, code: DipcErrorCode, part: string][] = [
     ["compressed", prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
     ["a strange flag", prefixed(new Uint8Array(1), 1, 0x80), "protocol", "flag byte 128"],
     ["4 GiB announced", prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295"],
@@ -150,8 +151,7 @@ Deno.test("malformed messages and those over a limit are refused", () => {
   ];
   for (const [what, bytes, code, part] of cases) {
     for (const cut of [() => bytes.byteLength, () => 1]) {
-      const error = assertThrows(() => decode(bytes, small, cut), DipcError, part, what);
-      assertEquals(error.code, code, what);
+      assertDipcError(code, part, () => decode(bytes, small, cut), what);
     }
   }
   assertEquals(decode(prefixed(Uint8Array.of(0x12, 1, 1)).subarray(0, 7), small).decoder.isWhole, false);
@@ -212,8 +212,7 @@ Deno.test("a small call's message that is compressed, too long or half there is 
     ] as const
   ) {
     const decoder = new MessageDecoder(10);
-    const error = assertThrows(() => decoder.push(joined([good, bad])), DipcError, words);
-    assertEquals(error.code, code);
+    assertDipcError(code, words, () => decoder.push(joined([good, bad])));
     assertEquals(decoder.take(), Uint8Array.of(1, 2, 3));
     assertEquals(decoder.take(), null);
   }
@@ -252,8 +251,7 @@ Deno.test("messages keep header, body and application metadata; a frame that doe
   for (const [frame, part] of wrong) {
     const fresh = new FrameVerifier(defaultReaderLimits);
     fresh.verify({ ...schema, body: null });
-    const error = assertThrows(() => fresh.verify(frame), DipcError, part);
-    assertEquals(error.code, "invalid_data");
+    assertDipcError("invalid_data", part, () => fresh.verify(frame));
   }
   const withBody = new FrameVerifier(defaultReaderLimits);
   assertThrows(() => withBody.verify({ ...schema, body: last.body }), DipcError, "announces a body of 0 bytes");

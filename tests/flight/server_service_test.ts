@@ -42,7 +42,7 @@ async function rowsOf(client: FlightClient, ticket: string | Uint8Array): Promis
 }
 
 async function failureOf(work: () => Promise<unknown>): Promise<DipcError> {
-  return await assertRejects(work, DipcError) as DipcError;
+  return await assertRejects(work, DipcError);
 }
 
 async function statusOf(work: () => Promise<unknown>): Promise<number | undefined> {

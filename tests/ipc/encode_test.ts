@@ -1,5 +1,5 @@
 /** Batches as messages: every type, slices cut to size, dictionaries sent once. */
-import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   type Data,
   type DataType,
@@ -28,23 +28,16 @@ import {
   Vector,
   vectorFromArray,
 } from "apache-arrow";
-import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
 import { copyBits } from "../../src/ipc/bitmap.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../../src/ipc/decode.ts";
 import { describe, describeSchema } from "../../src/ipc/describe.ts";
 import { BatchEncoder, encodeSchema } from "../../src/ipc/encode.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { allTypes, randomColumn } from "../support/ipc_columns.ts";
 import { rubbishPool } from "../support/ipc_messages.ts";
 import { seededRandom } from "../support/ipc_random.ts";
 import { plainColumns } from "../support/ipc_values.ts";
-
-function assertCode(code: DipcErrorCode, text: string, act: () => unknown): void {
-  const error = assertThrows(act) as Error;
-  assertInstanceOf(error, DipcError);
-  assertStringIncludes(error.message, text);
-  assertEquals(error.code, code);
-}
 
 function batchOf(columns: Record<string, Data>, custom?: Map<string, string>): RecordBatch {
   const fields = Object.entries(columns).map(([name, data]) => new Field(name, data.type as DataType, true));
@@ -281,14 +274,14 @@ Deno.test("columns may share a dictionary, but not with different values", () =>
   const longer = encoder.encode(batchOf({ one: column(shared, 0), two: column(vectorOf("a", "b", "c"), 2) }));
   assertEquals(kinds(longer), ["delta 1", "batch 1"]);
   const different = batchOf({ one: column(shared, 0), two: column(vectorOf("q", "r"), 1) });
-  assertCode("invalid_argument", "share dictionary 4", () => encoder.encode(different));
+  assertDipcError("invalid_argument", "share dictionary 4", () => encoder.encode(different));
 });
 
 // What does not fit.
 
 Deno.test("batches that do not fit the schema are refused", () => {
   const encoder = new BatchEncoder(new Schema([new Field("x", new Int32())]), rubbishPool());
-  assertCode(
+  assertDipcError(
     "invalid_argument",
     "2 columns: the schema has 1",
     () =>
@@ -296,7 +289,7 @@ Deno.test("batches that do not fit the schema are refused", () => {
         batchOf({ x: vectorFromArray([1], new Int32()).data[0], y: vectorFromArray([1], new Int32()).data[0] }),
       ),
   );
-  assertCode(
+  assertDipcError(
     "invalid_argument",
     'column "x": it holds Utf8, but the schema says Int32',
     () => encoder.encode(batchOf({ x: vectorFromArray(["a"], new Utf8()).data[0] })),
@@ -322,7 +315,7 @@ Deno.test("a column of another width, unit, mode or size than the schema says is
   for (const [actual, stated] of pairs) {
     const encoder = new BatchEncoder(new Schema([new Field("x", stated, true)]), rubbishPool());
     const batch = batchOf({ x: randomColumn(actual, 5, random) });
-    assertCode("invalid_argument", "but the schema says", () => encoder.encode(batch));
+    assertDipcError("invalid_argument", "but the schema says", () => encoder.encode(batch));
   }
 });
 

@@ -1,22 +1,15 @@
 /** Arrow files as datasets: whole, damaged, cut short, changed meanwhile, mapped. */
-import {
-  assert,
-  assertEquals,
-  assertGreater,
-  assertLess,
-  assertRejects,
-  assertStringIncludes,
-  fail,
-} from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { Table, tableToIPC } from "apache-arrow";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
 import { MemorySink } from "../../src/formats/sink.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
-import { DipcError } from "../../src/errors.ts";
+import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
 import { arrowFile } from "../../src/sources/arrow_file.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { fromTable } from "../../src/sources/table.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   arrowBytes,
   copyMessage,
@@ -30,10 +23,6 @@ import {
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { generator, seed } from "../support/random.ts";
-
-async function rejection(promise: Promise<unknown>): Promise<DipcError> {
-  return await assertRejects(() => promise, DipcError) as DipcError;
-}
 
 Deno.test("a file written by apache-arrow, which has no schema message, gives its batches", async () => {
   using folder = new TemporaryFolder();
@@ -147,8 +136,7 @@ Deno.test("a file cut short at any byte is refused", async () => {
   const before = openDescriptors();
   for (let length = 0; length < bytes.byteLength; length++) {
     await Deno.writeFile(path, bytes.subarray(0, length));
-    const error = await rejection(arrowFile(path));
-    assertEquals(error.code, "invalid_data", `cut at ${length}: ${error.message}`);
+    await assertDipcError("invalid_data", "", () => arrowFile(path), `cut at ${length}`);
   }
   assertEquals(openDescriptors(), before);
 });
@@ -200,9 +188,7 @@ Deno.test("a file that is cut short while it is read fails that run with io, and
   const run = await dataset.open();
   copyMessage((await run.next())!);
   await Deno.truncate(path, Math.floor(bytes.byteLength / 2));
-  const error = await rejection((async () => await run.next())());
-  assertEquals(error.code, "io");
-  assertStringIncludes(error.message, path);
+  await assertDipcError("io", path, async () => await run.next());
   assertEquals(await run.next(), null);
   await run.close();
   assertEquals((await readMessages(healthy)).length, 3);
@@ -223,8 +209,8 @@ Deno.test("a file that is written to while it is read fails with io, also where 
   using file = await Deno.open(path, { write: true });
   await file.seek(100, Deno.SeekMode.Start);
   await file.write(new Uint8Array([1, 2, 3]));
-  assertEquals((await rejection((async () => await run.next())())).code, "io");
-  assertEquals((await rejection((async () => await dataset.open())())).code, "io");
+  await assertDipcError("io", "", async () => await run.next());
+  await assertDipcError("io", "", async () => await dataset.open());
   await run.close();
   await dataset.close();
 });
@@ -248,7 +234,7 @@ Deno.test("closing a dataset ends its runs with closed and its descriptor", asyn
   const dataset = await arrowFile(path);
   const run = await dataset.open();
   await dataset.close();
-  assertEquals((await rejection((async () => await run.next())())).code, "closed");
+  await assertDipcError("closed", "", async () => await run.next());
   await run.close();
   await dataset.close();
   assertEquals(openDescriptors(), before);
@@ -259,8 +245,7 @@ Deno.test("a body above the limit is refused before memory is taken", async () =
   const path = folder.file("a.arrow");
   await Deno.writeFile(path, tableToIPC(smallTable(), "file"));
   const { pool } = countedPool();
-  const error = await rejection(arrowFile(path, { pool, limits: { maxBodyBytes: 16 } }));
-  assertEquals(error.code, "limit_exceeded");
+  await assertDipcError("limit_exceeded", "", () => arrowFile(path, { pool, limits: { maxBodyBytes: 16 } }));
   assertEquals(pool.stats.mappedBytes, 0);
 });
 
@@ -294,8 +279,7 @@ Deno.test("a footer that points outside the file, or at the wrong message, is re
     const copy = bytes.slice();
     change(new DataView(copy.buffer));
     await Deno.writeFile(path, copy);
-    const error = await rejection(arrowFile(path));
-    assertEquals(error.code, "invalid_data", name);
+    await assertDipcError("invalid_data", "", () => arrowFile(path), name);
   }
 });
 
@@ -326,7 +310,7 @@ Deno.test("a folder, a missing file and files of other formats are refused with 
     await Deno.writeFile(folder.file(name), bytes);
     return folder.file(name);
   };
-  const cases: [string, string, RegExp][] = [
+  const cases: [string, DipcErrorCode, RegExp][] = [
     [folder.path, "invalid_argument", /is a directory/],
     [folder.file("absent"), "not_found", /no file at/],
     [await write("empty.arrow", ""), "invalid_data", /is empty/],
@@ -337,8 +321,6 @@ Deno.test("a folder, a missing file and files of other formats are refused with 
     [await write("short.parquet", "PAR1"), "invalid_data", /cut short/],
   ];
   for (const [path, code, text] of cases) {
-    const error = await rejection(openPath(path));
-    assertEquals(error.code, code, path);
-    if (!text.test(error.message)) fail(`${path}: ${error.message} does not match ${text}`);
+    await assertDipcError(code, text, () => openPath(path), path);
   }
 });

@@ -1,10 +1,11 @@
 /** Arrow streams as datasets: from files, pipes and streams of bytes, in old and new framing, cut short at every byte. */
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { tableToIPC } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
 import { arrowStream } from "../../src/sources/arrow_stream.ts";
 import type { ByteReader } from "../../src/sources/byte_input.ts";
 import { openPath } from "../../src/sources/open_path.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { splitStream } from "../support/arrow_messages.ts";
 import {
   copyMessage,
@@ -35,10 +36,6 @@ function inPieces(bytes: Uint8Array, random: () => number): ReadableStream<Uint8
       at += size;
     },
   });
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return (await assertRejects(() => promise, DipcError) as DipcError).code;
 }
 
 Deno.test("a file with a stream can be read many times and gives what apache-arrow wrote", async () => {
@@ -133,7 +130,7 @@ Deno.test("a stream cut short at any byte inside a message is an error, never a 
         DipcError,
         undefined,
         `cut at ${length}`,
-      ) as DipcError;
+      );
       assert(["invalid_data", "unsupported"].includes(error.code), `cut at ${length}: ${error.code} ${error.message}`);
       errors++;
     }
@@ -175,7 +172,7 @@ Deno.test("a stream of bytes can be read once: the second run is refused as busy
   const dataset = await arrowStream(new Blob([bytesOf()]).stream());
   assert(dataset.readOnce);
   assertEquals((await readMessages(dataset)).length, 3);
-  assertEquals(await codeOf((async () => await dataset.open())()), "busy");
+  await assertDipcError("busy", "", async () => await dataset.open());
   await dataset.close();
 });
 
@@ -202,7 +199,7 @@ Deno.test("a source that never answers is left at once when the run is closed, a
   const pending = Promise.resolve(run.next());
   while (answer === null) await new Promise((resolve) => setTimeout(resolve, 1));
   await run.close();
-  assertEquals(await codeOf(pending), "closed");
+  await assertDipcError("closed", "", () => pending);
   assertEquals(closed, false);
   (answer as (n: number) => void)(0);
   await new Promise((resolve) => setTimeout(resolve, 1));
@@ -220,7 +217,7 @@ Deno.test("an aborted signal ends a run that waits", async () => {
   copyMessage((await run.next())!);
   const pending = Promise.resolve(run.next());
   abort.abort();
-  assertEquals(await codeOf(pending), "closed");
+  await assertDipcError("closed", "", () => pending);
   await dataset.close();
 });
 
@@ -230,12 +227,10 @@ Deno.test("a stream that fails gives io with its cause", async () => {
     start: (controller) => controller.enqueue(bytes.slice(0, -150)),
     pull: (controller) => controller.error(new Error("the disk is on fire")),
   }, { highWaterMark: 1 });
-  const error = await assertRejects(async () => {
+  await assertDipcError("io", "the disk is on fire", async () => {
     const dataset = await arrowStream(stream);
     await readMessages(dataset);
-  }, DipcError) as DipcError;
-  assertEquals(error.code, "io");
-  assertStringIncludes(error.message, "the disk is on fire");
+  });
 });
 
 Deno.test("standard input is read as a stream", async () => {
@@ -293,14 +288,14 @@ Deno.test("a named pipe is read as a stream, once", async () => {
 });
 
 Deno.test("text on a pipe is no Arrow stream, and the message says what to pipe in", async () => {
-  const error = await assertRejects(() => arrowStream(new Blob(["hello, world\n"]).stream()), DipcError) as DipcError;
-  assertEquals(error.code, "invalid_data");
-  assertStringIncludes(error.message, "does not start as an Arrow stream; pipe one in");
+  await assertDipcError(
+    "invalid_data",
+    "does not start as an Arrow stream; pipe one in",
+    () => arrowStream(new Blob(["hello, world\n"]).stream()),
+  );
 });
 
 Deno.test("an Arrow file on a pipe is refused, because its parts are not in order", async () => {
   const bytes = tableToIPC(smallTable(), "file");
-  const error = await assertRejects(() => arrowStream(new Blob([bytes.slice()]).stream()), DipcError) as DipcError;
-  assertEquals(error.code, "unsupported");
-  assertStringIncludes(error.message, "path");
+  await assertDipcError("unsupported", "path", () => arrowStream(new Blob([bytes.slice()]).stream()));
 });

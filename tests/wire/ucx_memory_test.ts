@@ -1,11 +1,11 @@
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { DipcError } from "../../src/errors.ts";
 import type { Body } from "../../src/memory/block.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { addressOf, libc } from "../../ffi/libc.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { generator, seed } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
@@ -98,7 +98,7 @@ Deno.test("a released body throws, and arrays of it never show the next body's b
     body.release();
     body.release();
     const next = filled(pool, size, 2);
-    assertEquals(assertThrows(() => body.bytes(), DipcError).code, "closed");
+    assertDipcError("closed", "", () => body.bytes());
     if (size > 4096) assertEquals([whole.byteLength, part.byteLength, words.length], [0, 0, 0]);
     else assert(whole.every((byte) => byte === 1) && part.every((byte) => byte === 1));
     assert(next.bytes().every((byte) => byte === 2));
@@ -110,11 +110,11 @@ Deno.test("a released body throws, and arrays of it never show the next body's b
 Deno.test("a block is used up by toBody and by release", () => {
   const pool = new HostPool();
   const block = pool.acquire(100);
-  assertEquals(assertThrows(() => block.toBody(block.capacity + 1), DipcError).code, "invalid_argument");
-  assertEquals(assertThrows(() => block.toBody(-1), DipcError).code, "invalid_argument");
+  assertDipcError("invalid_argument", "", () => block.toBody(block.capacity + 1));
+  assertDipcError("invalid_argument", "", () => block.toBody(-1));
   const body = block.toBody(100);
-  assertEquals(assertThrows(() => block.bytes(), DipcError).code, "closed");
-  assertEquals(assertThrows(() => block.toBody(1), DipcError).code, "closed");
+  assertDipcError("closed", "", () => block.bytes());
+  assertDipcError("closed", "", () => block.toBody(1));
   block.release(); // nothing any more: the body owns it
   assertEquals(body.bytes().byteLength, 100);
   body.release();
@@ -124,9 +124,9 @@ Deno.test("a block is used up by toBody and by release", () => {
 Deno.test("sizes that are none are refused", () => {
   const pool = new HostPool();
   for (const size of [-1, NaN, 5000.5, Infinity, 2 ** 53]) {
-    assertEquals(assertThrows(() => pool.acquire(size), DipcError).code, "invalid_argument");
+    assertDipcError("invalid_argument", "", () => pool.acquire(size));
   }
-  assertEquals(assertThrows(() => pool.acquire(2 ** 50), DipcError).code, "out_of_memory");
+  assertDipcError("out_of_memory", "", () => pool.acquire(2 ** 50));
 });
 
 Deno.test("a bound holds on what the pool keeps", () => {
@@ -225,7 +225,7 @@ Deno.test("wrapped bytes are the same bytes, until the wrapper is released", () 
   libc().memcpy(addressOf(copy), body.address + 999n, 1n);
   assertEquals([copy[0], body.byteLength, body.space], [4, 1000, "host"]);
   body.release();
-  assertEquals(assertThrows(() => body.bytes(), DipcError).code, "closed");
+  assertDipcError("closed", "", () => body.bytes());
   assertEquals(bytes[999], 4);
   assertEquals(wrapBytes(new Uint8Array(0)).address, 0n);
 });
