@@ -14,7 +14,7 @@ import { deviceTest } from "./support/device_tests.ts";
 import { generated } from "../support/generated.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { serve as serveProcess, startDipc } from "../support/processes.ts";
-import { generator, seed } from "../support/random.ts";
+import { type Random, seed, seededRandom } from "../support/random.ts";
 
 const BATCHES = 10_000;
 const ROWS = 256;
@@ -64,15 +64,14 @@ function cuttable(transport: Transport): { transport: Transport; cut(): Promise<
 }
 
 deviceTest(`${STREAMS} streams that are cancelled or cut: device memory is back where it was`, async () => {
-  const random = generator();
-  console.log(`seed ${seed}`);
+  const random = seededRandom();
   // UCX takes a tenth of a second for each stream that does not end well.
   await endEarly(await ucxTransport(), STREAMS / 10, random);
   await endEarly(new LoopbackTransport({ seed }), STREAMS - STREAMS / 10, random);
 });
 
 /** Starts streams of device memory and gives each up in one of four ways. */
-async function endEarly(carrier: Transport, streams: number, random: () => number): Promise<void> {
+async function endEarly(carrier: Transport, streams: number, random: Random): Promise<void> {
   const { transport, cut } = cuttable(carrier);
   const source = generated(200, 1 << 10); // more than is read ahead, 8 KiB a body
   await using server = await serve({ datasets: { d: { source, memory: "cuda:0" } }, transport });
@@ -86,7 +85,7 @@ async function endEarly(carrier: Transport, streams: number, random: () => numbe
   for (let i = 0; i < streams; i++) {
     const stop = new AbortController();
     const stream = await connect(uris, { memory: "cuda:0", transport, signal: stop.signal });
-    const taken = Math.floor(random() * 12);
+    const taken = random.below(12);
     for (let k = 0; k < taken; k++) {
       const { value } = await stream.next();
       value?.[Symbol.dispose]();

@@ -19,7 +19,7 @@ import { descriptorToProto } from "../../src/flight/model.ts";
 import { defaultReaderLimits } from "../../src/limits.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
 import { assertDipcError } from "../support/assert.ts";
-import { generator, seed } from "../support/random.ts";
+import { seed, seededRandom } from "../support/random.ts";
 
 const MiB = 2 ** 20;
 const LIMITS: FrameDecoderOptions = { maxMetadataBytes: 16 * MiB, maxBodyBytes: 4 * 2 ** 30 };
@@ -63,15 +63,15 @@ const plain = ({ descriptor, header, appMetadata, body }: FlightFrame) => ({
 });
 
 Deno.test(`frames are protobuf's bytes, and come back from any pieces (seed ${seed})`, () => {
-  const random = generator();
-  const bytes = (most: number) => Uint8Array.from({ length: Math.floor(random() * most) }, () => random() * 256);
+  const random = seededRandom();
+  const bytes = (most: number) => Uint8Array.from({ length: random.below(most) }, () => random.fraction() * 256);
   const pool = new HostPool();
   for (let round = 0; round < 200; round++) {
     const frame: OutgoingFrame = {
-      descriptor: random() < 0.3 ? { path: ["a", "ü", "x".repeat(random() * 200)] } : null,
+      descriptor: random.chance(0.3) ? { path: ["a", "ü", "x".repeat(random.fraction() * 200)] } : null,
       header: bytes(300),
       appMetadata: bytes(20),
-      body: bytes(random() < 0.1 ? 40_000 : 400),
+      body: bytes(random.chance(0.1) ? 40_000 : 400),
     };
     const ours = joined(encodeFrame(frame));
     const theirs = toBinary(
@@ -85,8 +85,8 @@ Deno.test(`frames are protobuf's bytes, and come back from any pieces (seed ${se
     );
     assertEquals(ours, prefixed(theirs));
     const twice = joined([ours, ours]);
-    const pieces = random() < 0.5 ? () => 1 : () => 1 + Math.floor(random() * 3000);
-    const { frames, decoder } = decode(twice, { ...LIMITS, pool: random() < 0.5 ? pool : undefined }, pieces);
+    const pieces = random.chance(0.5) ? () => 1 : () => 1 + random.below(3000);
+    const { frames, decoder } = decode(twice, { ...LIMITS, pool: random.chance(0.5) ? pool : undefined }, pieces);
     assert(decoder.isWhole);
     assertEquals(frames.length, 2);
     for (const found of frames) {
@@ -173,22 +173,22 @@ Deno.test("a body that is announced and does not come takes no memory", () => {
 });
 
 Deno.test(`messages of small calls come back from any pieces, taken early or late (seed ${seed})`, () => {
-  const random = generator();
+  const random = seededRandom();
   for (let round = 0; round < 100; round++) {
-    const most = random() < 0.2 ? 100_000 : 300;
+    const most = random.chance(0.2) ? 100_000 : 300;
     const sent = Array.from(
-      { length: Math.floor(random() * 60) },
-      () => Uint8Array.from({ length: random() < 0.2 ? 0 : Math.floor(random() * most) }, () => random() * 256),
+      { length: random.below(60) },
+      () => Uint8Array.from({ length: random.chance(0.2) ? 0 : random.below(most) }, () => random.fraction() * 256),
     );
     const bytes = joined(sent.map((message) => prefixed(message)));
     const decoder = new MessageDecoder(most);
     const taken: Uint8Array[] = [];
-    const eagerness = random();
+    const eagerness = random.fraction();
     for (let at = 0; at < bytes.byteLength;) {
-      const end = Math.min(bytes.byteLength, at + 1 + Math.floor(random() * (random() < 0.1 ? 50_000 : most)));
+      const end = Math.min(bytes.byteLength, at + 1 + random.below(random.chance(0.1) ? 50_000 : most));
       decoder.push(bytes.subarray(at, end));
       at = end;
-      while (random() < eagerness) {
+      while (random.chance(eagerness)) {
         const message = decoder.take();
         if (message === null) break;
         taken.push(message);

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { DipcError } from "../../src/errors.ts";
-import { Random } from "../support/seeded_random.ts";
+import { Random, seed } from "../support/random.ts";
 import { fuzz, MAX_INPUT_BYTES } from "./fuzzer.ts";
 import { mutateBytes } from "./mutate.ts";
 import { chooseTargets, loadCorpus, loadTargets } from "./registry.ts";
@@ -17,7 +17,6 @@ import { watch } from "./watch.ts";
 const SECONDS = 1;
 
 const targets = await loadTargets();
-const seed = Number(Deno.env.get("DIPC_SEED") || crypto.getRandomValues(new Uint32Array(1))[0]);
 
 for (const target of targets) {
   Deno.test(`fuzzing ${target.name} for a moment finds nothing`, async () => {

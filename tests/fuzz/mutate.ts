@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Random } from "../support/seeded_random.ts";
+import type { Random } from "../support/random.ts";
 
 /** Numbers at which checks go wrong. */
 const EDGES = [

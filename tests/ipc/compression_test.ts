@@ -9,7 +9,7 @@ import { decompressLz4Frame } from "../../src/ipc/lz4.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { batchMessage, int32, schemaMessage, writeFlat } from "../support/ipc_flatbuffer.ts";
-import { seededRandom } from "../support/ipc_random.ts";
+import { seed, seededRandom } from "../support/random.ts";
 
 /** A compressed buffer as it stands in a body: the declared length, then the content. */
 function buffer(declared: bigint, content: Uint8Array): Uint8Array {
@@ -159,7 +159,7 @@ Deno.test("a compressed batch decodes after prepare(), and its buffers are check
 Deno.test("damaged LZ4 frames and ZSTD data end in an error or in the declared number of bytes", async () => {
   await loadCodec("lz4");
   await loadCodec("zstd");
-  const { random, seed } = seededRandom();
+  const random = seededRandom();
   const sample = Uint8Array.from({ length: 400 }, (_, i) => (i * i) >> 5);
   const sources = {
     lz4: lz4Frame([0xf2, 130, ...sample.subarray(0, 145), 20, 0, 0x10, 1]),
@@ -169,9 +169,9 @@ Deno.test("damaged LZ4 frames and ZSTD data end in an error or in the declared n
   for (let round = 0; round < 4000; round++) {
     const codec = round % 2 === 0 ? "lz4" : "zstd";
     const damaged = sources[codec].slice();
-    for (let n = 1 + random(4); n > 0; n--) damaged[random(damaged.length)] = random(256);
-    const cut = random(4) === 0 ? damaged.subarray(0, random(damaged.length)) : damaged;
-    const size = random(2) === 0 ? 1 + random(1000) : codec === "lz4" ? 152 : 400;
+    for (let n = 1 + random.below(4); n > 0; n--) damaged[random.below(damaged.length)] = random.below(256);
+    const cut = random.below(4) === 0 ? damaged.subarray(0, random.below(damaged.length)) : damaged;
+    const size = random.below(2) === 0 ? 1 + random.below(1000) : codec === "lz4" ? 152 : 400;
     try {
       assertEquals(decompressBuffer(codec, buffer(BigInt(size), cut), allowance(1000)).byteLength, size);
       counts.whole++;

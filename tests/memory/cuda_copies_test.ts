@@ -8,7 +8,7 @@ import { assertDipcError } from "../support/assert.ts";
 import { assertBytes, assertClean, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { cuda, needsCuda, needsSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -30,13 +30,12 @@ async function contents(device: CudaDevice, address: bigint, byteLength: number)
 }
 
 cudaTest("host memory of any kind and size arrives and comes back, in chunks of any size", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   await withDevice(async (device) => {
     for (const size of [0, 1, 63, 64, 65, 4096, 100_003, 3 * MIB + 5, 20 * MIB]) {
       const bytes = pattern(size, size + 1);
       const block = device.pool.acquire(size);
-      const chunkBytes = Math.max(1, Math.floor((0.05 + random()) * size)) || undefined;
+      const chunkBytes = Math.max(1, Math.floor((0.05 + random.fraction()) * size)) || undefined;
       await device.copies.upload(block.address, bytes, { chunkBytes, uses: [block] });
       const back = new Uint8Array(size);
       await device.copies.download(back, block.address, { chunkBytes, uses: [block] });

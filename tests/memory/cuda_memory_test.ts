@@ -9,7 +9,7 @@ import { assertDipcError } from "../support/assert.ts";
 import { assertBytes, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { needsCuda, needsSimulator, onSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -104,19 +104,18 @@ cudaTest("a block is at least as large as asked, aligned, and holds what is copi
 });
 
 cudaTest("no two blocks that are out overlap, over random takes, releases and copies", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   await withDevice(async (device) => {
     const out: { body: ReturnType<ReturnType<typeof device.pool.acquire>["toBody"]>; bytes: Uint8Array }[] = [];
     for (let i = 0; i < 400; i++) {
-      if (random() < 0.55 && out.length < 40) {
-        const size = Math.floor(2 ** (random() * 18));
+      if (random.chance(0.55) && out.length < 40) {
+        const size = Math.floor(2 ** (random.fraction() * 18));
         const block = device.pool.acquire(size);
         const bytes = pattern(size, i);
         await device.copies.upload(block.address, bytes, { uses: [block] });
         out.push({ body: block.toBody(size), bytes });
       } else if (out.length > 0) {
-        const [{ body, bytes }] = out.splice(Math.floor(random() * out.length), 1);
+        const [{ body, bytes }] = out.splice(random.below(out.length), 1);
         assertBytes(await contents(device, body.address, bytes.length), bytes);
         body.release();
       }

@@ -22,7 +22,7 @@ import {
 } from "../support/datasets.ts";
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 Deno.test("a file written by apache-arrow, which has no schema message, gives its batches", async () => {
   using folder = new TemporaryFolder();
@@ -142,8 +142,7 @@ Deno.test("a file cut short at any byte is refused", async () => {
 });
 
 Deno.test("a file with one byte changed gives an error or data, never a crash", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   using folder = new TemporaryFolder();
   const path = folder.file("changed.arrow");
   const bytes = await arrowBytes(await fromTable(smallTable()), "file");
@@ -151,9 +150,9 @@ Deno.test("a file with one byte changed gives an error or data, never a crash", 
   let refused = 0, accepted = 0;
   for (let i = 0; i < 1500; i++) {
     const changed = bytes.slice();
-    changed[Math.floor(random() * changed.byteLength)] ^= 1 << Math.floor(random() * 8);
-    if (random() < 0.3) {
-      changed.fill(0xff, changed.byteLength - 40 - Math.floor(random() * 300)).set(
+    changed[random.below(changed.byteLength)] ^= 1 << random.below(8);
+    if (random.chance(0.3)) {
+      changed.fill(0xff, changed.byteLength - 40 - random.below(300)).set(
         bytes.subarray(-10),
         bytes.byteLength - 10,
       );

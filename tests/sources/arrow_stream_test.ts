@@ -17,7 +17,7 @@ import {
   smallTable,
 } from "../support/datasets.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
-import { generator, seed } from "../support/random.ts";
+import { type Random, seededRandom } from "../support/random.ts";
 
 const END = new Uint8Array([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
@@ -26,12 +26,12 @@ function bytesOf(): Uint8Array<ArrayBuffer> {
 }
 
 /** A stream of bytes in pieces of random size. */
-function inPieces(bytes: Uint8Array, random: () => number): ReadableStream<Uint8Array> {
+function inPieces(bytes: Uint8Array, random: Random): ReadableStream<Uint8Array> {
   let at = 0;
   return new ReadableStream({
     pull(controller) {
       if (at === bytes.byteLength) return controller.close();
-      const size = Math.min(bytes.byteLength - at, Math.floor(random() ** 3 * 400));
+      const size = Math.min(bytes.byteLength - at, Math.floor(random.fraction() ** 3 * 400));
       controller.enqueue(bytes.slice(at, at + size));
       at += size;
     },
@@ -56,8 +56,7 @@ Deno.test("a file with a stream can be read many times and gives what apache-arr
 });
 
 Deno.test("bytes in pieces of any size give the same messages", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   using folder = new TemporaryFolder();
   await Deno.writeFile(folder.file("a.arrows"), bytesOf());
   const file = await openPath(folder.file("a.arrows"));
@@ -140,15 +139,14 @@ Deno.test("a stream cut short at any byte inside a message is an error, never a 
 });
 
 Deno.test("random damage gives an error or data, never a crash or much memory", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   const bytes = bytesOf();
   const { pool, assertAllBack } = countedPool();
   let refused = 0;
   for (let i = 0; i < 1500; i++) {
     const damaged = bytes.slice();
-    for (let n = 1 + random() * 4; n > 0; n--) {
-      damaged[Math.floor(random() * damaged.byteLength)] = Math.floor(random() * 256);
+    for (let n = 1 + random.fraction() * 4; n > 0; n--) {
+      damaged[random.below(damaged.byteLength)] = random.below(256);
     }
     try {
       const dataset = await arrowStream(new Blob([damaged]).stream(), { pool, limits: { maxBodyBytes: 1 << 20 } });

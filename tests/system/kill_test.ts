@@ -11,7 +11,7 @@ import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { descriptorCount } from "../support/proc.ts";
 import { dipc, getArguments, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
-import { generator, seed } from "../support/random.ts";
+import { seed, seededRandom } from "../support/random.ts";
 import { printTable } from "../support/table.ts";
 
 const SERVER = `${ROOT}/tests/support/server_program.ts`;
@@ -54,19 +54,18 @@ interface Moment {
 }
 
 function moments(count: number): Moment[] {
-  const random = generator();
+  const random = seededRandom();
   return Array.from({ length: count }, (_, number) => {
     const size = SIZES[number % SIZES.length];
     const most = size > 1_000_000 ? 20 : size > 60_000 ? 200 : 3000;
-    const batches = random() < 0.3 ? -1 : Math.floor(random() * most);
-    return { size, batches, delayMs: Math.floor(random() * (batches < 0 ? 150 : 10)) };
+    const batches = random.chance(0.3) ? -1 : random.below(most);
+    return { size, batches, delayMs: random.below(batches < 0 ? 150 : 10) };
   });
 }
 
 const main = ucxVersions[0];
 
 testNeeding([main.need], `the client fails within 2 s of a kill of the server, at ${MOMENTS} moments`, async () => {
-  console.log(`DIPC_SEED=${seed}`);
   const rows: string[][] = [];
   const late: string[] = [];
   // The next server starts while the last one is being killed.
@@ -176,17 +175,17 @@ for (const { label, need, env } of ucxVersions) {
       await limited();
       await limited();
       const before = await quiet();
-      const random = generator();
+      const random = seededRandom();
       const count = label === main.label ? MOMENTS : MOMENTS / 5;
       const one = async (number: number): Promise<void> => {
         const size = SIZES[number % SIZES.length];
-        const client = startDipc([JSON.stringify(urisOf(info, size)), random() < 0.5 ? "0" : "3"], {
+        const client = startDipc([JSON.stringify(urisOf(info, size)), random.chance(0.5) ? "0" : "3"], {
           program: CLIENT,
           env,
         });
-        const lines = random() < 0.2 ? 1 : Math.floor(random() * 30);
+        const lines = random.chance(0.2) ? 1 : random.below(30);
         for (let line = 0; line < lines && await client.nextLine() !== null; line++);
-        await new Promise((resolve) => setTimeout(resolve, random() * 200));
+        await new Promise((resolve) => setTimeout(resolve, random.fraction() * 200));
         await client[Symbol.asyncDispose]();
       };
       let started = 0;

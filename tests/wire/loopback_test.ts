@@ -9,7 +9,7 @@ import { DipcError } from "../../src/errors.ts";
 import { FULL_MASK, SEQUENCE_MASK } from "../../src/protocol/tag.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { type FaultKind, type LoopbackOptions, LoopbackTransport } from "../support/loopback.ts";
-import { Random } from "../support/seeded_random.ts";
+import { Random } from "../support/random.ts";
 import { type Channel, DONE, FAILED, PENDING } from "../../src/wire/transport.ts";
 import { SimulatedPool } from "../support/simulated_memory.ts";
 

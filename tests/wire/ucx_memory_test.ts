@@ -6,7 +6,7 @@ import { HostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { addressOf, libc } from "../../ffi/libc.ts";
 import { assertDipcError } from "../support/assert.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -56,17 +56,16 @@ Deno.test("a block is at least as large as asked, aligned, and written in place"
 });
 
 Deno.test("no two blocks that are out overlap, over random takes and releases", () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   const pool = new HostPool({ maxRetainedBytes: 8 * MIB });
   const out: { body: Body; value: number; size: number }[] = [];
   for (let i = 0; i < 3000; i++) {
-    if (random() < 0.55 && out.length < 60) {
-      const size = Math.floor(2 ** (random() * 21));
-      const value = Math.floor(random() * 256);
+    if (random.chance(0.55) && out.length < 60) {
+      const size = Math.floor(2 ** (random.fraction() * 21));
+      const value = random.below(256);
       out.push({ body: filled(pool, size, value), value, size });
     } else if (out.length > 0) {
-      const [{ body, value, size }] = out.splice(Math.floor(random() * out.length), 1);
+      const [{ body, value, size }] = out.splice(random.below(out.length), 1);
       const bytes = body.bytes();
       assertEquals(bytes.byteLength, size);
       assert(bytes.every((byte) => byte === value), `a body of ${size} bytes was overwritten`);

@@ -5,7 +5,7 @@ import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { processorSeconds } from "../support/proc.ts";
 import { Running, startDipc } from "../support/processes.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 import { Bench, LONG_MS, withoutLeaks } from "../support/ucx_pair.ts";
 import { receiveForEver, sendForEver } from "./support/ucx_program.ts";
 
@@ -27,8 +27,7 @@ function start(args: string[], env: Record<string, string> = {}): Running {
 }
 
 testNeeding([main.need], "a sender killed at any moment fails its receiver soon, and nothing is left", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   await withoutLeaks(async () => {
     const transport = await ucxTransport();
     for (let i = 0; i < KILLS; i++) {
@@ -36,7 +35,7 @@ testNeeding([main.need], "a sender killed at any moment fails its receiver soon,
       const running = start(["sender", String(size)]);
       const address = { host: "127.0.0.1", port: Number(await running.firstLine) };
       const channel = await transport.connect(address, null, { timeoutMs: LONG_MS });
-      const after = Math.floor(random() * 30);
+      const after = random.below(30);
       let killed = 0;
       await assertDipcError("connection_lost", "", () =>
         receiveForEver(channel, size, (count) => {
@@ -53,7 +52,7 @@ testNeeding([main.need], "a sender killed at any moment fails its receiver soon,
 });
 
 testNeeding([main.need], "a receiver killed at any moment harms neither its sender nor the next receiver", async () => {
-  const random = generator(seed + 1);
+  const random = seededRandom(1);
   await withoutLeaks(async () => {
     const transport = await ucxTransport();
     let size = 0;
@@ -67,7 +66,7 @@ testNeeding([main.need], "a receiver killed at any moment harms neither its send
       size = KILL_SIZES[i % KILL_SIZES.length];
       const running = start(["receiver", String(listener.address.port), String(size)]);
       assertEquals(await running.firstLine, "connected");
-      await new Promise((resolve) => setTimeout(resolve, random() * 50));
+      await new Promise((resolve) => setTimeout(resolve, random.fraction() * 50));
       running.kill("SIGKILL");
       await running.outcome;
       assertEquals(ends.length, i + 1);
@@ -103,14 +102,13 @@ for (const { label, need, env } of ucxVersions) {
 }
 
 testNeeding([main.need], "bytes that are no UCX at the listener's port harm nobody", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator(seed + 2);
+  const random = seededRandom(2);
   await withoutLeaks(async () => {
     await using bench = await Bench.open();
     const address = { hostname: "127.0.0.1", port: bench.listener.address.port };
     for (let i = 0; i < 40; i++) {
       const connection = await Deno.connect(address);
-      const bytes = Uint8Array.from({ length: Math.floor(random() * 600) }, () => Math.floor(random() * 256));
+      const bytes = Uint8Array.from({ length: random.below(600) }, () => random.below(256));
       try {
         await connection.write(i % 4 === 0 ? new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n") : bytes);
         if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -9,7 +9,7 @@ import { DipcError } from "../../../src/errors.ts";
 import { serve, type Server, type ServerEventDetail } from "../../../src/serving/server.ts";
 import type { DissociatedStreamReader } from "../../../src/reader.ts";
 import { FAULT_KINDS, type FaultCounts, LoopbackTransport } from "../../support/loopback.ts";
-import { Random } from "../../support/seeded_random.ts";
+import { Random } from "../../support/random.ts";
 import { StoredDataset, type StoredStream } from "../../support/simulated_dataset.ts";
 import { SimulatedPool } from "../../support/simulated_memory.ts";
 import { HARMLESS } from "./simulation.ts";

@@ -12,10 +12,10 @@ import { hostPool } from "../../../src/memory/host_pool.ts";
 import { liveEndpoints } from "../../../src/wire/ucx/endpoint.ts";
 import { liveWorkers } from "../../../src/wire/ucx/worker.ts";
 import { descriptorCount } from "../../support/proc.ts";
-import { generator } from "../../support/random.ts";
+import { Random } from "../../support/random.ts";
 
 const uris = JSON.parse(Deno.args[0]) as string[];
-const random = generator(Number(Deno.args[1]));
+const random = new Random(Number(Deno.args[1]));
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Takes some batches, releasing each. */
@@ -33,14 +33,14 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   }
 }
 
-const some = (): number => Math.floor(random() * 40);
+const some = (): number => random.below(40);
 
 /** Each way: what it answers must be what the test expects. */
 const ways: Record<string, () => Promise<string>> = {
   "signal aborted before": () => codeOf(connect(uris, { signal: AbortSignal.abort() })),
   "signal while connecting": async () => {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(), Math.floor(random() * 4));
+    setTimeout(() => controller.abort(), random.below(4));
     try {
       await using reader = await connect(uris, { signal: controller.signal });
       await pause(10);
@@ -71,7 +71,7 @@ const ways: Record<string, () => Promise<string>> = {
     const controller = new AbortController();
     const reader = await connect(uris, { signal: controller.signal });
     await take(reader, some());
-    setTimeout(() => controller.abort(), Math.floor(random() * 5));
+    setTimeout(() => controller.abort(), random.below(5));
     return await codeOf((async () => {
       for await (using _ of reader);
     })());
@@ -89,7 +89,7 @@ const ways: Record<string, () => Promise<string>> = {
     const reading = codeOf((async () => {
       for (;;) (await reader.next()).value?.[Symbol.dispose]();
     })());
-    await pause(Math.floor(random() * 5));
+    await pause(random.below(5));
     await reader.cancel();
     return await reading;
   },
