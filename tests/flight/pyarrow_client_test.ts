@@ -9,6 +9,7 @@ import { type Dataset, serve, type ServeOptions, type Server } from "../../mod.t
 import type { FlightHandlers, FlightServerEventDetail } from "../../flight.ts";
 import { numbered } from "../../tools/flight_integration/default_server.ts";
 import { echo } from "../../tools/flight_integration/echo_server.ts";
+import { utf8 } from "../support/bytes.ts";
 import { Authority } from "../support/certificates.ts";
 import { pythonClient, type PythonClientOptions, type PythonResult } from "../support/flight_python.ts";
 import { generated, rowsOf } from "../support/generated.ts";
@@ -18,7 +19,6 @@ import { compareByPyarrow, needsPython } from "../support/python.ts";
 
 const MiB = 2 ** 20;
 const needs = [needsPython];
-const bytes = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(value);
 
 /** After its client has gone, a call has ended within this time, in milliseconds. */
 const ENDED_MS = 500;
@@ -230,7 +230,7 @@ testNeeding(needs, "pyarrow authenticates by password, by handshake and by token
     bearer: (token) => token === "a-token" ? "bob" : null,
   };
   const handlers: FlightHandlers = {
-    actions: { whoami: { run: (_, { user }) => [bytes(user ?? "")] } },
+    actions: { whoami: { run: (_, { user }) => [utf8(user ?? "")] } },
   };
   await using server = await serveFlight({ n: generated(2, 10) }, { auth, handlers });
   const { location } = server.flight!;

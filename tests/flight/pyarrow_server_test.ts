@@ -8,6 +8,7 @@ import { connect, DipcError, fromTable, openPath } from "../../mod.ts";
 import { FlightClient, type FlightClientOptions } from "../../flight.ts";
 import { runEcho } from "../../tools/flight_integration/echo_client.ts";
 import { Table, tableFromArrays, tableToIPC } from "apache-arrow";
+import { utf8 } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { Authority } from "../support/certificates.ts";
 import {
@@ -25,7 +26,6 @@ const MiB = 2 ** 20;
 const needs = [needsPython];
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
 
 /** Three batches of 100 rows. */
 function threeBatches(): Table {
@@ -80,7 +80,7 @@ testNeeding(needs, "pyarrow's server answers our client's every call", async () 
     const run = await dataset.open();
     const results = writer.results();
     for (let number = 0, message; (message = await run.next()) !== null; number++) {
-      await writer.write(message, bytes(`batch ${number}`));
+      await writer.write(message, utf8(`batch ${number}`));
       assertEquals(text((await results.next()).value!), `batch ${number}`);
     }
     await run.close();

@@ -4,6 +4,7 @@ import { tableFromArrays } from "apache-arrow";
 import { DipcError, type FlightAuth, FlightClient, type FlightInfo, GrpcStatus } from "../../flight.ts";
 import { connect, type Dataset, fromTable, serve, type Server } from "../../mod.ts";
 import { grpcStatusName } from "../../src/grpc/status.ts";
+import { utf8 } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { printTable } from "../support/table.ts";
@@ -11,7 +12,6 @@ import { printTable } from "../support/table.ts";
 const ROWS = 3;
 const SECRET = new Uint8Array(32).fill(7);
 const table = tableFromArrays({ n: Int32Array.from({ length: ROWS }, (_, i) => i) });
-const bytes = (text: string) => new TextEncoder().encode(text);
 
 const AUTH: FlightAuth = {
   basic: (user, password) => user === "ada" && password === "right",
@@ -69,8 +69,8 @@ function renamed(ticket: Uint8Array, from: string, to: string): Uint8Array {
   const content = Uint8Array.fromBase64(new TextDecoder().decode(ticket.subarray(6)), { alphabet: "base64url" });
   const at = 8 + 1 + 8 + 16;
   assertEquals(new TextDecoder().decode(content.subarray(at, at + from.length)), from);
-  content.set(bytes(to), at);
-  return bytes("dipc1." + content.toBase64({ alphabet: "base64url", omitPadding: true }));
+  content.set(utf8(to), at);
+  return utf8("dipc1." + content.toBase64({ alphabet: "base64url", omitPadding: true }));
 }
 
 const REFUSED = "permission_denied";

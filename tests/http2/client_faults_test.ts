@@ -17,7 +17,8 @@ import {
   watch,
   whole,
 } from "./support/client.ts";
-import { answer, checkClientBytes, hex, join, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
+import { hex, join } from "../support/bytes.ts";
+import { answer, checkClientBytes, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
 
 const { data, headers, priority, rstStream, settings, pushPromise, ping, goaway, windowUpdate, continuation } =
   FrameType;

@@ -9,7 +9,8 @@ import { Http2Code, Http2Error } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, headerFrames, numbersFrame, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
 import type { ServerStream } from "../../src/http2/server_stream.ts";
-import { hex, join, MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
+import { hex, join } from "../support/bytes.ts";
+import { MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
 import { seededRandom } from "../support/random.ts";
 
 const decoder = () => new HpackDecoder(32 * 1024);

@@ -5,10 +5,9 @@
  */
 import { assertEquals } from "@std/assert";
 import { encodeAddressList, encodeFreeList, parseAddressList, parseFreeList } from "../../src/protocol/address_list.ts";
+import { hex } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 
-const hex = (text: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(text.replaceAll(/\s+/g, "").match(/../g) ?? [], (pair) => parseInt(pair, 16));
 /** 72 bytes in two buffers. */
 const LIST = "4800000000000000 0200000000000000  0010000000000000 0800000000000000  000000000000f07f 4000000000000000";
 

@@ -35,10 +35,9 @@ import {
   tagBodyType,
   tagSequence,
 } from "../../src/protocol/tag.ts";
+import { hex } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 
-const hex = (text: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(text.replaceAll(/\s+/g, "").match(/../g) ?? [], (pair) => parseInt(pair, 16));
 /** Numbers that are no u32. */
 const NO_U32 = [-1, 2 ** 32, 2 ** 53, 2 ** 63, 0.5, NaN, Infinity, -Infinity];
 

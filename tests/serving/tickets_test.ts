@@ -3,6 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DipcError, type DipcErrorCode } from "../../flight.ts";
 import { equalBytes, Keyring } from "../../src/flight/signing.ts";
 import { MAX_TICKET_BYTES, Tickets } from "../../src/serving/tickets.ts";
+import { utf8 } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -14,7 +15,6 @@ const KEY = Uint8Array.from({ length: 32 }, (_, i) => i);
 const GOLDEN =
   "dipc1.H_sjzIHUfMYBACBKqdEBAAAAAQIDBAUGBwgJCgsMDQ4PdHJpcHMgw6kD8Z7z7wrLGdC2dHw01XxBDL3w8GbPPtFJCTB-EdwlXA";
 
-const bytes = (text: string) => new TextEncoder().encode(text);
 const key = (byte: number) => new Uint8Array(32).fill(byte);
 
 async function assertRefused(verify: () => Promise<unknown>, code: DipcErrorCode = "permission_denied"): Promise<void> {
@@ -23,21 +23,21 @@ async function assertRefused(verify: () => Promise<unknown>, code: DipcErrorCode
 
 Deno.test("a ticket made elsewhere with the same key says what was put in", async () => {
   const tickets = await Tickets.open({ keys: [KEY], now: () => 1_999_999_999_999 });
-  assertEquals(await tickets.verify(bytes(GOLDEN), "both"), {
+  assertEquals(await tickets.verify(utf8(GOLDEN), "both"), {
     dataset: "trips é",
     expiresAtMs: 2_000_000_000_000,
     once: true,
     nonce: "000102030405060708090a0b0c0d0e0f",
   });
   const late = await Tickets.open({ keys: [KEY], now: () => 2_000_000_000_000 });
-  await assertRefused(() => late.verify(bytes(GOLDEN), "both"));
+  await assertRefused(() => late.verify(utf8(GOLDEN), "both"));
 });
 
 Deno.test("of 10,000 mutated tickets none is accepted", async () => {
   const random = seededRandom();
   const tickets = await Tickets.open();
   const good = [await tickets.issue("trips"), await tickets.issue("other", { once: true })].map(({ ticket }) => ticket);
-  const alphabet = bytes("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=. \n");
+  const alphabet = utf8("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=. \n");
   let tried = 0;
   while (tried < 10_000) {
     const ticket = good[random.below(2)];
@@ -75,7 +75,7 @@ Deno.test("each bit of a ticket counts, and there is one text for each ticket", 
     }
     const text = new TextDecoder().decode(ticket);
     for (const other of [`${text}=`, `${text}==`, `${text} `, `${text}\n`, ` ${text}`, text.toUpperCase(), ""]) {
-      await assertRefused(() => tickets.verify(bytes(other), "both"));
+      await assertRefused(() => tickets.verify(utf8(other), "both"));
     }
   }
 });
@@ -86,7 +86,7 @@ Deno.test("a ticket and a text of another kind, signed with the same key, do not
   const text = await keyring.sign("dipc1.", content);
   assertEquals(await keyring.verify("dipc1.", text, 4096), content);
   assertEquals(await keyring.verify("dipct1.", text, 4096), null);
-  const renamed = bytes(new TextDecoder().decode(text).replace("dipc1.", "dipct1."));
+  const renamed = utf8(new TextDecoder().decode(text).replace("dipc1.", "dipct1."));
   assertEquals(await keyring.verify("dipct1.", renamed, 4096), null);
   assertEquals(await keyring.verify("dipc1.", text, text.byteLength - 1), null);
 });

@@ -9,6 +9,7 @@ import { type Dataset, fromTable } from "../../../mod.ts";
 import { encodeFrame, frameOfMessage } from "../../../src/flight/data.ts";
 import { FlightInfoSchema } from "../../../src/flight/gen/flight_pb.ts";
 import type { IpcMessage } from "../../../src/ipc/message.ts";
+import { grpcMessage, randomBytes, utf8 } from "../../support/bytes.ts";
 import { type FakeCall, fakeFlight, infoBytes, resultBytes } from "../../support/flight_fake.ts";
 
 /** A server that misbehaves, and what the client must make of it. */
@@ -21,6 +22,8 @@ export interface HostileCase {
   readonly codes: readonly string[];
   start(): Promise<{ location: string } & AsyncDisposable>;
 }
+
+const NOTHING = new Uint8Array(0);
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -69,14 +72,6 @@ async function messagesOf(dataset: Dataset): Promise<IpcMessage[]> {
   return messages;
 }
 
-/** A prefix that announces so many bytes. */
-function prefix(length: number, flag = 0): Uint8Array {
-  const bytes = new Uint8Array(5);
-  bytes[0] = flag;
-  new DataView(bytes.buffer).setUint32(1, length);
-  return bytes;
-}
-
 /** Answers one byte after the other, for ever. */
 async function drip(call: FakeCall): Promise<void> {
   while (!call.stream.destroyed) {
@@ -107,7 +102,7 @@ export const hostileCases: readonly HostileCase[] = [
     call: "info",
     codes: ["unreachable", "protocol"],
     start: tcp(async (connection) => {
-      await connection.write(new TextEncoder().encode("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"));
+      await connection.write(utf8("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"));
     }),
   },
   { name: "accepts and says nothing", call: "info", codes: ["timeout"], start: tcp(never) },
@@ -127,7 +122,7 @@ export const hostileCases: readonly HostileCase[] = [
     name: "4 GiB announced, nothing sent",
     call: "get",
     codes: ["timeout"],
-    start: fake((call) => call.raw(prefix(2 ** 32 - 1))),
+    start: fake((call) => call.raw(grpcMessage(NOTHING, 2 ** 32 - 1))),
   },
   {
     name: "a body of 3.75 GiB announced, a byte now and then",
@@ -135,7 +130,7 @@ export const hostileCases: readonly HostileCase[] = [
     codes: ["timeout"],
     start: fake(async (call) => {
       await call.data(await numbers(), 0);
-      await call.raw(prefix(4 * 2 ** 30 - 100));
+      await call.raw(grpcMessage(NOTHING, 4 * 2 ** 30 - 100));
       await call.raw(Uint8Array.of(0xc2, 0x3e, 0x80, 0x80, 0x80, 0x80, 0x0f));
       await drip(call);
     }),
@@ -144,7 +139,7 @@ export const hostileCases: readonly HostileCase[] = [
     name: "64 MiB announced where 4 MiB are allowed",
     call: "info",
     codes: ["limit_exceeded"],
-    start: fake((call) => call.raw(prefix(64 * 2 ** 20))),
+    start: fake((call) => call.raw(grpcMessage(NOTHING, 64 * 2 ** 20))),
   },
   {
     name: "a FlightInfo of 5 MiB",
@@ -171,13 +166,13 @@ export const hostileCases: readonly HostileCase[] = [
     name: "a compressed message",
     call: "get",
     codes: ["protocol"],
-    start: fake((call) => call.raw(prefix(10, 1))),
+    start: fake((call) => call.raw(grpcMessage(NOTHING, 10, 1))),
   },
   {
     name: "a header that is no flatbuffer",
     call: "get",
     codes: ["invalid_data"],
-    start: fake((call) => call.frame({ header: crypto.getRandomValues(new Uint8Array(200)) })),
+    start: fake((call) => call.frame({ header: randomBytes(200) })),
   },
   {
     name: "a header without its body",
@@ -284,7 +279,7 @@ export const hostileCases: readonly HostileCase[] = [
     call: "list",
     codes: ["timeout"],
     start: fake(async (call) => {
-      const empty = new Uint8Array(200_000 * prefix(0).byteLength);
+      const empty = new Uint8Array(200_000 * grpcMessage(NOTHING).byteLength);
       while (!call.stream.destroyed) await call.raw(empty);
     }),
   },

@@ -9,6 +9,7 @@ import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from
 import { type Dataset, fromTable, type IpcMessage } from "../../../mod.ts";
 import { encodeFrame, frameOfMessage } from "../../../src/flight/data.ts";
 import * as proto from "../../../src/flight/gen/flight_pb.ts";
+import { grpcMessage, randomBytes, utf8 } from "../../support/bytes.ts";
 import { endLater } from "../../support/session_end.ts";
 import { grpcStatusName } from "../../../src/grpc/status.ts";
 
@@ -23,7 +24,7 @@ export interface HostileClient {
 }
 
 const SERVICE = "/arrow.flight.protocol.FlightService/";
-const PREFACE = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const PREFACE = utf8("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A frame of HTTP/2 (RFC 9113, section 4.1). */
@@ -39,12 +40,6 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array 
 }
 
 const SETTINGS = frame(4, 0, 0);
-
-function random(length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 65536) crypto.getRandomValues(bytes.subarray(at, Math.min(length, at + 65536)));
-  return bytes;
-}
 
 /** A client of plain TCP: writes until the server closes the connection. What GOAWAY says is the answer. */
 function tcp(write: (send: (bytes: Uint8Array) => Promise<unknown>) => Promise<void>): HostileClient["run"] {
@@ -124,19 +119,10 @@ async function call(session: http2.ClientHttp2Session, method: string, pieces: r
   return await end;
 }
 
-/** A gRPC message: prefix and content; `length` says something else than the truth. */
-function message(content: Uint8Array, length = content.byteLength, flag = 0): Uint8Array {
-  const bytes = new Uint8Array(5 + content.byteLength);
-  bytes[0] = flag;
-  new DataView(bytes.buffer).setUint32(1, length);
-  bytes.set(content, 5);
-  return bytes;
-}
-
 const ticket = (name: string): Uint8Array =>
-  message(toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: new TextEncoder().encode(name) })));
+  grpcMessage(toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: utf8(name) })));
 const action = (type: string, body: Uint8Array): Uint8Array =>
-  message(toBinary(proto.ActionSchema, create(proto.ActionSchema, { type, body })));
+  grpcMessage(toBinary(proto.ActionSchema, create(proto.ActionSchema, { type, body })));
 
 async function messagesOf(dataset: Dataset): Promise<IpcMessage[]> {
   const messages: IpcMessage[] = [];
@@ -180,12 +166,12 @@ export const hostileClients: readonly HostileClient[] = [
   {
     name: "garbage instead of HTTP/2",
     ends: ["GOAWAY", "closed"],
-    run: tcp(async (send) => void await send(random(2 ** 20))),
+    run: tcp(async (send) => void await send(randomBytes(2 ** 20))),
   },
   {
     name: "HTTP/1.1 instead of HTTP/2",
     ends: ["GOAWAY", "closed"],
-    run: tcp(async (send) => void await send(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: x\r\n\r\n"))),
+    run: tcp(async (send) => void await send(utf8("GET / HTTP/1.1\r\nhost: x\r\n\r\n"))),
   },
   {
     name: "the preface, a byte now and then",
@@ -203,7 +189,9 @@ export const hostileClients: readonly HostileClient[] = [
     run: tcp(async (send) => {
       await send(PREFACE);
       await send(SETTINGS);
-      for (let type = 0; type < 200; type++) await send(frame(type, random(1)[0], random(1)[0], random(50)));
+      for (let type = 0; type < 200; type++) {
+        await send(frame(type, randomBytes(1)[0], randomBytes(1)[0], randomBytes(50)));
+      }
     }),
   },
   {
@@ -272,7 +260,7 @@ export const hostileClients: readonly HostileClient[] = [
     ends: ["OK"],
     run: calls(async (session) => {
       let end = "";
-      for (let i = 0; i < 400; i++) end = await call(session, "ListActions", [message(new Uint8Array())]);
+      for (let i = 0; i < 400; i++) end = await call(session, "ListActions", [grpcMessage(new Uint8Array())]);
       session.goaway(http2.constants.NGHTTP2_NO_ERROR);
       await sleep(50);
       return end;
@@ -338,7 +326,7 @@ export const hostileClients: readonly HostileClient[] = [
   {
     name: "a request of 4 GiB announced",
     ends: ["RESOURCE_EXHAUSTED"],
-    run: calls((session) => call(session, "DoGet", [message(new Uint8Array(10), 2 ** 32 - 1)])),
+    run: calls((session) => call(session, "DoGet", [grpcMessage(new Uint8Array(10), 2 ** 32 - 1)])),
   },
   {
     name: "a request, a byte now and then",
@@ -346,24 +334,24 @@ export const hostileClients: readonly HostileClient[] = [
     run: calls(async (session) => {
       const { stream, end } = start(session, "DoGet");
       stream.resume();
-      stream.write(message(new Uint8Array(), 1000));
+      stream.write(grpcMessage(new Uint8Array(), 1000));
       return await drip(stream, end);
     }),
   },
   {
     name: "a request that ends too early",
     ends: ["INVALID_ARGUMENT"],
-    run: calls((session) => call(session, "GetFlightInfo", [message(new Uint8Array(10), 100)])),
+    run: calls((session) => call(session, "GetFlightInfo", [grpcMessage(new Uint8Array(10), 100)])),
   },
   {
     name: "a compressed request",
     ends: ["UNIMPLEMENTED"],
-    run: calls((session) => call(session, "DoGet", [message(random(10), 10, 1)])),
+    run: calls((session) => call(session, "DoGet", [grpcMessage(randomBytes(10), 10, 1)])),
   },
   {
     name: "garbage instead of a descriptor",
     ends: ["INVALID_ARGUMENT"],
-    run: calls((session) => call(session, "GetFlightInfo", [message(new Uint8Array(100).fill(0xff))])),
+    run: calls((session) => call(session, "GetFlightInfo", [grpcMessage(new Uint8Array(100).fill(0xff))])),
   },
   {
     name: "garbage instead of a FlightInfo to cancel",
@@ -390,7 +378,7 @@ export const hostileClients: readonly HostileClient[] = [
     ends: ["reset", "DEADLINE_EXCEEDED"],
     run: calls(async (session) => {
       const { stream, end } = start(session, "Handshake");
-      const payload = message(
+      const payload = grpcMessage(
         toBinary(
           proto.HandshakeRequestSchema,
           create(proto.HandshakeRequestSchema, { payload: new Uint8Array(2 ** 16) }),
@@ -429,7 +417,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: calls(async (session) => {
       const { stream, end } = start(session, "DoPut");
       stream.resume();
-      stream.write(message(new Uint8Array(10), 2 ** 32 - 1));
+      stream.write(grpcMessage(new Uint8Array(10), 2 ** 32 - 1));
       return await end;
     }),
   },
@@ -445,19 +433,19 @@ export const hostileClients: readonly HostileClient[] = [
       for (let rest = length; rest > 0; rest = Math.floor(rest / 128)) {
         varint.push((rest % 128) | (rest >= 128 ? 128 : 0));
       }
-      stream.write(message(Uint8Array.of(0xc2, 0x3e, ...varint), length + 2 + varint.length));
+      stream.write(grpcMessage(Uint8Array.of(0xc2, 0x3e, ...varint), length + 2 + varint.length));
       return await drip(stream, end);
     }),
   },
   {
     name: "garbage instead of FlightData",
     ends: ["INVALID_ARGUMENT"],
-    run: put([message(new Uint8Array(1000).fill(0xff))]),
+    run: put([grpcMessage(new Uint8Array(1000).fill(0xff))]),
   },
   {
     name: "a header that is no flatbuffer",
     ends: ["INVALID_ARGUMENT"],
-    run: put(opening("x"), encodeFrame({ header: random(200), body: random(64) })),
+    run: put(opening("x"), encodeFrame({ header: randomBytes(200), body: randomBytes(64) })),
   },
   {
     name: "a header without its body",

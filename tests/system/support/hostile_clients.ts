@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { randomBytes, utf8 } from "../../support/bytes.ts";
 import type { RawEndpoint, RawWorker } from "./raw_ucx.ts";
 
 /** What a case may use. */
@@ -25,8 +26,6 @@ const SEQUENCE_MASK = 0xFFFFFFFFn;
 /** Bytes of a body of the dataset. */
 const BODY_BYTES = 480_000;
 
-const text = (value: string): Uint8Array => new TextEncoder().encode(value);
-
 /** The envelope of a request, written by hand. */
 export function envelope(ticket: Uint8Array, flags = 1, ticketLength = ticket.byteLength): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(11 + ticket.byteLength);
@@ -35,12 +34,6 @@ export function envelope(ticket: Uint8Array, flags = 1, ticketLength = ticket.by
   view.setUint16(5, flags, true);
   view.setUint32(7, ticketLength, true);
   bytes.set(ticket, 11);
-  return bytes;
-}
-
-function random(length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 65536) crypto.getRandomValues(bytes.subarray(at, Math.min(length, at + 65536)));
   return bytes;
 }
 
@@ -97,7 +90,7 @@ async function goTo(attack: Attack, step: Step): Promise<RawEndpoint> {
   const { worker } = attack;
   const endpoint = await connected(attack);
   if (step === "connected") return endpoint;
-  const request = endpoint.tag(attack.wanted, envelope(text(attack.ticket)));
+  const request = endpoint.tag(attack.wanted, envelope(utf8(attack.ticket)));
   await worker.until(() => request.poll() !== 1);
   if (step === "asked") return endpoint;
   const frames = async (count: number): Promise<void> => {
@@ -151,7 +144,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "sends a request under another tag",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted ^ 1n, envelope(text(attack.ticket)));
+      endpoint.tag(attack.wanted ^ 1n, envelope(utf8(attack.ticket)));
       return await answer(attack, endpoint);
     },
   },
@@ -159,7 +152,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "20,000 messages of 1 KiB under random tags",
     async run(attack) {
       const endpoint = await connected(attack);
-      const content = random(1024);
+      const content = randomBytes(1024);
       return await flood(attack, endpoint, 20_000, () => endpoint.tag(randomTag(), content));
     },
   },
@@ -167,7 +160,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "300 messages of 1 MiB under random tags",
     async run(attack) {
       const endpoint = await connected(attack);
-      const content = random(2 ** 20);
+      const content = randomBytes(2 ** 20);
       return await flood(attack, endpoint, 300, () => endpoint.tag(randomTag(), content));
     },
   },
@@ -175,8 +168,8 @@ export const clientCases: Record<string, ClientCase> = {
     does: "asks, then sends 20,000 messages under random tags",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, envelope(text(attack.ticket)));
-      const content = random(1024);
+      endpoint.tag(attack.wanted, envelope(utf8(attack.ticket)));
+      const content = randomBytes(1024);
       return await flood(attack, endpoint, 20_000, () => endpoint.tag(randomTag(), content));
     },
   },
@@ -200,7 +193,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "an envelope that claims a ticket of 4 GiB",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, envelope(text(attack.ticket), 1, 0xFFFFFFFF));
+      endpoint.tag(attack.wanted, envelope(utf8(attack.ticket), 1, 0xFFFFFFFF));
       return await answer(attack, endpoint);
     },
   },
@@ -208,7 +201,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "the first 8 bytes of an envelope",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, envelope(text(attack.ticket)).subarray(0, 8));
+      endpoint.tag(attack.wanted, envelope(utf8(attack.ticket)).subarray(0, 8));
       return await answer(attack, endpoint);
     },
   },
@@ -216,7 +209,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "an envelope with 5,000 entries of no bytes",
     async run(attack) {
       const endpoint = await connected(attack);
-      const head = envelope(text(attack.ticket));
+      const head = envelope(utf8(attack.ticket));
       const bytes = new Uint8Array(head.byteLength + 5000 * 6);
       bytes.set(head);
       endpoint.tag(attack.wanted, bytes);
@@ -235,7 +228,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "a request of 1,000 random bytes",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, random(1000));
+      endpoint.tag(attack.wanted, randomBytes(1000));
       return await answer(attack, endpoint);
     },
   },
@@ -243,7 +236,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "asks by envelope for a dataset that does not exist",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, envelope(text("no such thing")));
+      endpoint.tag(attack.wanted, envelope(utf8("no such thing")));
       return await answer(attack, endpoint);
     },
   },
@@ -251,7 +244,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "asks by bare ticket for a dataset that does not exist",
     async run(attack) {
       const endpoint = await connected(attack);
-      endpoint.tag(attack.wanted, text("no such thing"));
+      endpoint.tag(attack.wanted, utf8("no such thing"));
       return await answer(attack, endpoint);
     },
   },
@@ -267,7 +260,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "50,000 active messages of 1 KiB",
     async run(attack) {
       const endpoint = await connected(attack);
-      const content = random(1024);
+      const content = randomBytes(1024);
       return await flood(attack, endpoint, 50_000, () => endpoint.am(content));
     },
   },
@@ -275,7 +268,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "300 active messages of 1 MiB",
     async run(attack) {
       const endpoint = await connected(attack);
-      const content = random(2 ** 20);
+      const content = randomBytes(2 ** 20);
       return await flood(attack, endpoint, 300, () => endpoint.am(content));
     },
   },
@@ -283,7 +276,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "active messages with ids 1 to 30 and a header",
     async run(attack) {
       const endpoint = await connected(attack);
-      for (let id = 1; id <= 30; id++) endpoint.am(random(50), { id, header: random(20) });
+      for (let id = 1; id <= 30; id++) endpoint.am(randomBytes(50), { id, header: randomBytes(20) });
       return await answer(attack, endpoint);
     },
   },
@@ -291,7 +284,7 @@ export const clientCases: Record<string, ClientCase> = {
     does: "sends a second request while the first one runs",
     async run(attack) {
       const endpoint = await goTo(attack, "first frame");
-      endpoint.tag(attack.wanted, envelope(text(attack.ticket)));
+      endpoint.tag(attack.wanted, envelope(utf8(attack.ticket)));
       return await answer(attack, endpoint);
     },
   },
@@ -322,7 +315,7 @@ export const clientCases: Record<string, ClientCase> = {
       for (let i = 0; i < 10; i++) {
         const connection = await Deno.connect({ hostname: "127.0.0.1", port: attack.port });
         connections.push(connection);
-        await connection.write(random(4096));
+        await connection.write(randomBytes(4096));
         void connection.read(new Uint8Array(4096)).then(() => cut++, () => cut++);
       }
       await new Promise((resolve) => setTimeout(resolve, 1000));

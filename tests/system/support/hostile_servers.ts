@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { randomBytes, utf8 } from "../../support/bytes.ts";
 import { frame, int64Messages, type RawMessage, withBodyLength } from "../../support/arrow_messages.ts";
 import type { RawEndpoint, RawReceive, RawWorker } from "./raw_ucx.ts";
 
@@ -28,14 +29,6 @@ export interface ServerCase {
   batches?: number;
   rows?: number;
   run(session: Session): Promise<void>;
-}
-
-const text = (value: string): Uint8Array => new TextEncoder().encode(value);
-
-function random(length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 65536) crypto.getRandomValues(bytes.subarray(at, Math.min(length, at + 65536)));
-  return bytes;
 }
 
 /** Sends the schema. */
@@ -356,7 +349,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["protocol"],
     run(session) {
       schema(session);
-      session.endpoint.am(frame(0, 1, random(1000)));
+      session.endpoint.am(frame(0, 1, randomBytes(1000)));
       return Promise.resolve();
     },
   },
@@ -392,7 +385,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["protocol"],
     run(session) {
       schema(session);
-      session.endpoint.am(frame(7, 1, random(100)));
+      session.endpoint.am(frame(7, 1, randomBytes(100)));
       return Promise.resolve(end(session, 2));
     },
   },
@@ -421,7 +414,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["invalid_data", "limit_exceeded", "unsupported"],
     run(session) {
       schema(session);
-      session.endpoint.am(frame(1, 1, random(400)));
+      session.endpoint.am(frame(1, 1, randomBytes(400)));
       return Promise.resolve(end(session, 2));
     },
   },
@@ -466,7 +459,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["protocol"],
     async run(session) {
       schema(session);
-      const bytes = frame(7, 1, random(1024));
+      const bytes = frame(7, 1, randomBytes(1024));
       await flood(session, 50_000, () => session.endpoint.am(bytes));
     },
   },
@@ -475,7 +468,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["protocol", "limit_exceeded"],
     async run(session) {
       schema(session);
-      const content = random(1024);
+      const content = randomBytes(1024);
       const tags = new BigUint64Array(1);
       await flood(session, 50_000, () => session.endpoint.tag(crypto.getRandomValues(tags)[0], content));
       await session.worker.until(() => session.endpoint.failure !== null, 10_000);
@@ -486,7 +479,7 @@ export const serverCases: Record<string, ServerCase> = {
     expect: ["protocol", "limit_exceeded"],
     async run(session) {
       schema(session);
-      const content = random(2 ** 20);
+      const content = randomBytes(2 ** 20);
       const tags = new BigUint64Array(1);
       await flood(session, 500, () => session.endpoint.tag(crypto.getRandomValues(tags)[0], content));
       await session.worker.until(() => session.endpoint.failure !== null, 10_000);
@@ -496,7 +489,7 @@ export const serverCases: Record<string, ServerCase> = {
     does: "an error message as the protocol extension says, with escape sequences for terminals",
     expect: ["busy"],
     run(session) {
-      session.endpoint.am(frame(255, 0, text(JSON.stringify({ code: "busy", message: "no \u001b[31m room" }))));
+      session.endpoint.am(frame(255, 0, utf8(JSON.stringify({ code: "busy", message: "no \u001b[31m room" }))));
       return Promise.resolve();
     },
   },
@@ -506,7 +499,7 @@ export const serverCases: Record<string, ServerCase> = {
     run(session) {
       schema(session);
       batch(session, 1);
-      session.endpoint.am(frame(255, 2, text(JSON.stringify({ code: "io", message: "disk gone" }))));
+      session.endpoint.am(frame(255, 2, utf8(JSON.stringify({ code: "io", message: "disk gone" }))));
       return Promise.resolve();
     },
   },
@@ -514,7 +507,7 @@ export const serverCases: Record<string, ServerCase> = {
     does: "an error message with random content",
     expect: ["protocol"],
     run(session) {
-      session.endpoint.am(frame(255, 0, random(300)));
+      session.endpoint.am(frame(255, 0, randomBytes(300)));
       return Promise.resolve();
     },
   },
@@ -522,7 +515,7 @@ export const serverCases: Record<string, ServerCase> = {
     does: "an error message of 8 MiB",
     expect: ["protocol", "limit_exceeded"],
     async run(session) {
-      const content = text(JSON.stringify({ code: "io", message: "x".repeat(8 * 2 ** 20) }));
+      const content = utf8(JSON.stringify({ code: "io", message: "x".repeat(8 * 2 ** 20) }));
       const send = session.endpoint.am(frame(255, 0, content));
       await session.worker.until(() => send.poll() !== 1 || session.endpoint.failure !== null, 10_000);
     },
@@ -539,7 +532,7 @@ export const serverCases: Record<string, ServerCase> = {
     does: "each message with 40 bytes of header, which the protocol leaves empty",
     expect: ["protocol", "whole"],
     run(session) {
-      const header = random(40);
+      const header = randomBytes(40);
       session.messages.forEach((message, n) => {
         session.endpoint.am(frame(1, n, message.metadata), { header });
         if (n > 0) body(session, n);
