@@ -3,7 +3,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import { fromTable } from "../../mod.ts";
 import { fakeFlight } from "../support/flight_fake.ts";
-import { hostileCases } from "./support/hostile.ts";
+import { hostileServers } from "./support/hostile_servers.ts";
 import { ROOT } from "../support/paths.ts";
 import { mebibytes } from "../support/proc.ts";
 import { startDipc } from "../support/processes.ts";
@@ -41,7 +41,7 @@ Deno.test("every misbehaving Flight server ends in an error that says so, within
 
   const rows: string[][] = [];
   const failures: string[] = [];
-  for (const { name, call, codes, start } of hostileCases) {
+  for (const { name, call, codes, start } of hostileServers) {
     await using server = await start();
     const { code, message, milliseconds, growthBytes } = await ask({
       location: server.location,
