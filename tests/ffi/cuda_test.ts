@@ -1,3 +1,4 @@
+/** libcuda: its table of functions, how it is found and opened, and how memory spaces are written. */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { openLibcuda } from "../../ffi/cuda.ts";
 import { DipcError } from "../../src/errors.ts";

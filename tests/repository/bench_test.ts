@@ -1,3 +1,4 @@
+/** `deno task bench`: what it prints and refuses, and how it computes. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { chooseCores, parseCpuList } from "../../bench/machine.ts";
 import { parseBandwidth } from "../../bench/perftest.ts";

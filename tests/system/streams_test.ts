@@ -1,3 +1,4 @@
+/** Streams whose source stands still, shutdowns meanwhile, and reads that overlap. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type RecordBatch, tableFromArrays } from "apache-arrow";
 import { connect, DipcError, fromBatches, releaseTransports, serve } from "../../mod.ts";

@@ -1,3 +1,4 @@
+/** Which addresses of a host are tried, in which order, and for how long they are looked up. */
 import { assertEquals } from "@std/assert";
 import type { SockAddr } from "../../ffi/ucp_structs.ts";
 import { candidateTargets, resolveAddresses } from "../../src/wire/ucx/address.ts";

@@ -1,3 +1,4 @@
+/** The loop that moves all workers of an isolate: who wakes it, and when it sleeps. */
 import { assert, assertEquals } from "@std/assert";
 import { EFD_CLOEXEC_NONBLOCK, libc } from "../../ffi/libc.ts";
 import { type Pollable, progressLoop, type Wait } from "../../src/wire/ucx/loop.ts";

@@ -1,3 +1,4 @@
+/** The pool of host memory: its blocks, the bodies made of them, and its limits. */
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

@@ -1,3 +1,4 @@
+/** UCX in processes of their own: kills, what is printed, idle costs, garbage and too few descriptors. */
 import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { ucxTransport } from "../../src/wire/ucx/transport.ts";
 import { assertDipcError } from "../support/assert.ts";

@@ -1,3 +1,4 @@
+/** The transport over UCX: what arrives, what is refused, and how channels end. */
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { addressOf } from "../../ffi/libc.ts";
 import { DipcError } from "../../src/errors.ts";
