@@ -246,7 +246,7 @@ testNeeding([needsUcx], "metadata and bodies from two ports: two URIs", async ()
   Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
   await using server = await serve([folder.file("trips.arrow"), "--metadata-port", "0"]);
   const [metadata, body] = server.uris("trips");
-  assert(metadata !== undefined && body !== undefined);
+  assert(metadata !== undefined && body !== undefined, "a role is missing");
   const path = folder.file("two.csv");
   const outcome = await dipc(["get", metadata, "--body-uri", body, "-o", path, "--json"]);
   assertEquals([outcome.code, outcome.stderr], [0, ""]);

@@ -95,7 +95,7 @@ for (
     running.kill(signal);
     const { code, stderr } = await running.outcome;
     assertEquals([code, stderr], [status, ""]);
-    assert(!isAlive(running.pid));
+    assert(!isAlive(running.pid), "the server still runs");
   });
 }
 

@@ -41,6 +41,7 @@ import { cudaDevice } from "../../src/device/devices.ts";
 import { deviceColumns } from "../../src/device/columns.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
+import { delay, until } from "../support/time.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { streamMessages } from "../support/ipc_messages.ts";
 import { plainColumns } from "../support/ipc_values.ts";
@@ -198,7 +199,7 @@ deviceTest(
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     assertEquals(pool.stats.blocksOut, out - 1, "the dictionary is still needed");
-    assert(first.isDisposed);
+    assert(first.isDisposed, "the batch is not disposed");
     for (const use of [() => first.columns, () => first.address, () => first.dictionary(0n), () => first.waitOn(0n)]) {
       assertDipcError("closed", "", use);
     }
@@ -220,11 +221,10 @@ deviceTest("batches that nobody disposes give their memory back when they are co
   assertEquals(kept.length, 1);
   kept = null;
   const { pool } = cudaDevice(memory);
-  for (let i = 0; i < 20 && pool.stats.blocksOut > 0; i++) {
+  await until(() => {
     gc();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assertEquals(pool.stats.blocksOut, 0);
+    return pool.stats.blocksOut === 0;
+  });
 });
 
 deviceTest("toHost() makes a normal batch, pinned or not, and copyTo() another device batch", async () => {
@@ -240,7 +240,7 @@ deviceTest("toHost() makes a normal batch, pinned or not, and copyTo() another d
   for (const space of deviceSpaces()) {
     using copy = batch.copyTo(space);
     assertEquals(copy.space, space);
-    assert(copy.address !== batch.address);
+    assert(copy.address !== batch.address, "the copy shares its memory");
     using host = await copy.toHost();
     assertEquals(host.toArray().map((row) => `${row}`), table.toArray().map((row) => `${row}`));
   }
@@ -324,7 +324,7 @@ deviceTest("batches from pointers are gathered into one body, served, and read b
   await first.ready();
   await second.ready();
   await third.ready();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => disposed > 0);
   assertEquals(disposed, 1, "the owner is told when its memory is not read any more");
   for (const { block } of Object.values(parts)) block.release();
   const expected = [
@@ -365,16 +365,11 @@ deviceTest("device batches from an iterable are read once, and disposed when the
   await using stream = await connect(server.datasets[0].uris);
   const values = [...(await stream.toTable()).getChildAt(0)!];
   assertEquals(values, Array.from({ length: 20 }, (_, i) => [i, i + 1]).flat());
-  assert(made.every(({ isDisposed }) => isDisposed));
-  await waitFor(() => device.pool.stats.blocksOut === 0);
-  assertEquals(device.pool.stats.blocksOut, 0);
+  assert(made.every(({ isDisposed }) => isDisposed), "a batch that was sent is not disposed");
+  await until(() => device.pool.stats.blocksOut === 0);
   await assertDipcError("busy", "", async () => (await connect(server.datasets[0].uris)).toTable());
   assertThrows(() => fromDeviceBatches(produce()), DipcError, "need a schema");
 });
-
-async function waitFor(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 deviceTest("a batch that is disposed while it is sent keeps its memory until it is out", async () => {
   const rows = 1 << 20;
@@ -522,7 +517,7 @@ deviceTest("a stream into device memory is cancelled by its signal, by leaving, 
     readOnce: false,
     open() {
       const run = source.open() as MessageStream;
-      const wait = () => new Promise((resolve) => setTimeout(resolve, 100));
+      const wait = () => delay(100);
       return { next: () => wait().then(() => run.next()), close: () => run.close() };
     },
     close() {},

@@ -2,7 +2,7 @@
  * The two roads of bodies in device memory: straight where the transport takes such memory and a transfer proves it, staged
  * otherwise; the user is told which, and why; and UCX without CUDA never gets an address of a GPU.
  */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type Dataset, DipcError, fromTable, openPath, serve, type ServerEventDetail } from "../../mod.ts";
 import { cudaLines } from "../../src/cli/device_facts.ts";
 import { cudaDevice } from "../../src/device/devices.ts";
@@ -197,7 +197,7 @@ testNeeding(
       listeners.push(listener);
       channels.push(await each.connect(listener.address, null, { timeoutMs: 10_000 }));
     }
-    assert(entered > 10);
+    assertGreater(entered, 10);
     assertEquals(depth, 0);
     const waits = channels.map((channel) => channel.until(() => false, { timeoutMs: 500 }));
     broken = true;
@@ -325,8 +325,14 @@ deviceTest("doctor names the driver, each GPU, the road of its memory and why, a
   assertEquals(facts.cuda.library, cuda!.library);
   assertEquals(facts.cuda.devices.map(({ space }: { space: string }) => space).slice(0, 2), deviceSpaces());
   for (const device of facts.cuda.devices) {
-    assert(device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0);
-    assert(device.freeBytes > 0 && device.memoryBytes >= device.freeBytes);
+    assert(
+      device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0,
+      JSON.stringify(device.copies),
+    );
+    assert(
+      device.freeBytes > 0 && device.memoryBytes >= device.freeBytes,
+      `${device.freeBytes} of ${device.memoryBytes} free`,
+    );
     assert(["direct", "staged"].includes(device.road) && device.roadReason.startsWith("UCX "), device.roadReason);
   }
   const text = cudaLines(facts.cuda).map((line) => line.join(" ")).join("\n");

@@ -41,7 +41,7 @@ Deno.test("a layout that differs by one offset is noticed", async () => {
   } catch {
     noticed = true;
   }
-  assert(noticed);
+  assert(noticed, "the wrong offset was not noticed");
 });
 
 Deno.test("every request says what kind of memory it is about", () => {

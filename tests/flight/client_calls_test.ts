@@ -6,13 +6,12 @@ import { FlightClient } from "../../flight.ts";
 import { FlightConnection } from "../../src/grpc/client_connection.ts";
 import { encodeFrame, frameOfMessage } from "../../src/flight/data.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
+import { delay, until } from "../support/time.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
 
 const MiB = 2 ** 20;
 const data = await fromTable(tableFromArrays({ n: new Float64Array(MiB / 8) }));
-
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Sends batches of 1 MiB for as long as they are taken, and counts them. */
 async function endless(call: FakeCall, sent: { bytes: number; aborted: boolean }): Promise<void> {
@@ -40,14 +39,13 @@ Deno.test("a reader that stops takes no more than a few MiB, and leaving it ends
     await using reader = await client.doGet("x");
     const { value } = await reader.next();
     assertEquals(value?.batch?.numRows, MiB / 8);
-    await delay(500);
+    await delay(500); // time for more than it may take
     const held = sent.bytes;
     assertLess(held, 16 * MiB);
-    await delay(200);
+    await delay(200); // and it stays so
     assertEquals(sent.bytes, held);
   }
-  for (let i = 0; !sent.aborted && i < 100; i++) await delay(20);
-  assert(sent.aborted);
+  await until(() => sent.aborted);
 });
 
 Deno.test("other calls go on where one of several streams is left", async () => {
@@ -281,7 +279,7 @@ Deno.test("payloads of a handshake without end wait for the server, and stop whe
   await using server = await fakeFlight(async (call) => {
     call.stream.removeAllListeners("data");
     call.stream.pause();
-    while (!isRefusing) await delay(10);
+    await until(() => isRefusing);
     call.finish(16, "not you");
   });
   await using client = await FlightClient.connect(server.location);
@@ -293,14 +291,14 @@ Deno.test("payloads of a handshake without end wait for the server, and stop whe
     }
   }
   const failing = assertRejects(() => Array.fromAsync(client.handshake(payloads())), DipcError, "not you");
-  await delay(300);
+  await delay(300); // time for more than it may send
   const held = sent;
   assertLess(held * 64 * 1024, 16 * MiB);
-  await delay(100);
+  await delay(100); // and it stays so
   assertEquals(sent, held);
   isRefusing = true;
   await failing;
-  await delay(20);
+  await delay(20); // time for more that must not come
   assertLess(sent, held + 3);
 });
 

@@ -69,7 +69,7 @@ Deno.test(`frames are protobuf's bytes, and come back from any pieces (seed ${se
     const twice = join(ours, ours);
     const pieces = random.chance(0.5) ? () => 1 : () => 1 + random.below(3000);
     const { frames, decoder } = decode(twice, { ...LIMITS, pool: random.chance(0.5) ? pool : undefined }, pieces);
-    assert(decoder.isWhole);
+    assert(decoder.isWhole, "the decoder waits for more");
     assertEquals(frames.length, 2);
     for (const found of frames) {
       assertEquals(plain(found), {
@@ -181,7 +181,7 @@ Deno.test(`messages of small calls come back from any pieces, taken early or lat
         taken.push(message);
       }
     }
-    assert(decoder.isWhole);
+    assert(decoder.isWhole, "the decoder waits for more");
     for (let message; (message = decoder.take()) !== null;) taken.push(message);
     assertEquals(decoder.queuedBytes, 0);
     assertEquals(taken, sent);

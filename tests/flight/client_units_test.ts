@@ -55,7 +55,10 @@ Deno.test("locations: every scheme, addresses, sockets and paths", () => {
     assertDipcError("invalid_uri", "", () => parseFlightLocation(wrong), wrong);
   }
   assertEquals(["grpc://h:1", "grpc+unix:///x", "ucx://h:1", "grpc:"].map(isFlightUri), [true, true, false, false]);
-  assert(isReuseConnection("arrow-flight-reuse-connection://?") && !isReuseConnection("grpc://h:1"));
+  assert(
+    isReuseConnection("arrow-flight-reuse-connection://?") && !isReuseConnection("grpc://h:1"),
+    "reuse of a connection is one URI",
+  );
 });
 
 Deno.test("locations of an endpoint: pairs and alternatives by UCX, the others by DoGet in their order", () => {
@@ -66,7 +69,7 @@ Deno.test("locations of an endpoint: pairs and alternatives by UCX, the others b
   const roles = sortLocations([`${m}&role=both`, `${b}&role=metadata`, "ucx://h:3/x?want_data=3&role=body"]);
   assertEquals(roles.ucx.map(({ metadata, body }) => [metadata.port, body?.port]), [[1, undefined], [2, 3]]);
   assertEquals(sortLocations([]), { ucx: [], ucxProblem: null, flight: [null] });
-  assert(sortLocations(["ucx://h:1"]).ucxProblem?.includes("want_data"));
+  assert(sortLocations(["ucx://h:1"]).ucxProblem?.includes("want_data"), "the problem of the URI is not named");
 });
 
 Deno.test("status codes: each has its code of dipc, keeps its own, and goes back to what it was", () => {

@@ -4,10 +4,12 @@ import { tableFromArrays } from "apache-arrow";
 import { DipcError, type FlightAuth, FlightClient, type FlightInfo, GrpcStatus } from "../../flight.ts";
 import { connect, type Dataset, fromTable, serve, type Server } from "../../mod.ts";
 import { grpcStatusName } from "../../src/grpc/status.ts";
+import { delay, until } from "../support/time.ts";
 import { utf8 } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { printTable } from "../support/table.ts";
+import { rowsOf } from "./support/rows.ts";
 
 const ROWS = 3;
 const SECRET = new Uint8Array(32).fill(7);
@@ -35,13 +37,7 @@ async function outcomeOf(fetch: () => Promise<number>): Promise<string> {
 function byFlight(server: Server, ticket: string | Uint8Array, options: { token?: string } = { token: "outside" }) {
   return outcomeOf(async () => {
     await using client = await FlightClient.connect(server.flight!.location, options);
-    await using reader = await client.doGet(ticket);
-    let rows = 0;
-    for await (const { batch } of reader) {
-      rows += batch?.numRows ?? 0;
-      batch?.[Symbol.dispose]();
-    }
-    return rows;
+    return await rowsOf(client, ticket);
   });
 }
 
@@ -102,7 +98,7 @@ testNeeding(
     };
     const token = (await tokenOf(server)).replace(/^Bearer /, "");
     const expiredToken = (await tokenOf(hasty)).replace(/^Bearer /, "");
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await delay(5); // until the token of 1 ms has expired
     const ticket = await ticketOf(server);
     const longAgo = await ticketOf(server);
     const cancelled = await infoOf(server);
@@ -158,10 +154,8 @@ testNeeding(
     now += 60_000;
     await check("expired ticket", [DENIED, REFUSED], [byFlight(server, longAgo), byUcx(server, longAgo)]);
     printTable("A server with authentication", ["case", "gRPC (DoGet)", "UCX"], rows);
-    for (let tries = 0; server.stats.activeConnections > 0 && tries < 100; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    assertEquals([server.stats.activeConnections, server.flight!.activeCalls], [0, 0]);
+    await until(() => server.stats.activeConnections === 0);
+    assertEquals(server.flight!.activeCalls, 0);
   },
 );
 

@@ -144,11 +144,11 @@ Deno.test("a symbolic link is written through, a device directly, a folder and a
   file.write([new TextEncoder().encode("new")]);
   file.finish();
   assertEquals(await Deno.readTextFile(folder.file("target")), "new");
-  assert((await Deno.lstat(folder.file("link"))).isSymlink);
+  assert((await Deno.lstat(folder.file("link"))).isSymlink, "the link was replaced");
   const nothing = AtomicFile.create("/dev/null");
   nothing.write([new Uint8Array(100_000)]);
   nothing.finish();
-  assert((await Deno.stat("/dev/null")).isCharDevice);
+  assert((await Deno.stat("/dev/null")).isCharDevice, "/dev/null was replaced");
   assertDipcError("invalid_argument", "", () => AtomicFile.create(folder.path));
   assertDipcError("not_found", "", () => AtomicFile.create(folder.file("absent/out")));
 });
@@ -177,7 +177,7 @@ Deno.test("small and large pieces from arrays and native blocks are written in o
   file.finish();
   const written = await Deno.readFile(path);
   assertEquals(written.byteLength, expected.length);
-  assert(written.every((byte, at) => byte === expected[at]));
+  assert(written.every((byte, at) => byte === expected[at]), "some bytes differ");
 });
 
 Deno.test("a writer that takes a few bytes at a time gets all, and a broken pipe is an io error", async () => {

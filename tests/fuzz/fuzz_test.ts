@@ -104,8 +104,8 @@ Deno.test("the same seed gives the same mutants, and none is too long", () => {
     return Array.from({ length: 3000 }, (_, i) => mutateBytes(pool[i % 3], pool, random, 64).toHex());
   };
   assertEquals(make(7), make(7));
-  assert(make(7).join() !== make(8).join());
-  for (const hex of make(9)) assert(hex.length <= 128);
+  assert(make(7).join() !== make(8).join(), "two seeds give the same mutants");
+  for (const hex of make(9)) assert(hex.length <= 128, `${hex.length / 2} bytes`);
   assertGreater(MAX_INPUT_BYTES, 64);
 });
 

@@ -9,6 +9,7 @@ import { Http2Code, Http2Error } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, headerFrames, numbersFrame, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
 import type { ServerStream } from "../../src/http2/server_stream.ts";
+import { until } from "../support/time.ts";
 import { hex, join } from "../support/bytes.ts";
 import { MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
 import { seededRandom } from "../support/random.ts";
@@ -106,7 +107,7 @@ Deno.test("HPACK: what is wrong is a COMPRESSION_ERROR, and a list that is too l
     assertEquals(error.code, Http2Code.compressionError, bytes);
   }
   const short = new HpackDecoder(100);
-  assert(short.decode(encodeHeaders([["a", "x".repeat(80)]])).isTooLong);
+  assert(short.decode(encodeHeaders([["a", "x".repeat(80)]])).isTooLong, "the list was taken");
   // Two entries of the table, of which the list takes none; both are there afterwards.
   const long = hex("40 01 61 3f" + "62".repeat(63) + "40 01 63 3f" + "64".repeat(63));
   assertEquals(short.decode(long).isTooLong, true);
@@ -225,7 +226,7 @@ Deno.test("what is wrong with a connection ends it with the code of RFC 9113", a
       const last = memory.frames.at(-1)!;
       assertEquals(last.type, goaway, String(error));
       assertEquals(new DataView(last.payload.slice().buffer).getUint32(4), code, String(error));
-      assert(error instanceof Http2Error);
+      assert(error instanceof Http2Error, String(error));
     });
   }
   await t.step("bytes that are no HTTP/2, and a first frame that is not SETTINGS", async () => {
@@ -378,7 +379,7 @@ Deno.test("small pieces of a body do not keep the chunks that they came in", () 
   queue.push(chunk.subarray(0, 2000));
   let bytes = 0;
   for (let piece = queue.shift(); piece !== null; piece = queue.shift()) {
-    assert(piece.buffer !== chunk.buffer);
+    assert(piece.buffer !== chunk.buffer, "a piece shares the memory of what arrived");
     bytes += piece.byteLength;
   }
   assertEquals([bytes, queue.bytes], [7000, 0]);
@@ -512,8 +513,7 @@ Deno.test("streams that are reset in the middle of a write, and connections that
     await client.read();
     client.close();
   }
-  for (let i = 0; i < 200 && server.activeCalls > 0; i++) await new Promise((resolve) => setTimeout(resolve, 25));
-  assertEquals(server.activeCalls, 0);
+  await until(() => server.activeCalls === 0);
   const client = await RawClient.connect(server.port);
   await client.send(action(1, "short"));
   assertEquals(await client.answers(1), 107);

@@ -148,7 +148,7 @@ Deno.test("a compressed batch decodes after prepare(), and its buffers are check
   const values = Int32Array.from([1, 2, 3, 4]);
   const good = batch(zstdCompressSync(new Uint8Array(values.buffer)), 16n);
   await decoder.prepare(good.header);
-  assert(decoder.ready(good.header) && codecReady("zstd"));
+  assert(decoder.ready(good.header) && codecReady("zstd"), "zstd is not ready");
   assertEquals([...decoder.decode(good)!.getChildAt(0)!], [1, 2, 3, 4]);
   const short = batch(zstdCompressSync(new Uint8Array(12)), 12n);
   assertDipcError("invalid_data", "has 12 bytes, expected 16", () => decoder.decode(short)!.getChildAt(0));

@@ -71,7 +71,7 @@ for (const rows of [0, 1, 100, 5000]) {
     using batch = decoder.decode(message)!;
 
     assertInstanceOf(batch, RecordBatch);
-    assert(RecordBatch.isRecordBatch(batch));
+    assert(RecordBatch.isRecordBatch(batch), "apache-arrow does not know the batch as its own");
     assertEquals(batch.numRows, rows);
     assertEquals(batch.numCols, 3);
     assertEquals(batch.nullCount, 0);

@@ -67,7 +67,7 @@ cudaTest("a copy longer than what the driver is given at a time is whole", async
     await across.done();
     bytes.fill(0);
     await device.copies.copyToHost(pinned.address, b.address, size, { uses: [b, pinned] }).done();
-    assert(libc().memcmp(addressOf(copy), pinned.address, BigInt(size)) === 0);
+    assert(libc().memcmp(addressOf(copy), pinned.address, BigInt(size)) === 0, `${size} bytes came back changed`);
     for (const block of [a, b, pinned]) block.release();
   });
 });
@@ -231,8 +231,8 @@ cudaTest("the driver knows its device and pinned memory, and no other", async ()
     const known = device.describePointer(block.address + 999n);
     assertEquals([known.kind, known.ordinal, known.context], ["device", 0, device.context.handle]);
     const { address, byteLength } = block.allocation;
-    assert(known.rangeAddress <= address);
-    assert(known.rangeAddress + known.rangeByteLength >= address + BigInt(byteLength));
+    assert(known.rangeAddress <= address, `${known.rangeAddress} lies after ${address}`);
+    assert(known.rangeAddress + known.rangeByteLength >= address + BigInt(byteLength), "the range ends too early");
     const host = device.describePointer(pinned.address);
     assertEquals([host.kind, host.ordinal], ["host", 0]);
     const plain = new Uint8Array(1000);

@@ -1,5 +1,13 @@
 /** Pools of device and pinned memory: what they hand out, refuse, recycle and give back. */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { libc } from "../../ffi/libc.ts";
@@ -36,7 +44,7 @@ cudaTest("a device tells its name, memory, address and capability, and the drive
   assertEquals(driver.devices().length, driver.deviceCount);
   const info = driver.deviceInfo("cuda:0");
   assertEquals([info.ordinal, info.space], [0, "cuda:0"]);
-  assert(info.name.length > 0 && info.memoryBytes > 0 && info.copyEngines > 0);
+  assert(info.name.length > 0 && info.memoryBytes > 0 && info.copyEngines > 0, JSON.stringify(info));
   assertMatch(info.uuid, /^GPU-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
   assertMatch(info.pciBusId, /^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d$/);
   assertMatch(info.computeCapability, /^\d+\.\d+$/);
@@ -76,7 +84,7 @@ cudaTest("the context is current inside withContext alone, whatever happens ther
     );
     assertEquals(current(), before);
     const { freeBytes, totalBytes } = device.memory();
-    assert(freeBytes > 0 && freeBytes <= totalBytes);
+    assert(freeBytes > 0 && freeBytes <= totalBytes, `${freeBytes} of ${totalBytes} free`);
     assertEquals(current(), before);
   });
 });
@@ -91,7 +99,10 @@ cudaTest("a block is at least as large as asked, aligned, and holds what is copi
       );
       assertEquals([block.address % 256n, block.space], [0n, "cuda:0"]);
       const { address, byteLength } = block.allocation;
-      assert(block.address >= address && block.address + BigInt(block.capacity) <= address + BigInt(byteLength));
+      assert(
+        block.address >= address && block.address + BigInt(block.capacity) <= address + BigInt(byteLength),
+        "the block lies outside its allocation",
+      );
       const bytes = pattern(size, size);
       await device.copies.upload(block.address, bytes, { uses: [block] });
       assertBytes(await contents(device, block.address, size), bytes);
@@ -224,7 +235,7 @@ cudaTest("free memory beyond what a pool keeps goes back to the driver, and the 
     const { retainedBytes, allocatedBytes, frees, blocksOut } = device.pool.stats;
     assert(retainedBytes <= 16 * MIB && retainedBytes > 0, String(retainedBytes));
     assertEquals([allocatedBytes, blocksOut], [retainedBytes, 0]);
-    assert(frees > 0);
+    assertGreater(frees, 0);
   }, { pool: { maxRetainedBytes: 16 * MIB } });
 });
 
@@ -240,7 +251,7 @@ simTest(
       source.release();
       assertEquals([device.pool.stats.pendingBytes, device.pinned.stats.pendingBytes], [MIB, MIB]);
       const others = Array.from({ length: 4 }, () => device.pool.acquire(MIB));
-      assert(others.every((other) => other.address !== address));
+      assert(others.every((other) => other.address !== address), "memory that is still in use was given again");
       control!.setDelay(0);
       device.symbols.cuInit(0);
       await assertRejects(() => event.done({ timeoutMs: 1 }), DipcError, "not done after 1 ms");
@@ -249,7 +260,7 @@ simTest(
       await event.done();
       assertEquals([device.pool.stats.pendingBytes, device.pinned.stats.pendingBytes], [0, 0]);
       const again = Array.from({ length: 4 }, () => device.pool.acquire(MIB));
-      assert(again.some((block) => block.address === address));
+      assert(again.some((block) => block.address === address), "the memory was not used again");
       for (const held of [...others, ...again]) held.release();
     });
   },
@@ -289,7 +300,7 @@ cudaTest("pinned blocks are host memory in place, and their views are empty afte
       const body = block.toBody(size);
       assertEquals([body.byteLength, body.address], [size, size === 0 ? 0n : block.address]);
       const view = body.bytes();
-      assert(view.every((byte) => byte === 9));
+      assert(view.every((byte) => byte === 9), "some bytes differ");
       assertDipcError("closed", "", () => block.bytes());
       body.release();
       body.release();
@@ -332,7 +343,7 @@ cudaTest("blocks and bodies that nobody released come back when they are collect
     await collectUntil(() => device.pool.stats.blocksOut === 1 && device.pinned.stats.blocksOut === 1);
     assertEquals([device.pool.stats.collected, device.pinned.stats.collected], [2, 3]);
     assertEquals([device.pool.stats.blocksOut, device.pinned.stats.blocksOut], [1, 1]);
-    assert(kept.every((byte) => byte === 3));
+    assert(kept.every((byte) => byte === 3), "some bytes differ");
     held.release();
     kept = null;
     await collectUntil(() => device.pinned.stats.blocksOut === 0);

@@ -207,7 +207,7 @@ Deno.test("what the header reader refuses is refused by number, with its code", 
     "metadata of sequence number 2: this is no test header",
     () => state.onFrame(testFrame(2, "?")),
   );
-  assert(state.failure!.cause instanceof DipcError);
+  assert(state.failure!.cause instanceof DipcError, String(state.failure!.cause));
   const defect = receiver({
     readHeader() {
       throw new TypeError("a defect");

@@ -7,6 +7,7 @@ import { toBinary } from "@bufbuild/protobuf";
 import { connect, type Dataset, type EndpointStats, fromBatches, fromTable, serve } from "../../mod.ts";
 import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
 import { endpointToProto, type FlightEndpoint } from "../../src/flight/model.ts";
+import { delay } from "../support/time.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { LoopbackTransport } from "../support/loopback.ts";
 import { endpoint, type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
@@ -319,7 +320,3 @@ Deno.test("what does not go together is refused before anything is sent", async 
     );
   }
 });
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

@@ -102,7 +102,7 @@ Deno.test("several runs at once and runs left early do not disturb each other", 
   const pending = Promise.resolve(run.next());
   const outcome = pending.then((message) => message?.body?.release(), (error) => error.code);
   await run.close();
-  assert([undefined, "closed"].includes(await outcome as string | undefined));
+  assert([undefined, "closed"].includes(await outcome as string | undefined), String(await outcome));
   const open = await dataset.open();
   await dataset.close();
   await assertDipcError("closed", "", async () => await open.next());

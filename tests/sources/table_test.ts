@@ -24,7 +24,7 @@ Deno.test("a table is encoded once and gives the same bytes to every run", async
   const runs = await Promise.all([dataset.open(), dataset.open()]);
   const addresses = runs.map((run) => {
     const message = run.next();
-    assert(message !== null && !(message instanceof Promise));
+    assert(message !== null && !(message instanceof Promise), "a message was expected at once");
     const { address } = message.body!;
     message.body!.release();
     return address;

@@ -39,7 +39,7 @@ Deno.test("a block is at least as large as asked, aligned, and written in place"
   const pool = new HostPool();
   for (const size of [0, 1, 8, 64, 4095, 4096, 4097, 65_536, 233 * 1024 + 1, MIB, MIB + 64, 20 * MIB, 65 * MIB]) {
     const block = pool.acquire(size);
-    assert(block.capacity >= size);
+    assert(block.capacity >= size, `${block.capacity} bytes for ${size}`);
     assertEquals(block.address % 64n, 0n);
     const bytes = block.bytes();
     assertEquals(bytes.byteLength, block.capacity);
@@ -72,7 +72,7 @@ Deno.test("no two blocks that are out overlap, over random takes and releases", 
       assert(bytes.every((byte) => byte === value), `a body of ${size} bytes was overwritten`);
       body.release();
       // Small bodies are never recycled, so theirs may stay.
-      assert(bytes.byteLength === 0 || bytes.every((byte) => byte === value));
+      assert(bytes.byteLength === 0 || bytes.every((byte) => byte === value), "another block wrote into this one");
     }
   }
   for (const { body } of out) body.release();
@@ -100,8 +100,11 @@ Deno.test("a released body throws, and arrays of it never show the next body's b
     const next = filled(pool, size, 2);
     assertDipcError("closed", "", () => body.bytes());
     if (size > 4096) assertEquals([whole.byteLength, part.byteLength, words.length], [0, 0, 0]);
-    else assert(whole.every((byte) => byte === 1) && part.every((byte) => byte === 1));
-    assert(next.bytes().every((byte) => byte === 2));
+    else {assert(
+        whole.every((byte) => byte === 1) && part.every((byte) => byte === 1),
+        "an array of the old body shows the next one's bytes",
+      );}
+    assert(next.bytes().every((byte) => byte === 2), "some bytes differ");
     next.release();
   }
   assertEquals(pool.stats.blocksOut, 0);
@@ -154,7 +157,7 @@ Deno.test("a column that outlives its body keeps the block, and gives it back wh
   await collectUntil(() => pool.stats.blocksOut === 0);
   assertEquals(pool.stats.blocksOut, 1, "the block was taken away under a living column");
   const others = Array.from({ length: 20 }, () => filled(pool, MIB, 3));
-  assert(isWhole());
+  assert(isWhole(), "some bytes differ");
   for (const other of others) other.release();
   held.column = null;
   await collectUntil(() => pool.stats.blocksOut === 0);
@@ -198,7 +201,9 @@ Deno.test("a reader that drops every body holds little, one that keeps every bod
     kept.push(filled(pool, MIB, i & 255).bytes());
     if (i % 20 === 0) await turns(1);
   }
-  for (const [i, bytes] of kept.entries()) assert(bytes[0] === (i & 255) && bytes[MIB - 1] === (i & 255));
+  for (const [i, bytes] of kept.entries()) {
+    assert(bytes[0] === (i & 255) && bytes[MIB - 1] === (i & 255), `body ${i} shows the bytes of another`);
+  }
 });
 
 Deno.test("a block whose ArrayBuffer was transferred away is never used again", () => {
@@ -213,14 +218,16 @@ Deno.test("a block whose ArrayBuffer was transferred away is never used again", 
   block.release();
   body.release();
   assertEquals([pool.stats.blocksOut, pool.stats.bytesOut], [0, 0]);
-  for (let i = 0; i < 20; i++) assert(!lost.includes(filled(pool, 100_000, 7).address));
-  assert(bodyBytes.every((byte) => byte === 5) && blockBytes.every((byte) => byte === 6));
+  for (let i = 0; i < 20; i++) {
+    assert(!lost.includes(filled(pool, 100_000, 7).address), "memory that an array still shows was given again");
+  }
+  assert(bodyBytes.every((byte) => byte === 5) && blockBytes.every((byte) => byte === 6), "some bytes differ");
 });
 
 Deno.test("wrapped bytes are the same bytes, until the wrapper is released", () => {
   const bytes = new Uint8Array(1000).fill(4);
   const body = wrapBytes(bytes);
-  assert(body.bytes() === bytes);
+  assert(body.bytes() === bytes, "the bytes were copied");
   const copy = new Uint8Array(128);
   libc().memcpy(addressOf(copy), body.address + 999n, 1n);
   assertEquals([copy[0], body.byteLength, body.space], [4, 1000, "host"]);

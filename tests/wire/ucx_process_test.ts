@@ -1,6 +1,7 @@
 /** UCX in processes of their own: kills, what is printed, idle costs, garbage and too few descriptors. */
 import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { ucxTransport } from "../../src/wire/ucx/transport.ts";
+import { delay } from "../support/time.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
@@ -67,7 +68,7 @@ testNeeding([main.need], "a receiver killed at any moment harms neither its send
       size = KILL_SIZES[i % KILL_SIZES.length];
       const running = start(["receiver", String(listener.address.port), String(size)]);
       assertEquals(await running.firstLine, "connected");
-      await new Promise((resolve) => setTimeout(resolve, random.fraction() * 50));
+      await delay(random.fraction() * 50); // to any moment
       running.kill("SIGKILL");
       await running.outcome;
       assertEquals(ends.length, i + 1);
@@ -91,9 +92,9 @@ for (const { label, need, env } of ucxVersions) {
   testNeeding([need], `waiting connections of UCX ${label} use no processor time, and hold no process`, async () => {
     await using running = start(["idle", "8"], env);
     assertEquals(await running.firstLine, "waiting");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await delay(500); // what comes after the connections
     const before = processorSeconds(running.pid);
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await delay(2000); // the time that is measured
     assertLess(processorSeconds(running.pid) - before, 0.1);
     await running.write(new TextEncoder().encode("\n"));
     await running.closeStdin();
@@ -112,14 +113,14 @@ testNeeding([main.need], "bytes that are no UCX at the listener's port harm nobo
       const bytes = Uint8Array.from({ length: random.below(600) }, () => random.below(256));
       try {
         await connection.write(i % 4 === 0 ? new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n") : bytes);
-        if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+        if (i % 2 === 0) await delay(5); // time for an answer
       } catch {
         // UCX hung up first
       }
       connection.close();
     }
     const [client] = await bench.pair();
-    assert(client.failure === null);
+    assert(client.failure === null, String(client.failure));
     await client.close();
   });
 });
@@ -143,7 +144,7 @@ testNeeding([main.need], "a listener that runs out of file descriptors turns cli
     assertEquals([...codes], ["unreachable"]);
     for (const channel of channels) await channel.close();
     // The other side notices a moment later.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await delay(300);
   }
   await transport.close();
   running.kill();

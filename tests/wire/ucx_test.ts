@@ -59,7 +59,10 @@ for (const synchronous of [false, true]) {
     wireTest(`bodies of every size arrive whole in both directions: ${how}`, async () => {
       await using bench = await Bench.open();
       const [client, server] = await bench.pair();
-      assert(client.transports.length > 0 && client.transports.every((name) => /^[a-z]\w+$/.test(name)));
+      assert(
+        client.transports.length > 0 && client.transports.every((name) => /^[a-z]\w+$/.test(name)),
+        client.transports.join(),
+      );
       for (const size of SIZES) {
         await transfer(server, client, size, synchronous, early);
         if (size < 1 << 21) await transfer(client, server, size, synchronous, early);
@@ -129,7 +132,7 @@ wireTest("ten thousand frames and bodies keep their order and their pairs", asyn
     }
     return received === count;
   }, { timeoutMs: LONG_MS });
-  assert(done && await sending);
+  assert(done && await sending, "the message did not arrive");
   await client.close();
 });
 
@@ -143,7 +146,7 @@ wireTest("a message longer than its receive is a protocol error and writes nothi
     server.sendTagged(5n, wrapBytes(new Uint8Array(size).fill(2)), false);
     await settle(client, receive);
     assertEquals([receive.poll(), receive.error?.code], [2, "protocol"]);
-    assert(block.bytes().subarray(size / 2).every((byte) => byte === 1));
+    assert(block.bytes().subarray(size / 2).every((byte) => byte === 1), "bytes beyond the message were written");
     await client.close();
     block.release();
   }
@@ -219,7 +222,7 @@ wireTest("a connection may have limits on metadata of its own", async () => {
   const operation = bench.accepted[0].sendFrame(1, 0, data);
   const frame = await nextFrame(large);
   assertEquals(frame.byteLength, data.byteLength + 5);
-  assert(frame.subarray(5).every((byte, i) => byte === data[i]));
+  assert(frame.subarray(5).every((byte, i) => byte === data[i]), "some bytes differ");
   await settle(bench.accepted[0], operation);
   await large.close();
   const small = await connect(100);
@@ -306,7 +309,7 @@ wireTest("closing settles everything, twice is once, and the peer is told", asyn
       const waiting = assertRejects(() => client.until(() => false), DipcError);
       await Promise.all([client.close({ flush }), client.close()]);
       for (const operation of [...receives, ...sends]) assertEquals(operation?.poll(), 2);
-      assert(receives.every((receive) => receive.error !== null));
+      assert(receives.every((receive) => receive.error !== null), "a receive ended without an error");
       await waiting;
       assertEquals(client.sendFrame(1, 0, null)?.poll(), 2);
       assertEquals(client.receive(0n, MASK, blocks[0], 1).error?.code, "closed");
@@ -357,7 +360,7 @@ wireTest("what arrived before the peer's end can still be received after it, in 
     if (receive === null && client.takeFrame() !== null) receive = client.receive(BigInt(received), MASK, block, 500);
     return received === count;
   });
-  assert(whole);
+  assert(whole, "the connection ended before everything had arrived");
   await assertRejects(() => client.until(() => false), DipcError);
   await client.close();
   block.release();

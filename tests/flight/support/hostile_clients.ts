@@ -7,6 +7,7 @@ import http2 from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeFrame, frameOfMessage } from "../../../src/flight/data.ts";
 import * as proto from "../../../src/flight/gen/flight_pb.ts";
+import { delay } from "../../support/time.ts";
 import { grpcMessage, randomBytes, utf8 } from "../../support/bytes.ts";
 import { endLater } from "../../support/session_end.ts";
 import { big, bigBatch, numbers, numbersBatch, otherWords, wordsDictionary } from "./hostile_data.ts";
@@ -24,7 +25,6 @@ export interface HostileClient {
 
 const SERVICE = "/arrow.flight.protocol.FlightService/";
 const PREFACE = utf8("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A frame of HTTP/2 (RFC 9113, section 4.1). */
 function frame(type: number, flags: number, stream: number, payload: Uint8Array = new Uint8Array()): Uint8Array {
@@ -199,7 +199,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: tcp(async (send) => {
       for (const byte of PREFACE) {
         await send(Uint8Array.of(byte));
-        await sleep(400);
+        await delay(400);
       }
     }),
   },
@@ -222,7 +222,7 @@ export const hostileClients: readonly HostileClient[] = [
     ends: ["GOAWAY"],
     run: tcp(PREFACE, SETTINGS, OPEN_HEADERS, async (send) => {
       // A literal header, "x: a".
-      for (;; await sleep(400)) await send(frame(9, 0, 1, Uint8Array.of(0x00, 0x01, 0x78, 0x01, 0x61)));
+      for (;; await delay(400)) await send(frame(9, 0, 1, Uint8Array.of(0x00, 0x01, 0x78, 0x01, 0x61)));
     }),
   },
   {
@@ -255,9 +255,9 @@ export const hostileClients: readonly HostileClient[] = [
         } catch {
           break;
         }
-        if (i % 100 === 0) await sleep(0);
+        if (i % 100 === 0) await delay(0);
       }
-      for (let tries = 0; tries < 40 && !session.destroyed; tries++) await sleep(25);
+      for (let tries = 0; tries < 40 && !session.destroyed; tries++) await delay(25);
       return session.destroyed || session.closed ? "closed" : "still open";
     }),
   },
@@ -268,7 +268,7 @@ export const hostileClients: readonly HostileClient[] = [
       let end = "";
       for (let i = 0; i < 400; i++) end = await call(session, "ListActions", [grpcMessage(new Uint8Array())]);
       session.goaway(http2.constants.NGHTTP2_NO_ERROR);
-      await sleep(50);
+      await delay(50);
       return end;
     }),
   },
@@ -280,7 +280,7 @@ export const hostileClients: readonly HostileClient[] = [
       stream.end(ticket("endless"));
       await new Promise<void>((resolve) => stream.once("data", () => resolve()));
       session.goaway(http2.constants.NGHTTP2_INTERNAL_ERROR);
-      for (let tries = 0; tries < 100 && !session.destroyed; tries++) await sleep(20);
+      for (let tries = 0; tries < 100 && !session.destroyed; tries++) await delay(20);
       return session.destroyed ? "closed" : "still open";
     }),
   },
@@ -293,7 +293,7 @@ export const hostileClients: readonly HostileClient[] = [
         for (let i = 0; i < 299; i++) held.push(await Deno.connect({ hostname: "127.0.0.1", port }));
         // Those over the limit are closed while the others still have their time.
         const answer = await tcp()(port);
-        const silent = await Promise.race([held[0].read(new Uint8Array(1)), sleep(0)]) !== null;
+        const silent = await Promise.race([held[0].read(new Uint8Array(1)), delay(0)]) !== null;
         return silent ? `refused, ${answer}` : `${answer}, like the others`;
       } finally {
         for (const connection of held) connection.close();
@@ -307,7 +307,7 @@ export const hostileClients: readonly HostileClient[] = [
       calls(async (first) => {
         // One connection may have as many calls as the server; they hold their places until their time is over.
         const held = Array.from({ length: 100 }, () => start(first, "DoGet"));
-        await sleep(200);
+        await delay(200);
         const refused = await calls((second) => start(second, "DoGet").end)(port);
         for (const { stream } of held) stream.close(http2.constants.NGHTTP2_CANCEL);
         return refused;

@@ -7,6 +7,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeFrame, frameOfMessage, type OutgoingFrame } from "../../../src/flight/data.ts";
 import { FlightInfoSchema } from "../../../src/flight/gen/flight_pb.ts";
 import type { Dataset } from "../../../mod.ts";
+import { delay } from "../../support/time.ts";
 import { grpcMessage, randomBytes, utf8 } from "../../support/bytes.ts";
 import { type FakeCall, fakeFlight, infoBytes, resultBytes } from "../../support/flight_fake.ts";
 import { numbers, numbersBatch, wordsDictionary } from "./hostile_data.ts";
@@ -82,7 +83,7 @@ const endless = (step: Step): Step => async (call) => {
 /** Sends one byte after the other, forever. */
 const drip: Step = endless(async (call) => {
   await call.raw(Uint8Array.of(0));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await delay(50);
 });
 /** Does nothing more. */
 const never = () => new Promise<void>(() => {});

@@ -11,12 +11,12 @@ import { connect, type DissociatedStreamReader, releaseTransports } from "../../
 import { hostPool } from "../../../src/memory/host_pool.ts";
 import { liveEndpoints } from "../../../src/wire/ucx/endpoint.ts";
 import { liveWorkers } from "../../../src/wire/ucx/worker.ts";
+import { delay } from "../../support/time.ts";
 import { descriptorCount } from "../../support/proc.ts";
 import { Random } from "../../support/random.ts";
 
 const uris = JSON.parse(Deno.args[0]) as string[];
 const random = new Random(Number(Deno.args[1]));
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Takes some batches, releasing each. */
 async function take(reader: DissociatedStreamReader, batches: number): Promise<void> {
@@ -43,7 +43,7 @@ const ways: Record<string, () => Promise<string>> = {
     setTimeout(() => controller.abort(), random.below(4));
     try {
       await using reader = await connect(uris, { signal: controller.signal });
-      await pause(10);
+      await delay(10);
       return await codeOf(reader.toTable());
     } catch (error) {
       return (error as { code?: string }).code ?? String(error);
@@ -89,7 +89,7 @@ const ways: Record<string, () => Promise<string>> = {
     const reading = codeOf((async () => {
       for (;;) (await reader.next()).value?.[Symbol.dispose]();
     })());
-    await pause(random.below(5));
+    await delay(random.below(5));
     await reader.cancel();
     return await reading;
   },
@@ -141,7 +141,7 @@ for (const [name, way] of Object.entries(ways)) {
 // A table that was given up had batches nobody disposed of: they come back when they are collected.
 for (let tries = 0; tries < 50 && hostPool().stats.blocksOut > 0; tries++) {
   (globalThis as { gc?: () => void }).gc?.();
-  await pause(20);
+  await delay(20);
 }
 const after = held();
 await releaseTransports();

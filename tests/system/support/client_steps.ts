@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { delay } from "../../support/time.ts";
 import { utf8 } from "../../support/bytes.ts";
 import type { RawEndpoint, RawRequest, RawWorker } from "./raw_ucx.ts";
 
@@ -136,7 +137,7 @@ export const reach = (stage: Stage): Step => async (attack) => {
 };
 
 /** Takes nothing for some time. */
-export const pause = (milliseconds: number): Step => () => new Promise((resolve) => setTimeout(resolve, milliseconds));
+export const pause = (milliseconds: number): Step => () => delay(milliseconds);
 
 /** Closes the connection by force. */
 export const cut: Step = async ({ endpoint }) => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { delay } from "../../support/time.ts";
 import { randomBytes, utf8 } from "../../support/bytes.ts";
 import {
   answer,
@@ -82,7 +83,7 @@ async function plainTcp(attack: Attack): Promise<string> {
     await connection.write(randomBytes(4096));
     void connection.read(new Uint8Array(4096)).then(() => ended++, () => ended++);
   }
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await delay(1000);
   const result = `${ended} of 10 answered or cut within a second`;
   for (const connection of connections) connection.close();
   return result;
