@@ -16,7 +16,7 @@ const LONGEST_DOWNLOAD_MS = 90_000;
 function documentedArguments(): string[] {
   const text = Deno.readTextFileSync(`${ROOT}/docs/command.md`);
   const line = /^deno (compile .*) cli\.ts$/m.exec(text)?.[1];
-  assert(line !== undefined);
+  assert(line !== undefined, "the section has no command");
   return line.split(" ").filter((word, i, words) => word !== "-o" && words[i - 1] !== "-o");
 }
 

@@ -23,9 +23,9 @@ testNeeding(
     // UCX 1.13 does not tell.
     assertEquals(facts.loopback.transports, facts.library.version.startsWith("1.13") ? [] : ["tcp"]);
     assertEquals([facts.settings.UCX_RNDV_THRESH, facts.settings.UCX_TLS], ["inf", "tcp"]);
-    assert(facts.warnings.some((text: string) => text.includes("UCX_RNDV_THRESH")));
+    assert(facts.warnings.some((text: string) => text.includes("UCX_RNDV_THRESH")), JSON.stringify(facts.warnings));
     assertEquals(facts.permissions.ffi, "granted");
-    assert(["system", "setup", "option", "DIPC_LIBUCP"].includes(facts.library.origin));
+    assert(["system", "setup", "option", "DIPC_LIBUCP"].includes(facts.library.origin), facts.library.origin);
   },
 );
 

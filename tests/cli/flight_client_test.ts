@@ -9,6 +9,7 @@ import * as proto from "../../src/flight/gen/flight_pb.ts";
 import { infoToProto } from "../../src/flight/model.ts";
 import { frameMetadata } from "../../src/ipc/frame.ts";
 import { defaultReaderLimits } from "../../src/limits.ts";
+import { utf8 } from "../support/bytes.ts";
 import { Authority } from "../support/certificates.ts";
 import { endpoint, type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
 import { startPythonServer } from "../support/flight_python.ts";
@@ -17,7 +18,6 @@ import { TemporaryFolder } from "../support/paths.ts";
 import { dipc } from "../support/processes.ts";
 import { needsPython } from "../support/python.ts";
 
-const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 const data = await fromTable(tableFromArrays({ n: Int32Array.of(1, 2, 3) }));
@@ -39,7 +39,7 @@ class Stage {
           { ...flight, descriptor: { path: ["a", "b"] }, endpoints: [endpoint("t", { locations: ["ucx://h:1"] })] },
           {
             ...flight,
-            descriptor: { command: bytes("sel\u0007ect") },
+            descriptor: { command: utf8("sel\u0007ect") },
             endpoints: [],
             totalRecords: -1n,
             totalBytes: -1n,
@@ -78,7 +78,7 @@ class Stage {
           if (message?.header.kind === "batch") rows += message.header.rows;
         }
         this.uploaded = { rows, path };
-        const result = create(proto.PutResultSchema, { appMetadata: bytes("taken") });
+        const result = create(proto.PutResultSchema, { appMetadata: utf8("taken") });
         await call.message(toBinary(proto.PutResultSchema, result));
         return call.finish();
       }
@@ -86,7 +86,7 @@ class Stage {
         const { type, body } = fromBinary(proto.ActionSchema, await call.request());
         this.asked.push([type, text(body)]);
         if (type === "fail") return call.finish(9, "not now");
-        await call.message(resultBytes(bytes("line\u001b[31m one\nline two")));
+        await call.message(resultBytes(utf8("line\u001b[31m one\nline two")));
         await call.message(resultBytes(Uint8Array.of(0xff, 0)));
         return call.finish();
       }

@@ -1,11 +1,13 @@
 /** `dipc get` and `dipc schema` against `dipc serve`, each a process of its own, over UCX. */
 import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
+import { delay } from "../support/time.ts";
 import { TRIP_BATCH_ROWS, tripsBytes, tripsTable } from "../support/cli_data.ts";
 import { findCommand } from "../../tools/peers.ts";
 import { type Need, needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { CLI, dipc, type Outcome, Running, serve, startDipc } from "../support/processes.ts";
+import { HeldStream, untilWriting } from "./support/held_stream.ts";
 
 const ROWS = 3 * TRIP_BATCH_ROWS;
 const TOTALS = [
@@ -244,7 +246,7 @@ testNeeding([needsUcx], "metadata and bodies from two ports: two URIs", async ()
   Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
   await using server = await serve([folder.file("trips.arrow"), "--metadata-port", "0"]);
   const [metadata, body] = server.uris("trips");
-  assert(metadata !== undefined && body !== undefined);
+  assert(metadata !== undefined && body !== undefined, "a role is missing");
   const path = folder.file("two.csv");
   const outcome = await dipc(["get", metadata, "--body-uri", body, "-o", path, "--json"]);
   assertEquals([outcome.code, outcome.stderr], [0, ""]);
@@ -293,61 +295,39 @@ for (
 
 testNeeding([needsUcx], "the server killed in the middle: an error with the batches so far, and no file", async () => {
   using folder = new TemporaryFolder();
-  // Standard input that never ends keeps the stream open for as long as the test needs.
-  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-  try {
-    const stream = tripsBytes("stream");
-    // All but the end of the last message.
-    await server.write(stream.slice(0, stream.byteLength - 200));
-    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-    const path = folder.file("part.arrows");
-    const client = startDipc(["get", uri, "-o", path, "--json"]);
-    await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
-    server.kill("SIGKILL");
-    const outcome = await client.outcome;
-    assertError(outcome, 1, "connection_lost");
-    const totals = totalsOf(outcome);
-    assertEquals(totals.complete, false);
-    assertMatch((totals.error as { message: string }).message, /batch/);
-    assertEquals([...Deno.readDirSync(folder.path)], []);
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using held = await HeldStream.open();
+  const { server } = held;
+  const path = folder.file("part.arrows");
+  const client = startDipc(["get", held.uri, "-o", path, "--json"]);
+  await untilWriting(folder);
+  server.kill("SIGKILL");
+  const outcome = await client.outcome;
+  assertError(outcome, 1, "connection_lost");
+  const totals = totalsOf(outcome);
+  assertEquals(totals.complete, false);
+  assertMatch((totals.error as { message: string }).message, /batch/);
+  assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
 testNeeding([needsUcx], "Ctrl-C during get: exit status 130, a word about it, no file left", async () => {
   using folder = new TemporaryFolder();
-  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-  try {
-    const stream = tripsBytes("stream");
-    await server.write(stream.slice(0, stream.byteLength - 200));
-    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-    const client = startDipc(["get", uri, "-o", folder.file("part.arrows"), "--json"]);
-    await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
-    client.kill("SIGINT");
-    const outcome = await client.outcome;
-    assertError(outcome, 130, "cancelled");
-    assertEquals((totalsOf(outcome).error as { code: string }).code, "cancelled");
-    assertEquals([...Deno.readDirSync(folder.path)], []);
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using held = await HeldStream.open();
+  const client = startDipc(["get", held.uri, "-o", folder.file("part.arrows"), "--json"]);
+  await untilWriting(folder);
+  client.kill("SIGINT");
+  const outcome = await client.outcome;
+  assertError(outcome, 130, "cancelled");
+  assertEquals((totalsOf(outcome).error as { code: string }).code, "cancelled");
+  assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
 testNeeding([needsUcx], "a server that stalls ends get after --timeout, with the batches so far", async () => {
-  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-  try {
-    const stream = tripsBytes("stream");
-    await server.write(stream.slice(0, stream.byteLength - 200));
-    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-    const outcome = await dipc(["get", uri, "--timeout", "2s", "--json"]);
-    assertError(outcome, 1, "timeout");
-    const totals = totalsOf(outcome);
-    assertEquals([totals.batches, totals.complete], [2, false]);
-    assertMatch((totals.error as { message: string }).message, /2 batches/);
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using held = await HeldStream.open();
+  const outcome = await dipc(["get", held.uri, "--timeout", "2s", "--json"]);
+  assertError(outcome, 1, "timeout");
+  const totals = totalsOf(outcome);
+  assertEquals([totals.batches, totals.complete], [2, false]);
+  assertMatch((totals.error as { message: string }).message, /2 batches/);
 });
 
 for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 1]] as const) {
@@ -402,25 +382,18 @@ testNeeding(
   "on a terminal get -o counts while data arrives, and takes the line away",
   async () => {
     using folder = new TemporaryFolder();
-    const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-    try {
-      const stream = tripsBytes("stream");
-      await server.write(stream.slice(0, stream.byteLength - 200));
-      const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-      await using client = onTerminal(["get", uri, "-o", folder.file("live.csv")]);
-      await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      await server.write(stream.slice(stream.byteLength - 200));
-      await server.closeStdin();
-      const { code, stdout } = await client.outcome;
-      assertEquals(code, 0, stdout);
-      // "Erase to the end of the line", made visible.
-      const shown = stdout.replaceAll("\x1b[K", "<erase>");
-      assertMatch(shown, /\r[\d,]+ rows, [\d.]+ kB, .*\/s, .* m?s<erase>/);
-      assertMatch(shown, /\r<erase>\S+live\.csv: 3,000 rows in 3 batches/);
-    } finally {
-      await server[Symbol.asyncDispose]();
-    }
+    await using held = await HeldStream.open();
+    await using client = onTerminal(["get", held.uri, "-o", folder.file("live.csv")]);
+    await untilWriting(folder);
+    // The line with the counts is shown after a second.
+    await delay(1500);
+    await held.finish();
+    const { code, stdout } = await client.outcome;
+    assertEquals(code, 0, stdout);
+    // "Erase to the end of the line", made visible.
+    const shown = stdout.replaceAll("\x1b[K", "<erase>");
+    assertMatch(shown, /\r[\d,]+ rows, [\d.]+ kB, .*\/s, .* m?s<erase>/);
+    assertMatch(shown, /\r<erase>\S+live\.csv: 3,000 rows in 3 batches/);
   },
 );
 
@@ -443,12 +416,3 @@ testNeeding([needsUcx, needsScript], "binary data is not written to a terminal",
     await using shown = onTerminal(["get", uri, "-o", "-", "--format", "csv", "--limit", "1"]);
     assertStringIncludes((await shown.outcome).stdout, "id,fare,zone");
   }));
-
-/** Waits until something holds, for at most 20 s. */
-async function waitFor(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited 20 s for ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

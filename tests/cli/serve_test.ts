@@ -1,10 +1,12 @@
 /** `dipc serve` as a process: what it prints, what it refuses, how it ends. */
 import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
+import { delay } from "../support/time.ts";
 import { TRIP_BATCH_ROWS, tripsBytes } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { isAlive } from "../support/proc.ts";
 import { dipc, serve, startDipc } from "../support/processes.ts";
+import { HeldStream, untilWriting } from "./support/held_stream.ts";
 
 function folderWithTrips(): TemporaryFolder {
   const folder = new TemporaryFolder();
@@ -71,20 +73,16 @@ testNeeding([needsUcx], "a name with spaces, signs and letters of other scripts 
 });
 
 testNeeding([needsUcx], "standard input is served once, and a second client hears why not", async () => {
-  const server = startDipc(["serve", "-", "--json"], { stdin: "piped" });
-  try {
-    await server.write(tripsBytes("stream"));
-    await server.closeStdin();
-    const { datasets } = JSON.parse((await server.firstLine)!);
-    assertEquals(datasets[0].name, "stdin");
-    const first = await dipc(["get", datasets[0].uris[0], "--json"]);
-    assertEquals([first.code, JSON.parse(first.stdout).rows], [0, 3 * TRIP_BATCH_ROWS]);
-    const second = await dipc(["get", datasets[0].uris[0]]);
-    assertEquals(second.code, 1);
-    assertMatch(second.stderr, /^error\[busy\]: .{10,}/m);
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using server = startDipc(["serve", "-", "--json"], { stdin: "piped" });
+  await server.write(tripsBytes("stream"));
+  await server.closeStdin();
+  const { datasets } = JSON.parse((await server.firstLine)!);
+  assertEquals(datasets[0].name, "stdin");
+  const first = await dipc(["get", datasets[0].uris[0], "--json"]);
+  assertEquals([first.code, JSON.parse(first.stdout).rows], [0, 3 * TRIP_BATCH_ROWS]);
+  const second = await dipc(["get", datasets[0].uris[0]]);
+  assertEquals(second.code, 1);
+  assertMatch(second.stderr, /^error\[busy\]: .{10,}/m);
 });
 
 for (
@@ -97,54 +95,43 @@ for (
     running.kill(signal);
     const { code, stderr } = await running.outcome;
     assertEquals([code, stderr], [status, ""]);
-    assert(!isAlive(running.pid));
+    assert(!isAlive(running.pid), "the server still runs");
   });
 }
 
 testNeeding([needsUcx], "a running stream is finished after SIGTERM, and new clients are refused", async () => {
   using folder = new TemporaryFolder();
-  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-  try {
-    const bytes = tripsBytes("stream");
-    await server.write(bytes.slice(0, bytes.byteLength - 200));
-    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-    const client = startDipc(["get", uri, "-o", folder.file("out.arrows"), "--json"]);
-    await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
-    server.kill("SIGTERM");
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    assert(!server.ended);
-    await server.write(bytes.slice(bytes.byteLength - 200));
-    await server.closeStdin();
-    const outcome = await client.outcome;
-    assertEquals([outcome.code, JSON.parse(outcome.stdout).complete], [0, true], outcome.stderr);
-    const { code, stderr } = await server.outcome;
-    assertEquals(code, 0);
-    assertStringIncludes(stderr, "stopping: 1 connection open");
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using held = await HeldStream.open();
+  const { server } = held;
+  const client = startDipc(["get", held.uri, "-o", folder.file("out.arrows"), "--json"]);
+  await untilWriting(folder);
+  server.kill("SIGTERM");
+  // It must still be there after a while.
+  await delay(300);
+  assert(!server.ended, "the server ended at the first signal");
+  await held.finish();
+  const outcome = await client.outcome;
+  assertEquals([outcome.code, JSON.parse(outcome.stdout).complete], [0, true], outcome.stderr);
+  const { code, stderr } = await server.outcome;
+  assertEquals(code, 0);
+  assertStringIncludes(stderr, "stopping: 1 connection open");
 });
 
 testNeeding([needsUcx], "a second Ctrl-C ends the server at once", async () => {
   using folder = new TemporaryFolder();
-  const server = startDipc(["serve", "live=-", "--json"], { stdin: "piped" });
-  try {
-    const bytes = tripsBytes("stream");
-    await server.write(bytes.slice(0, bytes.byteLength - 200));
-    const uri = JSON.parse((await server.firstLine)!).datasets[0].uris[0];
-    const client = startDipc(["get", uri, "-o", folder.file("out.arrows"), "--json"]);
-    await waitFor(() => [...Deno.readDirSync(folder.path)].some(({ name }) => name.includes(".part")));
-    server.kill("SIGINT");
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    assert(!server.ended);
-    server.kill("SIGINT");
-    assertEquals((await server.outcome).code, 130);
-    const outcome = await client.outcome;
-    assertEquals(outcome.code, 1);
-    assertMatch(outcome.stderr, /^error\[connection_lost\]/m);
-  } finally {
-    await server[Symbol.asyncDispose]();
-  }
+  await using held = await HeldStream.open();
+  const { server } = held;
+  const client = startDipc(["get", held.uri, "-o", folder.file("out.arrows"), "--json"]);
+  await untilWriting(folder);
+  server.kill("SIGINT");
+  // It must still be there after a while.
+  await delay(300);
+  assert(!server.ended, "the server ended at the first signal");
+  server.kill("SIGINT");
+  assertEquals((await server.outcome).code, 130);
+  const outcome = await client.outcome;
+  assertEquals(outcome.code, 1);
+  assertMatch(outcome.stderr, /^error\[connection_lost\]/m);
 });
 
 testNeeding([needsUcx], "serve refuses what it cannot serve, and says why", async () => {
@@ -183,12 +170,3 @@ testNeeding([needsUcx], "a client that leaves early is no error of the server", 
   assertEquals(code, 0);
   assert(!stderr.includes("error["), stderr);
 });
-
-/** Waits until something holds, for at most 20 s. */
-async function waitFor(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited 20 s for ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

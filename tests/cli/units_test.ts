@@ -19,8 +19,8 @@ Deno.test("cli parser: flags, values, short names and positional arguments in an
   assertEquals(parsed.positional, ["ucx://h:1/t", "ticket"]);
   assertEquals(parsed.values.get("output"), "-");
   assertEquals(parsed.values.get("limit"), "10");
-  assert(parsed.flags.has("json"));
-  assert(!parsed.flags.has("help"));
+  assert(parsed.flags.has("json"), "--json was not seen");
+  assert(!parsed.flags.has("help"), "--help was not given");
 });
 
 Deno.test("cli parser: what follows -- is positional, and numbers stay text", () => {

@@ -21,7 +21,15 @@ import {
   Utf8View,
   vectorFromArray,
 } from "apache-arrow";
-import { connect, type Dataset, DipcError, fromTable, type MessageStream, serve } from "../../mod.ts";
+import {
+  connect,
+  type Dataset,
+  DipcError,
+  type DipcErrorCode,
+  fromTable,
+  type MessageStream,
+  serve,
+} from "../../mod.ts";
 import {
   connectCuda,
   deviceBatch,
@@ -36,6 +44,8 @@ import { openGpu } from "../../src/device/devices.ts";
 import { deviceColumns } from "../../src/device/columns.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
+import { delay, until } from "../support/time.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { streamMessages } from "../support/ipc_messages.ts";
 import { plainColumns } from "../support/ipc_values.ts";
 import { cuda, needsSimulator } from "../support/cuda_sim.ts";
@@ -192,11 +202,11 @@ deviceTest(
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     assertEquals(pool.stats.blocksOut, out - 1, "the dictionary is still needed");
-    assert(first.isDisposed);
+    assert(first.isDisposed, "the batch is not disposed");
     for (const use of [() => first.columns, () => first.address, () => first.dictionary(0n), () => first.waitOn(0n)]) {
-      assertEquals(assertThrows(use, DipcError).code, "closed");
+      assertDipcError("closed", "", use);
     }
-    assertEquals((await assertRejects(() => first.toHost(), DipcError)).code, "closed");
+    await assertDipcError("closed", "", () => first.toHost());
     using host = await second.toHost();
     assertEquals(host.getChildAt(0)!.get(0), `zone ${200 % 9}`);
     second[Symbol.dispose]();
@@ -214,11 +224,10 @@ deviceTest("batches that nobody disposes give their memory back when they are co
   assertEquals(kept.length, 1);
   kept = null;
   const { pool } = openGpu(memory);
-  for (let i = 0; i < 20 && pool.stats.blocksOut > 0; i++) {
+  await until(() => {
     gc();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assertEquals(pool.stats.blocksOut, 0);
+    return pool.stats.blocksOut === 0;
+  });
 });
 
 deviceTest("toHost() makes a normal batch, pinned or not, and copyTo() another device batch", async () => {
@@ -234,7 +243,7 @@ deviceTest("toHost() makes a normal batch, pinned or not, and copyTo() another d
   for (const space of deviceSpaces()) {
     using copy = batch.copyTo(space);
     assertEquals(copy.space, space);
-    assert(copy.address !== batch.address);
+    assert(copy.address !== batch.address, "the copy shares its memory");
     using host = await copy.toHost();
     assertEquals(host.toArray().map((row) => `${row}`), table.toArray().map((row) => `${row}`));
   }
@@ -318,7 +327,7 @@ deviceTest("batches from pointers are gathered into one body, served, and read b
   await first.ready();
   await second.ready();
   await third.ready();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => disposed > 0);
   assertEquals(disposed, 1, "the owner is told when its memory is not read any more");
   for (const { block } of Object.values(parts)) block.release();
   const expected = [
@@ -359,17 +368,11 @@ deviceTest("device batches from an iterable are read once, and disposed when the
   await using stream = await connect(server.datasets[0].uris);
   const values = [...(await stream.toTable()).getChildAt(0)!];
   assertEquals(values, Array.from({ length: 20 }, (_, i) => [i, i + 1]).flat());
-  assert(made.every(({ isDisposed }) => isDisposed));
-  await waitFor(() => device.pool.stats.blocksOut === 0);
-  assertEquals(device.pool.stats.blocksOut, 0);
-  const again = await assertRejects(async () => (await connect(server.datasets[0].uris)).toTable(), DipcError);
-  assertEquals(again.code, "busy");
+  assert(made.every(({ isDisposed }) => isDisposed), "a batch that was sent is not disposed");
+  await until(() => device.pool.stats.blocksOut === 0);
+  await assertDipcError("busy", "", async () => (await connect(server.datasets[0].uris)).toTable());
   assertThrows(() => fromDeviceBatches(produce()), DipcError, "need a schema");
 });
-
-async function waitFor(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 deviceTest("a batch that is disposed while it is sent keeps its memory until it is out", async () => {
   const rows = 1 << 20;
@@ -401,7 +404,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
   const pinned = device.pinned.acquire(64);
   const make = (columns: DeviceColumnSource[], rows = 4) => () =>
     deviceBatch({ schema, device: memory, rows, columns });
-  const refusals: [() => unknown, string, RegExp][] = [
+  const refusals: [() => unknown, DipcErrorCode, RegExp][] = [
     [
       make([{ length: 4, data: { address: 4096n, byteLength: 16 } }]),
       "invalid_argument",
@@ -437,9 +440,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
   ];
   const before = device.pool.stats.blocksOut;
   for (const [attempt, code, text] of refusals) {
-    const error = assertThrows(attempt, DipcError);
-    assertEquals([error.code, error.message], [code, error.message]);
-    assertMatch(error.message, text);
+    assertDipcError(code, text, attempt);
   }
   assertEquals(device.pool.stats.blocksOut, before);
   // Memory of another GPU.
@@ -505,12 +506,10 @@ deviceTest("limits hold for dictionaries and decompressed bodies in device memor
       [zstd.uris, { maxDecompressedBytes: 16 }, /maxDecompressedBytes of 16/],
     ] as const
   ) {
-    const error = await assertRejects(async () => {
+    await assertDipcError("limit_exceeded", text, async () => {
       await using stream = await connectCuda(uris, { memory, limits });
       for await (using _batch of stream);
-    }, DipcError);
-    assertEquals(error.code, "limit_exceeded");
-    assertMatch(error.message, text);
+    });
   }
 }, [needsGold]);
 
@@ -521,7 +520,7 @@ deviceTest("a stream into device memory is cancelled by its signal, by leaving, 
     readOnce: false,
     open() {
       const run = source.open() as MessageStream;
-      const wait = () => new Promise((resolve) => setTimeout(resolve, 100));
+      const wait = () => delay(100);
       return { next: () => wait().then(() => run.next()), close: () => run.close() };
     },
     close() {},
@@ -531,15 +530,15 @@ deviceTest("a stream into device memory is cancelled by its signal, by leaving, 
   const stop = new AbortController();
   const stream = await connectCuda(uris, { memory, signal: stop.signal });
   stop.abort("enough");
-  const error = await assertRejects(() => stream.next(), DipcError);
-  assertEquals([error.code, error.cause], ["cancelled", "enough"]);
+  const error = await assertDipcError("cancelled", "", () => stream.next());
+  assertEquals(error.cause, "enough");
   const other = await connectCuda(uris, { memory });
   await other.cancel();
   await other.cancel();
-  assertEquals((await assertRejects(() => other.next(), DipcError)).code, "cancelled");
+  await assertDipcError("cancelled", "", () => other.next());
   const busy = await connectCuda(uris, { memory });
   const reads = [busy.next(), busy.next()];
-  assertEquals((await assertRejects(() => reads[1], DipcError)).code, "invalid_argument");
+  await assertDipcError("invalid_argument", "", () => reads[1]);
   (await reads[0]).value?.[Symbol.dispose]();
   await busy.cancel();
   await assertRejects(() => connectCuda(uris, { memory, signal: AbortSignal.abort() }), DipcError);

@@ -1,7 +1,7 @@
 /**
  * A driver that fails at any call: every transfer ends soon, with an error that says so, and gives everything back.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertGreater } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { type Dataset, DipcError, fromTable, serve } from "../../mod.ts";
 import { connectCuda, releaseDevices } from "../../cuda.ts";
@@ -131,13 +131,13 @@ async function failEach(
 deviceTest(`each of the first ${CALLS} driver calls of a transfer fails: a clear error, no leak, no hang`, async () => {
   const failed = await failEach(mixedTable(300), Array.from({ length: CALLS }, (_, i) => i + 1));
   console.log(`${failed} of ${CALLS} failures ended the transfer, the others were overcome`);
-  assert(failed > CALLS / 2);
+  assertGreater(failed, CALLS / 2);
 }, [needsSimulator]);
 
 deviceTest("driver calls of a transfer with a body that is copied in pieces fail: the same", async () => {
   const calls = Array.from({ length: 24 }, (_, i) => 40 + 30 * i);
   const failed = await failEach(mixedTable(600_000), calls); // 7 MB, more than one piece
-  assert(failed > calls.length / 3);
+  assertGreater(failed, calls.length / 3);
 }, [needsSimulator]);
 
 deviceTest(
@@ -145,7 +145,7 @@ deviceTest(
   async () => {
     const calls = Array.from({ length: 60 }, (_, i) => 1 + 7 * i);
     const failed = await failEach(mixedTable(300), calls, "direct");
-    assert(failed > calls.length / 4);
+    assertGreater(failed, calls.length / 4);
   },
   [needsSimulator],
 );

@@ -2,7 +2,7 @@
  * The two ways of bodies in device memory: straight if the transport takes such memory and a transfer proves it, staged
  * otherwise; the user is told which, and why; and UCX without CUDA never gets an address of a GPU.
  */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type Dataset, DipcError, fromTable, openPath, serve, type ServerEventDetail } from "../../mod.ts";
 import { connectCuda } from "../../cuda.ts";
 import { cudaLines } from "../../src/cli/device_facts.ts";
@@ -12,6 +12,7 @@ import { deviceAccess } from "../../src/device/staging.ts";
 import { deviceResident } from "../../src/device/upload.ts";
 import { type Channel, FAILED } from "../../src/wire/transport.ts";
 import { ucxTransport } from "../../src/wire/ucx/transport.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { cuda } from "../support/cuda_sim.ts";
 import { type CopiedMessage, copyMessage, readMessages, rowsOf, smallTable } from "../support/datasets.ts";
 import { deviceSpaces, deviceTest } from "./support/device_tests.ts";
@@ -92,9 +93,11 @@ deviceTest("where the transfer from device to device goes wrong, bodies are stag
       stream.stats.stagingReason,
       /transfer from GPU to GPU failed: of 4194304 bytes, that at 2097152 arrived as/,
     );
-    const forced = await assertRejects(() => connectCuda(uris, { memory, transport, staging: "never" }), DipcError);
-    assertEquals(forced.code, "unsupported");
-    assertMatch(forced.message, /cannot go straight .*staging: "never" requests: .* failed: of 4194304 bytes/);
+    await assertDipcError(
+      "unsupported",
+      /cannot go straight .*staging: "never" requests: .* failed: of 4194304 bytes/,
+      () => connectCuda(uris, { memory, transport, staging: "never" }),
+    );
   }
   await inner.close();
 });
@@ -128,11 +131,10 @@ deviceTest("UCX without CUDA: staged, and the reason names the library and what 
       () => serve({ datasets: { d: { source: smallTable(), memory } }, staging: "never" }),
     ]
   ) {
-    const error = await assertRejects(attempt as () => Promise<unknown>, DipcError);
-    assertEquals(error.code, "unsupported");
-    assertStringIncludes(
-      error.message,
+    await assertDipcError(
+      "unsupported",
       'bodies cannot go straight from and to cuda:0, as staging: "never" requests: UCX ',
+      attempt as () => Promise<unknown>,
     );
   }
 });
@@ -196,7 +198,7 @@ testNeeding(
       listeners.push(listener);
       channels.push(await each.connect(listener.address, null, { timeoutMs: 10_000 }));
     }
-    assert(entered > 10);
+    assertGreater(entered, 10);
     assertEquals(depth, 0);
     const waits = channels.map((channel) => channel.until(() => false, { timeoutMs: 500 }));
     broken = true;
@@ -235,15 +237,15 @@ deviceTest(
 deviceTest("memory spaces that are none, and GPUs that are not there, are named", async () => {
   await using server = await serve({ datasets: { d: smallTable() } });
   const { uris } = server.datasets[0];
-  const absent = await assertRejects(() => connectCuda(uris, { memory: "cuda:99" }), DipcError);
-  assertEquals(absent.code, "not_found");
-  assertStringIncludes(absent.message, "there is no GPU cuda:99: the driver shows cuda:0");
+  await assertDipcError(
+    "not_found",
+    "there is no GPU cuda:99: the driver shows cuda:0",
+    () => connectCuda(uris, { memory: "cuda:99" }),
+  );
   for (const wrong of ["gpu", "cuda:-1", "cuda", "cuda:01"]) {
-    const error = await assertRejects(() => connectCuda(uris, { memory: wrong as typeof memory }), DipcError);
-    assertEquals([wrong, error.code], [wrong, "invalid_argument"]);
+    await assertDipcError("invalid_argument", "", () => connectCuda(uris, { memory: wrong as typeof memory }), wrong);
     const placed = { source: smallTable(), memory: wrong };
-    const served = await assertRejects(() => serve({ datasets: { d: placed } }), DipcError);
-    assertEquals(served.code, "invalid_argument");
+    await assertDipcError("invalid_argument", "", () => serve({ datasets: { d: placed } }));
   }
   const untyped = { source: smallTable(), memory: 3 as never };
   const error = await assertRejects(() => serve({ datasets: { d: untyped } }), DipcError);
@@ -329,8 +331,14 @@ deviceTest(
     assertEquals(facts.cuda.library, cuda!.library);
     assertEquals(facts.cuda.devices.map(({ space }: { space: string }) => space).slice(0, 2), deviceSpaces());
     for (const device of facts.cuda.devices) {
-      assert(device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0);
-      assert(device.freeBytes > 0 && device.memoryBytes >= device.freeBytes);
+      assert(
+        device.copies.hostToDevice > 0 && device.copies.deviceToHost > 0 && device.copies.withinDevice > 0,
+        JSON.stringify(device.copies),
+      );
+      assert(
+        device.freeBytes > 0 && device.memoryBytes >= device.freeBytes,
+        `${device.freeBytes} of ${device.memoryBytes} free`,
+      );
       assert(typeof device.staged === "boolean" && device.stagingReason.startsWith("UCX "), device.stagingReason);
     }
     const text = cudaLines(facts.cuda).map((line) => line.join(" ")).join("\n");

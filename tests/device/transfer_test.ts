@@ -100,7 +100,10 @@ deviceTest("every gold file goes between host and device memory in all combinati
   const onDevice = Object.fromEntries(files.map(({ name, path }) => [name, { source: path, memory }]));
   await using host = await serve({ datasets: onHost });
   await using device = await serve({ datasets: onDevice });
-  assert(device.datasets.every((each) => each.memory === memory && each.staged !== undefined));
+  assert(
+    device.datasets.every((each) => each.memory === memory && each.staged !== undefined),
+    JSON.stringify(device.datasets),
+  );
   for (const [i, file] of files.entries()) {
     const expected = await expectedOf(file.path);
     const [hostUris, deviceUris] = [host.datasets[i].uris, device.datasets[i].uris];

@@ -96,7 +96,7 @@ simTest("streams that were not made non-blocking and the default stream wait for
     symbols.cuMemsetD8Async(memory, 4, BigInt(PAGE), stream),
     symbols.cuMemcpyDtoH_v2(addressOf(target), memory, BigInt(PAGE)),
   );
-  assert(target.every((byte) => byte === 4));
+  assert(target.every((byte) => byte === 4), "some bytes were not set");
 });
 
 simTest("a call without a current context is reported", () => {
@@ -409,7 +409,7 @@ simTest("addresses come again late, and fresh memory is not zero", () => {
   const seen = new Set<bigint>();
   for (let i = 0; i < 100; i++) {
     const memory = raw.out((out) => symbols.cuMemAlloc_v2(out, 4096n));
-    assert(!seen.has(memory));
+    assert(!seen.has(memory), `${memory} was given twice`);
     seen.add(memory);
     assertEquals([...control.peek(memory, 2)!], [0xa5, 0xa5]);
     raw.fine(symbols.cuMemFree_v2(memory));
@@ -428,7 +428,7 @@ simTest("a chosen call fails, once or from then on", () => {
   assertEquals(sticky, [0, 719, 719, 719]);
   control.clear();
   raw.fine(symbols.cuMemsetD8_v2(memory, 0, 8n));
-  assert(control.callsOf("cuMemsetD8_v2") >= 8);
+  assert(control.callsOf("cuMemsetD8_v2") >= 8, String(control.callsOf("cuMemsetD8_v2")));
 });
 
 /** Runs raw calls in a process of their own. */

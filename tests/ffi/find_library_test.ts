@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { compareVersions, type FindLibucpOptions, type rankLibucp, versionInFile } from "../../ffi/find.ts";
 import { peers, peerTest } from "../support/peers.ts";
 import { runLibraryChild } from "../support/run_library_child.ts";
@@ -34,8 +34,8 @@ const origins = (ranking: ReturnType<typeof rankLibucp>): string[] =>
   ranking.candidates.map(({ origin, version }) => `${origin} ${version}`);
 
 Deno.test("versions are compared by number, not by text", () => {
-  assert(compareVersions("1.9.0", "1.18.0") < 0);
-  assert(compareVersions("1.22.0", "1.18.0") > 0);
+  assertLess(compareVersions("1.9.0", "1.18.0"), 0);
+  assertGreater(compareVersions("1.22.0", "1.18.0"), 0);
   assertEquals(compareVersions("1.18", "1.18.0"), 0);
 });
 
@@ -140,7 +140,7 @@ peerTest(["ucx", "olderUcx"], "a process refuses to load a second UCX", async ({
   const { error, loaded } = await runLibraryChild({ do: "find", option: ucx.library, second: olderUcx.library });
   assertEquals(error?.code, "invalid_argument");
   assertStringIncludes(error!.message, "two copies of UCX");
-  assert(loaded.every((file) => !file.includes(olderUcx.version)));
+  assert(loaded.every((file) => !file.includes(olderUcx.version)), loaded.join());
 });
 
 peerTest(

@@ -1,3 +1,4 @@
+/** The structures that UCX is given have the layout of its headers, in every version. */
 import { assert, assertEquals } from "@std/assert";
 import { LAYOUT, MEMORY_CUDA, MEMORY_HOST, requestParams } from "../../ffi/ucp_structs.ts";
 import { findPeers, PEER_ADVICE } from "../../tools/peers.ts";
@@ -40,7 +41,7 @@ Deno.test("a layout that differs by one offset is noticed", async () => {
   } catch {
     noticed = true;
   }
-  assert(noticed);
+  assert(noticed, "the wrong offset was not noticed");
 });
 
 Deno.test("every request says what kind of memory it is about", () => {

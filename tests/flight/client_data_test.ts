@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Dictionary, Int32, Table, Utf8, vectorFromArray } from "apache-arrow";
-import { DipcError, fromTable } from "../../mod.ts";
+import { DipcError, type DipcErrorCode, fromTable } from "../../mod.ts";
 import {
   encodeFrame,
   type FlightFrame,
@@ -18,29 +18,12 @@ import { MessageDecoder } from "../../src/grpc/message_decoder.ts";
 import { descriptorToProto } from "../../src/flight/model.ts";
 import { defaultReaderLimits } from "../../src/limits.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
-import { generator, seed } from "../support/random.ts";
+import { grpcMessage, join } from "../support/bytes.ts";
+import { assertDipcError } from "../support/assert.ts";
+import { seed, seededRandom } from "../support/random.ts";
 
 const MiB = 2 ** 20;
 const LIMITS: FrameDecoderOptions = { maxMetadataBytes: 16 * MiB, maxBodyBytes: 4 * 2 ** 30 };
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.byteLength;
-  }
-  return all;
-}
-
-/** A gRPC message: flag, length, bytes. */
-function prefixed(bytes: Uint8Array, length = bytes.byteLength, flag = 0): Uint8Array {
-  const all = new Uint8Array(5 + bytes.byteLength);
-  all[0] = flag;
-  new DataView(all.buffer).setUint32(1, length);
-  all.set(bytes, 5);
-  return all;
-}
 
 function decode(bytes: Uint8Array, options: FrameDecoderOptions = LIMITS, cut: () => number = () => bytes.byteLength) {
   const decoder = new FrameDecoder(options);
@@ -62,17 +45,17 @@ const plain = ({ descriptor, header, appMetadata, body }: FlightFrame) => ({
 });
 
 Deno.test(`frames are protobuf's bytes, and come back from any pieces (seed ${seed})`, () => {
-  const random = generator();
-  const bytes = (most: number) => Uint8Array.from({ length: Math.floor(random() * most) }, () => random() * 256);
+  const random = seededRandom();
+  const bytes = (most: number) => Uint8Array.from({ length: random.below(most) }, () => random.fraction() * 256);
   const pool = new HostPool();
   for (let round = 0; round < 200; round++) {
     const frame: OutgoingFrame = {
-      descriptor: random() < 0.3 ? { path: ["a", "ü", "x".repeat(random() * 200)] } : null,
+      descriptor: random.chance(0.3) ? { path: ["a", "ü", "x".repeat(random.fraction() * 200)] } : null,
       header: bytes(300),
       appMetadata: bytes(20),
-      body: bytes(random() < 0.1 ? 40_000 : 400),
+      body: bytes(random.chance(0.1) ? 40_000 : 400),
     };
-    const ours = joined(encodeFrame(frame));
+    const ours = join(...encodeFrame(frame));
     const theirs = toBinary(
       FlightDataSchema,
       create(FlightDataSchema, {
@@ -82,11 +65,11 @@ Deno.test(`frames are protobuf's bytes, and come back from any pieces (seed ${se
         dataBody: frame.body!,
       }),
     );
-    assertEquals(ours, prefixed(theirs));
-    const twice = joined([ours, ours]);
-    const pieces = random() < 0.5 ? () => 1 : () => 1 + Math.floor(random() * 3000);
-    const { frames, decoder } = decode(twice, { ...LIMITS, pool: random() < 0.5 ? pool : undefined }, pieces);
-    assert(decoder.isWhole);
+    assertEquals(ours, grpcMessage(theirs));
+    const twice = join(ours, ours);
+    const pieces = random.chance(0.5) ? () => 1 : () => 1 + random.below(3000);
+    const { frames, decoder } = decode(twice, { ...LIMITS, pool: random.chance(0.5) ? pool : undefined }, pieces);
+    assert(decoder.isWhole, "the decoder waits for more");
     assertEquals(frames.length, 2);
     for (const found of frames) {
       assertEquals(plain(found), {
@@ -115,7 +98,7 @@ Deno.test("unknown fields are skipped, any order is taken, and the last of two c
     0xc2, 0x3e, 3, 4, 5, 6,                 // data_body again
     0x12, 1, 8,                             // data_header again
   );
-  const { frames } = decode(prefixed(message));
+  const { frames } = decode(grpcMessage(message));
   assertEquals(frames.map(plain), [{ descriptor: null, header: [8], appMetadata: [9], body: [4, 5, 6] }]);
   // The same rules by protobuf-es.
   const { dataHeader, dataBody } = fromBinary(FlightDataSchema, message);
@@ -124,44 +107,48 @@ Deno.test("unknown fields are skipped, any order is taken, and the last of two c
 
 Deno.test("a PutResult is application metadata alone", () => {
   const result = toBinary(PutResultSchema, create(PutResultSchema, { appMetadata: Uint8Array.of(1, 2, 3) }));
-  const more = joined([result, Uint8Array.of(0x12, 2, 5, 5)]);
-  const { frames } = decode(joined([prefixed(more), prefixed(new Uint8Array(0))]), { ...LIMITS, isPutResults: true });
+  const more = join(result, Uint8Array.of(0x12, 2, 5, 5));
+  const { frames } = decode(join(grpcMessage(more), grpcMessage(new Uint8Array(0))), { ...LIMITS, isPutResults: true });
   assertEquals(frames.map(plain).map(({ appMetadata, header }) => [appMetadata, header]), [[[1, 2, 3], []], [[], []]]);
 });
 
 Deno.test("malformed messages and those over a limit are refused", () => {
   const small: FrameDecoderOptions = { maxMetadataBytes: 8, maxBodyBytes: 16 };
-  const cases: [what: string, bytes: Uint8Array, code: string, part: string][] = [
-    ["compressed", prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-    ["a strange flag", prefixed(new Uint8Array(1), 1, 0x80), "protocol", "flag byte 128"],
-    ["4 GiB announced", prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295"],
-    ["a body over the limit", prefixed(Uint8Array.of(0xc2, 0x3e, 17), 40), "limit_exceeded", "maxBodyBytes"],
-    ["a header over the limit", prefixed(Uint8Array.of(0x12, 9), 40), "limit_exceeded", "maxMetadataBytes"],
-    ["a field longer than the message", prefixed(Uint8Array.of(0x12, 5, 1)), "protocol", "longer than the message"],
-    ["an unknown field longer than the message", prefixed(Uint8Array.of(0x3a, 5, 1)), "protocol", "longer"],
-    ["a fixed64 cut off", prefixed(Uint8Array.of(0x29, 1)), "protocol", "longer than the message"],
-    ["an end inside a tag", prefixed(Uint8Array.of(0xc2)), "protocol", "ends inside"],
-    ["an end inside a length", prefixed(Uint8Array.of(0x12)), "protocol", "ends inside"],
-    ["a tag of six bytes", prefixed(Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0xff, 1)), "protocol", "too long"],
-    ["a varint of eleven bytes", prefixed(new Uint8Array(12).fill(0xff, 1).fill(0x20, 0, 1)), "protocol", "too long"],
-    ["a group", prefixed(Uint8Array.of(0x0b)), "protocol", "wire type 3"],
-    ["field 0", prefixed(Uint8Array.of(0x02, 0)), "protocol", "number 0"],
-    ["a malformed descriptor", prefixed(Uint8Array.of(0x0a, 2, 0x1a, 5)), "protocol", "descriptor"],
+  const cases: [what: string, bytes: Uint8Array, code: DipcErrorCode, part: string][] = [
+    ["compressed", grpcMessage(new Uint8Array(1), 1, 1), "protocol", "compressed"],
+    ["a strange flag", grpcMessage(new Uint8Array(1), 1, 0x80), "protocol", "flag byte 128"],
+    ["4 GiB announced", grpcMessage(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295"],
+    ["a body over the limit", grpcMessage(Uint8Array.of(0xc2, 0x3e, 17), 40), "limit_exceeded", "maxBodyBytes"],
+    ["a header over the limit", grpcMessage(Uint8Array.of(0x12, 9), 40), "limit_exceeded", "maxMetadataBytes"],
+    ["a field longer than the message", grpcMessage(Uint8Array.of(0x12, 5, 1)), "protocol", "longer than the message"],
+    ["an unknown field longer than the message", grpcMessage(Uint8Array.of(0x3a, 5, 1)), "protocol", "longer"],
+    ["a fixed64 cut off", grpcMessage(Uint8Array.of(0x29, 1)), "protocol", "longer than the message"],
+    ["an end inside a tag", grpcMessage(Uint8Array.of(0xc2)), "protocol", "ends inside"],
+    ["an end inside a length", grpcMessage(Uint8Array.of(0x12)), "protocol", "ends inside"],
+    ["a tag of six bytes", grpcMessage(Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0xff, 1)), "protocol", "too long"],
+    [
+      "a varint of eleven bytes",
+      grpcMessage(new Uint8Array(12).fill(0xff, 1).fill(0x20, 0, 1)),
+      "protocol",
+      "too long",
+    ],
+    ["a group", grpcMessage(Uint8Array.of(0x0b)), "protocol", "wire type 3"],
+    ["field 0", grpcMessage(Uint8Array.of(0x02, 0)), "protocol", "number 0"],
+    ["a malformed descriptor", grpcMessage(Uint8Array.of(0x0a, 2, 0x1a, 5)), "protocol", "descriptor"],
   ];
   for (const [what, bytes, code, part] of cases) {
     for (const cut of [() => bytes.byteLength, () => 1]) {
-      const error = assertThrows(() => decode(bytes, small, cut), DipcError, part, what);
-      assertEquals(error.code, code, what);
+      assertDipcError(code, part, () => decode(bytes, small, cut), what);
     }
   }
-  assertEquals(decode(prefixed(Uint8Array.of(0x12, 1, 1)).subarray(0, 7), small).decoder.isWhole, false);
+  assertEquals(decode(grpcMessage(Uint8Array.of(0x12, 1, 1)).subarray(0, 7), small).decoder.isWhole, false);
 });
 
 Deno.test("a body that is announced and does not come takes no memory", () => {
   const before = Deno.memoryUsage();
   const decoders = Array.from({ length: 8 }, () => {
     const decoder = new FrameDecoder({ ...LIMITS, pool: new HostPool() });
-    decoder.push(prefixed(Uint8Array.of(0xc2, 0x3e, 0x80, 0x80, 0x80, 0x80, 0x0f), 4 * 2 ** 30 - 100));
+    decoder.push(grpcMessage(Uint8Array.of(0xc2, 0x3e, 0x80, 0x80, 0x80, 0x80, 0x0f), 4 * 2 ** 30 - 100));
     decoder.push(new Uint8Array(1000));
     return decoder;
   });
@@ -173,28 +160,28 @@ Deno.test("a body that is announced and does not come takes no memory", () => {
 });
 
 Deno.test(`messages of small calls come back from any pieces, taken early or late (seed ${seed})`, () => {
-  const random = generator();
+  const random = seededRandom();
   for (let round = 0; round < 100; round++) {
-    const most = random() < 0.2 ? 100_000 : 300;
+    const most = random.chance(0.2) ? 100_000 : 300;
     const sent = Array.from(
-      { length: Math.floor(random() * 60) },
-      () => Uint8Array.from({ length: random() < 0.2 ? 0 : Math.floor(random() * most) }, () => random() * 256),
+      { length: random.below(60) },
+      () => Uint8Array.from({ length: random.chance(0.2) ? 0 : random.below(most) }, () => random.fraction() * 256),
     );
-    const bytes = joined(sent.map((message) => prefixed(message)));
+    const bytes = join(...sent.map((message) => grpcMessage(message)));
     const decoder = new MessageDecoder(most);
     const taken: Uint8Array[] = [];
-    const eagerness = random();
+    const eagerness = random.fraction();
     for (let at = 0; at < bytes.byteLength;) {
-      const end = Math.min(bytes.byteLength, at + 1 + Math.floor(random() * (random() < 0.1 ? 50_000 : most)));
+      const end = Math.min(bytes.byteLength, at + 1 + random.below(random.chance(0.1) ? 50_000 : most));
       decoder.push(bytes.subarray(at, end));
       at = end;
-      while (random() < eagerness) {
+      while (random.chance(eagerness)) {
         const message = decoder.take();
         if (message === null) break;
         taken.push(message);
       }
     }
-    assert(decoder.isWhole);
+    assert(decoder.isWhole, "the decoder waits for more");
     for (let message; (message = decoder.take()) !== null;) taken.push(message);
     assertEquals(decoder.queuedBytes, 0);
     assertEquals(taken, sent);
@@ -202,23 +189,22 @@ Deno.test(`messages of small calls come back from any pieces, taken early or lat
 });
 
 Deno.test("a small call's message that is compressed, too long or half there is refused after those before it", () => {
-  const good = prefixed(Uint8Array.of(1, 2, 3));
+  const good = grpcMessage(Uint8Array.of(1, 2, 3));
   for (
     const [bad, code, words] of [
-      [prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-      [prefixed(new Uint8Array(1), 1, 7), "protocol", "flag byte 7"],
-      [prefixed(new Uint8Array(0), 11), "limit_exceeded", "11 bytes is announced, maxMessageBytes is 10"],
-      [prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295 bytes"],
+      [grpcMessage(new Uint8Array(1), 1, 1), "protocol", "compressed"],
+      [grpcMessage(new Uint8Array(1), 1, 7), "protocol", "flag byte 7"],
+      [grpcMessage(new Uint8Array(0), 11), "limit_exceeded", "11 bytes is announced, maxMessageBytes is 10"],
+      [grpcMessage(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295 bytes"],
     ] as const
   ) {
     const decoder = new MessageDecoder(10);
-    const error = assertThrows(() => decoder.push(joined([good, bad])), DipcError, words);
-    assertEquals(error.code, code);
+    assertDipcError(code, words, () => decoder.push(join(good, bad)));
     assertEquals(decoder.take(), Uint8Array.of(1, 2, 3));
     assertEquals(decoder.take(), null);
   }
   const decoder = new MessageDecoder(10);
-  decoder.push(joined([good, prefixed(new Uint8Array(2), 3)]));
+  decoder.push(join(good, grpcMessage(new Uint8Array(2), 3)));
   assertEquals(decoder.isWhole, false);
   assertEquals(decoder.queuedBytes, good.byteLength);
   decoder.close();
@@ -237,12 +223,12 @@ Deno.test("messages keep header, body and application metadata; a frame that doe
     pieces.push(...encodeFrame(frameOfMessage(message, { appMetadata: Uint8Array.of(sent.length) })));
   }
   const verifier = new FrameVerifier(defaultReaderLimits);
-  const found = decode(joined(pieces)).frames.map((frame) => verifier.verify(frame)!);
+  const found = decode(join(...pieces)).frames.map((frame) => verifier.verify(frame)!);
   assertEquals(found.map(({ header }) => [header.kind, header.bodyLength]), [["schema", 0], ...sent]);
   assertEquals(found.slice(1).map(({ appMetadata }) => [...appMetadata!]), sent.map((_, i) => [i + 1]));
   assertEquals(sent.map(([kind]) => kind), ["dictionary", "batch"]);
 
-  const [schema, , last] = decode(joined(pieces)).frames;
+  const [schema, , last] = decode(join(...pieces)).frames;
   const wrong: [FlightFrame, string][] = [
     [{ ...last, body: null }, "announces a body of"],
     [{ ...last, header: new Uint8Array(0) }, "but no header"],
@@ -252,8 +238,7 @@ Deno.test("messages keep header, body and application metadata; a frame that doe
   for (const [frame, part] of wrong) {
     const fresh = new FrameVerifier(defaultReaderLimits);
     fresh.verify({ ...schema, body: null });
-    const error = assertThrows(() => fresh.verify(frame), DipcError, part);
-    assertEquals(error.code, "invalid_data");
+    assertDipcError("invalid_data", part, () => fresh.verify(frame));
   }
   const withBody = new FrameVerifier(defaultReaderLimits);
   assertThrows(() => withBody.verify({ ...schema, body: last.body }), DipcError, "announces a body of 0 bytes");

@@ -1,7 +1,7 @@
 /**
  * The Flight client's parts that need no server: locations, cookies, status codes, deadlines, and the stubs.
  */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DipcError } from "../../mod.ts";
 import { CookieJar } from "../../src/flight/cookies.ts";
 import { grpcTimeout } from "../../src/grpc/client_call.ts";
@@ -24,6 +24,7 @@ import {
 } from "../../src/flight/model.ts";
 import { readEncapsulatedSchema } from "../../src/flight/schema_bytes.ts";
 import { errorOfGrpcStatus, GrpcStatus, grpcStatusName, grpcStatusOf } from "../../src/grpc/status.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 
@@ -51,10 +52,13 @@ Deno.test("locations: every scheme, addresses, sockets and paths", () => {
       "grpc://h:99999",
     ]
   ) {
-    assertEquals(assertThrows(() => parseFlightLocation(wrong), DipcError).code, "invalid_uri", wrong);
+    assertDipcError("invalid_uri", "", () => parseFlightLocation(wrong), wrong);
   }
   assertEquals(["grpc://h:1", "grpc+unix:///x", "ucx://h:1", "grpc:"].map(isFlightUri), [true, true, false, false]);
-  assert(isReuseConnection("arrow-flight-reuse-connection://?") && !isReuseConnection("grpc://h:1"));
+  assert(
+    isReuseConnection("arrow-flight-reuse-connection://?") && !isReuseConnection("grpc://h:1"),
+    "reuse of a connection is one URI",
+  );
 });
 
 Deno.test("locations of an endpoint: pairs and alternatives by UCX, the others by DoGet in their order", () => {
@@ -65,7 +69,7 @@ Deno.test("locations of an endpoint: pairs and alternatives by UCX, the others b
   const roles = sortLocations([`${m}&role=both`, `${b}&role=metadata`, "ucx://h:3/x?want_data=3&role=body"]);
   assertEquals(roles.ucx.map(({ metadata, body }) => [metadata.port, body?.port]), [[1, undefined], [2, 3]]);
   assertEquals(sortLocations([]), { ucx: [], ucxProblem: null, flight: [null] });
-  assert(sortLocations(["ucx://h:1"]).ucxProblem?.includes("want_data"));
+  assert(sortLocations(["ucx://h:1"]).ucxProblem?.includes("want_data"), "the problem of the URI is not named");
 });
 
 Deno.test("status codes: each has its code of dipc, keeps its own, and goes back to what it was", () => {
@@ -160,8 +164,7 @@ Deno.test("a schema that a server describes wrongly is refused", () => {
   for (
     const bytes of [[], [1], [0xff, 0xff, 0xff, 0xff], [0xff, 0xff, 0xff, 0xff, 16, 0, 0, 0, 1], [8, 0, 0, 0, 1, 2]]
   ) {
-    const error = assertThrows(() => readEncapsulatedSchema(Uint8Array.from(bytes)), DipcError);
-    assertEquals(error.code, "invalid_data");
+    assertDipcError("invalid_data", "", () => readEncapsulatedSchema(Uint8Array.from(bytes)));
   }
 });
 

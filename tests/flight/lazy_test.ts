@@ -46,8 +46,11 @@ Deno.test("importing the library loads neither gRPC nor protobuf code, as the mo
     assertEquals(now.filter((specifier) => GRPC.test(specifier)), [], program);
   }
   // The same look finds it where it is: behind a dynamic import, and in the module for Flight.
-  assert((await loaded("mod.ts", true)).some((specifier) => GRPC.test(specifier)));
-  assert((await loaded("flight.ts")).some((specifier) => GRPC.test(specifier)));
+  assert((await loaded("mod.ts", true)).some((specifier) => GRPC.test(specifier)), "a lazy import was not followed");
+  assert(
+    (await loaded("flight.ts")).some((specifier) => GRPC.test(specifier)),
+    "flight.ts does not load what is looked for",
+  );
 });
 
 const PROGRAM = `

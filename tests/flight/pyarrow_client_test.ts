@@ -3,12 +3,14 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { tableFromArrays, tableToIPC } from "apache-arrow";
 import { type Dataset, serve, type ServeOptions, type Server } from "../../mod.ts";
 import type { FlightHandlers, FlightServerEventDetail } from "../../flight.ts";
 import { numbered } from "../../tools/flight_integration/default_server.ts";
 import { echo } from "../../tools/flight_integration/echo_server.ts";
+import { delay, until } from "../support/time.ts";
+import { utf8 } from "../support/bytes.ts";
 import { Authority } from "../support/certificates.ts";
 import { pythonClient, type PythonClientOptions, type PythonResult } from "../support/flight_python.ts";
 import { generated, rowsOf } from "../support/generated.ts";
@@ -18,11 +20,9 @@ import { compareByPyarrow, needsPython } from "../support/python.ts";
 
 const MiB = 2 ** 20;
 const needs = [needsPython];
-const bytes = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(value);
 
 /** After its client has gone, a call has ended within this time, in milliseconds. */
 const ENDED_MS = 500;
-const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 type FlightOptions = NonNullable<ServeOptions["flight"]>;
 
@@ -73,7 +73,7 @@ testNeeding(
     const names = (infos: { path: string[] }[]) => infos.map(({ path }) => path[0]).sort();
     assertEquals([names(all), names(some)], [["other", "t"], ["other"]]);
     assertEquals([info.rows, info.path, info.ordered, byCommand.command], [3, ["t"], true, "t"]);
-    assert(info.bytes > 0);
+    assertGreater(info.bytes, 0);
     const [{ locations, expires, ticket }] = info.endpoints;
     assertEquals(locations.length, 2);
     assertMatch(locations[0], /^ucx:\/\/127\.0\.0\.1:/);
@@ -230,7 +230,7 @@ testNeeding(needs, "pyarrow authenticates by password, by handshake and by token
     bearer: (token) => token === "a-token" ? "bob" : null,
   };
   const handlers: FlightHandlers = {
-    actions: { whoami: { run: (_, { user }) => [bytes(user ?? "")] } },
+    actions: { whoami: { run: (_, { user }) => [utf8(user ?? "")] } },
   };
   await using server = await serveFlight({ n: generated(2, 10) }, { auth, handlers });
   const { location } = server.flight!;
@@ -304,19 +304,15 @@ testNeeding(needs, "a stream that pyarrow cancels ends at the server, which goes
 });
 
 testNeeding(needs, "a stream that the server cuts is an error to pyarrow, not an end", async () => {
-  const server = await serveFlight({ endless: generated(1_000_000, rowsOf(MiB)) });
-  try {
-    const ended = endOfGet(server);
-    const running = pythonClient({ location: server.flight!.location, steps: [["get", ["endless"]]] });
-    while (server.flight!.activeCalls === 0) await delay(20);
-    await delay(300);
-    await server.shutdown({ timeoutMs: 0 });
-    const [result] = await running;
-    assertMatch(result.error ?? "none", /^Flight\w+Error$|^ArrowException$/);
-    assertEquals((await ended).error?.code, "closed");
-  } finally {
-    await server.shutdown({ timeoutMs: 0 });
-  }
+  await using server = await serveFlight({ endless: generated(1_000_000, rowsOf(MiB)) });
+  const ended = endOfGet(server);
+  const running = pythonClient({ location: server.flight!.location, steps: [["get", ["endless"]]] });
+  await until(() => server.flight!.activeCalls > 0);
+  await delay(300); // into the middle of the stream
+  await server.shutdown({ timeoutMs: 0 });
+  const [result] = await running;
+  assertMatch(result.error ?? "none", /^Flight\w+Error$|^ArrowException$/);
+  assertEquals((await ended).error?.code, "closed");
 });
 
 testNeeding(

@@ -4,13 +4,16 @@ import { tableFromArrays } from "apache-arrow";
 import { DipcError, type FlightAuth, FlightClient, type FlightInfo, GrpcStatus } from "../../flight.ts";
 import { connect, type Dataset, fromTable, serve, type Server } from "../../mod.ts";
 import { grpcStatusName } from "../../src/grpc/status.ts";
+import { delay, until } from "../support/time.ts";
+import { utf8 } from "../support/bytes.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { printTable } from "../support/table.ts";
+import { rowsOf } from "./support/rows.ts";
 
 const ROWS = 3;
 const SECRET = new Uint8Array(32).fill(7);
 const table = tableFromArrays({ n: Int32Array.from({ length: ROWS }, (_, i) => i) });
-const bytes = (text: string) => new TextEncoder().encode(text);
 
 const AUTH: FlightAuth = {
   basic: (user, password) => user === "ada" && password === "right",
@@ -34,13 +37,7 @@ async function outcomeOf(fetch: () => Promise<number>): Promise<string> {
 function byFlight(server: Server, ticket: string | Uint8Array, options: { token?: string } = { token: "outside" }) {
   return outcomeOf(async () => {
     await using client = await FlightClient.connect(server.flight!.location, options);
-    await using reader = await client.doGet(ticket);
-    let rows = 0;
-    for await (const { batch } of reader) {
-      rows += batch?.numRows ?? 0;
-      batch?.[Symbol.dispose]();
-    }
-    return rows;
+    return await rowsOf(client, ticket);
   });
 }
 
@@ -68,8 +65,8 @@ function renamed(ticket: Uint8Array, from: string, to: string): Uint8Array {
   const content = Uint8Array.fromBase64(new TextDecoder().decode(ticket.subarray(6)), { alphabet: "base64url" });
   const at = 8 + 1 + 8 + 16;
   assertEquals(new TextDecoder().decode(content.subarray(at, at + from.length)), from);
-  content.set(bytes(to), at);
-  return bytes("dipc1." + content.toBase64({ alphabet: "base64url", omitPadding: true }));
+  content.set(utf8(to), at);
+  return utf8("dipc1." + content.toBase64({ alphabet: "base64url", omitPadding: true }));
 }
 
 const REFUSED = "permission_denied";
@@ -101,7 +98,7 @@ testNeeding(
     };
     const token = (await tokenOf(server)).replace(/^Bearer /, "");
     const expiredToken = (await tokenOf(hasty)).replace(/^Bearer /, "");
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await delay(5); // until the token of 1 ms has expired
     const ticket = await ticketOf(server);
     const longAgo = await ticketOf(server);
     const cancelled = await infoOf(server);
@@ -157,10 +154,8 @@ testNeeding(
     now += 60_000;
     await check("expired ticket", [DENIED, REFUSED], [byFlight(server, longAgo), byUcx(server, longAgo)]);
     printTable("A server with authentication", ["case", "gRPC (DoGet)", "UCX"], rows);
-    for (let tries = 0; server.stats.activeConnections > 0 && tries < 100; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    assertEquals([server.stats.activeConnections, server.flight!.activeCalls], [0, 0]);
+    await until(() => server.stats.activeConnections === 0);
+    assertEquals(server.flight!.activeCalls, 0);
   },
 );
 
@@ -207,14 +202,14 @@ Deno.test("with authentication every call needs a token, and answers nothing bef
   for (const headers of wrong) {
     await using client = await FlightClient.connect(server.flight!.location, { headers });
     for (const [name, call] of Object.entries(calls)) {
-      const error = await assertRejects(() => call(client), DipcError, undefined, name);
-      assertEquals([error.code, error.foreign?.status], [REFUSED, GrpcStatus.unauthenticated], `${name}: ${error}`);
+      const error = await assertDipcError(REFUSED, "", () => call(client), name);
+      assertEquals(error.foreign?.status, GrpcStatus.unauthenticated);
     }
   }
   for (const password of ["wrong", "", "right "]) {
     await using client = await FlightClient.connect(server.flight!.location);
-    const error = await assertRejects(() => client.authenticateBasic("ada", password), DipcError);
-    assertEquals([error.code, error.foreign?.status], [REFUSED, GrpcStatus.unauthenticated]);
+    const error = await assertDipcError(REFUSED, "", () => client.authenticateBasic("ada", password));
+    assertEquals(error.foreign?.status, GrpcStatus.unauthenticated);
   }
   assertEquals(touched.filter((method) => method !== "Handshake"), []);
   assertEquals(server.datasets.map(({ name }) => name), ["a"]);

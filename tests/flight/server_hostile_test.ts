@@ -1,7 +1,8 @@
 /** Our Flight server and clients that misbehave: a clear end for each, soon and without memory, and the server goes on. */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import { FlightClient, serveFlight } from "../../flight.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
+import { until } from "../support/time.ts";
 import { Authority } from "../support/certificates.ts";
 import { hostileClients } from "./support/hostile_clients.ts";
 import { ROOT } from "../support/paths.ts";
@@ -49,13 +50,7 @@ Deno.test("every misbehaving Flight client comes to a clear end within 5 s and 6
   const { location } = JSON.parse((await running.firstLine)!);
   const { port } = parseFlightLocation(location);
   const state = async (): Promise<State> => await running.ask("state") as State;
-  const settled = async (): Promise<State> => {
-    for (let tries = 0;; tries++) {
-      const now = await state();
-      if (now.activeCalls === 0 || tries === 100) return now;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
+  const settled = (): Promise<State> => until(state, ({ activeCalls }) => activeCalls === 0);
   const fetchWhole = async (): Promise<void> => {
     await using client = await FlightClient.connect(location);
     await using reader = await client.doGet("numbers");
@@ -91,7 +86,7 @@ Deno.test("every misbehaving Flight client comes to a clear end within 5 s and 6
   const after = await settled();
   assertEquals([after.activeCalls, after.blocksOut, after.datasets], [0, before.blocksOut, before.datasets]);
   assertEquals(failures, []);
-  assert(rows.length > 30);
+  assertGreater(rows.length, 30);
   await fetchWhole();
 });
 

@@ -1,5 +1,5 @@
 /** What a Flight server does beside its calls: certificates, shutting down, limits, uploads, and what it keeps to itself. */
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { tableFromArrays } from "apache-arrow";
 import {
@@ -17,14 +17,16 @@ import { ActionSchema } from "../../src/flight/gen/flight_pb.ts";
 import { Flag, frame, FrameType } from "../../src/http2/frames.ts";
 import { collect } from "../../src/memory/collector.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
+import { delay, until } from "../support/time.ts";
 import { Authority } from "../support/certificates.ts";
-import { join, RawClient, request, requestBlock } from "../support/http2_raw.ts";
+import { join } from "../support/bytes.ts";
+import { RawClient, request, requestBlock } from "../support/http2_raw.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { startDipc } from "../support/processes.ts";
+import { rowsOf } from "./support/rows.ts";
 
 const table = (rows: number) => tableFromArrays({ n: Int32Array.from({ length: rows }, (_, i) => i) });
-const tick = (milliseconds = 10) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 
 /** Batches of 1 MiB. */
 async function large(times: number): Promise<Dataset> {
@@ -32,18 +34,8 @@ async function large(times: number): Promise<Dataset> {
   return repeat(await fromTable(tableFromArrays({ n: values })), times);
 }
 
-async function rowsOf(client: FlightClient, ticket: string | Uint8Array): Promise<number> {
-  await using reader = await client.doGet(ticket);
-  let rows = 0;
-  for await (const { batch } of reader) {
-    rows += batch?.numRows ?? 0;
-    batch?.[Symbol.dispose]();
-  }
-  return rows;
-}
-
 async function failureOf(work: () => Promise<unknown>): Promise<DipcError> {
-  return await assertRejects(work, DipcError) as DipcError;
+  return await assertRejects(work, DipcError);
 }
 
 async function statusOf(work: () => Promise<unknown>): Promise<number | undefined> {
@@ -137,7 +129,7 @@ Deno.test("shutting down lets a running DoGet finish, and takes no new calls", a
     batch?.[Symbol.dispose]();
     if (++batches !== 1) continue;
     closing = server.shutdown({ timeoutMs: 20_000 });
-    await tick(50);
+    await delay(50); // until the shutdown has begun
     await failureOf(async () => {
       await using other = await FlightClient.connect(server.flight!.location, { timeoutMs: 3000 });
       await other.getFlightInfo({ path: "a" });
@@ -212,8 +204,8 @@ Deno.test("calls beyond maxCalls are refused, and let in again once there is roo
   const readers = [await one.doGet("a"), await two.doGet("a")];
   assertEquals(await statusOf(() => three.getSchema({ path: "a" })), GrpcStatus.resourceExhausted);
   for (const reader of readers) await reader[Symbol.asyncDispose]();
-  for (let tries = 0; server.flight!.activeCalls > 0 && tries < 100; tries++) await tick(20);
-  assert((await three.getSchema({ path: "a" })).byteLength > 0);
+  await until(() => server.flight!.activeCalls === 0);
+  assertGreater((await three.getSchema({ path: "a" })).byteLength, 0);
 });
 
 Deno.test("a client's calls beyond maxCalls wait for their turn", async () => {
@@ -239,7 +231,7 @@ Deno.test("requests longer than maxRequestBytes are refused before they are read
 async function blocksKept(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     collect("all");
-    await tick(5);
+    await delay(5);
   }
   return hostPool().stats.blocksOut;
 }
@@ -282,11 +274,11 @@ Deno.test("an upload into a folder is a file there once it is whole, and none be
   await using client = await FlightClient.connect(server.flight!.location);
   const small = await fromTable(table(3));
   const writer = await client.doPut({ path: "half" }, small.schema);
-  await tick(100);
-  assert(!files().includes("half.arrows"));
+  await delay(100); // time for a file that must not appear
+  assert(!files().includes("half.arrows"), "half an upload can be seen");
   await writer[Symbol.asyncDispose]();
   await client.put({ path: "whole" }, small);
-  for (let tries = 0; server.flight!.activeCalls > 0 && tries < 100; tries++) await tick(20);
+  await until(() => server.flight!.activeCalls === 0);
   assertEquals(files(), ["whole.arrows"]);
   assertEquals(await rowsOf(client, "whole"), 3);
   assertEquals(server.datasets.map(({ name }) => name), ["own", "whole"]);
@@ -398,7 +390,7 @@ Deno.test("what fails inside the server is told there, and not to clients", asyn
   for (const name of Object.keys(thrown)) said.push(await failureOf(() => rowsOf(client, name)));
   said.push(await failureOf(() => client.getSchema({ command: "x" })));
   for (const error of said) assert(!/secret|\.ts\b|at \w+ \(/.test(error.message), error.message);
-  for (let tries = 0; errors.length < said.length && tries < 100; tries++) await tick(10);
+  await until(() => errors.length >= said.length);
   assertEquals(errors.filter(({ message }) => message.includes(secret)).length, said.length);
   assertEquals(server.flight!.activeCalls, 0);
 });

@@ -1,5 +1,5 @@
 /** Arrow streams and files as they are written: read back by apache-arrow, dictionaries, framing, and the file that appears whole. */
-import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { RecordBatch, Schema, Table, tableFromArrays, tableFromIPC } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
@@ -11,6 +11,7 @@ import { hostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   arrowBytes,
   countedPool,
@@ -71,12 +72,11 @@ Deno.test("a stream holds replaced dictionaries, a file refuses them and says wh
     ["a", "b", "x", "y", "z"],
   );
   const path = folder.file("words.arrow");
-  const error = await assertRejects(
+  await assertDipcError(
+    "unsupported",
+    "arrows",
     () => writeAll(dataset, new ArrowFileWriter(dataset.schema, AtomicFile.create(path))),
-    DipcError,
-  ) as DipcError;
-  assertEquals(error.code, "unsupported");
-  assertStringIncludes(error.message, "arrows");
+  );
   assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
@@ -144,22 +144,18 @@ Deno.test("a symbolic link is written through, a device directly, a folder and a
   file.write([new TextEncoder().encode("new")]);
   file.finish();
   assertEquals(await Deno.readTextFile(folder.file("target")), "new");
-  assert((await Deno.lstat(folder.file("link"))).isSymlink);
+  assert((await Deno.lstat(folder.file("link"))).isSymlink, "the link was replaced");
   const nothing = AtomicFile.create("/dev/null");
   nothing.write([new Uint8Array(100_000)]);
   nothing.finish();
-  assert((await Deno.stat("/dev/null")).isCharDevice);
-  const codes = [folder.path, folder.file("absent/out")].map((path) =>
-    (assertThrows(() => AtomicFile.create(path), DipcError) as DipcError).code
-  );
-  assertEquals(codes, ["invalid_argument", "not_found"]);
+  assert((await Deno.stat("/dev/null")).isCharDevice, "/dev/null was replaced");
+  assertDipcError("invalid_argument", "", () => AtomicFile.create(folder.path));
+  assertDipcError("not_found", "", () => AtomicFile.create(folder.file("absent/out")));
 });
 
 Deno.test("a full disk is an io error that names the file", () => {
   const file = AtomicFile.create("/dev/full");
-  const error = assertThrows(() => file.write([new Uint8Array(100_000)]), DipcError) as DipcError;
-  assertEquals(error.code, "io");
-  assertStringIncludes(error.message, "/dev/full");
+  const error = assertDipcError("io", "/dev/full", () => file.write([new Uint8Array(100_000)]));
   assertEquals(error.foreign?.status, 28);
   file.abort();
 });
@@ -181,5 +177,5 @@ Deno.test("small and large pieces from arrays and native blocks are written in o
   file.finish();
   const written = await Deno.readFile(path);
   assertEquals(written.byteLength, expected.length);
-  assert(written.every((byte, at) => byte === expected[at]));
+  assert(written.every((byte, at) => byte === expected[at]), "some bytes differ");
 });

@@ -1,5 +1,5 @@
 /** Values as text: dates, times, decimals, CSV, newline-delimited JSON, and the table for people. Expected texts are written by hand. */
-import { assertEquals, assertExists, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertExists } from "@std/assert";
 import {
   Binary,
   Bool,
@@ -25,7 +25,6 @@ import {
   Utf8,
   vectorFromArray,
 } from "apache-arrow";
-import { DipcError } from "../../src/errors.ts";
 import { CsvWriter } from "../../src/formats/csv_writer.ts";
 import { NdjsonWriter } from "../../src/formats/ndjson_writer.ts";
 import { Preview } from "../../src/formats/preview.ts";
@@ -44,6 +43,7 @@ import { describeSchema } from "../../src/ipc/describe.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { fromTable } from "../../src/sources/table.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { countedPool, writeAll } from "../support/datasets.ts";
 
 Deno.test("dates are right far from 1970, before year 0 and after year 9999", () => {
@@ -222,9 +222,7 @@ Deno.test("a writer of text fails for a type that apache-arrow cannot read, and 
     }
   }).find((header) => describeSchema(header)[0]?.type.startsWith("list_view"));
   assertExists(patched);
-  const error = assertThrows(() => new CsvWriter(patched, new MemorySink()), DipcError) as DipcError;
-  assertEquals(error.code, "unsupported");
-  assertStringIncludes(error.message, "ends");
+  assertDipcError("unsupported", "ends", () => new CsvWriter(patched, new MemorySink()));
 });
 
 async function previewOf(

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { DipcError } from "../../src/errors.ts";
-import { Random } from "../support/seeded_random.ts";
+import { Random, seed } from "../support/random.ts";
 import { fuzz, MAX_INPUT_BYTES } from "./fuzzer.ts";
 import { mutateBytes } from "./mutate.ts";
 import { chooseTargets, loadCorpus, loadTargets } from "./registry.ts";
@@ -17,7 +17,6 @@ import { watch } from "./watch.ts";
 const SECONDS = 1;
 
 const targets = await loadTargets();
-const seed = Number(Deno.env.get("DIPC_SEED") || crypto.getRandomValues(new Uint32Array(1))[0]);
 
 for (const target of targets) {
   Deno.test(`fuzzing ${target.name} for a moment finds nothing`, async () => {
@@ -105,8 +104,8 @@ Deno.test("the same seed gives the same mutants, and none is too long", () => {
     return Array.from({ length: 3000 }, (_, i) => mutateBytes(pool[i % 3], pool, random, 64).toHex());
   };
   assertEquals(make(7), make(7));
-  assert(make(7).join() !== make(8).join());
-  for (const hex of make(9)) assert(hex.length <= 128);
+  assert(make(7).join() !== make(8).join(), "two seeds give the same mutants");
+  for (const hex of make(9)) assert(hex.length <= 128, `${hex.length / 2} bytes`);
   assertGreater(MAX_INPUT_BYTES, 64);
 });
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../../src/errors.ts";
-import { Random } from "../support/seeded_random.ts";
+import { Random } from "../support/random.ts";
 import { mutateBytes } from "./mutate.ts";
 import type { Finding, FuzzReport, FuzzTarget } from "./target.ts";
 

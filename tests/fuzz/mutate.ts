@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Random } from "../support/seeded_random.ts";
+import { join } from "../support/bytes.ts";
+import type { Random } from "../support/random.ts";
 
 /** Numbers at which checks go wrong. */
 const EDGES = [
@@ -76,14 +77,4 @@ function putEdge(bytes: Uint8Array<ArrayBuffer>, random: Random): Uint8Array<Arr
   const value = random.pick(EDGES);
   for (let i = 0; i < width; i++) bytes[at + i] = Number(value >> BigInt(8 * i) & 0xFFn);
   return bytes;
-}
-
-function join(...pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const result = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    result.set(piece, at);
-    at += piece.byteLength;
-  }
-  return result;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Random } from "../support/seeded_random.ts";
+import type { Random } from "../support/random.ts";
 
 /** Something that takes bytes nobody can trust. */
 export interface FuzzTarget {

@@ -1,5 +1,5 @@
 /** The client's side of the HTTP/2 layer and what is wrong: it gets the code that RFC 9113 wants, and leaves no call without an end. */
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertInstanceOf } from "@std/assert";
 import { Http2Code, Http2Error } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, numbersFrame, PREFACE, settingsFrame } from "../../src/http2/frames.ts";
 import type { HeaderField } from "../../src/http2/static_table.ts";
@@ -17,7 +17,8 @@ import {
   watch,
   whole,
 } from "./support/client.ts";
-import { answer, checkClientBytes, hex, join, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
+import { hex, join } from "../support/bytes.ts";
+import { answer, checkClientBytes, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
 
 const { data, headers, priority, rstStream, settings, pushPromise, ping, goaway, windowUpdate, continuation } =
   FrameType;
@@ -272,7 +273,7 @@ Deno.test("what is thrown away is credited at once, and read to its end", async 
   await memory.send(frame(data, 0, 1, new Uint8Array(2 ** 17 - 1000)));
   assertEquals(memory.sent(windowUpdate, 1).map(({ payload }) => numberAt(payload, 0)), [2 ** 17]);
   await memory.send(trailers(1));
-  assert(stream.isReadToEnd && stream.isClosed);
+  assert(stream.isReadToEnd && stream.isClosed, "the stream has not ended");
   assertEquals(stream.read(), null);
   await memory.end();
 });
@@ -282,7 +283,7 @@ Deno.test("the end of a request goes out once the write in front of it was given
     const memory = await connected();
     const stream = memory.request();
     let taken = 0;
-    assert(!stream.write(new Uint8Array(100_000), () => taken++));
+    assert(!stream.write(new Uint8Array(100_000), () => taken++), "more was taken than the window has room for");
     if (isEndFirst) stream.end();
     await memory.send(numbersFrame(windowUpdate, 0, 100_000));
     stream.drop();
@@ -311,7 +312,7 @@ Deno.test("a write under way cannot be joined by another, and is taken once the 
   assertInstanceOf(error, TypeError);
   stream.reset();
   assertEquals(taken, 1);
-  assert(stream.write(hex("00"), nothing));
+  assert(stream.write(hex("00"), nothing), "a write within the window was not taken");
   await memory.end();
 });
 
@@ -344,9 +345,9 @@ Deno.test("streams reset from inside of any callback leave whole frames in order
           frame(data, 0, 1, hex("00")),
           trailers(1),
         );
-        assert(hits > 0);
-        assert(streams[target].isClosed && !streams[target].isReadToEnd);
-        assert(streams.slice(1, 3).every(({ id, isClosed }) => id > 0 || isClosed));
+        assertGreater(hits, 0);
+        assert(streams[target].isClosed && !streams[target].isReadToEnd, "the stream that was hit goes on");
+        assert(streams.slice(1, 3).every(({ id, isClosed }) => id > 0 || isClosed), "a call was forgotten");
         const seen = checkClientBytes(join(...memory.pipe.written)).streams;
         for (const stream of streams) {
           if (stream.id > 0 && !stream.isClosed && stream !== streams[3]) {

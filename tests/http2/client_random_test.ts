@@ -8,18 +8,18 @@ import { Http2Error, Http2Reset } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, numbersFrame, PREFACE, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders } from "../../src/http2/hpack.ts";
 import { DenoTransport } from "../../src/http2/transport.ts";
+import { join } from "../support/bytes.ts";
 import { connected, eights, HELLO, OK_STATUS, readAll, trailers } from "./support/client.ts";
 import {
   answer,
   checkClientBytes,
   ClientFrameChecker,
   cutFrames,
-  join,
   MemoryClientConnection,
   numberAt,
   type RawFrame,
 } from "../support/http2_raw.ts";
-import { generator, seed } from "../support/random.ts";
+import { type Random, seed, seededRandom } from "../support/random.ts";
 import { endLater } from "../support/session_end.ts";
 
 const { data, headers, rstStream, settings, ping, goaway, windowUpdate, continuation } = FrameType;
@@ -28,7 +28,7 @@ const { endHeaders, padded } = Flag;
 /** A server that takes and gives at random, within what it has announced, and sees that the client keeps to it too. */
 class ModelServer {
   readonly #memory: MemoryClientConnection;
-  readonly #below: (limit: number) => number;
+  readonly #random: Random;
   readonly #checker = new ClientFrameChecker();
   #at = 0;
   #preface = PREFACE.byteLength;
@@ -47,9 +47,9 @@ class ModelServer {
   readonly #open = new Set<number>();
   #rest: Uint8Array = new Uint8Array();
 
-  constructor(memory: MemoryClientConnection, below: (limit: number) => number) {
+  constructor(memory: MemoryClientConnection, random: Random) {
     this.#memory = memory;
-    this.#below = below;
+    this.#random = random;
   }
 
   get hasCalls(): boolean {
@@ -100,21 +100,21 @@ class ModelServer {
 
   /** Sets something anew, widens a window, or echoes a piece of a body; returns the bytes for it. */
   act(): Uint8Array {
-    const below = this.#below;
+    const random = this.#random;
     const ids = [...this.#open];
-    const id = ids[below(ids.length)];
-    switch (below(8)) {
+    const id = ids[random.below(ids.length)];
+    switch (random.below(8)) {
       case 0:
-        this.#settings.push([[3, 1 + below(6)], [4, below(3) * 40_000 + below(100)]]);
+        this.#settings.push([[3, 1 + random.below(6)], [4, random.below(3) * 40_000 + random.below(100)]]);
         return settingsFrame(this.#settings.at(-1)!);
       case 1: {
-        const more = 1 + below(100_000);
+        const more = 1 + random.below(100_000);
         this.#window += more;
         return numbersFrame(windowUpdate, 0, more);
       }
       case 2: {
         if (id === undefined) break;
-        const more = 1 + below(50_000);
+        const more = 1 + random.below(50_000);
         this.#extra.set(id, (this.#extra.get(id) ?? 0) + more);
         return numbersFrame(windowUpdate, id, more);
       }
@@ -145,9 +145,9 @@ class ModelServer {
       this.#echoed.set(id, 0);
       return answer(id);
     }
-    const pad = this.#below(4) === 0 ? this.#below(30) : -1;
+    const pad = this.#random.below(4) === 0 ? this.#random.below(30) : -1;
     const most = Math.min(this.#credit, this.#credits.get(id)!) - (pad + 1);
-    const length = Math.min(body.byteLength - done, most, 1 + this.#below(60_000));
+    const length = Math.min(body.byteLength - done, most, 1 + this.#random.below(60_000));
     if (length > 0) {
       const used = length + pad + 1;
       this.#credit -= used;
@@ -164,19 +164,20 @@ class ModelServer {
 }
 
 Deno.test("random calls to a server that echoes them come back whole, within every window and limit", async () => {
-  console.log(`http2: seed ${seed}`);
-  const random = generator();
-  const below = (limit: number) => Math.floor(random() * limit);
+  const random = seededRandom();
   for (let round = 0; round < 150; round++) {
     const memory = await connected();
-    const server = new ModelServer(memory, below);
+    const server = new ModelServer(memory, random);
     const calls: { stream: ClientStream; body: Uint8Array; read: Uint8Array[]; isReset: boolean }[] = [];
     const start = () => {
       const stream = memory.request();
-      const body = Uint8Array.from({ length: below(random() < 0.3 ? 200_000 : 300) }, () => below(256));
+      const body = Uint8Array.from(
+        { length: random.below(random.chance(0.3) ? 200_000 : 300) },
+        () => random.below(256),
+      );
       const call = { stream, body, read: [] as Uint8Array[], isReset: false };
       calls.push(call);
-      const step = 1 + below(80_000);
+      const step = 1 + random.below(80_000);
       let at = 0;
       const pump = () => {
         while (at < body.byteLength) {
@@ -192,16 +193,16 @@ Deno.test("random calls to a server that echoes them come back whole, within eve
       if (piece !== null) read.push(piece);
     };
     for (let step = 0; step < 60; step++) {
-      if (random() < 0.2) start();
-      if (calls.length > 0 && random() < 0.5) read(calls[below(calls.length)]);
-      if (calls.length > 0 && random() < 0.02) {
-        const call = calls[below(calls.length)];
+      if (random.chance(0.2)) start();
+      if (calls.length > 0 && random.chance(0.5)) read(calls[random.below(calls.length)]);
+      if (calls.length > 0 && random.chance(0.02)) {
+        const call = calls[random.below(calls.length)];
         if (!call.stream.isClosed) call.isReset = true;
         call.stream.reset();
       }
       await memory.send();
       server.take();
-      await memory.send(...Array.from({ length: 1 + below(4) }, () => server.act()));
+      await memory.send(...Array.from({ length: 1 + random.below(4) }, () => server.act()));
       server.take();
     }
     await memory.send(server.finish());
@@ -228,26 +229,24 @@ Deno.test("random calls to a server that echoes them come back whole, within eve
 });
 
 Deno.test("random frames, mutated ones and what a caller does leave no call without an end and no frame cut", async () => {
-  console.log(`http2: seed ${seed}`);
-  const random = generator();
-  const below = (limit: number) => Math.floor(random() * limit);
-  const junk = (length: number) => Uint8Array.from({ length }, () => below(256));
-  const id = () => 1 + 2 * below(8);
+  const random = seededRandom();
+  const junk = (length: number) => Uint8Array.from({ length }, () => random.below(256));
+  const id = () => 1 + 2 * random.below(8);
   const pieces: (() => Uint8Array)[] = [
-    () => settingsFrame([[3, below(8)], [4, below(2 ** 20)]]),
-    () => numbersFrame(windowUpdate, 0, 1 + below(2 ** 20)),
-    () => numbersFrame(rstStream, id(), below(14)),
-    () => random() < 0.8 ? trailers(id()) : answer(id()),
-    () => frame(data, below(2), id(), junk(below(300))),
-    () => frame(data, below(16), id(), junk(below(30))),
-    () => frame(headers, below(256), id(), encodeHeaders([OK_STATUS])),
-    () => frame(headers, endHeaders, id(), join(encodeHeaders([OK_STATUS]), junk(below(20)))),
-    () => frame(below(12), below(256), below(10), junk(below(40))),
-    () => settingsFrame([[below(8), below(2 ** 20)]]),
-    () => numbersFrame(windowUpdate, below(8), below(2 ** 20)),
-    () => numbersFrame(goaway, 0, below(12), below(3)),
-    () => frame(continuation, below(8), id(), junk(below(30))),
-    () => junk(below(30)),
+    () => settingsFrame([[3, random.below(8)], [4, random.below(2 ** 20)]]),
+    () => numbersFrame(windowUpdate, 0, 1 + random.below(2 ** 20)),
+    () => numbersFrame(rstStream, id(), random.below(14)),
+    () => random.chance(0.8) ? trailers(id()) : answer(id()),
+    () => frame(data, random.below(2), id(), junk(random.below(300))),
+    () => frame(data, random.below(16), id(), junk(random.below(30))),
+    () => frame(headers, random.below(256), id(), encodeHeaders([OK_STATUS])),
+    () => frame(headers, endHeaders, id(), join(encodeHeaders([OK_STATUS]), junk(random.below(20)))),
+    () => frame(random.below(12), random.below(256), random.below(10), junk(random.below(40))),
+    () => settingsFrame([[random.below(8), random.below(2 ** 20)]]),
+    () => numbersFrame(windowUpdate, random.below(8), random.below(2 ** 20)),
+    () => numbersFrame(goaway, 0, random.below(12), random.below(3)),
+    () => frame(continuation, random.below(8), id(), junk(random.below(30))),
+    () => junk(random.below(30)),
   ];
   /** Connections that ended in order, by GOAWAY and for what is wrong, and calls that were answered. */
   const kinds = [0, 0, 0, 0];
@@ -257,35 +256,35 @@ Deno.test("random frames, mutated ones and what a caller does leave no call with
     const calls: { stream: ClientStream; isWriting: boolean; closes: number; answer: number }[] = [];
     let owed = 0;
     let depth = 0;
-    const isMild = random() < 0.7;
+    const isMild = random.chance(0.7);
     /** What an honest server would send next, a few frames of each answer in their order. */
     const next = (): Uint8Array => {
       const open = calls.filter(({ stream, answer }) => stream.id > 0 && !stream.isClosed && answer < 4);
-      const call = open[below(open.length)];
-      if (call === undefined || random() < 0.2) return pieces[below(2)]();
+      const call = open[random.below(open.length)];
+      if (call === undefined || random.chance(0.2)) return pieces[random.below(2)]();
       const { id } = call.stream;
       if (++call.answer === 1) return answer(id);
-      return call.answer < 4 ? frame(data, 0, id, junk(below(300))) : trailers(id);
+      return call.answer < 4 ? frame(data, 0, id, junk(random.below(300))) : trailers(id);
     };
-    const piece = () => isMild && random() < 0.98 ? next() : pieces[below(pieces.length)]();
+    const piece = () => isMild && random.chance(0.98) ? next() : pieces[random.below(pieces.length)]();
     const act = () => {
       // Callbacks act too, but not without end.
       if (depth > 4) return;
       depth++;
-      const call = calls[below(calls.length)];
-      const kind = below(20);
+      const call = calls[random.below(calls.length)];
+      const kind = random.below(20);
       if (kind < 4 || call === undefined) request();
       else if (kind < 10) write(call);
-      else if (kind < 12) call.stream.end(random() < 0.5 ? [] : [["t", "u"]]);
+      else if (kind < 12) call.stream.end(random.chance(0.5) ? [] : [["t", "u"]]);
       else if (kind < 15) call.stream.read();
       else if (kind < 16) call.stream.discard();
       else if (kind < 17) call.stream.drop();
-      else if (kind < 19) call.stream.reset(below(12));
-      else if (random() < 0.2) memory.connection.close();
-      else if (random() < 0.1) memory.connection.destroy(below(12));
+      else if (kind < 19) call.stream.reset(random.below(12));
+      else if (random.chance(0.2)) memory.connection.close();
+      else if (random.chance(0.1)) memory.connection.destroy(random.below(12));
       depth--;
     };
-    const sometimes = () => void (random() < 0.3 && act());
+    const sometimes = () => void (random.chance(0.3) && act());
     const request = () => {
       if (calls.length >= 20) return;
       const call = { stream: memory.request(), isWriting: false, closes: 0, answer: 0 };
@@ -314,16 +313,16 @@ Deno.test("random frames, mutated ones and what a caller does leave no call with
         taken();
         sometimes();
       };
-      if (call.stream.write(new Uint8Array(below(random() < 0.3 ? 200_000 : 2000)), then)) taken();
+      if (call.stream.write(new Uint8Array(random.below(random.chance(0.3) ? 200_000 : 2000)), then)) taken();
     };
-    if (random() < 0.95) await memory.send(HELLO);
-    for (let steps = 1 + below(12); steps > 0; steps--) {
-      for (let acts = below(4); acts > 0; acts--) act();
-      const bytes = join(...Array.from({ length: below(6) }, piece));
-      for (let flips = isMild || random() < 0.8 ? 0 : below(4); flips > 0 && bytes.length > 0; flips--) {
-        bytes[below(bytes.length)] ^= 1 << below(8);
+    if (random.chance(0.95)) await memory.send(HELLO);
+    for (let steps = 1 + random.below(12); steps > 0; steps--) {
+      for (let acts = random.below(4); acts > 0; acts--) act();
+      const bytes = join(...Array.from({ length: random.below(6) }, piece));
+      for (let flips = isMild || random.chance(0.8) ? 0 : random.below(4); flips > 0 && bytes.length > 0; flips--) {
+        bytes[random.below(bytes.length)] ^= 1 << random.below(8);
       }
-      const cut = below(bytes.length);
+      const cut = random.below(bytes.length);
       await memory.send(bytes.subarray(0, cut), bytes.subarray(cut));
     }
     try {
@@ -345,8 +344,7 @@ Deno.test("random frames, mutated ones and what a caller does leave no call with
 });
 
 Deno.test("200 calls at a time to a server of node:http2 that takes 10 are echoed whole and in order", async () => {
-  console.log(`http2: seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   const server = createServer({ settings: { maxConcurrentStreams: 10 } });
   const sessions = new Set<Http2Session>();
   let atOnce = 0;
@@ -394,7 +392,10 @@ Deno.test("200 calls at a time to a server of node:http2 that takes 10 are echoe
     assertEquals([stream.error, answered], [null, `200 ${path}`]);
     assertEquals(join(...pieces), body);
   };
-  const sizes = Array.from({ length: 200 }, (_, i) => i < 3 ? 65_534 + i : Math.floor(random() ** 3 * 300_000));
+  const sizes = Array.from(
+    { length: 200 },
+    (_, i) => i < 3 ? 65_534 + i : Math.floor(random.fraction() ** 3 * 300_000),
+  );
   await Promise.all(sizes.map((size, i) => {
     const body = Uint8Array.from({ length: size }, (_, at) => at * 31 + i);
     return call(`/${i}`, body);

@@ -17,7 +17,8 @@ import {
   watch,
   whole,
 } from "./support/client.ts";
-import { answer, checkClientBytes, hex, join, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
+import { hex, join } from "../support/bytes.ts";
+import { answer, checkClientBytes, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
 
 const { data, headers, rstStream, settings, ping, goaway, windowUpdate, continuation } = FrameType;
 const { endStream, endHeaders, padded } = Flag;
@@ -40,7 +41,7 @@ Deno.test("a client starts with the preface, its settings and its window, and an
 Deno.test("a request is sent before the server has said anything, in the bytes written by hand", async () => {
   const memory = new MemoryClientConnection();
   const stream = memory.request();
-  assert(stream.write(new TextEncoder().encode("hello"), nothing));
+  assert(stream.write(new TextEncoder().encode("hello"), nothing), "a write within the window was not taken");
   stream.end();
   await memory.send();
   assertEquals(
@@ -90,10 +91,10 @@ Deno.test("a whole call: its callbacks come in order, and its answer can be read
     "closed in order",
   ]);
   await stream.closed;
-  assert(stream.isClosed && stream.isRemoteEnded && !stream.isReadToEnd);
+  assert(stream.isClosed && stream.isRemoteEnded && !stream.isReadToEnd, "the stream is not closed with bytes left");
   assertEquals(memory.connection.activeStreams, 0);
   assertEquals(readAll(stream), hex("030405"));
-  assert(stream.isReadToEnd);
+  assert(stream.isReadToEnd, "the stream is not read to its end");
   assertEquals(memory.resets, []);
   await memory.end();
 });
@@ -103,7 +104,7 @@ Deno.test("a server that resets a call behind its trailers has answered it, and 
   const stream = memory.request();
   const log = watch(stream);
   let taken = 0;
-  assert(!stream.write(new Uint8Array(100_000), () => taken++));
+  assert(!stream.write(new Uint8Array(100_000), () => taken++), "more was taken than the window has room for");
   await memory.send(
     answer(1),
     frame(data, 0, 1, hex("0102")),
@@ -114,7 +115,7 @@ Deno.test("a server that resets a call behind its trailers has answered it, and 
   assertEquals([stream.error, taken], [null, 1]);
   await stream.closed;
   assertEquals(readAll(stream), hex("0102"));
-  assert(stream.isReadToEnd);
+  assert(stream.isReadToEnd, "the stream is not read to its end");
   await memory.send(numbersFrame(windowUpdate, 1, 100_000), numbersFrame(windowUpdate, 0, 100_000));
   assertEquals(memory.sentBytes(), 65_535);
   await memory.end();
@@ -139,7 +140,7 @@ Deno.test("a call that is reset before its end fails with the server's code, and
   assertEquals(log.at(-1), "closed Http2Reset");
   assertEquals(codeOf(stream.error), Http2Code.refusedStream);
   assertEquals(stream.read(), null);
-  assert(!stream.isReadToEnd);
+  assert(!stream.isReadToEnd, "the stream ended too early");
   await memory.end();
 });
 
@@ -173,9 +174,9 @@ Deno.test("DATA may end an answer, and may be empty there", async () => {
     stream.end();
     await memory.send(answer(1, 0, [[":status", "204"]]), frame(data, endStream, 1, bytes));
     assertEquals(log.at(-1), "closed in order");
-    assert(log.every((line) => !line.startsWith("trailers")));
+    assert(log.every((line) => !line.startsWith("trailers")), log.join());
     assertEquals(readAll(stream), bytes);
-    assert(stream.isReadToEnd);
+    assert(stream.isReadToEnd, "the stream is not read to its end");
     await memory.end();
   }
 });
@@ -222,7 +223,7 @@ Deno.test("headers may be spread over CONTINUATION frames and cut anywhere", asy
       "trailers t,u",
     ]);
     assertEquals(readAll(stream), hex("0102"));
-    assert(stream.isReadToEnd);
+    assert(stream.isReadToEnd, "the stream is not read to its end");
     await memory.end();
   }
 });
@@ -247,9 +248,9 @@ Deno.test("further requests wait where the server takes no more, and what is wri
   const memory = await connected(maxStreams(2));
   const streams = ["/0", "/1", "/2", "/3"].map((path) => memory.request(path));
   let taken = 0;
-  assert(!streams[2].write(hex("aabb"), () => taken++));
+  assert(!streams[2].write(hex("aabb"), () => taken++), "a call that waits for its turn took bytes");
   streams[2].end();
-  assert(!streams[3].write(hex("cc"), () => taken++));
+  assert(!streams[3].write(hex("cc"), () => taken++), "a call that waits for its turn took bytes");
   await memory.send();
   assertEquals(streams.map(({ id }) => id), [1, 3, 0, 0]);
   assertEquals([memory.sent(headers).length, memory.sentBytes(), taken], [2, 0, 0]);
@@ -351,7 +352,7 @@ Deno.test("GOAWAY: calls that the server has taken go on, the others fail, and t
   const late = memory.request();
   await late.closed;
   assertInstanceOf(late.error, Http2Reset);
-  assert(!memory.connection.isUsable);
+  assert(!memory.connection.isUsable, "the connection takes new calls");
   assertEquals(memory.sent(headers).map(({ streamId }) => streamId), [1, 3, 5]);
   await memory.send(answer(1), frame(data, 0, 1, hex("01")), trailers(1));
   assertEquals(await memory.over, null);
@@ -454,7 +455,7 @@ Deno.test("a server that closes its side ends the connection and its calls", asy
   memory.pipe.push(null);
   assertEquals(await memory.over, null);
   await stream.closed;
-  assert(!stream.isRemoteEnded);
+  assert(!stream.isRemoteEnded, "the answer has ended");
 });
 
 Deno.test("DATA waits for the windows of the stream and of the connection", async () => {

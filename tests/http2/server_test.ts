@@ -9,8 +9,10 @@ import { Http2Code, Http2Error } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, headerFrames, numbersFrame, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
 import type { ServerStream } from "../../src/http2/server_stream.ts";
-import { hex, join, MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
-import { generator, seed } from "../support/random.ts";
+import { until } from "../support/time.ts";
+import { hex, join } from "../support/bytes.ts";
+import { MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
+import { seededRandom } from "../support/random.ts";
 
 const decoder = () => new HpackDecoder(32 * 1024);
 
@@ -105,7 +107,7 @@ Deno.test("HPACK: what is wrong is a COMPRESSION_ERROR, and a list that is too l
     assertEquals(error.code, Http2Code.compressionError, bytes);
   }
   const short = new HpackDecoder(100);
-  assert(short.decode(encodeHeaders([["a", "x".repeat(80)]])).isTooLong);
+  assert(short.decode(encodeHeaders([["a", "x".repeat(80)]])).isTooLong, "the list was taken");
   // Two entries of the table, of which the list takes none; both are there afterwards.
   const long = hex("40 01 61 3f" + "62".repeat(63) + "40 01 63 3f" + "64".repeat(63));
   assertEquals(short.decode(long).isTooLong, true);
@@ -224,7 +226,7 @@ Deno.test("what is wrong with a connection ends it with the code of RFC 9113", a
       const last = memory.frames.at(-1)!;
       assertEquals(last.type, goaway, String(error));
       assertEquals(new DataView(last.payload.slice().buffer).getUint32(4), code, String(error));
-      assert(error instanceof Http2Error);
+      assert(error instanceof Http2Error, String(error));
     });
   }
   await t.step("bytes that are no HTTP/2, and a first frame that is not SETTINGS", async () => {
@@ -377,7 +379,7 @@ Deno.test("small pieces of a body do not keep the chunks that they came in", () 
   queue.push(chunk.subarray(0, 2000));
   let bytes = 0;
   for (let piece = queue.shift(); piece !== null; piece = queue.shift()) {
-    assert(piece.buffer !== chunk.buffer);
+    assert(piece.buffer !== chunk.buffer, "a piece shares the memory of what arrived");
     bytes += piece.byteLength;
   }
   assertEquals([bytes, queue.bytes], [7000, 0]);
@@ -414,20 +416,18 @@ Deno.test("closing waits for a client that is slow to take the last answer", asy
 });
 
 Deno.test("random frames and mutated ones never hang the connection, throw or leave a stream", async () => {
-  console.log(`http2: seed ${seed}`);
-  const random = generator();
-  const below = (limit: number) => Math.floor(random() * limit);
-  const junk = (length: number) => Uint8Array.from({ length }, () => below(256));
+  const random = seededRandom();
+  const junk = (length: number) => Uint8Array.from({ length }, () => random.below(256));
   const pieces: (() => Uint8Array)[] = [
-    () => request(1 + 2 * below(8), below(256)),
-    () => request(1 + 2 * below(8), endHeaders, join(requestBlock(), junk(below(20)))),
-    () => frame(data, below(16), 1 + 2 * below(8), junk(below(300))),
-    () => frame(below(12), below(256), below(10), junk(below(40))),
-    () => settingsFrame([[below(8), below(2 ** 20)]]),
-    () => numbersFrame(windowUpdate, below(8), below(2 ** 20)),
-    () => numbersFrame(rstStream, 1 + 2 * below(8), below(14)),
-    () => frame(continuation, below(8), 1 + 2 * below(8), junk(below(30))),
-    () => junk(below(30)),
+    () => request(1 + 2 * random.below(8), random.below(256)),
+    () => request(1 + 2 * random.below(8), endHeaders, join(requestBlock(), junk(random.below(20)))),
+    () => frame(data, random.below(16), 1 + 2 * random.below(8), junk(random.below(300))),
+    () => frame(random.below(12), random.below(256), random.below(10), junk(random.below(40))),
+    () => settingsFrame([[random.below(8), random.below(2 ** 20)]]),
+    () => numbersFrame(windowUpdate, random.below(8), random.below(2 ** 20)),
+    () => numbersFrame(rstStream, 1 + 2 * random.below(8), random.below(14)),
+    () => frame(continuation, random.below(8), 1 + 2 * random.below(8), junk(random.below(30))),
+    () => junk(random.below(30)),
   ];
   for (let i = 0; i < 4000; i++) {
     const streams: ServerStream[] = [];
@@ -435,15 +435,20 @@ Deno.test("random frames and mutated ones never hang the connection, throw or le
       onStream: (stream) => {
         streams.push(stream);
         stream.onReadable = () => stream.read();
-        if (random() < 0.7) stream.respond([[":status", "200"]], random() < 0.2);
-        if (random() < 0.5) stream.write(new Uint8Array(below(200_000)), () => {});
-        if (random() < 0.3) stream.end([["grpc-status", "0"]]);
-        if (random() < 0.1) stream.reset();
+        if (random.chance(0.7)) stream.respond([[":status", "200"]], random.chance(0.2));
+        if (random.chance(0.5)) stream.write(new Uint8Array(random.below(200_000)), () => {});
+        if (random.chance(0.3)) stream.end([["grpc-status", "0"]]);
+        if (random.chance(0.1)) stream.reset();
       },
     });
-    const bytes = join(START, ...Array.from({ length: 1 + below(12) }, () => pieces[below(pieces.length)]()));
-    for (let flips = random() < 0.5 ? 0 : below(4); flips > 0; flips--) bytes[below(bytes.length)] ^= 1 << below(8);
-    const cut = below(bytes.length);
+    const bytes = join(
+      START,
+      ...Array.from({ length: 1 + random.below(12) }, () => pieces[random.below(pieces.length)]()),
+    );
+    for (let flips = random.chance(0.5) ? 0 : random.below(4); flips > 0; flips--) {
+      bytes[random.below(bytes.length)] ^= 1 << random.below(8);
+    }
+    const cut = random.below(bytes.length);
     await memory.send(bytes.subarray(0, cut), bytes.subarray(cut));
     await memory.end();
     await Promise.all(streams.map(({ closed }) => closed));
@@ -508,8 +513,7 @@ Deno.test("streams that are reset in the middle of a write, and connections that
     await client.read();
     client.close();
   }
-  for (let i = 0; i < 200 && server.activeCalls > 0; i++) await new Promise((resolve) => setTimeout(resolve, 25));
-  assertEquals(server.activeCalls, 0);
+  await until(() => server.activeCalls === 0);
   const client = await RawClient.connect(server.port);
   await client.send(action(1, "short"));
   assertEquals(await client.answers(1), 107);

@@ -1,21 +1,15 @@
 /** Compressed bodies: limits before anything is allocated, and codecs that survive malformed input. */
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
 import { zstdCompressSync } from "node:zlib";
-import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
+import { DipcError } from "../../src/errors.ts";
 import { codecReady, decompressBuffer, loadCodec } from "../../src/ipc/compression.ts";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import { decompressLz4Frame } from "../../src/ipc/lz4.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { batchMessage, int32, schemaMessage, writeFlat } from "../support/ipc_flatbuffer.ts";
-import { seededRandom } from "../support/ipc_random.ts";
-
-function assertCode(code: DipcErrorCode, text: string, act: () => unknown): void {
-  const error = assertThrows(act) as Error;
-  assertInstanceOf(error, DipcError);
-  assertStringIncludes(error.message, text);
-  assertEquals(error.code, code);
-}
+import { seed, seededRandom } from "../support/random.ts";
 
 /** A compressed buffer as it stands in a body: the declared length, then the content. */
 function buffer(declared: bigint, content: Uint8Array): Uint8Array {
@@ -94,36 +88,44 @@ Deno.test("declared lengths are checked before anything is allocated, and agains
   assertEquals([...decompressBuffer("zstd", buffer(-1n, new Uint8Array([1, 2])), allowance(0))], [1, 2]);
   assertEquals(decompressBuffer("zstd", new Uint8Array(0), allowance(0)).byteLength, 0);
   assertEquals(decompressBuffer("lz4", buffer(0n, new Uint8Array(0)), allowance(0)).byteLength, 0);
-  assertCode(
+  assertDipcError(
     "limit_exceeded",
     "maxDecompressedBytes",
     () => decompressBuffer("zstd", buffer(1000n, content), allowance(999)),
   );
-  assertCode(
+  assertDipcError(
     "limit_exceeded",
     "maxDecompressedBytes",
     () => decompressBuffer("lz4", buffer(1n << 40n, content), allowance(1 << 30)),
   );
-  assertCode(
+  assertDipcError(
     "invalid_data",
     "declared length is -2",
     () => decompressBuffer("zstd", buffer(-2n, content), allowance(9999)),
   );
-  assertCode(
+  assertDipcError(
     "invalid_data",
     "declared length is",
     () => decompressBuffer("zstd", buffer(1n << 60n, content), allowance(9999)),
   );
-  assertCode("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(999n, content), allowance(9999)));
-  assertCode("invalid_data", "expected 1001", () => decompressBuffer("zstd", buffer(1001n, content), allowance(9999)));
-  assertCode("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(9n, new Uint8Array(9)), allowance(9999)));
-  assertCode("invalid_data", "too few", () => decompressBuffer("zstd", new Uint8Array(5), allowance(9999)));
+  assertDipcError("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(999n, content), allowance(9999)));
+  assertDipcError(
+    "invalid_data",
+    "expected 1001",
+    () => decompressBuffer("zstd", buffer(1001n, content), allowance(9999)),
+  );
+  assertDipcError(
+    "invalid_data",
+    "zstd",
+    () => decompressBuffer("zstd", buffer(9n, new Uint8Array(9)), allowance(9999)),
+  );
+  assertDipcError("invalid_data", "too few", () => decompressBuffer("zstd", new Uint8Array(5), allowance(9999)));
   // 100 MB of zeros in 9 KB: nothing near that is made where 1,000 bytes are declared.
   const bomb = zstdCompressSync(new Uint8Array(100_000_000));
-  assertCode("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(1000n, bomb), allowance(9999)));
+  assertDipcError("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(1000n, bomb), allowance(9999)));
   const spent = allowance(1500);
   decompressBuffer("zstd", buffer(1000n, content), spent);
-  assertCode(
+  assertDipcError(
     "limit_exceeded",
     "maxDecompressedBytes of 1500",
     () => decompressBuffer("zstd", buffer(1000n, content), spent),
@@ -146,18 +148,18 @@ Deno.test("a compressed batch decodes after prepare(), and its buffers are check
   const values = Int32Array.from([1, 2, 3, 4]);
   const good = batch(zstdCompressSync(new Uint8Array(values.buffer)), 16n);
   await decoder.prepare(good.header);
-  assert(decoder.ready(good.header) && codecReady("zstd"));
+  assert(decoder.ready(good.header) && codecReady("zstd"), "zstd is not ready");
   assertEquals([...decoder.decode(good)!.getChildAt(0)!], [1, 2, 3, 4]);
   const short = batch(zstdCompressSync(new Uint8Array(12)), 12n);
-  assertCode("invalid_data", "has 12 bytes, expected 16", () => decoder.decode(short)!.getChildAt(0));
+  assertDipcError("invalid_data", "has 12 bytes, expected 16", () => decoder.decode(short)!.getChildAt(0));
   const long = batch(zstdCompressSync(new Uint8Array(80)), 80n);
-  assertCode("limit_exceeded", "maxDecompressedBytes", () => decoder.decode(long)!.getChildAt(0));
+  assertDipcError("limit_exceeded", "maxDecompressedBytes", () => decoder.decode(long)!.getChildAt(0));
 });
 
 Deno.test("damaged LZ4 frames and ZSTD data end in an error or in the declared number of bytes", async () => {
   await loadCodec("lz4");
   await loadCodec("zstd");
-  const { random, seed } = seededRandom();
+  const random = seededRandom();
   const sample = Uint8Array.from({ length: 400 }, (_, i) => (i * i) >> 5);
   const sources = {
     lz4: lz4Frame([0xf2, 130, ...sample.subarray(0, 145), 20, 0, 0x10, 1]),
@@ -167,9 +169,9 @@ Deno.test("damaged LZ4 frames and ZSTD data end in an error or in the declared n
   for (let round = 0; round < 4000; round++) {
     const codec = round % 2 === 0 ? "lz4" : "zstd";
     const damaged = sources[codec].slice();
-    for (let n = 1 + random(4); n > 0; n--) damaged[random(damaged.length)] = random(256);
-    const cut = random(4) === 0 ? damaged.subarray(0, random(damaged.length)) : damaged;
-    const size = random(2) === 0 ? 1 + random(1000) : codec === "lz4" ? 152 : 400;
+    for (let n = 1 + random.below(4); n > 0; n--) damaged[random.below(damaged.length)] = random.below(256);
+    const cut = random.below(4) === 0 ? damaged.subarray(0, random.below(damaged.length)) : damaged;
+    const size = random.below(2) === 0 ? 1 + random.below(1000) : codec === "lz4" ? 152 : 400;
     try {
       assertEquals(decompressBuffer(codec, buffer(BigInt(size), cut), allowance(1000)).byteLength, size);
       counts.whole++;

@@ -1,12 +1,5 @@
 /** Record batches over received memory: lazy, owned, and with the dictionaries they came with. */
-import {
-  assert,
-  assertEquals,
-  assertInstanceOf,
-  assertStrictEquals,
-  assertStringIncludes,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
 import {
   Data,
   Dictionary,
@@ -28,13 +21,13 @@ import {
   Vector,
   vectorFromArray,
 } from "apache-arrow";
-import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
 import { BatchDecoder, type BatchDecoderOptions } from "../../src/ipc/decode.ts";
 import { BatchEncoder } from "../../src/ipc/encode.ts";
 import { HeaderReader } from "../../src/ipc/header.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   batch as batchTable,
   batchMessage,
@@ -50,13 +43,6 @@ import { rubbishPool } from "../support/ipc_messages.ts";
 import { plainColumns } from "../support/ipc_values.ts";
 
 const flat = (object: FlatObject): Uint8Array<ArrayBuffer> => writeFlat(object).bytes;
-
-function assertCode(code: DipcErrorCode, text: string, act: () => unknown): void {
-  const error = assertThrows(act) as Error;
-  assertInstanceOf(error, DipcError);
-  assertStringIncludes(error.message, text);
-  assertEquals(error.code, code);
-}
 
 /** A table of `rows` rows with integers, floats and strings, some of them null. */
 function mixedBatch(rows: number): RecordBatch {
@@ -85,7 +71,7 @@ for (const rows of [0, 1, 100, 5000]) {
     using batch = decoder.decode(message)!;
 
     assertInstanceOf(batch, RecordBatch);
-    assert(RecordBatch.isRecordBatch(batch));
+    assert(RecordBatch.isRecordBatch(batch), "apache-arrow does not know the batch as its own");
     assertEquals(batch.numRows, rows);
     assertEquals(batch.numCols, 3);
     assertEquals(batch.nullCount, 0);
@@ -136,8 +122,8 @@ Deno.test("columns are views of the body, and only those asked for are built", (
   assertStrictEquals(batch.getChild("id")!.data[0].values.buffer, memory);
   assertStrictEquals(batch.getChild("ratio")!.data[0].nullBitmap.buffer, memory);
   assertEquals(batch.data.children[0].length, 5000);
-  assertCode("invalid_data", 'column "name"', () => batch.getChild("name"));
-  assertCode("invalid_data", 'column "name"', () => batch.data.children[2]);
+  assertDipcError("invalid_data", 'column "name"', () => batch.getChild("name"));
+  assertDipcError("invalid_data", 'column "name"', () => batch.data.children[2]);
 });
 
 Deno.test("a disposed batch throws, and columns taken from it before are empty", () => {
@@ -164,7 +150,7 @@ Deno.test("a disposed batch throws, and columns taken from it before are empty",
       () => new Table([batch]),
       () => children[1],
     ]
-  ) assertCode("closed", "disposed", act);
+  ) assertDipcError("closed", "disposed", act);
   assertEquals(values.length, 0);
   assertEquals(ids.get(7), undefined);
 });
@@ -175,8 +161,8 @@ Deno.test("a small batch throws too once it is disposed", () => {
   const batch = new BatchDecoder(encoder.schemaHeader).decode(encoder.encode(original)[0])!;
   assertEquals(batch.get(2)!.id, 2n);
   batch[Symbol.dispose]();
-  assertCode("closed", "disposed", () => batch.get(2));
-  assertCode("closed", "disposed", () => batch.getChildAt(0));
+  assertDipcError("closed", "disposed", () => batch.get(2));
+  assertDipcError("closed", "disposed", () => batch.getChildAt(0));
 });
 
 Deno.test("a batch that was never looked at gives its memory back too", () => {
@@ -237,10 +223,10 @@ Deno.test("types that apache-arrow cannot represent are named with their column"
     ] as const
   ) {
     const header = new HeaderReader().read(flat(schemaMessage([one])));
-    assertCode("unsupported", text, () => new BatchDecoder(header));
+    assertDipcError("unsupported", text, () => new BatchDecoder(header));
   }
   const big = new HeaderReader().read(flat(schemaMessage([int32()], { endianness: 1 })));
-  assertCode("unsupported", "big-endian", () => new BatchDecoder(big));
+  assertDipcError("unsupported", "big-endian", () => new BatchDecoder(big));
 });
 
 // Dictionaries.
@@ -316,17 +302,17 @@ Deno.test("batches between two dictionary messages share one vector of values", 
 
 Deno.test("indices out of the dictionary and dictionaries that never came are errors", () => {
   const stream = wordStream();
-  assertCode("invalid_data", "has not been sent", () => stream.batch([0]).getChildAt(0));
+  assertDipcError("invalid_data", "has not been sent", () => stream.batch([0]).getChildAt(0));
   stream.values(["a", "b"]);
-  assertCode("invalid_data", "index 2 into a dictionary of 2", () => stream.batch([0, 2]).getChildAt(0));
-  assertCode("invalid_data", "index -1 into a dictionary of 2", () => stream.batch([255]).getChildAt(0));
+  assertDipcError("invalid_data", "index 2 into a dictionary of 2", () => stream.batch([0, 2]).getChildAt(0));
+  assertDipcError("invalid_data", "index -1 into a dictionary of 2", () => stream.batch([255]).getChildAt(0));
 });
 
 Deno.test("dictionaries beyond their limit are refused, replaced ones do not count", () => {
   const stream = wordStream({ maxDictionaryBytes: 150 });
   for (let i = 0; i < 10; i++) stream.values(["a"]);
   stream.values(["b"], true);
-  assertCode("limit_exceeded", "maxDictionaryBytes", () => stream.values(["c"], true));
+  assertDipcError("limit_exceeded", "maxDictionaryBytes", () => stream.values(["c"], true));
 });
 
 Deno.test("an inner dictionary may come after the outer one, and be replaced alone", () => {
@@ -506,7 +492,7 @@ const refused: [
 for (const [name, column, nodes, parts, error, variadic] of refused) {
   Deno.test(`data is refused when its column is built: ${name}`, () => {
     const message = oneColumn(column, nodes, parts, variadic);
-    assertCode("invalid_data", error, () => message.decoder.decode(message)!.getChildAt(0));
+    assertDipcError("invalid_data", error, () => message.decoder.decode(message)!.getChildAt(0));
   });
 }
 
@@ -523,7 +509,7 @@ Deno.test("the validity buffer that unions had before metadata V5 is passed over
     return decoder.decode({ header, body: wrapBytes(body) })!;
   };
   assertEquals(plainColumns(column(0n)), [[["5", "7"], ["5", "8"], ["5", "9"], ["5", "10"]]]);
-  assertCode("unsupported", "metadata version V4 with nulls", () => column(1n).getChildAt(0));
+  assertDipcError("unsupported", "metadata version V4 with nulls", () => column(1n).getChildAt(0));
 });
 
 Deno.test("rubbish behind a null is no error", () => {
@@ -538,7 +524,7 @@ Deno.test("a body shorter than its header says is refused and released", () => {
   let released = 0;
   const body = wrapBytes(new Uint8Array(100));
   const short = { ...body, byteLength: 100, bytes: () => body.bytes(), release: () => void released++ };
-  assertCode(
+  assertDipcError(
     "invalid_data",
     "its body has 100 bytes, expected 128",
     () => message.decoder.decode({ header: message.header, body: short }),

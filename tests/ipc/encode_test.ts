@@ -1,5 +1,5 @@
 /** Batches as messages: every type, slices cut to size, dictionaries sent once. */
-import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   type Data,
   type DataType,
@@ -28,23 +28,16 @@ import {
   Vector,
   vectorFromArray,
 } from "apache-arrow";
-import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
 import { copyBits } from "../../src/ipc/bitmap.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../../src/ipc/decode.ts";
 import { describe, describeSchema } from "../../src/ipc/describe.ts";
 import { BatchEncoder, encodeSchema } from "../../src/ipc/encode.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { allTypes, randomColumn } from "../support/ipc_columns.ts";
 import { rubbishPool } from "../support/ipc_messages.ts";
-import { seededRandom } from "../support/ipc_random.ts";
+import { Random, seed, seededRandom } from "../support/random.ts";
 import { plainColumns } from "../support/ipc_values.ts";
-
-function assertCode(code: DipcErrorCode, text: string, act: () => unknown): void {
-  const error = assertThrows(act) as Error;
-  assertInstanceOf(error, DipcError);
-  assertStringIncludes(error.message, text);
-  assertEquals(error.code, code);
-}
 
 function batchOf(columns: Record<string, Data>, custom?: Map<string, string>): RecordBatch {
   const fields = Object.entries(columns).map(([name, data]) => new Field(name, data.type as DataType, true));
@@ -72,17 +65,17 @@ function gaps({ header, body }: IpcMessage): number[] {
 }
 
 Deno.test("every type survives encoding and decoding, whole and in slices at odd offsets", () => {
-  const { random, seed } = seededRandom();
+  const random = seededRandom();
   for (let round = 0; round < 20; round++) {
     for (const type of allTypes()) {
-      const rows = random(70);
+      const rows = random.below(70);
       const whole = batchOf({ x: randomColumn(type, rows, random) });
       const expected = plainColumns(whole)[0];
       const encoder = new BatchEncoder(whole.schema, rubbishPool());
       const decoder = new BatchDecoder(encoder.schemaHeader);
       for (let cut = 0; cut < 4; cut++) {
-        const from = cut === 0 ? 0 : random(rows + 1);
-        const to = cut === 0 ? rows : from + random(rows - from + 1);
+        const from = cut === 0 ? 0 : random.below(rows + 1);
+        const to = cut === 0 ? rows : from + random.below(rows - from + 1);
         const slice = cut === 0
           ? whole
           : cut === 3
@@ -281,14 +274,14 @@ Deno.test("columns may share a dictionary, but not with different values", () =>
   const longer = encoder.encode(batchOf({ one: column(shared, 0), two: column(vectorOf("a", "b", "c"), 2) }));
   assertEquals(kinds(longer), ["delta 1", "batch 1"]);
   const different = batchOf({ one: column(shared, 0), two: column(vectorOf("q", "r"), 1) });
-  assertCode("invalid_argument", "share dictionary 4", () => encoder.encode(different));
+  assertDipcError("invalid_argument", "share dictionary 4", () => encoder.encode(different));
 });
 
 // What does not fit.
 
 Deno.test("batches that do not fit the schema are refused", () => {
   const encoder = new BatchEncoder(new Schema([new Field("x", new Int32())]), rubbishPool());
-  assertCode(
+  assertDipcError(
     "invalid_argument",
     "2 columns: the schema has 1",
     () =>
@@ -296,7 +289,7 @@ Deno.test("batches that do not fit the schema are refused", () => {
         batchOf({ x: vectorFromArray([1], new Int32()).data[0], y: vectorFromArray([1], new Int32()).data[0] }),
       ),
   );
-  assertCode(
+  assertDipcError(
     "invalid_argument",
     'column "x": it holds Utf8, but the schema says Int32',
     () => encoder.encode(batchOf({ x: vectorFromArray(["a"], new Utf8()).data[0] })),
@@ -318,21 +311,21 @@ Deno.test("a column of another width, unit, mode or size than the schema says is
     [union(1), union(2)],
     [new Dictionary(wordType, new Int8() as never, 1), new Dictionary(wordType, new Int32() as never, 1)],
   ];
-  const { random } = seededRandom(1);
+  const random = new Random(1);
   for (const [actual, stated] of pairs) {
     const encoder = new BatchEncoder(new Schema([new Field("x", stated, true)]), rubbishPool());
     const batch = batchOf({ x: randomColumn(actual, 5, random) });
-    assertCode("invalid_argument", "but the schema says", () => encoder.encode(batch));
+    assertDipcError("invalid_argument", "but the schema says", () => encoder.encode(batch));
   }
 });
 
 Deno.test("copyBits copies any range of bits", () => {
-  const { random, seed } = seededRandom();
-  const source = Uint8Array.from({ length: 40 }, () => random(256));
+  const random = seededRandom();
+  const source = Uint8Array.from({ length: 40 }, () => random.below(256));
   const bit = (bytes: Uint8Array, at: number): number => (bytes[at >> 3] >> (at & 7)) & 1;
   for (let round = 0; round < 2000; round++) {
-    const offset = random(300);
-    const length = random(330 - offset);
+    const offset = random.below(300);
+    const length = random.below(330 - offset);
     const target = new Uint8Array(50).fill(0xa5);
     copyBits(target, source, offset, length);
     for (let i = 0; i < Math.ceil(length / 8) * 8; i++) {

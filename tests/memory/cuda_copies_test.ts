@@ -1,13 +1,14 @@
 /** Copies to, from and within device memory, their events, and what the driver knows of an address. */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { addressOf, libc } from "../../ffi/libc.ts";
-import { DipcError } from "../../src/errors.ts";
+import type { DipcErrorCode } from "../../src/errors.ts";
 import type { Gpu } from "../../src/memory/cuda/device.ts";
 import { DONE, FAILED, PENDING } from "../../src/memory/cuda/device_event.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { assertBytes, assertClean, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { cuda, needsCuda, needsSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -29,13 +30,12 @@ async function contents(device: Gpu, address: bigint, byteLength: number): Promi
 }
 
 cudaTest("host memory of any kind and size arrives and comes back, in chunks of any size", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   await withDevice(async (device) => {
     for (const size of [0, 1, 63, 64, 65, 4096, 100_003, 3 * MIB + 5, 20 * MIB]) {
       const bytes = pattern(size, size + 1);
       const block = device.pool.acquire(size);
-      const chunkBytes = Math.max(1, Math.floor((0.05 + random()) * size)) || undefined;
+      const chunkBytes = Math.max(1, Math.floor((0.05 + random.fraction()) * size)) || undefined;
       await device.copies.upload(block.address, bytes, { chunkBytes, uses: [block] });
       const back = new Uint8Array(size);
       await device.copies.download(back, block.address, { chunkBytes, uses: [block] });
@@ -67,7 +67,7 @@ cudaTest("a copy longer than what the driver is given at a time is whole", async
     await across.done();
     bytes.fill(0);
     await device.copies.copyToHost(pinned.address, b.address, size, { uses: [b, pinned] }).done();
-    assert(libc().memcmp(addressOf(copy), pinned.address, BigInt(size)) === 0);
+    assert(libc().memcmp(addressOf(copy), pinned.address, BigInt(size)) === 0, `${size} bytes came back changed`);
     for (const block of [a, b, pinned]) block.release();
   });
 });
@@ -127,13 +127,15 @@ simTest("a wait gives the event loop its turns, and ends in time or on a signal"
     const block = device.pool.acquire(MIB);
     const event = device.copies.fill(block.address, 1, MIB, { uses: [block] });
     assertEquals([event.poll(), event.isFinished(), device.copies.inFlight], [PENDING, false, 1]);
-    const late = await assertRejects(() => event.done({ timeoutMs: 20 }), DipcError);
-    assertEquals(late.code, "timeout");
-    assertMatch(late.message, /filling 1048576 bytes of cuda:0: not done after 20 ms/);
+    await assertDipcError(
+      "timeout",
+      /filling 1048576 bytes of cuda:0: not done after 20 ms/,
+      () => event.done({ timeoutMs: 20 }),
+    );
     const controller = new AbortController();
     setTimeout(() => controller.abort("enough"), 5);
-    const given = await assertRejects(() => event.done({ signal: controller.signal }), DipcError);
-    assertEquals([given.code, given.cause], ["cancelled", "enough"]);
+    const given = await assertDipcError("cancelled", "", () => event.done({ signal: controller.signal }));
+    assertEquals(given.cause, "enough");
     const waiting = event.done();
     setTimeout(() => device.withContext(() => device.symbols.cuCtxSynchronize()), 5);
     await waiting;
@@ -172,16 +174,14 @@ simTest("copies given up midway give their memory back once they are done, a hun
 cudaTest("wrong sizes are refused before the driver is asked", async () => {
   await withDevice(async (device) => {
     for (const size of [-1, 0.5, NaN, 2 ** 60]) {
-      const error = assertThrows(() => device.copies.fill(0n, 0, size), DipcError, "0 or more whole bytes");
-      assertEquals(error.code, "invalid_argument");
+      assertDipcError("invalid_argument", "0 or more whole bytes", () => device.copies.fill(0n, 0, size));
     }
     for (const chunkBytes of [0, -1, 1.5]) {
-      const error = await assertRejects(
-        () => device.copies.upload(0n, new Uint8Array(1), { chunkBytes }),
-        DipcError,
+      await assertDipcError(
+        "invalid_argument",
         "chunkBytes must be",
+        () => device.copies.upload(0n, new Uint8Array(1), { chunkBytes }),
       );
-      assertEquals(error.code, "invalid_argument");
     }
     assertEquals(device.copies.inFlight, 0);
   });
@@ -231,8 +231,8 @@ cudaTest("the driver knows its device and pinned memory, and no other", async ()
     const known = device.describePointer(block.address + 999n);
     assertEquals([known.kind, known.ordinal, known.context], ["device", 0, device.context.handle]);
     const { address, byteLength } = block.allocation;
-    assert(known.rangeAddress <= address);
-    assert(known.rangeAddress + known.rangeByteLength >= address + BigInt(byteLength));
+    assert(known.rangeAddress <= address, `${known.rangeAddress} lies after ${address}`);
+    assert(known.rangeAddress + known.rangeByteLength >= address + BigInt(byteLength), "the range ends too early");
     const host = device.describePointer(pinned.address);
     assertEquals([host.kind, host.ordinal], ["host", 0]);
     const plain = new Uint8Array(1000);
@@ -252,9 +252,11 @@ cudaTest("a range is taken for device memory only where all of it is, and of thi
     device.checkRange(block.address + 999n, 1, "a buffer");
     device.checkRange(5n, 0, "an empty buffer");
     const refused = (at: bigint, bytes: number, text: RegExp) => {
-      const error = assertThrows(() => device.checkRange(at, bytes, "the data of column 3"), DipcError);
-      assertEquals(error.code, "invalid_argument");
-      assertMatch(error.message, text);
+      const error = assertDipcError(
+        "invalid_argument",
+        text,
+        () => device.checkRange(at, bytes, "the data of column 3"),
+      );
       assertStringIncludes(error.message, "the data of column 3: ");
     };
     refused(
@@ -290,20 +292,20 @@ simTest("a copy that fails says what, keeps what the driver said, and leaves its
     for (const [result, name, code] of RESULTS) {
       for (let i = 0; i < 1000 && device.copies.inFlight > 0; i++); // so that there is an event to be had
       control!.failAfter(2, result); // after the context was pushed
-      const error = assertThrows(
-        () => device.copies.copyToDevice(block.address, pinned.address, MIB, { uses }),
-        DipcError,
+      const error = assertDipcError(
+        code,
         `a copy of 1048576 bytes to cuda:0: the CUDA driver says ${name} (${result}): `,
+        () => device.copies.copyToDevice(block.address, pinned.address, MIB, { uses }),
       );
-      assertEquals([error.code, error.foreign?.system, error.foreign?.status], [code, "cuda", result]);
+      assertEquals([error.foreign?.system, error.foreign?.status], ["cuda", result]);
       assertStringIncludes(error.foreign!.text, name);
     }
     control!.failAfter(0, 0);
     const event = device.copies.copyToDevice(block.address, pinned.address, MIB, { uses });
     control!.failAfter(2, 719);
     assertEquals(event.poll(), FAILED);
-    const error = await assertRejects(() => event.done(), DipcError, "CUDA_ERROR_LAUNCH_FAILED (719)");
-    assertEquals([error.code, event.error], ["cuda", error]);
+    const error = await assertDipcError("cuda", "CUDA_ERROR_LAUNCH_FAILED (719)", () => event.done());
+    assertEquals(event.error, error);
     // The failure was the query's: the copy itself is asked for again before its memory serves others.
     block.release();
     pinned.release();
@@ -313,7 +315,7 @@ simTest("a copy that fails says what, keeps what the driver said, and leaves its
   });
 });
 
-const RESULTS: [result: number, name: string, code: string][] = [
+const RESULTS: [result: number, name: string, code: DipcErrorCode][] = [
   [1, "CUDA_ERROR_INVALID_VALUE", "cuda"],
   [2, "CUDA_ERROR_OUT_OF_MEMORY", "out_of_memory"],
   [100, "CUDA_ERROR_NO_DEVICE", "unsupported"],
@@ -333,10 +335,8 @@ simTest("closing waits for copies, in time or until it is given up, and can be t
   control.setDelay(1_000_000);
   const event = device.copies.fill(block.address, 1, MIB, { uses: [block] });
   block.release();
-  const late = await assertRejects(() => device.close({ timeoutMs: 10 }), DipcError);
-  assertEquals(late.code, "timeout");
-  const given = await assertRejects(() => device.close({ signal: AbortSignal.abort() }), DipcError);
-  assertEquals(given.code, "cancelled");
+  await assertDipcError("timeout", "", () => device.close({ timeoutMs: 10 }));
+  await assertDipcError("cancelled", "", () => device.close({ signal: AbortSignal.abort() }));
   assertEquals([event.poll(), device.pool.stats.pendingBytes], [PENDING, MIB]);
   const small = device.pool.acquire(8);
   device.copies.fill(small.address, 0, 8, { uses: [small] }); // it is open still

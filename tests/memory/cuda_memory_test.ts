@@ -1,14 +1,23 @@
 /** Pools of device and pinned memory: what they hand out, refuse, recycle and give back. */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { libc } from "../../ffi/libc.ts";
 import { DipcError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/memory/cuda/device.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { assertBytes, openTestDevice, pattern, testDriver, withDevice } from "./support/cuda_devices.ts";
 import { needsCuda, needsSimulator, onSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
-import { generator, seed } from "../support/random.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -35,7 +44,7 @@ cudaTest("a device tells its name, memory, address and capability, and the drive
   assertEquals(driver.devices().length, driver.deviceCount);
   const info = driver.deviceInfo("cuda:0");
   assertEquals([info.ordinal, info.space], [0, "cuda:0"]);
-  assert(info.name.length > 0 && info.memoryBytes > 0 && info.copyEngines > 0);
+  assert(info.name.length > 0 && info.memoryBytes > 0 && info.copyEngines > 0, JSON.stringify(info));
   assertMatch(info.uuid, /^GPU-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
   assertMatch(info.pciBusId, /^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d$/);
   assertMatch(info.computeCapability, /^\d+\.\d+$/);
@@ -43,12 +52,11 @@ cudaTest("a device tells its name, memory, address and capability, and the drive
 
 cudaTest("a device that is not there is refused with those that are", () => {
   const driver = testDriver();
-  const error = assertThrows(() => driver.openDevice("cuda:99"), DipcError, "there is no GPU cuda:99");
-  assertEquals(error.code, "not_found");
+  const error = assertDipcError("not_found", "there is no GPU cuda:99", () => driver.openDevice("cuda:99"));
   assertStringIncludes(error.message, "cuda:0");
   assertStringIncludes(error.message, "CUDA_VISIBLE_DEVICES");
   for (const wrong of [-1, 0.5, NaN]) assertThrows(() => driver.openDevice(wrong), DipcError);
-  assertEquals(assertThrows(() => driver.openDevice("host"), DipcError).code, "invalid_argument");
+  assertDipcError("invalid_argument", "", () => driver.openDevice("host"));
 });
 
 cudaTest("the context is current inside withContext alone, whatever happens there", async () => {
@@ -76,7 +84,7 @@ cudaTest("the context is current inside withContext alone, whatever happens ther
     );
     assertEquals(current(), before);
     const { freeBytes, totalBytes } = device.memory();
-    assert(freeBytes > 0 && freeBytes <= totalBytes);
+    assert(freeBytes > 0 && freeBytes <= totalBytes, `${freeBytes} of ${totalBytes} free`);
     assertEquals(current(), before);
   });
 });
@@ -91,7 +99,10 @@ cudaTest("a block is at least as large as asked, aligned, and holds what is copi
       );
       assertEquals([block.address % 256n, block.space], [0n, "cuda:0"]);
       const { address, byteLength } = block.allocation;
-      assert(block.address >= address && block.address + BigInt(block.capacity) <= address + BigInt(byteLength));
+      assert(
+        block.address >= address && block.address + BigInt(block.capacity) <= address + BigInt(byteLength),
+        "the block lies outside its allocation",
+      );
       const bytes = pattern(size, size);
       await device.copies.upload(block.address, bytes, { uses: [block] });
       assertBytes(await contents(device, block.address, size), bytes);
@@ -104,19 +115,18 @@ cudaTest("a block is at least as large as asked, aligned, and holds what is copi
 });
 
 cudaTest("no two blocks that are out overlap, over random takes, releases and copies", async () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   await withDevice(async (device) => {
     const out: { body: ReturnType<ReturnType<typeof device.pool.acquire>["toBody"]>; bytes: Uint8Array }[] = [];
     for (let i = 0; i < 400; i++) {
-      if (random() < 0.55 && out.length < 40) {
-        const size = Math.floor(2 ** (random() * 18));
+      if (random.chance(0.55) && out.length < 40) {
+        const size = Math.floor(2 ** (random.fraction() * 18));
         const block = device.pool.acquire(size);
         const bytes = pattern(size, i);
         await device.copies.upload(block.address, bytes, { uses: [block] });
         out.push({ body: block.toBody(size), bytes });
       } else if (out.length > 0) {
-        const [{ body, bytes }] = out.splice(Math.floor(random() * out.length), 1);
+        const [{ body, bytes }] = out.splice(random.below(out.length), 1);
         assertBytes(await contents(device, body.address, bytes.length), bytes);
         body.release();
       }
@@ -131,22 +141,21 @@ cudaTest("the bytes of a block or body are refused with a reason, and nothing is
     const event = device.copies.fill(other.address, 0, 1, { uses: [other] });
     const otherBody = other.toBody(10);
     for (const memory of [block, otherBody]) {
-      const error = assertThrows(() => memory.bytes(), DipcError, "the memory of cuda:0, which the CPU cannot read");
-      assertEquals(error.code, "unsupported");
+      assertDipcError("unsupported", "the memory of cuda:0, which the CPU cannot read", () => memory.bytes());
     }
     assertThrows(() => block.toBody(block.capacity + 1), DipcError, "does not fit");
     assertThrows(() => device.pool.acquire(-1), DipcError, "0 or more whole bytes");
     assertThrows(() => device.pool.acquire(1.5), DipcError, "0 or more whole bytes");
     const body = block.toBody(0);
     assertEquals([body.address, body.byteLength, body.isReleased], [0n, 0, false]);
-    assertEquals(assertThrows(() => block.toBody(1), DipcError).code, "closed");
+    assertDipcError("closed", "", () => block.toBody(1));
     assertEquals(device.pool.stats.blocksOut, 2);
     for (let i = 0; i < 2; i++) {
       body.release();
       assertEquals([device.pool.stats.blocksOut, body.isReleased], [1, true]);
     }
-    assertEquals(assertThrows(() => body.allocation, DipcError).code, "closed");
-    assertEquals(assertThrows(() => body.usedBy(event), DipcError).code, "closed");
+    assertDipcError("closed", "", () => body.allocation);
+    assertDipcError("closed", "", () => body.usedBy(event));
     otherBody.release();
   });
 });
@@ -182,11 +191,10 @@ cudaTest("ten thousand batches cost no allocation of the driver after the first 
 cudaTest("beyond its limit a pool refuses, says what it holds, and serves again after a release", async () => {
   await withDevice((device) => {
     const blocks = [device.pool.acquire(4 * MIB), device.pool.acquire(3 * MIB)];
-    const error = assertThrows(() => device.pool.acquire(2 * MIB), DipcError);
-    assertEquals(error.code, "out_of_memory");
-    assertMatch(
-      error.message,
+    assertDipcError(
+      "out_of_memory",
       /a block of 2097152 bytes does not fit: 7340032 of at most 8388608 bytes of device memory/,
+      () => device.pool.acquire(2 * MIB),
     );
     blocks[1].release();
     // What is kept for blocks of another size gives way.
@@ -198,8 +206,8 @@ cudaTest("beyond its limit a pool refuses, says what it holds, and serves again 
 
 cudaTest("memory that the driver does not have is refused with its own words", async () => {
   await withDevice((device) => {
-    const error = assertThrows(() => device.pool.acquire(2 ** 45), DipcError, "CUDA_ERROR_OUT_OF_MEMORY");
-    assertEquals([error.code, error.foreign?.system, error.foreign?.status], ["out_of_memory", "cuda", 2]);
+    const error = assertDipcError("out_of_memory", "CUDA_ERROR_OUT_OF_MEMORY", () => device.pool.acquire(2 ** 45));
+    assertEquals([error.foreign?.system, error.foreign?.status], ["cuda", 2]);
     assertEquals(device.pool.stats.allocatedBytes, 0);
   });
 });
@@ -214,7 +222,7 @@ simTest(
       // 64 MiB are left, less what is idle: blocks of 20 MiB come one by one then.
       const blocks = [device.pool.acquire(20 * MIB), device.pool.acquire(20 * MIB), device.pool.acquire(20 * MIB)];
       assertEquals(device.pool.stats.frees, 1);
-      assertEquals(assertThrows(() => device.pool.acquire(20 * MIB), DipcError).code, "out_of_memory");
+      assertDipcError("out_of_memory", "", () => device.pool.acquire(20 * MIB));
       for (const block of [most, ...blocks]) block.release();
     });
   },
@@ -227,7 +235,7 @@ cudaTest("free memory beyond what a pool keeps goes back to the driver, and the 
     const { retainedBytes, allocatedBytes, frees, blocksOut } = device.pool.stats;
     assert(retainedBytes <= 16 * MIB && retainedBytes > 0, String(retainedBytes));
     assertEquals([allocatedBytes, blocksOut], [retainedBytes, 0]);
-    assert(frees > 0);
+    assertGreater(frees, 0);
   }, { pool: { maxRetainedBytes: 16 * MIB } });
 });
 
@@ -243,7 +251,7 @@ simTest(
       source.release();
       assertEquals([device.pool.stats.pendingBytes, device.pinned.stats.pendingBytes], [MIB, MIB]);
       const others = Array.from({ length: 4 }, () => device.pool.acquire(MIB));
-      assert(others.every((other) => other.address !== address));
+      assert(others.every((other) => other.address !== address), "memory that is still in use was given again");
       control!.setDelay(0);
       device.symbols.cuInit(0);
       await assertRejects(() => event.done({ timeoutMs: 1 }), DipcError, "not done after 1 ms");
@@ -252,7 +260,7 @@ simTest(
       await event.done();
       assertEquals([device.pool.stats.pendingBytes, device.pinned.stats.pendingBytes], [0, 0]);
       const again = Array.from({ length: 4 }, () => device.pool.acquire(MIB));
-      assert(again.some((block) => block.address === address));
+      assert(again.some((block) => block.address === address), "the memory was not used again");
       for (const held of [...others, ...again]) held.release();
     });
   },
@@ -268,16 +276,14 @@ simTest("a pool at its limit waits for memory that copies still use, and for not
     const next = await device.pool.acquireWaiting(4 * MIB);
     assertEquals(next.address, block.address);
     // Here waiting would not help: it is in use.
-    const error = await assertRejects(() => device.pool.acquireWaiting(4 * MIB), DipcError, "does not fit");
-    assertEquals(error.code, "out_of_memory");
+    await assertDipcError("out_of_memory", "does not fit", () => device.pool.acquireWaiting(4 * MIB));
     control!.setDelay(1_000_000);
     device.copies.fill(next.address, 1, MIB, { uses: [next] });
     next.release();
-    const late = await assertRejects(() => device.pool.acquireWaiting(4 * MIB, { timeoutMs: 5 }), DipcError);
-    assertEquals(late.code, "timeout");
+    await assertDipcError("timeout", "", () => device.pool.acquireWaiting(4 * MIB, { timeoutMs: 5 }));
     const signal = AbortSignal.abort("enough");
-    const given = await assertRejects(() => device.pool.acquireWaiting(4 * MIB, { signal }), DipcError);
-    assertEquals([given.code, given.cause], ["cancelled", "enough"]);
+    const given = await assertDipcError("cancelled", "", () => device.pool.acquireWaiting(4 * MIB, { signal }));
+    assertEquals(given.cause, "enough");
     device.withContext(() => device.symbols.cuCtxSynchronize());
   }, { pool: { maxBytes: 4 * MIB } });
 });
@@ -294,12 +300,12 @@ cudaTest("pinned blocks are host memory in place, and their views are empty afte
       const body = block.toBody(size);
       assertEquals([body.byteLength, body.address], [size, size === 0 ? 0n : block.address]);
       const view = body.bytes();
-      assert(view.every((byte) => byte === 9));
-      assertEquals(assertThrows(() => block.bytes(), DipcError).code, "closed");
+      assert(view.every((byte) => byte === 9), "some bytes differ");
+      assertDipcError("closed", "", () => block.bytes());
       body.release();
       body.release();
       assertEquals([bytes.byteLength, view.byteLength], [0, 0]);
-      assertEquals(assertThrows(() => body.bytes(), DipcError).code, "closed");
+      assertDipcError("closed", "", () => body.bytes());
     }
     const { blocksOut, allocations } = device.pinned.stats;
     assertEquals(blocksOut, 0);
@@ -337,7 +343,7 @@ cudaTest("blocks and bodies that nobody released come back when they are collect
     await collectUntil(() => device.pool.stats.blocksOut === 1 && device.pinned.stats.blocksOut === 1);
     assertEquals([device.pool.stats.collected, device.pinned.stats.collected], [2, 3]);
     assertEquals([device.pool.stats.blocksOut, device.pinned.stats.blocksOut], [1, 1]);
-    assert(kept.every((byte) => byte === 3));
+    assert(kept.every((byte) => byte === 3), "some bytes differ");
     held.release();
     kept = null;
     await collectUntil(() => device.pinned.stats.blocksOut === 0);
@@ -360,7 +366,7 @@ cudaTest("a closed device gives memory back as it is released, and its context a
       () => device.copies.fill(block.address, 0, 1),
       () => device.eventOf({ stream: 0n }),
     ]
-  ) assertEquals(assertThrows(use, DipcError, "closed").code, "closed");
+  ) assertDipcError("closed", "closed", use);
   onSimulator("contexts retained", (control) => assertEquals(control.live("contexts"), 1));
   pinned.release();
   onSimulator("contexts retained", (control) => assertEquals(control.live("contexts"), 1));

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { assert, assertEquals, assertStrictEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { DipcError } from "../../src/errors.ts";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { DipcError, type DipcErrorCode } from "../../src/errors.ts";
 import { encodeError } from "../../src/protocol/envelope.ts";
 import { encodeFrame, END_OF_STREAM, ERROR_MESSAGE, METADATA } from "../../src/protocol/prefix.ts";
 import { DISCARD, KEEP, type ReceiverOptions, type ReceiverSlot, ReceiverState } from "../../src/protocol/receiver.ts";
 import { encodeTag } from "../../src/protocol/tag.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { readTestHeader, testFrame } from "../support/protocol_headers.ts";
 
 type State = ReceiverState<string>;
@@ -33,10 +34,8 @@ const taken = (state: State): number[] => {
   return found;
 };
 /** Expects an error that ends the stream and stays. */
-function fails(state: State, code: string, text: string, call: () => unknown): void {
-  const error = assertThrows(call, DipcError) as DipcError;
-  assertEquals(error.code, code, error.message);
-  assertStringIncludes(error.message, text);
+function fails(state: State, code: DipcErrorCode, text: string, call: () => unknown): void {
+  const error = assertDipcError(code, text, call);
   assertStrictEquals(state.failure, error);
   assertStrictEquals(assertThrows(() => state.onFrame(end(1))), error, "the stream stays lost");
   assertStrictEquals(assertThrows(() => state.checkUnexpected(1n, 0)), error, "the stream stays lost");
@@ -208,7 +207,7 @@ Deno.test("what the header reader refuses is refused by number, with its code", 
     "metadata of sequence number 2: this is no test header",
     () => state.onFrame(testFrame(2, "?")),
   );
-  assert(state.failure!.cause instanceof DipcError);
+  assert(state.failure!.cause instanceof DipcError, String(state.failure!.cause));
   const defect = receiver({
     readHeader() {
       throw new TypeError("a defect");
@@ -444,7 +443,7 @@ Deno.test("the number of receives posted is bounded", () => {
 });
 
 Deno.test("a body has the number, the type and the length announced", () => {
-  const cases: [bigint, number, string, string][] = [
+  const cases: [bigint, number, DipcErrorCode, string][] = [
     [2n, 8, "protocol", "expected the body of sequence number 1, found tag 0x0000000000000002"],
     [1n, 7, "protocol", "sequence number 1 has 7 bytes, but its metadata announced 8"],
     [1n, 9, "protocol", "sequence number 1 has 9 bytes, but its metadata announced 8"],
@@ -495,7 +494,7 @@ Deno.test("an unexpected body that will be asked for is left alone", () => {
 });
 
 Deno.test("an unexpected body is refused where it cannot be right", () => {
-  const cases: [bigint, number, string, string][] = [
+  const cases: [bigint, number, DipcErrorCode, string][] = [
     [1n, 7, "protocol", "sequence number 1 has 7 bytes, but its metadata announced 8"],
     [encodeTag(1, 1), 8, "unsupported", "list of addresses"],
     [encodeTag(2, 9), 8, "protocol", "sequence number 2 has the unknown type 9"],
@@ -647,7 +646,6 @@ Deno.test("limits are whole numbers in their range", () => {
     { firstSequence: -1 },
   ];
   for (const options of cases) {
-    const error = assertThrows(() => receiver(options), DipcError) as DipcError;
-    assertEquals(error.code, "invalid_argument", JSON.stringify(options));
+    assertDipcError("invalid_argument", "", () => receiver(options), JSON.stringify(options));
   }
 });

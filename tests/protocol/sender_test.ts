@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { assertEquals, assertStrictEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { DipcError } from "../../src/errors.ts";
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { type SenderOptions, SenderState } from "../../src/protocol/sender.ts";
+import { assertDipcError } from "../support/assert.ts";
 
 type State = SenderState<string>;
 const sender = (options: SenderOptions = {}): State => new SenderState<string>(options);
@@ -20,11 +20,6 @@ function started(options: SenderOptions = {}): State {
   send(state, 0, 10, "schema");
   state.settle();
   return state;
-}
-function refused(code: string, text: string, call: () => unknown): void {
-  const error = assertThrows(call, DipcError) as DipcError;
-  assertEquals(error.code, code);
-  assertStringIncludes(error.message, text);
 }
 
 Deno.test("the schema is 0, every message after it adds 1, and the end has the next number", () => {
@@ -217,27 +212,27 @@ Deno.test("a stream is finished once it has ended and nothing is under way", () 
 });
 
 Deno.test("calls in the wrong order are defects", () => {
-  refused("internal", "ended before its schema was sent", () => sender().end());
-  refused("internal", "a send was settled, but none is under way", () => started().settle());
+  assertDipcError("internal", "ended before its schema was sent", () => sender().end());
+  assertDipcError("internal", "a send was settled, but none is under way", () => started().settle());
   const ended = started();
   ended.end();
-  refused("internal", "sequence number 1 was assigned after the end of stream", () => ended.assign(1, 1));
-  refused("internal", "ended twice", () => ended.end());
+  assertDipcError("internal", "sequence number 1 was assigned after the end of stream", () => ended.assign(1, 1));
+  assertDipcError("internal", "ended twice", () => ended.end());
   const open = started();
   const slot = open.assign(1, 1);
-  refused("internal", "sequence number 2 was assigned before 1 was sent", () => open.assign(1, 1));
+  assertDipcError("internal", "sequence number 2 was assigned before 1 was sent", () => open.assign(1, 1));
   open.sent(slot, "pending");
-  refused("internal", "sequence number 1 was sent twice", () => open.sent(slot, "pending"));
+  assertDipcError("internal", "sequence number 1 was sent twice", () => open.sent(slot, "pending"));
   const full = started({ windowBatches: 1 });
   send(full, 1);
-  refused("internal", "sequence number 2 was assigned while the window was full", () => full.assign(1, 1));
-  refused("internal", "the schema, sequence number 0, has a body of 5 bytes", () => sender().assign(5, 1));
+  assertDipcError("internal", "sequence number 2 was assigned while the window was full", () => full.assign(1, 1));
+  assertDipcError("internal", "the schema, sequence number 0, has a body of 5 bytes", () => sender().assign(5, 1));
 });
 
 Deno.test("an impossible number of bytes is refused by sequence number", () => {
   for (const value of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
-    refused("invalid_data", "sending sequence number 1", () => started().assign(value, 1));
-    refused("invalid_data", "sending sequence number 1", () => started().assign(1, value));
+    assertDipcError("invalid_data", "sending sequence number 1", () => started().assign(value, 1));
+    assertDipcError("invalid_data", "sending sequence number 1", () => started().assign(1, value));
   }
   const state = started();
   assertThrows(() => state.assign(-1, 1));
@@ -263,7 +258,6 @@ Deno.test("windows are whole numbers in their range", () => {
     { firstSequence: 2 ** 32 },
   ];
   for (const options of cases) {
-    const error = assertThrows(() => sender(options), DipcError) as DipcError;
-    assertEquals(error.code, "invalid_argument", JSON.stringify(options));
+    assertDipcError("invalid_argument", "", () => sender(options), JSON.stringify(options));
   }
 });

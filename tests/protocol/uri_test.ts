@@ -6,13 +6,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { DipcError } from "../../src/errors.ts";
 import { formatUri, groupLocations, parseUri } from "../../src/protocol/uri.ts";
+import { assertDipcError } from "../support/assert.ts";
 
 const text = (bytes: Uint8Array | null): string | null => bytes && new TextDecoder().decode(bytes);
-const refused = (uri: string, message: string): void => {
-  const error = assertThrows(() => parseUri(uri), DipcError, undefined, uri) as DipcError;
-  assertEquals(error.code, "invalid_uri");
-  if (!error.message.includes(message)) throw new Error(`${uri}: expected "${message}", found: ${error.message}`);
-};
+const assertInvalid = (uri: string, message: string): void =>
+  void assertDipcError("invalid_uri", message, () => parseUri(uri), uri);
 const METADATA = "ucx://127.0.0.1:39297?want_data=18446741783881759408";
 const BODY = "ucx://127.0.0.1:39297?want_data=15302358252208";
 
@@ -70,10 +68,10 @@ Deno.test("numbers survive up to 2^64 - 1", () => {
       "1_0",
     ]
   ) {
-    refused(`ucx://h:1?want_data=${encodeURIComponent(bad)}`, "want_data is");
-    refused(`ucx://h:1?want_data=1&free_data=${encodeURIComponent(bad)}`, "free_data is");
+    assertInvalid(`ucx://h:1?want_data=${encodeURIComponent(bad)}`, "want_data is");
+    assertInvalid(`ucx://h:1?want_data=1&free_data=${encodeURIComponent(bad)}`, "free_data is");
   }
-  refused("ucx://h:1?want_data=000000000000000000001", "want_data is a decimal number");
+  assertInvalid("ucx://h:1?want_data=000000000000000000001", "want_data is a decimal number");
 });
 
 Deno.test("in remote_handle a + stays a +, and both alphabets of base64 are read", () => {
@@ -83,7 +81,7 @@ Deno.test("in remote_handle a + stays a +, and both alphabets of base64 are read
   assertEquals(handle("AQ"), new Uint8Array([1]));
   assertEquals(handle("AQI="), new Uint8Array([1, 2]));
   for (const value of ["", "A", "AQ=", "AQI==", "A=Q", "A%20Q=", "AQID=", "AAAAA", "=="]) {
-    refused(`ucx://h:1?want_data=1&remote_handle=${value}`, "remote_handle is not base64");
+    assertInvalid(`ucx://h:1?want_data=1&remote_handle=${value}`, "remote_handle is not base64");
   }
   const long = new Uint8Array(30_000).map((_, i) => i);
   const uri = formatUri({ host: "h", port: 1, wantData: 1n, remoteHandle: long });
@@ -101,7 +99,7 @@ Deno.test("the path is the percent-encoded ticket", () => {
   assertEquals(ticket("//"), "/");
   assertEquals(parseUri("ucx://h:1/%00%FF?want_data=1").ticket, new Uint8Array([0, 255]));
   for (const path of ["/%", "/%4", "/%GG", "/%4G", "/a%"]) {
-    refused(`ucx://h:1${path}?want_data=1`, "two hexadecimal digits");
+    assertInvalid(`ucx://h:1${path}?want_data=1`, "two hexadecimal digits");
   }
   assertEquals(
     formatUri({ host: "h", port: 1, ticket: "a/b ü?#%", wantData: 1n }),
@@ -113,11 +111,7 @@ Deno.test("the path is the percent-encoded ticket", () => {
     assertEquals(text(parseUri(new URL(uri)).ticket), name, "also after URL has been at it");
   }
   for (const name of [".", ".."]) {
-    const error = assertThrows(
-      () => formatUri({ host: "h", port: 1, ticket: name, wantData: 1n }),
-      DipcError,
-    ) as DipcError;
-    assertEquals(error.code, "invalid_argument");
+    assertDipcError("invalid_argument", "", () => formatUri({ host: "h", port: 1, ticket: name, wantData: 1n }));
   }
 });
 
@@ -125,16 +119,16 @@ Deno.test("unknown parameters are ignored, known ones may come once", () => {
   assertEquals(parseUri("ucx://h:1?x=%zz&want_data=1&y&z=1&z=2&&=&=5").wantData, 1n);
   assertEquals(parseUri("ucx://h:1?want%5Fdata=5").wantData, 5n);
   for (const name of ["want_data=1", "free_data=1", "remote_handle=AQ==", "role=both", "dipc=1"]) {
-    refused(
+    assertInvalid(
       `ucx://h:1?want_data=1&${name}&${name}`,
       `the parameter ${name === "want_data=1" ? "want_data" : name.split("=")[0]} is given twice`,
     );
   }
-  refused("ucx://h:1?want_data=1&want%5Fdata=1", "the parameter want_data is given twice");
-  refused("ucx://h:1", "want_data is missing");
-  refused("ucx://h:1?WANT_DATA=1", "want_data is missing");
-  refused("ucx://h:1?want_data", "want_data is a decimal number");
-  refused("ucx://h:1?want_data=%3", "two hexadecimal digits");
+  assertInvalid("ucx://h:1?want_data=1&want%5Fdata=1", "the parameter want_data is given twice");
+  assertInvalid("ucx://h:1", "want_data is missing");
+  assertInvalid("ucx://h:1?WANT_DATA=1", "want_data is missing");
+  assertInvalid("ucx://h:1?want_data", "want_data is a decimal number");
+  assertInvalid("ucx://h:1?want_data=%3", "two hexadecimal digits");
 });
 
 Deno.test("dipc=1 and nothing else says that the server knows the envelope", () => {
@@ -149,7 +143,7 @@ Deno.test("roles are both, metadata and body", () => {
     assertEquals(parseUri(`ucx://h:1?want_data=1&role=${role}`).role, role);
   }
   for (const role of ["", "Both", "data", "both,body"]) {
-    refused(`ucx://h:1?want_data=1&role=${role}`, "role is both, metadata or body");
+    assertInvalid(`ucx://h:1?want_data=1&role=${role}`, "role is both, metadata or body");
   }
 });
 
@@ -207,10 +201,9 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
     ],
   ];
   for (const host of badV6) {
-    refused(`ucx://[${host}]:1?want_data=1`, "is no IPv6 address");
+    assertInvalid(`ucx://[${host}]:1?want_data=1`, "is no IPv6 address");
     if (!host.includes(":")) continue;
-    const error = assertThrows(() => formatUri({ host, port: 1, wantData: 1n }), DipcError) as DipcError;
-    assertEquals(error.code, "invalid_argument");
+    assertDipcError("invalid_argument", "", () => formatUri({ host, port: 1, wantData: 1n }));
   }
   for (
     const host of [
@@ -229,63 +222,59 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
       "1.2.3.4.",
     ]
   ) {
-    refused(`ucx://${host}:1?want_data=1`, "is no host name or IPv4 address");
-    const error = assertThrows(() => formatUri({ host, port: 1, wantData: 1n }), DipcError) as DipcError;
-    assertEquals(error.code, "invalid_argument");
+    assertInvalid(`ucx://${host}:1?want_data=1`, "is no host name or IPv4 address");
+    assertDipcError("invalid_argument", "", () => formatUri({ host, port: 1, wantData: 1n }));
   }
-  refused(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is no host name");
+  assertInvalid(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is no host name");
   assertEquals(parseUri(`ucx://${"a.".repeat(126)}a:1?want_data=1`).host.length, 253);
 });
 
 Deno.test("a port is needed, from 1 to 65535", () => {
   for (const port of ["0", "65536", "99999", "123456", "-1", "+1", "1x", "0x1"]) {
-    refused(`ucx://h:${port}?want_data=1`, "a port is a number from 1 to 65535");
+    assertInvalid(`ucx://h:${port}?want_data=1`, "a port is a number from 1 to 65535");
   }
   for (const authority of ["h", "h:", "[::1]", "[::1]:"]) {
-    refused(`ucx://${authority}?want_data=1`, "the port is missing");
+    assertInvalid(`ucx://${authority}?want_data=1`, "the port is missing");
   }
   assertEquals(parseUri("ucx://h:65535?want_data=1").port, 65535);
   assertEquals(parseUri("ucx://h:1?want_data=1").port, 1);
   for (const port of [0, -1, 65536, 1.5, NaN]) {
-    const error = assertThrows(() => formatUri({ host: "h", port, wantData: 1n }), DipcError) as DipcError;
-    assertEquals(error.code, "invalid_argument");
+    assertDipcError("invalid_argument", "", () => formatUri({ host: "h", port, wantData: 1n }));
   }
 });
 
 Deno.test("what is no ucx: URI is refused with a hint", () => {
-  refused("", "expected the scheme ucx:, found none");
-  refused("127.0.0.1:1", "expected the scheme ucx:");
-  refused("http://h:1?want_data=1", 'expected the scheme ucx:, found "http:"');
-  refused("ucx:h:1?want_data=1", "expected ucx://host:port");
-  refused("ucx://:1?want_data=1", "the host is missing");
-  refused("ucx://?want_data=1", "the host is missing");
-  refused("ucx://::1:1?want_data=1", "needs brackets");
-  refused("ucx://[::1?want_data=1", "needs brackets");
-  refused("ucx://[::1]x:1?want_data=1", "needs brackets");
-  refused("ucx://me@h:1?want_data=1", "it has a user name");
-  refused("ucx://h:1/a#b?want_data=1", "%23");
+  assertInvalid("", "expected the scheme ucx:, found none");
+  assertInvalid("127.0.0.1:1", "expected the scheme ucx:");
+  assertInvalid("http://h:1?want_data=1", 'expected the scheme ucx:, found "http:"');
+  assertInvalid("ucx:h:1?want_data=1", "expected ucx://host:port");
+  assertInvalid("ucx://:1?want_data=1", "the host is missing");
+  assertInvalid("ucx://?want_data=1", "the host is missing");
+  assertInvalid("ucx://::1:1?want_data=1", "needs brackets");
+  assertInvalid("ucx://[::1?want_data=1", "needs brackets");
+  assertInvalid("ucx://[::1]x:1?want_data=1", "needs brackets");
+  assertInvalid("ucx://me@h:1?want_data=1", "it has a user name");
+  assertInvalid("ucx://h:1/a#b?want_data=1", "%23");
   for (const character of ["\n", " ", "\t", "\u0000", "ü", "\u2028", "😀", "\x7f"]) {
-    refused(`ucx://h:1/${character}?want_data=1`, "must be percent-encoded");
+    assertInvalid(`ucx://h:1/${character}?want_data=1`, "must be percent-encoded");
   }
-  refused(`ucx://h:1/${"a".repeat(65536)}?want_data=1`, "at most 65536 characters");
+  assertInvalid(`ucx://h:1/${"a".repeat(65536)}?want_data=1`, "at most 65536 characters");
   assertEquals(parseUri("UCX://h:1?want_data=1").port, 1);
   const longest = "ucx://h:1/?want_data=1&x=".padEnd(65536, "y");
   assertEquals(parseUri(longest).wantData, 1n);
-  refused(longest + "y", "at most 65536 characters are allowed, found 65537");
-  const long = assertThrows(() => parseUri("http:" + "x".repeat(5000)), DipcError) as DipcError;
+  assertInvalid(longest + "y", "at most 65536 characters are allowed, found 65537");
+  const long = assertDipcError("invalid_uri", "", () => parseUri("http:" + "x".repeat(5000)));
   assertEquals(long.message.length < 500, true);
 });
 
 Deno.test("a number out of range is never written", () => {
   for (const value of [-1n, 2n ** 64n]) {
     for (const parts of [{ wantData: value }, { wantData: 1n, freeData: value }]) {
-      const error = assertThrows(() => formatUri({ host: "h", port: 1, ...parts }), DipcError) as DipcError;
-      assertEquals(error.code, "invalid_argument");
+      assertDipcError("invalid_argument", "", () => formatUri({ host: "h", port: 1, ...parts }));
     }
   }
   // deno-lint-ignore no-explicit-any -- a caller without types
-  const error = assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1 as any }), DipcError) as DipcError;
-  assertEquals(error.code, "invalid_argument");
+  assertDipcError("invalid_argument", "", () => formatUri({ host: "h", port: 1, wantData: 1 as any }));
   // deno-lint-ignore no-explicit-any -- a caller without types
   assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "role is");
 });

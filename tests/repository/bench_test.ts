@@ -1,3 +1,4 @@
+/** `deno task bench`: what it prints and refuses, and how it computes. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { chooseCores, parseCpuList } from "../../bench/machine.ts";
 import { parseBandwidth } from "../../bench/perftest.ts";
@@ -34,7 +35,7 @@ Deno.test("bench --json prints one object whose results have the promised fields
   assertEquals([result.name, result.unit, result.rounds], ["import", "ms", 3]);
   assertEquals(typeof result.peerName, "string");
   for (const field of ["ours", "peer", "ratio", "min", "max"] as const) assertGreater(result[field], 0, field);
-  assert(result.min <= result.ours && result.ours <= result.max);
+  assert(result.min <= result.ours && result.ours <= result.max, JSON.stringify(result));
   assert(stdout.trimEnd().split("\n").length === 1, "exactly one line");
 });
 
@@ -85,7 +86,7 @@ Deno.test("lists of cores are expanded and two different cores are chosen", asyn
   assertEquals(parseCpuList("0-3,8"), [0, 1, 2, 3, 8]);
   assertEquals(parseCpuList("5\n"), [5]);
   const cores = await chooseCores();
-  assert(cores === null || cores.server !== cores.client);
+  assert(cores === null || cores.server !== cores.client, JSON.stringify(cores));
 });
 
 Deno.test("table and chart show every result and what was left out", () => {
@@ -108,7 +109,7 @@ Deno.test("table and chart show every result and what was left out", () => {
     assert(table.includes(text), text);
   }
   const svg = drawChart(report);
-  assert(svg.includes(">cold/1MiB<") && svg.includes(">hot/shm/1MiB<"));
+  assert(svg.includes(">cold/1MiB<") && svg.includes(">hot/shm/1MiB<"), "the labels are missing");
   assert(svg.includes("A &#60;fast&#62; &#38; quiet one"), "text is escaped");
   assert(svg.includes("prefers-color-scheme: dark"));
 });

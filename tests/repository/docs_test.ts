@@ -290,7 +290,7 @@ Deno.test("JSON in the command's document is JSON, with the fields that it has",
   );
   assertEquals(objects.length, 2);
   assertEquals(Object.keys(objects[0]), ["pid", "address", "port", "datasets"]);
-  assert("firstBatchSeconds" in objects[1]);
+  assert("firstBatchSeconds" in objects[1], JSON.stringify(objects[1]));
 });
 
 Deno.test("every error code is documented, and no other", () => {

@@ -26,7 +26,7 @@ async function start(
   env: Readonly<Record<string, string>> = {},
 ): Promise<Running> {
   const flags = await documentedFlags(name);
-  assert(!flags.includes("-A") && flags.length > 0);
+  assert(!flags.includes("-A") && flags.length > 0, flags.join(" "));
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "-q", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/examples/${name}`, ...args],
     cwd,
@@ -127,7 +127,7 @@ Deno.test("examples: every program is in their README, and tested here", async (
   const programs = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => name).filter((name) =>
     /\.ts$/.test(name)
   );
-  assert(programs.length >= 4);
+  assert(programs.length >= 4, programs.join());
   for (const name of programs) {
     assertStringIncludes(readme, `(${name})`);
     assertStringIncludes(tests, `start("${name}"`);

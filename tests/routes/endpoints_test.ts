@@ -1,14 +1,13 @@
 /**
  * `connect` and what a FlightInfo can say: endpoints, locations, order, expiration; and the route that the data takes.
  */
-import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { toBinary } from "@bufbuild/protobuf";
 import {
   connect,
   type ConnectOptions,
   type Dataset,
-  DipcError,
   type EndpointStats,
   fromBatches,
   fromTable,
@@ -16,6 +15,8 @@ import {
 } from "../../mod.ts";
 import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
 import { endpointToProto, type FlightEndpoint } from "../../src/flight/model.ts";
+import { delay } from "../support/time.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { LoopbackTransport } from "../support/loopback.ts";
 import { endpoint, type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
 
@@ -77,9 +78,7 @@ Deno.test("the locations of an endpoint are tried in turn, and the error of the 
   assertEquals([server.calls, other.calls], [["GetFlightInfo"], ["DoGet"]]);
 
   await using nowhere = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [CLOSED] })]));
-  const error = await assertRejects(() => connect(nowhere.location, { flight: { path: "x" } }), DipcError);
-  assertEquals(error.code, "unreachable");
-  assertStringIncludes(error.message, CLOSED);
+  await assertDipcError("unreachable", CLOSED, () => connect(nowhere.location, { flight: { path: "x" } }));
 });
 
 Deno.test("ordered endpoints come in order, whichever answers first", async () => {
@@ -144,8 +143,7 @@ Deno.test("endpoints with different schemas are refused, and a flight without en
     call.finish();
   });
   await using stream = await connect(server.location, { flight: { path: "x" } });
-  const error = await assertRejects(() => values(stream), DipcError, "different schemas");
-  assertEquals(error.code, "invalid_data");
+  await assertDipcError("invalid_data", "different schemas", () => values(stream));
 
   await using bare = await fakeFlight((call) => answer(call, []));
   await using empty = await connect(bare.location, { flight: { path: "x" } });
@@ -265,13 +263,12 @@ Deno.test("UCX that fails after the first batch is an error, and nothing is fetc
   await withRoads(await fromBatches(breaking()), async (location, transport, calls) => {
     await using stream = await connect(location, { flight: { path: "x" }, transport });
     const found: number[] = [];
-    const error = await assertRejects(async () => {
+    const error = await assertDipcError("io", "", async () => {
       for await (using batch of stream) {
         found.push(batch.getChildAt(0)!.get(0));
         if (found.length === 3) read.resolve();
       }
-    }, DipcError);
-    assertEquals(error.code, "io");
+    });
     assertEquals([found, error.batches, calls], [[0, 1, 2], 3, ["GetFlightInfo"]]);
     assertEquals([stream.stats.route, stream.stats.complete], ["ucx", false]);
   });
@@ -279,16 +276,19 @@ Deno.test("UCX that fails after the first batch is an error, and nothing is fetc
 
 Deno.test("route ucx never falls back, and says what there was", async () => {
   await withRoads(await numbers(0, 3), async (location, transport, calls) => {
-    const error = await assertRejects(
+    await assertDipcError(
+      "connection_lost",
+      "",
       () => connect(location, { flight: { path: "x" }, route: "ucx", transport }),
-      DipcError,
     );
-    assertEquals([error.code, calls], ["connection_lost", ["GetFlightInfo"]]);
+    assertEquals(calls, ["GetFlightInfo"]);
   }, { dropAtMessage: 0 });
   await using server = await fakeFlight((call) => answer(call, [endpoint("0:1")]));
-  const error = await assertRejects(() => connect(server.location, { flight: { path: "x" }, route: "ucx" }), DipcError);
-  assertEquals(error.code, "unreachable");
-  assertStringIncludes(error.message, "the server offers no ucx: location");
+  await assertDipcError(
+    "unreachable",
+    "the server offers no ucx: location",
+    () => connect(server.location, { flight: { path: "x" }, route: "ucx" }),
+  );
 });
 
 Deno.test("a ucx: server that says nothing is given up in time, and DoGet is taken", async () => {
@@ -332,11 +332,11 @@ Deno.test("what does not go together is refused before anything is sent", async 
       {},
     ]
   ) {
-    const error = await assertRejects(() => connect(CLOSED, options as ConnectOptions), DipcError);
-    assertEquals(error.code, "invalid_argument", JSON.stringify(options));
+    await assertDipcError(
+      "invalid_argument",
+      "",
+      () => connect(CLOSED, options as ConnectOptions),
+      JSON.stringify(options),
+    );
   }
 });
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

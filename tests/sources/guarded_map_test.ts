@@ -1,12 +1,12 @@
 /** Mapped files under a lease: writers wait a moment, and readers keep what they have. */
-import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
-import { DipcError } from "../../src/errors.ts";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { arrowFile } from "../../src/sources/arrow_file.ts";
 import { FileHandle } from "../../src/sources/file_handle.ts";
 import { FileLease } from "../../src/sources/file_lease.ts";
 import { resident } from "../../src/sources/resident.ts";
 import { fromTable } from "../../src/sources/table.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   arrowBytes,
   type CopiedMessage,
@@ -88,9 +88,7 @@ guardTest("a writer waits a moment; bodies keep their bytes, and the stream fail
   const waited = await truncateElsewhere(path, 100);
   console.log(`the writer waited ${waited.toFixed(0)} ms`);
   assertEquals(copyMessage(message), expected[0]);
-  const error = await assertRejects(async () => void await run.next(), DipcError);
-  assertEquals((error as DipcError).code, "io");
-  assertStringIncludes((error as DipcError).message, "while it was being read");
+  await assertDipcError("io", "while it was being read", async () => void await run.next());
   message.body!.release();
   await run.close();
   await dataset.close();
@@ -167,8 +165,7 @@ guardTest("a change before the lease is an error of the run that finds it, and o
   const now = new Date(Date.now() + 5_000);
   await Deno.utime(path, now, now);
   for (let i = 0; i < 2; i++) {
-    const error = await assertRejects(async () => void await dataset.open(), DipcError);
-    assertEquals((error as DipcError).code, "io");
+    await assertDipcError("io", "", async () => void await dataset.open());
   }
   Deno.openSync(path, { write: true }).close();
   await dataset.close();

@@ -1,5 +1,5 @@
 /** Parquet both ways: what is written is read back, in bounded memory, and nothing stays behind when it ends early. */
-import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
@@ -9,6 +9,7 @@ import type { Dataset } from "../../src/sources/dataset.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { parquetFile } from "../../src/sources/parquet.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   copyMessage,
   descriptorsOf,
@@ -21,10 +22,6 @@ import {
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
 import { fetchData } from "../../tools/data.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return (await assertRejects(() => promise, DipcError) as DipcError).code;
-}
 
 /** Runs through a dataset. @returns its rows */
 async function drain(dataset: Dataset): Promise<number> {
@@ -105,11 +102,11 @@ Deno.test("several runs at once and runs left early do not disturb each other", 
   const pending = Promise.resolve(run.next());
   const outcome = pending.then((message) => message?.body?.release(), (error) => error.code);
   await run.close();
-  assert([undefined, "closed"].includes(await outcome as string | undefined));
+  assert([undefined, "closed"].includes(await outcome as string | undefined), String(await outcome));
   const open = await dataset.open();
   await dataset.close();
-  assertEquals(await codeOf((async () => await open.next())()), "closed");
-  assertEquals(await codeOf((async () => await dataset.open())()), "closed");
+  await assertDipcError("closed", "", async () => await open.next());
+  await assertDipcError("closed", "", async () => await dataset.open());
   assertEquals(descriptorsOf(path), 0);
 });
 
@@ -120,17 +117,15 @@ Deno.test("a Parquet file that is cut short or changes is an error", async () =>
   const bytes = await Deno.readFile(path);
   for (const length of [4, 11, 12, 100, bytes.byteLength - 1]) {
     await Deno.writeFile(folder.file("cut.parquet"), bytes.subarray(0, length));
-    assertEquals(await codeOf(openPath(folder.file("cut.parquet"))), "invalid_data", `cut at ${length}`);
+    await assertDipcError("invalid_data", "", () => openPath(folder.file("cut.parquet")), `cut at ${length}`);
   }
   const dataset = await parquetFile(path, { batchRows: 10_000 });
   const run = await dataset.open();
   copyMessage((await run.next())!);
   await Deno.truncate(path, 1000);
-  const error = await assertRejects(async () => {
+  await assertDipcError("io", path, async () => {
     for (let message; (message = await run.next()) !== null;) copyMessage(message);
-  }, DipcError) as DipcError;
-  assertEquals(error.code, "io");
-  assertStringIncludes(error.message, path);
+  });
   await run.close();
   await dataset.close();
 });
@@ -142,15 +137,14 @@ Deno.test("damage inside a Parquet file is an error, and other files can be read
   const bytes = await Deno.readFile(path);
   bytes.fill(0x5a, 100, 2000);
   await Deno.writeFile(damaged, bytes);
-  const code = await codeOf((async () => {
+  await assertDipcError("invalid_data", "", async () => {
     const dataset = await openPath(damaged);
     try {
       await readMessages(dataset);
     } finally {
       await dataset.close();
     }
-  })());
-  assertEquals(code, "invalid_data");
+  });
   const dataset = await openPath(path);
   assertEquals((await readMessages(dataset)).length, 1);
   await dataset.close();
@@ -159,12 +153,7 @@ Deno.test("damage inside a Parquet file is an error, and other files can be read
 testNeeding([needsGold], "gold columns that Parquet cannot hold are refused with their name", async () => {
   for (const [name, column] of [["union", "sparse"], ["nested_dictionary", "list_dict"]]) {
     const dataset = await openPath(`${goldFolder}/1.0.0-littleendian/generated_${name}.stream`);
-    const error = await assertRejects(
-      () => ParquetWriter.create(dataset.schema, new MemorySink()),
-      DipcError,
-    ) as DipcError;
-    assertEquals(error.code, "unsupported");
-    assertStringIncludes(error.message, `"${column}"`);
+    await assertDipcError("unsupported", `"${column}"`, () => ParquetWriter.create(dataset.schema, new MemorySink()));
     await dataset.close();
   }
 });
@@ -192,7 +181,7 @@ Deno.test("a sink that fails ends the writer with its error", async () => {
   const dataset = await fromTable(longTable(400_000), { batchRows: 50_000 });
   const sink = { write: () => Promise.reject(new DipcError("io", "the disk is full")), finish() {}, abort() {} };
   const writer = await ParquetWriter.create(dataset.schema, sink, { rowGroupRows: 50_000 });
-  assertEquals(await codeOf(writeAll(dataset, writer)), "io");
+  await assertDipcError("io", "", () => writeAll(dataset, writer));
   await dataset.close();
 });
 

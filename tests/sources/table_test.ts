@@ -1,11 +1,12 @@
 /** Tables, batches and datasets in memory. */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type RecordBatch, Schema, Table, tableFromArrays } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
 import { resident } from "../../src/sources/resident.ts";
 import { repeat } from "../support/repeat.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
 import { arrowStream } from "../../src/sources/arrow_stream.ts";
+import { assertDipcError } from "../support/assert.ts";
 import {
   arrowBytes,
   copyMessage,
@@ -16,10 +17,6 @@ import {
   smallTable,
 } from "../support/datasets.ts";
 
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return (await assertRejects(() => promise, DipcError) as DipcError).code;
-}
-
 Deno.test("a table is encoded once and gives the same bytes to every run", async () => {
   const { pool, assertAllBack } = countedPool();
   const dataset = await fromTable(smallTable(), { pool });
@@ -28,7 +25,7 @@ Deno.test("a table is encoded once and gives the same bytes to every run", async
   const runs = await Promise.all([dataset.open(), dataset.open()]);
   const addresses = runs.map((run) => {
     const message = run.next();
-    assert(message !== null && !(message instanceof Promise));
+    assert(message !== null && !(message instanceof Promise), "a message was expected at once");
     const { address } = message.body!;
     message.body!.release();
     return address;
@@ -39,7 +36,7 @@ Deno.test("a table is encoded once and gives the same bytes to every run", async
   await readMessages(dataset);
   await dataset.close();
   assertAllBack();
-  assertEquals(await codeOf((async () => await dataset.open())()), "closed");
+  await assertDipcError("closed", "", async () => await dataset.open());
 });
 
 Deno.test("a table comes back as it was", async () => {
@@ -56,7 +53,7 @@ Deno.test("a body that is still read survives the close of its dataset", async (
   const bytes = message.body!.bytes().slice();
   await dataset.close();
   assertEquals(message.body!.bytes(), bytes);
-  assertEquals(await codeOf((async () => await run.next())()), "closed");
+  await assertDipcError("closed", "", async () => await run.next());
   message.body!.release();
   message.body!.release();
   assertThrows(() => message.body!.bytes(), DipcError);
@@ -70,7 +67,7 @@ Deno.test("batchRows cuts a table, and rows stay in order", async () => {
   assertEquals(messages.map(({ rows }) => rows), [300, 300, 300, 100]);
   assertEquals(rowsOf(await readTable(dataset)), rowsOf(table));
   await dataset.close();
-  assertEquals(await codeOf(fromTable(table, { batchRows: 0 })), "invalid_argument");
+  await assertDipcError("invalid_argument", "", () => fromTable(table, { batchRows: 0 }));
 });
 
 Deno.test("batches of an array and of a function can be read again, those of a generator once", async () => {
@@ -91,7 +88,7 @@ Deno.test("batches of an array and of a function can be read again, those of a g
     const dataset = await fromBatches(source);
     assertEquals(dataset.readOnce, true);
     assertEquals(rowsOf(await readTable(dataset)), rowsOf(table));
-    assertEquals(await codeOf((async () => await dataset.open())()), "busy");
+    await assertDipcError("busy", "", async () => await dataset.open());
     await dataset.close();
   }
 });
@@ -109,7 +106,7 @@ Deno.test("the first batch is not asked for where the schema is given", async ()
 });
 
 Deno.test("no batches need a schema", async () => {
-  assertEquals(await codeOf(fromBatches([])), "invalid_argument");
+  await assertDipcError("invalid_argument", "", () => fromBatches([]));
   const dataset = await fromBatches([], new Schema([]));
   assertEquals(await readMessages(dataset), []);
   await dataset.close();
@@ -123,7 +120,7 @@ Deno.test("an iterator that throws gives io, and one left early is told", async 
   const failed = await fromBatches(failing());
   const run = await failed.open();
   copyMessage((await run.next())!);
-  assertEquals(await codeOf((async () => await run.next())()), "io");
+  await assertDipcError("io", "", async () => await run.next());
   await run.close();
 
   let returned = 0, disposed = 0;
@@ -162,7 +159,7 @@ Deno.test("resident gives everything back where loading fails", async () => {
   const { pool, assertAllBack } = countedPool();
   const bytes = await arrowBytes(await fromTable(smallTable()), "stream");
   const cut = await arrowStream(new Blob([bytes.slice(0, -20)]).stream(), { pool });
-  assertEquals(await codeOf(resident(cut)), "invalid_data");
+  await assertDipcError("invalid_data", "", () => resident(cut));
   assertAllBack();
 });
 

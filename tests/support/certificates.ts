@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { join } from "./bytes.ts";
 
 /** A certificate and its private key, both as PEM text. */
 export interface Certified {
@@ -22,17 +23,7 @@ function der(tag: number, ...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   if (length < 0x80) head.push(length);
   else if (length < 0x100) head.push(0x81, length);
   else head.push(0x82, length >> 8, length & 0xFF);
-  return concat(Uint8Array.from(head), ...parts);
-}
-
-function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
+  return join(Uint8Array.from(head), ...parts);
 }
 
 const sequence = (...parts: Uint8Array[]) => der(0x30, ...parts);

@@ -5,6 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { RecordBatch, type Schema, Table, tableFromArrays } from "apache-arrow";
+import { DipcError } from "../../src/errors.ts";
 import { type ByteSink, MemorySink } from "../../src/formats/sink.ts";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
 import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
@@ -124,4 +125,20 @@ export function descriptorsOf(path: string): number {
       return false; // closed meanwhile, as the descriptor of the listing itself is
     }
   }).length;
+}
+
+/** Reads a dataset that may be damaged. @returns whether it could be read; what is wrong must be a {@linkcode DipcError} */
+export async function isReadable(open: () => Promise<Dataset>): Promise<boolean> {
+  try {
+    const dataset = await open();
+    try {
+      await readMessages(dataset);
+    } finally {
+      await dataset.close();
+    }
+    return true;
+  } catch (error) {
+    if (!(error instanceof DipcError)) throw error;
+    return false;
+  }
 }

@@ -11,6 +11,7 @@ import { type FlightEndpoint, infoToProto } from "../../src/flight/model.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { frameMetadata } from "../../src/ipc/frame.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
+import { grpcMessage, join } from "./bytes.ts";
 import { endLater } from "./session_end.ts";
 
 /** One call that came in. */
@@ -30,7 +31,7 @@ export class FakeCall {
     stream.on("error", () => {});
     const chunks: Uint8Array[] = [];
     stream.on("data", (chunk: Uint8Array) => chunks.push(chunk));
-    this.#bytes = new Promise((resolve) => stream.on("end", () => resolve(concat(chunks))));
+    this.#bytes = new Promise((resolve) => stream.on("end", () => resolve(join(...chunks))));
   }
 
   /** All that the client sent, once it has ended: messages with gRPC's prefixes. */
@@ -64,10 +65,7 @@ export class FakeCall {
 
   /** Sends one message. */
   message(bytes: Uint8Array): Promise<void> {
-    const prefixed = new Uint8Array(5 + bytes.byteLength);
-    new DataView(prefixed.buffer).setUint32(1, bytes.byteLength);
-    prefixed.set(bytes, 5);
-    return this.raw(prefixed);
+    return this.raw(grpcMessage(bytes));
   }
 
   /** Sends a FlightData. */
@@ -167,14 +165,4 @@ export function infoBytes(endpoints: readonly FlightEndpoint[], ordered = false,
 /** An answer of an action. */
 export function resultBytes(body: Uint8Array): Uint8Array {
   return toBinary(proto.ResultSchema, create(proto.ResultSchema, { body }));
-}
-
-function concat(chunks: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(chunks.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return all;
 }

@@ -12,6 +12,7 @@ import { Flag, frame, FrameType, PREFACE, settingsFrame } from "../../src/http2/
 import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
 import type { HeaderField } from "../../src/http2/static_table.ts";
 import { NodeTransport } from "../../src/http2/transport.ts";
+import { hex, join } from "./bytes.ts";
 
 /** A frame as read back. */
 export interface RawFrame {
@@ -19,22 +20,6 @@ export interface RawFrame {
   flags: number;
   streamId: number;
   payload: Uint8Array;
-}
-
-/** Puts bytes behind each other. */
-export function join(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
-}
-
-/** Bytes written as hexadecimal digits, blanks ignored. */
-export function hex(digits: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(digits.replace(/\s/g, "").match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
 /** Cuts bytes into frames; what is behind the last whole one is returned too. */

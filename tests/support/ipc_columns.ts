@@ -48,9 +48,7 @@ import {
   Utf8View,
   Vector,
 } from "apache-arrow";
-
-/** A whole number from 0 to `below` − 1. */
-export type RandomBelow = (below: number) => number;
+import type { Random } from "./random.ts";
 
 const item = (type: DataType, name = "item"): Field => new Field(name, type, true);
 
@@ -84,23 +82,24 @@ export function allTypes(): DataType[] {
 }
 
 /** A random column; about a fifth of its values are null. */
-export function randomColumn(type: DataType, length: number, random: RandomBelow): Data {
+export function randomColumn(type: DataType, length: number, random: Random): Data {
   const bitmap = new Uint8Array(Math.ceil(length / 8) + 1);
   let nulls = 0;
   for (let i = 0; i < length; i++) {
-    if (random(5) === 0) nulls++;
+    if (random.below(5) === 0) nulls++;
     else bitmap[i >> 3] |= 1 << (i & 7);
   }
   const make = (buffers: unknown[], children: Data[] = [], dictionary?: Vector, variadic?: Uint8Array[]): Data => {
     buffers[2] = nulls > 0 ? bitmap : undefined;
     return new Data(type, 0, length, nulls, buffers as never, children, dictionary as never, variadic);
   };
-  const bytes = (count: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length: count }, () => random(256));
+  const bytes = (count: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length: count }, () => random.below(256));
   /** Letters of one to four bytes, whole at any cut that the caller makes at a boundary. */
-  const ascii = (count: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length: count }, () => 97 + random(26));
+  const ascii = (count: number): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from({ length: count }, () => 97 + random.below(26));
   const offsets = (most: number): number[] => {
     const list = [0];
-    for (let i = 0; i < length; i++) list.push(list[i] + random(most));
+    for (let i = 0; i < length; i++) list.push(list[i] + random.below(most));
     return list;
   };
   switch (type.typeId) {
@@ -124,9 +123,9 @@ export function randomColumn(type: DataType, length: number, random: RandomBelow
       const words = new Int32Array(4 * length);
       const views = new Uint8Array(words.buffer);
       for (let i = 0; i < length; i++) {
-        const size = random(30);
-        const index = random(2);
-        const offset = random(data[index].length - 30);
+        const size = random.below(30);
+        const index = random.below(2);
+        const offset = random.below(data[index].length - 30);
         views.set(data[index].subarray(offset, offset + Math.min(size, 12)), 16 * i + 4);
         if (size > 12) words.set([index, offset], 4 * i + 2);
         words[4 * i] = size;
@@ -151,7 +150,7 @@ export function randomColumn(type: DataType, length: number, random: RandomBelow
     case Type.Union: {
       const { typeIds, mode } = type as Union;
       const dense = mode === UnionMode.Dense;
-      const ids = Int8Array.from({ length }, () => typeIds[random(typeIds.length)]);
+      const ids = Int8Array.from({ length }, () => typeIds[random.below(typeIds.length)]);
       const counts = new Array(128).fill(0);
       const places = Int32Array.from(ids, (id) => counts[id]++);
       const children = type.children.map((child, i) =>
@@ -162,7 +161,7 @@ export function randomColumn(type: DataType, length: number, random: RandomBelow
     case Type.Dictionary: {
       const { dictionary, indices } = type as Dictionary;
       const values = new Vector([randomColumn(dictionary, 10, random)]);
-      return make([undefined, new indices.ArrayType(Array.from({ length }, () => random(10)))], [], values);
+      return make([undefined, new indices.ArrayType(Array.from({ length }, () => random.below(10)))], [], values);
     }
     default: {
       const { BYTES_PER_ELEMENT: width } = type.ArrayType;

@@ -13,7 +13,7 @@ import { DipcError } from "../../src/errors.ts";
 import { Link, LoopbackChannel, type LoopbackNetwork } from "./loopback_channel.ts";
 import { type FaultCounts, FaultInjector, type FaultRates } from "./loopback_faults.ts";
 import { LoopbackScheduler } from "./loopback_scheduler.ts";
-import { Random } from "./seeded_random.ts";
+import { Random } from "./random.ts";
 import type {
   Channel,
   ConnectChannelOptions,

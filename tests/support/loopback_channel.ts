@@ -9,7 +9,7 @@ import { encodeFrame } from "../../src/protocol/prefix.ts";
 import { formatTag } from "../../src/protocol/tag.ts";
 import type { FaultInjector } from "./loopback_faults.ts";
 import type { LoopbackScheduler } from "./loopback_scheduler.ts";
-import type { Random } from "./seeded_random.ts";
+import type { Random } from "./random.ts";
 import {
   type Channel,
   type ConnectionRole,

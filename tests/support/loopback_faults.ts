@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Random } from "./seeded_random.ts";
+import type { Random } from "./random.ts";
 
 /** Every kind of fault, in the order they are drawn. */
 export const FAULT_KINDS = [

@@ -5,7 +5,7 @@
  * @module
  */
 import { DipcError } from "../../src/errors.ts";
-import type { Random } from "./seeded_random.ts";
+import type { Random } from "./random.ts";
 import type { UntilOptions } from "../../src/wire/transport.ts";
 
 /** Half of the rounds without any event before virtual time moves on: code between two waits gets a microtask a round. */

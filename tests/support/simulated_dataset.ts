@@ -19,7 +19,7 @@ import {
 import { HeaderReader } from "../../src/ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../../src/ipc/message.ts";
 import type { Dataset, MessageStream } from "../../src/sources/dataset.ts";
-import type { Random } from "./seeded_random.ts";
+import type { Random } from "./random.ts";
 import type { SimulatedPool } from "./simulated_memory.ts";
 
 /** A message and the bytes of its body. */

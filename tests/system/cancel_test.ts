@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals, assertLess } from "@std/assert";
+import { until } from "../support/time.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { ServeProcess, startDipc } from "../support/processes.ts";
@@ -46,15 +47,14 @@ for (const { label, need, env } of ucxVersions) {
         ["way", "what the reader says, five times"],
         Object.entries(results).map(([way, codes]) => [way, codes.join(" ")]),
       );
-      let state;
-      for (let tries = 0; tries < 100; tries++) {
-        state = await running.ask("stats") as { server: { activeConnections: number }; pool: { blocksOut: number } };
-        if (state.server.activeConnections === 0) break;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+      type State = { server: { activeConnections: number }; pool: { blocksOut: number } };
+      const state = await until(
+        async () => await running.ask("stats") as State,
+        ({ server }) => server.activeConnections === 0,
+      );
       console.log(
         `client before ${JSON.stringify(before)}, after ${JSON.stringify(after)}, ` +
-          `released ${JSON.stringify(released)}; server blocks out ${state!.pool.blocksOut}`,
+          `released ${JSON.stringify(released)}; server blocks out ${state.pool.blocksOut}`,
       );
       for (const [way, codes] of Object.entries(results)) {
         assertEquals(codes, Array(5).fill(way === "throw in the loop" ? "mine" : "cancelled"), way);
@@ -63,8 +63,7 @@ for (const { label, need, env } of ucxVersions) {
       assertEquals(after.endpoints, 0);
       assertLess(after.descriptors, before.descriptors + 12);
       assertEquals(released.workers, 0);
-      assertEquals(state!.server.activeConnections, 0);
-      assertEquals(state!.pool.blocksOut, 0);
+      assertEquals(state.pool.blocksOut, 0);
     });
   }
 }

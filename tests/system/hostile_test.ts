@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect } from "../../mod.ts";
+import { until } from "../support/time.ts";
 import { needsUcx, testNeeding, ucx } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { isAlive, mebibytes, MemoryWatch, residentBytes } from "../support/proc.ts";
@@ -61,13 +62,7 @@ testNeeding([needsUcx], "a server survives every misbehaving client", async () =
     await asking;
     return await (asking = running.ask("stats")) as ServerState;
   };
-  const settled = async (): Promise<ServerState> => {
-    for (let tries = 0;; tries++) {
-      const now = await state();
-      if (now.server.activeConnections === 0 || tries === 100) return now;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  };
+  const settled = (): Promise<ServerState> => until(state, ({ server }) => server.activeConnections === 0);
   const failures: string[] = [];
   for (let i = 0; i < 3; i++) await fetchWhole();
   const before = await settled();

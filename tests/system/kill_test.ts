@@ -7,11 +7,12 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connect, DipcError, releaseTransports } from "../../mod.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
+import { delay, until } from "../support/time.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { descriptorCount } from "../support/proc.ts";
 import { dipc, getArguments, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
-import { generator, seed } from "../support/random.ts";
+import { seed, seededRandom } from "../support/random.ts";
 import { printTable } from "../support/table.ts";
 
 const SERVER = `${ROOT}/tests/support/server_program.ts`;
@@ -54,19 +55,18 @@ interface Moment {
 }
 
 function moments(count: number): Moment[] {
-  const random = generator();
+  const random = seededRandom();
   return Array.from({ length: count }, (_, number) => {
     const size = SIZES[number % SIZES.length];
     const most = size > 1_000_000 ? 20 : size > 60_000 ? 200 : 3000;
-    const batches = random() < 0.3 ? -1 : Math.floor(random() * most);
-    return { size, batches, delayMs: Math.floor(random() * (batches < 0 ? 150 : 10)) };
+    const batches = random.chance(0.3) ? -1 : random.below(most);
+    return { size, batches, delayMs: random.below(batches < 0 ? 150 : 10) };
   });
 }
 
 const main = ucxVersions[0];
 
 testNeeding([main.need], `the client fails within 2 s of a kill of the server, at ${MOMENTS} moments`, async () => {
-  console.log(`DIPC_SEED=${seed}`);
   const rows: string[][] = [];
   const late: string[] = [];
   // The next server starts while the last one is being killed.
@@ -136,7 +136,7 @@ for (const { label, need, env } of ucxVersions) {
         env,
         timeoutMs: 30_000,
       });
-      await new Promise((resolve) => setTimeout(resolve, 300 + 5 * moment.delayMs));
+      await delay(300 + 5 * moment.delayMs); // to the moment
       running.kill("SIGKILL");
       const killedAt = performance.now();
       const outcome = await client.outcome;
@@ -154,58 +154,50 @@ for (const { label, need, env } of ucxVersions) {
   });
 
   testNeeding([need], `the server outlives killed clients and loses nothing, over UCX ${label}`, async () => {
-    const { running, info } = await startServer(env);
-    try {
-      interface State {
-        server: { activeConnections: number; connections: number };
-        pool: { blocksOut: number };
-        descriptors: number;
-        open: string[];
-      }
-      const quiet = async (): Promise<State> => {
-        for (let tries = 0;; tries++) {
-          const state = await running.ask("stats") as State;
-          if (state.server.activeConnections === 0 || tries === 80) return state;
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-      };
-      const limited = async (): Promise<void> => {
-        const { code, stderr } = await dipc([...getArguments(urisOf(info, 65_536)), "--limit", "100000"], { env });
-        assertEquals(code, 0, stderr);
-      };
-      await limited();
-      await limited();
-      const before = await quiet();
-      const random = generator();
-      const count = label === main.label ? MOMENTS : MOMENTS / 5;
-      const one = async (number: number): Promise<void> => {
-        const size = SIZES[number % SIZES.length];
-        const client = startDipc([JSON.stringify(urisOf(info, size)), random() < 0.5 ? "0" : "3"], {
-          program: CLIENT,
-          env,
-        });
-        const lines = random() < 0.2 ? 1 : Math.floor(random() * 30);
-        for (let line = 0; line < lines && await client.nextLine() !== null; line++);
-        await new Promise((resolve) => setTimeout(resolve, random() * 200));
-        await client[Symbol.asyncDispose]();
-      };
-      let started = 0;
-      await Promise.all(Array.from({ length: 3 }, async () => {
-        while (started < count) await one(started++);
-      }));
-      const after = await quiet();
-      await limited();
-      console.log(
-        `DIPC_SEED=${seed}: ${count} clients killed, connections ${before.server.connections} → ` +
-          `${after.server.connections}, descriptors ${before.descriptors} → ${after.descriptors}, ` +
-          `blocks out ${before.pool.blocksOut} → ${after.pool.blocksOut}`,
-      );
-      assertEquals(after.server.activeConnections, 0);
-      assertGreater(after.server.connections, before.server.connections + count / 4);
-      assertEquals(after.pool.blocksOut, 0);
-      assertLess(after.descriptors, before.descriptors + 60);
-    } finally {
-      await running[Symbol.asyncDispose]();
+    const { running: server, info } = await startServer(env);
+    await using running = server;
+    interface State {
+      server: { activeConnections: number; connections: number };
+      pool: { blocksOut: number };
+      descriptors: number;
+      open: string[];
     }
+    const state = async (): Promise<State> => await running.ask("stats") as State;
+    const quiet = (): Promise<State> => until(state, ({ server }) => server.activeConnections === 0);
+    const limited = async (): Promise<void> => {
+      const { code, stderr } = await dipc([...getArguments(urisOf(info, 65_536)), "--limit", "100000"], { env });
+      assertEquals(code, 0, stderr);
+    };
+    await limited();
+    await limited();
+    const before = await quiet();
+    const random = seededRandom();
+    const count = label === main.label ? MOMENTS : MOMENTS / 5;
+    const one = async (number: number): Promise<void> => {
+      const size = SIZES[number % SIZES.length];
+      const client = startDipc([JSON.stringify(urisOf(info, size)), random.chance(0.5) ? "0" : "3"], {
+        program: CLIENT,
+        env,
+      });
+      const lines = random.chance(0.2) ? 1 : random.below(30);
+      for (let line = 0; line < lines && await client.nextLine() !== null; line++);
+      await delay(random.fraction() * 200); // to any moment
+      await client[Symbol.asyncDispose]();
+    };
+    let started = 0;
+    await Promise.all(Array.from({ length: 3 }, async () => {
+      while (started < count) await one(started++);
+    }));
+    const after = await quiet();
+    await limited();
+    console.log(
+      `DIPC_SEED=${seed}: ${count} clients killed, connections ${before.server.connections} → ` +
+        `${after.server.connections}, descriptors ${before.descriptors} → ${after.descriptors}, ` +
+        `blocks out ${before.pool.blocksOut} → ${after.pool.blocksOut}`,
+    );
+    assertEquals(after.server.activeConnections, 0);
+    assertGreater(after.server.connections, before.server.connections + count / 4);
+    assertEquals(after.pool.blocksOut, 0);
+    assertLess(after.descriptors, before.descriptors + 60);
   });
 }

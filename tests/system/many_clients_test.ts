@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals, assertLess } from "@std/assert";
+import { delay } from "../support/time.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { mebibytes, MemoryWatch, processorSeconds, residentBytes } from "../support/proc.ts";
@@ -75,10 +76,10 @@ testNeeding([needsUcx], "64 clients at once get 64 MiB each, whole", async () =>
 testNeeding([needsUcx], "32 idle clients cost a server less than 1 % of a core, and then go on", async () => {
   await using server = await startServer();
   const client = await startClient(server, 32, "idle");
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await delay(1000); // what comes after the connections
   const seconds = 6;
   const before = processorSeconds(server.pid), clientBefore = processorSeconds(client.pid);
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  await delay(seconds * 1000); // the time that is measured
   const share = (processorSeconds(server.pid) - before) / seconds;
   const clientShare = (processorSeconds(client.pid) - clientBefore) / seconds;
   const report = await client.ask("go") as Report;
@@ -94,14 +95,14 @@ testNeeding([needsUcx], "a client that stands still harms no other, and ends who
   await using server = await startServer();
   const stopped = await startClient(server, 2, "fetch");
   const answer = stopped.ask("go");
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await delay(30); // into the middle of the stream
   stopped.kill("SIGSTOP");
   const before = residentBytes(server.pid);
   const others = await startClient(server, 4, "fetch");
   const report = await others.ask("go") as Report;
   await others[Symbol.asyncDispose]();
   assertEquals([report.whole, report.failures], [4, []]);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await delay(1000); // time for the server to take memory that it must not take
   assertLess(residentBytes(server.pid) - before, 60 * 2 ** 20);
   stopped.kill("SIGCONT");
   const late = await answer as Report;

@@ -1,7 +1,8 @@
-import { assertEquals, assertRejects } from "@std/assert";
+/** Which addresses of a host are tried, in which order, and for how long they are looked up. */
+import { assertEquals } from "@std/assert";
 import type { SockAddr } from "../../ffi/ucp_structs.ts";
-import { DipcError } from "../../src/errors.ts";
 import { candidateTargets, resolveAddresses } from "../../src/wire/ucx/address.ts";
+import { assertDipcError } from "../support/assert.ts";
 
 const FAMILIES: Record<string, number> = { v4: 2, v6: 10 };
 
@@ -38,14 +39,13 @@ Deno.test("two servers are reached over a family that both have", () => {
 Deno.test("a name that is not looked up in time, or not any more, is given up", async () => {
   const peers = [{ host: "slow.example", port: 1 }, { host: "127.0.0.1", port: 1 }];
   const never = () => new Promise<never>(() => {});
-  const late = await assertRejects(() => resolveAddresses(peers, { timeoutMs: 20 }, never), DipcError);
-  assertEquals(late.code, "timeout");
+  await assertDipcError("timeout", "", () => resolveAddresses(peers, { timeoutMs: 20 }, never));
   for (const before of [true, false]) {
     const controller = new AbortController();
     if (before) controller.abort("enough");
     const resolving = resolveAddresses(peers, { timeoutMs: 2 ** 40, signal: controller.signal }, never);
     controller.abort("enough");
-    const error = await assertRejects(() => resolving, DipcError);
-    assertEquals([error.code, error.cause], ["cancelled", "enough"]);
+    const error = await assertDipcError("cancelled", "", () => resolving);
+    assertEquals(error.cause, "enough");
   }
 });

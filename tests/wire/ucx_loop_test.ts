@@ -1,6 +1,8 @@
+/** The loop that moves all workers of an isolate: who wakes it, and when it sleeps. */
 import { assert, assertEquals } from "@std/assert";
 import { EFD_CLOEXEC_NONBLOCK, libc } from "../../ffi/libc.ts";
 import { type Pollable, progressLoop, type Wait } from "../../src/wire/ucx/loop.ts";
+import { delay } from "../support/time.ts";
 
 /** A worker on which nothing happens by itself. */
 class QuietWorker implements Pollable {
@@ -55,7 +57,7 @@ Deno.test("a worker that is woken after its turn in a round is looked at before 
   assert(!slept, "the loop slept through it");
   second.armed = false;
   progressLoop().wake();
-  assert(await waits[1]);
+  assert(await waits[1], "the wait ended without its condition");
   first.close();
   second.close();
 });
@@ -73,7 +75,7 @@ Deno.test("an event ends the sleep of its own worker, among several", async () =
       worker.armed = false;
       progressLoop().wake();
     }, 5000);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await delay(20); // time to fall asleep
     isReady = true;
     worker.signal();
     await wait;

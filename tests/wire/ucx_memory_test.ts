@@ -1,12 +1,13 @@
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+/** The pool of host memory: its blocks, the bodies made of them, and its limits. */
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { DipcError } from "../../src/errors.ts";
 import type { Body } from "../../src/memory/block.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { addressOf, libc } from "../../ffi/libc.ts";
-import { generator, seed } from "../support/random.ts";
+import { assertDipcError } from "../support/assert.ts";
+import { seededRandom } from "../support/random.ts";
 
 libc(); // opened once and for all, not by a single test
 
@@ -38,7 +39,7 @@ Deno.test("a block is at least as large as asked, aligned, and written in place"
   const pool = new HostPool();
   for (const size of [0, 1, 8, 64, 4095, 4096, 4097, 65_536, 233 * 1024 + 1, MIB, MIB + 64, 20 * MIB, 65 * MIB]) {
     const block = pool.acquire(size);
-    assert(block.capacity >= size);
+    assert(block.capacity >= size, `${block.capacity} bytes for ${size}`);
     assertEquals(block.address % 64n, 0n);
     const bytes = block.bytes();
     assertEquals(bytes.byteLength, block.capacity);
@@ -56,23 +57,22 @@ Deno.test("a block is at least as large as asked, aligned, and written in place"
 });
 
 Deno.test("no two blocks that are out overlap, over random takes and releases", () => {
-  console.log(`seed ${seed}`);
-  const random = generator();
+  const random = seededRandom();
   const pool = new HostPool({ maxRetainedBytes: 8 * MIB });
   const out: { body: Body; value: number; size: number }[] = [];
   for (let i = 0; i < 3000; i++) {
-    if (random() < 0.55 && out.length < 60) {
-      const size = Math.floor(2 ** (random() * 21));
-      const value = Math.floor(random() * 256);
+    if (random.chance(0.55) && out.length < 60) {
+      const size = Math.floor(2 ** (random.fraction() * 21));
+      const value = random.below(256);
       out.push({ body: filled(pool, size, value), value, size });
     } else if (out.length > 0) {
-      const [{ body, value, size }] = out.splice(Math.floor(random() * out.length), 1);
+      const [{ body, value, size }] = out.splice(random.below(out.length), 1);
       const bytes = body.bytes();
       assertEquals(bytes.byteLength, size);
       assert(bytes.every((byte) => byte === value), `a body of ${size} bytes was overwritten`);
       body.release();
       // Small bodies are never recycled, so theirs may stay.
-      assert(bytes.byteLength === 0 || bytes.every((byte) => byte === value));
+      assert(bytes.byteLength === 0 || bytes.every((byte) => byte === value), "another block wrote into this one");
     }
   }
   for (const { body } of out) body.release();
@@ -98,10 +98,13 @@ Deno.test("a released body throws, and arrays of it never show the next body's b
     body.release();
     body.release();
     const next = filled(pool, size, 2);
-    assertEquals(assertThrows(() => body.bytes(), DipcError).code, "closed");
+    assertDipcError("closed", "", () => body.bytes());
     if (size > 4096) assertEquals([whole.byteLength, part.byteLength, words.length], [0, 0, 0]);
-    else assert(whole.every((byte) => byte === 1) && part.every((byte) => byte === 1));
-    assert(next.bytes().every((byte) => byte === 2));
+    else {assert(
+        whole.every((byte) => byte === 1) && part.every((byte) => byte === 1),
+        "an array of the old body shows the next one's bytes",
+      );}
+    assert(next.bytes().every((byte) => byte === 2), "some bytes differ");
     next.release();
   }
   assertEquals(pool.stats.blocksOut, 0);
@@ -110,11 +113,11 @@ Deno.test("a released body throws, and arrays of it never show the next body's b
 Deno.test("a block is used up by toBody and by release", () => {
   const pool = new HostPool();
   const block = pool.acquire(100);
-  assertEquals(assertThrows(() => block.toBody(block.capacity + 1), DipcError).code, "invalid_argument");
-  assertEquals(assertThrows(() => block.toBody(-1), DipcError).code, "invalid_argument");
+  assertDipcError("invalid_argument", "", () => block.toBody(block.capacity + 1));
+  assertDipcError("invalid_argument", "", () => block.toBody(-1));
   const body = block.toBody(100);
-  assertEquals(assertThrows(() => block.bytes(), DipcError).code, "closed");
-  assertEquals(assertThrows(() => block.toBody(1), DipcError).code, "closed");
+  assertDipcError("closed", "", () => block.bytes());
+  assertDipcError("closed", "", () => block.toBody(1));
   block.release(); // nothing any more: the body owns it
   assertEquals(body.bytes().byteLength, 100);
   body.release();
@@ -124,9 +127,9 @@ Deno.test("a block is used up by toBody and by release", () => {
 Deno.test("sizes that are none are refused", () => {
   const pool = new HostPool();
   for (const size of [-1, NaN, 5000.5, Infinity, 2 ** 53]) {
-    assertEquals(assertThrows(() => pool.acquire(size), DipcError).code, "invalid_argument");
+    assertDipcError("invalid_argument", "", () => pool.acquire(size));
   }
-  assertEquals(assertThrows(() => pool.acquire(2 ** 50), DipcError).code, "out_of_memory");
+  assertDipcError("out_of_memory", "", () => pool.acquire(2 ** 50));
 });
 
 Deno.test("a bound holds on what the pool keeps", () => {
@@ -154,7 +157,7 @@ Deno.test("a column that outlives its body keeps the block, and gives it back wh
   await collectUntil(() => pool.stats.blocksOut === 0);
   assertEquals(pool.stats.blocksOut, 1, "the block was taken away under a living column");
   const others = Array.from({ length: 20 }, () => filled(pool, MIB, 3));
-  assert(isWhole());
+  assert(isWhole(), "some bytes differ");
   for (const other of others) other.release();
   held.column = null;
   await collectUntil(() => pool.stats.blocksOut === 0);
@@ -198,7 +201,9 @@ Deno.test("a reader that drops every body holds little, one that keeps every bod
     kept.push(filled(pool, MIB, i & 255).bytes());
     if (i % 20 === 0) await turns(1);
   }
-  for (const [i, bytes] of kept.entries()) assert(bytes[0] === (i & 255) && bytes[MIB - 1] === (i & 255));
+  for (const [i, bytes] of kept.entries()) {
+    assert(bytes[0] === (i & 255) && bytes[MIB - 1] === (i & 255), `body ${i} shows the bytes of another`);
+  }
 });
 
 Deno.test("a block whose ArrayBuffer was transferred away is never used again", () => {
@@ -213,19 +218,21 @@ Deno.test("a block whose ArrayBuffer was transferred away is never used again", 
   block.release();
   body.release();
   assertEquals([pool.stats.blocksOut, pool.stats.bytesOut], [0, 0]);
-  for (let i = 0; i < 20; i++) assert(!lost.includes(filled(pool, 100_000, 7).address));
-  assert(bodyBytes.every((byte) => byte === 5) && blockBytes.every((byte) => byte === 6));
+  for (let i = 0; i < 20; i++) {
+    assert(!lost.includes(filled(pool, 100_000, 7).address), "memory that an array still shows was given again");
+  }
+  assert(bodyBytes.every((byte) => byte === 5) && blockBytes.every((byte) => byte === 6), "some bytes differ");
 });
 
 Deno.test("wrapped bytes are the same bytes, until the wrapper is released", () => {
   const bytes = new Uint8Array(1000).fill(4);
   const body = wrapBytes(bytes);
-  assert(body.bytes() === bytes);
+  assert(body.bytes() === bytes, "the bytes were copied");
   const copy = new Uint8Array(128);
   libc().memcpy(addressOf(copy), body.address + 999n, 1n);
   assertEquals([copy[0], body.byteLength, body.space], [4, 1000, "host"]);
   body.release();
-  assertEquals(assertThrows(() => body.bytes(), DipcError).code, "closed");
+  assertDipcError("closed", "", () => body.bytes());
   assertEquals(bytes[999], 4);
   assertEquals(wrapBytes(new Uint8Array(0)).address, 0n);
 });

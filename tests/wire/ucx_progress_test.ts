@@ -1,3 +1,4 @@
+/** Progress of a UCX worker, also when a callback invalidates the code that called it. */
 import { assertEquals } from "@std/assert";
 
 /**

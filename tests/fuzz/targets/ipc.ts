@@ -16,12 +16,11 @@ import { describe } from "../../../src/ipc/describe.ts";
 import { BatchEncoder } from "../../../src/ipc/encode.ts";
 import { HeaderReader, type VerifiedHeader } from "../../../src/ipc/header.ts";
 import { wrapBytes } from "../../../src/memory/wrap.ts";
-import type { Random } from "../../support/seeded_random.ts";
+import { Random } from "../../support/random.ts";
 import { allTypes, randomColumn } from "../../support/ipc_columns.ts";
 import { batchMessage, int32, schemaMessage, writeFlat } from "../../support/ipc_flatbuffer.ts";
 import { SOUND_METADATA } from "../../support/ipc_hostile_metadata.ts";
 import { rawMessages, rubbishPool } from "../../support/ipc_messages.ts";
-import { generator } from "../../support/ipc_random.ts";
 import { type Budget, plainValue } from "../../support/ipc_values.ts";
 import type { FuzzTarget } from "../target.ts";
 
@@ -118,7 +117,7 @@ let seeds: Uint8Array[] | null = null;
 /** Streams with every type, made here, and Arrow's gold files where they are at hand. */
 function makeSeeds(): Uint8Array[] {
   const made: Uint8Array[] = [];
-  const random = generator(1);
+  const random = new Random(1);
   for (const type of allTypes()) {
     const fields = [new Field("x", type, true), new Field("y", type, true)];
     const batches = [5, 0, 17].map((rows) => {

@@ -7,7 +7,7 @@ import { encodeError, encodeRequest, parseError, parseRequest, peerError } from 
 import { encodeFrame, frameSequence, frameType, METADATA, PREFIX_BYTES } from "../../../src/protocol/prefix.ts";
 import { bodyTag, encodeTag, formatTag, tagBodyType, tagSequence } from "../../../src/protocol/tag.ts";
 import { formatUri, groupLocations, parseUri } from "../../../src/protocol/uri.ts";
-import type { Random } from "../../support/seeded_random.ts";
+import type { Random } from "../../support/random.ts";
 import type { FuzzTarget } from "../target.ts";
 
 const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);

@@ -7,7 +7,7 @@
 import { DipcError } from "../../../src/errors.ts";
 import { encodeFrame, END_OF_STREAM, ERROR_MESSAGE, METADATA } from "../../../src/protocol/prefix.ts";
 import { type ReceiverSlot, ReceiverState } from "../../../src/protocol/receiver.ts";
-import type { Random } from "../../support/seeded_random.ts";
+import type { Random } from "../../support/random.ts";
 import { readTestHeader, testFrame } from "../../support/protocol_headers.ts";
 import type { FuzzTarget } from "../target.ts";
 

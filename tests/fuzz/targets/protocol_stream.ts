@@ -10,7 +10,7 @@ import { readerLimits } from "../../../src/limits.ts";
 import type { Block, Pool } from "../../../src/memory/block.ts";
 import { encodeFrame, END_OF_STREAM, ERROR_MESSAGE, METADATA } from "../../../src/protocol/prefix.ts";
 import { IncomingStream } from "../../../src/stream/incoming.ts";
-import type { Random } from "../../support/seeded_random.ts";
+import type { Random } from "../../support/random.ts";
 import {
   type Channel,
   DONE,

@@ -7,7 +7,8 @@ import type { ClientStream } from "../../../src/http2/client_stream.ts";
 import { Http2Error, Http2Reset } from "../../../src/http2/errors.ts";
 import { Flag, settingsFrame } from "../../../src/http2/frames.ts";
 import type { HeaderField } from "../../../src/http2/static_table.ts";
-import { answer, join, MemoryClientConnection } from "../../support/http2_raw.ts";
+import { join } from "../../support/bytes.ts";
+import { answer, MemoryClientConnection } from "../../support/http2_raw.ts";
 
 const { endStream } = Flag;
 

@@ -19,7 +19,7 @@ import {
   type FaultRates,
   LoopbackTransport,
 } from "../../support/loopback.ts";
-import { Random } from "../../support/seeded_random.ts";
+import { Random } from "../../support/random.ts";
 import { type Channel, DONE, PENDING } from "../../../src/wire/transport.ts";
 import { StoredDataset, type StoredStream } from "../../support/simulated_dataset.ts";
 import { SimulatedPool } from "../../support/simulated_memory.ts";

@@ -11,7 +11,7 @@ import type { ServerEventDetail } from "../../../src/serving/options.ts";
 import type { Server } from "../../../src/serving/server.ts";
 import type { DissociatedStreamReader } from "../../../src/reader.ts";
 import { FAULT_KINDS, type FaultCounts, LoopbackTransport } from "../../support/loopback.ts";
-import { Random } from "../../support/seeded_random.ts";
+import { Random } from "../../support/random.ts";
 import { StoredDataset, type StoredStream } from "../../support/simulated_dataset.ts";
 import { SimulatedPool } from "../../support/simulated_memory.ts";
 import { HARMLESS } from "./simulation.ts";

@@ -11,12 +11,12 @@ import { connect, type DissociatedStreamReader, releaseTransports } from "../../
 import { hostPool } from "../../../src/memory/host_pool.ts";
 import { liveEndpoints } from "../../../src/wire/ucx/endpoint.ts";
 import { liveWorkers } from "../../../src/wire/ucx/worker.ts";
+import { delay } from "../../support/time.ts";
 import { descriptorCount } from "../../support/proc.ts";
-import { generator } from "../../support/random.ts";
+import { Random } from "../../support/random.ts";
 
 const uris = JSON.parse(Deno.args[0]) as string[];
-const random = generator(Number(Deno.args[1]));
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const random = new Random(Number(Deno.args[1]));
 
 /** Takes some batches, releasing each. */
 async function take(reader: DissociatedStreamReader, batches: number): Promise<void> {
@@ -33,17 +33,17 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   }
 }
 
-const some = (): number => Math.floor(random() * 40);
+const some = (): number => random.below(40);
 
 /** Each way: what it answers must be what the test expects. */
 const ways: Record<string, () => Promise<string>> = {
   "signal aborted before": () => codeOf(connect(uris, { signal: AbortSignal.abort() })),
   "signal while connecting": async () => {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(), Math.floor(random() * 4));
+    setTimeout(() => controller.abort(), random.below(4));
     try {
       await using reader = await connect(uris, { signal: controller.signal });
-      await pause(10);
+      await delay(10);
       return await codeOf(reader.toTable());
     } catch (error) {
       return (error as { code?: string }).code ?? String(error);
@@ -71,7 +71,7 @@ const ways: Record<string, () => Promise<string>> = {
     const controller = new AbortController();
     const reader = await connect(uris, { signal: controller.signal });
     await take(reader, some());
-    setTimeout(() => controller.abort(), Math.floor(random() * 5));
+    setTimeout(() => controller.abort(), random.below(5));
     return await codeOf((async () => {
       for await (using _ of reader);
     })());
@@ -89,7 +89,7 @@ const ways: Record<string, () => Promise<string>> = {
     const reading = codeOf((async () => {
       for (;;) (await reader.next()).value?.[Symbol.dispose]();
     })());
-    await pause(Math.floor(random() * 5));
+    await delay(random.below(5));
     await reader.cancel();
     return await reading;
   },
@@ -141,7 +141,7 @@ for (const [name, way] of Object.entries(ways)) {
 // A table that was given up had batches nobody disposed of: they come back when they are collected.
 for (let tries = 0; tries < 50 && hostPool().stats.blocksOut > 0; tries++) {
   (globalThis as { gc?: () => void }).gc?.();
-  await pause(20);
+  await delay(20);
 }
 const after = held();
 await releaseTransports();

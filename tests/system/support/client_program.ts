@@ -6,6 +6,7 @@
  * @module
  */
 import { connect } from "../../../mod.ts";
+import { delay } from "../../support/time.ts";
 
 const [uris, pauseMs] = Deno.args;
 console.log("started");
@@ -13,6 +14,6 @@ await using reader = await connect(JSON.parse(uris));
 console.log("schema");
 for await (using batch of reader) {
   console.log(`batch ${batch.numRows}`);
-  if (Number(pauseMs) > 0) await new Promise((resolve) => setTimeout(resolve, Number(pauseMs)));
+  if (Number(pauseMs) > 0) await delay(Number(pauseMs));
 }
 console.log("end");

@@ -7,8 +7,9 @@
  * @module
  */
 import { clientCases } from "./hostile_clients.ts";
-import { messagesOf, serverCases, takeRequest } from "./hostile_servers.ts";
+import { messagesOf, serverCases } from "./hostile_servers.ts";
 import { RawWorker } from "./raw_ucx.ts";
+import { play, takeRequest } from "./server_steps.ts";
 
 const [role, name, library, uri] = Deno.args;
 const worker = RawWorker.open(library);
@@ -26,9 +27,9 @@ if (role === "client") {
   const serverCase = serverCases[name];
   const messages = messagesOf(serverCase);
   console.log(worker.listen());
-  const request = await takeRequest(worker);
+  await takeRequest(worker);
   const endpoint = worker.accepted[0];
-  await serverCase.run({ worker, endpoint, request: request.content, messages });
+  await play(serverCase.steps, { worker, endpoint, messages });
   // Whatever was sent last gets time to arrive; the client closes the connection when it has had enough.
   await worker.until(() => endpoint.failure !== null, 10_000);
 }

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertThrows } from "@std/assert";
-import { DipcError } from "../../src/errors.ts";
+import { assertEquals } from "@std/assert";
 import {
   encodeError,
   encodeRequest,
@@ -35,16 +34,9 @@ import {
   tagBodyType,
   tagSequence,
 } from "../../src/protocol/tag.ts";
+import { hex } from "../support/bytes.ts";
+import { assertDipcError } from "../support/assert.ts";
 
-const hex = (text: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(text.replaceAll(/\s+/g, "").match(/../g) ?? [], (pair) => parseInt(pair, 16));
-const refused = (code: string, call: () => unknown, text: string | RegExp): void => {
-  const error = assertThrows(call, DipcError) as DipcError;
-  assertEquals(error.code, code, error.message);
-  if (typeof text === "string" ? !error.message.includes(text) : !text.test(error.message)) {
-    throw new Error(`expected a message with ${text}, found: ${error.message}`);
-  }
-};
 /** Numbers that are no u32. */
 const NO_U32 = [-1, 2 ** 32, 2 ** 53, 2 ** 63, 0.5, NaN, Infinity, -Infinity];
 
@@ -77,13 +69,13 @@ Deno.test("an end of stream after the schema and three batches is 00 04 00 00 00
 
 Deno.test("a prefix with a number out of range, or without room, is refused", () => {
   for (const sequence of NO_U32) {
-    refused("invalid_argument", () => encodeFrame(METADATA, sequence), `found ${sequence}`);
+    assertDipcError("invalid_argument", `found ${sequence}`, () => encodeFrame(METADATA, sequence));
   }
   for (const type of [-1, 256, 0.5, NaN, 2 ** 32]) {
-    refused("invalid_argument", () => encodeFrame(type, 0), `0 to 255, found ${type}`);
+    assertDipcError("invalid_argument", `0 to 255, found ${type}`, () => encodeFrame(type, 0));
   }
   for (const offset of [-1, 4, NaN]) {
-    refused("invalid_argument", () => writePrefix(new Uint8Array(8), offset, METADATA, 0), "there is no room");
+    assertDipcError("invalid_argument", "there is no room", () => writePrefix(new Uint8Array(8), offset, METADATA, 0));
   }
 });
 
@@ -108,8 +100,10 @@ Deno.test("a tag is read in spite of its reserved bits", () => {
 });
 
 Deno.test("a tag with a number out of range is refused", () => {
-  for (const sequence of NO_U32) refused("invalid_argument", () => encodeTag(sequence), `found ${sequence}`);
-  for (const type of [-1, 256, 1.5, NaN]) refused("invalid_argument", () => encodeTag(0, type), `found ${type}`);
+  for (const sequence of NO_U32) assertDipcError("invalid_argument", `found ${sequence}`, () => encodeTag(sequence));
+  for (const type of [-1, 256, 1.5, NaN]) {
+    assertDipcError("invalid_argument", `found ${type}`, () => encodeTag(0, type));
+  }
 });
 
 Deno.test("sequence numbers wrap after 2^32 - 1", () => {
@@ -160,31 +154,39 @@ Deno.test("a request that does not start like an envelope is a bare ticket", () 
 Deno.test("half an envelope is refused", () => {
   const whole = "44495043 01 0100 05000000 7472697073".replaceAll(" ", "");
   for (let bytes = 5; bytes < whole.length / 2; bytes++) {
-    refused("protocol", () => parseRequest(hex(whole.slice(0, 2 * bytes))), "reading a request envelope");
+    assertDipcError("protocol", "reading a request envelope", () => parseRequest(hex(whole.slice(0, 2 * bytes))));
   }
-  refused("protocol", () => parseRequest(hex("44495043 01 0000 ffffffff 00")), "4294967295 bytes, but 1 follow");
-  refused(
+  assertDipcError(
     "protocol",
-    () => parseRequest(hex(whole + "01")),
-    "entry 0 of a request envelope: expected 6 bytes, found 1",
+    "4294967295 bytes, but 1 follow",
+    () => parseRequest(hex("44495043 01 0000 ffffffff 00")),
   );
-  refused("protocol", () => parseRequest(hex(whole + "0100 03000000 0102")), "said to have 3 bytes, but 2 follow");
-  refused("protocol", () => parseRequest(hex(whole + "0100 ffffffff 0102")), "4294967295 bytes, but 2 follow");
+  assertDipcError(
+    "protocol",
+    "entry 0 of a request envelope: expected 6 bytes, found 1",
+    () => parseRequest(hex(whole + "01")),
+  );
+  assertDipcError(
+    "protocol",
+    "said to have 3 bytes, but 2 follow",
+    () => parseRequest(hex(whole + "0100 03000000 0102")),
+  );
+  assertDipcError("protocol", "4294967295 bytes, but 2 follow", () => parseRequest(hex(whole + "0100 ffffffff 0102")));
 });
 
 Deno.test("a request over its limits is refused", () => {
   const big = new Uint8Array(65537);
-  refused("limit_exceeded", () => parseRequest(big), "at most 65536 bytes are allowed, found 65537");
+  assertDipcError("limit_exceeded", "at most 65536 bytes are allowed, found 65537", () => parseRequest(big));
   assertEquals(parseRequest(big.subarray(1)).ticket.byteLength, 65536);
   const entries = Array.from({ length: 65 }, () => ({ type: 1, bytes: new Uint8Array(0) }));
-  refused("limit_exceeded", () => parseRequest(encodeRequest(TICKET, 0, entries)), "at most 64 entries");
+  assertDipcError("limit_exceeded", "at most 64 entries", () => parseRequest(encodeRequest(TICKET, 0, entries)));
   assertEquals(parseRequest(encodeRequest(TICKET, 0, entries.slice(1))).entries.length, 64);
-  refused("limit_exceeded", () => parseRequest(TICKET, { maxRequestBytes: 4 }), "at most 4 bytes");
+  assertDipcError("limit_exceeded", "at most 4 bytes", () => parseRequest(TICKET, { maxRequestBytes: 4 }));
   for (const flags of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, flags), `${flags}`);
+    assertDipcError("invalid_argument", `${flags}`, () => encodeRequest(TICKET, flags));
   }
   for (const type of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]), `found ${type}`);
+    assertDipcError("invalid_argument", `found ${type}`, () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]));
   }
 });
 
@@ -234,11 +236,15 @@ Deno.test("an error message that is none is a protocol error", () => {
   ];
   bad.push('{"code":"io","message":null}');
   for (const text of bad) {
-    refused("protocol", () => parseError(new TextEncoder().encode(text)), "the server's error message");
+    assertDipcError("protocol", "the server's error message", () => parseError(new TextEncoder().encode(text)));
   }
-  refused("protocol", () => parseError(hex("7b22636f6465223a22ff227d")), "not JSON in UTF-8");
-  refused("protocol", () => parseError(new Uint8Array(4097).fill(0x20)), "at most 4096 bytes are allowed, found 4097");
-  refused("protocol", () => parseError(encodeError("io", "x"), 5), "at most 5 bytes");
+  assertDipcError("protocol", "not JSON in UTF-8", () => parseError(hex("7b22636f6465223a22ff227d")));
+  assertDipcError(
+    "protocol",
+    "at most 4096 bytes are allowed, found 4097",
+    () => parseError(new Uint8Array(4097).fill(0x20)),
+  );
+  assertDipcError("protocol", "at most 5 bytes", () => parseError(encodeError("io", "x"), 5));
 });
 
 Deno.test("an error message cannot steer a terminal, and an unknown code becomes a protocol error", () => {

@@ -82,6 +82,9 @@ Deno.test({
   ignore: cases.length === 0,
   fn() {
     assertGreater(cases.length, 26);
-    assert(cases.some((name) => name.includes("zstd")) && cases.some((name) => name.includes("shared_dict")));
+    assert(
+      cases.some((name) => name.includes("zstd")) && cases.some((name) => name.includes("shared_dict")),
+      cases.join(),
+    );
   },
 });
