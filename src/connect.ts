@@ -24,7 +24,7 @@ export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
  * ```ts ignore
  * import { connect } from "@arrow-ucx/dipc";
  *
- * await using reader = await connect("grpc://127.0.0.1:8815/flights", { flight: { token: "…" } });
+ * await using reader = await connect("grpc://127.0.0.1:8815/flights", { flight: { token: "secret" } });
  * console.log(reader.stats.route, reader.stats.routeReason);
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
