@@ -21,30 +21,34 @@ export interface BatchParts {
 
 const NO_COUNTS = new Float64Array(0);
 
-/** What a `RecordBatch` table must fit. */
-export interface BatchBounds {
-  /** Nodes and buffers that the schema demands. */
-  readonly plan: NodePlan;
-  /** Metadata version of the message. */
+/** A message that is being read: what all kinds have in common. */
+export interface OpenMessage {
+  readonly reader: FlatReader;
+  /** Position of the checked table of the kind. */
+  readonly table: number;
+  /** The metadata. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Metadata version. */
   readonly version: 4 | 5;
   /** Bytes of the body. */
   readonly bodyLength: number;
   /** Most rows, and most values of a nested column. */
   readonly maxRows: number;
-  /** Memory for nodes and buffers; used if it is large enough. */
-  readonly room: { readonly storage: ArrayBuffer; readonly start: number; readonly end: number };
+  /** Where in the memory of the metadata there is room for numbers, and where that ends; used if it is large enough. */
+  readonly roomStart: number;
+  readonly roomEnd: number;
 }
 
 /**
  * Reads a `RecordBatch` table and checks it against what the schema demands.
  *
- * @param reader Reader of the whole message
+ * @param message The message that it is in
  * @param table Position of the checked `RecordBatch` table
- * @param bounds What it must fit
+ * @param plan Nodes and buffers that the schema demands
  * @throws {DipcError} `invalid_data`, `limit_exceeded`
  */
-export function readBatch(reader: FlatReader, table: number, bounds: BatchBounds): BatchParts {
-  const { plan, version, maxRows } = bounds;
+export function readBatch(message: OpenMessage, table: number, plan: NodePlan): BatchParts {
+  const { reader, version, maxRows } = message;
   const rows = reader.count(table, 0, "row count");
   if (rows > maxRows) throw tooManyRows(rows, maxRows, "record batch");
   const compression = readCompression(reader, table);
@@ -60,15 +64,14 @@ export function readBatch(reader: FlatReader, table: number, bounds: BatchBounds
   if (bufferCount !== expected) {
     throw invalidMetadata(`${bufferCount} buffers, expected ${expected} for this schema`);
   }
-  const { room } = bounds;
   const size = 16 * (plan.nodeCount + bufferCount);
-  const fits = room.start + size <= room.end;
-  const home = fits ? room.storage : new ArrayBuffer(size);
-  const start = fits ? room.start : 0;
+  const fits = message.roomStart + size <= message.roomEnd;
+  const home = fits ? message.bytes.buffer : new ArrayBuffer(size);
+  const start = fits ? message.roomStart : 0;
   const nodes = new Float64Array(home, start, 2 * plan.nodeCount);
   const buffers = new Float64Array(home, start + 16 * plan.nodeCount, 2 * bufferCount);
-  readNodes(reader, nodeVector, bounds, nodes);
-  readBuffers(reader, bufferVector, bounds.bodyLength, buffers);
+  readNodes(message, nodeVector, plan, nodes);
+  readBuffers(message, bufferVector, buffers);
   const parts = { rows, nodes, buffers, variadicCounts, compression };
   checkLengths(plan, rows, nodes);
   checkBuffers(plan, version, parts);
@@ -89,7 +92,7 @@ function readVariadicCounts(reader: FlatReader, table: number, plan: NodePlan): 
 }
 
 /** Reads length and null count of each node. */
-function readNodes(reader: FlatReader, vector: number, { plan, maxRows }: BatchBounds, into: Float64Array): void {
+function readNodes({ reader, maxRows }: OpenMessage, vector: number, plan: NodePlan, into: Float64Array): void {
   for (let i = 0, at = vector + 4; i < plan.nodeCount; i++, at += 16) {
     const length = reader.countAt(at, "length of a field node");
     const nulls = reader.countAt(at + 8, "null count of a field node");
@@ -103,7 +106,7 @@ function readNodes(reader: FlatReader, vector: number, { plan, maxRows }: BatchB
 }
 
 /** Reads offset and length of each buffer. */
-function readBuffers(reader: FlatReader, vector: number, bodyLength: number, into: Float64Array): void {
+function readBuffers({ reader, bodyLength }: OpenMessage, vector: number, into: Float64Array): void {
   for (let i = 0, at = vector + 4; 2 * i < into.length; i++, at += 16) {
     const offset = reader.countAt(at, "offset of a buffer");
     const length = reader.countAt(at + 8, "length of a buffer");
@@ -162,19 +165,21 @@ function checkLengths(plan: NodePlan, rows: number, nodes: Float64Array): void {
 /** Checks that each buffer holds what its node needs. */
 function checkBuffers(plan: NodePlan, version: 4 | 5, parts: BatchParts): void {
   const { nodes, buffers, variadicCounts } = parts;
-  const specs = buffersIn(version);
+  const { kinds, bits } = plan;
+  const specsOf = buffersIn(version);
   const isCompressed = parts.compression !== "none";
   let buffer = 0;
   let view = 0;
-  for (let node = 0; node < plan.nodeCount; node++) {
+  for (let node = 0; node < kinds.length; node++) {
+    const specs = specsOf[kinds[node]];
     const length = nodes[2 * node];
-    const kind = specs[plan.kinds[node]];
-    for (let i = 0; i < kind.length; i++) {
-      const spec = kind[i];
+    for (let i = 0; i < specs.length; i++) {
+      const spec = specs[i];
       // Without values the end of the offsets may be left out, and without nulls the validity bitmap, which is not read then.
       const mayBeEmpty = length === 0 || (spec.role === "validity" && nodes[2 * node + 1] === 0);
-      const needed = mayBeEmpty ? 0 : bytesOf(spec, length, plan.bits[node]);
-      for (let left = spec.role === "variadic" ? variadicCounts[view++] : 1; left > 0; left--, buffer++) {
+      const needed = mayBeEmpty ? 0 : bytesOf(spec, length, bits[node]);
+      const end = buffer + (spec.role === "variadic" ? variadicCounts[view++] : 1);
+      for (; buffer < end; buffer++) {
         const found = buffers[2 * buffer + 1];
         if (isCompressed ? isTooShortCompressed(found, needed) : found < needed) {
           throw tooShort(plan.fields[node], spec.name, found, needed, isCompressed);

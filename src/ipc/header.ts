@@ -4,9 +4,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { type BatchBounds, type BatchParts, readBatch } from "./batch_reader.ts";
+import { type OpenMessage, readBatch } from "./batch_reader.ts";
 import { FlatReader, invalidMetadata } from "./flatbuffer.ts";
-import type { NodePlan, SchemaLayout } from "./layout.ts";
+import type { SchemaLayout } from "./layout.ts";
 import type { MessageHeader } from "./message.ts";
 import { readMetadata, readSchema } from "./schema_reader.ts";
 import { VerifiedHeader } from "./verified_header.ts";
@@ -175,8 +175,9 @@ export class HeaderReader {
       );
     }
     this.#checkMetadata(reader, root);
-    const room = { storage, start: start + padded, end: start + wanted };
-    const message: OpenMessage = { reader, table, bytes, version, bodyLength, room };
+    const { maxRows } = limits;
+    const roomStart = start + padded;
+    const message = { reader, table, bytes, version, bodyLength, maxRows, roomStart, roomEnd: start + wanted } as const;
     if (headerType === SCHEMA) return this.#readSchema(message);
     if (this.#layout === null) throw invalidMetadata("the first message is not a schema");
     return headerType === BATCH ? this.#readBatch(message, this.#layout) : this.#readDictionary(message, this.#layout);
@@ -222,7 +223,7 @@ export class HeaderReader {
   #readBatch(message: OpenMessage, layout: SchemaLayout): VerifiedHeader {
     const { bytes, version, bodyLength } = message;
     const { plan } = layout;
-    const { rows, nodes, buffers, variadicCounts, compression } = this.#readParts(message, message.table, plan);
+    const { rows, nodes, buffers, variadicCounts, compression } = readBatch(message, message.table, plan);
     const header = new VerifiedHeader({
       kind: "batch",
       bytes,
@@ -251,7 +252,7 @@ export class HeaderReader {
     const data = reader.child(table, 1, "dictionary values");
     if (data === 0) throw invalidMetadata(`dictionary ${id} has no values`);
     const { plan } = dictionary;
-    const { rows, nodes, buffers, variadicCounts, compression } = this.#readParts(message, data, plan);
+    const { rows, nodes, buffers, variadicCounts, compression } = readBatch(message, data, plan);
     return new VerifiedHeader({
       kind: "dictionary",
       bytes,
@@ -268,24 +269,6 @@ export class HeaderReader {
       version,
     });
   }
-
-  /** Reads the `RecordBatch` table of a batch or dictionary. */
-  #readParts({ reader, version, bodyLength, room }: OpenMessage, table: number, plan: NodePlan): BatchParts {
-    return readBatch(reader, table, { plan, version, bodyLength, maxRows: this.#limits.maxRows, room });
-  }
-}
-
-/** A message on its way to a {@linkcode VerifiedHeader}: what all kinds have in common is read. */
-interface OpenMessage {
-  readonly reader: FlatReader;
-  /** Position of the checked table of the kind. */
-  readonly table: number;
-  /** The metadata, in memory of its own. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly version: 4 | 5;
-  readonly bodyLength: number;
-  /** Memory for the numbers that are read. */
-  readonly room: BatchBounds["room"];
 }
 
 function readVersion(reader: FlatReader, root: number): 4 | 5 {
