@@ -7,7 +7,7 @@
  */
 import type { Data, Union } from "apache-arrow";
 import { DipcError } from "../errors.ts";
-import type { ColumnPlan, NumberArray } from "./columns.ts";
+import type { ColumnPlan, NumberArray } from "./column_plan.ts";
 import { quoted } from "./quote.ts";
 
 /** The error for a column whose data contradicts itself. */

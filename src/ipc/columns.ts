@@ -8,42 +8,10 @@
 import { Data, type DataType, type Dictionary, type Union, Vector } from "apache-arrow";
 import { DipcError, unexpected } from "../errors.ts";
 import { NodeKind } from "./buffers.ts";
+import type { ColumnPlan, NumberArray } from "./column_plan.ts";
 import { checkOffsets, checkUnion, checkViews, invalidColumn, narrowIndices } from "./column_checks.ts";
 import type { VerifiedHeader } from "./header.ts";
-import { type FieldLayout, storageOf } from "./layout.ts";
 import { quoted } from "./quote.ts";
-
-/** The arrays that hold the values of fixed-width types. */
-export type NumberArray =
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | Float32Array
-  | Float64Array
-  | BigInt64Array
-  | BigUint64Array;
-
-interface ArrayConstructor {
-  readonly BYTES_PER_ELEMENT: number;
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumberArray;
-}
-
-/** How to build the `Data` of one field; made once a stream. */
-export interface ColumnPlan {
-  readonly field: FieldLayout;
-  readonly type: DataType;
-  readonly kind: NodeKind;
-  /** Array of the values of a fixed-width type. */
-  readonly array: ArrayConstructor;
-  /** Array elements of one value; 0 for booleans, which are counted in bits. */
-  readonly stride: number;
-  readonly children: readonly ColumnPlan[];
-  /** Dictionary id, or `null` where the values stand for themselves. */
-  readonly dictionaryId: bigint | null;
-}
 
 /** What the columns of one message are made from. */
 export interface ColumnSource {
@@ -52,24 +20,6 @@ export interface ColumnSource {
   buffer(index: number): Uint8Array;
   /** The values of a dictionary at the time of the message, `null` where none came before it. */
   dictionary(id: bigint): Vector | null;
-}
-
-/** Plans the column of `field`, whose type in apache-arrow is `type`. */
-export function planColumn(field: FieldLayout, type: DataType, asValues = false): ColumnPlan {
-  const encoded = field.dictionary !== null && !asValues;
-  const physical = encoded ? (type as Dictionary).indices as DataType : type;
-  const layoutType = encoded ? field.dictionary!.index : field.type;
-  const { kind, bits } = storageOf(layoutType);
-  const array = (physical.ArrayType ?? Uint8Array) as unknown as ArrayConstructor;
-  return {
-    field,
-    type,
-    kind,
-    array,
-    stride: layoutType.id === "bool" ? 0 : bits / 8 / (array.BYTES_PER_ELEMENT ?? 1),
-    children: encoded ? [] : field.children.map((child, index) => planColumn(child, type.children[index].type)),
-    dictionaryId: encoded ? field.dictionary!.id : null,
-  };
 }
 
 const EMPTY_BITMAP = new Uint8Array(0);

@@ -8,7 +8,7 @@ import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { arrowSchema } from "./arrow_schema.ts";
 import { fixedBufferCount, NodeKind } from "./buffers.ts";
-import { type ColumnPlan, planColumn } from "./columns.ts";
+import { type ColumnPlan, planColumn } from "./column_plan.ts";
 import { type Allowance, codecReady, decompressBuffer, loadCodec } from "./compression.ts";
 import { type DictionaryChunk, DictionaryState } from "./dictionaries.ts";
 import { type HeaderLimits, HeaderReader, verified, type VerifiedHeader } from "./header.ts";

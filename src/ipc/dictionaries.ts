@@ -5,7 +5,8 @@
  */
 import { type Data, type DataType, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
-import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
+import type { ColumnPlan } from "./column_plan.ts";
+import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import type { VerifiedHeader } from "./header.ts";
 
 /** One dictionary batch: its header and an own copy of its body. */

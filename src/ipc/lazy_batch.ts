@@ -10,7 +10,8 @@
 import { Data, RecordBatch, type Schema, type Struct, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
-import { ColumnBuilder, type ColumnPlan, type ColumnSource } from "./columns.ts";
+import type { ColumnPlan } from "./column_plan.ts";
+import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
 import type { DictionaryState } from "./dictionaries.ts";
 import { messageMetadata, type VerifiedHeader } from "./header.ts";
