@@ -61,7 +61,8 @@ export interface FlightAction {
 /**
  * What a server answers beyond what it does by itself. Each handler is asked first; where it is missing or answers
  * `undefined`, the server's own datasets are looked at. What a handler throws becomes the call's status: a `DipcError` with
- * its text, everything else as INTERNAL without one.
+ * its text, everything else as INTERNAL without one. Errors of dipc about files, libraries, memory or connections to other
+ * servers give their code alone.
  */
 export interface FlightHandlers {
   /** Before every call that is let in: sets headers of the answer, or throws. */
