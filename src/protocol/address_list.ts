@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerIn, integerRefusal } from "../options.ts";
 
 /** A type-1 body, taken apart. */
 export interface AddressList {
@@ -59,10 +60,7 @@ export function encodeAddressList(
 }
 
 function size(value: number): bigint {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new DipcError("invalid_argument", `a number of bytes is an integer from 0 to 2^53 - 1, found ${value}`);
-  }
-  return BigInt(value);
+  return BigInt(integerIn("a number of bytes", value, 0));
 }
 
 /**
@@ -144,7 +142,7 @@ export function encodeFreeList(addresses: ArrayLike<bigint>): Uint8Array<ArrayBu
   for (let i = 0; i < addresses.length; i++) {
     const address = addresses[i];
     if (address < 0n || address >= TOP) {
-      throw new DipcError("invalid_argument", `an address is an integer from 0 to 2^64 - 1, found ${address}`);
+      throw new DipcError("invalid_argument", integerRefusal("an address", address, 0n, TOP - 1n));
     }
     view.setBigUint64(i * ADDRESS_BYTES, address, true);
   }

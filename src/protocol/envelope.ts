@@ -8,6 +8,7 @@
  * @module
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { integerIn } from "../options.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
@@ -68,10 +69,6 @@ export const MAX_REQUEST_BYTES = 65536;
 /** Default of {@linkcode RequestLimits}: most entries. */
 export const MAX_REQUEST_ENTRIES = 64;
 
-function isUint16(value: number): boolean {
-  return (value & 0xFFFF) === value;
-}
-
 /**
  * Encodes a request envelope.
  *
@@ -85,17 +82,10 @@ export function encodeRequest(
   flags: number,
   entries: readonly RequestEntry[] = [],
 ): Uint8Array<ArrayBuffer> {
-  if (!isUint16(flags)) {
-    throw new DipcError("invalid_argument", `request flags are an integer from 0 to 65535, found ${flags}`);
-  }
+  integerIn("request flags", flags, 0, 65535);
   let total = HEAD_BYTES + ticket.byteLength;
   for (const entry of entries) {
-    if (!isUint16(entry.type)) {
-      throw new DipcError(
-        "invalid_argument",
-        `a request entry's type is an integer from 0 to 65535, found ${entry.type}`,
-      );
-    }
+    integerIn("a request entry's type", entry.type, 0, 65535);
     total += ENTRY_BYTES + entry.bytes.byteLength;
   }
   const bytes = new Uint8Array(total);

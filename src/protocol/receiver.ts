@@ -129,7 +129,7 @@ export class ReceiverState<T = unknown> {
    * A stream of which nothing has arrived.
    *
    * @param options How to read metadata, and limits
-   * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+   * @throws {DipcError} `invalid_argument` if a limit is not an integer in its range
    */
   constructor(options: ReceiverOptions) {
     this.#readHeader = options.readHeader;

@@ -36,6 +36,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerIn } from "../options.ts";
 import { checkSequence, nextSequence } from "./sequence.ts";
 import { bodyTag } from "./tag.ts";
 
@@ -132,26 +133,14 @@ export class SenderState<T = unknown> {
   /**
    * A stream of which nothing was sent.
    *
-   * @throws {DipcError} `invalid_argument` where a window is not a whole number in its range
+   * @throws {DipcError} `invalid_argument` if a window is not an integer in its range
    */
   constructor(options: SenderOptions = {}) {
     const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, minBatches = 1, firstSequence = 0 } =
       options;
-    if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
-      throw new DipcError("invalid_argument", `windowBytes is a whole number from 1, found ${windowBytes}`);
-    }
-    if (!Number.isInteger(windowBatches) || windowBatches < 1 || windowBatches > 65536) {
-      throw new DipcError(
-        "invalid_argument",
-        `windowBatches is a whole number from 1 to 65536, found ${windowBatches}`,
-      );
-    }
-    if (!Number.isInteger(minBatches) || minBatches < 1 || minBatches > windowBatches) {
-      throw new DipcError(
-        "invalid_argument",
-        `minBatches is a whole number from 1 to ${windowBatches}, found ${minBatches}`,
-      );
-    }
+    integerIn("windowBytes", windowBytes, 1);
+    integerIn("windowBatches", windowBatches, 1, 65536);
+    integerIn("minBatches", minBatches, 1, windowBatches);
     this.role = role;
     this.#minBatches = minBatches;
     this.sendsMetadata = role !== "body";

@@ -8,6 +8,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerIn, integerRefusal, oneOf } from "../options.ts";
 
 /** Which half of a stream a location serves. */
 export type LocationRole = "both" | "metadata" | "body";
@@ -135,9 +136,7 @@ export function formatUri(parts: UcxUriParts): string {
   if (isV6 ? !isIpv6(host) : !isHostName(host)) {
     throw new DipcError("invalid_argument", `${JSON.stringify(host)} is no host name, IPv4 or IPv6 address`);
   }
-  if (!Number.isInteger(port) || port < 1 || port > 65535) {
-    throw new DipcError("invalid_argument", `a port is an integer from 1 to 65535, found ${port}`);
-  }
+  integerIn("port", port, 1, 65535);
   let path = "";
   if (parts.ticket !== undefined && parts.ticket !== null) {
     const ticket = typeof parts.ticket === "string" ? new TextEncoder().encode(parts.ticket) : parts.ticket;
@@ -152,10 +151,7 @@ export function formatUri(parts: UcxUriParts): string {
   }
   if (parts.remoteHandle) query.push(`remote_handle=${formatBase64(parts.remoteHandle)}`);
   if (parts.role) {
-    if (!isRole(parts.role)) {
-      throw new DipcError("invalid_argument", `role is both, metadata or body, found ${parts.role}`);
-    }
-    query.push(`role=${parts.role}`);
+    query.push(`role=${oneOf("role", parts.role, ["both", "metadata", "body"])}`);
   }
   if (parts.dipc) query.push("dipc=1");
   return `ucx://${isV6 ? `[${host}]` : host}:${port}${path}?${query.join("&")}`;
@@ -230,7 +226,7 @@ function parseUint64(uri: string, name: string, text: string): bigint {
 
 function formatUint64(name: string, value: bigint): string {
   if (typeof value !== "bigint" || value < 0n || value > MAX_U64) {
-    throw new DipcError("invalid_argument", `${name} is a bigint from 0 to 2^64 - 1, found ${value}`);
+    throw new DipcError("invalid_argument", integerRefusal(name, value, 0n, MAX_U64));
   }
   return value.toString();
 }

@@ -9,7 +9,8 @@ import { describeSchema } from "../ipc/describe.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { readPrefix } from "../ipc/split_stream.ts";
-import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
+import { type ReaderLimits, readerLimits } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
 import type { SourceOptions } from "./options.ts";
@@ -40,7 +41,7 @@ export const DEFAULT_BATCH_ROWS = 65_536;
  * @throws {DipcError} `not_found`, `permission_denied`, `io`, `invalid_data`, `invalid_argument`, `unsupported`
  */
 export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
-  const batchRows = positiveInteger("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS);
+  const batchRows = integerIn("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS, 1);
   const limits = readerLimits(options.limits);
   const file = FileHandle.open(path);
   const decoder = new ParquetDecoder(file);

@@ -7,7 +7,7 @@ import type { RecordBatch, Schema, Table } from "apache-arrow";
 import { DipcError, LocalError } from "../errors.ts";
 import { BatchEncoder, encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage } from "../ipc/message.ts";
-import { positiveInteger } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
@@ -281,7 +281,7 @@ class BatchRun implements MessageStream {
 }
 
 function checkedBatchRows({ batchRows }: TableOptions): number | null {
-  return batchRows === undefined ? null : positiveInteger("batchRows", batchRows);
+  return batchRows === undefined ? null : integerIn("batchRows", batchRows, 1);
 }
 
 /** Parts of a batch in order; the batch itself where it is small enough. */

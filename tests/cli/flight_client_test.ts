@@ -215,7 +215,10 @@ const usages: [args: string[], part: string][] = [
   [["put"], "needs a file"],
   [["put", "x", "grpc://h:1", "name", "--command", "c"], "exclude each other"],
   [["action"], "needs the URI"],
-  [["get", "grpc://h:1", "x", "--route", "carrier"], "--route is auto, ucx or flight"],
+  [
+    ["get", "grpc://h:1", "x", "--route", "carrier"],
+    'cannot use --route: it is "carrier"; give "auto", "ucx" or "flight"',
+  ],
   [["get", "grpc://h:1", "x", "--command", "c"], "exclude each other"],
   [["get", "grpc://h:1", "x", "--body-uri", "ucx://h:1"], "--body-uri is for a ucx: URI"],
   [["get", "ucx://h:1/x?want_data=1", "--user", "a:b"], "--user is for a Flight server"],

@@ -50,7 +50,7 @@ Deno.test("cli durations: units and bare seconds; nonsense, zero and too long ar
   assertEquals(duration("--timeout", "2h"), 7_200_000);
   assertEquals(duration("--timeout", "3"), 3_000);
   for (const text of ["", "0", "0.0001s", "-1s", "1 s", "5d", "abc", "1e3s", "999999999h"]) {
-    assertThrows(() => duration("--timeout", text), UsageError, `but it is "${text}"`);
+    assertThrows(() => duration("--timeout", text), UsageError, `it is ${JSON.stringify(text)}; give a length of time`);
   }
 });
 

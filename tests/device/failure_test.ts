@@ -111,7 +111,10 @@ async function failEach(
       } else {
         failed++;
         const text = `call ${call}: ${error.code}: ${error.message}`;
-        assert(/CUDA_ERROR_|CUDA driver|reading the dataset failed|the server failed to answer \(/.test(error.message), text);
+        assert(
+          /CUDA_ERROR_|CUDA driver|reading the dataset failed|the server failed to answer \(/.test(error.message),
+          text,
+        );
         assert(!/undefined|\[object/.test(error.message), text);
       }
       const left = Object.entries(control.all).filter(([, count]) => count > 0);

@@ -179,7 +179,7 @@ cudaTest("wrong sizes are refused before the driver is asked", async () => {
       const error = await assertRejects(
         () => device.copies.upload(0n, new Uint8Array(1), { chunkBytes }),
         DipcError,
-        "chunkBytes must be",
+        "cannot use chunkBytes: it is",
       );
       assertEquals(error.code, "invalid_argument");
     }

@@ -135,8 +135,8 @@ cudaTest("the bytes of a block or body are refused with a reason, and nothing is
       assertEquals(error.code, "unsupported");
     }
     assertThrows(() => block.toBody(block.capacity + 1), DipcError, "does not fit");
-    assertThrows(() => device.pool.acquire(-1), DipcError, "0 or more whole bytes");
-    assertThrows(() => device.pool.acquire(1.5), DipcError, "0 or more whole bytes");
+    assertThrows(() => device.pool.acquire(-1), DipcError, "give an integer from 0 to 2^53 - 1");
+    assertThrows(() => device.pool.acquire(1.5), DipcError, "give an integer from 0 to 2^53 - 1");
     const body = block.toBody(0);
     assertEquals([body.address, body.byteLength, body.isReleased], [0n, 0, false]);
     assertEquals(assertThrows(() => block.toBody(1), DipcError).code, "closed");

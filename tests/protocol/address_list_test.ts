@@ -105,8 +105,8 @@ Deno.test("a type-1 body whose numbers do not fit is refused", () => {
 Deno.test("a type-1 body with a number out of range is never written", () => {
   refused("invalid_argument", "1 addresses but 2 lengths", () => encodeAddressList(3, [0n], [1, 2]));
   for (const bad of [-1, 0.5, NaN, 2 ** 53]) {
-    refused("invalid_argument", `found ${bad}`, () => encodeAddressList(bad, [], []));
-    refused("invalid_argument", `found ${bad}`, () => encodeAddressList(0, [0n], [bad]));
+    refused("invalid_argument", `it is ${bad}; give an integer`, () => encodeAddressList(bad, [], []));
+    refused("invalid_argument", `it is ${bad}; give an integer`, () => encodeAddressList(0, [0n], [bad]));
   }
   refused("invalid_argument", "buffer 0 at -1", () => encodeAddressList(1, [-1n], [1]));
   refused("invalid_argument", "lies outside 64 bits", () => encodeAddressList(2, [2n ** 64n - 1n], [2]));
@@ -121,5 +121,7 @@ Deno.test("a free_data message is one or more addresses", () => {
   assertEquals(parseFreeList(encodeFreeList([0n, 1n]), 2).length, 2);
   refused("limit_exceeded", "at most 1 addresses are allowed, found 2", () => parseFreeList(new Uint8Array(16), 1));
   refused("invalid_argument", "at least one address", () => encodeFreeList([]));
-  for (const bad of [-1n, 2n ** 64n]) refused("invalid_argument", `found ${bad}`, () => encodeFreeList([bad]));
+  for (const bad of [-1n, 2n ** 64n]) {
+    refused("invalid_argument", `it is ${bad}; give a bigint`, () => encodeFreeList([bad]));
+  }
 });

@@ -78,10 +78,10 @@ Deno.test("an end of stream after the schema and three batches is 00 04 00 00 00
 
 Deno.test("a prefix with a number out of range, or without room, is refused", () => {
   for (const sequence of NO_U32) {
-    refused("invalid_argument", () => encodeFrame(METADATA, sequence), `found ${sequence}`);
+    refused("invalid_argument", () => encodeFrame(METADATA, sequence), `it is ${sequence}; give an integer`);
   }
   for (const type of [-1, 256, 0.5, NaN, 2 ** 32]) {
-    refused("invalid_argument", () => encodeFrame(type, 0), `0 to 255, found ${type}`);
+    refused("invalid_argument", () => encodeFrame(type, 0), `it is ${type}; give an integer from 0 to 255`);
   }
   for (const offset of [-1, 4, NaN]) {
     refused("invalid_argument", () => writePrefix(new Uint8Array(8), offset, METADATA, 0), "there is no room");
@@ -109,8 +109,12 @@ Deno.test("a tag is read in spite of its reserved bits", () => {
 });
 
 Deno.test("a tag with a number out of range is refused", () => {
-  for (const sequence of NO_U32) refused("invalid_argument", () => encodeTag(sequence), `found ${sequence}`);
-  for (const type of [-1, 256, 1.5, NaN]) refused("invalid_argument", () => encodeTag(0, type), `found ${type}`);
+  for (const sequence of NO_U32) {
+    refused("invalid_argument", () => encodeTag(sequence), `it is ${sequence}; give an integer`);
+  }
+  for (const type of [-1, 256, 1.5, NaN]) {
+    refused("invalid_argument", () => encodeTag(0, type), `it is ${type}; give an integer`);
+  }
 });
 
 Deno.test("sequence numbers wrap after 2^32 - 1", () => {
@@ -182,10 +186,14 @@ Deno.test("a request over its limits is refused", () => {
   assertEquals(parseRequest(encodeRequest(TICKET, 0, entries.slice(1))).entries.length, 64);
   refused("limit_exceeded", () => parseRequest(TICKET, { maxRequestBytes: 4 }), "at most 4 bytes");
   for (const flags of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, flags), `${flags}`);
+    refused("invalid_argument", () => encodeRequest(TICKET, flags), `it is ${flags}; give an integer`);
   }
   for (const type of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]), `found ${type}`);
+    refused(
+      "invalid_argument",
+      () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]),
+      `it is ${type}; give an integer`,
+    );
   }
 });
 

@@ -287,7 +287,7 @@ Deno.test("a number out of range is never written", () => {
   const error = assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1 as any }), DipcError) as DipcError;
   assertEquals(error.code, "invalid_argument");
   // deno-lint-ignore no-explicit-any -- a caller without types
-  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "role is");
+  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "cannot use role");
 });
 
 Deno.test("locations without roles are one server, or metadata then body", () => {

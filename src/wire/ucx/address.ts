@@ -7,6 +7,7 @@ import { LocalError } from "../../errors.ts";
 import { MAX_TIMER_MS } from "../../limits.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import { integerRefusal, isIntegerIn } from "../../options.ts";
 import type { PeerAddress } from "../transport.ts";
 
 const AF_INET = 2, AF_INET6 = 10;
@@ -33,8 +34,8 @@ function fixedCString(text: string): Uint8Array<ArrayBuffer> {
  * @throws {DipcError} `unreachable` where the name is unknown, `invalid_argument` for a port out of range
  */
 export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
-  if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
-    throw new LocalError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
+  if (!isIntegerIn(peer.port, 0, 65535)) {
+    throw new LocalError("invalid_argument", integerRefusal("a port", peer.port, 0, 65535));
   }
   // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
   const call = {
