@@ -11,6 +11,7 @@ import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
 import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/route.ts";
 import type { MessageInput } from "./stream/message_input.ts";
+import { plural } from "./text.ts";
 
 export type { EndpointStats, RouteName } from "./routes/route.ts";
 
@@ -221,10 +222,14 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   cancel(reason?: unknown): Promise<void> {
     if (this.#error === null && !this.#complete) {
       const batches = this.#batches;
-      this.#error = new DipcError("cancelled", `the stream was cancelled after ${count(batches, "batch", "batches")}`, {
-        cause: reason,
-        batches,
-      });
+      this.#error = new DipcError(
+        "cancelled",
+        `the stream was cancelled after ${plural(batches, "batch", "batches")}`,
+        {
+          cause: reason,
+          batches,
+        },
+      );
     }
     return this.#close(false);
   }
@@ -347,10 +352,6 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     this.#signal?.removeEventListener("abort", this.#onAbort);
     return this.#closing ??= this.#input.close({ flush });
   }
-}
-
-function count(n: number, one: string, many: string): string {
-  return `${n} ${n === 1 ? one : many}`;
 }
 
 /** A second read at the same time fails; the first and the stream go on. */

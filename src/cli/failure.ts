@@ -4,8 +4,8 @@
  * @module
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
-import { printable } from "./output.ts";
 
 /** Exit status of a command that did what it was asked. */
 export const EXIT_OK = 0;
@@ -91,6 +91,6 @@ export function asFailure(error: unknown): Failure {
 
 /** The text on standard error: `error[code]: what, why, what to do`. Further lines of a message are indented. */
 export function failureLine(failure: FailureJson): string {
-  const lines = failure.message.trimEnd().split("\n").map(printable);
+  const lines = failure.message.trimEnd().split("\n").map((line) => printable(line));
   return `error[${failure.code}]: ${lines.join("\n  ")}\n`;
 }

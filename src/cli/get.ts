@@ -5,13 +5,14 @@
  */
 import type { DeviceReaderStats } from "../device/reader.ts";
 import { DipcError } from "../errors.ts";
+import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { asFailure, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED, failureLine } from "./failure.ts";
 import { type Format, formatOf, isBinary } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
-import { OutputClosed, print, printable, printError } from "./output.ts";
+import { OutputClosed, print, printError } from "./output.ts";
 import { startProgress } from "./progress.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { noTotals, type TotalsJson } from "./totals.ts";

@@ -9,7 +9,8 @@ import type { MessageWriter } from "../formats/writer.ts";
 import { BatchDecoder } from "../ipc/decode.ts";
 import { describe } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { OutputClosed, print, printable, terminalColumns } from "./output.ts";
+import { printable } from "../text.ts";
+import { OutputClosed, print, terminalColumns } from "./output.ts";
 import { schemaText } from "./schema_text.ts";
 
 /** Characters on a line where standard output is no terminal. */

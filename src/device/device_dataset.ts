@@ -4,6 +4,7 @@
  * @module
  */
 import type { Schema } from "apache-arrow";
+import { equalBytes } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -140,7 +141,7 @@ class DeviceBatchRun implements MessageStream {
         `the device batches of this dataset lie in ${memory}, found one in ${batch.space}: use copyTo()`,
       );
     }
-    if (!sameBytes(batch.schemaHeader.bytes, schema.bytes)) {
+    if (!equalBytes(batch.schemaHeader.bytes, schema.bytes)) {
       throw new DipcError(
         "invalid_argument",
         "a device batch has another schema than its stream: make it with the stream's",
@@ -178,8 +179,4 @@ function missing(before: readonly DictionaryChunk[], after: readonly DictionaryC
     if (left > 0) kept.set(dictionaryId, left - 1);
     return left === 0;
   });
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a === b || (a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]));
 }

@@ -11,6 +11,7 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import type { ReaderStats } from "../reader.ts";
 import { routeOf, type StreamRoutes } from "../routes/route.ts";
+import { plural } from "../text.ts";
 import { type CudaDevice, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
@@ -194,7 +195,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   cancel(reason?: unknown): Promise<void> {
     if (this.#error === null && !this.#complete) {
       const { batches } = this.#counts;
-      const count = `${batches} ${batches === 1 ? "batch" : "batches"}`;
+      const count = plural(batches, "batch", "batches");
       this.#error = new DipcError("cancelled", `the stream was cancelled after ${count}`, { cause: reason, batches });
     }
     return this.#close(false);

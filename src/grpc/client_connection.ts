@@ -11,6 +11,7 @@ import type { ClientStream } from "../http2/client_stream.ts";
 import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
+import { textOf } from "../text.ts";
 import type { FlightTlsOptions } from "./tls.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
@@ -295,7 +296,7 @@ function unlessAborted<T>(coming: Promise<T>, signal: AbortSignal, drop: (late: 
 }
 
 function connectError(uri: string, error: unknown): DipcError {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = textOf(error);
   // Deno's own text names the flag.
   if (/^Requires \w+ access/.test(text)) {
     return new LocalError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });

@@ -14,6 +14,7 @@ import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
 import { NodeTransport } from "../http2/transport.ts";
+import { textOf } from "../text.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
@@ -270,10 +271,6 @@ export class GrpcServer {
 
 function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function subjectOf(socket: TLSSocket): string | null {

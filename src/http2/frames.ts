@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { concatBytes } from "../bytes.ts";
 import { Http2Code, Http2Error } from "./errors.ts";
 
 /** Types of frames. */
@@ -242,19 +243,12 @@ export class FrameReader {
     }
     if ((this.#flags & Flag.endHeaders) === 0) return;
     this.#block = null;
-    this.#sink.onHeaders(block.streamId, block.flags, concat(block.parts, block.bytes));
+    this.#sink.onHeaders(
+      block.streamId,
+      block.flags,
+      block.parts.length === 1 ? block.parts[0] : concatBytes(block.parts),
+    );
   }
-}
-
-function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const all = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
 }
 
 function wrong(message: string): Http2Error {
@@ -316,15 +310,12 @@ export function settingsFrame(settings: readonly (readonly [id: number, value: n
 /** HEADERS, and CONTINUATION where the block is longer than a frame of the peer may be. */
 export function headerFrames(streamId: number, block: Uint8Array, isLast: boolean, maxFrameBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
-  let bytes = 0;
   let at = 0;
   do {
     const end = Math.min(block.byteLength, at + maxFrameBytes);
     const flags = (end === block.byteLength ? Flag.endHeaders : 0) | (at === 0 && isLast ? Flag.endStream : 0);
-    const part = frame(at === 0 ? FrameType.headers : FrameType.continuation, flags, streamId, block.subarray(at, end));
-    parts.push(part);
-    bytes += part.byteLength;
+    parts.push(frame(at === 0 ? FrameType.headers : FrameType.continuation, flags, streamId, block.subarray(at, end)));
     at = end;
   } while (at < block.byteLength);
-  return concat(parts, bytes);
+  return parts.length === 1 ? parts[0] : concatBytes(parts);
 }

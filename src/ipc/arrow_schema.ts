@@ -42,7 +42,7 @@ import {
 import { DipcError } from "../errors.ts";
 import { typeText } from "./describe.ts";
 import type { ArrowType, FieldLayout, SchemaLayout, TimeUnitName } from "./layout.ts";
-import { printable, quoted } from "./quote.ts";
+import { quoted, shortText } from "./quote.ts";
 
 const TIME_UNIT: Record<TimeUnitName, TimeUnit> = {
   s: TimeUnit.SECOND,
@@ -171,7 +171,7 @@ function flatType(type: ArrowType, field: FieldLayout): DataType {
       throw new DipcError(
         "unsupported",
         `Cannot decode record batches: column ${quoted(field.path)} is of type ${
-          printable(typeText(field))
+          shortText(typeText(field))
         }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
       );
   }

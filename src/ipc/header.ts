@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { readBatch } from "./batch_reader.ts";
 import { FlatReader, invalidMetadata } from "./flatbuffer.ts";
@@ -313,9 +314,4 @@ export class HeaderReader {
       version,
     );
   }
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -16,12 +16,12 @@ import {
   MAP_PRIVATE_ANONYMOUS,
   PROT_READ_WRITE,
 } from "../../ffi/libc.ts";
+import { MIB } from "../bytes.ts";
 import type { Block, Body, Pool } from "./block.ts";
 import { LARGEST_SMALL_BODY, SmallBlocks } from "./small_blocks.ts";
 import { MemoryPressure } from "./pressure.ts";
 import { sizeClass } from "./size_class.ts";
 
-const MIB = 1 << 20;
 const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
 const SMALLEST_SLAB = 256 << 10;

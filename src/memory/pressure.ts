@@ -8,9 +8,9 @@
  *
  * @module
  */
+import { MIB } from "../bytes.ts";
 import { collect } from "./collector.ts";
 
-const MIB = 1 << 20;
 /** Bytes taken for each decoy, of the same size. */
 const DECOY_BYTES = 8 * MIB;
 /** Garbage that is let be. */

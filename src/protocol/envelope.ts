@@ -9,6 +9,7 @@
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import { integerIn } from "../options.ts";
+import { printable } from "../text.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
@@ -250,13 +251,8 @@ export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES
   if (typeof code !== "string" || typeof message !== "string") {
     throw new DipcError("protocol", "reading the server's error message: it has no code and message");
   }
+  // A peer's text ends up on terminals.
   return { code: printable(code).slice(0, 64), message: printable(message) };
-}
-
-/** A peer's text ends up on terminals: control characters, among them escape sequences, become spaces. */
-function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, " ");
 }
 
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */

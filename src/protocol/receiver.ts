@@ -40,6 +40,7 @@
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { plural } from "../text.ts";
 import { parseError, peerError } from "./envelope.ts";
 import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
 import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
@@ -389,7 +390,7 @@ export class ReceiverState<T = unknown> {
   /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
   describe(): string {
     if (this.finished) return "the stream is whole";
-    const arrived = `${this.#batches} ${this.#batches === 1 ? "batch" : "batches"} had arrived`;
+    const arrived = `${plural(this.#batches, "batch", "batches")} had arrived`;
     if (this.#due === 0) return `the schema was still missing; ${arrived}`;
     if (this.#head < this.#due) {
       return `the body of sequence number ${this.#sequenceAt(this.#head)} was still missing; ${arrived}`;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MIB } from "../bytes.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { integerIn } from "../options.ts";
 import { MAX_ERROR_BYTES } from "./envelope.ts";
@@ -93,8 +94,6 @@ export interface ReceiverOptions extends ReceiverLimits {
    */
   readHeader(metadata: Uint8Array): MessageHeader;
 }
-
-const MIB = 1024 * 1024;
 
 /**
  * Fills in defaults.

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -293,10 +294,6 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
   // Two servers may write one schema in different ways.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
   throw new LocalError("invalid_data", "the endpoints of the flight have different schemas");
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
 }
 
 /** Errors that no other candidate can help with. */

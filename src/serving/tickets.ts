@@ -6,10 +6,11 @@
  *
  * @module
  */
+import { startsWith } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
 import type { StreamRole } from "../protocol/sender.ts";
-import { Keyring, startsWith } from "../flight/signing.ts";
+import { Keyring } from "../flight/signing.ts";
 
 /** How every ticket starts. */
 const PREFIX = "dipc1.";

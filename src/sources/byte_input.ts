@@ -6,6 +6,7 @@
  */
 import { addressOf } from "../../ffi/libc.ts";
 import { type DipcError, LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { Eventually, Steps } from "./options.ts";
 
@@ -83,7 +84,7 @@ export class StreamInput implements RawInput {
       try {
         result = await this.#reader.read();
       } catch (cause) {
-        const text = cause instanceof Error ? cause.message : String(cause);
+        const text = textOf(cause);
         throw new LocalError("io", `reading ${this.name} failed: ${text}`, { cause });
       }
       if (this.#closed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
@@ -143,7 +144,7 @@ export class ReaderInput implements RawInput {
     return new Promise((resolve, reject) => {
       this.#giveUp = () => reject(this.#closedError());
       reading.then((got) => resolve(got ?? 0), (cause) => {
-        const text = cause instanceof Error ? cause.message : String(cause);
+        const text = textOf(cause);
         reject(new LocalError("io", `reading ${this.name} failed: ${text}`, { cause }));
       });
     });

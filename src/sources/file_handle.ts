@@ -15,6 +15,7 @@ import {
 } from "../../ffi/files.ts";
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
 import { type DipcError, LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 
 /** Most bytes that Linux moves in one read or write call, see read(2). */
 const MAX_CALL_BYTES = 0x7fff_f000;
@@ -247,7 +248,7 @@ export function openError(path: string, cause: unknown): DipcError {
   if (cause instanceof Deno.errors.PermissionDenied) {
     return refusedError(path, cause);
   }
-  return new LocalError("io", `cannot open "${path}": ${text(cause)}`, { cause });
+  return new LocalError("io", `cannot open "${path}": ${textOf(cause)}`, { cause });
 }
 
 function refusedError(path: string, cause?: unknown): DipcError {
@@ -261,8 +262,4 @@ export function ioError(what: string, errno: number): DipcError {
   return new LocalError(code, `${what}: ${errnoText(errno)}`, {
     foreign: { system: "errno", status: errno, text: errnoText(errno) },
   });
-}
-
-function text(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

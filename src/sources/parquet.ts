@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import { HeaderReader } from "../ipc/header.ts";
@@ -211,12 +212,6 @@ function bodyLengthOf(metadata: Uint8Array<ArrayBuffer>): number {
   const vtable = table - view.getInt32(table, true);
   const field = view.getUint16(vtable, true) > 10 ? view.getUint16(vtable + 10, true) : 0;
   return field === 0 ? 0 : Number(view.getBigInt64(table + field, true));
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.byteLength !== b.byteLength) return false;
-  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
 
 function checkMagic(file: FileHandle): void {

@@ -10,6 +10,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import { integerIn } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { textOf } from "../text.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { ResidentDataset } from "./resident.ts";
 
@@ -201,7 +202,7 @@ class HeldBatches {
   #failed(cause: unknown): DipcError {
     this.#ended = true;
     if (cause instanceof DipcError) return cause;
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     return new LocalError("io", `the source of the batches failed: ${text}`, { cause });
   }
 }

@@ -6,10 +6,10 @@ import { asFailure, failureLine } from "../../src/cli/failure.ts";
 import { formatOf, FORMATS } from "../../src/cli/format.ts";
 import { nearest } from "../../src/cli/nearest.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "../../src/cli/numbers.ts";
-import { printable } from "../../src/cli/output.ts";
 import { progressText } from "../../src/cli/progress.ts";
 import { namedPath, namedPaths } from "../../src/cli/serve.ts";
 import { DipcError } from "../../src/errors.ts";
+import { printable } from "../../src/text.ts";
 
 const get = commands.find(({ name }) => name === "get")!;
 
@@ -142,10 +142,10 @@ Deno.test("cli numbers: bytes, rates, times and counts read well", () => {
 });
 
 Deno.test("cli output: control characters of a peer never reach the terminal", () => {
-  assertEquals(printable("a\x1b[31mb\x07c\n\td\u202ee"), "a\ufffd[31mb\ufffdc d\ufffde");
+  assertEquals(printable("a\x1b[31mb\x07c\n\td\u202ee"), "a\\u001b[31mb\\u0007c d\\u202ee");
   assertEquals(printable("naïve 🎉 日本"), "naïve 🎉 日本");
   const line = failureLine({ code: "protocol", message: "one\x1b]0;x\x07\ntwo" });
-  assertEquals(line, "error[protocol]: one\ufffd]0;x\ufffd\n  two\n");
+  assertEquals(line, "error[protocol]: one\\u001b]0;x\\u0007\n  two\n");
 });
 
 Deno.test("cli failures: every kind of error gets a code of the list and an exit status", () => {

@@ -253,11 +253,11 @@ Deno.test("an error message that is none is a protocol error", () => {
 Deno.test("an error message cannot steer a terminal, and an unknown code becomes a protocol error", () => {
   const text = JSON.stringify({ code: "new\u001bcode", message: "a\u001b[2Jb\u0007\u009bc\u202ed\r\n" });
   const parsed = parseError(new TextEncoder().encode(text));
-  assertEquals(parsed, { code: "new code", message: "a [2Jb  c d  " });
+  assertEquals(parsed, { code: "new\\u001bcode", message: "a\\u001b[2Jb\\u0007\\u009bc\\u202ed " });
   const error = peerError(parsed);
   assertEquals([error.code, error.message], [
     "protocol",
-    'the server answered with the unknown error code "new code": a [2Jb  c d  ',
+    'the server answered with the unknown error code "new\\u001bcode": a\\u001b[2Jb\\u0007\\u009bc\\u202ed ',
   ]);
   assertEquals(peerError({ code: "toString", message: "m" }).code, "protocol");
   assertEquals(

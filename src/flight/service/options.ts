@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MIB } from "../../bytes.ts";
 import { timeoutOption } from "../../limits.ts";
 import { integerIn } from "../../options.ts";
 import type { MessageHeader } from "../../ipc/message.ts";
@@ -129,8 +130,6 @@ export interface FlightServerLimits {
   /** Sessions at one time; the one unused for longest goes first. Default 10,000. */
   maxSessions: number;
 }
-
-const MIB = 2 ** 20;
 
 /** The limits where nothing else is said. */
 export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {

@@ -18,7 +18,7 @@ import {
   type UntilOptions,
 } from "../transport.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
-import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
+import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import { type RequestParams, sharedParams } from "./request_params.ts";
 import {
@@ -40,7 +40,6 @@ const FLUSH_MS = 5_000;
 const DRAIN_MS = 1_000;
 /** Longest wait for requests once their endpoints are closed: those of a dead peer may never end. */
 const CANCELLED_MS = 20;
-const PREFIX_BYTES = 5;
 /** Free slots for frames to send that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
 
@@ -231,7 +230,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
     if (this.#sending.length > 0) this.#reapFrames();
-    const length = PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
+    const length = FRAME_PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
     if (length !== this.#lastFrameLength) {
       this.#lastFrameLength = length;
       this.#lastFrameSize = BigInt(length);
@@ -240,7 +239,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (slot === undefined || slot.bytes.byteLength < length) slot = new SendSlot(Math.max(4096, length));
     slot.bytes[0] = type;
     slot.view.setUint32(1, sequence, true);
-    if (payload !== null) slot.bytes.set(payload, PREFIX_BYTES);
+    if (payload !== null) slot.bytes.set(payload, FRAME_PREFIX_BYTES);
     const request = this.#symbols.ucp_am_send_nbx(
       this.#metadataEndpoint,
       0,
