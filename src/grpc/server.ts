@@ -8,8 +8,8 @@
  */
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
+import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
-import { MAX_TIMER_MS } from "../limits.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
@@ -253,14 +253,7 @@ export class GrpcServer {
       clearTimeout(timer);
       http2.close();
     }
-    if (this.#running.size > 0 && timeoutMs > 0) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const deadline = new Promise<void>((resolve) => {
-        if (timeoutMs <= MAX_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
-      });
-      await Promise.race([Promise.all(this.#running), deadline]);
-      clearTimeout(timer);
-    }
+    if (this.#running.size > 0 && timeoutMs > 0) await withDeadline(Promise.all(this.#running), timeoutMs);
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await Promise.all(this.#running);
     for (const { http2 } of [...this.#connections]) http2.destroy();

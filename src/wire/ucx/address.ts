@@ -4,9 +4,9 @@
  * @module
  */
 import { LocalError } from "../../errors.ts";
-import { MAX_TIMER_MS } from "../../limits.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import { withDeadline } from "../../deadline.ts";
 import { integerRefusal, isIntegerIn } from "../../options.ts";
 import type { PeerAddress } from "../transport.ts";
 
@@ -96,18 +96,15 @@ export async function resolveAddresses(
       new LocalError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
     );
   };
-  const onTimeout = () => {
-    end.reject(
-      new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
-    );
+  const onTimeout = (): never => {
+    throw new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`);
   };
-  const timer = setTimeout(onTimeout, Math.min(timeoutMs, MAX_TIMER_MS));
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
-    return await Promise.race([end.promise, Promise.all(peers.map((peer) => resolve(peer)))]);
+    const found = Promise.all(peers.map((peer) => resolve(peer)));
+    return await withDeadline(Promise.race([end.promise, found]), timeoutMs, onTimeout);
   } finally {
-    clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
 }
