@@ -37,11 +37,9 @@
  */
 import { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
+import type { StreamRole } from "./role.ts";
 import { checkSequence, nextSequence } from "./sequence.ts";
 import { bodyTag } from "./tag.ts";
-
-/** Which half of a stream a server sends. */
-export type StreamRole = "both" | "metadata" | "body";
 
 /** Settings of a {@linkcode SenderState}. */
 export interface SenderOptions {

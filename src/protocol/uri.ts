@@ -9,9 +9,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { integerIn, integerRefusal, oneOf } from "../options.ts";
-
-/** Which half of a stream a location serves. */
-export type LocationRole = "both" | "metadata" | "body";
+import { STREAM_ROLES, type StreamRole } from "./role.ts";
 
 /** A `ucx:` URI, taken apart. */
 export interface UcxUri {
@@ -28,7 +26,7 @@ export interface UcxUri {
   /** Packed rkey or memory handle, where there is one. */
   readonly remoteHandle: Uint8Array | null;
   /** What the location serves, where it says so. */
-  readonly role: LocationRole | null;
+  readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
 }
@@ -48,7 +46,7 @@ export interface UcxUriParts {
   /** Packed rkey or memory handle. */
   remoteHandle?: Uint8Array | null;
   /** What the location serves. */
-  role?: LocationRole | null;
+  role?: StreamRole | null;
   /** Whether the server understands the request envelope. */
   dipc?: boolean;
 }
@@ -151,14 +149,14 @@ export function formatUri(parts: UcxUriParts): string {
   }
   if (parts.remoteHandle) query.push(`remote_handle=${formatBase64(parts.remoteHandle)}`);
   if (parts.role) {
-    query.push(`role=${oneOf("role", parts.role, ["both", "metadata", "body"])}`);
+    query.push(`role=${oneOf("role", parts.role, STREAM_ROLES)}`);
   }
   if (parts.dipc) query.push("dipc=1");
   return `ucx://${isV6 ? `[${host}]` : host}:${port}${path}?${query.join("&")}`;
 }
 
-function isRole(value: string): value is LocationRole {
-  return value === "both" || value === "metadata" || value === "body";
+function isRole(value: string): value is StreamRole {
+  return (STREAM_ROLES as readonly string[]).includes(value);
 }
 
 function parseAuthority(uri: string, authority: string): { host: string; port: number } {

@@ -9,7 +9,7 @@
 import { startsWith } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
-import type { StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
 import { Keyring } from "../flight/signing.ts";
 
 /** How every ticket starts. */

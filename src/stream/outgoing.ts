@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
-import { SenderState, type StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
+import { SenderState } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
@@ -126,14 +128,7 @@ export class OutgoingStream {
     this.#releaseHeld();
     const late = this.#awaited?.then(() => this.#releaseHeld());
     const closed = Promise.resolve(this.#stream?.close());
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, SOURCE_CLOSE_MS));
-    try {
-      await Promise.race([Promise.all([closed, late]), deadline]);
-    } finally {
-      clearTimeout(timer);
-      closed.catch(() => {});
-    }
+    await withDeadline(Promise.all([closed, late]), SOURCE_CLOSE_MS);
   }
 
   #releaseHeld(): void {

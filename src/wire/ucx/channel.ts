@@ -8,9 +8,9 @@ import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import type { Block, Body } from "../../memory/block.ts";
+import type { StreamRole } from "../../protocol/role.ts";
 import {
   type Channel,
-  type ConnectionRole,
   type Operation,
   PENDING,
   type Receive,
@@ -275,7 +275,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#firstSending = first;
   }
 
-  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: ConnectionRole = "both"): Operation | null {
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: StreamRole = "both"): Operation | null {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
     const endpoint = role === "metadata" ? this.#metadataEndpoint : this.#bodyEndpoint;
