@@ -116,7 +116,14 @@ export class DipcError extends Error {
  */
 export class LocalError extends DipcError {}
 
-/** What was thrown as one of dipc's errors. @ignore */
-export function asDipcError(error: unknown): DipcError {
-  return error instanceof DipcError ? error : new DipcError("internal", String(error), { cause: error });
+/**
+ * What was thrown as one of dipc's errors.
+ *
+ * @param error What was thrown
+ * @param otherwise Makes the error for anything else; default: `internal` with its text
+ * @ignore
+ */
+export function asDipcError(error: unknown, otherwise?: (cause: unknown) => DipcError): DipcError {
+  if (error instanceof DipcError) return error;
+  return otherwise?.(error) ?? new DipcError("internal", String(error), { cause: error });
 }

@@ -284,14 +284,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
           return { done: true, value: undefined };
         }
         this.#count(message);
-        const decoder = this.#decode();
-        try {
-          await decoder.prepare(message.header);
-        } catch (error) {
-          message.body?.release();
-          throw error;
-        }
-        const batch = decoder.decode(message);
+        const batch = await this.#decode().decodeAsync(message);
         if (batch !== null) {
           this.#busy = false;
           return { done: false, value: batch };

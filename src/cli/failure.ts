@@ -6,18 +6,7 @@
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
-
-/** Exit status of a command that did what it was asked. */
-export const EXIT_OK = 0;
-/** Exit status of a command that failed. */
-export const EXIT_FAILURE = 1;
-/** Exit status of a command line that cannot be understood. */
-export const EXIT_USAGE = 2;
-/** Exit status after Ctrl-C. */
-export const EXIT_INTERRUPTED = 130;
-
-/** Exit status where the reader of standard output went away, as that of a program that SIGPIPE ends. */
-export const EXIT_OUTPUT_CLOSED = 141;
+import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
 
 /** The `error` of every JSON object that the command prints. */
 export interface FailureJson {

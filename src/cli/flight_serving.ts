@@ -6,7 +6,7 @@
 import { constantTimeEqual } from "../bytes.ts";
 import type { FlightAuth } from "../flight/service/options.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
-import { openError } from "../sources/file_handle.ts";
+import { openError, statPath } from "../sources/paths.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 
 const MAX_PORT = 65_535;
@@ -131,13 +131,7 @@ async function digest(text: string): Promise<Uint8Array> {
 }
 
 function existingFolder(path: string): string {
-  let isDirectory: boolean;
-  try {
-    ({ isDirectory } = Deno.statSync(path));
-  } catch (error) {
-    throw openError(path, error);
-  }
-  if (!isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
+  if (!statPath(path).isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
   return path;
 }
 

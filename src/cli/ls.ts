@@ -6,7 +6,8 @@
 import type { FlightDescriptor, FlightInfo } from "../../flight.ts";
 import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
-import { asFailure, EXIT_OK, failureLine } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
+import { asFailure, failureLine } from "./failure.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes } from "./numbers.ts";

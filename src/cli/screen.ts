@@ -55,14 +55,8 @@ export class ScreenWriter implements MessageWriter {
   }
 
   async #add(decoder: BatchDecoder, message: IpcMessage): Promise<void> {
-    try {
-      await decoder.prepare(message.header);
-    } catch (error) {
-      message.body?.release();
-      throw error;
-    }
     {
-      using batch = decoder.decode(message);
+      using batch = await decoder.decodeAsync(message);
       if (batch !== null) this.#preview.add(batch);
     }
     if (this.#preview.full) await this.#show();

@@ -161,12 +161,11 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
     let decoder: BatchDecoder;
     try {
       decoder = this.#decode();
-      if (!decoder.ready(message.header)) await decoder.prepare(message.header);
     } catch (error) {
       message.body?.release();
       throw error;
     }
-    return decoder.decode(message);
+    return await decoder.decodeAsync(message);
   }
 
   #decode(): BatchDecoder {

@@ -194,13 +194,7 @@ export class ParquetWriter implements MessageWriter {
       this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, hostPool()) };
     }
     const { decoder, encoder } = this.#recoder;
-    try {
-      await decoder.prepare(message.header);
-    } catch (error) {
-      message.body?.release();
-      throw error;
-    }
-    using batch = decoder.decode(message);
+    using batch = await decoder.decodeAsync(message);
     return batch === null ? [] : encoder.encode(batch);
   }
 }

@@ -150,18 +150,18 @@ export class GrpcConnection {
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#attempt?.giveUp.abort(this.#isClosedError());
+    this.#attempt?.giveUp.abort(this.#closedError());
     this.#connection = null;
     for (const connection of this.#open.keys()) connection.destroy();
     await Promise.all(this.#open.values());
   }
 
-  #isClosedError(): DipcError {
+  #closedError(): DipcError {
     return new LocalError("closed", `the connection to ${this.#location.uri} was closed`);
   }
 
   #usable(): ClientConnection | null {
-    if (this.#closed) throw this.#isClosedError();
+    if (this.#closed) throw this.#closedError();
     if (this.#connection?.isUsable !== true) this.#connection = null;
     return this.#connection;
   }

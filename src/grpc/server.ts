@@ -9,7 +9,7 @@
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { withDeadline } from "../deadline.ts";
-import { DipcError } from "../errors.ts";
+import { asDipcError, DipcError } from "../errors.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
@@ -231,10 +231,9 @@ export class GrpcServer {
   }
 
   #report(error: unknown): void {
-    const known = error instanceof DipcError
-      ? error
-      : new DipcError("protocol", `a connection was closed: ${textOf(error)}`, { cause: error });
-    this.#options.onError(known);
+    this.#options.onError(
+      asDipcError(error, (cause) => new DipcError("protocol", `a connection was closed: ${textOf(cause)}`, { cause })),
+    );
   }
 
   /**

@@ -15,7 +15,7 @@ import {
 } from "../../ffi/files.ts";
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
 import { type DipcError, LocalError } from "../errors.ts";
-import { textOf } from "../text.ts";
+import { refusedError, statFile } from "./paths.ts";
 
 /** Most bytes that Linux moves in one read or write call, see read(2). */
 const MAX_CALL_BYTES = 0x7fff_f000;
@@ -64,16 +64,7 @@ export class FileHandle implements Disposable {
    */
   static open(path: string): FileHandle {
     // Deno's own stat goes first, so that --allow-read decides which files may be read, not --allow-ffi.
-    let info: Deno.FileInfo;
-    try {
-      info = Deno.statSync(path);
-    } catch (cause) {
-      throw openError(path, cause);
-    }
-    if (info.isDirectory) {
-      throw new LocalError("invalid_argument", `cannot read "${path}": it is a directory; give the path of a file`);
-    }
-    if (!info.isFile) {
+    if (!statFile(path).isFile) {
       throw new LocalError(
         "invalid_argument",
         `cannot read "${path}" by position: it is not a regular file; pass it as a stream or on standard input`,
@@ -235,25 +226,6 @@ export class FileHandle implements Disposable {
       modifyNs: view.getUint32(STATX.modifyTime + 8, true),
     };
   }
-}
-
-/** A DipcError for what Deno threw when a path was opened. */
-export function openError(path: string, cause: unknown): DipcError {
-  if (cause instanceof Deno.errors.NotFound) {
-    return new LocalError("not_found", `no file at "${path}"; check the path`, { cause });
-  }
-  if (cause instanceof Deno.errors.NotCapable) {
-    return new LocalError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
-  }
-  if (cause instanceof Deno.errors.PermissionDenied) {
-    return refusedError(path, cause);
-  }
-  return new LocalError("io", `cannot open "${path}": ${textOf(cause)}`, { cause });
-}
-
-function refusedError(path: string, cause?: unknown): DipcError {
-  const message = `the system does not allow reading "${path}"; check its owner and mode (ls -l)`;
-  return new LocalError("permission_denied", message, { cause });
 }
 
 /** A DipcError for a failed call of libc. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, LocalError } from "../../errors.ts";
+import { asDipcError, type DipcError, LocalError } from "../../errors.ts";
 import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
 import { LAYOUT, listenerAttr, listenerParams, type SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
@@ -90,7 +90,7 @@ export class UcxListener implements Listener, WorkerOwner {
     pool.refill();
     this.#loop = progressLoop().until(this.#worker, () => this.#accept()).catch((error) => {
       this.#options.onError?.(
-        error instanceof DipcError ? error : new LocalError("internal", "the listener failed", { cause: error }),
+        asDipcError(error, (cause) => new LocalError("internal", "the listener failed", { cause })),
       );
     });
   }
@@ -151,9 +151,7 @@ export class UcxListener implements Listener, WorkerOwner {
   #report(error: unknown): void {
     try {
       this.#options.onError?.(
-        error instanceof DipcError
-          ? error
-          : new LocalError("internal", "accepting a connection failed", { cause: error }),
+        asDipcError(error, (cause) => new LocalError("internal", "accepting a connection failed", { cause })),
       );
     } catch {
       // whoever is told has no part in the listener
