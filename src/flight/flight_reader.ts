@@ -8,6 +8,7 @@ import { DipcError } from "../errors.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
+import { busyError, withBatches } from "../read_state.ts";
 import type { FlightStream } from "./flight_stream.ts";
 
 /** A batch, application metadata, or both. */
@@ -150,9 +151,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   }
 
   #enter(): void {
-    if (this.#isBusy) {
-      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
-    }
+    if (this.#isBusy) throw busyError();
     this.#isBusy = true;
   }
 
@@ -175,11 +174,6 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   #fail(error: unknown): unknown {
     this.#isOver = true;
     void this.#stream.close();
-    if (!(error instanceof DipcError)) return error;
-    return new DipcError(error.code, error.message, {
-      cause: error.cause ?? error,
-      foreign: error.foreign,
-      batches: this.#batches,
-    });
+    return withBatches(error, this.#batches);
   }
 }
