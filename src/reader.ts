@@ -53,7 +53,6 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   readonly #limits: ReaderLimits;
   readonly #state: ReadState;
   #decoder: BatchDecoder | null = null;
-  #undecoded: IpcMessage | null = null;
   #messagesUntilClock = CLOCK_MESSAGES;
   #bytesUntilClock = CLOCK_BYTES;
   #turnStartedMs: number;

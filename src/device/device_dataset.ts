@@ -59,8 +59,8 @@ class DeviceBatchDataset implements Dataset {
   readonly rows: number | undefined;
   readonly batches: number | undefined;
   readonly #batches: DeviceBatches;
-  #taken = false;
-  #closed = false;
+  #isTaken = false;
+  #isClosed = false;
 
   constructor(batches: DeviceBatches, schema: MessageHeader, memory: string) {
     this.#batches = batches;
@@ -74,16 +74,16 @@ class DeviceBatchDataset implements Dataset {
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
-    if (this.#closed) throw new DipcError("closed", "the dataset of device batches was closed");
-    if (this.readOnce && this.#taken) {
+    if (this.#isClosed) throw new DipcError("closed", "the dataset of device batches was closed");
+    if (this.readOnce && this.#isTaken) {
       throw new DipcError("busy", "device batches that come one by one can be read once, and were taken already");
     }
-    this.#taken = true;
+    this.#isTaken = true;
     return new DeviceBatchRun(this.#batches, this, options.signal);
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 }
 

@@ -39,7 +39,7 @@ export class ParquetWriter implements MessageWriter {
   /** The task that moves encoded bytes to the sink, once there is a batch. */
   #output: Promise<void> | null = null;
   #failure: unknown = null;
-  #ended = false;
+  #hasEnded = false;
   readonly #properties: ParquetWasm.WriterProperties;
   /** Dictionary messages that the next batch needs, by id: the first one and its deltas. */
   readonly #dictionaries = new Map<bigint, Uint8Array<ArrayBuffer>[]>();
@@ -108,7 +108,7 @@ export class ParquetWriter implements MessageWriter {
     if (this.#output === null) {
       await this.#sink.write([this.#emptyFile()]);
     } else {
-      this.#ended = true;
+      this.#hasEnded = true;
       this.#controller.close();
       await this.#output;
       if (this.#failure !== null) throw this.#failure;
@@ -118,8 +118,8 @@ export class ParquetWriter implements MessageWriter {
 
   /** Gives up. */
   async abort(): Promise<void> {
-    if (!this.#ended && this.#output !== null) {
-      this.#ended = true;
+    if (!this.#hasEnded && this.#output !== null) {
+      this.#hasEnded = true;
       this.#controller.error(new Error("the output was given up"));
       await this.#output;
     }
@@ -161,7 +161,7 @@ export class ParquetWriter implements MessageWriter {
         this.#properties,
       );
       for await (const chunk of encoded) await this.#sink.write([chunk]);
-      if (!this.#ended) throw new Error("the encoder stopped before the last batch");
+      if (!this.#hasEnded) throw new Error("the encoder stopped before the last batch");
     } catch (cause) {
       this.#failure = parquetWriteError(cause);
     } finally {

@@ -55,7 +55,7 @@ export class GrpcConnection {
   /** Those that have not closed; each promise resolves once its connection has. */
   readonly #open = new Map<ClientConnection, Promise<void>>();
   #attempt: Attempt | null = null;
-  #closed = false;
+  #isClosed = false;
   /** Whether any call was answered. */
   #hasAnswered = false;
 
@@ -131,7 +131,7 @@ export class GrpcConnection {
   lost(what: string, cause: Error | null): DipcError {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
-    if (this.#closed) return new LocalError("closed", `${what}: the connection was closed`, options);
+    if (this.#isClosed) return new LocalError("closed", `${what}: the connection was closed`, options);
     // What this side makes of bytes that are no HTTP/2.
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
@@ -149,7 +149,7 @@ export class GrpcConnection {
 
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#attempt?.giveUp.abort(this.#closedError());
     this.#connection = null;
     for (const connection of this.#open.keys()) connection.destroy();
@@ -161,7 +161,7 @@ export class GrpcConnection {
   }
 
   #usable(): ClientConnection | null {
-    if (this.#closed) throw this.#closedError();
+    if (this.#isClosed) throw this.#closedError();
     if (this.#connection?.isUsable !== true) this.#connection = null;
     return this.#connection;
   }
@@ -224,7 +224,7 @@ export class GrpcConnection {
       },
     });
     this.#open.set(connection, promise);
-    if (this.#closed) connection.destroy();
+    if (this.#isClosed) connection.destroy();
     return this.#connection = connection;
   }
 

@@ -71,7 +71,7 @@ export class FrameReader {
   #whole: Uint8Array | null = null;
   #wholeAt = 0;
   #padding = 0;
-  #padIsKnown = false;
+  #isPadKnown = false;
   #isFirst = true;
   #isStopped = false;
   #block: { streamId: number; flags: number; parts: Uint8Array[]; bytes: number } | null = null;
@@ -165,7 +165,7 @@ export class FrameReader {
     if (this.#streamId === 0) throw wrong("DATA on stream 0");
     const isPadded = (this.#flags & Flag.padded) !== 0;
     this.#padding = 0;
-    this.#padIsKnown = !isPadded;
+    this.#isPadKnown = !isPadded;
     if (isPadded && this.#left === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded DATA frame is empty");
     this.#sink.onDataStart(this.#streamId, this.#flags, this.#left);
   }
@@ -188,8 +188,8 @@ export class FrameReader {
 
   #data(bytes: Uint8Array): void {
     let rest = bytes;
-    if (!this.#padIsKnown && rest.byteLength > 0) {
-      this.#padIsKnown = true;
+    if (!this.#isPadKnown && rest.byteLength > 0) {
+      this.#isPadKnown = true;
       this.#padding = rest[0];
       rest = rest.subarray(1);
       this.#left--;

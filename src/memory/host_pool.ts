@@ -206,8 +206,8 @@ export class HostPool implements Pool {
   /** Bodies that were handed out in this turn of the event loop. */
   readonly #unwatched: HostBody[] = [];
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
-  #watchPlanned = false;
-  #trimPlanned = false;
+  #isWatchPlanned = false;
+  #isTrimPlanned = false;
   readonly #small = new SmallBlocks();
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
@@ -267,10 +267,10 @@ export class HostPool implements Pool {
     while (unwatched.length > 0 && unwatched[unwatched.length - 1].released) unwatched.pop();
     if (unwatched.length >= MAX_UNWATCHED) this.#watchAll();
     unwatched.push(body);
-    if (this.#watchPlanned) return;
-    this.#watchPlanned = true;
+    if (this.#isWatchPlanned) return;
+    this.#isWatchPlanned = true;
     setImmediate(() => {
-      this.#watchPlanned = false;
+      this.#isWatchPlanned = false;
       this.#watchAll();
     });
   }
@@ -325,10 +325,10 @@ export class HostPool implements Pool {
   }
 
   #planTrim(): void {
-    if (this.#trimPlanned) return;
-    this.#trimPlanned = true;
+    if (this.#isTrimPlanned) return;
+    this.#isTrimPlanned = true;
     const timer = setTimeout(() => {
-      this.#trimPlanned = false;
+      this.#isTrimPlanned = false;
       this.#trim();
     }, TRIM_AFTER_MS);
     Deno.unrefTimer(timer as unknown as number);

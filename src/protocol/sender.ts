@@ -126,7 +126,7 @@ export class SenderState<T = unknown> {
   /** What no send under way will settle yet. */
   #unsettledBytes = 0;
   #unsettledMessages = 0;
-  #ended = false;
+  #hasEnded = false;
 
   /**
    * A stream of which nothing was sent.
@@ -182,12 +182,12 @@ export class SenderState<T = unknown> {
 
   /** True once `end()` was called. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#hasEnded;
   }
 
   /** True once the stream has ended and no send is under way. */
   get finished(): boolean {
-    return this.#ended && this.#head === this.#tail;
+    return this.#hasEnded && this.#head === this.#tail;
   }
 
   /**
@@ -211,7 +211,7 @@ export class SenderState<T = unknown> {
    */
   assign(bodyBytes: number, metadataBytes: number): SenderSlot<T> {
     const sequence = this.#sequence;
-    if (this.#ended) {
+    if (this.#hasEnded) {
       throw new DipcError("internal", `sequence number ${sequence} was assigned after the end of stream`);
     }
     if (this.#open !== null) {
@@ -301,9 +301,9 @@ export class SenderState<T = unknown> {
    * @throws {DipcError} `internal` before the schema, or where it has ended already
    */
   end(): number {
-    if (this.#ended) throw new DipcError("internal", "a stream was ended twice");
+    if (this.#hasEnded) throw new DipcError("internal", "a stream was ended twice");
     if (this.#messages === 0) throw new DipcError("internal", "a stream was ended before its schema was sent");
-    this.#ended = true;
+    this.#hasEnded = true;
     return this.#sequence;
   }
 

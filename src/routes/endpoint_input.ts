@@ -68,7 +68,7 @@ export class EndpointInput implements MessageInput {
   /** Until when `ucx:` locations may be tried, all of them together. */
   #ucxUntilMs: number | null = null;
   #isSettled = false;
-  #closed = false;
+  #isClosed = false;
   /** Metadata of inputs that were given up. */
   #metadataBytes = 0;
   #stats: { route: RouteName | null; routeReason: string; location: string | null; batches: number } = {
@@ -134,7 +134,7 @@ export class EndpointInput implements MessageInput {
   }
 
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#waiting.release();
     if (this.#input === null) this.#stop.abort(new LocalError("closed", "the stream was closed"));
     else await this.#input.close(options);
@@ -159,7 +159,7 @@ export class EndpointInput implements MessageInput {
         return this.#count(message);
       } catch (error) {
         const mayAskAgain = this.#stats.route === "ucx" || this.#mayAskAgain;
-        if (!mayAskAgain || this.#candidates!.length === 0 || this.#closed || isFinal(error)) throw error;
+        if (!mayAskAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
@@ -178,7 +178,7 @@ export class EndpointInput implements MessageInput {
 
   async #take(candidate: Candidate): Promise<MessageHeader> {
     const opened = await this.#within(candidate);
-    if (this.#closed) {
+    if (this.#isClosed) {
       await opened.input.close();
       throw new LocalError("closed", "the stream was closed");
     }
@@ -213,7 +213,7 @@ export class EndpointInput implements MessageInput {
   }
 
   #giveUp(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
-    if (this.#closed || isFinal(error) || this.#signal.aborted) throw error;
+    if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
     if (candidate.route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
     else this.#firstError ??= error;
     if (this.#options.route === "ucx") this.#firstError ??= error;

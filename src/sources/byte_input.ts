@@ -59,7 +59,7 @@ export class StreamInput implements RawInput {
   readonly remaining = undefined;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array(0);
-  #closed = false;
+  #isClosed = false;
 
   constructor(stream: ReadableStream<Uint8Array>, name: string) {
     this.name = name;
@@ -71,8 +71,8 @@ export class StreamInput implements RawInput {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#chunk = new Uint8Array(0);
     // A source that fails while it is being cancelled has nothing left to tell: nobody wants its data any more.
     await this.#reader.cancel().catch(() => {});
@@ -87,7 +87,7 @@ export class StreamInput implements RawInput {
         const text = textOf(cause);
         throw new LocalError("io", `reading ${this.name} failed: ${text}`, { cause });
       }
-      if (this.#closed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
+      if (this.#isClosed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
       if (result.done) return 0;
       if (!(result.value instanceof Uint8Array)) {
         throw new LocalError(
@@ -121,7 +121,7 @@ export class ReaderInput implements RawInput {
   readonly name: string;
   readonly remaining = undefined;
   readonly #reader: ByteReader;
-  #closed = false;
+  #isClosed = false;
   #underWay: Promise<unknown> | null = null;
   #giveUp: (() => void) | null = null;
 
@@ -135,10 +135,10 @@ export class ReaderInput implements RawInput {
   }
 
   read(target: Uint8Array<ArrayBuffer>): Promise<number> {
-    if (this.#closed) return Promise.reject(this.#closedError());
+    if (this.#isClosed) return Promise.reject(this.#closedError());
     const reading = this.#reader.read(target).finally(() => {
       this.#underWay = null;
-      if (this.#closed) this.#reader.close?.();
+      if (this.#isClosed) this.#reader.close?.();
     });
     this.#underWay = reading;
     return new Promise((resolve, reject) => {
@@ -151,8 +151,8 @@ export class ReaderInput implements RawInput {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#underWay === null) this.#reader.close?.();
     this.#giveUp?.();
   }

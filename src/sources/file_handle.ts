@@ -48,7 +48,7 @@ export class FileHandle implements Disposable {
   readonly #iov = new BigUint64Array(4);
   readonly #stamp: FileStamp;
   readonly #lib = fileLibrary();
-  #owned = true;
+  #isOwner = true;
 
   private constructor(path: string, fd: number, stamp?: FileStamp) {
     this.path = path;
@@ -95,7 +95,7 @@ export class FileHandle implements Disposable {
    */
   static borrow(fd: number, path: string, stamp: FileStamp): FileHandle {
     const handle = new FileHandle(path, fd, stamp);
-    handle.#owned = false;
+    handle.#isOwner = false;
     return handle;
   }
 
@@ -197,7 +197,7 @@ export class FileHandle implements Disposable {
   /** Closes the descriptor. Idempotent. */
   close(): void {
     if (this.#fd < 0) return;
-    if (this.#owned) libc().close(this.#fd);
+    if (this.#isOwner) libc().close(this.#fd);
     this.#fd = -1;
   }
 

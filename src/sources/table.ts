@@ -153,7 +153,7 @@ class HeldBatches {
   /** Whether each batch belongs to whoever takes it. */
   readonly owned: boolean;
   #first: RecordBatch | null = null;
-  #ended = false;
+  #hasEnded = false;
 
   constructor(iterator: BatchIterator, owned: boolean) {
     this.#iterator = iterator;
@@ -170,7 +170,7 @@ class HeldBatches {
       this.#first = null;
       return first;
     }
-    if (this.#ended) return null;
+    if (this.#hasEnded) return null;
     let result;
     try {
       result = this.#iterator.next();
@@ -185,8 +185,8 @@ class HeldBatches {
   async close(): Promise<void> {
     if (this.owned) dispose(this.#first);
     this.#first = null;
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     // Whatever the source throws now, nobody waits for its batches any more.
     try {
       await this.#iterator.return?.();
@@ -195,12 +195,12 @@ class HeldBatches {
 
   #take(result: IteratorResult<RecordBatch>): RecordBatch | null {
     if (!result.done) return result.value;
-    this.#ended = true;
+    this.#hasEnded = true;
     return null;
   }
 
   #failed(cause: unknown): DipcError {
-    this.#ended = true;
+    this.#hasEnded = true;
     if (cause instanceof DipcError) return cause;
     const text = textOf(cause);
     return new LocalError("io", `the source of the batches failed: ${text}`, { cause });
@@ -216,7 +216,7 @@ class BatchRun implements MessageStream {
   #parts: Iterator<RecordBatch> | null = null;
   #current: RecordBatch | null = null;
   #queue: IpcMessage[] = [];
-  #closed = false;
+  #isClosed = false;
 
   constructor(batches: HeldBatches, encoder: BatchEncoder, batchRows: number | null, signal: AbortSignal | undefined) {
     this.#batches = batches;
@@ -229,7 +229,7 @@ class BatchRun implements MessageStream {
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     for (;;) {
-      if (this.#closed) {
+      if (this.#isClosed) {
         throw new LocalError("closed", "the run through the batches was closed", { cause: this.#signal?.reason });
       }
       const message = this.#queue.shift() ?? this.#encodePart();
@@ -242,8 +242,8 @@ class BatchRun implements MessageStream {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const message of this.#queue.splice(0)) message.body?.release();
     this.#endBatch();
@@ -253,7 +253,7 @@ class BatchRun implements MessageStream {
   async #wait(pending: Promise<RecordBatch | null>): Promise<IpcMessage | null> {
     const batch = await pending;
     if (batch === null) return null;
-    if (this.#closed && this.#batches.owned) dispose(batch);
+    if (this.#isClosed && this.#batches.owned) dispose(batch);
     else this.#start(batch);
     return await this.next();
   }

@@ -72,7 +72,7 @@ export class OutgoingStream {
   /** What the dataset is still working on. */
   #awaited: Promise<void> | null = null;
   #sourceError: unknown = null;
-  #sourceEnded = false;
+  #hasSourceEnded = false;
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
 
@@ -181,7 +181,7 @@ export class OutgoingStream {
     const state = this.#state;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
-      if (this.#sourceEnded) return this.#finish();
+      if (this.#hasSourceEnded) return this.#finish();
       if (!state.mayStart()) break;
       const message = this.#held ?? this.#pull();
       if (message === null) {
@@ -254,7 +254,7 @@ export class OutgoingStream {
     this.#onFirstBody = undefined;
   }
 
-  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#sourceEnded` says why. */
+  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#hasSourceEnded` says why. */
   #pull(): IpcMessage | null {
     if (this.#awaited !== null) return null;
     try {
@@ -262,7 +262,7 @@ export class OutgoingStream {
       if (next instanceof Promise) {
         this.#awaited = next.then((message) => {
           this.#held = message;
-          this.#sourceEnded = message === null;
+          this.#hasSourceEnded = message === null;
         }, (error) => {
           this.#sourceError = datasetError(error);
         }).then(() => {
@@ -270,7 +270,7 @@ export class OutgoingStream {
         });
         return null;
       }
-      this.#sourceEnded = next === null;
+      this.#hasSourceEnded = next === null;
       return next;
     } catch (error) {
       this.#sourceError = datasetError(error);

@@ -106,7 +106,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
   #closing: Promise<void> | null = null;
-  #closed = false;
+  #isClosed = false;
   #transports: readonly string[] = [];
   #lastLength = -1;
   #lastSize = 0n;
@@ -152,7 +152,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   get transports(): readonly string[] {
-    if (this.#transports.length === 0 && !this.#closed && this.#closing === null) {
+    if (this.#transports.length === 0 && !this.#isClosed && this.#closing === null) {
       this.#transports = [...new Set(this.#endpoints.flatMap((endpoint) => endpoint.transports()))];
     }
     return this.#transports;
@@ -171,7 +171,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   progress(): boolean {
-    if (this.#closed) return false;
+    if (this.#isClosed) return false;
     const active = this.#worker.progress();
     if (this.#pendingFrames.length > 0) this.#fetchFrames();
     return active;
@@ -221,7 +221,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   probe(): UnexpectedMessage | null {
-    if (this.#closed) return null;
+    if (this.#isClosed) return null;
     if (this.#symbols.ucp_tag_probe_nb(this.#handle, 0n, 0n, 0, tagInfoAddress()) === 0n) return null;
     return { tag: tagInfo[0], byteLength: Number(tagInfo[1]) };
   }
@@ -426,7 +426,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // What is left in the worker would be taken for the next connection's.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
-    this.#closed = true;
+    this.#isClosed = true;
     worker.owner = null;
     this.#returnWorker(worker, clean);
     for (const endpoint of this.#endpoints) endpoint.forget();

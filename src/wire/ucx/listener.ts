@@ -45,7 +45,7 @@ export class UcxListener implements Listener, WorkerOwner {
   readonly #id: bigint;
   readonly #handle: bigint;
   readonly #requests: bigint[] = [];
-  #stopped = false;
+  #isStopped = false;
   #loop: Promise<unknown> | null = null;
 
   /**
@@ -100,8 +100,8 @@ export class UcxListener implements Listener, WorkerOwner {
   }
 
   async close(): Promise<void> {
-    if (!this.#stopped) {
-      this.#stopped = true;
+    if (!this.#isStopped) {
+      this.#isStopped = true;
       this.#worker.armed = false;
       progressLoop().wake();
     }
@@ -116,7 +116,7 @@ export class UcxListener implements Listener, WorkerOwner {
   }
 
   #accept(): boolean {
-    if (this.#stopped) return true;
+    if (this.#isStopped) return true;
     while (this.#requests.length > 0) {
       try {
         this.#acceptOne(this.#requests.shift()!);

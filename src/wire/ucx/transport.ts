@@ -84,7 +84,7 @@ class UcxTransport implements Transport {
   readonly #limits: ChannelLimits;
   readonly #planes = new Map<string, Plane>();
   readonly #device: DeviceAccess | undefined;
-  #closed = false;
+  #isClosed = false;
 
   constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
     this.#ucp = ucp;
@@ -126,7 +126,7 @@ class UcxTransport implements Transport {
   }
 
   close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     for (const plane of this.#planes.values()) {
       plane.pool.close();
       plane.context.close();
@@ -158,7 +158,7 @@ class UcxTransport implements Transport {
   }
 
   #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
-    if (this.#closed) throw new LocalError("closed", "the transport was closed");
+    if (this.#isClosed) throw new LocalError("closed", "the transport was closed");
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
