@@ -27,7 +27,7 @@ export class Agent {
   #writer: WritableStreamDefaultWriter<Uint8Array>;
   #lines: AsyncIterator<string>;
   #stderr: Promise<string>;
-  #over = false;
+  #isOver = false;
 
   private constructor(options: AgentOptions) {
     this.name = options.name;
@@ -100,8 +100,8 @@ export class Agent {
 
   /** Ends the process: closes its input, then kills it where that is not enough. */
   async stop(): Promise<void> {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#isOver) return;
+    this.#isOver = true;
     await this.#writer.close().catch(() => {});
     const timer = setTimeout(() => {
       try {

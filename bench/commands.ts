@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOf } from "../src/text.ts";
 
 /** A command: `do` names it, the other fields are its own. */
 export type Command = Record<string, unknown>;
@@ -28,7 +29,7 @@ export async function answerCommands(
         if (!handler) throw new Error(`unknown command ${command.do}`);
         await say(await handler(command));
       } catch (error) {
-        await say({ error: error instanceof Error ? `${error.message}` : String(error) });
+        await say({ error: textOf(error) });
       }
     }
   }

@@ -10,12 +10,12 @@
  */
 import { parseArgs } from "node:util";
 import { findLibucp } from "../ffi/find.ts";
+import { MIB } from "../src/bytes.ts";
 import { Agent } from "./agents.ts";
 import { machineFacts } from "./machine.ts";
 import { tagBandwidth } from "./perftest.ts";
 import { median, pairedRatios } from "./stats.ts";
 
-const MIB = 2 ** 20;
 const MEMORY = "cuda:0";
 
 interface Result {

@@ -10,6 +10,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
+import { textOf } from "../src/text.ts";
 import { drawChart } from "./chart.ts";
 import { compare } from "./compare.ts";
 import { chooseCores, machineFacts } from "./machine.ts";
@@ -100,7 +101,7 @@ export async function runBench(args: string[]): Promise<number> {
         const { ratio, peerName } = found[0];
         say(`${name}: ${ratio.toFixed(2)}× ${peerName} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = textOf(error);
         failed.push({ name, reason });
         say(`${name}: FAILED, ${reason}`);
       }

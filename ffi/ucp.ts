@@ -7,6 +7,7 @@
  * @module
  */
 import { LocalError } from "../src/errors.ts";
+import { textOf } from "../src/text.ts";
 
 /** Symbol table of libucp. Valid for UCX 1.13 and later. */
 export const UCP_SYMBOLS = {
@@ -272,7 +273,7 @@ export function openUcp(path: string): Ucp {
         { cause },
       );
     }
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     throw new LocalError("library_not_found", `cannot open libucp at ${path}: ${text}`, { cause });
   }
   const parts = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)];

@@ -116,13 +116,20 @@ export class DipcError extends Error {
  */
 export class LocalError extends DipcError {}
 
-/** What was thrown as one of dipc's errors. @ignore */
-export function asDipcError(error: unknown): DipcError {
-  return error instanceof DipcError ? error : new DipcError("internal", textOf(error), { cause: error });
+/**
+ * What was thrown as one of dipc's errors.
+ *
+ * @param error What was thrown
+ * @param otherwise Makes the error for anything else; default: `internal` with its text
+ * @ignore
+ */
+export function asDipcError(error: unknown, otherwise?: (cause: unknown) => DipcError): DipcError {
+  if (error instanceof DipcError) return error;
+  return otherwise?.(error) ?? new DipcError("internal", `cannot go on: ${thrownText(error)}`, { cause: error });
 }
 
 /** Anything can be thrown, also what cannot become a text. */
-function textOf(thrown: unknown): string {
+function thrownText(thrown: unknown): string {
   try {
     return String(thrown);
   } catch {

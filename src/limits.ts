@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "./errors.ts";
+import { integerIn } from "./options.ts";
 
 /** Limits of a reader. A message over a limit ends the stream with `limit_exceeded`; nothing is allocated for it. */
 export interface ReaderLimits {
@@ -32,7 +32,7 @@ export const defaultReaderLimits: Readonly<ReaderLimits> = {
 };
 
 /**
- * Fills in defaults and refuses limits that are no positive whole numbers.
+ * Fills in defaults and refuses limits that are not integers of 1 or more.
  *
  * @throws {DipcError} `invalid_argument`
  */
@@ -41,7 +41,7 @@ export function readerLimits(limits: Partial<ReaderLimits> = {}): ReaderLimits {
   for (const name of Object.keys(defaultReaderLimits) as (keyof ReaderLimits)[]) {
     const value = limits[name];
     if (value === undefined) continue;
-    result[name] = positiveInteger(`limits.${name}`, value);
+    result[name] = integerIn(`limits.${name}`, value, 1);
   }
   return result;
 }
@@ -55,16 +55,8 @@ export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 /**
  * A time-out that was given, cut to what a timer can wait.
  *
- * @throws {DipcError} `invalid_argument` as `positiveInteger`
+ * @throws {DipcError} `invalid_argument` if it is not an integer of 1 or more
  */
 export function timeoutOption(name: string, milliseconds: number): number {
-  return Math.min(positiveInteger(name, milliseconds), MAX_TIMER_MS);
-}
-
-/** @throws {DipcError} `invalid_argument` where `value` is not a whole number of at least 1 */
-export function positiveInteger(name: string, value: number): number {
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new DipcError("invalid_argument", `${name} must be a whole number of at least 1, but it is ${value}`);
-  }
-  return value;
+  return Math.min(integerIn(name, milliseconds, 1), MAX_TIMER_MS);
 }

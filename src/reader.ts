@@ -4,14 +4,15 @@
  * @module
  */
 import { type RecordBatch, type Schema, Table } from "apache-arrow";
-import { DipcError, withBatches } from "./errors.ts";
 import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
 import type { ReaderLimits } from "./limits.ts";
-import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/stats.ts";
-import type { MessageInput } from "./stream/message_input.ts";
+import { type ReaderStats, ReadState } from "./read_state.ts";
+import type { StreamRoutes } from "./routes/stats.ts";
+import { busyError, type MessageInput } from "./stream/message_input.ts";
 
+export type { ReaderStats } from "./read_state.ts";
 export type { EndpointStats, RouteName } from "./routes/stats.ts";
 
 /** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
@@ -19,36 +20,6 @@ const TURN_MS = 5;
 /** The clock is looked at once in so many messages, or bytes. */
 const CLOCK_MESSAGES = 32;
 const CLOCK_BYTES = 4 * 2 ** 20;
-
-/** Counters and facts of a {@linkcode DissociatedStreamReader}. */
-export interface ReaderStats {
-  /** Rows of the batches that have arrived. */
-  rows: number;
-  /** Record batches that have arrived. */
-  batches: number;
-  /** Dictionary batches that have arrived. */
-  dictionaries: number;
-  /** Bytes of their bodies. */
-  bodyBytes: number;
-  /** Bytes of metadata, without prefixes. */
-  metadataBytes: number;
-  /** Seconds from the start of `connect` to now, or to the end of the stream. */
-  seconds: number;
-  /** `bodyBytes` a second. */
-  bytesPerSecond: number;
-  /** Seconds from the start of `connect` to the first record batch; `null` before it. */
-  firstBatchSeconds: number | null;
-  /** Transports that UCX chose, such as `["posix"]`. */
-  transports: string[];
-  /** True once the stream has arrived whole. */
-  complete: boolean;
-  /** How the data comes: `"flight"` where any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
-  route: RouteName;
-  /** Why that route was taken, in words. */
-  routeReason: string;
-  /** The parts of the stream: one for a `ucx:` URI, as many as there are endpoints for a flight. */
-  endpoints: EndpointStats[];
-}
 
 /** What {@linkcode DissociatedStreamReader} is made from. */
 export interface ReaderParts {
@@ -80,21 +51,8 @@ export interface ReaderParts {
 export class DissociatedStreamReader extends EventTarget implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
   readonly #limits: ReaderLimits;
-  readonly #routes: StreamRoutes;
-  readonly #startedMs: number;
-  readonly #signal?: AbortSignal;
-  #endedMs = 0;
-  #firstBatchMs = 0;
-  #rows = 0;
-  #batches = 0;
-  #dictionaries = 0;
-  #bodyBytes = 0;
-  #complete = false;
+  readonly #state: ReadState;
   #decoder: BatchDecoder | null = null;
-  #undecoded: IpcMessage | null = null;
-  #busy = false;
-  #error: unknown = null;
-  #closing: Promise<void> | null = null;
   #messagesUntilClock = CLOCK_MESSAGES;
   #bytesUntilClock = CLOCK_BYTES;
   #turnStartedMs: number;
@@ -108,12 +66,10 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     this.#input = parts.input;
     this.schemaHeader = parts.schema;
     this.#limits = parts.limits;
-    this.#routes = parts.routes;
-    this.#routes.onSettled = (detail) => this.dispatchEvent(new CustomEvent("route", { detail }));
-    this.#startedMs = parts.startedMs;
+    const { routes, signal, startedMs } = parts;
+    routes.onSettled = (detail) => this.dispatchEvent(new CustomEvent("route", { detail }));
     this.#turnStartedMs = performance.now();
-    this.#signal = parts.signal;
-    this.#signal?.addEventListener("abort", this.#onAbort);
+    this.#state = new ReadState({ routes, signal, startedMs, close: (flush) => this.#input.close({ flush }) });
   }
 
   /**
@@ -127,21 +83,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
 
   /** Counters up to now. */
   get stats(): ReaderStats {
-    const seconds = ((this.#endedMs || performance.now()) - this.#startedMs) / 1000;
-    return {
-      rows: this.#rows,
-      batches: this.#batches,
-      dictionaries: this.#dictionaries,
-      bodyBytes: this.#bodyBytes,
-      metadataBytes: this.#input.metadataBytes,
-      seconds,
-      bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
-      firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - this.#startedMs) / 1000,
-      transports: [...this.#routes.transports],
-      complete: this.#complete,
-      ...routeOf(this.#routes),
-      endpoints: this.#routes.endpoints.map((endpoint) => ({ ...endpoint })),
-    };
+    return this.#state.stats(this.#input.metadataBytes);
   }
 
   /**
@@ -150,9 +92,9 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, `unsupported`
    */
   next(): Promise<IteratorResult<OwnedRecordBatch, undefined>> {
-    if (this.#busy && this.#error === null) return Promise.reject(busyError());
+    if (this.#state.isTaken) return Promise.reject(busyError());
     try {
-      if (!this.#enter()) return Promise.resolve({ done: true, value: undefined });
+      if (!this.#state.enter()) return Promise.resolve({ done: true, value: undefined });
       while (this.#hasTurn()) {
         const message = this.#input.next();
         if (message === null || message instanceof Promise || !this.#decode().ready(message.header)) {
@@ -161,12 +103,12 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
         this.#count(message);
         const batch = this.#decoder!.decode(message);
         if (batch === null) continue;
-        this.#busy = false;
+        this.#state.isBusy = false;
         return Promise.resolve({ done: false, value: batch });
       }
       return this.#nextLater(this.#yieldThenNext());
     } catch (error) {
-      return this.#reject(error);
+      return this.#state.reject(error);
     }
   }
 
@@ -219,14 +161,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
    * @param reason Becomes the cause of the error that a pending read gets
    */
   cancel(reason?: unknown): Promise<void> {
-    if (this.#error === null && !this.#complete) {
-      const batches = this.#batches;
-      this.#error = new DipcError("cancelled", `the stream was cancelled after ${count(batches, "batch", "batches")}`, {
-        cause: reason,
-        batches,
-      });
-    }
-    return this.#close(false);
+    return this.#state.cancel(reason);
   }
 
   /** The same as `cancel()`. */
@@ -234,29 +169,13 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     return this.cancel();
   }
 
-  #onAbort = (): void => void this.cancel(this.#signal!.reason);
-
   #decode(): BatchDecoder {
     return this.#decoder ??= new BatchDecoder(this.schemaHeader, this.#limits);
   }
 
-  /** Begins a read. False after the end of the stream. */
-  #enter(): boolean {
-    if (this.#error !== null) throw this.#error;
-    if (this.#complete) return false;
-    return this.#busy = true;
-  }
-
   #count({ header }: IpcMessage): void {
-    this.#bodyBytes += header.bodyLength;
     this.#bytesUntilClock -= header.bodyLength;
-    if (header.kind === "batch") {
-      this.#rows += header.rows;
-      this.#batches++;
-      this.#firstBatchMs ||= performance.now();
-    } else {
-      this.#dictionaries++;
-    }
+    this.#state.count(header);
   }
 
   /** False once this task has run for so long that others should have their turn. */
@@ -275,26 +194,19 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
       for (;;) {
         const message = await pending;
         if (message === null) {
-          await this.#finish();
+          await this.#state.finish();
           return { done: true, value: undefined };
         }
         this.#count(message);
-        const decoder = this.#decode();
-        try {
-          await decoder.prepare(message.header);
-        } catch (error) {
-          message.body?.release();
-          throw error;
-        }
-        const batch = decoder.decode(message);
+        const batch = await this.#decode().decodeAsync(message);
         if (batch !== null) {
-          this.#busy = false;
+          this.#state.isBusy = false;
           return { done: false, value: batch };
         }
         pending = this.#input.next();
       }
     } catch (error) {
-      return this.#reject(error);
+      return this.#state.reject(error);
     }
   }
 
@@ -305,49 +217,16 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   }
 
   async #nextMessage(): Promise<IpcMessage | null> {
-    if (this.#busy && this.#error === null) throw busyError();
+    if (this.#state.isTaken) throw busyError();
     try {
-      if (!this.#enter()) return null;
+      if (!this.#state.enter()) return null;
       const message = await (this.#hasTurn() ? this.#input.next() : this.#yieldThenNext());
-      if (message === null) await this.#finish();
+      if (message === null) await this.#state.finish();
       else this.#count(message);
-      this.#busy = false;
+      this.#state.isBusy = false;
       return message;
     } catch (error) {
-      return this.#reject(error);
+      return this.#state.reject(error);
     }
   }
-
-  /** The stream was whole. */
-  async #finish(): Promise<void> {
-    this.#complete = true;
-    this.#busy = false;
-    await this.#close(true);
-  }
-
-  /** Makes `error` this stream's end: says how much had arrived, releases everything, and throws it. */
-  async #reject(error: unknown): Promise<never> {
-    this.#busy = false;
-    if (this.#error === null) {
-      this.#endedMs ||= performance.now();
-      this.#error = withBatches(error, this.#batches);
-    }
-    await this.#close(false);
-    throw this.#error;
-  }
-
-  #close(flush: boolean): Promise<void> {
-    this.#endedMs ||= performance.now();
-    this.#signal?.removeEventListener("abort", this.#onAbort);
-    return this.#closing ??= this.#input.close({ flush });
-  }
-}
-
-function count(n: number, one: string, many: string): string {
-  return `${n} ${n === 1 ? one : many}`;
-}
-
-/** A second read at the same time fails; the first and the stream go on. */
-function busyError(): DipcError {
-  return new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
 }

@@ -22,7 +22,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   http2: ROOMS,
   grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),
   flight: ["routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
-  wire: ["ipc", "protocol", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],
+  wire: ["ipc", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],
   sources: ["wire", "protocol", "stream", "flight", "routes", "serving", "device", "cli"],
   formats: ["wire", "protocol", "stream", "flight", "routes", "serving", "device", "cli"],
   stream: ["flight", "grpc", "http2", "routes", "serving", "device", "formats", "cli", "ffi"],

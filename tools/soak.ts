@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { MIB } from "../src/bytes.ts";
 import { largeFile, slowReader, truncatedFile, wideTableArrives } from "../tests/support/soak.ts";
 
-const MIB = 2 ** 20, GIB = 2 ** 30;
+const GIB = 1024 * MIB;
 
 const cases: Record<string, () => Promise<void>> = {
   "arrow-1GiB": () => largeFile("arrow", GIB),

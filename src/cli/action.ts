@@ -4,10 +4,11 @@
  * @module
  */
 import type { ActionType } from "../../flight.ts";
+import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
-import { print, printable } from "./output.ts";
+import { print } from "./output.ts";
 import { textOrBase64 } from "./wire_text.ts";
 
 /** Runs `dipc action`. @returns exit status */
@@ -43,5 +44,5 @@ async function listActions(uri: string, args: ParsedArgs, isJson: boolean): Prom
 
 /** Text of several lines stays that, but nothing in it may move the cursor. */
 function lines(text: string): string {
-  return text.split("\n").map(printable).join("\n");
+  return text.split("\n").map((line) => printable(line)).join("\n");
 }

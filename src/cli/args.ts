@@ -6,6 +6,8 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { DipcError } from "../errors.ts";
+import { MAX_TIMER_MS } from "../limits.ts";
+import { choiceRefusal, integerRefusal, refusal } from "../options.ts";
 import { nearest } from "./nearest.ts";
 
 /** A mistake in the command line: exit status 2. */
@@ -118,21 +120,19 @@ export function choice<const T extends string>(
   if (value === undefined) return undefined;
   const found = choices.find((each) => each === value);
   if (found !== undefined) return found;
-  throw new UsageError(`--${option} is ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}, but it is "${value}"`);
+  throw new UsageError(choiceRefusal(`--${option}`, value, choices));
 }
 
-/** @throws {UsageError} where `text` is not a whole number from `least` to `most` */
+/** @throws {UsageError} if `text` is not an integer from `least` to `most` */
 export function wholeNumber(option: string, text: string, least: number, most: number): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
   if (!(value >= least && value <= most)) {
-    throw new UsageError(`${option} must be a whole number from ${least} to ${most}, but it is "${text}"`);
+    throw new UsageError(integerRefusal(option, text, least, most));
   }
   return value;
 }
 
 const MILLISECONDS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
-/** The longest time a timer of the runtime can wait. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * Reads a length of time such as `30s`, `500ms`, `1.5m`, `1h`; a bare number counts seconds.
@@ -143,8 +143,8 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 export function duration(option: string, text: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|min|h)?$/.exec(text);
   const value = match === null ? NaN : Math.round(Number(match[1]) * MILLISECONDS[match[2] ?? "s"]);
-  if (!(value >= 1 && value <= MAX_TIMEOUT_MS)) {
-    throw new UsageError(`${option} must be a length of time such as 500ms, 30s or 2m, but it is "${text}"`);
+  if (!(value >= 1 && value <= MAX_TIMER_MS)) {
+    throw new UsageError(refusal(option, text, "a length of time such as 500ms, 30s or 2m"));
   }
   return value;
 }

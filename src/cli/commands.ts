@@ -4,16 +4,10 @@
  * @module
  */
 import type { Command } from "./command.ts";
+import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
-
-const EXIT_CODES = `Exit status
-  0    done
-  1    failed; standard error has a line "error[code]: what, why, what to do"
-  2    the command line cannot be understood
-  130  ended by Ctrl-C
-  141  the reader of standard output went away`;
 
 const serve: Command = {
   name: "serve",
@@ -102,12 +96,7 @@ Examples
   dipc get "$URI" -o - --format csv --limit 1000 | head
   dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
 
-Exit status
-  0    the stream was whole, or --limit was reached
-  1    failed; standard error has a line "error[code]: what, why, what to do"
-  2    the command line cannot be understood
-  130  ended by Ctrl-C
-  141  the reader of standard output went away
+${exitCodes("the stream was whole, or --limit was reached")}
 `,
 };
 

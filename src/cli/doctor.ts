@@ -4,12 +4,14 @@
  * @module
  */
 import { attemptLines, rankLibucp } from "../../ffi/find.ts";
+import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { type CudaFacts, cudaFacts, cudaLines } from "./device_facts.ts";
-import { asFailure, EXIT_FAILURE, EXIT_OK, type FailureJson, failureLine } from "./failure.ts";
+import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
+import { asFailure, type FailureJson, failureLine } from "./failure.ts";
 import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
 import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
-import { print, printable, printError } from "./output.ts";
+import { print, printError } from "./output.ts";
 import { type SystemFacts, systemFacts } from "./system_facts.ts";
 import { version } from "./version.ts";
 

@@ -4,20 +4,9 @@
  * @module
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
-import { printable } from "./output.ts";
-
-/** Exit status of a command that did what it was asked. */
-export const EXIT_OK = 0;
-/** Exit status of a command that failed. */
-export const EXIT_FAILURE = 1;
-/** Exit status of a command line that cannot be understood. */
-export const EXIT_USAGE = 2;
-/** Exit status after Ctrl-C. */
-export const EXIT_INTERRUPTED = 130;
-
-/** Exit status where the reader of standard output went away, as that of a program that SIGPIPE ends. */
-export const EXIT_OUTPUT_CLOSED = 141;
+import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
 
 /** The `error` of every JSON object that the command prints. */
 export interface FailureJson {
@@ -91,6 +80,6 @@ export function asFailure(error: unknown): Failure {
 
 /** The text on standard error: `error[code]: what, why, what to do`. Further lines of a message are indented. */
 export function failureLine(failure: FailureJson): string {
-  const lines = failure.message.trimEnd().split("\n").map(printable);
+  const lines = failure.message.trimEnd().split("\n").map((line) => printable(line));
   return `error[${failure.code}]: ${lines.join("\n  ")}\n`;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Command } from "./command.ts";
+import { EXIT_CODES } from "./exit_codes.ts";
 
 /** Options with a value that every command with a Flight server has. */
 export const FLIGHT_VALUES = ["token-file", "user", "tls-ca", "tls-cert", "tls-key"] as const;
@@ -18,13 +19,6 @@ export const FLIGHT_OPTIONS = `Options for a Flight server
   --tls-ca FILE      authorities that the server's certificate is checked against (PEM), with grpc+tls:
   --tls-cert FILE    certificate of this client (PEM), for servers that want one
   --tls-key FILE     the key of that certificate (PEM)`;
-
-const EXIT_CODES = `Exit status
-  0    done
-  1    failed; standard error has a line "error[code]: what, why, what to do"
-  2    the command line cannot be understood
-  130  ended by Ctrl-C
-  141  the reader of standard output went away`;
 
 /** `dipc ls`. */
 export const ls: Command = {

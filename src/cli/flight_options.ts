@@ -5,7 +5,7 @@
  */
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { isFlightUri } from "../flight/location.ts";
-import { openError } from "../sources/file_handle.ts";
+import { openError } from "../sources/paths.ts";
 import { duration, type ParsedArgs, UsageError } from "./args.ts";
 import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
 

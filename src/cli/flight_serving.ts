@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { constantTimeEqual } from "../bytes.ts";
 import type { FlightAuth } from "../flight/service/options.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
-import { equalBytes } from "../flight/signing.ts";
-import { openError } from "../sources/file_handle.ts";
+import { openError, statPath } from "../sources/paths.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 
 const MAX_PORT = 65_535;
@@ -92,12 +92,12 @@ export function readAuthFile(text: string, path: string): FlightAuth {
       const wanted = users.get(user);
       // As much work for a user who is not there.
       const [expected, found] = await secrets(wanted ?? anyone, password);
-      return equalBytes(expected, found) && wanted !== undefined;
+      return constantTimeEqual(expected, found) && wanted !== undefined;
     },
     async bearer(token) {
       const found = await digest(token);
       let user: string | null = null;
-      for (const [name, expected] of tokens) if (equalBytes(await expected, found)) user = name;
+      for (const [name, expected] of tokens) if (constantTimeEqual(await expected, found)) user = name;
       return user;
     },
   };
@@ -131,13 +131,7 @@ async function digest(text: string): Promise<Uint8Array> {
 }
 
 function existingFolder(path: string): string {
-  let isDirectory: boolean;
-  try {
-    ({ isDirectory } = Deno.statSync(path));
-  } catch (error) {
-    throw openError(path, error);
-  }
-  if (!isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
+  if (!statPath(path).isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
   return path;
 }
 

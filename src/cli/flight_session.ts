@@ -5,7 +5,8 @@
  */
 import type { FlightClient } from "../../flight.ts";
 import type { ParsedArgs } from "./args.ts";
-import { asFailure, EXIT_INTERRUPTED, EXIT_OK } from "./failure.ts";
+import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
+import { asFailure } from "./failure.ts";
 import { flightOptionsOf } from "./flight_options.ts";
 import { catchInterrupt } from "./interrupt.ts";
 

@@ -3,19 +3,20 @@
  *
  * @module
  */
-import type { DeviceReaderStats } from "../device/reader.ts";
 import { DipcError } from "../errors.ts";
 import type { OutputFormat } from "../formats/registry.ts";
+import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
-import { asFailure, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED, failureLine } from "./failure.ts";
+import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
+import { asFailure, failureLine } from "./failure.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
-import { OutputClosed, print, printable, printError } from "./output.ts";
+import { OutputClosed, print, printError } from "./output.ts";
 import { startProgress } from "./progress.ts";
 import { type Source, sourceOf } from "./source.ts";
-import { noTotals, type TotalsJson } from "./totals.ts";
+import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
 import type { Target } from "./target.ts";
 
 /** What `dipc get` was asked for. */
@@ -106,7 +107,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     throw error;
   } finally {
     if (stream !== undefined) {
-      takeStats(stream, totals);
+      takeStats(stream.stats, totals);
       await stream[Symbol.asyncDispose]();
     } else {
       totals.seconds = (performance.now() - start) / 1000;
@@ -143,24 +144,6 @@ async function copyRows(
   }
   if (rows >= limit) totals.limited = true;
   else totals.complete = true;
-}
-
-function takeStats(stream: MessageSource, totals: TotalsJson): void {
-  const { stats } = stream;
-  totals.batches = stats.batches;
-  totals.dictionaries = stats.dictionaries;
-  totals.bodyBytes = stats.bodyBytes;
-  totals.metadataBytes = stats.metadataBytes;
-  totals.seconds = stats.seconds;
-  totals.bytesPerSecond = stats.bytesPerSecond;
-  totals.firstBatchSeconds = stats.firstBatchSeconds;
-  totals.transports = stats.transports;
-  totals.route = stats.route;
-  totals.routeReason = stats.routeReason;
-  totals.endpoints = stats.endpoints;
-  if (!("staged" in stats)) return;
-  const { memory, staged, stagingReason, decompressedOnHost } = stats as DeviceReaderStats;
-  Object.assign(totals, { memory, staged, stagingReason, decompressedOnHost });
 }
 
 async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thrown: unknown): Promise<number> {

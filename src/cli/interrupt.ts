@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EXIT_FAILURE, EXIT_INTERRUPTED } from "./failure.ts";
+import { EXIT_FAILURE, EXIT_INTERRUPTED } from "./exit_codes.ts";
 
 /** Signals that end a command. */
 export type EndSignal = "SIGINT" | "SIGTERM" | "SIGHUP";

@@ -4,12 +4,14 @@
  * @module
  */
 import type { FlightDescriptor, FlightInfo } from "../../flight.ts";
+import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
-import { asFailure, EXIT_OK, failureLine } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
+import { asFailure, failureLine } from "./failure.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes } from "./numbers.ts";
-import { print, printable, printError } from "./output.ts";
+import { print, printError } from "./output.ts";
 import { jsonNumber, textOrBase64 } from "./wire_text.ts";
 
 /** Runs `dipc ls`. @returns exit status */

@@ -6,7 +6,8 @@
 import { parseCommand, type ParsedArgs, UsageError } from "./args.ts";
 import type { Command } from "./command.ts";
 import { commands, overview } from "./commands.ts";
-import { asFailure, EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE, failureLine } from "./failure.ts";
+import { EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE } from "./exit_codes.ts";
+import { asFailure, failureLine } from "./failure.ts";
 import { nearest } from "./nearest.ts";
 import { OutputClosed, print, printError } from "./output.ts";
 import { noTotals } from "./totals.ts";

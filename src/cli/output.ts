@@ -61,13 +61,3 @@ export function terminalColumns(otherwise: number): number {
     return otherwise;
   }
 }
-
-const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
-
-/**
- * Replaces control characters, so that a name or message from a peer cannot move the cursor, colour the terminal or
- * reverse the writing. Line ends and tabs become spaces.
- */
-export function printable(text: string): string {
-  return text.replace(/[\r\n\t]+/g, " ").replace(CONTROL, "\ufffd");
-}

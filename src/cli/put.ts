@@ -6,11 +6,12 @@
 import type { FlightDescriptorInit } from "../../flight.ts";
 import { parseFlightLocation } from "../flight/location.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
-import { print, printable } from "./output.ts";
+import { print } from "./output.ts";
 import { defaultName } from "./serve.ts";
 import { textOrBase64 } from "./wire_text.ts";
 

@@ -6,7 +6,8 @@
 import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
-import { asFailure, EXIT_INTERRUPTED, EXIT_OK } from "./failure.ts";
+import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
+import { asFailure } from "./failure.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";

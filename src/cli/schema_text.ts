@@ -4,8 +4,8 @@
  * @module
  */
 import type { FieldDescription, SchemaDescription } from "../ipc/describe.ts";
+import { printable } from "../text.ts";
 import { countOf } from "./numbers.ts";
-import { printable } from "./output.ts";
 
 /** Longest metadata value shown in text. */
 const MAX_VALUE = 60;

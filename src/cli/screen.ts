@@ -9,7 +9,8 @@ import type { MessageWriter } from "../formats/writer.ts";
 import { BatchDecoder } from "../ipc/decode.ts";
 import { describe } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { OutputClosed, print, printable, terminalColumns } from "./output.ts";
+import { printable } from "../text.ts";
+import { OutputClosed, print, terminalColumns } from "./output.ts";
 import { schemaText } from "./schema_text.ts";
 
 /** Characters on a line where standard output is no terminal. */
@@ -54,14 +55,8 @@ export class ScreenWriter implements MessageWriter {
   }
 
   async #add(decoder: BatchDecoder, message: IpcMessage): Promise<void> {
-    try {
-      await decoder.prepare(message.header);
-    } catch (error) {
-      message.body?.release();
-      throw error;
-    }
     {
-      using batch = decoder.decode(message);
+      using batch = await decoder.decodeAsync(message);
       if (batch !== null) this.#preview.add(batch);
     }
     if (this.#preview.full) await this.#show();

@@ -8,13 +8,15 @@ import type { ServerEventDetail } from "../serving/options.ts";
 import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
+import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
-import { asFailure, EXIT_INTERRUPTED, EXIT_OK, failureLine } from "./failure.ts";
+import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
+import { asFailure, failureLine } from "./failure.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
-import { print, printable, printError } from "./output.ts";
+import { print, printError } from "./output.ts";
 
 /** How long running streams may go on after the first signal. */
 const DRAIN_MS = 10_000;

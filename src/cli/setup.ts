@@ -4,7 +4,7 @@
  * @module
  */
 import { type ParsedArgs, UsageError } from "./args.ts";
-import { EXIT_OK } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
 import { print, printError } from "./output.ts";
 
 /** Runs `dipc setup`. @returns exit status */

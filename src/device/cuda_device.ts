@@ -6,6 +6,7 @@
 import { DipcError } from "../errors.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceBlock } from "../memory/cuda/device_block.ts";
+import { integerIn } from "../options.ts";
 import { openGpu } from "./devices.ts";
 
 /** A piece of a GPU's memory, given back by disposing it. */
@@ -90,9 +91,7 @@ class SharedDevice implements CudaDevice {
     if (!(memory instanceof Allocation) || memory.block.space !== this.space) {
       throw new DipcError("invalid_argument", `this memory was not allocated by ${this.space} of cudaDevice()`);
     }
-    if (!Number.isInteger(value) || value < 0 || value > 255) {
-      throw new DipcError("invalid_argument", `value must be an integer from 0 to 255, found ${value}`);
-    }
+    integerIn("value", value, 0, 255);
     const { block, address, byteLength } = memory;
     await this.gpu.copies.fill(address, value, byteLength, { uses: [block] }).done();
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Schema } from "apache-arrow";
+import { equalBytes } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -58,8 +59,8 @@ class DeviceBatchDataset implements Dataset {
   readonly rows: number | undefined;
   readonly batches: number | undefined;
   readonly #batches: DeviceBatches;
-  #taken = false;
-  #closed = false;
+  #isTaken = false;
+  #isClosed = false;
 
   constructor(batches: DeviceBatches, schema: MessageHeader, memory: string) {
     this.#batches = batches;
@@ -73,16 +74,16 @@ class DeviceBatchDataset implements Dataset {
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
-    if (this.#closed) throw new DipcError("closed", "the dataset of device batches was closed");
-    if (this.readOnce && this.#taken) {
+    if (this.#isClosed) throw new DipcError("closed", "the dataset of device batches was closed");
+    if (this.readOnce && this.#isTaken) {
       throw new DipcError("busy", "device batches that come one by one can be read once, and were taken already");
     }
-    this.#taken = true;
+    this.#isTaken = true;
     return new DeviceBatchRun(this.#batches, this, options.signal);
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 }
 
@@ -140,7 +141,7 @@ class DeviceBatchRun implements MessageStream {
         `the device batches of this dataset lie in ${memory}, found one in ${batch.space}: use copyTo()`,
       );
     }
-    if (!sameBytes(batch.schemaHeader.bytes, schema.bytes)) {
+    if (!equalBytes(batch.schemaHeader.bytes, schema.bytes)) {
       throw new DipcError(
         "invalid_argument",
         "a device batch has another schema than its stream: make it with the stream's",
@@ -178,8 +179,4 @@ function missing(before: readonly DictionaryChunk[], after: readonly DictionaryC
     if (left > 0) kept.set(dictionaryId, left - 1);
     return left === 0;
   });
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a === b || (a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]));
 }

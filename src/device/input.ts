@@ -51,7 +51,7 @@ export class DeviceInput {
   #queuedBytes = 0;
   /** What is awaited before the queue grows again. Never rejects. */
   #pending: Promise<void> | null = null;
-  #ended = false;
+  #hasEnded = false;
   #isClosed = false;
   #failure: { error: unknown } | null = null;
   /** Ends waits for memory and copies when the stream is given up. */
@@ -125,7 +125,7 @@ export class DeviceInput {
   }
 
   #readAhead(): void {
-    while (this.#pending === null && !this.#ended && !this.#isClosed && this.#failure === null && this.#hasRoom()) {
+    while (this.#pending === null && !this.#hasEnded && !this.#isClosed && this.#failure === null && this.#hasRoom()) {
       try {
         const next = this.#input.next();
         if (next instanceof Promise) this.#await(next.then((message) => this.#take(message)));
@@ -154,7 +154,7 @@ export class DeviceInput {
   /** Takes a message from the wire over. */
   #take(message: IpcMessage | null): void | Promise<void> {
     if (message === null) {
-      this.#ended = true;
+      this.#hasEnded = true;
       return;
     }
     const body = message.body ?? EMPTY_BODY;

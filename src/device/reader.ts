@@ -4,13 +4,14 @@
  * @module
  */
 import { type RecordBatch, type Schema, Table } from "apache-arrow";
-import { DipcError, withBatches } from "../errors.ts";
+import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
-import type { ReaderStats } from "../reader.ts";
-import { routeOf, type StreamRoutes } from "../routes/stats.ts";
+import { type ReaderStats, ReadState } from "../read_state.ts";
+import type { StreamRoutes } from "../routes/stats.ts";
+import { busyError } from "../stream/message_input.ts";
 import { type CudaDevice, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
@@ -61,14 +62,8 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   readonly #parts: DeviceReaderParts;
   readonly #shape: DeviceStreamShape;
   #dictionaries = DictionarySet.empty();
-  #counts = { rows: 0, batches: 0, dictionaries: 0, bodyBytes: 0 };
-  #endedMs = 0;
-  #firstBatchMs = 0;
   #turnStartedMs: number;
-  #complete = false;
-  #busy = false;
-  #error: unknown = null;
-  #closing: Promise<void> | null = null;
+  readonly #state: ReadState;
 
   /** @ignore Use `connect` */
   constructor(parts: DeviceReaderParts) {
@@ -77,8 +72,11 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     const { maxDecompressedBytes } = parts.limits;
     this.#shape = new DeviceStreamShape(parts.schema, { maxDecompressedBytes });
     this.#turnStartedMs = performance.now();
-    parts.signal?.addEventListener("abort", this.#onAbort);
-    if (parts.signal?.aborted) this.#onAbort();
+    const { routes, signal, startedMs } = parts;
+    const close = (flush: boolean): Promise<void> =>
+      parts.input.close({ flush }).finally(() => this.#dictionaries.drop());
+    this.#state = new ReadState({ routes, signal, startedMs, close });
+    if (signal?.aborted) this.cancel(signal.reason).catch(() => {});
   }
 
   /**
@@ -102,18 +100,9 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
 
   /** Counters up to now. */
   get stats(): DeviceReaderStats {
-    const { input, staging, routes, startedMs } = this.#parts;
-    const seconds = ((this.#endedMs || performance.now()) - startedMs) / 1000;
+    const { input, staging } = this.#parts;
     return {
-      ...this.#counts,
-      metadataBytes: input.metadataBytes,
-      seconds,
-      bytesPerSecond: seconds > 0 ? this.#counts.bodyBytes / seconds : 0,
-      firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
-      transports: [...routes.transports],
-      complete: this.#complete,
-      ...routeOf(routes),
-      endpoints: routes.endpoints.map((endpoint) => ({ ...endpoint })),
+      ...this.#state.stats(input.metadataBytes),
       memory: this.#parts.device.space,
       staged: staging.isStaged,
       stagingReason: staging.reason,
@@ -170,7 +159,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
           await message.event?.done({ signal: this.#parts.signal });
         } catch (error) {
           giveBack(message.body, message.event);
-          await this.#reject(error);
+          await this.#state.reject(error);
         }
         yield { header: message.header, body: message.body };
       }
@@ -192,20 +181,13 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
    * @param reason Becomes the cause of the error that a pending read gets
    */
   cancel(reason?: unknown): Promise<void> {
-    if (this.#error === null && !this.#complete) {
-      const { batches } = this.#counts;
-      const count = `${batches} ${batches === 1 ? "batch" : "batches"}`;
-      this.#error = new DipcError("cancelled", `the stream was cancelled after ${count}`, { cause: reason, batches });
-    }
-    return this.#close(false);
+    return this.#state.cancel(reason);
   }
 
   /** The same as `cancel()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.cancel();
   }
-
-  #onAbort = (): void => void this.cancel(this.#parts.signal!.reason).catch(() => {});
 
   /** Takes a dictionary over, for the batches that follow. */
   async #keep(message: DeviceMessage): Promise<void> {
@@ -215,7 +197,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     before.drop();
     const { maxDictionaryBytes } = this.#parts.limits;
     if (next.byteLength <= maxDictionaryBytes) return;
-    await this.#reject(
+    await this.#state.reject(
       new DipcError(
         "limit_exceeded",
         `Cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${maxDictionaryBytes}. Raise it`,
@@ -224,62 +206,26 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   }
 
   async #nextMessage(): Promise<DeviceMessage | null> {
-    if (this.#busy && this.#error === null) {
-      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
-    }
+    const state = this.#state;
+    if (state.isTaken) throw busyError();
     try {
-      if (this.#error !== null) throw this.#error;
-      if (this.#complete) return null;
-      this.#busy = true;
+      if (!state.enter()) return null;
       if (performance.now() - this.#turnStartedMs >= TURN_MS) {
         await new Promise<void>((resolve) => setImmediate(resolve));
         this.#turnStartedMs = performance.now();
       }
       const next = this.#parts.input.next();
       const message = next instanceof Promise ? await next : next;
-      if (this.#error !== null) {
+      if (state.error !== null) {
         if (message !== null) giveBack(message.body, message.event);
-        throw this.#error;
+        throw state.error;
       }
-      this.#busy = false;
-      if (message === null) {
-        this.#complete = true;
-        await this.#close(true);
-      } else {
-        this.#count(message);
-      }
+      state.isBusy = false;
+      if (message === null) await state.finish();
+      else state.count(message.header);
       return message;
     } catch (error) {
-      return await this.#reject(error);
+      return await this.#state.reject(error);
     }
-  }
-
-  #count({ header }: DeviceMessage): void {
-    const counts = this.#counts;
-    counts.bodyBytes += header.bodyLength;
-    if (header.kind === "batch") {
-      counts.rows += header.rows;
-      counts.batches++;
-      this.#firstBatchMs ||= performance.now();
-    } else {
-      counts.dictionaries++;
-    }
-  }
-
-  /** Makes `error` this stream's end: says how much had arrived, releases everything, and throws it. */
-  async #reject(error: unknown): Promise<never> {
-    this.#busy = false;
-    if (this.#error === null) {
-      this.#complete = false;
-      this.#error = withBatches(error, this.#counts.batches);
-    }
-    await this.#close(false);
-    throw this.#error;
-  }
-
-  #close(flush: boolean): Promise<void> {
-    this.#endedMs ||= performance.now();
-    this.#parts.signal?.removeEventListener("abort", this.#onAbort);
-    return this.#closing ??= this.#parts.input.close({ flush }).finally(() => this.#dictionaries.drop());
   }
 }

@@ -77,7 +77,7 @@ class StagedRun implements MessageStream {
   #queuedBytes = 0;
   #pending: Promise<void> | null = null;
   #failure: { error: unknown } | null = null;
-  #ended = false;
+  #hasEnded = false;
   #isClosed = false;
   readonly #stop = new AbortController();
 
@@ -137,7 +137,7 @@ class StagedRun implements MessageStream {
   }
 
   #copyAhead(): void {
-    while (this.#pending === null && !this.#ended && !this.#isClosed && this.#failure === null && this.#hasRoom()) {
+    while (this.#pending === null && !this.#hasEnded && !this.#isClosed && this.#failure === null && this.#hasRoom()) {
       try {
         const next = this.#run.next();
         const work = next instanceof Promise ? next.then((message) => this.#stage(message)) : this.#stage(next);
@@ -164,7 +164,7 @@ class StagedRun implements MessageStream {
 
   #stage(message: IpcMessage | null): void | Promise<void> {
     if (message === null) {
-      this.#ended = true;
+      this.#hasEnded = true;
       return;
     }
     const { body } = message;

@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../errors.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
+import { oneOf } from "../options.ts";
 import type { DeviceAccess, Transport } from "../wire/transport.ts";
 import { ucxTransport } from "../wire/ucx/transport.ts";
 import { probeDirect, type ProbeResult } from "./direct_probe.ts";
@@ -34,8 +35,7 @@ export interface ChosenTransport extends StagingDecision {
  * @throws {DipcError} `invalid_argument`
  */
 export function stagingOption(value: string | undefined): Staging {
-  if (value === undefined || value === "auto" || value === "never" || value === "always") return value ?? "auto";
-  throw new LocalError("invalid_argument", `staging is "auto", "never" or "always", found ${JSON.stringify(value)}`);
+  return oneOf("staging", value ?? "auto", ["auto", "never", "always"]);
 }
 
 /** What makes the context of a device current around calls into UCX. */

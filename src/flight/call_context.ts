@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
+import { refusal } from "../options.ts";
 import type { FlightCall, FlightCallOptions, FlightClientOptions, FlightMiddleware } from "./client_options.ts";
 import { CookieJar } from "./cookies.ts";
 
@@ -79,7 +80,10 @@ export class CallContext {
 /** The deadline of a call; `undefined` where a timer cannot wait for as long. */
 function deadlineOf(timeoutMs: number): number | undefined {
   if (!(timeoutMs > 0)) {
-    throw new DipcError("invalid_argument", `timeoutMs of a call must be more than 0, but it is ${timeoutMs}`);
+    throw new DipcError(
+      "invalid_argument",
+      refusal("timeoutMs of a call", timeoutMs, "a number of milliseconds above 0"),
+    );
   }
   return timeoutMs > MAX_TIMER_MS ? undefined : timeoutMs;
 }

@@ -6,7 +6,8 @@
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { positiveInteger, type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
+import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
@@ -72,7 +73,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     this.#options = options;
     this.#timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
     this.#limits = readerLimits(options.limits);
-    this.#maxMessageBytes = positiveInteger("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
+    this.#maxMessageBytes = integerIn("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES, 1);
     if (options.tls !== undefined && !location.tls) {
       throw new LocalError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
     }

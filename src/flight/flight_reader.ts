@@ -8,6 +8,7 @@ import { DipcError, withBatches } from "../errors.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
+import { busyError } from "../stream/message_input.ts";
 import type { FlightStream } from "./flight_stream.ts";
 
 /** A batch, application metadata, or both. */
@@ -150,9 +151,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   }
 
   #enter(): void {
-    if (this.#isBusy) {
-      throw new DipcError("invalid_argument", "an earlier read of this stream is not done: await it first");
-    }
+    if (this.#isBusy) throw busyError();
     this.#isBusy = true;
   }
 
@@ -161,12 +160,11 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
     let decoder: BatchDecoder;
     try {
       decoder = this.#decode();
-      if (!decoder.ready(message.header)) await decoder.prepare(message.header);
     } catch (error) {
       message.body?.release();
       throw error;
     }
-    return decoder.decode(message);
+    return await decoder.decodeAsync(message);
   }
 
   #decode(): BatchDecoder {

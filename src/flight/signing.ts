@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { constantTimeEqual, startsWith } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 
 const KEY_ID_BYTES = 8;
@@ -79,25 +80,12 @@ export class Keyring {
   async verify(prefix: string, text: Uint8Array, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const bytes = text.byteLength > maxBytes ? null : decode(prefix, text);
     if (bytes === null || bytes.byteLength < KEY_ID_BYTES + MAC_BYTES) return null;
-    const key = this.#keys.find(({ id }) => equalBytes(id, bytes.subarray(0, KEY_ID_BYTES)));
+    const key = this.#keys.find(({ id }) => constantTimeEqual(id, bytes.subarray(0, KEY_ID_BYTES)));
     if (key === undefined) return null;
     const signed = bytes.byteLength - MAC_BYTES;
     const expected = await signature(key, prefix, bytes.subarray(0, signed));
-    return equalBytes(expected, bytes.subarray(signed)) ? bytes.slice(KEY_ID_BYTES, signed) : null;
+    return constantTimeEqual(expected, bytes.subarray(signed)) ? bytes.slice(KEY_ID_BYTES, signed) : null;
   }
-}
-
-/** Whether bytes start with an ASCII prefix. */
-export function startsWith(bytes: Uint8Array, prefix: string): boolean {
-  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix.charCodeAt(i)) return false;
-  return true;
-}
-
-/** Compares in a time that depends on the lengths alone. */
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  let difference = a.byteLength ^ b.byteLength;
-  for (let i = 0; i < a.byteLength; i++) difference |= a[i] ^ b[i];
-  return difference === 0;
 }
 
 function decode(prefix: string, text: Uint8Array): Uint8Array<ArrayBuffer> | null {

@@ -7,6 +7,7 @@ import { EINTR, errnoText, fileErrno, fileLibrary, OPEN_WRITE } from "../../ffi/
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { ioError } from "../sources/file_handle.ts";
+import { textOf } from "../text.ts";
 import { type ByteSink, type Piece, pieceBytes } from "./sink.ts";
 
 /** Pieces below this are gathered before they are written. */
@@ -189,5 +190,5 @@ function createError(path: string, cause: unknown): DipcError {
     );
   }
   const code = cause instanceof Deno.errors.PermissionDenied ? "permission_denied" : "io";
-  return new LocalError(code, `cannot write "${path}": ${cause instanceof Error ? cause.message : cause}`, { cause });
+  return new LocalError(code, `cannot write "${path}": ${textOf(cause)}`, { cause });
 }

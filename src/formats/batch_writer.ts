@@ -33,15 +33,7 @@ export abstract class TextWriter implements MessageWriter {
 
   /** Writes one message and releases its body. */
   async write(message: IpcMessage): Promise<void> {
-    if (!this.decoder.ready(message.header)) {
-      try {
-        await this.decoder.prepare(message.header);
-      } catch (error) {
-        message.body?.release();
-        throw error;
-      }
-    }
-    using batch = this.decoder.decode(message);
+    using batch = await this.decoder.decodeAsync(message);
     if (batch !== null) await this.writeBatch(batch);
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type * as ParquetWasm from "parquet-wasm";
+import { concatBytes } from "../bytes.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { BatchDecoder } from "../ipc/decode.ts";
 import { BatchEncoder } from "../ipc/encode.ts";
@@ -14,6 +15,7 @@ import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { loadParquetWasm } from "../sources/parquet_wasm.ts";
+import { textOf } from "../text.ts";
 import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
@@ -37,7 +39,7 @@ export class ParquetWriter implements MessageWriter {
   /** The task that moves encoded bytes to the sink, once there is a batch. */
   #output: Promise<void> | null = null;
   #failure: unknown = null;
-  #ended = false;
+  #hasEnded = false;
   readonly #properties: ParquetWasm.WriterProperties;
   /** Dictionary messages that the next batch needs, by id: the first one and its deltas. */
   readonly #dictionaries = new Map<bigint, Uint8Array<ArrayBuffer>[]>();
@@ -106,7 +108,7 @@ export class ParquetWriter implements MessageWriter {
     if (this.#output === null) {
       await this.#sink.write([this.#emptyFile()]);
     } else {
-      this.#ended = true;
+      this.#hasEnded = true;
       this.#controller.close();
       await this.#output;
       if (this.#failure !== null) throw this.#failure;
@@ -116,8 +118,8 @@ export class ParquetWriter implements MessageWriter {
 
   /** Gives up. */
   async abort(): Promise<void> {
-    if (!this.#ended && this.#output !== null) {
-      this.#ended = true;
+    if (!this.#hasEnded && this.#output !== null) {
+      this.#hasEnded = true;
       this.#controller.error(new Error("the output was given up"));
       await this.#output;
     }
@@ -130,7 +132,7 @@ export class ParquetWriter implements MessageWriter {
       const pieces = [frameMetadata(header), body === null ? new Uint8Array(0) : body.bytes()];
       if (header.kind === "dictionary") {
         const parts = header.isDelta ? this.#dictionaries.get(header.dictionaryId) ?? [] : [];
-        this.#dictionaries.set(header.dictionaryId, [...parts, concatenate(pieces)]);
+        this.#dictionaries.set(header.dictionaryId, [...parts, concatBytes(pieces)]);
         return;
       }
       batch = this.#import(pieces);
@@ -159,7 +161,7 @@ export class ParquetWriter implements MessageWriter {
         this.#properties,
       );
       for await (const chunk of encoded) await this.#sink.write([chunk]);
-      if (!this.#ended) throw new Error("the encoder stopped before the last batch");
+      if (!this.#hasEnded) throw new Error("the encoder stopped before the last batch");
     } catch (cause) {
       this.#failure = parquetWriteError(cause);
     } finally {
@@ -169,7 +171,7 @@ export class ParquetWriter implements MessageWriter {
 
   /** One batch in the encoder's memory, or null where it has no rows. */
   #import(pieces: readonly Uint8Array<ArrayBuffer>[]): ParquetWasm.RecordBatch | null {
-    const stream = concatenate([
+    const stream = concatBytes([
       frameMetadata(this.#schema),
       ...[...this.#dictionaries.values()].flat(),
       ...pieces,
@@ -180,7 +182,7 @@ export class ParquetWriter implements MessageWriter {
   }
 
   #emptyFile(): Uint8Array<ArrayBuffer> {
-    const stream = concatenate([frameMetadata(this.#schema), END_OF_STREAM]);
+    const stream = concatBytes([frameMetadata(this.#schema), END_OF_STREAM]);
     const table = this.#parquet.Table.fromIPCStream(stream);
     return this.#parquet.writeParquet(table) as Uint8Array<ArrayBuffer>;
   }
@@ -192,13 +194,7 @@ export class ParquetWriter implements MessageWriter {
       this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, hostPool()) };
     }
     const { decoder, encoder } = this.#recoder;
-    try {
-      await decoder.prepare(message.header);
-    } catch (error) {
-      message.body?.release();
-      throw error;
-    }
-    using batch = decoder.decode(message);
+    using batch = await decoder.decodeAsync(message);
     return batch === null ? [] : encoder.encode(batch);
   }
 }
@@ -253,18 +249,8 @@ function checkField(field: FieldLayout): void {
   for (const child of children) checkField(child);
 }
 
-function concatenate(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.byteLength;
-  }
-  return all;
-}
-
 function parquetWriteError(cause: unknown): DipcError {
   if (cause instanceof DipcError) return cause;
-  const text = cause instanceof Error ? cause.message : String(cause);
+  const text = textOf(cause);
   return new LocalError("unsupported", `cannot write Parquet: ${text}; write Arrow instead`, { cause });
 }

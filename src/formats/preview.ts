@@ -7,6 +7,7 @@ import type { RecordBatch } from "apache-arrow";
 import { Type } from "apache-arrow";
 import { describeSchema } from "../ipc/describe.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { printable } from "../text.ts";
 import { cellText } from "./cell_text.ts";
 
 /** Options of {@linkcode Preview}. */
@@ -44,8 +45,8 @@ export class Preview {
     this.#rows = options.rows ?? 10;
     this.#cellWidth = Math.max(4, options.cellWidth ?? 32);
     this.#columns = describeSchema(schema).map(({ name, type }) => ({
-      name: printable(name),
-      type: printable(type),
+      name: printable(name, "escape"),
+      type: printable(type, "escape"),
       right: /^(u?int|half|float|double|decimal)/.test(type),
       cells: [],
     }));
@@ -70,7 +71,7 @@ export class Preview {
       const reader = cellText(data);
       for (let row = 0; row < rows; row++) {
         const text = data.typeId === Type.Null ? null : reader.text(row);
-        cells.push(text === null ? "null" : printable(text.slice(0, MOST_CHARACTERS)));
+        cells.push(text === null ? "null" : printable(text.slice(0, MOST_CHARACTERS), "escape"));
       }
     });
     this.#count += rows;
@@ -137,12 +138,4 @@ function displayWidth(text: string): number {
 
 function segmentWidth(segment: string): number {
   return WIDE.test(segment) ? 2 : 1;
-}
-
-/** Control characters, and marks that reverse the direction of writing, made visible: data must not steer a terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
-    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
-    return short ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
 }

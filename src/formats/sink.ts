@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concatBytes } from "../bytes.ts";
 import type { Body } from "../memory/block.ts";
 
 /** Something to write: bytes, or a body in native memory, which is written from where it lies. */
@@ -46,12 +47,6 @@ export class MemorySink implements ByteSink {
 
   /** Everything written so far. */
   bytes(): Uint8Array<ArrayBuffer> {
-    const all = new Uint8Array(this.#chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0));
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      all.set(chunk, at);
-      at += chunk.byteLength;
-    }
-    return all;
+    return concatBytes(this.#chunks);
   }
 }

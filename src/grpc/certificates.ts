@@ -5,6 +5,7 @@
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 import type { FlightServerTls } from "./tls.ts";
 
 /**
@@ -25,7 +26,6 @@ function read<T>(otherwise: string, parse: () => T): T {
   try {
     return parse();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new LocalError("invalid_argument", `${otherwise} in PEM: ${why}`, { cause });
+    throw new LocalError("invalid_argument", `${otherwise} in PEM: ${textOf(cause)}`, { cause });
   }
 }

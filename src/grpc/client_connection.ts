@@ -11,6 +11,7 @@ import type { ClientStream } from "../http2/client_stream.ts";
 import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
+import { textOf } from "../text.ts";
 import type { FlightTlsOptions } from "./tls.ts";
 
 /** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
@@ -54,7 +55,7 @@ export class GrpcConnection {
   /** Those that have not closed; each promise resolves once its connection has. */
   readonly #open = new Map<ClientConnection, Promise<void>>();
   #attempt: Attempt | null = null;
-  #closed = false;
+  #isClosed = false;
   /** Whether any call was answered. */
   #hasAnswered = false;
 
@@ -130,7 +131,7 @@ export class GrpcConnection {
   lost(what: string, cause: Error | null): DipcError {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
-    if (this.#closed) return new LocalError("closed", `${what}: the connection was closed`, options);
+    if (this.#isClosed) return new LocalError("closed", `${what}: the connection was closed`, options);
     // What this side makes of bytes that are no HTTP/2.
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
@@ -148,19 +149,19 @@ export class GrpcConnection {
 
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#attempt?.giveUp.abort(this.#isClosedError());
+    this.#isClosed = true;
+    this.#attempt?.giveUp.abort(this.#closedError());
     this.#connection = null;
     for (const connection of this.#open.keys()) connection.destroy();
     await Promise.all(this.#open.values());
   }
 
-  #isClosedError(): DipcError {
+  #closedError(): DipcError {
     return new LocalError("closed", `the connection to ${this.#location.uri} was closed`);
   }
 
   #usable(): ClientConnection | null {
-    if (this.#closed) throw this.#isClosedError();
+    if (this.#isClosed) throw this.#closedError();
     if (this.#connection?.isUsable !== true) this.#connection = null;
     return this.#connection;
   }
@@ -223,7 +224,7 @@ export class GrpcConnection {
       },
     });
     this.#open.set(connection, promise);
-    if (this.#closed) connection.destroy();
+    if (this.#isClosed) connection.destroy();
     return this.#connection = connection;
   }
 
@@ -295,7 +296,7 @@ function unlessAborted<T>(coming: Promise<T>, signal: AbortSignal, drop: (late: 
 }
 
 function connectError(uri: string, error: unknown): DipcError {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = textOf(error);
   // Deno's own text names the flag.
   if (/^Requires \w+ access/.test(text)) {
     return new LocalError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });

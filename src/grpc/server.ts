@@ -8,12 +8,13 @@
  */
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
-import { DipcError } from "../errors.ts";
-import { MAX_TIMER_MS } from "../limits.ts";
+import { withDeadline } from "../deadline.ts";
+import { asDipcError, DipcError } from "../errors.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
 import { NodeTransport } from "../http2/transport.ts";
+import { textOf } from "../text.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
@@ -230,10 +231,9 @@ export class GrpcServer {
   }
 
   #report(error: unknown): void {
-    const known = error instanceof DipcError
-      ? error
-      : new DipcError("protocol", `a connection was closed: ${textOf(error)}`, { cause: error });
-    this.#options.onError(known);
+    this.#options.onError(
+      asDipcError(error, (cause) => new DipcError("protocol", `a connection was closed: ${textOf(cause)}`, { cause })),
+    );
   }
 
   /**
@@ -252,14 +252,7 @@ export class GrpcServer {
       clearTimeout(timer);
       http2.close();
     }
-    if (this.#running.size > 0 && timeoutMs > 0) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const deadline = new Promise<void>((resolve) => {
-        if (timeoutMs <= MAX_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
-      });
-      await Promise.race([Promise.all(this.#running), deadline]);
-      clearTimeout(timer);
-    }
+    if (this.#running.size > 0 && timeoutMs > 0) await withDeadline(Promise.all(this.#running), timeoutMs);
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await Promise.all(this.#running);
     for (const { http2 } of [...this.#connections]) http2.destroy();
@@ -270,10 +263,6 @@ export class GrpcServer {
 
 function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function subjectOf(socket: TLSSocket): string | null {

@@ -62,7 +62,7 @@ export class ServerCall {
   #staged: Uint8Array | null = null;
   #stagedBytes = 0;
   #settle: (() => void) | null = null;
-  #finished = false;
+  #isFinished = false;
   /** The client takes nothing, so that it cannot be told why the call ends. */
   #isStuck = false;
 
@@ -179,8 +179,8 @@ export class ServerCall {
    * @param text What to tell the client
    */
   async finish(status: number, text = ""): Promise<void> {
-    if (this.#finished) return;
-    this.#finished = true;
+    if (this.#isFinished) return;
+    this.#isFinished = true;
     clearTimeout(this.#deadline);
     this.#stop.removeEventListener("abort", this.#onStop);
     await this.#end(status, text);
@@ -223,7 +223,7 @@ export class ServerCall {
   }
 
   #gone(): void {
-    if (!this.#finished && !this.signal.aborted) {
+    if (!this.#isFinished && !this.signal.aborted) {
       this.#abort.abort(new DipcError("cancelled", "the client gave the call up, or its connection was lost"));
     }
   }

@@ -50,7 +50,7 @@ export class StreamInput<T> {
   readonly #decoder: StreamDecoder<T>;
   readonly #highBytes: number;
   #failure: unknown = null;
-  #ended = false;
+  #hasEnded = false;
   #waiting: { resolve: (frame: T | null) => void; reject: (error: unknown) => void } | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #progressMs = 0;
@@ -89,7 +89,7 @@ export class StreamInput<T> {
       return frame;
     }
     if (this.#failure !== null) throw this.#failure;
-    if (this.#ended) return null;
+    if (this.#hasEnded) return null;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       this.#progressMs = performance.now();
@@ -99,7 +99,7 @@ export class StreamInput<T> {
 
   /** Fails the read that is pending and all later ones; frames that have arrived are released. */
   fail(error: unknown): void {
-    if (this.#failure !== null || this.#ended) return;
+    if (this.#failure !== null || this.#hasEnded) return;
     this.#failure = error;
     this.#settle();
     this.close();
@@ -157,14 +157,14 @@ export class StreamInput<T> {
   }
 
   #finish(): void {
-    if (this.#ended || this.#failure !== null) return;
+    if (this.#hasEnded || this.#failure !== null) return;
     // The stream may be closed already with bytes in it that have yet to be read.
     if (this.#stream.isRemoteEnded && !this.#stream.isReadToEnd) return;
     const error = this.#options.endOf() ??
       (this.#decoder.isWhole
         ? null
         : new LocalError("connection_lost", `the stream of ${this.#options.peer} ended inside a message`));
-    if (error === null) this.#ended = true;
+    if (error === null) this.#hasEnded = true;
     else this.#failure = error;
   }
 
@@ -173,7 +173,7 @@ export class StreamInput<T> {
     const waiting = this.#waiting;
     if (waiting === null) return;
     const frame = this.#decoder.take();
-    if (frame === null && this.#failure === null && !this.#ended) return;
+    if (frame === null && this.#failure === null && !this.#hasEnded) return;
     this.#waiting = null;
     if (frame !== null) waiting.resolve(frame);
     else if (this.#failure !== null) waiting.reject(this.#failure);

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { concatBytes } from "../bytes.ts";
 import { Http2Code, Http2Error } from "./errors.ts";
 
 /** Types of frames. */
@@ -70,7 +71,7 @@ export class FrameReader {
   #whole: Uint8Array | null = null;
   #wholeAt = 0;
   #padding = 0;
-  #padIsKnown = false;
+  #isPadKnown = false;
   #isFirst = true;
   #isStopped = false;
   #block: { streamId: number; flags: number; parts: Uint8Array[]; bytes: number } | null = null;
@@ -164,7 +165,7 @@ export class FrameReader {
     if (this.#streamId === 0) throw wrong("DATA on stream 0");
     const isPadded = (this.#flags & Flag.padded) !== 0;
     this.#padding = 0;
-    this.#padIsKnown = !isPadded;
+    this.#isPadKnown = !isPadded;
     if (isPadded && this.#left === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded DATA frame is empty");
     this.#sink.onDataStart(this.#streamId, this.#flags, this.#left);
   }
@@ -187,8 +188,8 @@ export class FrameReader {
 
   #data(bytes: Uint8Array): void {
     let rest = bytes;
-    if (!this.#padIsKnown && rest.byteLength > 0) {
-      this.#padIsKnown = true;
+    if (!this.#isPadKnown && rest.byteLength > 0) {
+      this.#isPadKnown = true;
       this.#padding = rest[0];
       rest = rest.subarray(1);
       this.#left--;
@@ -242,19 +243,12 @@ export class FrameReader {
     }
     if ((this.#flags & Flag.endHeaders) === 0) return;
     this.#block = null;
-    this.#sink.onHeaders(block.streamId, block.flags, concat(block.parts, block.bytes));
+    this.#sink.onHeaders(
+      block.streamId,
+      block.flags,
+      block.parts.length === 1 ? block.parts[0] : concatBytes(block.parts),
+    );
   }
-}
-
-function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const all = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
 }
 
 function wrong(message: string): Http2Error {
@@ -316,15 +310,12 @@ export function settingsFrame(settings: readonly (readonly [id: number, value: n
 /** HEADERS, and CONTINUATION where the block is longer than a frame of the peer may be. */
 export function headerFrames(streamId: number, block: Uint8Array, isLast: boolean, maxFrameBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
-  let bytes = 0;
   let at = 0;
   do {
     const end = Math.min(block.byteLength, at + maxFrameBytes);
     const flags = (end === block.byteLength ? Flag.endHeaders : 0) | (at === 0 && isLast ? Flag.endStream : 0);
-    const part = frame(at === 0 ? FrameType.headers : FrameType.continuation, flags, streamId, block.subarray(at, end));
-    parts.push(part);
-    bytes += part.byteLength;
+    parts.push(frame(at === 0 ? FrameType.headers : FrameType.continuation, flags, streamId, block.subarray(at, end)));
     at = end;
   } while (at < block.byteLength);
-  return concat(parts, bytes);
+  return parts.length === 1 ? parts[0] : concatBytes(parts);
 }

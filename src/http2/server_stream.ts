@@ -17,7 +17,7 @@ export class ServerStream extends Http2Stream {
   /** @ignore A request is its headers. */
   override readonly hasHeaders = true;
   readonly #host: StreamHost;
-  #headersSent = false;
+  #hasSentHeaders = false;
 
   /** @ignore Made by a connection. */
   constructor(
@@ -36,7 +36,7 @@ export class ServerStream extends Http2Stream {
 
   /** Whether the headers of the answer were given. */
   get headersSent(): boolean {
-    return this.#headersSent;
+    return this.#hasSentHeaders;
   }
 
   /**
@@ -46,8 +46,8 @@ export class ServerStream extends Http2Stream {
    * @param isLast Whether they are the whole answer
    */
   respond(fields: readonly HeaderField[], isLast: boolean = false): void {
-    if (this.isClosed || this.#headersSent) return;
-    this.#headersSent = true;
+    if (this.isClosed || this.#hasSentHeaders) return;
+    this.#hasSentHeaders = true;
     if (isLast) this.endWith(fields);
     else this.#host.sendHeaders(this, fields, false);
   }

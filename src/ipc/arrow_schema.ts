@@ -43,7 +43,7 @@ import {
 import { DipcError, unexpected } from "../errors.ts";
 import { typeText } from "./describe.ts";
 import type { ArrowType, FieldLayout, SchemaLayout, TimeUnitName } from "./layout.ts";
-import { printable, quoted } from "./quote.ts";
+import { quoted, shortText } from "./quote.ts";
 
 const TIME_UNIT: Record<TimeUnitName, TimeUnit> = {
   s: TimeUnit.SECOND,
@@ -131,7 +131,7 @@ function valueType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>
       throw new DipcError(
         "unsupported",
         `Cannot decode record batches: column ${quoted(field.path)} is of type ${
-          printable(typeText(field))
+          shortText(typeText(field))
         }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
       );
     default:

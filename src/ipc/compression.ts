@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { textOf } from "../text.ts";
 
 /** Decompresses `input`, which must give exactly `size` bytes. */
 type Decompress = (input: Uint8Array, size: number) => Uint8Array;
@@ -74,7 +75,7 @@ export function decompressBuffer(codec: "lz4" | "zstd", bytes: Uint8Array, allow
   try {
     result = decompress(content, size);
   } catch (cause) {
-    throw broken(codec, `${cause instanceof Error ? cause.message : cause}`, cause);
+    throw broken(codec, textOf(cause), cause);
   }
   if (result.byteLength !== size) throw broken(codec, `${result.byteLength} bytes came out, expected ${size}`);
   // Typed arrays over the result need it 8-aligned.

@@ -40,8 +40,7 @@ export interface BatchDecoderOptions extends Partial<HeaderLimits> {
  * @example Usage
  * ```ts ignore
  * const decoder = new BatchDecoder(schemaHeader);
- * await decoder.prepare(message.header); // loads a codec where the body is compressed
- * using batch = decoder.decode(message);
+ * using batch = await decoder.decodeAsync(message);
  * ```
  */
 export class BatchDecoder {
@@ -150,6 +149,26 @@ export class BatchDecoder {
       body?.release();
       throw error;
     }
+  }
+
+  /**
+   * Decodes one message as {@linkcode decode} does, once a codec that it needs is loaded. Takes over its body, also if that
+   * fails.
+   *
+   * @param message A message of this stream, after all messages before it
+   * @returns the batch, which owns its memory; `null` for a schema or dictionary, which is kept
+   * @throws {DipcError} `invalid_data`, `limit_exceeded`
+   */
+  async decodeAsync(message: IpcMessage): Promise<OwnedRecordBatch | null> {
+    if (!this.ready(message.header)) {
+      try {
+        await this.prepare(message.header);
+      } catch (error) {
+        message.body?.release();
+        throw error;
+      }
+    }
+    return this.decode(message);
   }
 
   /** Copies the dictionary out of its block, because it lives as long as any batch refers to it. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { type OpenMessage, readBatch } from "./batch_reader.ts";
 import { FlatReader, invalidMetadata } from "./flatbuffer.ts";
@@ -295,9 +296,4 @@ function readHeaderType(reader: FlatReader, root: number): number {
     );
   }
   return type;
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

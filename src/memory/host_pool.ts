@@ -16,12 +16,12 @@ import {
   MAP_PRIVATE_ANONYMOUS,
   PROT_READ_WRITE,
 } from "../../ffi/libc.ts";
+import { MIB } from "../bytes.ts";
 import type { Block, Body, Pool } from "./block.ts";
 import { LARGEST_SMALL_BODY, SmallBlocks } from "./small_blocks.ts";
 import { MemoryPressure } from "./pressure.ts";
 import { sizeClass } from "./size_class.ts";
 
-const MIB = 1 << 20;
 const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
 const SMALLEST_SLAB = 256 << 10;
@@ -206,8 +206,8 @@ export class HostPool implements Pool {
   /** Bodies that were handed out in this turn of the event loop. */
   readonly #unwatched: HostBody[] = [];
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
-  #watchPlanned = false;
-  #trimPlanned = false;
+  #isWatchPlanned = false;
+  #isTrimPlanned = false;
   readonly #small = new SmallBlocks();
   #lastBytes = -1;
   #lastClass: SizeClass | null = null;
@@ -267,10 +267,10 @@ export class HostPool implements Pool {
     while (unwatched.length > 0 && unwatched[unwatched.length - 1].released) unwatched.pop();
     if (unwatched.length >= MAX_UNWATCHED) this.#watchAll();
     unwatched.push(body);
-    if (this.#watchPlanned) return;
-    this.#watchPlanned = true;
+    if (this.#isWatchPlanned) return;
+    this.#isWatchPlanned = true;
     setImmediate(() => {
-      this.#watchPlanned = false;
+      this.#isWatchPlanned = false;
       this.#watchAll();
     });
   }
@@ -325,10 +325,10 @@ export class HostPool implements Pool {
   }
 
   #planTrim(): void {
-    if (this.#trimPlanned) return;
-    this.#trimPlanned = true;
+    if (this.#isTrimPlanned) return;
+    this.#isTrimPlanned = true;
     const timer = setTimeout(() => {
-      this.#trimPlanned = false;
+      this.#isTrimPlanned = false;
       this.#trim();
     }, TRIM_AFTER_MS);
     Deno.unrefTimer(timer as unknown as number);

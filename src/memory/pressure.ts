@@ -8,9 +8,9 @@
  *
  * @module
  */
+import { MIB } from "../bytes.ts";
 import { collect } from "./collector.ts";
 
-const MIB = 1 << 20;
 /** Bytes taken for each decoy, of the same size. */
 const DECOY_BYTES = 8 * MIB;
 /** Garbage that is let be. */
@@ -29,7 +29,7 @@ export class MemoryPressure {
   #forceAt = ALLOWED_BYTES + FORCED_BYTES;
   #taken = 0;
   #lastGrowthMs = 0;
-  #watching = false;
+  #isWatching = false;
   readonly #bytesOut: () => number;
   /** Runs after a full collection, which alone clears weak references. */
   readonly #registry: FinalizationRegistry<null> = new FinalizationRegistry(() => this.#collected());
@@ -71,8 +71,8 @@ export class MemoryPressure {
   }
 
   #watch(): void {
-    if (this.#watching) return;
-    this.#watching = true;
+    if (this.#isWatching) return;
+    this.#isWatching = true;
     this.#registry.register({}, null);
   }
 
@@ -82,6 +82,6 @@ export class MemoryPressure {
     const survived = this.#bytesOut();
     this.threshold = survived + Math.max(ALLOWED_BYTES, survived / 2);
     this.#forceAt = this.threshold + Math.max(FORCED_BYTES, survived / 4);
-    this.#watching = false;
+    this.#isWatching = false;
   }
 }

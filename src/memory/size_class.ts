@@ -4,6 +4,7 @@
  * @module
  */
 import { LocalError } from "../errors.ts";
+import { integerRefusal } from "../options.ts";
 
 /** Classes are multiples of this, so that blocks side by side are aligned. */
 const ALIGNMENT = 256;
@@ -18,7 +19,8 @@ const ALIGNMENT = 256;
  */
 export function sizeClass(byteLength: number, smallest: number, largestStep: number = Infinity): number {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-    throw new LocalError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
+    const max = Number.MAX_SAFE_INTEGER;
+    throw new LocalError("invalid_argument", integerRefusal("the size of a block in bytes", byteLength, 0, max));
   }
   if (byteLength <= smallest) return smallest;
   const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);

@@ -8,6 +8,8 @@
  * @module
  */
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
+import { integerIn } from "../options.ts";
+import { printable } from "../text.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
@@ -66,10 +68,6 @@ export const MAX_REQUEST_BYTES = 65536;
 /** Default of {@linkcode RequestLimits}: most entries. */
 export const MAX_REQUEST_ENTRIES = 64;
 
-function isUint16(value: number): boolean {
-  return (value & 0xFFFF) === value;
-}
-
 /**
  * Encodes a request envelope.
  *
@@ -83,17 +81,10 @@ export function encodeRequest(
   flags: number,
   entries: readonly RequestEntry[] = [],
 ): Uint8Array<ArrayBuffer> {
-  if (!isUint16(flags)) {
-    throw new DipcError("invalid_argument", `request flags are an integer from 0 to 65535, found ${flags}`);
-  }
+  integerIn("request flags", flags, 0, 65535);
   let total = HEAD_BYTES + ticket.byteLength;
   for (const entry of entries) {
-    if (!isUint16(entry.type)) {
-      throw new DipcError(
-        "invalid_argument",
-        `a request entry's type is an integer from 0 to 65535, found ${entry.type}`,
-      );
-    }
+    integerIn("a request entry's type", entry.type, 0, 65535);
     total += ENTRY_BYTES + entry.bytes.byteLength;
   }
   const bytes = new Uint8Array(total);
@@ -258,13 +249,8 @@ export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES
   if (typeof code !== "string" || typeof message !== "string") {
     throw new DipcError("protocol", "reading the server's error message: it has no code and message");
   }
+  // A peer's text ends up on terminals.
   return { code: printable(code).slice(0, 64), message: printable(message) };
-}
-
-/** A peer's text ends up on terminals: control characters, among them escape sequences, become spaces. */
-function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, " ");
 }
 
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */

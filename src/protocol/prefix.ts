@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerRefusal } from "../options.ts";
 import { checkSequence } from "./sequence.ts";
 
 /** Bytes of a prefix. */
@@ -27,7 +28,7 @@ export const ERROR_MESSAGE = 255;
  */
 export function writePrefix(target: Uint8Array, offset: number, type: number, sequence: number): void {
   if ((type & 0xFF) !== type) {
-    throw new DipcError("invalid_argument", `a message type is an integer from 0 to 255, found ${type}`);
+    throw new DipcError("invalid_argument", integerRefusal("a message type", type, 0, 255));
   }
   checkSequence(sequence);
   if (!(offset >= 0 && offset + PREFIX_BYTES <= target.byteLength)) {

@@ -40,6 +40,7 @@
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { plural } from "../text.ts";
 import { parseError, peerError } from "./envelope.ts";
 import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
 import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
@@ -129,7 +130,7 @@ export class ReceiverState<T = unknown> {
    * A stream of which nothing has arrived.
    *
    * @param options How to read metadata, and limits
-   * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+   * @throws {DipcError} `invalid_argument` if a limit is not an integer in its range
    */
   constructor(options: ReceiverOptions) {
     this.#readHeader = options.readHeader;
@@ -389,7 +390,7 @@ export class ReceiverState<T = unknown> {
   /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
   describe(): string {
     if (this.finished) return "the stream is whole";
-    const arrived = `${this.#batches} ${this.#batches === 1 ? "batch" : "batches"} had arrived`;
+    const arrived = `${plural(this.#batches, "batch", "batches")} had arrived`;
     if (this.#due === 0) return `the schema was still missing; ${arrived}`;
     if (this.#head < this.#due) {
       return `the body of sequence number ${this.#sequenceAt(this.#head)} was still missing; ${arrived}`;

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { MIB } from "../bytes.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { integerIn } from "../options.ts";
 import { MAX_ERROR_BYTES } from "./envelope.ts";
 import { checkSequence } from "./sequence.ts";
 
@@ -94,34 +95,24 @@ export interface ReceiverOptions extends ReceiverLimits {
   readHeader(metadata: Uint8Array): MessageHeader;
 }
 
-const MIB = 1024 * 1024;
-const LARGEST = Number.MAX_SAFE_INTEGER;
-
 /**
  * Fills in defaults.
  *
- * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+ * @throws {DipcError} `invalid_argument` if a limit is not an integer in its range
  */
 export function receiverLimits(options: ReceiverLimits): Required<ReceiverLimits> {
   return {
-    maxMetadataBytes: limit("maxMetadataBytes", options.maxMetadataBytes ?? 16 * MIB, 1, LARGEST),
-    maxBodyBytes: limit("maxBodyBytes", options.maxBodyBytes ?? 4096 * MIB, 0, LARGEST),
-    maxInFlightBytes: limit("maxInFlightBytes", options.maxInFlightBytes ?? 64 * MIB, 1, LARGEST),
-    maxPosted: limit("maxPosted", options.maxPosted ?? 256, 1, 65536),
-    maxAnnounced: limit("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536),
-    reorderWindow: limit("reorderWindow", options.reorderWindow ?? 256, 1, 65536),
-    maxHeldBytes: limit("maxHeldBytes", options.maxHeldBytes ?? 16 * MIB, 0, LARGEST),
-    maxPendingMetadataBytes: limit("maxPendingMetadataBytes", options.maxPendingMetadataBytes ?? 32 * MIB, 1, LARGEST),
-    bodyWindow: limit("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1),
+    maxMetadataBytes: integerIn("maxMetadataBytes", options.maxMetadataBytes ?? 16 * MIB, 1),
+    maxBodyBytes: integerIn("maxBodyBytes", options.maxBodyBytes ?? 4096 * MIB, 0),
+    maxInFlightBytes: integerIn("maxInFlightBytes", options.maxInFlightBytes ?? 64 * MIB, 1),
+    maxPosted: integerIn("maxPosted", options.maxPosted ?? 256, 1, 65536),
+    maxAnnounced: integerIn("maxAnnounced", options.maxAnnounced ?? 768, 1, 65536),
+    reorderWindow: integerIn("reorderWindow", options.reorderWindow ?? 256, 1, 65536),
+    maxHeldBytes: integerIn("maxHeldBytes", options.maxHeldBytes ?? 16 * MIB, 0),
+    maxPendingMetadataBytes: integerIn("maxPendingMetadataBytes", options.maxPendingMetadataBytes ?? 32 * MIB, 1),
+    bodyWindow: integerIn("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1),
     errorMessages: options.errorMessages ?? true,
-    maxErrorBytes: limit("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0, LARGEST),
+    maxErrorBytes: integerIn("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0),
     firstSequence: checkSequence(options.firstSequence ?? 0),
   };
-}
-
-function limit(name: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new DipcError("invalid_argument", `${name} is a whole number from ${min} to ${max}, found ${value}`);
-  }
-  return value;
 }

@@ -36,11 +36,10 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerIn } from "../options.ts";
+import type { StreamRole } from "./role.ts";
 import { checkSequence, nextSequence } from "./sequence.ts";
 import { bodyTag } from "./tag.ts";
-
-/** Which half of a stream a server sends. */
-export type StreamRole = "both" | "metadata" | "body";
 
 /** Settings of a {@linkcode SenderState}. */
 export interface SenderOptions {
@@ -127,31 +126,19 @@ export class SenderState<T = unknown> {
   /** What no send under way will settle yet. */
   #unsettledBytes = 0;
   #unsettledMessages = 0;
-  #ended = false;
+  #hasEnded = false;
 
   /**
    * A stream of which nothing was sent.
    *
-   * @throws {DipcError} `invalid_argument` where a window is not a whole number in its range
+   * @throws {DipcError} `invalid_argument` if a window is not an integer in its range
    */
   constructor(options: SenderOptions = {}) {
     const { role = "both", windowBytes = 64 * 1024 * 1024, windowBatches = 256, minBatches = 1, firstSequence = 0 } =
       options;
-    if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
-      throw new DipcError("invalid_argument", `windowBytes is a whole number from 1, found ${windowBytes}`);
-    }
-    if (!Number.isInteger(windowBatches) || windowBatches < 1 || windowBatches > 65536) {
-      throw new DipcError(
-        "invalid_argument",
-        `windowBatches is a whole number from 1 to 65536, found ${windowBatches}`,
-      );
-    }
-    if (!Number.isInteger(minBatches) || minBatches < 1 || minBatches > windowBatches) {
-      throw new DipcError(
-        "invalid_argument",
-        `minBatches is a whole number from 1 to ${windowBatches}, found ${minBatches}`,
-      );
-    }
+    integerIn("windowBytes", windowBytes, 1);
+    integerIn("windowBatches", windowBatches, 1, 65536);
+    integerIn("minBatches", minBatches, 1, windowBatches);
     this.role = role;
     this.#minBatches = minBatches;
     this.sendsMetadata = role !== "body";
@@ -195,12 +182,12 @@ export class SenderState<T = unknown> {
 
   /** True once `end()` was called. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#hasEnded;
   }
 
   /** True once the stream has ended and no send is under way. */
   get finished(): boolean {
-    return this.#ended && this.#head === this.#tail;
+    return this.#hasEnded && this.#head === this.#tail;
   }
 
   /**
@@ -224,7 +211,7 @@ export class SenderState<T = unknown> {
    */
   assign(bodyBytes: number, metadataBytes: number): SenderSlot<T> {
     const sequence = this.#sequence;
-    if (this.#ended) {
+    if (this.#hasEnded) {
       throw new DipcError("internal", `sequence number ${sequence} was assigned after the end of stream`);
     }
     if (this.#open !== null) {
@@ -314,9 +301,9 @@ export class SenderState<T = unknown> {
    * @throws {DipcError} `internal` before the schema, or where it has ended already
    */
   end(): number {
-    if (this.#ended) throw new DipcError("internal", "a stream was ended twice");
+    if (this.#hasEnded) throw new DipcError("internal", "a stream was ended twice");
     if (this.#messages === 0) throw new DipcError("internal", "a stream was ended before its schema was sent");
-    this.#ended = true;
+    this.#hasEnded = true;
     return this.#sequence;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerRefusal } from "../options.ts";
 
 /** Largest sequence number; the next one is 0. */
 export const MAX_SEQUENCE = 0xFFFFFFFF;
@@ -39,10 +40,7 @@ export function isSequence(value: unknown): value is number {
  */
 export function checkSequence(value: number): number {
   if (value >>> 0 !== value) {
-    throw new DipcError(
-      "invalid_argument",
-      `a sequence number is an integer from 0 to ${MAX_SEQUENCE}, found ${value}`,
-    );
+    throw new DipcError("invalid_argument", integerRefusal("a sequence number", value, 0, MAX_SEQUENCE));
   }
   return value;
 }

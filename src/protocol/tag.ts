@@ -7,6 +7,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { integerRefusal } from "../options.ts";
 import { checkSequence } from "./sequence.ts";
 
 /** Body type 0: the bytes of the IPC body. */
@@ -36,7 +37,7 @@ const words = new Uint32Array(cell.buffer);
 export function encodeTag(sequence: number, bodyType: number = BODY_BYTES): bigint {
   checkSequence(sequence);
   if ((bodyType & 0xFF) !== bodyType) {
-    throw new DipcError("invalid_argument", `a body type is an integer from 0 to 255, found ${bodyType}`);
+    throw new DipcError("invalid_argument", integerRefusal("a body type", bodyType, 0, 255));
   }
   words[0] = sequence;
   words[1] = bodyType << 24;

@@ -8,9 +8,8 @@
  * @module
  */
 import { type DipcError, LocalError } from "../errors.ts";
-
-/** Which half of a stream a location serves. */
-export type LocationRole = "both" | "metadata" | "body";
+import { integerIn, integerRefusal, oneOf } from "../options.ts";
+import { STREAM_ROLES, type StreamRole } from "./role.ts";
 
 /** A `ucx:` URI, taken apart. */
 export interface UcxUri {
@@ -27,7 +26,7 @@ export interface UcxUri {
   /** Packed rkey or memory handle, where there is one. */
   readonly remoteHandle: Uint8Array | null;
   /** What the location serves, where it says so. */
-  readonly role: LocationRole | null;
+  readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
 }
@@ -47,7 +46,7 @@ export interface UcxUriParts {
   /** Packed rkey or memory handle. */
   remoteHandle?: Uint8Array | null;
   /** What the location serves. */
-  role?: LocationRole | null;
+  role?: StreamRole | null;
   /** Whether the server understands the request envelope. */
   dipc?: boolean;
 }
@@ -135,9 +134,7 @@ export function formatUri(parts: UcxUriParts): string {
   if (isV6 ? !isIpv6(host) : !isHostName(host)) {
     throw new LocalError("invalid_argument", `${JSON.stringify(host)} is no host name, IPv4 or IPv6 address`);
   }
-  if (!Number.isInteger(port) || port < 1 || port > 65535) {
-    throw new LocalError("invalid_argument", `a port is an integer from 1 to 65535, found ${port}`);
-  }
+  integerIn("port", port, 1, 65535);
   let path = "";
   if (parts.ticket !== undefined && parts.ticket !== null) {
     const ticket = typeof parts.ticket === "string" ? new TextEncoder().encode(parts.ticket) : parts.ticket;
@@ -152,17 +149,14 @@ export function formatUri(parts: UcxUriParts): string {
   }
   if (parts.remoteHandle) query.push(`remote_handle=${formatBase64(parts.remoteHandle)}`);
   if (parts.role) {
-    if (!isRole(parts.role)) {
-      throw new LocalError("invalid_argument", `role is both, metadata or body, found ${parts.role}`);
-    }
-    query.push(`role=${parts.role}`);
+    query.push(`role=${oneOf("role", parts.role, STREAM_ROLES)}`);
   }
   if (parts.dipc) query.push("dipc=1");
   return `ucx://${isV6 ? `[${host}]` : host}:${port}${path}?${query.join("&")}`;
 }
 
-function isRole(value: string): value is LocationRole {
-  return value === "both" || value === "metadata" || value === "body";
+function isRole(value: string): value is StreamRole {
+  return (STREAM_ROLES as readonly string[]).includes(value);
 }
 
 function parseAuthority(uri: string, authority: string): { host: string; port: number } {
@@ -230,7 +224,7 @@ function parseUint64(uri: string, name: string, text: string): bigint {
 
 function formatUint64(name: string, value: bigint): string {
   if (typeof value !== "bigint" || value < 0n || value > MAX_U64) {
-    throw new LocalError("invalid_argument", `${name} is a bigint from 0 to 2^64 - 1, found ${value}`);
+    throw new LocalError("invalid_argument", integerRefusal(name, value, 0n, MAX_U64));
   }
   return value.toString();
 }

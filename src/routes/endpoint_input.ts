@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -67,7 +68,7 @@ export class EndpointInput implements MessageInput {
   /** Until when `ucx:` locations may be tried, all of them together. */
   #ucxUntilMs: number | null = null;
   #isSettled = false;
-  #closed = false;
+  #isClosed = false;
   /** Metadata of inputs that were given up. */
   #metadataBytes = 0;
   #stats: { route: RouteName | null; routeReason: string; location: string | null; batches: number } = {
@@ -133,7 +134,7 @@ export class EndpointInput implements MessageInput {
   }
 
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#waiting.release();
     if (this.#input === null) this.#stop.abort(new LocalError("closed", "the stream was closed"));
     else await this.#input.close(options);
@@ -158,7 +159,7 @@ export class EndpointInput implements MessageInput {
         return this.#count(message);
       } catch (error) {
         const mayAskAgain = this.#stats.route === "ucx" || this.#mayAskAgain;
-        if (!mayAskAgain || this.#candidates!.length === 0 || this.#closed || isFinal(error)) throw error;
+        if (!mayAskAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
@@ -177,7 +178,7 @@ export class EndpointInput implements MessageInput {
 
   async #take(candidate: Candidate): Promise<MessageHeader> {
     const opened = await this.#within(candidate);
-    if (this.#closed) {
+    if (this.#isClosed) {
       await opened.input.close();
       throw new LocalError("closed", "the stream was closed");
     }
@@ -212,7 +213,7 @@ export class EndpointInput implements MessageInput {
   }
 
   #giveUp(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
-    if (this.#closed || isFinal(error) || this.#signal.aborted) throw error;
+    if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
     if (candidate.route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
     else this.#firstError ??= error;
     if (this.#options.route === "ucx") this.#firstError ??= error;
@@ -293,10 +294,6 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
   // Two servers may write one schema in different ways.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
   throw new LocalError("invalid_data", "the endpoints of the flight have different schemas");
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
 }
 
 /** Errors that no other candidate can help with. */

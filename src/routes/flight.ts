@@ -4,7 +4,8 @@
  * @module
  */
 import { LocalError } from "../errors.ts";
-import { positiveInteger, type ReaderLimits } from "../limits.ts";
+import type { ReaderLimits } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { RouteOptions } from "./options.ts";
 import type { OpenStream, Route } from "./route.ts";
@@ -32,8 +33,8 @@ export const flightRoute: Route = {
 async function openFlight(uri: string | URL, options: RouteOptions): Promise<OpenStream> {
   const { signal, timeoutMs, limits, route, flight = {} } = options;
   const { headers, token, user, password, tls } = flight;
-  const ucxTimeoutMs = positiveInteger("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS);
-  const parallel = positiveInteger("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS);
+  const ucxTimeoutMs = integerIn("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS, 1);
+  const parallel = integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1);
   const wanted = requestedFlight(uri, options);
   const mayUseFfi = isFfiAllowed();
   const pool = options.pool ?? (mayUseFfi ? hostPool() : undefined);

@@ -5,6 +5,7 @@
  */
 import { type Alternative, groupLocations } from "../protocol/uri.ts";
 import { isFlightUri, isReuseConnection } from "../flight/location.ts";
+import { textOf } from "../text.ts";
 
 /** Where an endpoint can be fetched. */
 export interface Choices {
@@ -27,7 +28,7 @@ export function sortLocations(locations: readonly string[]): Choices {
   try {
     ucx = groupLocations(locations);
   } catch (error) {
-    ucxProblem = error instanceof Error ? error.message : String(error);
+    ucxProblem = textOf(error);
   }
   const flight: (string | null)[] = [];
   for (const location of locations) {

@@ -7,6 +7,7 @@ import { DipcError } from "../errors.ts";
 import { isFlightUri } from "../flight/location.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
+import { oneOf } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { RouteName } from "./stats.ts";
@@ -95,10 +96,7 @@ const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
  * @throws {DipcError} `invalid_argument` naming the option
  */
 export function checkOptions(uri: StreamUri, options: ConnectOptions): RouteOptions {
-  const route = options.route ?? "auto";
-  if (route !== "auto" && route !== "ucx" && route !== "flight") {
-    throw new DipcError("invalid_argument", `route is auto, ucx or flight, found ${JSON.stringify(route)}`);
-  }
+  const route = oneOf("route", options.route ?? "auto", ["auto", "ucx", "flight"]);
   rejectUnknown("", options, CONNECT_KEYS);
   rejectUnknown("flight.", options.flight ?? {}, FLIGHT_KEYS);
   if ((typeof uri === "string" || uri instanceof URL) && isFlightUri(uri)) checkForFlight(route, options);

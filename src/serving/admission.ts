@@ -5,7 +5,7 @@
  */
 import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
-import type { StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
 
 /** Names that a refusal lists. */
 const NAMED = 10;

@@ -9,7 +9,7 @@ import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import type { StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
 import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
 import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";

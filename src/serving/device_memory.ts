@@ -18,6 +18,7 @@ import {
   type StagingDecision,
 } from "../device/staging.ts";
 import { StagedDataset } from "../device/staged_out.ts";
+import { refusal } from "../options.ts";
 
 export { stagingOption } from "../device/staging.ts";
 
@@ -95,7 +96,7 @@ export function isDeviceSpace(name: string, memory: unknown): memory is string {
   if (typeof memory !== "string") {
     throw new DipcError(
       "invalid_argument",
-      `the memory of the dataset ${JSON.stringify(name)} is "host" or such as "cuda:0", found ${typeof memory}`,
+      refusal(`the memory of the dataset ${JSON.stringify(name)}`, memory, '"host" or one such as "cuda:0"'),
     );
   }
   return parseSpace(memory) !== null;

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
-import { positiveInteger } from "../limits.ts";
+import type { DipcError } from "../errors.ts";
+import { integerIn } from "../options.ts";
 import type { OutgoingTotals } from "../stream/outgoing.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { Servable } from "./datasets.ts";
@@ -124,22 +124,14 @@ export function serverSettings(options: ServeOptions): ServerSettings {
     port: portNumber("port", options.port ?? 0),
     metadataPort: options.metadataPort === undefined ? undefined : portNumber("metadataPort", options.metadataPort),
     advertise: options.advertise,
-    maxConnections: positiveInteger("maxConnections", options.maxConnections ?? 256),
-    requestTimeoutMs: positiveInteger("requestTimeoutMs", options.requestTimeoutMs ?? 5_000),
-    idleTimeoutMs: positiveInteger("idleTimeoutMs", options.idleTimeoutMs ?? 600_000),
-    windowBytes: positiveInteger("windowBytes", options.windowBytes ?? 8 * 2 ** 20),
-    windowBatches: atMost("windowBatches", positiveInteger("windowBatches", options.windowBatches ?? 256), 65_536),
+    maxConnections: integerIn("maxConnections", options.maxConnections ?? 256, 1),
+    requestTimeoutMs: integerIn("requestTimeoutMs", options.requestTimeoutMs ?? 5_000, 1),
+    idleTimeoutMs: integerIn("idleTimeoutMs", options.idleTimeoutMs ?? 600_000, 1),
+    windowBytes: integerIn("windowBytes", options.windowBytes ?? 8 * 2 ** 20, 1),
+    windowBatches: integerIn("windowBatches", options.windowBatches ?? 256, 1, 65_536),
   };
 }
 
-function atMost(name: string, value: number, most: number): number {
-  if (value <= most) return value;
-  throw new DipcError("invalid_argument", `${name} must be at most ${most}, but it is ${value}`);
-}
-
 function portNumber(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 0 || value > 65535) {
-    throw new DipcError("invalid_argument", `${name} must be a whole number from 0 to 65535, but it is ${value}`);
-  }
-  return value;
+  return integerIn(name, value, 0, 65_535);
 }

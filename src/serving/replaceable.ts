@@ -16,7 +16,7 @@ export class ReplaceableDataset implements Dataset {
   readonly readOnce: boolean;
   readonly #dataset: Dataset;
   #runs = 0;
-  #closed = false;
+  #isClosed = false;
 
   /** @param dataset Taken over */
   constructor(dataset: Dataset) {
@@ -30,7 +30,7 @@ export class ReplaceableDataset implements Dataset {
 
   /** Starts a run. */
   async open(options: { signal?: AbortSignal } = {}): Promise<MessageStream> {
-    if (this.#closed) throw new DipcError("closed", "the dataset was replaced by a later upload");
+    if (this.#isClosed) throw new DipcError("closed", "the dataset was replaced by a later upload");
     this.#runs++;
     let run: MessageStream;
     try {
@@ -53,13 +53,13 @@ export class ReplaceableDataset implements Dataset {
 
   /** Refuses further runs, and releases everything once those that go on have ended. Idempotent. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#runs === 0) await this.#dataset.close();
   }
 
   async #end(): Promise<void> {
     this.#runs--;
-    if (this.#closed && this.#runs === 0) await this.#dataset.close();
+    if (this.#isClosed && this.#runs === 0) await this.#dataset.close();
   }
 }

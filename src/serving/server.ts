@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
 import type { FlightServer } from "../flight/service/flight_server.ts";
-import { MAX_TIMER_MS } from "../limits.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { Admission } from "./admission.ts";
@@ -132,7 +132,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     const flight = this.flight?.shutdown({ timeoutMs });
     const plane = this.#plane;
     await plane?.stopAccepting();
-    if (plane?.isBusy && timeoutMs > 0) await within(plane.idle(), timeoutMs);
+    if (plane?.isBusy && timeoutMs > 0) await withDeadline(plane.idle(), timeoutMs);
     this.#stop.abort(new DipcError("closed", "the server is shutting down"));
     await plane?.idle();
     await flight;
@@ -145,14 +145,4 @@ export class Server extends EventTarget implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.shutdown();
   }
-}
-
-/** Waits for work, but not longer than `timeoutMs`; without a limit if a timer cannot wait for as long. */
-async function within(work: Promise<void>, timeoutMs: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const deadline = new Promise<void>((resolve) => {
-    if (timeoutMs <= MAX_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
-  });
-  await Promise.race([work, deadline]);
-  clearTimeout(timer);
 }

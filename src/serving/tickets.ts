@@ -6,10 +6,11 @@
  *
  * @module
  */
+import { startsWith } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
-import { positiveInteger } from "../limits.ts";
-import type { StreamRole } from "../protocol/sender.ts";
-import { Keyring, startsWith } from "../flight/signing.ts";
+import { integerIn } from "../options.ts";
+import type { StreamRole } from "../protocol/role.ts";
+import { Keyring } from "../flight/signing.ts";
 
 /** How every ticket starts. */
 const PREFIX = "dipc1.";
@@ -76,9 +77,9 @@ export class Tickets {
   /** @ignore Use {@linkcode Tickets.open}. */
   constructor(keyring: Keyring, options: TicketOptions) {
     this.keyring = keyring;
-    this.#lifetimeMs = positiveInteger("lifetimeMs", options.lifetimeMs ?? 3_600_000);
+    this.#lifetimeMs = integerIn("lifetimeMs", options.lifetimeMs ?? 3_600_000, 1);
     this.#once = options.once ?? false;
-    this.#maxSpent = positiveInteger("maxSpent", options.maxSpent ?? 100_000);
+    this.#maxSpent = integerIn("maxSpent", options.maxSpent ?? 100_000, 1);
     this.#now = options.now ?? Date.now;
   }
 
@@ -116,7 +117,7 @@ export class Tickets {
         `a ticket for a dataset: its name may have ${MAX_NAME_BYTES} bytes at most, this one has ${name.byteLength}`,
       );
     }
-    const expiresAtMs = this.#now() + positiveInteger("lifetimeMs", options.lifetimeMs ?? this.#lifetimeMs);
+    const expiresAtMs = this.#now() + integerIn("lifetimeMs", options.lifetimeMs ?? this.#lifetimeMs, 1);
     const content = new Uint8Array(NAME_AT + name.byteLength);
     content[0] = options.once ?? this.#once ? ONCE : 0;
     new DataView(content.buffer).setBigUint64(1, BigInt(expiresAtMs), true);

@@ -7,7 +7,7 @@ import { asDipcError, DipcError } from "../errors.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE } from "../protocol/prefix.ts";
-import type { StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";

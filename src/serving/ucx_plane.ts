@@ -5,7 +5,7 @@
  * @module
  */
 import type { DipcError } from "../errors.ts";
-import type { StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
 import { formatUri } from "../protocol/uri.ts";
 import type { Channel, Listener, Transport } from "../wire/transport.ts";
 import type { Admission } from "./admission.ts";

@@ -12,6 +12,7 @@ import { GrpcStatus } from "../grpc/status.ts";
 import { nameOf } from "./catalog.ts";
 import type { FlightUpload } from "../flight/service/exchange.ts";
 import type { UploadSink } from "../flight/service/parts.ts";
+import { textOf } from "../text.ts";
 import { ReplaceableDataset } from "./replaceable.ts";
 
 /** Longest name of an uploaded dataset, in bytes of UTF-8: a file system takes 255, with what is put around it. */
@@ -198,8 +199,7 @@ function inFolder<T>(work: () => T): T {
 }
 
 function hidden(cause: unknown): never {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  throw new LocalError("io", `an upload could not be kept: ${text}`, { cause });
+  throw new LocalError("io", `an upload could not be kept: ${textOf(cause)}`, { cause });
 }
 
 function isThere(path: string): boolean {

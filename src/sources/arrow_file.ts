@@ -168,7 +168,7 @@ class FileRun implements MessageStream {
   readonly #dictionaries: number;
   readonly #signal: AbortSignal | undefined;
   #index = 0;
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     messages: MessageReader,
@@ -186,7 +186,7 @@ class FileRun implements MessageStream {
   }
 
   next(): IpcMessage | null {
-    if (this.#closed || this.#signal?.aborted) {
+    if (this.#isClosed || this.#signal?.aborted) {
       throw new LocalError("closed", "the run through the file was closed", { cause: this.#signal?.reason });
     }
     const index = this.#index;
@@ -203,8 +203,8 @@ class FileRun implements MessageStream {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#map?.leave();
   }
 }

@@ -99,7 +99,7 @@ class OnceDataset implements Dataset {
   readonly readOnce = true;
   readonly #run: StreamRun;
   readonly #name: string;
-  #taken = false;
+  #isTaken = false;
 
   constructor(run: StreamRun, name: string) {
     this.#run = run;
@@ -111,13 +111,13 @@ class OnceDataset implements Dataset {
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
-    if (this.#taken) {
+    if (this.#isTaken) {
       throw new LocalError(
         "busy",
         `${this.#name} can be read only once and has been taken already; serve a file to have more than one client`,
       );
     }
-    this.#taken = true;
+    this.#isTaken = true;
     this.#run.closeOn(options.signal);
     return this.#run;
   }
@@ -135,8 +135,8 @@ class StreamRun implements MessageStream {
   readonly #headers: HeaderReader;
   #schema: MessageHeader | null = null;
   #messages = 0;
-  #ended = false;
-  #closed = false;
+  #hasEnded = false;
+  #isClosed = false;
   #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.close();
 
@@ -171,13 +171,13 @@ class StreamRun implements MessageStream {
   }
 
   next(): Eventually<IpcMessage | null> {
-    if (this.#ended) return null;
+    if (this.#hasEnded) return null;
     return runSteps(this.#read());
   }
 
   close(): Eventually<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     return this.#input.raw.close();
   }
@@ -232,12 +232,12 @@ class StreamRun implements MessageStream {
   }
 
   #end(): null {
-    this.#ended = true;
+    this.#hasEnded = true;
     return null;
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new LocalError("closed", `${this.#input.raw.name} was closed while it was being read`);
+    if (this.#isClosed) throw new LocalError("closed", `${this.#input.raw.name} was closed while it was being read`);
   }
 
   #checkLimit(where: string, what: string, bytes: number, limit: number): void {
@@ -255,7 +255,7 @@ class StreamRun implements MessageStream {
   }
 
   #cutShort(where: string, at: string): DipcError {
-    this.#ended = true;
+    this.#hasEnded = true;
     return new LocalError(
       "invalid_data",
       `${where} is cut short ${at}; the writer did not finish, or the copy is incomplete`,

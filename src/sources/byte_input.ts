@@ -6,6 +6,7 @@
  */
 import { addressOf } from "../../ffi/libc.ts";
 import { type DipcError, LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { Eventually, Steps } from "./options.ts";
 
@@ -58,7 +59,7 @@ export class StreamInput implements RawInput {
   readonly remaining = undefined;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array(0);
-  #closed = false;
+  #isClosed = false;
 
   constructor(stream: ReadableStream<Uint8Array>, name: string) {
     this.name = name;
@@ -70,8 +71,8 @@ export class StreamInput implements RawInput {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#chunk = new Uint8Array(0);
     // A source that fails while it is being cancelled has nothing left to tell: nobody wants its data any more.
     await this.#reader.cancel().catch(() => {});
@@ -83,10 +84,10 @@ export class StreamInput implements RawInput {
       try {
         result = await this.#reader.read();
       } catch (cause) {
-        const text = cause instanceof Error ? cause.message : String(cause);
+        const text = textOf(cause);
         throw new LocalError("io", `reading ${this.name} failed: ${text}`, { cause });
       }
-      if (this.#closed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
+      if (this.#isClosed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
       if (result.done) return 0;
       if (!(result.value instanceof Uint8Array)) {
         throw new LocalError(
@@ -120,7 +121,7 @@ export class ReaderInput implements RawInput {
   readonly name: string;
   readonly remaining = undefined;
   readonly #reader: ByteReader;
-  #closed = false;
+  #isClosed = false;
   #underWay: Promise<unknown> | null = null;
   #giveUp: (() => void) | null = null;
 
@@ -134,24 +135,24 @@ export class ReaderInput implements RawInput {
   }
 
   read(target: Uint8Array<ArrayBuffer>): Promise<number> {
-    if (this.#closed) return Promise.reject(this.#closedError());
+    if (this.#isClosed) return Promise.reject(this.#closedError());
     const reading = this.#reader.read(target).finally(() => {
       this.#underWay = null;
-      if (this.#closed) this.#reader.close?.();
+      if (this.#isClosed) this.#reader.close?.();
     });
     this.#underWay = reading;
     return new Promise((resolve, reject) => {
       this.#giveUp = () => reject(this.#closedError());
       reading.then((got) => resolve(got ?? 0), (cause) => {
-        const text = cause instanceof Error ? cause.message : String(cause);
+        const text = textOf(cause);
         reject(new LocalError("io", `reading ${this.name} failed: ${text}`, { cause }));
       });
     });
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#underWay === null) this.#reader.close?.();
     this.#giveUp?.();
   }

@@ -15,6 +15,7 @@ import {
 } from "../../ffi/files.ts";
 import { addressOf, cString, libc } from "../../ffi/libc.ts";
 import { type DipcError, LocalError } from "../errors.ts";
+import { refusedError, statFile } from "./paths.ts";
 
 /** Most bytes that Linux moves in one read or write call, see read(2). */
 const MAX_CALL_BYTES = 0x7fff_f000;
@@ -47,7 +48,7 @@ export class FileHandle implements Disposable {
   readonly #iov = new BigUint64Array(4);
   readonly #stamp: FileStamp;
   readonly #lib = fileLibrary();
-  #owned = true;
+  #isOwner = true;
 
   private constructor(path: string, fd: number, stamp?: FileStamp) {
     this.path = path;
@@ -63,16 +64,7 @@ export class FileHandle implements Disposable {
    */
   static open(path: string): FileHandle {
     // Deno's own stat goes first, so that --allow-read decides which files may be read, not --allow-ffi.
-    let info: Deno.FileInfo;
-    try {
-      info = Deno.statSync(path);
-    } catch (cause) {
-      throw openError(path, cause);
-    }
-    if (info.isDirectory) {
-      throw new LocalError("invalid_argument", `cannot read "${path}": it is a directory; give the path of a file`);
-    }
-    if (!info.isFile) {
+    if (!statFile(path).isFile) {
       throw new LocalError(
         "invalid_argument",
         `cannot read "${path}" by position: it is not a regular file; pass it as a stream or on standard input`,
@@ -103,7 +95,7 @@ export class FileHandle implements Disposable {
    */
   static borrow(fd: number, path: string, stamp: FileStamp): FileHandle {
     const handle = new FileHandle(path, fd, stamp);
-    handle.#owned = false;
+    handle.#isOwner = false;
     return handle;
   }
 
@@ -205,7 +197,7 @@ export class FileHandle implements Disposable {
   /** Closes the descriptor. Idempotent. */
   close(): void {
     if (this.#fd < 0) return;
-    if (this.#owned) libc().close(this.#fd);
+    if (this.#isOwner) libc().close(this.#fd);
     this.#fd = -1;
   }
 
@@ -236,33 +228,10 @@ export class FileHandle implements Disposable {
   }
 }
 
-/** A DipcError for what Deno threw when a path was opened. */
-export function openError(path: string, cause: unknown): DipcError {
-  if (cause instanceof Deno.errors.NotFound) {
-    return new LocalError("not_found", `no file at "${path}"; check the path`, { cause });
-  }
-  if (cause instanceof Deno.errors.NotCapable) {
-    return new LocalError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
-  }
-  if (cause instanceof Deno.errors.PermissionDenied) {
-    return refusedError(path, cause);
-  }
-  return new LocalError("io", `cannot open "${path}": ${text(cause)}`, { cause });
-}
-
-function refusedError(path: string, cause?: unknown): DipcError {
-  const message = `the system does not allow reading "${path}"; check its owner and mode (ls -l)`;
-  return new LocalError("permission_denied", message, { cause });
-}
-
 /** A DipcError for a failed call of libc. */
 export function ioError(what: string, errno: number): DipcError {
   const code = errno === 13 || errno === 1 ? "permission_denied" : errno === 2 ? "not_found" : "io";
   return new LocalError(code, `${what}: ${errnoText(errno)}`, {
     foreign: { system: "errno", status: errno, text: errnoText(errno) },
   });
-}
-
-function text(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -35,11 +35,11 @@ export class FileMap {
   readonly #length: bigint;
   readonly #onIdle: () => void;
   readonly #bodies = new Set<MappedBody>();
-  #closed = false;
+  #isClosed = false;
   /** Ranges of bodies that were given back and may still be in the page table. */
   #stale: { start: number; end: number }[] = [];
   #staleBytes = 0;
-  #populates = true;
+  #mayPopulate = true;
 
   /**
    * @param file What to map
@@ -67,7 +67,7 @@ export class FileMap {
    * @throws {DipcError} `closed`, `io` where it cannot be read
    */
   body(offset: number, byteLength: number): Body {
-    if (this.#closed) throw new LocalError("closed", "a mapped file was closed while it was being read");
+    if (this.#isClosed) throw new LocalError("closed", "a mapped file was closed while it was being read");
     this.#populate(offset, byteLength);
     const body = new MappedBody(this.#address + BigInt(offset), byteLength, (body) => this.#drop(body, offset));
     this.#bodies.add(body);
@@ -81,7 +81,7 @@ export class FileMap {
    * @throws {DipcError} `out_of_memory`
    */
   detach(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#stale = [];
     const { mmap, memcpy } = libc();
     for (const [start, end] of this.#pagesInUse()) {
@@ -102,8 +102,8 @@ export class FileMap {
 
   /** Unmaps once no body is in use. Idempotent. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#unmapWhenIdle();
   }
 
@@ -120,19 +120,19 @@ export class FileMap {
 
   /** Reads through the map once, where an error of the storage is an error and not the end of the process (SIGBUS). */
   #populate(offset: number, byteLength: number): void {
-    if (byteLength === 0 || !this.#populates) return;
+    if (byteLength === 0 || !this.#mayPopulate) return;
     const start = offset - offset % PAGE;
     const length = BigInt(Math.min(offset + byteLength, this.#size) - start);
     if (libc().madvise(this.#address + BigInt(start), length, MADV_POPULATE_READ) === 0) return;
     const errno = fileErrno();
     // An older kernel: pages come when they are first used.
-    if (errno === EINVAL) this.#populates = false;
+    if (errno === EINVAL) this.#mayPopulate = false;
     else throw ioError(`cannot read "${this.#file.path}" at byte ${offset}`, errno);
   }
 
   #drop(body: MappedBody, offset: number): void {
     this.#bodies.delete(body);
-    if (this.#closed) {
+    if (this.#isClosed) {
       this.#unmapWhenIdle();
     } else {
       const end = offset + body.byteLength;

@@ -7,7 +7,7 @@ import { LocalError } from "../errors.ts";
 import { arrowFile } from "./arrow_file.ts";
 import { arrowStream } from "./arrow_stream.ts";
 import type { Dataset } from "./dataset.ts";
-import { openError } from "./file_handle.ts";
+import { openError, statFile } from "./paths.ts";
 import type { SourceOptions } from "./options.ts";
 
 /** Options of {@linkcode openPath}. */
@@ -37,16 +37,7 @@ export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
  */
 export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
   if (path === "-") return await arrowStream(Deno.stdin, { ...options, name: "standard input" });
-  let info: Deno.FileInfo;
-  try {
-    info = Deno.statSync(path);
-  } catch (cause) {
-    throw openError(path, cause);
-  }
-  if (info.isDirectory) {
-    throw new LocalError("invalid_argument", `cannot open "${path}": it is a directory; give the path of a file`);
-  }
-  if (!info.isFile) {
+  if (!statFile(path).isFile) {
     let file: Deno.FsFile;
     try {
       file = await Deno.open(path);

@@ -4,12 +4,14 @@
  *
  * @module
  */
+import { equalBytes } from "../bytes.ts";
 import { LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { readPrefix } from "../ipc/split_stream.ts";
-import { positiveInteger, type ReaderLimits, readerLimits } from "../limits.ts";
+import { type ReaderLimits, readerLimits } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
 import type { SourceOptions } from "./options.ts";
@@ -40,7 +42,7 @@ export const DEFAULT_BATCH_ROWS = 65_536;
  * @throws {DipcError} `not_found`, `permission_denied`, `io`, `invalid_data`, `invalid_argument`, `unsupported`
  */
 export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
-  const batchRows = positiveInteger("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS);
+  const batchRows = integerIn("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS, 1);
   const limits = readerLimits(options.limits);
   const file = FileHandle.open(path);
   const decoder = new ParquetDecoder(file);
@@ -210,12 +212,6 @@ function bodyLengthOf(metadata: Uint8Array<ArrayBuffer>): number {
   const vtable = table - view.getInt32(table, true);
   const field = view.getUint16(vtable, true) > 10 ? view.getUint16(vtable + 10, true) : 0;
   return field === 0 ? 0 : Number(view.getBigInt64(table + field, true));
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.byteLength !== b.byteLength) return false;
-  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
 
 function checkMagic(file: FileHandle): void {

@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError, LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
 
@@ -164,7 +165,7 @@ export class ParquetDecoder {
   }
 
   #startError(cause: unknown): DipcError {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     // A worker tells of a missing permission by a text.
     const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
     const what = "cannot start the worker that decodes Parquet";

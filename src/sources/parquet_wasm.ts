@@ -5,6 +5,7 @@
  */
 import type * as ParquetWasm from "parquet-wasm";
 import { LocalError } from "../errors.ts";
+import { textOf } from "../text.ts";
 
 let parquetWasm: Promise<typeof ParquetWasm> | null = null;
 
@@ -16,7 +17,7 @@ let parquetWasm: Promise<typeof ParquetWasm> | null = null;
 export function loadParquetWasm(): Promise<typeof ParquetWasm> {
   return parquetWasm ??= import("parquet-wasm").catch((cause) => {
     parquetWasm = null;
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     const what = "cannot load npm:parquet-wasm@0.8.0, which reads and writes Parquet";
     if (cause instanceof Deno.errors.NotCapable) {
       // Deno names the file that it was asked for; the folder of all packages is what a program needs.

@@ -6,6 +6,7 @@
  */
 import type * as ParquetWasm from "parquet-wasm";
 import { DipcError } from "../errors.ts";
+import { textOf } from "../text.ts";
 import { FileBlob } from "./file_blob.ts";
 import { FileHandle } from "./file_handle.ts";
 import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
@@ -138,8 +139,4 @@ function fail(run: number, path: string, cause: unknown, blob: FileBlob | null):
   scope.postMessage({ op: "failed", run, code, message });
   // After a trap the decoder's memory is in no known state.
   if (error instanceof WebAssembly.RuntimeError) scope.postMessage({ op: "crashed", message: textOf(error) });
-}
-
-function textOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -21,7 +21,7 @@ export class ResidentDataset implements Dataset {
   /** @ignore */
   readonly _messages: readonly IpcMessage[];
   #users = 1;
-  #closed = false;
+  #isClosed = false;
 
   /**
    * @param schema The schema message
@@ -48,14 +48,14 @@ export class ResidentDataset implements Dataset {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this._drop();
   }
 
   /** @ignore */
   _check(): void {
-    if (this.#closed) throw new LocalError("closed", "the dataset in memory was closed");
+    if (this.#isClosed) throw new LocalError("closed", "the dataset in memory was closed");
   }
 
   /** @ignore */
@@ -74,7 +74,7 @@ class ResidentRun implements MessageStream {
   readonly #messages: readonly IpcMessage[];
   readonly #signal: AbortSignal | undefined;
   #index = 0;
-  #closed = false;
+  #isClosed = false;
 
   constructor(dataset: ResidentDataset, signal: AbortSignal | undefined) {
     this.#dataset = dataset;
@@ -84,7 +84,7 @@ class ResidentRun implements MessageStream {
 
   next(): IpcMessage | null {
     this.#dataset._check();
-    if (this.#closed || this.#signal?.aborted) {
+    if (this.#isClosed || this.#signal?.aborted) {
       throw new LocalError("closed", "the run through the dataset was closed", { cause: this.#signal?.reason });
     }
     if (this.#index === this.#messages.length) return null;
@@ -93,7 +93,7 @@ class ResidentRun implements MessageStream {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 }
 

@@ -7,9 +7,10 @@ import type { RecordBatch, Schema, Table } from "apache-arrow";
 import { DipcError, LocalError } from "../errors.ts";
 import { BatchEncoder, encodeSchema } from "../ipc/encode.ts";
 import type { IpcMessage } from "../ipc/message.ts";
-import { positiveInteger } from "../limits.ts";
+import { integerIn } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { textOf } from "../text.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { ResidentDataset } from "./resident.ts";
 
@@ -152,7 +153,7 @@ class HeldBatches {
   /** Whether each batch belongs to whoever takes it. */
   readonly owned: boolean;
   #first: RecordBatch | null = null;
-  #ended = false;
+  #hasEnded = false;
 
   constructor(iterator: BatchIterator, owned: boolean) {
     this.#iterator = iterator;
@@ -169,7 +170,7 @@ class HeldBatches {
       this.#first = null;
       return first;
     }
-    if (this.#ended) return null;
+    if (this.#hasEnded) return null;
     let result;
     try {
       result = this.#iterator.next();
@@ -184,8 +185,8 @@ class HeldBatches {
   async close(): Promise<void> {
     if (this.owned) dispose(this.#first);
     this.#first = null;
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     // Whatever the source throws now, nobody waits for its batches any more.
     try {
       await this.#iterator.return?.();
@@ -194,14 +195,14 @@ class HeldBatches {
 
   #take(result: IteratorResult<RecordBatch>): RecordBatch | null {
     if (!result.done) return result.value;
-    this.#ended = true;
+    this.#hasEnded = true;
     return null;
   }
 
   #failed(cause: unknown): DipcError {
-    this.#ended = true;
+    this.#hasEnded = true;
     if (cause instanceof DipcError) return cause;
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     return new LocalError("io", `the source of the batches failed: ${text}`, { cause });
   }
 }
@@ -215,7 +216,7 @@ class BatchRun implements MessageStream {
   #parts: Iterator<RecordBatch> | null = null;
   #current: RecordBatch | null = null;
   #queue: IpcMessage[] = [];
-  #closed = false;
+  #isClosed = false;
 
   constructor(batches: HeldBatches, encoder: BatchEncoder, batchRows: number | null, signal: AbortSignal | undefined) {
     this.#batches = batches;
@@ -228,7 +229,7 @@ class BatchRun implements MessageStream {
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     for (;;) {
-      if (this.#closed) {
+      if (this.#isClosed) {
         throw new LocalError("closed", "the run through the batches was closed", { cause: this.#signal?.reason });
       }
       const message = this.#queue.shift() ?? this.#encodePart();
@@ -241,8 +242,8 @@ class BatchRun implements MessageStream {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const message of this.#queue.splice(0)) message.body?.release();
     this.#endBatch();
@@ -252,7 +253,7 @@ class BatchRun implements MessageStream {
   async #wait(pending: Promise<RecordBatch | null>): Promise<IpcMessage | null> {
     const batch = await pending;
     if (batch === null) return null;
-    if (this.#closed && this.#batches.owned) dispose(batch);
+    if (this.#isClosed && this.#batches.owned) dispose(batch);
     else this.#start(batch);
     return await this.next();
   }
@@ -281,7 +282,7 @@ class BatchRun implements MessageStream {
 }
 
 function checkedBatchRows({ batchRows }: TableOptions): number | null {
-  return batchRows === undefined ? null : positiveInteger("batchRows", batchRows);
+  return batchRows === undefined ? null : integerIn("batchRows", batchRows, 1);
 }
 
 /** Parts of a batch in order; the batch itself where it is small enough. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 
 /** What a reader reads from. */
@@ -22,4 +23,9 @@ export interface MessageInput {
    * @param options `flush`: let the peer know that everything has arrived
    */
   close(options?: { flush?: boolean }): Promise<void>;
+}
+
+/** The error of a second read of a stream while the first is under way; the first and the stream go on. */
+export function busyError(): DipcError {
+  return new DipcError("invalid_argument", "cannot read the stream: an earlier read of it is not done; await it first");
 }

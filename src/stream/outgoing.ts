@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
-import { SenderState, type StreamRole } from "../protocol/sender.ts";
+import type { StreamRole } from "../protocol/role.ts";
+import { SenderState } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { DatasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
@@ -70,7 +72,7 @@ export class OutgoingStream {
   /** What the dataset is still working on. */
   #awaited: Promise<void> | null = null;
   #sourceError: DatasetError | null = null;
-  #sourceEnded = false;
+  #hasSourceEnded = false;
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
 
@@ -126,14 +128,7 @@ export class OutgoingStream {
     this.#releaseHeld();
     const late = this.#awaited?.then(() => this.#releaseHeld());
     const closed = Promise.resolve(this.#stream?.close());
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, SOURCE_CLOSE_MS));
-    try {
-      await Promise.race([Promise.all([closed, late]), deadline]);
-    } finally {
-      clearTimeout(timer);
-      closed.catch(() => {});
-    }
+    await withDeadline(Promise.all([closed, late]), SOURCE_CLOSE_MS);
   }
 
   #releaseHeld(): void {
@@ -186,7 +181,7 @@ export class OutgoingStream {
     const state = this.#state;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
-      if (this.#sourceEnded) return this.#finish();
+      if (this.#hasSourceEnded) return this.#finish();
       if (!state.mayStart()) break;
       const message = this.#held ?? this.#pull();
       if (message === null) {
@@ -259,7 +254,7 @@ export class OutgoingStream {
     this.#onFirstBody = undefined;
   }
 
-  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#sourceEnded` says why. */
+  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#hasSourceEnded` says why. */
   #pull(): IpcMessage | null {
     if (this.#awaited !== null) return null;
     try {
@@ -267,7 +262,7 @@ export class OutgoingStream {
       if (next instanceof Promise) {
         this.#awaited = next.then((message) => {
           this.#held = message;
-          this.#sourceEnded = message === null;
+          this.#hasSourceEnded = message === null;
         }, (error) => {
           this.#sourceError = new DatasetError(error);
         }).then(() => {
@@ -275,7 +270,7 @@ export class OutgoingStream {
         });
         return null;
       }
-      this.#sourceEnded = next === null;
+      this.#hasSourceEnded = next === null;
       return next;
     } catch (error) {
       this.#sourceError = new DatasetError(error);

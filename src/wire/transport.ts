@@ -26,6 +26,9 @@
  */
 import type { DipcError } from "../errors.ts";
 import type { Block, Body } from "../memory/block.ts";
+import type { StreamRole } from "../protocol/role.ts";
+
+export type { StreamRole } from "../protocol/role.ts";
 
 /** State of an {@linkcode Operation}. */
 export const PENDING = 0, DONE = 1, FAILED = 2;
@@ -51,9 +54,6 @@ export interface Receive extends Operation {
   /** Asks for it to end early; it settles later, as failed or done, or at the latest with the channel's `close()`. */
   cancel(): void;
 }
-
-/** Which of a channel's connections an operation uses; one connection serves all three where there is only one. */
-export type ConnectionRole = "both" | "metadata" | "body";
 
 /** A tagged message that has arrived and that no posted receive took. */
 export interface UnexpectedMessage {
@@ -125,7 +125,7 @@ export interface Channel {
    * @param role Which connection to use; only a client's channel has a choice
    * @returns the operation, or null where it is done already
    */
-  sendTagged(tag: bigint, body: Body, synchronous: boolean, role?: ConnectionRole): Operation | null;
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role?: StreamRole): Operation | null;
 
   /**
    * Ends the channel and settles everything on it; afterwards all memory lent to it is free again. Idempotent.

@@ -113,7 +113,7 @@ Deno.test("ls lists flights, as text without control characters and as JSON", ()
     assertEquals([shown.code, shown.stderr], [0, ""]);
     assertEquals(shown.stdout.split("\n"), [
       "a/b  3 rows  12 B  1 endpoint",
-      "command sel\ufffdect  rows not known  bytes not known  0 endpoints",
+      "command sel\\u0007ect  rows not known  bytes not known  0 endpoints",
       "command /w==  1,152,921,504,606,846,976 rows  12 B  0 endpoints",
       "",
     ]);
@@ -168,7 +168,7 @@ Deno.test("action lists actions and shows answers, text as text and bytes as bas
       actions: [{ type: "clean", description: "cleans up" }],
     });
     const shown = await dipc(["action", location, "clean", "all"]);
-    assertEquals(shown.stdout, "line\ufffd[31m one\nline two\n/wA=\n");
+    assertEquals(shown.stdout, "line\\u001b[31m one\nline two\n/wA=\n");
     const json = await dipc(["action", location, "clean", "--json"]);
     assertEquals(JSON.parse(json.stdout), { results: [{ text: "line\u001b[31m one\nline two" }, { base64: "/wA=" }] });
     assertEquals(stage.asked, [["clean", "all"], ["clean", ""]]);
@@ -215,7 +215,10 @@ const usages: [args: string[], part: string][] = [
   [["put"], "needs a file"],
   [["put", "x", "grpc://h:1", "name", "--command", "c"], "exclude each other"],
   [["action"], "needs the URI"],
-  [["get", "grpc://h:1", "x", "--route", "carrier"], "--route is auto, ucx or flight"],
+  [
+    ["get", "grpc://h:1", "x", "--route", "carrier"],
+    'cannot use --route: it is "carrier"; give "auto", "ucx" or "flight"',
+  ],
   [["get", "grpc://h:1", "x", "--command", "c"], "exclude each other"],
   [["get", "grpc://h:1", "x", "--body-uri", "ucx://h:1"], "--body-uri is for a ucx: URI"],
   [["get", "ucx://h:1/x?want_data=1", "--user", "a:b"], "--user is for a Flight server"],

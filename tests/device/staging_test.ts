@@ -110,7 +110,7 @@ deviceTest("staging can be requested or forbidden, and when it is forbidden and 
   assertEquals((await stream.toTable()).numRows, 15);
   assertEquals(stream.stats.stagingReason, 'requested by staging: "always"');
   const wrong = await assertRejects(() => connectCuda(uris, { memory, staging: "fast" as never }), DipcError);
-  assertStringIncludes(wrong.message, 'staging is "auto", "never" or "always", found "fast"');
+  assertStringIncludes(wrong.message, 'cannot use staging: it is "fast"; give "auto", "never" or "always"');
 });
 
 deviceTest("UCX without CUDA: staged, and the reason names the library and what it lacks", async () => {
@@ -249,7 +249,7 @@ deviceTest("memory spaces that are none, and GPUs that are not there, are named"
   }
   const untyped = { source: smallTable(), memory: 3 as never };
   const error = await assertRejects(() => serve({ datasets: { d: untyped } }), DipcError);
-  assertStringIncludes(error.message, 'the memory of the dataset "d" is "host" or such as "cuda:0", found number');
+  assertStringIncludes(error.message, 'cannot use the memory of the dataset "d": it is 3; give "host"');
 });
 
 /** A program that uses the library without a driver. */
@@ -366,7 +366,7 @@ for (
     [["get", "ucx://h:1/x?want_data=1", "--staging", "never"], "add --memory cuda:0"],
     [
       ["get", "ucx://h:1/x?want_data=1", "--memory", "cuda:0", "--staging", "fast"],
-      "--staging is auto, never or always",
+      'cannot use --staging: it is "fast"; give "auto", "never" or "always"',
     ],
   ] as const
 ) {

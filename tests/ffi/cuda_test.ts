@@ -174,6 +174,6 @@ Deno.test("a memory space is host or cuda:N", () => {
   for (
     const space of ["", "cuda", "cuda:", "cuda:-1", "cuda:01", "cuda:1024", "cuda:99999", "CUDA:0", "gpu:0", "cuda:0 "]
   ) {
-    assertDipcError("invalid_argument", '"host" or "cuda:N"', () => parseSpace(space), space);
+    assertDipcError("invalid_argument", '"host", or "cuda:N"', () => parseSpace(space), space);
   }
 });

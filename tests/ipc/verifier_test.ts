@@ -133,7 +133,9 @@ Deno.test("each check of the verifier is needed: without it, a crafted message i
         checks++;
         const copy = `${folder}/${file}-${line}`;
         await Deno.mkdir(`${copy}/ipc`, { recursive: true });
-        await Deno.copyFile(new URL("errors.ts", source), `${copy}/errors.ts`);
+        for (const shared of ["bytes.ts", "errors.ts", "text.ts"]) {
+          await Deno.copyFile(new URL(shared, source), `${copy}/${shared}`);
+        }
         for (const other of [...files, ...others]) {
           await Deno.copyFile(new URL(`ipc/${other}`, source), `${copy}/ipc/${other}`);
         }

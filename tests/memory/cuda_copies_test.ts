@@ -179,7 +179,7 @@ cudaTest("wrong sizes are refused before the driver is asked", async () => {
     for (const chunkBytes of [0, -1, 1.5]) {
       await assertDipcError(
         "invalid_argument",
-        "chunkBytes must be",
+        "cannot use chunkBytes: it is",
         () => device.copies.upload(0n, new Uint8Array(1), { chunkBytes }),
       );
     }

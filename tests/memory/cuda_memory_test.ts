@@ -144,8 +144,8 @@ cudaTest("the bytes of a block or body are refused with a reason, and nothing is
       assertDipcError("unsupported", "the memory of cuda:0, which the CPU cannot read", () => memory.bytes());
     }
     assertThrows(() => block.toBody(block.capacity + 1), DipcError, "does not fit");
-    assertThrows(() => device.pool.acquire(-1), DipcError, "0 or more whole bytes");
-    assertThrows(() => device.pool.acquire(1.5), DipcError, "0 or more whole bytes");
+    assertThrows(() => device.pool.acquire(-1), DipcError, "give an integer from 0 to 2^53 - 1");
+    assertThrows(() => device.pool.acquire(1.5), DipcError, "give an integer from 0 to 2^53 - 1");
     const body = block.toBody(0);
     assertEquals([body.address, body.byteLength, body.isReleased], [0n, 0, false]);
     assertDipcError("closed", "", () => block.toBody(1));

@@ -69,10 +69,14 @@ Deno.test("an end of stream after the schema and three batches is 00 04 00 00 00
 
 Deno.test("a prefix with a number out of range, or without room, is refused", () => {
   for (const sequence of NO_U32) {
-    assertDipcError("invalid_argument", `found ${sequence}`, () => encodeFrame(METADATA, sequence));
+    assertDipcError(
+      "invalid_argument",
+      `it is ${sequence}; give an integer`,
+      () => encodeFrame(METADATA, sequence),
+    );
   }
   for (const type of [-1, 256, 0.5, NaN, 2 ** 32]) {
-    assertDipcError("invalid_argument", `0 to 255, found ${type}`, () => encodeFrame(type, 0));
+    assertDipcError("invalid_argument", `it is ${type}; give an integer from 0 to 255`, () => encodeFrame(type, 0));
   }
   for (const offset of [-1, 4, NaN]) {
     assertDipcError("invalid_argument", "there is no room", () => writePrefix(new Uint8Array(8), offset, METADATA, 0));
@@ -100,9 +104,11 @@ Deno.test("a tag is read in spite of its reserved bits", () => {
 });
 
 Deno.test("a tag with a number out of range is refused", () => {
-  for (const sequence of NO_U32) assertDipcError("invalid_argument", `found ${sequence}`, () => encodeTag(sequence));
+  for (const sequence of NO_U32) {
+    assertDipcError("invalid_argument", `it is ${sequence}; give an integer`, () => encodeTag(sequence));
+  }
   for (const type of [-1, 256, 1.5, NaN]) {
-    assertDipcError("invalid_argument", `found ${type}`, () => encodeTag(0, type));
+    assertDipcError("invalid_argument", `it is ${type}; give an integer`, () => encodeTag(0, type));
   }
 });
 
@@ -183,10 +189,14 @@ Deno.test("a request over its limits is refused", () => {
   assertEquals(parseRequest(encodeRequest(TICKET, 0, entries.slice(1))).entries.length, 64);
   assertDipcError("limit_exceeded", "at most 4 bytes", () => parseRequest(TICKET, { maxRequestBytes: 4 }));
   for (const flags of [-1, 65536, 0.5, NaN]) {
-    assertDipcError("invalid_argument", `${flags}`, () => encodeRequest(TICKET, flags));
+    assertDipcError("invalid_argument", `it is ${flags}; give an integer`, () => encodeRequest(TICKET, flags));
   }
   for (const type of [-1, 65536, 0.5, NaN]) {
-    assertDipcError("invalid_argument", `found ${type}`, () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]));
+    assertDipcError(
+      "invalid_argument",
+      `it is ${type}; give an integer`,
+      () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]),
+    );
   }
 });
 
@@ -250,11 +260,11 @@ Deno.test("an error message that is none is a protocol error", () => {
 Deno.test("an error message cannot steer a terminal, and an unknown code becomes a protocol error", () => {
   const text = JSON.stringify({ code: "new\u001bcode", message: "a\u001b[2Jb\u0007\u009bc\u202ed\r\n" });
   const parsed = parseError(new TextEncoder().encode(text));
-  assertEquals(parsed, { code: "new code", message: "a [2Jb  c d  " });
+  assertEquals(parsed, { code: "new\\u001bcode", message: "a\\u001b[2Jb\\u0007\\u009bc\\u202ed " });
   const error = peerError(parsed);
   assertEquals([error.code, error.message], [
     "protocol",
-    'the server answered with the unknown error code "new code": a [2Jb  c d  ',
+    'the server answered with the unknown error code "new\\u001bcode": a\\u001b[2Jb\\u0007\\u009bc\\u202ed ',
   ]);
   assertEquals(peerError({ code: "toString", message: "m" }).code, "protocol");
   assertEquals(

@@ -276,7 +276,7 @@ Deno.test("a number out of range is never written", () => {
   // deno-lint-ignore no-explicit-any -- a caller without types
   assertDipcError("invalid_argument", "", () => formatUri({ host: "h", port: 1, wantData: 1 as any }));
   // deno-lint-ignore no-explicit-any -- a caller without types
-  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "role is");
+  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "cannot use role");
 });
 
 Deno.test("locations without roles are one server, or metadata then body", () => {

@@ -1,7 +1,8 @@
 /** Tickets and what they are signed with, without a server. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DipcError, type DipcErrorCode } from "../../flight.ts";
-import { equalBytes, Keyring } from "../../src/flight/signing.ts";
+import { constantTimeEqual } from "../../src/bytes.ts";
+import { Keyring } from "../../src/flight/signing.ts";
 import { MAX_TICKET_BYTES, Tickets } from "../../src/serving/tickets.ts";
 import { utf8 } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -56,7 +57,7 @@ Deno.test("of 10,000 mutated tickets none is accepted", async () => {
       else mutant = Uint8Array.from([...mutant.subarray(0, at), ...good[random.below(2)].subarray(at)]);
       if (mutant.byteLength === 0) break;
     }
-    if (good.some((each) => equalBytes(each, mutant))) continue;
+    if (good.some((each) => constantTimeEqual(each, mutant))) continue;
     tried++;
     await assertRefused(() => tickets.verify(mutant, "both"));
   }
@@ -181,10 +182,10 @@ Deno.test("bytes are compared whole, wherever they differ", () => {
         return Reflect.get(target, name, target);
       },
     });
-    assertEquals(equalBytes(counted, given), at === null);
+    assertEquals(constantTimeEqual(counted, given), at === null);
     assertEquals(reads, 32);
   }
-  assert(!equalBytes(secret, secret.subarray(1)));
-  assert(!equalBytes(secret.subarray(1), secret));
-  assert(equalBytes(new Uint8Array(), new Uint8Array()));
+  assert(!constantTimeEqual(secret, secret.subarray(1)));
+  assert(!constantTimeEqual(secret.subarray(1), secret));
+  assert(constantTimeEqual(new Uint8Array(), new Uint8Array()));
 });

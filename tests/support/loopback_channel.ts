@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../../src/errors.ts";
 import type { Block, Body } from "../../src/memory/block.ts";
+import type { StreamRole } from "../../src/protocol/role.ts";
 import { encodeFrame } from "../../src/protocol/prefix.ts";
 import { formatTag } from "../../src/protocol/tag.ts";
 import type { FaultInjector } from "./loopback_faults.ts";
@@ -12,7 +13,6 @@ import type { LoopbackScheduler } from "./loopback_scheduler.ts";
 import type { Random } from "./random.ts";
 import {
   type Channel,
-  type ConnectionRole,
   DONE,
   FAILED,
   type Operation,
@@ -386,7 +386,7 @@ export class LoopbackChannel implements Channel {
   }
 
   /** @inheritdoc */
-  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: ConnectionRole = "both"): Operation | null {
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: StreamRole = "both"): Operation | null {
     const link = this.links[role === "body" ? this.links.length - 1 : 0];
     const refused = this.#refuse(link);
     if (refused !== null) return refused;

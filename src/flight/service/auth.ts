@@ -5,7 +5,7 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { DipcError } from "../../errors.ts";
-import { positiveInteger } from "../../limits.ts";
+import { integerIn } from "../../options.ts";
 import * as proto from "../gen/flight_pb.ts";
 import { Keyring } from "../signing.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
@@ -30,7 +30,7 @@ export class Authenticator {
   constructor(auth: FlightAuth, keyring: Keyring) {
     this.#auth = auth;
     this.#keyring = keyring;
-    this.#lifetimeMs = positiveInteger("tokenLifetimeMs", auth.tokenLifetimeMs ?? 3_600_000);
+    this.#lifetimeMs = integerIn("tokenLifetimeMs", auth.tokenLifetimeMs ?? 3_600_000, 1);
   }
 
   /**

@@ -25,7 +25,7 @@ export class FrameInput {
   readonly #decoder: FrameDecoder;
   readonly #timeouts: FrameTimeouts;
   #isFirst = true;
-  #ended = false;
+  #hasEnded = false;
 
   /**
    * @param input The call's bytes
@@ -52,10 +52,10 @@ export class FrameInput {
         this.#isFirst = false;
         return frame;
       }
-      if (this.#ended) return null;
+      if (this.#hasEnded) return null;
       const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
       if (chunk === null) {
-        this.#ended = true;
+        this.#hasEnded = true;
         if (!this.#decoder.isWhole) {
           throw new DipcError("protocol", "the client's stream ends in the middle of a message");
         }

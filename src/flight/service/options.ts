@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { positiveInteger, timeoutOption } from "../../limits.ts";
+import { MIB } from "../../bytes.ts";
+import { timeoutOption } from "../../limits.ts";
+import { integerIn } from "../../options.ts";
 import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import type {
@@ -130,8 +132,6 @@ export interface FlightServerLimits {
   maxSessions: number;
 }
 
-const MIB = 2 ** 20;
-
 /** The limits where nothing else is said. */
 export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
   maxConnections: 256,
@@ -151,8 +151,9 @@ export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
 export function serverLimits(given: Partial<FlightServerLimits> = {}): FlightServerLimits {
   const limits = { ...DEFAULT_LIMITS };
   for (const name of Object.keys(limits) as (keyof FlightServerLimits)[]) {
-    const check = name.endsWith("TimeoutMs") ? timeoutOption : positiveInteger;
-    if (given[name] !== undefined) limits[name] = check(name, given[name]);
+    const value = given[name];
+    if (value === undefined) continue;
+    limits[name] = name.endsWith("TimeoutMs") ? timeoutOption(name, value) : integerIn(name, value, 1);
   }
   return limits;
 }

@@ -31,7 +31,7 @@ export class PrimaryContext {
   readonly #device: number;
   readonly #space: string;
   readonly #popped = new BigUint64Array(1);
-  #released = false;
+  #isReleased = false;
 
   /**
    * Retains the context.
@@ -93,8 +93,8 @@ export class PrimaryContext {
 
   /** Gives the context back to the driver. Idempotent. @returns why it failed, where it did */
   release(): DipcError | null {
-    if (this.#released) return null;
-    this.#released = true;
+    if (this.#isReleased) return null;
+    this.#isReleased = true;
     const result = releaseTwice(() => this.#symbols.cuDevicePrimaryCtxRelease_v2(this.#device));
     return result === CUDA.CUDA_SUCCESS
       ? null

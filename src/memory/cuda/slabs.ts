@@ -6,11 +6,11 @@
  *
  * @module
  */
+import { MIB } from "../../bytes.ts";
 import { DipcError, LocalError } from "../../errors.ts";
 import { sizeClass } from "../size_class.ts";
 import type { DeviceEvent } from "./device_event.ts";
 
-const MIB = 1 << 20;
 /** Blocks lie at multiples of this, as the driver's own allocations do. */
 const ALIGNMENT = 256;
 const LARGEST_SLAB = 64 * MIB;

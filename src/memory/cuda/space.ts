@@ -4,6 +4,7 @@
  * @module
  */
 import { LocalError } from "../../errors.ts";
+import { refusal } from "../../options.ts";
 
 /** The largest ordinal that a space may name; far more than any machine has. */
 const LARGEST_ORDINAL = 1023;
@@ -21,9 +22,7 @@ export function parseSpace(space: string): number | null {
   if (match === null || Number(match[1]) > LARGEST_ORDINAL) {
     throw new LocalError(
       "invalid_argument",
-      `a memory space is "host" or "cuda:N" with N the number of a GPU, such as "cuda:0"; found ${
-        JSON.stringify(space)
-      }`,
+      refusal("this memory space", space, '"host", or "cuda:N" with N the number of a GPU, such as "cuda:0"'),
     );
   }
   return Number(match[1]);

@@ -6,6 +6,7 @@
  */
 import { libc } from "../../../ffi/libc.ts";
 import { LocalError } from "../../errors.ts";
+import { integerRefusal, isIntegerIn } from "../../options.ts";
 import type { CopyOptions } from "./copy_options.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { PinnedBlock, PinnedPool } from "./pinned_pool.ts";
@@ -55,10 +56,9 @@ class Turns {
 
 function chunkBytesOf(options: StagedCopyOptions): number {
   const { chunkBytes = CHUNK_BYTES } = options;
-  if (!Number.isSafeInteger(chunkBytes) || chunkBytes <= 0) {
-    throw new LocalError("invalid_argument", `chunkBytes must be a whole number above 0, not ${chunkBytes}`);
-  }
-  return chunkBytes;
+  if (isIntegerIn(chunkBytes, 1)) return chunkBytes;
+  const text = integerRefusal("chunkBytes", chunkBytes, 1, Number.MAX_SAFE_INTEGER);
+  throw new LocalError("invalid_argument", text);
 }
 
 function isArray(memory: Uint8Array<ArrayBuffer> | HostRange): memory is Uint8Array<ArrayBuffer> {

@@ -4,9 +4,10 @@
  * @module
  */
 import { LocalError } from "../../errors.ts";
-import { MAX_TIMER_MS } from "../../limits.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import { withDeadline } from "../../deadline.ts";
+import { integerRefusal, isIntegerIn } from "../../options.ts";
 import type { PeerAddress } from "../transport.ts";
 
 const AF_INET = 2, AF_INET6 = 10;
@@ -33,8 +34,8 @@ function fixedCString(text: string): Uint8Array<ArrayBuffer> {
  * @throws {DipcError} `unreachable` where the name is unknown, `invalid_argument` for a port out of range
  */
 export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
-  if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
-    throw new LocalError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
+  if (!isIntegerIn(peer.port, 0, 65535)) {
+    throw new LocalError("invalid_argument", integerRefusal("a port", peer.port, 0, 65535));
   }
   // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
   const call = {
@@ -95,18 +96,15 @@ export async function resolveAddresses(
       new LocalError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
     );
   };
-  const onTimeout = () => {
-    end.reject(
-      new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
-    );
+  const onTimeout = (): never => {
+    throw new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`);
   };
-  const timer = setTimeout(onTimeout, Math.min(timeoutMs, MAX_TIMER_MS));
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
-    return await Promise.race([end.promise, Promise.all(peers.map((peer) => resolve(peer)))]);
+    const found = Promise.all(peers.map((peer) => resolve(peer)));
+    return await withDeadline(Promise.race([end.promise, found]), timeoutMs, onTimeout);
   } finally {
-    clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
 }

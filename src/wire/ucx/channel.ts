@@ -8,9 +8,9 @@ import { addressOf } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import type { Block, Body } from "../../memory/block.ts";
+import type { StreamRole } from "../../protocol/role.ts";
 import {
   type Channel,
-  type ConnectionRole,
   type Operation,
   PENDING,
   type Receive,
@@ -18,7 +18,7 @@ import {
   type UntilOptions,
 } from "../transport.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
-import { FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
+import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import { type RequestParams, sharedParams } from "./request_params.ts";
 import {
@@ -40,7 +40,6 @@ const FLUSH_MS = 5_000;
 const DRAIN_MS = 1_000;
 /** Longest wait for requests once their endpoints are closed: those of a dead peer may never end. */
 const CANCELLED_MS = 20;
-const PREFIX_BYTES = 5;
 /** Free slots for frames to send that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
 
@@ -107,7 +106,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
   #closing: Promise<void> | null = null;
-  #closed = false;
+  #isClosed = false;
   #transports: readonly string[] = [];
   #lastLength = -1;
   #lastSize = 0n;
@@ -153,7 +152,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   get transports(): readonly string[] {
-    if (this.#transports.length === 0 && !this.#closed && this.#closing === null) {
+    if (this.#transports.length === 0 && !this.#isClosed && this.#closing === null) {
       this.#transports = [...new Set(this.#endpoints.flatMap((endpoint) => endpoint.transports()))];
     }
     return this.#transports;
@@ -172,7 +171,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   progress(): boolean {
-    if (this.#closed) return false;
+    if (this.#isClosed) return false;
     const active = this.#worker.progress();
     if (this.#pendingFrames.length > 0) this.#fetchFrames();
     return active;
@@ -222,7 +221,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   probe(): UnexpectedMessage | null {
-    if (this.#closed) return null;
+    if (this.#isClosed) return null;
     if (this.#symbols.ucp_tag_probe_nb(this.#handle, 0n, 0n, 0, tagInfoAddress()) === 0n) return null;
     return { tag: tagInfo[0], byteLength: Number(tagInfo[1]) };
   }
@@ -231,7 +230,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
     if (this.#sending.length > 0) this.#reapFrames();
-    const length = PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
+    const length = FRAME_PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
     if (length !== this.#lastFrameLength) {
       this.#lastFrameLength = length;
       this.#lastFrameSize = BigInt(length);
@@ -240,7 +239,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (slot === undefined || slot.bytes.byteLength < length) slot = new SendSlot(Math.max(4096, length));
     slot.bytes[0] = type;
     slot.view.setUint32(1, sequence, true);
-    if (payload !== null) slot.bytes.set(payload, PREFIX_BYTES);
+    if (payload !== null) slot.bytes.set(payload, FRAME_PREFIX_BYTES);
     const request = this.#symbols.ucp_am_send_nbx(
       this.#metadataEndpoint,
       0,
@@ -276,7 +275,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#firstSending = first;
   }
 
-  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: ConnectionRole = "both"): Operation | null {
+  sendTagged(tag: bigint, body: Body, synchronous: boolean, role: StreamRole = "both"): Operation | null {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
     const endpoint = role === "metadata" ? this.#metadataEndpoint : this.#bodyEndpoint;
@@ -427,7 +426,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // What is left in the worker would be taken for the next connection's.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
-    this.#closed = true;
+    this.#isClosed = true;
     worker.owner = null;
     this.#returnWorker(worker, clean);
     for (const endpoint of this.#endpoints) endpoint.forget();

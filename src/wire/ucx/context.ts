@@ -57,7 +57,7 @@ export class UcxContext {
    * process when it is given an address of a GPU and has no CUDA.
    */
   readonly deviceSpace: string | null;
-  #closed = false;
+  #isClosed = false;
   #workers = 0;
 
   /**
@@ -171,13 +171,13 @@ export class UcxContext {
   /** Counts a worker that was destroyed. */
   removeWorker(): void {
     this.#workers--;
-    if (this.#closed && this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
+    if (this.#isClosed && this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 
   /** Frees the context, once its last worker is gone. Idempotent. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#workers === 0) this.withinAnyway(() => this.symbols.ucp_cleanup(this.handle));
   }
 }

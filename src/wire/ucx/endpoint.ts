@@ -93,7 +93,7 @@ export class UcxEndpoint {
   onFailure: (() => void) | null = null;
   readonly #worker: UcxWorker;
   readonly #id: bigint;
-  #closed = false;
+  #isClosed = false;
 
   /**
    * @param worker Its worker
@@ -129,7 +129,7 @@ export class UcxEndpoint {
    * @param force Cut the connection without waiting for anything
    */
   close(force: boolean): EndpointRequest {
-    this.#closed = true;
+    this.#isClosed = true;
     const { context } = this.#worker;
     const { symbols } = context;
     const param = force || this.failedStatus !== 0 ? forceParam : closeParam;
@@ -143,7 +143,7 @@ export class UcxEndpoint {
 
   /** Names of the transports in use; empty where the library does not know yet. */
   transports(): string[] {
-    if (this.#closed || this.failedStatus !== 0) return [];
+    if (this.#isClosed || this.failedStatus !== 0) return [];
     const size = LAYOUT.ucp_transport_entry_t.size;
     const entries = new BigUint64Array(MAX_TRANSPORTS * size / 8);
     const attr = endpointAttr(addressOf(new Uint8Array(entries.buffer)), MAX_TRANSPORTS);

@@ -8,8 +8,10 @@
  */
 import { addressOf, type Libc, libc } from "../../../ffi/libc.ts";
 
-/** Frames start at an address that is 3 more than a multiple of 8, so that what follows the 5-byte prefix is aligned. */
+/** Frames start at an address that is 3 more than a multiple of 8, so that what follows the prefix is aligned. */
 const SHIFT = 3;
+/** Bytes of a frame before its payload: type (u8) and sequence number (u32). */
+export const FRAME_PREFIX_BYTES = 5;
 /** Bytes of memory that a short frame takes. */
 export const SLOT_BYTES = 1024;
 /** Slots that grew beyond this are not kept. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, LocalError } from "../../errors.ts";
+import { asDipcError, type DipcError, LocalError } from "../../errors.ts";
 import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
 import { LAYOUT, listenerAttr, listenerParams, type SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
@@ -45,7 +45,7 @@ export class UcxListener implements Listener, WorkerOwner {
   readonly #id: bigint;
   readonly #handle: bigint;
   readonly #requests: bigint[] = [];
-  #stopped = false;
+  #isStopped = false;
   #loop: Promise<unknown> | null = null;
 
   /**
@@ -90,7 +90,7 @@ export class UcxListener implements Listener, WorkerOwner {
     pool.refill();
     this.#loop = progressLoop().until(this.#worker, () => this.#accept()).catch((error) => {
       this.#options.onError?.(
-        error instanceof DipcError ? error : new LocalError("internal", "the listener failed", { cause: error }),
+        asDipcError(error, (cause) => new LocalError("internal", "the listener failed", { cause })),
       );
     });
   }
@@ -100,8 +100,8 @@ export class UcxListener implements Listener, WorkerOwner {
   }
 
   async close(): Promise<void> {
-    if (!this.#stopped) {
-      this.#stopped = true;
+    if (!this.#isStopped) {
+      this.#isStopped = true;
       this.#worker.armed = false;
       progressLoop().wake();
     }
@@ -116,7 +116,7 @@ export class UcxListener implements Listener, WorkerOwner {
   }
 
   #accept(): boolean {
-    if (this.#stopped) return true;
+    if (this.#isStopped) return true;
     while (this.#requests.length > 0) {
       try {
         this.#acceptOne(this.#requests.shift()!);
@@ -151,9 +151,7 @@ export class UcxListener implements Listener, WorkerOwner {
   #report(error: unknown): void {
     try {
       this.#options.onError?.(
-        error instanceof DipcError
-          ? error
-          : new LocalError("internal", "accepting a connection failed", { cause: error }),
+        asDipcError(error, (cause) => new LocalError("internal", "accepting a connection failed", { cause })),
       );
     } catch {
       // whoever is told has no part in the listener

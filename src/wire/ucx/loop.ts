@@ -104,11 +104,11 @@ export class ProgressLoop {
   #nextToken = 1;
   /** Workers that somebody waits on. */
   #targets: Pollable[] = [];
-  #running = false;
-  #asleep = false;
-  #woken = false;
+  #isRunning = false;
+  #isAsleep = false;
+  #isWoken = false;
   /** Woken since the last round began: what it saw may be out of date. */
-  #stirred = false;
+  #isStirred = false;
   #lastYield = 0;
 
   /** @throws {DipcError} `ucx` where the system refuses the file descriptors */
@@ -175,7 +175,7 @@ export class ProgressLoop {
         target.armed = false;
         target.lastActive = now;
         this.wake();
-        if (!this.#running) void this.#run();
+        if (!this.#isRunning) void this.#run();
       });
     } catch (error) {
       return Promise.reject(error);
@@ -184,9 +184,9 @@ export class ProgressLoop {
 
   /** Makes a sleeping loop look at its waits again. */
   wake(): void {
-    this.#stirred = true;
-    if (!this.#asleep || this.#woken) return;
-    this.#woken = true;
+    this.#isStirred = true;
+    if (!this.#isAsleep || this.#isWoken) return;
+    this.#isWoken = true;
     this.#libc.write(this.#wakeFd, this.#wakeBytes, 8n);
   }
 
@@ -219,18 +219,18 @@ export class ProgressLoop {
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
+    this.#isRunning = true;
     try {
       let nextPoll = 0;
       while (this.#targets.length > 0) {
         const now = performance.now();
-        this.#stirred = false;
+        this.#isStirred = false;
         const { settled, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
         if (now - this.#lastYield >= YIELD_MS) {
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
-        } else if (hot === 0 && !settled && !this.#stirred) {
+        } else if (hot === 0 && !settled && !this.#isStirred) {
           await this.#sleep(deadline);
         } else if (armed > 0 && now >= nextPoll) {
           nextPoll = now + SPIN_MS;
@@ -247,7 +247,7 @@ export class ProgressLoop {
       }
       this.#targets.length = 0;
     } finally {
-      this.#running = false;
+      this.#isRunning = false;
     }
   }
 
@@ -324,15 +324,15 @@ export class ProgressLoop {
 
   async #sleep(deadline: number): Promise<void> {
     const timeout = deadline === Infinity ? -1 : Math.max(0, Math.ceil(deadline - performance.now()));
-    this.#asleep = true;
-    this.#woken = false;
+    this.#isAsleep = true;
+    this.#isWoken = false;
     const count = await this.#libc.epollWaitAsync(
       this.#epoll,
       this.#events,
       MAX_EVENTS,
       Math.min(timeout, 0x7fff_ffff),
     );
-    this.#asleep = false;
+    this.#isAsleep = false;
     this.#lastYield = performance.now();
     this.#dispatch(count, this.#lastYield);
   }

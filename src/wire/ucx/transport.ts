@@ -8,6 +8,7 @@ import { findLibucp } from "../../../ffi/find.ts";
 import { statusError } from "../../../ffi/status.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
+import { MIB } from "../../bytes.ts";
 import type {
   Channel,
   ConnectChannelOptions,
@@ -23,11 +24,10 @@ import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { loadUcp, UcxContext } from "./context.ts";
 import { cudaSupport } from "./cuda_support.ts";
 import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import { FRAME_PREFIX_BYTES } from "./frames.ts";
 import { UcxListener } from "./listener.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
-const MIB = 1 << 20;
-const PREFIX_BYTES = 5;
 const WARM_WORKERS = 3;
 /** UCX 1.13 corrupts the heap in IPv6 connections. */
 const IPV6_MINOR = 14;
@@ -62,7 +62,7 @@ function channelLimits(
   { maxMetadataBytes, maxQueuedFrameBytes }: { maxMetadataBytes?: number; maxQueuedFrameBytes?: number },
   defaults: ChannelLimits,
 ): ChannelLimits {
-  const maxFrameBytes = maxMetadataBytes === undefined ? defaults.maxFrameBytes : maxMetadataBytes + PREFIX_BYTES;
+  const maxFrameBytes = maxMetadataBytes === undefined ? defaults.maxFrameBytes : maxMetadataBytes + FRAME_PREFIX_BYTES;
   return {
     maxFrameBytes,
     maxQueuedFrameBytes: Math.max(maxQueuedFrameBytes ?? defaults.maxQueuedFrameBytes, maxFrameBytes),
@@ -84,7 +84,7 @@ class UcxTransport implements Transport {
   readonly #limits: ChannelLimits;
   readonly #planes = new Map<string, Plane>();
   readonly #device: DeviceAccess | undefined;
-  #closed = false;
+  #isClosed = false;
 
   constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
     this.#ucp = ucp;
@@ -126,7 +126,7 @@ class UcxTransport implements Transport {
   }
 
   close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     for (const plane of this.#planes.values()) {
       plane.pool.close();
       plane.context.close();
@@ -158,7 +158,7 @@ class UcxTransport implements Transport {
   }
 
   #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
-    if (this.#closed) throw new LocalError("closed", "the transport was closed");
+    if (this.#isClosed) throw new LocalError("closed", "the transport was closed");
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
@@ -223,7 +223,10 @@ function connectError(status: number, names: string[], version: string, cause: u
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
 export function ucxTransport(options: UcxTransportOptions = {}): Promise<Transport> {
-  const limits = channelLimits(options, { maxFrameBytes: 16 * MIB + PREFIX_BYTES, maxQueuedFrameBytes: 64 * MIB });
+  const limits = channelLimits(options, {
+    maxFrameBytes: 16 * MIB + FRAME_PREFIX_BYTES,
+    maxQueuedFrameBytes: 64 * MIB,
+  });
   return Promise.resolve().then(() =>
     new UcxTransport(loadUcp(findLibucp(options.library).path), limits, options.device)
   );

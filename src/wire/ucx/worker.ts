@@ -88,7 +88,7 @@ export class UcxWorker implements Pollable {
   readonly #yield: Libc["sched_yield"] = libc().sched_yield;
   /** Polls in a row that found nothing. */
   #quiet = 0;
-  #destroyed = false;
+  #isDestroyed = false;
   #deviceFailure: DipcError | null = null;
 
   /**
@@ -122,7 +122,7 @@ export class UcxWorker implements Pollable {
   }
 
   progress(): boolean {
-    if (this.#destroyed) return false;
+    if (this.#isDestroyed) return false;
     if (this.armed) {
       this.armed = false;
       // The event that a sleeping loop waits for may be used up here.
@@ -176,7 +176,7 @@ export class UcxWorker implements Pollable {
   }
 
   arm(): boolean {
-    if (this.#destroyed || !this.#enterDevice()) return this.armed = false;
+    if (this.#isDestroyed || !this.#enterDevice()) return this.armed = false;
     this.armed = this.#symbols.ucp_worker_arm(this.handle) === UCS_OK;
     this.#leaveDevice();
     return this.armed;
@@ -184,8 +184,8 @@ export class UcxWorker implements Pollable {
 
   /** Destroys the worker. Its endpoints must be closed. Memory of requests that never completed is free afterwards. */
   destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
+    if (this.#isDestroyed) return;
+    this.#isDestroyed = true;
     this.owner = null;
     progressLoop().forget(this);
     // Also where the GPU's driver refuses its context: whatever UCX then leaves behind is less than a worker.

@@ -21,7 +21,7 @@ export class WorkerPool {
   readonly #idle: UcxWorker[] = [];
   readonly #uses = new WeakMap<UcxWorker, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #closed = false;
+  #isClosed = false;
 
   /**
    * @param context The context of the workers
@@ -44,7 +44,7 @@ export class WorkerPool {
     // Up to twice as many as are made ahead: a used one knows how to speak to a peer like the last, which saves half of
     // the time that the next connection takes.
     const room = this.#idle.length < 2 * this.#warm;
-    const keep = clean && room && !this.#closed && (this.#uses.get(worker) ?? 0) < MAX_USES;
+    const keep = clean && room && !this.#isClosed && (this.#uses.get(worker) ?? 0) < MAX_USES;
     if (keep) this.#idle.push(worker);
     else worker.destroy();
   };
@@ -52,9 +52,9 @@ export class WorkerPool {
   /** Makes workers, one at a time, when connections leave time for it, until enough are ready. */
   refill(): void {
     clearTimeout(this.#timer);
-    if (this.#closed || this.#idle.length >= this.#warm) return;
+    if (this.#isClosed || this.#idle.length >= this.#warm) return;
     this.#timer = setTimeout(() => {
-      if (this.#closed || this.#idle.length >= this.#warm) return;
+      if (this.#isClosed || this.#idle.length >= this.#warm) return;
       try {
         this.#idle.push(new UcxWorker(this.#context));
       } catch {
@@ -67,7 +67,7 @@ export class WorkerPool {
 
   /** Destroys the idle workers; others are destroyed when they come back. Idempotent. */
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     for (const worker of this.#idle.splice(0)) worker.destroy();
   }

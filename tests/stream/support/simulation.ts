@@ -8,7 +8,7 @@ import { DipcError } from "../../../src/errors.ts";
 import type { IpcMessage } from "../../../src/ipc/message.ts";
 import { readerLimits } from "../../../src/limits.ts";
 import { encodeRequest, parseRequest, REQUEST_ERRORS } from "../../../src/protocol/envelope.ts";
-import type { StreamRole } from "../../../src/protocol/sender.ts";
+import type { StreamRole } from "../../../src/protocol/role.ts";
 import { FULL_MASK } from "../../../src/protocol/tag.ts";
 import { IncomingStream } from "../../../src/stream/incoming.ts";
 import { OutgoingStream } from "../../../src/stream/outgoing.ts";

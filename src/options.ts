@@ -1,0 +1,80 @@
+/**
+ * Values that a caller gives, checked: integers in a range and words from a list, refused in one sentence everywhere.
+ *
+ * @module
+ */
+import { DipcError } from "./errors.ts";
+
+const MAX_UINT64 = 2n ** 64n - 1n;
+
+/**
+ * Gives `value` back if it is an integer in a range.
+ *
+ * @param name What the value is, as the caller spells it
+ * @param value As given
+ * @param min Smallest value
+ * @param max Largest value, at most 2⁵³ − 1
+ * @default max `Number.MAX_SAFE_INTEGER`
+ * @throws {DipcError} `invalid_argument` for anything else
+ */
+export function integerIn(name: string, value: unknown, min: number, max: number = Number.MAX_SAFE_INTEGER): number {
+  if (isIntegerIn(value, min, max)) return value;
+  throw new DipcError("invalid_argument", integerRefusal(name, value, min, max));
+}
+
+/** Whether a value is an integer from `min` to `max`. */
+export function isIntegerIn(value: unknown, min: number, max: number = Number.MAX_SAFE_INTEGER): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
+}
+
+/**
+ * Gives `value` back if it is one of a few words.
+ *
+ * @param name What the value is, as the caller spells it
+ * @param value As given
+ * @param choices The words, two or more
+ * @throws {DipcError} `invalid_argument` for anything else
+ */
+export function oneOf<const T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  if (found !== undefined) return found;
+  throw new DipcError("invalid_argument", choiceRefusal(name, value, choices));
+}
+
+/** The sentence that refuses a value outside a range; for bigints, if the bounds are bigints. */
+export function integerRefusal<T extends number | bigint>(name: string, value: unknown, min: T, max: T): string {
+  const kind = typeof min === "bigint" ? "a bigint" : "an integer";
+  return refusal(name, value, `${kind} from ${bound(min)} to ${bound(max)}`);
+}
+
+/** The sentence that refuses a word that is not in a list. */
+export function choiceRefusal(name: string, value: unknown, choices: readonly string[]): string {
+  const words = choices.map((choice) => `"${choice}"`);
+  return refusal(name, value, `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`);
+}
+
+/**
+ * The sentence that refuses a value.
+ *
+ * @param name What the value is, as the caller spells it
+ * @param value As given; text is shown in quotation marks
+ * @param expected What to give instead
+ */
+export function refusal(name: string, value: unknown, expected: string): string {
+  return `cannot use ${name}: it is ${
+    typeof value === "string" ? JSON.stringify(value) : shown(value)
+  }; give ${expected}`;
+}
+
+function shown(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return typeof value;
+  }
+}
+
+function bound(value: number | bigint): string {
+  if (value === Number.MAX_SAFE_INTEGER) return "2^53 - 1";
+  return value === MAX_UINT64 ? "2^64 - 1" : String(value);
+}

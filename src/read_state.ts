@@ -1,0 +1,158 @@
+/**
+ * How far a reader has come with its stream, and how that stream ends: the rules that all readers share.
+ *
+ * @module
+ */
+import { DipcError, withBatches } from "./errors.ts";
+import type { MessageHeader } from "./ipc/message.ts";
+import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/stats.ts";
+import { plural } from "./text.ts";
+
+/** Counters and facts of a stream that is read. */
+export interface ReaderStats {
+  /** Rows of the batches that have arrived. */
+  rows: number;
+  /** Record batches that have arrived. */
+  batches: number;
+  /** Dictionary batches that have arrived. */
+  dictionaries: number;
+  /** Bytes of their bodies. */
+  bodyBytes: number;
+  /** Bytes of metadata, without prefixes. */
+  metadataBytes: number;
+  /** Seconds from the start of `connect` to now, or to the end of the stream. */
+  seconds: number;
+  /** `bodyBytes` a second. */
+  bytesPerSecond: number;
+  /** Seconds from the start of `connect` to the first record batch; `null` before it. */
+  firstBatchSeconds: number | null;
+  /** Transports that UCX chose, such as `["posix"]`. */
+  transports: string[];
+  /** True once every message has arrived. */
+  complete: boolean;
+  /** How the data comes: `"flight"` where any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
+  route: RouteName;
+  /** Why that route was taken, in words. */
+  routeReason: string;
+  /** The parts of the stream: one for a `ucx:` URI, as many as there are endpoints for a flight. */
+  endpoints: EndpointStats[];
+}
+
+/** What {@linkcode ReadState} is made from. */
+export interface ReadStateParts {
+  /** Closes the input; called once. `flush`: the stream was whole. */
+  readonly close: (flush: boolean) => Promise<void>;
+  /** Cancels the stream. */
+  readonly signal?: AbortSignal;
+  /** The routes that the parts of the stream take. */
+  readonly routes: StreamRoutes;
+  /** `performance.now()` when `connect` was called. */
+  readonly startedMs: number;
+}
+
+/** Counters of one stream, and its end: whole, cancelled or failed. */
+export class ReadState {
+  /** Whether a read is under way. */
+  isBusy = false;
+  /** What ended the stream early. */
+  error: unknown = null;
+  #isComplete = false;
+  #rows = 0;
+  #batches = 0;
+  #dictionaries = 0;
+  #bodyBytes = 0;
+  #endedMs = 0;
+  #firstBatchMs = 0;
+  #closing: Promise<void> | null = null;
+  readonly #parts: ReadStateParts;
+
+  /** A stream of which nothing was read. */
+  constructor(parts: ReadStateParts) {
+    this.#parts = parts;
+    parts.signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Whether another read has to end first. A read after an error gets that error. */
+  get isTaken(): boolean {
+    return this.isBusy && this.error === null;
+  }
+
+  /** Begins a read. False after the end of the stream. */
+  enter(): boolean {
+    if (this.error !== null) throw this.error;
+    if (this.#isComplete) return false;
+    return this.isBusy = true;
+  }
+
+  /** Counts a message that has arrived. */
+  count(header: MessageHeader): void {
+    this.#bodyBytes += header.bodyLength;
+    if (header.kind === "batch") {
+      this.#rows += header.rows;
+      this.#batches++;
+      this.#firstBatchMs ||= performance.now();
+    } else {
+      this.#dictionaries++;
+    }
+  }
+
+  /**
+   * Counters up to now.
+   *
+   * @param metadataBytes Bytes of metadata that the input has counted
+   */
+  stats(metadataBytes: number): ReaderStats {
+    const { routes, startedMs } = this.#parts;
+    const seconds = ((this.#endedMs || performance.now()) - startedMs) / 1000;
+    return {
+      rows: this.#rows,
+      batches: this.#batches,
+      dictionaries: this.#dictionaries,
+      bodyBytes: this.#bodyBytes,
+      metadataBytes,
+      seconds,
+      bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
+      firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
+      transports: [...routes.transports],
+      complete: this.#isComplete,
+      ...routeOf(routes),
+      endpoints: routes.endpoints.map((endpoint) => ({ ...endpoint })),
+    };
+  }
+
+  /** The stream was whole. */
+  async finish(): Promise<void> {
+    this.#isComplete = true;
+    this.isBusy = false;
+    await this.#close(true);
+  }
+
+  /** Gives the stream up and releases everything. Idempotent; does nothing after the end. */
+  cancel(reason?: unknown): Promise<void> {
+    if (this.error === null && !this.#isComplete) {
+      const batches = this.#batches;
+      const count = plural(batches, "batch", "batches");
+      this.error = new DipcError("cancelled", `the stream was cancelled after ${count}`, { cause: reason, batches });
+    }
+    return this.#close(false);
+  }
+
+  /** Makes `error` this stream's end: says how much had arrived, releases everything, and throws it. */
+  async reject(error: unknown): Promise<never> {
+    this.isBusy = false;
+    if (this.error === null) {
+      this.#isComplete = false;
+      this.error = withBatches(error, this.#batches);
+    }
+    await this.#close(false);
+    throw this.error;
+  }
+
+  #onAbort = (): void => void this.cancel(this.#parts.signal!.reason).catch(() => {});
+
+  #close(flush: boolean): Promise<void> {
+    this.#endedMs ||= performance.now();
+    this.#parts.signal?.removeEventListener("abort", this.#onAbort);
+    return this.#closing ??= this.#parts.close(flush);
+  }
+}
