@@ -10,14 +10,14 @@ import { Http2Stream, type StreamHost } from "./stream.ts";
 
 /** A request that came in. */
 export class ServerStream extends Http2Stream {
-  /** What the client asked for. */
+  /** The request's headers. */
   readonly request: RequestHeaders;
-  /** The name in the client's certificate, where the connection has one. */
+  /** Name in the client's certificate, or `null`. */
   readonly peerSubject: string | null;
   /** @ignore A request is its headers. */
   override readonly hasHeaders = true;
   readonly #host: StreamHost;
-  #headersSent = false;
+  #hasSentHeaders = false;
 
   /** @ignore Made by a connection. */
   constructor(
@@ -34,9 +34,9 @@ export class ServerStream extends Http2Stream {
     this.expectedBytes = request.contentLength;
   }
 
-  /** Whether the headers of the answer were given. */
+  /** Whether the headers of the answer were sent or queued. */
   get headersSent(): boolean {
-    return this.#headersSent;
+    return this.#hasSentHeaders;
   }
 
   /**
@@ -46,18 +46,18 @@ export class ServerStream extends Http2Stream {
    * @param isLast Whether they are the whole answer
    */
   respond(fields: readonly HeaderField[], isLast: boolean = false): void {
-    if (this.isClosed || this.#headersSent) return;
-    this.#headersSent = true;
+    if (this.isClosed || this.#hasSentHeaders) return;
+    this.#hasSentHeaders = true;
     if (isLast) this.endWith(fields);
     else this.#host.sendHeaders(this, fields, false);
   }
 
-  /** @ignore Trailers, which are of no use to gRPC. */
+  /** @ignore Trailers, which gRPC does not use. */
   override receiveHeaders(fields: readonly HeaderField[], _: boolean, isLast: boolean): Http2Error | null {
-    if (this.isRemoteEnded) return new Http2Error(Http2Code.streamClosed, "headers came behind the end of a request");
+    if (this.isRemoteEnded) return new Http2Error(Http2Code.streamClosed, "headers came after the end of a request");
     const wrong = isLast ? fieldsError(fields) : "they do not end the request";
     if (wrong !== null) return new Http2Error(Http2Code.protocolError, `the trailers of a request are wrong: ${wrong}`);
     if (this.receiveEnd()) return null;
-    return new Http2Error(Http2Code.protocolError, "a request is shorter than its content-length says");
+    return new Http2Error(Http2Code.protocolError, "a request is shorter than its content-length");
   }
 }
