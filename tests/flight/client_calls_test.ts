@@ -368,9 +368,9 @@ Deno.test("a connection that has gone silent costs one call, and the next one fi
   assertEquals(relay.connections, 2);
 });
 
-Deno.test("a call that the server has not taken before it went away says that it can be made again", async () => {
+Deno.test("a call that the server has not taken before it went away says that it can be retried", async () => {
   await using server = await fakeFlight((call) => call.stream.close(7));
   await using client = await FlightClient.connect(server.location);
-  const error = await assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError, "can be made again");
+  const error = await assertRejects(() => client.getFlightInfo({ path: "x" }), DipcError, "can be retried");
   assertEquals((error as DipcError).code, "unreachable");
 });

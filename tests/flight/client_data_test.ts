@@ -206,8 +206,8 @@ Deno.test("a small call's message that is compressed, too long or half there is 
   for (
     const [bad, code, words] of [
       [prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-      [prefixed(new Uint8Array(1), 1, 7), "protocol", "flag byte 7"],
-      [prefixed(new Uint8Array(0), 11), "limit_exceeded", "11 bytes is announced, maxMessageBytes is 10"],
+      [prefixed(new Uint8Array(1), 1, 7), "protocol", "flag byte is 7"],
+      [prefixed(new Uint8Array(0), 11), "limit_exceeded", "11 bytes are announced, maxMessageBytes is 10"],
       [prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295 bytes"],
     ] as const
   ) {
