@@ -23,7 +23,7 @@ export class ClientConnection extends Http2Connection {
 
   /**
    * @param transport A connected socket, encrypted or not
-   * @param options Limits
+   * @param options Windows, limits and callbacks
    */
   constructor(transport: Transport, options: ConnectionOptions) {
     super(transport, options, "client");

@@ -94,7 +94,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   /**
    * @param transport A socket, encrypted or not
-   * @param options Limits
+   * @param options Windows, limits and callbacks
    * @param role Which side this is; a server announces how many concurrent streams it accepts
    */
   constructor(transport: Transport, options: ConnectionOptions, role: { maxStreams: number } | "client") {

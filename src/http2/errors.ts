@@ -25,8 +25,8 @@ class CodedError extends Error {
   readonly code: number;
 
   /**
-   * @param code The reason
-   * @param message What was found
+   * @param code Usually one of {@linkcode Http2Code}
+   * @param message Description of the fault or of the reset
    */
   constructor(code: number, message: string) {
     super(message);

@@ -33,7 +33,7 @@ const MAX_BLOCK_BYTES = 64 * 1024;
 /** Maximum number of frames of one header block. */
 const MAX_BLOCK_FRAMES = 32;
 /** Longest frame that is collected, besides those of header blocks, in bytes. */
-const MAX_WHOLE_BYTES = 16 * 1024;
+const MAX_COLLECTED_BYTES = 16 * 1024;
 /** Bytes of a HEADERS frame that hold a priority. */
 const PRIORITY_BYTES = 5;
 
@@ -67,8 +67,8 @@ export class FrameReader {
   #left = 0;
   #isInFrame = false;
   /** Payload that is collected, or `null` if it is passed on or skipped. */
-  #whole: Uint8Array | null = null;
-  #wholeAt = 0;
+  #collected: Uint8Array | null = null;
+  #collectedBytes = 0;
   #padding = 0;
   #hasPadLength = false;
   #isFirst = true;
@@ -128,7 +128,7 @@ export class FrameReader {
     this.#flags = head[4];
     this.#streamId = (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];
     this.#isInFrame = true;
-    this.#whole = null;
+    this.#collected = null;
     if (this.#isFirst && (this.#type !== FrameType.settings || (this.#flags & Flag.ack) !== 0)) {
       throw wrong("the first frame is not SETTINGS");
     }
@@ -145,15 +145,15 @@ export class FrameReader {
     }
     if (this.#type === data) return this.#startData();
     if (this.#type > continuation) return;
-    const longest = this.#type === headers || this.#type === continuation ? MAX_BLOCK_BYTES : MAX_WHOLE_BYTES;
+    const longest = this.#type === headers || this.#type === continuation ? MAX_BLOCK_BYTES : MAX_COLLECTED_BYTES;
     if (this.#left > longest) {
       throw new Http2Error(
         Http2Code.enhanceYourCalm,
         `a frame of type ${this.#type} has ${this.#left} bytes, at most ${longest} are accepted`,
       );
     }
-    this.#whole = new Uint8Array(this.#left);
-    this.#wholeAt = 0;
+    this.#collected = new Uint8Array(this.#left);
+    this.#collectedBytes = 0;
   }
 
   #blockStream(): number | undefined {
@@ -174,14 +174,14 @@ export class FrameReader {
     const n = Math.min(this.#left, chunk.byteLength - from);
     if (this.#type === FrameType.data) this.#data(chunk.subarray(from, from + n));
     else {
-      this.#whole?.set(chunk.subarray(from, from + n), this.#wholeAt);
-      this.#wholeAt += n;
+      this.#collected?.set(chunk.subarray(from, from + n), this.#collectedBytes);
+      this.#collectedBytes += n;
       this.#left -= n;
     }
     if (this.#left > 0) return n;
     this.#isInFrame = false;
     if (this.#type === FrameType.data) this.#sink.onDataEnd();
-    else this.#end(this.#whole ?? new Uint8Array());
+    else this.#end(this.#collected ?? new Uint8Array());
     return n;
   }
 

@@ -155,7 +155,7 @@ STATIC_TABLE.forEach(([name, value], i) => {
 });
 
 /**
- * Encodes headers without the dynamic table, so that there is no state to keep in step.
+ * Encodes headers without the dynamic table, so that there is no state to keep in sync.
  *
  * @param fields Names in lower case and values, one character per byte
  * @param isFirst Whether it is the first block of its connection, which sets the size of the dynamic table to 0, so that any
@@ -164,9 +164,9 @@ STATIC_TABLE.forEach(([name, value], i) => {
 export function encodeHeaders(fields: readonly HeaderField[], isFirst: boolean = false): Uint8Array {
   const out: number[] = isFirst ? [0x20] : [];
   for (const [name, value] of fields) {
-    const whole = FIELD_INDEX.get(`${name}\n${value}`);
-    if (whole !== undefined) {
-      pushInteger(out, 0x80, 7, whole);
+    const fieldIndex = FIELD_INDEX.get(`${name}\n${value}`);
+    if (fieldIndex !== undefined) {
+      pushInteger(out, 0x80, 7, fieldIndex);
       continue;
     }
     const index = NAME_INDEX.get(name) ?? 0;

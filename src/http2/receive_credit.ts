@@ -46,7 +46,7 @@ export class ReceiveCredit {
    * Bytes were consumed.
    *
    * @param stream The stream that they came on; `null` if it is over
-   * @param bytes How many bytes
+   * @param bytes Number of consumed bytes
    */
   used(stream: Http2Stream | null, bytes: number): void {
     this.#uncredited += bytes;

@@ -5,7 +5,7 @@
  */
 import { Http2Code, Http2Error } from "./errors.ts";
 
-/** Streams remembered one by one; older ones are all taken for reset. */
+/** Streams remembered one by one; older ones are all assumed to have been reset. */
 const MAX_RESET = 4096;
 
 /** Remembers reset streams. */

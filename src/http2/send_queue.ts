@@ -80,7 +80,7 @@ export class SendQueue {
         stream.sendEnd();
         continue;
       }
-      if (stream.sendWindow <= 0) continue; // goes on with the stream's WINDOW_UPDATE
+      if (stream.sendWindow <= 0) continue; // continues with the stream's WINDOW_UPDATE
       const room = this.#window <= 0 ? null : this.#output.room(FRAME_HEADER_BYTES + MIN_SENT_FRAME_BYTES);
       if (room === null) {
         blocked.push(stream);

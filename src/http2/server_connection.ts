@@ -29,7 +29,7 @@ export class ServerConnection extends Http2Connection {
 
   /**
    * @param transport A socket, encrypted or not
-   * @param options Limits and callbacks
+   * @param options Windows, limits and callbacks
    */
   constructor(transport: Transport, options: ServerConnectionOptions) {
     super(transport, options, options);

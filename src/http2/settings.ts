@@ -51,7 +51,7 @@ export function initialSettings(): PeerSettings {
 /**
  * Reads a SETTINGS payload.
  *
- * @param payload As received
+ * @param payload Payload of the frame
  * @param settings The settings so far; updated in place
  * @param isOfServer Whether a server sent it: only a client may announce that it accepts pushes
  * @throws {Http2Error} With the code that RFC 9113, section 6.5, demands
