@@ -255,7 +255,7 @@ const opened = new Map<string, Ucp>();
  * Opens libucp, once per path and isolate. Never closed: UCX keeps threads, and memory hooks that must not be unmapped.
  *
  * @param path Absolute path of the shared object
- * @returns Its functions and version
+ * @returns The functions and the version of the library
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
 export function openUcp(path: string): Ucp {

@@ -88,7 +88,7 @@ export class GrpcCall<T> {
    * Starts a call.
    *
    * @param connection Connection to open the stream on
-   * @param options Method, headers, limits
+   * @param options Method, headers, limits and callbacks
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
   static async start<T>(connection: GrpcConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {

@@ -67,9 +67,9 @@ export class ServerCall {
   #isStuck = false;
 
   /**
-   * @param stream The HTTP/2 stream
+   * @param stream HTTP/2 stream of the call
    * @param method Name of the method
-   * @param options Time-outs
+   * @param options Shutdown signal and timeout
    */
   constructor(
     stream: ServerStream,

@@ -16,7 +16,7 @@ export class CallInput {
   #rest: Uint8Array | null = null;
 
   /**
-   * @param stream The call's stream
+   * @param stream HTTP/2 stream of the call
    * @param signal Ends every wait with its reason
    */
   constructor(stream: ServerStream, signal: AbortSignal) {
