@@ -133,7 +133,7 @@ Deno.test("malformed messages and those over a limit are refused", () => {
   const small: FrameDecoderOptions = { maxMetadataBytes: 8, maxBodyBytes: 16 };
   const cases: [what: string, bytes: Uint8Array, code: string, part: string][] = [
     ["compressed", prefixed(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-    ["a strange flag", prefixed(new Uint8Array(1), 1, 0x80), "protocol", "flag byte 128"],
+    ["a strange flag", prefixed(new Uint8Array(1), 1, 0x80), "protocol", "flag byte is 128"],
     ["4 GiB announced", prefixed(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295"],
     ["a body over the limit", prefixed(Uint8Array.of(0xc2, 0x3e, 17), 40), "limit_exceeded", "maxBodyBytes"],
     ["a header over the limit", prefixed(Uint8Array.of(0x12, 9), 40), "limit_exceeded", "maxMetadataBytes"],

@@ -1,5 +1,5 @@
 /**
- * FlightData messages that a client sends in one call, with a bound on every wait.
+ * FlightData messages that a client sends in one call, with a time limit for every wait.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { CallInput } from "../../grpc/server_input.ts";
 import type { FlightFrame } from "../data.ts";
 import { FrameDecoder, type FrameDecoderOptions } from "../frame_decoder.ts";
 
-/** Of a message that has begun, so many bytes must come within the time of a request. */
-const LEAST_BYTES = 64 * 1024;
+/** Bytes of an incomplete message that must arrive within `requestTimeoutMs`. */
+const MIN_PROGRESS_BYTES = 64 * 1024;
 
 /** Longest waits of a {@linkcode FrameInput}, in milliseconds. */
 export interface FrameTimeouts {
-  /** For the first message, and for every 64 KiB of one that has begun, or its rest. */
+  /** Wait for the first message, and for every 64 KiB of one that has begun, or its rest. */
   requestTimeoutMs: number;
-  /** Between two messages. */
+  /** Wait between two messages. */
   idleTimeoutMs: number;
 }
 
@@ -25,12 +25,12 @@ export class FrameInput {
   readonly #decoder: FrameDecoder;
   readonly #timeouts: FrameTimeouts;
   #isFirst = true;
-  #ended = false;
+  #hasEnded = false;
 
   /**
-   * @param input The call's bytes
+   * @param input Bytes of the call
    * @param options Limits and pool
-   * @param timeouts Longest waits
+   * @param timeouts Time limits of the waits
    */
   constructor(input: CallInput, options: FrameDecoderOptions, timeouts: FrameTimeouts) {
     this.#input = input;
@@ -52,26 +52,26 @@ export class FrameInput {
         this.#isFirst = false;
         return frame;
       }
-      if (this.#ended) return null;
+      if (this.#hasEnded) return null;
       const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
       if (chunk === null) {
-        this.#ended = true;
+        this.#hasEnded = true;
         if (!this.#decoder.isWhole) {
-          throw new DipcError("protocol", "the client's stream ends in the middle of a message");
+          throw new DipcError("protocol", "cannot read the client's stream: it ends in the middle of a message");
         }
         continue;
       }
       const begins = this.#decoder.isWhole;
       this.#decoder.push(chunk);
       bytes += chunk.byteLength;
-      if (begins || bytes >= LEAST_BYTES) {
+      if (begins || bytes >= MIN_PROGRESS_BYTES) {
         bytes = 0;
         endsAt = performance.now() + requestTimeoutMs;
       }
     }
   }
 
-  /** Gives the memory of what was not taken back. Idempotent. */
+  /** Releases everything that was not taken. Idempotent. */
   close(): void {
     this.#decoder.close();
   }
