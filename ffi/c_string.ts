@@ -5,9 +5,9 @@
  */
 
 /**
- * The text of a C string.
+ * Reads a C string.
  *
- * @param address Its first byte
+ * @param address Address of its first byte
  * @returns `null` for a null pointer
  */
 export function cStringAt(address: bigint): string | null {
@@ -16,9 +16,9 @@ export function cStringAt(address: bigint): string | null {
 }
 
 /**
- * The text in a buffer that C has filled, up to its first 0.
+ * Reads the C string in a buffer, up to its first 0.
  *
- * @param bytes The buffer
+ * @param bytes A buffer that C has filled
  */
 export function cStringIn(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);

@@ -8,42 +8,42 @@ import { CUDA_SYMBOLS, type CudaSymbols } from "./cuda_symbols.ts";
 
 const LIBRARY = "libcuda.so.1";
 
-/** Where drivers put libcuda without telling the system's loader: containers of Google's GKE, and WSL. */
+/** Folders of libcuda that the system's loader does not search: in containers of Google's GKE, and WSL. */
 const UNUSUAL_FOLDERS = ["/usr/local/nvidia/lib64", "/usr/lib/wsl/lib"];
 
-/** Who named the library: the caller, the environment, or the system. */
+/** What selected the library: an option of the caller, the environment, or the system. */
 export type LibcudaOrigin = "option" | "DIPC_LIBCUDA" | "system";
 
 /** An opened libcuda. It stays open for the life of the process. */
 export interface CudaLibrary {
   /** The path or name that was opened. */
   readonly path: string;
-  /** Who named it. */
+  /** What selected it. */
   readonly origin: LibcudaOrigin;
   /** Its functions. */
   readonly symbols: CudaSymbols;
 }
 
-/** Where to look, for tests and for unusual systems. */
+/** Where to search, for tests and for unusual systems. */
 export interface FindLibcudaOptions {
-  /** What to open by name or path, in this order, where nothing else names the library. */
+  /** Names or paths to open, in this order, if nothing else names the library. */
   candidates?: readonly string[];
 }
 
 const opened = new Map<string, CudaSymbols>();
 
 /**
- * Opens libcuda, once per path and isolate: what `option` names, else what `DIPC_LIBCUDA` names, else `libcuda.so.1` as
+ * Opens libcuda, once per path and isolate: the one of `option`, else that of `DIPC_LIBCUDA`, else `libcuda.so.1` as
  * the system's loader finds it. Never closed, as the driver keeps threads.
  *
- * @param option Path that the caller gave; then only that one is tried
+ * @param option Path chosen by the caller; then only that one is tried
  * @throws {DipcError} `library_not_found` naming every path tried, its cause and what to do; `permission_denied` without
- * `--allow-ffi`; `unsupported` elsewhere than on Linux
+ * `--allow-ffi`; `unsupported` on systems other than Linux
  */
 export function openLibcuda(option?: string, options: FindLibcudaOptions = {}): CudaLibrary {
   const { os, arch } = Deno.build;
   if (os !== "linux") {
-    throw new LocalError("unsupported", `opening libcuda: device memory needs Linux, this is ${os} ${arch}`);
+    throw new LocalError("unsupported", `cannot open libcuda: device memory needs Linux, this is ${os} ${arch}`);
   }
   const variable = readVariable();
   const named = option ?? (variable || undefined);
@@ -56,21 +56,25 @@ export function openLibcuda(option?: string, options: FindLibcudaOptions = {}): 
     causes.push(`${path}: ${result}`);
   }
   if (variable === null && named === undefined) {
-    causes.unshift("DIPC_LIBCUDA: may not be looked at without --allow-env=DIPC_LIBCUDA");
+    causes.unshift("DIPC_LIBCUDA: not readable: needs --allow-env=DIPC_LIBCUDA");
   }
-  const who = { option: " that the `library` option names", DIPC_LIBCUDA: " that DIPC_LIBCUDA names", system: "" };
+  const which = {
+    option: "the libcuda that the `library` option names",
+    DIPC_LIBCUDA: "the libcuda that DIPC_LIBCUDA names",
+    system: "libcuda",
+  };
   throw new LocalError(
     "library_not_found",
-    `libcuda${who[origin]} could not be opened, so there is no device memory here. Do one of these:\n` +
+    `cannot open ${which[origin]}: device memory is not available without it; do one of these:\n` +
       "  install the NVIDIA driver of your system (it brings libcuda.so.1; the CUDA toolkit is not needed)\n" +
       "  in a container: start it with the GPU, such as docker run --gpus all\n" +
       `  export DIPC_LIBCUDA=/path/to/${LIBRARY}\n` +
-      '  leave `memory: "cuda:N"` away: bodies stay in host memory\n' +
+      '  omit `memory: "cuda:N"`: bodies stay in host memory\n' +
       `Tried:\n${causes.map((line) => `  ${line}`).join("\n")}`,
   );
 }
 
-/** The variable, `""` where it is unset, or `null` where it may not be read. Never prompts. */
+/** The value of the variable, `""` if it is unset, or `null` if reading it is not permitted. Never prompts. */
 function readVariable(): string | null {
   const { state } = Deno.permissions.querySync({ name: "env", variable: "DIPC_LIBCUDA" });
   return state === "granted" ? Deno.env.get("DIPC_LIBCUDA") ?? "" : null;
@@ -88,8 +92,8 @@ function open(path: string): CudaSymbols | string {
     if (cause instanceof Deno.errors.NotCapable) {
       throw new LocalError(
         "permission_denied",
-        `opening libcuda at ${path}: Deno may not load native libraries; run with --allow-ffi ` +
-          "(without a path: Deno does not allow raw pointers to a path-scoped permission)",
+        `cannot open libcuda at ${path}: Deno may not load native libraries; run with --allow-ffi ` +
+          "(without a path: Deno allows no raw pointers with a path-scoped permission)",
         { cause },
       );
     }

@@ -1,5 +1,5 @@
 /**
- * `CUresult`: the dipc code that each one stands for, and errors that keep the driver's own name and text.
+ * `CUresult`: the dipc code of each one, and errors that keep the driver's own name and text.
  *
  * @module
  */
@@ -8,22 +8,22 @@ import { cStringAt } from "./c_string.ts";
 import { CUDA } from "./cuda_constants.ts";
 import type { CudaSymbols } from "./cuda_symbols.ts";
 
-/** Results (`cuda.h`, `cudaError_enum`) with a better code than `cuda`, and what to do about them. */
+/** Results (`cuda.h`, `cudaError_enum`) that have a more specific code than `cuda`, and what to do about them. */
 export const MAPPED_RESULTS: Readonly<Record<number, readonly [name: string, code: DipcErrorCode, advice: string]>> = {
   [CUDA.CUDA_ERROR_OUT_OF_MEMORY]: [
     "CUDA_ERROR_OUT_OF_MEMORY",
     "out_of_memory",
-    "free device memory of this or other processes (nvidia-smi shows who has it), or lower the limits",
+    "free device memory of this or other processes (nvidia-smi lists them), or lower the limits",
   ],
   34: [
     "CUDA_ERROR_STUB_LIBRARY",
     "library_not_found",
-    "this libcuda is the stub for linking; name the one that came with the driver with DIPC_LIBCUDA",
+    "this libcuda is the stub for linking; set DIPC_LIBCUDA to the one that came with the driver",
   ],
   100: [
     "CUDA_ERROR_NO_DEVICE",
     "unsupported",
-    "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES, and whether the container was given one (--gpus)",
+    "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES, and whether the container was started with one (--gpus)",
   ],
   101: ["CUDA_ERROR_INVALID_DEVICE", "not_found", "`dipc doctor` lists the devices"],
   217: ["CUDA_ERROR_PEER_ACCESS_UNSUPPORTED", "unsupported", "these two devices cannot reach each other"],
@@ -32,12 +32,12 @@ export const MAPPED_RESULTS: Readonly<Record<number, readonly [name: string, cod
   803: [
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
     "unsupported",
-    "libcuda and the kernel's driver are of different versions: reboot, or give the container the host's libcuda",
+    "libcuda and the kernel's driver have different versions: reboot, or give the container the host's libcuda",
   ],
   804: [
     "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
     "unsupported",
-    "a compatibility libcuda is loaded that this GPU cannot use; name the driver's own with DIPC_LIBCUDA",
+    "a compatibility libcuda is loaded that this GPU cannot use; set DIPC_LIBCUDA to the driver's own",
   ],
 };
 

@@ -2,9 +2,9 @@
  * The functions of the CUDA driver API that dipc uses, as C declares them (`cuda.h`), under the names that the library
  * exports: `cuMemAlloc` of the header is `cuMemAlloc_v2` there.
  *
- * Handles, sizes and addresses are `usize`/`u64` and travel as bigints. `CUresult` has no negative values and fits `i32`.
- * The comment behind each parameter is its C declaration: a test compiles these declarations, and the widths that stand
- * before them, against NVIDIA's `cuda.h`. Functions that older drivers lack are optional. No policy here.
+ * Handles, sizes and addresses are `usize`/`u64` and passed as bigints. `CUresult` has no negative values and fits `i32`.
+ * The comment after each parameter is its C declaration: a test compiles these declarations, and the widths before them,
+ * against NVIDIA's `cuda.h`. Functions that older drivers lack are optional. No policy here.
  *
  * @module
  */
@@ -51,7 +51,7 @@ export const CUDA_SYMBOLS = {
     ],
     result: "i32",
   },
-  // Since CUDA 11.4; tells apart the parts of a divided GPU.
+  // Since CUDA 11.4; distinguishes the instances of a partitioned GPU (MIG).
   cuDeviceGetUuid_v2: {
     parameters: [
       "buffer", // CUuuid *uuid

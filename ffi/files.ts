@@ -5,7 +5,7 @@
  */
 import { libc } from "./libc.ts";
 
-/** C signatures of the file calls used. `off_t` is 64 bits on every platform supported. */
+/** C signatures of the file calls used. `off_t` has 64 bits on every supported platform. */
 const SYMBOLS = {
   // int open(const char *path, int flags, mode_t mode)
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
@@ -46,7 +46,7 @@ export const MREMAP_REPLACE = 3;
 export const MADV_DONTNEED = 4;
 /** `MADV_POPULATE_READ` of sys/mman.h, since Linux 5.14. */
 export const MADV_POPULATE_READ = 22;
-/** `F_SETSIG` of fcntl.h: the signal that tells of a lease. */
+/** `F_SETSIG` of fcntl.h: sets the signal that reports the break of a lease. */
 export const F_SETSIG = 10;
 /** `F_SETLEASE` of fcntl.h. */
 export const F_SETLEASE = 1024;
@@ -56,14 +56,14 @@ export const F_GETLEASE = 1025;
 export const F_RDLCK = 0;
 /** `F_UNLCK` of fcntl.h: no lease. */
 export const F_UNLCK = 2;
-/** `SIGURG` of signal.h on x86-64 and arm64: a signal that is ignored where nobody listens to it. */
+/** `SIGURG` of signal.h on x86-64 and arm64: a signal that is ignored by default. */
 export const SIGURG = 23;
 /** `EINVAL` of errno.h. */
 export const EINVAL = 22;
 /** `EINTR` of errno.h. */
 export const EINTR = 4;
 
-/** Names and texts of the `errno` values that file calls give, as in errno(3). */
+/** Texts of the `errno` values that file calls set, as in errno(3). */
 const ERRNO_TEXTS: Record<number, string> = {
   1: "Operation not permitted",
   2: "No such file or directory",
@@ -94,17 +94,17 @@ const ERRNO_TEXTS: Record<number, string> = {
 let library: FileLibrary | undefined;
 
 /**
- * The file calls of this process' libc, opened on first use.
+ * The file calls of this process's libc, opened on first use.
  *
  * @throws {DipcError} `permission_denied` without `--allow-ffi`, `unsupported` on a system without glibc
  */
 export function fileLibrary(): FileLibrary {
   if (library !== undefined) return library;
-  libc(); // says clearly what is wrong where the C library cannot be opened
+  libc(); // throws a clear error if the C library cannot be opened
   return library = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
 }
 
-/** `errno` of this thread; only meaningful straight after a call of {@linkcode fileLibrary} that failed. */
+/** `errno` of this thread; only meaningful immediately after a failed call of {@linkcode fileLibrary}. */
 export function fileErrno(): number {
   const location = fileLibrary().__errno_location();
   return location === null ? 0 : new Deno.UnsafePointerView(location).getInt32();
@@ -115,7 +115,7 @@ export function errnoText(errno: number): string {
   return ERRNO_TEXTS[errno] ?? `errno ${errno}`;
 }
 
-/** `AT_EMPTY_PATH` of fcntl.h: the descriptor itself. */
+/** `AT_EMPTY_PATH` of fcntl.h: applies to the descriptor itself. */
 const AT_EMPTY_PATH = 0x1000;
 /** `STATX_BASIC_STATS` of linux/stat.h. */
 const STATX_BASIC_STATS = 0x7ff;
@@ -124,7 +124,7 @@ const EMPTY_PATH = new Uint8Array(1);
 /**
  * Fills `target` (256 bytes, a `struct statx`) for an open descriptor.
  *
- * @returns whether the call worked; {@linkcode fileErrno} says why not
+ * @returns Whether the call succeeded; if not, {@linkcode fileErrno} has the reason
  */
 export function statDescriptor(fd: number, target: Uint8Array<ArrayBuffer>): boolean {
   return fileLibrary().statx(fd, EMPTY_PATH, AT_EMPTY_PATH, STATX_BASIC_STATS, target) === 0;
@@ -132,10 +132,10 @@ export function statDescriptor(fd: number, target: Uint8Array<ArrayBuffer>): boo
 
 /** Offsets in `struct statx` of linux/stat.h of the fields used. */
 export const STATX = {
-  /** u64: bytes. */
+  /** u64: size in bytes. */
   size: 40,
   /** i64 seconds, u32 nanoseconds. */
   modifyTime: 112,
-  /** The whole structure. */
+  /** Size of the whole structure. */
   byteLength: 256,
 } as const;

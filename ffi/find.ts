@@ -1,8 +1,8 @@
 /**
- * Finds libucp, the library of UCX that dipc talks to, and says why it chose the one it did.
+ * Finds libucp, the library of UCX that dipc uses, and explains its choice.
  *
- * A process must not load two copies of UCX: their lower libraries share names, and the second libucp would run on the
- * first one's. So candidates are judged by reading their files, and only the chosen one is loaded.
+ * A process must not load two copies of UCX: their lower libraries have the same names, so the second libucp would use those
+ * of the first. Candidates are therefore judged by reading their files, and only the chosen one is loaded.
  *
  * @module
  */
@@ -11,37 +11,37 @@ import { applyUcxSettings } from "./ucx_settings.ts";
 
 /** Version of UCX that `dipc setup` fetches. */
 export const SETUP_UCX_VERSION = "1.22.0";
-/** Oldest UCX that dipc works with. */
+/** Oldest UCX that dipc supports. */
 export const OLDEST_UCX_VERSION = "1.13.0";
-/** From this version on a system's UCX is preferred to the copy that `dipc setup` made. */
+/** A UCX of the system is preferred to the copy that `dipc setup` made if it has this version or a newer one. */
 export const PREFERRED_UCX_VERSION = "1.18.0";
 
-/** Who named the library: the caller, the environment, the system, or `dipc setup`. */
+/** What selected the library: an option of the caller, the environment, the system, or `dipc setup`. */
 export type LibucpOrigin = "option" | "DIPC_LIBUCP" | "system" | "setup";
 
 /** The libucp that was chosen. */
 export interface LibucpLocation {
-  /** What to give to `Deno.dlopen`: a path, or a bare name that the system's loader resolves. */
+  /** Argument for `Deno.dlopen`: a path, or a bare name that the system's loader resolves. */
   readonly path: string;
   /** Its version, such as `"1.22.0"`. */
   readonly version: string;
-  /** Who named it. */
+  /** What selected it. */
   readonly origin: LibucpOrigin;
-  /** Why it was chosen and what is worth knowing about it, one sentence each. */
+  /** Why it was chosen, and hints about it, one sentence each. */
   readonly notes: readonly string[];
 }
 
-/** Where to look, for tests and for unusual systems. */
+/** Where to search, for tests and for unusual systems. */
 export interface FindLibucpOptions {
-  /** Folders in which a system keeps its libraries. */
+  /** Folders of the system's libraries. */
   systemFolders?: readonly string[];
-  /** Also ask the system's loader for `libucp.so.0`. Default `true`. */
+  /** Whether to try `libucp.so.0` with the system's loader, too. Default `true`. */
   systemLoader?: boolean;
-  /** Folder that is not empty where there is RDMA hardware. */
+  /** Folder that is not empty if there is RDMA hardware. */
   rdmaFolder?: string;
 }
 
-/** One path that was looked at and the reason why it was not taken. */
+/** A path that was tried, and why it was rejected. */
 export interface LibucpAttempt {
   readonly path: string;
   readonly cause: string;
@@ -49,19 +49,19 @@ export interface LibucpAttempt {
 
 /** Outcome of {@linkcode rankLibucp}. */
 export interface LibucpRanking {
-  /** What may be loaded, best first; a version is `""` where only loading can tell. */
+  /** Libraries that may be loaded, best first; a version is `""` if it is unknown until the library is loaded. */
   readonly candidates: readonly LibucpLocation[];
-  /** What may not, and why. */
+  /** Paths that were rejected, and why. */
   readonly attempts: readonly LibucpAttempt[];
   /** Whether the first candidate is as good as what `dipc setup` would provide. */
   readonly isSatisfied: boolean;
 }
 
 const LIBRARY = "libucp.so.0";
-// libnuma is not of UCX, but a libucs unpacked from a package may need it and have it beside itself.
+// libnuma does not belong to UCX, but a libucs unpacked from a package may need it and have it in its folder.
 const SIBLINGS = ["libnuma.so.1", "libucm.so.0", "libucs.so.0", "libuct.so.0"];
 
-/** Where `dipc setup` keeps its copy of UCX; `null` where neither `XDG_CACHE_HOME` nor `HOME` is known. */
+/** Folder of the copy of UCX that `dipc setup` makes; `null` if neither `XDG_CACHE_HOME` nor `HOME` is known. */
 export function setupFolder(): string | null {
   const cache = readEnv("XDG_CACHE_HOME");
   if (cache !== undefined && cache.startsWith("/")) return `${cache}/dipc/ucx-${SETUP_UCX_VERSION}`;
@@ -75,12 +75,12 @@ export function setupLibrary(folder: string): string {
 }
 
 /**
- * Ranks the copies of libucp without loading one: the caller's, `DIPC_LIBUCP`, the system's where it is 1.18 or newer or
- * where there is RDMA hardware, the copy that `dipc setup` made, any other UCX of the system.
+ * Ranks the copies of libucp without loading one: the caller's, `DIPC_LIBUCP`, the system's if it is 1.18 or newer or there
+ * is RDMA hardware, the copy that `dipc setup` made, any other UCX of the system.
  *
- * Reads only what the permissions allow, and asks for none.
+ * Reads only what the permissions allow, and never prompts for more.
  *
- * @param option Path that the caller gave; then only that one is a candidate
+ * @param option Path chosen by the caller; then only that one is a candidate
  */
 export function rankLibucp(option?: string, options: FindLibucpOptions = {}): LibucpRanking {
   const attempts: LibucpAttempt[] = [];
@@ -96,7 +96,7 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
   }
 
   if (!isGranted({ name: "env", variable: "DIPC_LIBUCP" })) {
-    attempts.push({ path: "DIPC_LIBUCP", cause: "may not be looked at without --allow-env=DIPC_LIBUCP" });
+    attempts.push({ path: "DIPC_LIBUCP", cause: "not readable: needs --allow-env=DIPC_LIBUCP" });
   }
   const preferred: LibucpLocation[] = [];
   const others: LibucpLocation[] = [];
@@ -115,11 +115,11 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
     files.add(file);
     const location = (note: string): LibucpLocation => ({ path, version: seen, origin: "system", notes: [note] });
     if (seen === "") {
-      others.push(location("the system's UCX, of a version that its file does not tell"));
+      others.push(location("the system's UCX, whose file does not contain its version"));
     } else if (compareVersions(seen, OLDEST_UCX_VERSION) < 0) {
       attempts.push({
         path,
-        cause: `UCX ${seen} is older than ${OLDEST_UCX_VERSION}, the oldest that dipc works with`,
+        cause: `UCX ${seen} is older than ${OLDEST_UCX_VERSION}, the oldest that dipc supports`,
       });
     } else if (compareVersions(seen, PREFERRED_UCX_VERSION) >= 0) {
       preferred.push(location(`the system's UCX, ${PREFERRED_UCX_VERSION} or newer`));
@@ -142,7 +142,7 @@ export function rankLibucp(option?: string, options: FindLibucpOptions = {}): Li
     attempts.push({ path: "copy of `dipc setup`", cause });
   } else {
     const path = setupLibrary(folder);
-    // What may not be looked at may still be loaded.
+    // A file that is not readable may still be loaded.
     if (fileExists(path) === false) {
       attempts.push({ path, cause: "not there: `dipc setup` has not been run for this user" });
     } else {
@@ -160,16 +160,16 @@ let loaded: { location: LibucpLocation; handles: Deno.DynamicLibrary<Deno.Foreig
 /**
  * Finds libucp and loads it. The library stays loaded until the process ends; later calls return the same location.
  *
- * @param option Path that the caller gave; then only that one is tried
- * @throws {DipcError} `library_not_found` naming every path tried and why it was not taken; `unsupported` elsewhere than
- * on Linux; `permission_denied` without `--allow-ffi`; `invalid_argument` where another libucp is loaded already
+ * @param option Path chosen by the caller; then only that one is tried
+ * @throws {DipcError} `library_not_found` naming every path tried and why it was rejected; `unsupported` on systems other
+ * than Linux; `permission_denied` without `--allow-ffi`; `invalid_argument` if another libucp is loaded already
  */
 export function findLibucp(option?: string, options: FindLibucpOptions = {}): LibucpLocation {
   const { os, arch } = Deno.build;
   if (os !== "linux") {
     throw new LocalError(
       "unsupported",
-      `loading libucp: UCX runs on Linux (x86-64 and aarch64) only, this is ${os} ${arch}`,
+      `cannot load libucp: UCX runs on Linux (x86-64 and aarch64) only, this is ${os} ${arch}`,
     );
   }
   if (loaded !== null) {
@@ -177,8 +177,8 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
     if (named === undefined || named === loaded.location.path) return loaded.location;
     throw new LocalError(
       "invalid_argument",
-      `loading libucp from ${named}: this process uses ${loaded.location.path} (${loaded.location.version}) already, ` +
-        "and two copies of UCX in one process would break each other; use one of them, or a process for each",
+      `cannot load libucp from ${named}: this process already uses ${loaded.location.path} (${loaded.location.version}), ` +
+        "and two copies of UCX in one process would break each other; use one of them, or one process for each",
     );
   }
   const { candidates, attempts } = rankLibucp(option, options);
@@ -188,7 +188,7 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
     if ("cause" in result) {
       failures.push({ path, cause: result.cause });
     } else if (compareVersions(result.version, OLDEST_UCX_VERSION) < 0) {
-      // It cannot be unloaded, so nothing else may be loaded beside it.
+      // It cannot be unloaded, so no other copy may be loaded.
       failures.push({ path, cause: `UCX ${result.version} is older than ${OLDEST_UCX_VERSION}` });
       break;
     } else {
@@ -199,9 +199,9 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
   throw new LocalError("library_not_found", explain(failures));
 }
 
-/** Says what to do, then what was tried and why none of it worked. */
+/** The message for a libucp that was not found: what to do, then what was tried and why each was rejected. */
 export function explain(attempts: readonly LibucpAttempt[]): string {
-  return `libucp (UCX ${OLDEST_UCX_VERSION} or newer) could not be loaded. Do one of these:\n` +
+  return `cannot load libucp: no usable UCX ${OLDEST_UCX_VERSION} or newer was found; do one of these:\n` +
     `  ${isClone() ? "deno task setup" : setupCommand()}\n` +
     `      fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip\n` +
     "  sudo apt-get install libucx0\n" +
@@ -211,22 +211,22 @@ export function explain(attempts: readonly LibucpAttempt[]): string {
     `Tried:\n${attemptLines(attempts).map((line) => `  ${line}`).join("\n")}`;
 }
 
-/** What was tried, a line each; what was missing, and what a permission hides, are one line each. */
+/** The attempts, one per line; missing files share a line, and so do files that are not readable. */
 export function attemptLines(attempts: readonly LibucpAttempt[]): string[] {
-  const pathsOf = (wanted: string): string[] =>
-    attempts.filter(({ cause }) => cause === wanted).map(({ path }) => path);
+  const pathsOf = (expected: string): string[] =>
+    attempts.filter(({ cause }) => cause === expected).map(({ path }) => path);
   const absent = pathsOf(ABSENT), hidden = pathsOf(HIDDEN);
   const lines = attempts.filter(({ cause }) => cause !== ABSENT && cause !== HIDDEN)
     .map(({ path, cause }) => `${path}: ${cause}`);
   if (hidden.length > 0) {
     const folders = hidden.map((path) => path.slice(0, path.lastIndexOf("/")) || "/");
-    lines.unshift(`the system's folders ${HIDDEN}=${folders.join(",")}`);
+    lines.unshift(`the system's folders: ${HIDDEN}=${folders.join(",")}`);
   }
   if (absent.length > 0) lines.unshift(`${ABSENT}: ${absent.join(", ")}`);
   return lines;
 }
 
-/** The command line that runs setup with the permissions that it needs, and no others. */
+/** The command line that runs setup with only the permissions that it needs. */
 export function setupCommand(): string {
   const xdg = readEnv("XDG_CACHE_HOME");
   const cache = xdg?.startsWith("/") ? xdg : "$HOME/.cache";
@@ -241,9 +241,9 @@ export function isClone(): boolean {
 }
 
 const ABSENT = "not there";
-const HIDDEN = "may not be looked at without --allow-read";
+const HIDDEN = "not readable: needs --allow-read";
 
-/** Folders in which Linux systems keep their libraries, and those of `LD_LIBRARY_PATH` first. */
+/** Folders of libraries: those of `LD_LIBRARY_PATH`, then the usual ones of Linux systems. */
 function systemFolders(): string[] {
   const arch = Deno.build.arch;
   const triple = `${arch}-linux-gnu`;
@@ -266,12 +266,12 @@ function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(descriptor).state === "granted";
 }
 
-/** The variable, or `undefined` where it is unset or may not be read. Never prompts. */
+/** The value of a variable, or `undefined` if it is unset or reading it is not permitted. Never prompts. */
 function readEnv(variable: string): string | undefined {
   return isGranted({ name: "env", variable }) ? Deno.env.get(variable) : undefined;
 }
 
-/** Whether there is such a file; `null` where it may not be looked at. Never prompts. */
+/** Whether there is such a file; `null` if reading it is not permitted. Never prompts. */
 function fileExists(path: string): boolean | null {
   if (!isGranted({ name: "read", path })) return null;
   try {
@@ -286,12 +286,12 @@ function hasRdma(folder: string): boolean {
   try {
     for (const _ of Deno.readDirSync(folder)) return true;
   } catch {
-    // No such folder: no RDMA.
+    // No such folder: no RDMA hardware.
   }
   return false;
 }
 
-/** The version written in a library file, `""` where none is, or why the file is no candidate. */
+/** The version contained in a library file, `""` if there is none, or why the file is rejected. */
 function glance(path: string): string | { cause: string } {
   const exists = fileExists(path);
   if (exists === null) return { cause: HIDDEN };
@@ -304,10 +304,10 @@ function glance(path: string): string | { cause: string } {
 }
 
 /**
- * The version that `ucp_get_version_string` of a library returns, found without loading it: the one text of the form
+ * The version that `ucp_get_version_string` of a library returns, found without loading it: the only text of the form
  * `N.N.N` in the file that is not a version of the C library's symbols (`GLIBC_2.2.5`).
  *
- * @returns `null` where there is none, or more than one
+ * @returns `null` if there is none, or more than one
  */
 export function versionInFile(library: Uint8Array): string | null {
   const text = new TextDecoder("latin1").decode(library);
@@ -315,7 +315,7 @@ export function versionInFile(library: Uint8Array): string | null {
   return found.size === 1 ? [...found][0] : null;
 }
 
-/** Negative, zero or positive as `a` is older than, the same as, or newer than `b`. */
+/** Negative, zero or positive if `a` is older than, the same as, or newer than `b`. */
 export function compareVersions(a: string, b: string): number {
   const [x, y] = [a, b].map((version) => version.split(".").map(Number));
   for (let i = 0; i < 3; i++) {
@@ -332,8 +332,8 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
   applyUcxSettings();
   try {
     if (path.includes("/")) {
-      // The lower libraries must come from the same folder, also where this libucp does not say so itself and the
-      // system has others: once one of that name is loaded, the loader takes it.
+      // The lower libraries must come from the same folder, even if this libucp has no RUNPATH and the system has others: the
+      // loader uses one that is already loaded under that name.
       const folder = path.slice(0, path.lastIndexOf("/"));
       for (const name of SIBLINGS) {
         const exists = fileExists(`${folder}/${name}`);
@@ -341,7 +341,7 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
         try {
           handles.push(Deno.dlopen(`${folder}/${name}`, {}));
         } catch (error) {
-          // What may not be looked at may not be there.
+          // A file that is not readable may not exist.
           if (exists || error instanceof Deno.errors.NotCapable) throw error;
         }
       }
@@ -359,8 +359,8 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
     if (error instanceof Deno.errors.NotCapable) {
       throw new LocalError(
         "permission_denied",
-        `loading libucp from ${path}: Deno may not load native libraries; run with --allow-ffi ` +
-          "(without a path: Deno does not allow raw pointers to a path-scoped permission)",
+        `cannot load libucp from ${path}: Deno may not load native libraries; run with --allow-ffi ` +
+          "(without a path: Deno allows no raw pointers with a path-scoped permission)",
         { cause: error },
       );
     }
@@ -368,7 +368,7 @@ function load(path: string): { version: string; handles: Handle[] } | { cause: s
   }
 }
 
-/** What the loader says, without what Deno and the loader put in front of it. */
+/** The loader's message, without the prefixes that Deno and the loader add. */
 function loaderText(path: string, error: Error): string {
   const text = error.message.replace(/^(Could not open library: )+/, "");
   return text.startsWith(`${path}: `) ? text.slice(path.length + 2) : text;

@@ -210,19 +210,20 @@ export function libc(): Libc {
     if (cause instanceof Deno.errors.NotCapable) {
       throw new LocalError(
         "permission_denied",
-        "opening libc.so.6 needs the permission --allow-ffi (without a path: Deno denies pointers to a path-scoped one)",
+        "cannot open libc.so.6: Deno may not load native libraries; run with --allow-ffi " +
+          "(without a path: Deno allows no raw pointers with a path-scoped permission)",
         { cause },
       );
     }
-    throw new LocalError("unsupported", "dipc needs Linux with glibc: libc.so.6 could not be opened", { cause });
+    throw new LocalError("unsupported", "cannot open libc.so.6: dipc needs Linux with glibc", { cause });
   }
 }
 
 /**
- * What a C function prints into a `FILE *`.
+ * Collects what a C function prints to a `FILE *`.
  *
- * @param print Is given the stream
- * @returns The text, empty where the system has no memory for it
+ * @param print Called with the address of the stream
+ * @returns The text, empty if the system has no memory for it
  */
 export function printed(print: (stream: bigint) => void): string {
   const c = libc();
@@ -238,7 +239,7 @@ export function printed(print: (stream: bigint) => void): string {
 }
 
 /**
- * A string as C expects it.
+ * Converts a string to a C string.
  *
  * @param text Text without NUL characters
  * @returns Its UTF-8 bytes and a final 0
@@ -248,10 +249,10 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * The address of a byte array that lives outside V8's moving heap (65 bytes or more), valid as long as it is referenced.
+ * The address of a byte array outside V8's moving heap (65 bytes or more), valid while the array is referenced.
  *
- * @param bytes The array
- * @returns Its first byte's address
+ * @param bytes An array of 65 bytes or more
+ * @returns The address of its first byte
  */
 export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
   return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));

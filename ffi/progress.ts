@@ -1,11 +1,11 @@
 /**
  * Progresses a UCX worker without a V8 abort.
  *
- * Optimised code calls C directly. Where such a call runs a JavaScript callback, and the callback makes the optimised
- * code invalid (a field gets a value of a new kind, say), V8 ends the process: "Lazy deopt after a fast API call with
- * return value is unsupported". A call that returns nothing has no such problem. So `ucp_worker_progress`, the one
- * function that runs callbacks all the time, is never called for its return value: `lsearch` of libc calls it, and adds
- * 1 to a counter in memory where the answer is not 0.
+ * Optimised code calls C directly. If such a call runs a JavaScript callback, and the callback invalidates the optimised
+ * code (a field gets a value of a new kind, say), V8 ends the process: "Lazy deopt after a fast API call with return
+ * value is unsupported". A call that returns nothing has no such problem. So `ucp_worker_progress`, the only function
+ * that runs callbacks all the time, is never called for its return value: `lsearch` of libc calls it, and adds 1 to a
+ * counter in memory if the result is not 0.
  *
  * @module
  */
@@ -24,7 +24,7 @@ let lsearch: ReturnType<typeof libc>["lsearch"];
  *
  * @param symbols The functions of libucp
  * @param worker `ucp_worker_h`
- * @returns Whether anything happened
+ * @returns Whether there was progress
  */
 export function progressWorker(symbols: UcpSymbols, worker: bigint): boolean {
   if (progressOwner !== symbols) prepare(symbols);

@@ -1,5 +1,5 @@
 /**
- * `ucs_status_t`: names, texts and the dipc code each one stands for (`ucs/type/status.h`, the same in UCX 1.13 to 1.22).
+ * `ucs_status_t`: names, texts and dipc codes (`ucs/type/status.h`, the same in UCX 1.13 to 1.22).
  *
  * @module
  */
@@ -15,7 +15,7 @@ export const UCS_ERR_MESSAGE_TRUNCATED = -9;
 export const UCS_ERR_BUSY = -15;
 /** `UCS_ERR_CANCELED`. */
 export const UCS_ERR_CANCELED = -16;
-/** `UCS_ERR_CONNECTION_RESET`: also how a peer's orderly close is told. */
+/** `UCS_ERR_CONNECTION_RESET`: also reported for a peer's orderly close. */
 export const UCS_ERR_CONNECTION_RESET = -25;
 
 const STATUSES: Record<number, readonly [name: string, text: string, code: DipcErrorCode]> = {
@@ -68,7 +68,7 @@ export function describeStatus(status: number): string {
  * @param status A negative `ucs_status_t`
  * @param action What was being done, as the start of a sentence
  * @param advice What to do about it
- * @param code The code to use where the caller knows better than the status alone
+ * @param code The code to use instead of the status's own, if the caller knows a better one
  * @param cause The error that led to this one
  */
 export function statusError(
@@ -86,7 +86,7 @@ export function statusError(
   });
 }
 
-/** The lowest value of an error in a `ucs_status_ptr_t`, as an unsigned 64-bit number: −128. */
+/** The lowest error in a `ucs_status_ptr_t`, −128, as an unsigned 64-bit integer. */
 const FIRST_ERROR_POINTER = 0xffff_ffff_ffff_ff80n;
 
 /**
@@ -99,7 +99,7 @@ export function isStatusError(pointer: bigint): boolean {
 }
 
 /**
- * The status in a `ucs_status_ptr_t` that {@linkcode isStatusError} takes for an error.
+ * The status in a `ucs_status_ptr_t` that is an error by {@linkcode isStatusError}.
  *
  * @param pointer The result of an `_nbx` function
  */

@@ -1,8 +1,8 @@
 /**
  * The functions of libucp that dipc uses, as C declares them (`ucp/api/ucp.h`), and how to open the library.
  *
- * Handles, sizes, tags and addresses are `usize`/`u64` and travel as prebuilt bigints: a number in their place costs
- * more than ten times the call. `ucs_status_t` is a one-byte enum, hence `i8`. No policy here.
+ * Handles, sizes, tags and addresses are `usize`/`u64` and passed as prebuilt bigints: passing a number instead makes a
+ * call more than ten times as expensive. `ucs_status_t` is a one-byte enum, hence `i8`. No policy here.
  *
  * @module
  */
@@ -72,7 +72,7 @@ export const UCP_SYMBOLS = {
     result: "i8",
   },
   ucp_worker_destroy: { parameters: ["usize" /* ucp_worker_h */], result: "void" },
-  // Returns unsigned, but must not be called for it: see progress.ts.
+  // Returns unsigned, but must not be called for its result: see progress.ts.
   ucp_worker_progress: { parameters: ["usize" /* ucp_worker_h */], result: "void" },
   ucp_worker_progress_address: { name: "ucp_worker_progress", type: "pointer" },
   ucp_worker_get_efd: {
@@ -244,9 +244,9 @@ export type UcpSymbols = Deno.DynamicLibrary<typeof UCP_SYMBOLS>["symbols"];
 export interface Ucp {
   /** The path that was opened. */
   readonly path: string;
-  /** Its version, such as `"1.22.0"`. */
+  /** Version of the library, such as `"1.22.0"`. */
   readonly version: string;
-  /** Its functions. */
+  /** Functions of the library. */
   readonly symbols: UcpSymbols;
 }
 
@@ -256,7 +256,7 @@ const opened = new Map<string, Ucp>();
  * Opens libucp, once per path and isolate. Never closed: UCX keeps threads, and memory hooks that must not be unmapped.
  *
  * @param path Absolute path of the shared object
- * @returns Its functions and version
+ * @returns The functions and the version of the library
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
 export function openUcp(path: string): Ucp {
@@ -269,7 +269,8 @@ export function openUcp(path: string): Ucp {
     if (cause instanceof Deno.errors.NotCapable) {
       throw new LocalError(
         "permission_denied",
-        `opening ${path} needs the permission --allow-ffi (without a path: Deno denies pointers to a path-scoped one)`,
+        `cannot open libucp at ${path}: Deno may not load native libraries; run with --allow-ffi ` +
+          "(without a path: Deno allows no raw pointers with a path-scoped permission)",
         { cause },
       );
     }

@@ -2,7 +2,7 @@
  * Layouts of the UCX structures that dipc writes or reads, and their writers.
  *
  * Offsets are the same in UCX 1.13 and 1.22 on 64-bit systems; only sizes grew, so the larger ones are allocated. They are
- * checked against the headers by `native/struct_layout.c`. A field counts for UCX only with its bit in the mask.
+ * checked against the headers by `native/struct_layout.c`. UCX ignores a field unless its bit is set in the mask.
  *
  * @module
  */
@@ -43,23 +43,23 @@ export const FEATURE_TAG = 1n << 0n;
 export const FEATURE_WAKEUP = 1n << 4n;
 /** `ucp_feature`: active messages. */
 export const FEATURE_AM = 1n << 6n;
-/** `ucp_ep_close_flags_t`: cut the connection without a word to the peer. */
+/** `ucp_ep_close_flags_t`: cut the connection without notifying the peer. */
 export const EP_CLOSE_FORCE = 1;
 /** `ucp_send_am_flags`: complete only once the peer has fetched the message. */
 export const AM_SEND_RNDV = 1 << 2;
 /** `ucp_am_recv_attr_t`: only a descriptor has arrived; the data must be fetched. */
 export const AM_RECV_RNDV = 1 << 17;
 
-/** `ucs_memory_type_t`: memory of the system. */
+/** `ucs_memory_type_t`: host memory. */
 export const MEMORY_HOST = 0;
-/** `ucs_memory_type_t`: memory of an NVIDIA GPU. Only for a context whose memory types have it. */
+/** `ucs_memory_type_t`: memory of an NVIDIA GPU. Only for a context that supports it. */
 export const MEMORY_CUDA = 1;
 
 /** A structure in memory that C may read or write. */
 export interface CStruct {
-  /** Its bytes. Must stay referenced while C uses it. */
+  /** The structure's memory. Must stay referenced while C uses it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The same bytes. */
+  /** A view of the same bytes. */
   readonly view: DataView<ArrayBuffer>;
 }
 
@@ -80,7 +80,7 @@ function u32(struct: CStruct, offset: number, value: number): void {
 export interface SockAddr {
   /** `struct sockaddr_in` or `struct sockaddr_in6`, in an array large enough not to be moved by the collector. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Valid bytes of it. */
+  /** Number of valid bytes in it. */
   readonly length: number;
 }
 
@@ -96,7 +96,7 @@ export function contextParams(features: bigint): CStruct {
   return struct;
 }
 
-/** Room for a `ucp_context_attr_t`, asking for the types of memory that the context can read and write. */
+/** A `ucp_context_attr_t` to be filled in, requesting the types of memory that the context can read and write. */
 export function contextAttr(): CStruct {
   const struct = allocate(LAYOUT.ucp_context_attr_t.size);
   u64(struct, LAYOUT.ucp_context_attr_t.field_mask, 1n << 2n); // MEMORY_TYPES
@@ -104,7 +104,7 @@ export function contextAttr(): CStruct {
 }
 
 /**
- * What a context said of the types of memory that it can read and write: one bit for each `ucs_memory_type_t`.
+ * The types of memory that a context can read and write: one bit for each `ucs_memory_type_t`.
  *
  * @param attr A `ucp_context_attr_t` that was filled in
  */
@@ -112,7 +112,7 @@ export function contextMemoryTypes(attr: CStruct): bigint {
   return attr.view.getBigUint64(LAYOUT.ucp_context_attr_t.memory_types, true);
 }
 
-/** `ucp_worker_params_t` of a worker used by one thread, silent about requests that a dead endpoint never completed. */
+/** `ucp_worker_params_t` of a worker used by one thread, without warnings about requests of dead endpoints. */
 export function workerParams(): CStruct {
   const struct = allocate(LAYOUT.ucp_worker_params_t.size);
   u64(struct, LAYOUT.ucp_worker_params_t.field_mask, 1n << 0n | 1n << 5n); // THREAD_MODE, FLAGS
@@ -122,7 +122,7 @@ export function workerParams(): CStruct {
 }
 
 /**
- * `ucp_am_handler_param_t` of a handler for whole messages.
+ * `ucp_am_handler_param_t` of a handler for complete messages.
  *
  * @param id Active message id
  * @param callback A `ucp_am_recv_callback_t`
@@ -140,9 +140,9 @@ export function amHandlerParams(id: number, callback: bigint): CStruct {
 /**
  * `ucp_listener_params_t`. The address must stay referenced until the listener has been created.
  *
- * @param address Where to listen
+ * @param address Address to listen on
  * @param callback A `ucp_listener_conn_callback_t`
- * @param argument Its `arg`
+ * @param argument Passed to the callback as `arg`
  */
 export function listenerParams(address: SockAddr, callback: bigint, argument: bigint): CStruct {
   const at = LAYOUT.ucp_listener_params_t;
@@ -155,7 +155,7 @@ export function listenerParams(address: SockAddr, callback: bigint, argument: bi
   return struct;
 }
 
-/** Room for a `ucp_listener_attr_t`, asking for the address. */
+/** A `ucp_listener_attr_t` to be filled in, requesting the address. */
 export function listenerAttr(): CStruct {
   const struct = allocate(LAYOUT.ucp_listener_attr_t.size);
   u64(struct, LAYOUT.ucp_listener_attr_t.field_mask, 1n << 0n); // SOCKADDR
@@ -167,7 +167,7 @@ export function listenerAttr(): CStruct {
  *
  * @param peer The address to connect to, or the `ucp_conn_request_h` to accept
  * @param errorCallback A `ucp_err_handler_cb_t`
- * @param errorArgument Its `arg`
+ * @param errorArgument Passed to the callback as `arg`
  */
 export function endpointParams(peer: SockAddr | bigint, errorCallback: bigint, errorArgument: bigint): CStruct {
   const at = LAYOUT.ucp_ep_params_t;
@@ -190,11 +190,11 @@ export function endpointParams(peer: SockAddr | bigint, errorCallback: bigint, e
 }
 
 /**
- * `ucp_request_param_t`. The type of memory is always said: UCX would have to find it out, and may be mistaken.
+ * `ucp_request_param_t`. The type of memory is always set: UCX would have to detect it, and may be mistaken.
  *
  * @param flags The operation's `flags`
- * @param recvInfo Address of a `ucp_tag_recv_info_t`, or of the `size_t` of an active message, for receives done at once
- * @param alwaysRequest Never done at once: a request in any case
+ * @param recvInfo Address of a `ucp_tag_recv_info_t`, or of the `size_t` of an active message, for receives that complete immediately
+ * @param alwaysRequest Never complete immediately: always return a request
  * @param memoryType `ucs_memory_type_t` of the buffer
  */
 export function requestParams(
@@ -217,10 +217,10 @@ export function requestParams(
 }
 
 /**
- * Room for a `ucp_ep_attr_t`, asking for the transports (UCX 1.14 and later).
+ * A `ucp_ep_attr_t` to be filled in, requesting the transports (UCX 1.14 and later).
  *
  * @param entries Address of an array of `ucp_transport_entry_t`
- * @param count Its length
+ * @param count Number of entries in the array
  */
 export function endpointAttr(entries: bigint, count: number): CStruct {
   const at = LAYOUT.ucp_ep_attr_t;

@@ -82,7 +82,7 @@ int main(void) {
     FIELD(ucp_am_recv_param_t, recv_attr);
     FIELD(ucp_am_recv_param_t, reply_ep);
 
-/* Older versions do not tell the transports of an endpoint. */
+/* Older versions do not report the transports of an endpoint. */
 #if UCP_API_VERSION >= UCP_VERSION(1, 14)
     STRUCT(ucp_ep_attr_t);
     FIELD(ucp_ep_attr_t, field_mask);

@@ -63,7 +63,7 @@ if $rehearse; then
 else
   unset DIPC_LIBCUDA
   facts=$("${run[@]}" tools/gpu_facts.ts 2> "$results/driver-error.txt") ||
-    stop "no GPU: $(head -1 "$results/driver-error.txt" | sed 's/ Do one of these:$//')" 3
+    stop "no GPU: $(head -1 "$results/driver-error.txt" | sed 's/; do one of these:$//')" 3
   rm -f "$results/driver-error.txt"
   say "GPU      $facts"
   # UCX for CUDA 13 needs a driver of CUDA 13.

@@ -36,7 +36,7 @@ static CUresult copy_with_host(CUdeviceptr device_side, const void *host_side, s
         return CUDA_SUCCESS;
     }
     if (pinned == NULL) {
-        /* The driver would stage it, and block: it may not be used later, so it is done now. */
+        /* The driver would stage it and block: the memory may be reused at once, so the copy is done now. */
         sim_complain(CUDA_SUCCESS, "not pinned", "%s: host memory at %p is not pinned", sim_function(), host_side);
         sim_submit_now(&work);
         return CUDA_SUCCESS;

@@ -1,5 +1,5 @@
 /*
- * What every call of the simulated driver goes through: the lock, the count, failures by request, complaints, the
+ * Common to all calls of the simulated driver: the lock, the call count, requested failures, complaints, the
  * current context, and the report at exit.
  */
 #define _GNU_SOURCE
@@ -114,7 +114,7 @@ static void start(void) {
     const char *with = getenv("CUDA_SIM_FAIL_WITH");
     if (with != NULL && *with != '\0') fail_with = sim_result_of_name(with);
     if (!sim_start_devices()) {
-        fprintf(stderr, "cuda_sim: the memory of the devices cannot be made: %s\n", strerror(errno));
+        fprintf(stderr, "cuda_sim: cannot map the memory of the devices: %s\n", strerror(errno));
         abort();
     }
     sim_install_fault_handler();
@@ -184,7 +184,7 @@ CUresult CUDAAPI cuDriverGetVersion(int *version) {
     LEAVE(CUDA_SUCCESS);
 }
 
-/* Not counted and never failed: they only read a table, and are asked while another failure is told. */
+/* Not counted and never failed: they only read a table, and are called while another failure is reported. */
 CUresult CUDAAPI cuGetErrorName(CUresult error, const char **text) {
     for (size_t i = 0; i < RESULTS; i++)
         if (results[i].result == error) return *text = results[i].name, CUDA_SUCCESS;
@@ -243,7 +243,7 @@ CUresult CUDAAPI cuCtxGetCurrent(CUcontext *context) {
     LEAVE(CUDA_SUCCESS);
 }
 
-/* The control functions that read or change what is kept here. */
+/* The control functions for the state of this file. */
 
 uint64_t cuda_sim_calls(void) { return calls; }
 
@@ -282,9 +282,9 @@ int cuda_sim_depth(void) { return depth; }
 
 void cuda_sim_report_leaks(void) {
     sim_lock();
-    sim_report_memory_leaks("when leaks were asked for", -1);
-    sim_report_host_leaks("when leaks were asked for", -1);
-    sim_report_handle_leaks("when leaks were asked for", -1);
+    sim_report_memory_leaks("when leaks were reported", -1);
+    sim_report_host_leaks("when leaks were reported", -1);
+    sim_report_handle_leaks("when leaks were reported", -1);
     sim_unlock();
 }
 

@@ -8,14 +8,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The alignment that drivers give. */
+/* The alignment that drivers guarantee. */
 #define ALIGNMENT 512
-/* Fresh memory is filled with this, so that nobody relies on zeros; not beyond the first MiB, for speed. */
+/* Fresh memory is filled with this, so that no caller relies on zeros; only the first MiB, for speed. */
 #define FRESH_BYTE 0xA5
 #define FRESH_BYTES ((size_t)1 << 20)
 /* Addresses for each byte of a device. */
 #define ADDRESSES 4
-/* Freed ranges that are remembered, to tell a double free from an unknown pointer. */
+/* Freed ranges that are remembered, to distinguish a double free from an unknown pointer. */
 #define MAX_FREED 4096
 
 static struct allocation *allocations;
@@ -34,7 +34,7 @@ bool sim_was_freed(uintptr_t address) {
     return false;
 }
 
-/* Two views of the same pages: one to give out, one to copy through. */
+/* Two views of the same pages: one to return, one to copy through. */
 bool sim_map_twice(size_t bytes, int protection, char **view, char **alias) {
     int fd = memfd_create("cuda_sim", MFD_CLOEXEC);
     if (fd < 0) return false;
@@ -82,7 +82,7 @@ CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, c
     if (found == NULL) {
         if (sim_find_allocation(address, true) != NULL || sim_was_freed(address))
             return sim_complain(CUDA_ERROR_INVALID_VALUE, "freed pointer", "%s: %s 0x%llx was freed", function, what, address);
-        return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s: %s 0x%llx is no device memory", function, what,
+        return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s: %s 0x%llx is not device memory", function, what,
                             address);
     }
     if (address + bytes > found->address + found->bytes)
@@ -95,7 +95,7 @@ CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, c
     return CUDA_SUCCESS;
 }
 
-/* Next fit: addresses come again late, so that stale ones are found out. */
+/* Next fit: addresses are reused late, so that stale ones are detected. */
 static struct allocation *allocate(int number, size_t wanted) {
     struct device *device = &sim_devices[number];
     size_t bytes = (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -134,7 +134,7 @@ void sim_drop_allocation(struct allocation *dropped) {
     size_t bytes = (dropped->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     device->used -= bytes;
     sim_remember_freed(dropped->address, dropped->bytes);
-    /* Gives the pages back to the system; only whole ones, as neighbours share the others. */
+    /* Returns the pages to the system; only complete ones, as neighbours share the others. */
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)sim_device_alias(dropped->address) + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)sim_device_alias(dropped->address) + bytes) & ~(page - 1);
@@ -162,7 +162,7 @@ static CUresult check_free(CUdeviceptr address, struct allocation **found) {
     if (*found == NULL || (*found)->is_freed)
         return sim_was_freed(address) || *found != NULL
             ? sim_complain(CUDA_ERROR_INVALID_VALUE, "double free", "%s of 0x%llx, which was freed before", function, address)
-            : sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which is no device memory", function,
+            : sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which is not device memory", function,
                            address);
     if ((*found)->address != address)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which lies inside an allocation",

@@ -104,7 +104,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice device) {
         LEAVE(sim_complain(CUDA_ERROR_INVALID_CONTEXT, "context", "the primary context of device %d was released more often "
                            "than it was retained", device));
     if (--context->retained > 0) LEAVE(CUDA_SUCCESS);
-    /* The driver takes down with the context what was made in it. */
+    /* The driver destroys everything made in the context together with it. */
     sim_report_memory_leaks("when its context was released", device);
     sim_report_host_leaks("when its context was released", device);
     sim_report_handle_leaks("when its context was released", device);

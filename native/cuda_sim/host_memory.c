@@ -1,4 +1,4 @@
-/* Host memory of the simulated driver: pinned and registered; and what an address is. */
+/* Host memory of the simulated driver, pinned and registered, and the attributes of addresses. */
 #define _GNU_SOURCE
 #include "sim.h"
 
@@ -19,7 +19,7 @@ char *sim_host_alias(const struct pinned *pinned, const void *address) {
     return pinned->alias + ((const char *)address - pinned->user);
 }
 
-/* Whether somebody has memory there now: the system gives out the addresses of freed memory again. */
+/* Whether memory is mapped there now: the system reuses the addresses of freed memory. */
 static bool is_mapped(const void *address) {
     unsigned char residency;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -112,7 +112,7 @@ CUresult CUDAAPI cuMemHostUnregister(void *address) {
     LEAVE(free_pinned(address, true, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED));
 }
 
-/* What an address is. */
+/* Attributes of addresses. */
 
 static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, CUdeviceptr address) {
     const struct allocation *device = sim_find_allocation(address, false);
@@ -153,7 +153,7 @@ CUresult CUDAAPI cuPointerGetAttribute(void *data, CUpointer_attribute attribute
     LEAVE(pointer_attribute(data, attribute, address));
 }
 
-/* Unlike the function for one attribute this one answers 0 for what is unknown, and succeeds. */
+/* Unlike the function for one attribute this one succeeds for unknown pointers, with 0. */
 CUresult CUDAAPI cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr address) {
     ENTER(true);
     NEED_POINTER(attributes);

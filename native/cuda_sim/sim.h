@@ -1,9 +1,9 @@
 /*
- * A CUDA driver without a GPU, for tests: the functions of libcuda that dipc uses, over host memory, and strict.
+ * A strict CUDA driver without a GPU, for tests: the functions of libcuda that dipc uses, on host memory.
  *
- * It is compiled against NVIDIA's cuda.h, so that its signatures are the driver's. What a driver lets pass, crashes over
- * or answers with stale data, it reports as a complaint: kept for cuda_sim_complaint(), printed when the process ends,
- * and then the reason for exit status 86 where the process would have ended with 0.
+ * It is compiled against NVIDIA's cuda.h, so that its signatures are the driver's. Misuse that a driver ignores, crashes on
+ * or answers with stale data is reported as a complaint: kept for cuda_sim_complaint(), printed when the process ends,
+ * and turned into exit status 86 if the process would have ended with 0.
  *
  * Environment: CUDA_SIM_DEVICES (2), CUDA_SIM_MEMORY (bytes of each, 1 GiB), CUDA_SIM_DELAY (queries that work takes
  * before it is done, 1), CUDA_SIM_FAIL_AT (number of the call to fail, from 1), CUDA_SIM_FAIL_WITH (number or name of a
@@ -12,7 +12,7 @@
 #ifndef CUDA_SIM_H
 #define CUDA_SIM_H
 
-/* All else is hidden, so that nothing of another library is taken by accident. */
+/* Everything else is hidden, so that it cannot clash with symbols of other libraries. */
 #pragma GCC visibility push(default)
 #include <cuda.h>
 #pragma GCC visibility pop
@@ -24,7 +24,7 @@
 #define MAX_STREAMS 64
 #define EXPORT __attribute__((visibility("default")))
 
-/* Which work of each stream comes before something: sequence numbers by stream. */
+/* The work of each stream that precedes something: sequence numbers by stream. */
 struct clock {
     uint64_t seq[MAX_STREAMS];
 };
@@ -36,8 +36,8 @@ struct context {
 };
 
 /*
- * Device memory: `view` is the address that is given out and that nobody can read, `alias` what copies go through. There
- * are more addresses than memory, as on a GPU, where free memory is never in pieces too small to use.
+ * Device memory: `view` is the address that is returned and that the CPU cannot read, `alias` is what copies go through.
+ * There are more addresses than memory, as on a GPU, whose free memory is never too fragmented to use.
  */
 struct device {
     char *view;
@@ -57,7 +57,7 @@ struct allocation {
     bool is_freed;
 };
 
-/* Pinned host memory; `alias` shows the same pages as `user`, so that these can be protected while a copy is under way. */
+/* Pinned host memory; `alias` maps the same pages as `user`, so that these can be protected while a copy is under way. */
 struct pinned {
     struct pinned *next;
     char *user;
@@ -96,7 +96,7 @@ struct range {
 
 enum work_kind { WORK_COPY, WORK_FILL, WORK_RECORD, WORK_FREE };
 
-/* Work on a stream, until the host has seen that it is done. */
+/* Work on a stream, until the host has observed that it is done. */
 struct work {
     struct work *next;
     enum work_kind kind;
@@ -118,7 +118,7 @@ struct work {
     bool is_guarded;
 };
 
-/* core.c: what every call goes through. */
+/* core.c: common to all calls. */
 extern struct device sim_devices[MAX_DEVICES];
 extern int sim_device_count;
 extern uint64_t sim_delay;
@@ -174,16 +174,16 @@ void sim_drop_context_handles(int device);
 void sim_report_handle_leaks(const char *when, int device);
 uint64_t sim_live_handles(const char *what);
 
-/* Calls counted, checked and failed by request; every exported driver function starts and ends with these. */
+/* Every exported driver function starts and ends with these: calls are counted, checked and failed on request. */
 #define ENTER(needs_context)                                    \
     CUresult entered = sim_enter(__func__, needs_context);      \
     if (entered != CUDA_SUCCESS) return sim_leave(entered)
 #define LEAVE(result) return sim_leave(result)
 #define NEED_POINTER(pointer)                                                                        \
     if ((pointer) == NULL)                                                                           \
-        LEAVE(sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "%s: null where a result goes", __func__))
+        LEAVE(sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "%s: null as the place of a result", __func__))
 
-/* control.c: for tests, called by FFI. */
+/* The control functions, called by tests by FFI. */
 EXPORT uint64_t cuda_sim_calls(void);
 EXPORT uint64_t cuda_sim_calls_of(const char *function);
 EXPORT void cuda_sim_fail_after(uint64_t calls, int result, int sticky);

@@ -28,7 +28,7 @@ struct stream *sim_stream(CUstream handle, const char *what) {
         }
         return stream;
     }
-    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is none", function, what, (void *)handle);
+    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is unknown", function, what, (void *)handle);
     return NULL;
 }
 
@@ -40,7 +40,7 @@ struct event *sim_event(CUevent handle, const char *what) {
         sim_complain(CUDA_SUCCESS, "destroyed handle", "%s: %s was destroyed", function, what);
         return NULL;
     }
-    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is none", function, what, (void *)handle);
+    sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is unknown", function, what, (void *)handle);
     return NULL;
 }
 

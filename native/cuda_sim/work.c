@@ -1,6 +1,6 @@
 /*
- * The work of the simulated driver. It is done late: not when it is submitted, but after some queries or in a
- * wait. What the host has not seen the end of stays known, and whatever touches its memory meanwhile is reported.
+ * The work of the simulated driver. It is executed late: not when it is submitted, but after some queries or in a
+ * wait. Work is tracked until the host has observed its end, and any access to its memory before that is reported.
  */
 #define _GNU_SOURCE
 #include "sim.h"
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 
-/* Slot 0 is the default stream. Work of a slot is done in the order of its sequence numbers. */
+/* Slot 0 is the default stream. Work of a slot is executed in the order of its sequence numbers. */
 static struct {
     bool is_used;
     bool is_blocking;
@@ -23,11 +23,11 @@ static struct {
     struct clock before;
 } slots[MAX_STREAMS] = {{.is_used = true, .is_blocking = true}};
 
-/* Work that the host has not seen the end of, oldest first. */
+/* Work whose end the host has not observed, oldest first. */
 static struct work *first_work, **last_work = &first_work;
-/* What the host has seen the end of. */
+/* Work whose end the host has observed. */
 static struct clock host;
-/* Counts queries. */
+/* Number of queries so far. */
 static uint64_t now;
 
 static void merge(struct clock *into, const struct clock *from) {
@@ -37,7 +37,7 @@ static void merge(struct clock *into, const struct clock *from) {
 
 /* Protection of the user's view of pinned memory while a copy is under way. */
 
-/* The whole pages inside what the work reads or writes: others may be in use by neighbours. */
+/* The complete pages inside the range that the work reads or writes: neighbours may use the others. */
 static bool guarded_pages(const struct work *work, uintptr_t *from, size_t *bytes) {
     const struct range *range = &work->ranges[work->guard];
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -60,7 +60,7 @@ static void unprotect(struct work *work) {
     if (!work->is_guarded || !guarded_pages(work, &from, &bytes)) return;
     work->is_guarded = false;
     mprotect((void *)from, bytes, PROT_READ | PROT_WRITE);
-    /* Others may protect some of the same pages. */
+    /* Other work may protect some of the same pages. */
     for (const struct work *other = first_work; other != NULL; other = other->next)
         if (other->guarded == work->guarded) protect(other);
 }
@@ -94,7 +94,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     if (earlier_handler.sa_flags & SA_SIGINFO) {
         earlier_handler.sa_sigaction(number, info, context);
     } else if (earlier_handler.sa_handler == SIG_DFL || earlier_handler.sa_handler == SIG_IGN) {
-        signal(number, SIG_DFL); /* The access is done again, and ends the process. */
+        signal(number, SIG_DFL); /* The access is repeated, and ends the process. */
     } else {
         earlier_handler.sa_handler(number);
     }
@@ -108,7 +108,7 @@ void sim_install_fault_handler(void) {
     sigaction(SIGSEGV, &action, &earlier_handler);
 }
 
-/* Doing the work. */
+/* Executing work. */
 
 static void execute(struct work *work) {
     switch (work->kind) {
@@ -129,7 +129,7 @@ static bool may_execute(const struct work *work, bool at_once) {
     return true;
 }
 
-/* Does what is due, or up to a point at once. */
+/* Executes what is due, or everything up to a point. */
 static void run(const struct clock *wanted) {
     bool did_something;
     do {
@@ -143,7 +143,7 @@ static void run(const struct clock *wanted) {
     } while (did_something);
 }
 
-/* What must be done before some point, also by the order between streams. */
+/* What must be executed before a point, including what other streams must do first. */
 static struct clock closure(struct clock wanted) {
     for (bool grew = true; grew;) {
         grew = false;
@@ -156,7 +156,7 @@ static struct clock closure(struct clock wanted) {
     return wanted;
 }
 
-/* The host has seen the end of all that a clock covers. */
+/* The host has observed the end of all work that a clock covers. */
 static void observe(const struct clock *clock) {
     merge(&host, clock);
     struct work **at = &first_work;
@@ -185,13 +185,13 @@ struct clock sim_point_of_slot(int slot) {
     return clock;
 }
 
-/* Submitting. */
+/* Submitting work. */
 
 static bool overlap(const struct range *a, const struct range *b) {
     return (a->writes || b->writes) && a->address < b->address + b->bytes && b->address < a->address + a->bytes;
 }
 
-/* Reports work that uses the same memory and that this one is not ordered after. */
+/* Reports work that uses the same memory without being ordered before this work. */
 static void check_order(const struct work *work, const struct clock *before) {
     for (const struct work *other = first_work; other != NULL; other = other->next) {
         if (other->seq <= before->seq[other->slot] || other->slot == work->slot) continue;
@@ -212,7 +212,7 @@ void sim_submit(const struct work *given, int slot) {
     *work = *given;
     work->function = sim_function();
     work->slot = slot;
-    /* The default stream and those that were not made non-blocking wait for each other. */
+    /* The default stream and blocking streams wait for each other. */
     for (int i = 0; slots[slot].is_blocking && i < MAX_STREAMS; i++) {
         if (i == slot || !slots[i].is_used || !slots[i].is_blocking || (slot != 0 && i != 0)) continue;
         struct clock other = sim_point_of_slot(i);
@@ -238,7 +238,7 @@ void sim_submit_now(const struct work *work) {
     sim_finish(sim_point_of_slot(0));
 }
 
-/* A query is what makes time pass. */
+/* Time passes with each query. */
 CUresult sim_query(const struct clock *point) {
     now++;
     run(NULL);
@@ -255,7 +255,7 @@ bool sim_has_executed(const struct clock *point) {
 
 void sim_order_slot_after(int slot, const struct clock *clock) { merge(&slots[slot].before, clock); }
 
-/* A slot for a new stream; one of a destroyed stream where all its work is done and seen. -1 where there is none. */
+/* A slot for a new stream: a free one, or that of a destroyed stream whose work is done and observed; -1 if there is none. */
 int sim_new_slot(int device, bool is_blocking) {
     for (int i = 1; i < MAX_STREAMS; i++) {
         bool is_idle = slots[i].executed == slots[i].submitted && host.seq[i] >= slots[i].submitted;
@@ -290,7 +290,7 @@ static struct clock everything(void) {
     return clock;
 }
 
-/* Before memory goes away: whatever uses it is reported, and done. */
+/* Called before memory is freed: work that uses it is reported and executed. */
 void sim_finish_range(uintptr_t address, size_t bytes, const char *what) {
     const struct range all = {address, bytes, true};
     for (const struct work *work = first_work; work != NULL; work = work->next)
@@ -303,7 +303,7 @@ void sim_finish_range(uintptr_t address, size_t bytes, const char *what) {
         }
 }
 
-/* Before a context goes away. */
+/* Called before a context is destroyed. */
 void sim_finish_all(void) {
     if (first_work != NULL)
         sim_complain(CUDA_SUCCESS, "not waited for", "%s while %s is under way", sim_function(), first_work->function);

@@ -159,7 +159,7 @@ export function cudaLines(facts: CudaFacts): [label: string, text: string][] {
   if (facts.error !== undefined) {
     const [first, ...rest] = facts.error.message.split("\n");
     const tried = rest.slice(rest.indexOf("Tried:") + 1).map((line): [string, string] => ["", line.trim()]);
-    const what = first.replace(/ Do one of these:$/, "");
+    const what = first.replace(/; do one of these:$/, "");
     return [["cuda", what], ...(rest.includes("Tried:") ? tried : [])];
   }
   const lines: [string, string][] = [["cuda", `driver for CUDA ${facts.driver} at ${facts.library}`]];

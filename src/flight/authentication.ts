@@ -7,13 +7,13 @@ import { DipcError } from "../errors.ts";
 import { GrpcStatus } from "../grpc/status.ts";
 
 /**
- * Asks the server for a token, as Arrow's clients do: an empty handshake with user and password in the header
+ * Requests a token from the server, as Arrow's clients do: an empty handshake with user and password in the header
  * `authorization`, to which the server answers with the same header, a bearer token in it.
  *
- * @param user The name, without a colon
- * @param password The password
- * @param handshake Makes the handshake with headers; tells the server's headers and trailers
- * @returns the value of `authorization` for later calls: the token, or user and password where the server has no handshake
+ * @param user Name of the user, without a colon
+ * @param password Password of the user
+ * @param handshake Makes the handshake with headers; passes the server's headers and trailers to `onHeaders`
+ * @returns The value of `authorization` for later calls: the token, or user and password if the server has no handshake
  * @throws {DipcError} `invalid_argument`, and what the handshake throws
  */
 export async function authenticate(
@@ -23,7 +23,10 @@ export async function authenticate(
 ): Promise<string> {
   // RFC 7617, section 2.
   if (user.includes(":")) {
-    throw new DipcError("invalid_argument", "a user of basic authentication has no colon in its name");
+    throw new DipcError(
+      "invalid_argument",
+      "cannot authenticate: the user name contains a colon, which basic authentication does not allow",
+    );
   }
   let token: string | null = null;
   const basic = `Basic ${base64(`${user}:${password}`)}`;

@@ -1,5 +1,5 @@
 /**
- * What surrounds every call of a client: headers, credentials, cookies, middleware, deadlines.
+ * The context of every call of a client: headers, credentials, cookies, middleware, deadlines.
  *
  * @module
  */
@@ -9,27 +9,27 @@ import { refusal } from "../options.ts";
 import type { FlightCall, FlightCallOptions, FlightClientOptions, FlightMiddleware } from "./client_options.ts";
 import { CookieJar } from "./cookies.ts";
 
-/** One call, ready to be made. */
+/** One prepared call. */
 export interface PreparedCall {
   /** Headers to send. */
   readonly headers: Headers;
-  /** Gives the call up. */
+  /** Cancels the call. */
   readonly signal?: AbortSignal;
   /** Longest time of the whole call, in milliseconds. */
   readonly deadlineMs?: number;
-  /** To be called with the server's headers. */
+  /** Must be called with the server's headers. */
   onHeaders(headers: Headers): void;
-  /** To be called once at the end. */
+  /** Must be called once at the end. */
   onEnd(trailers: Headers, error: unknown): void;
 }
 
-/** What the calls of one client have in common. */
+/** What the calls of one client share. */
 export class CallContext {
   readonly #headers: Headers;
   readonly #middleware: readonly FlightMiddleware[];
   readonly #cookies: CookieJar | null;
 
-  /** @param options The client's */
+  /** @param options Options of the client */
   constructor(options: FlightClientOptions) {
     this.#headers = new Headers(options.headers);
     if (options.token !== undefined) this.#headers.set("authorization", `Bearer ${options.token}`);
@@ -43,12 +43,12 @@ export class CallContext {
   }
 
   /**
-   * Makes a call ready.
+   * Prepares a call.
    *
-   * @param method Its name, such as `"DoGet"`
-   * @param call Its own options
-   * @param defaultDeadlineMs Longest time of the whole call, where its options do not say
-   * @throws what a middleware's `onCall` throws
+   * @param method Name of the method, such as `"DoGet"`
+   * @param call Options of the call
+   * @param defaultDeadlineMs Longest time of the whole call in milliseconds, unless its options have one
+   * @throws What a middleware's `onCall` throws
    */
   async prepare(method: string, call: FlightCallOptions, defaultDeadlineMs?: number): Promise<PreparedCall> {
     const headers = new Headers(this.#headers);
@@ -77,7 +77,7 @@ export class CallContext {
   }
 }
 
-/** The deadline of a call; `undefined` where a timer cannot wait for as long. */
+/** The deadline of a call; `undefined` if it is longer than a timer can wait. */
 function deadlineOf(timeoutMs: number): number | undefined {
   if (!(timeoutMs > 0)) {
     throw new DipcError(

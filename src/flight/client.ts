@@ -39,14 +39,14 @@ import { FlightExchange, FlightWriter } from "./upload.ts";
 
 const service = proto.FlightService.method;
 
-/** Longest message of calls that carry no Arrow data, where nothing else is asked for: the default of gRPC's libraries. */
+/** Default of `maxMessageBytes`: that of gRPC's libraries. */
 const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
 
 /**
  * A connection to a Flight server.
  *
  * Every call takes {@linkcode FlightCallOptions}: an AbortSignal, a deadline, headers, and hooks for the server's headers and
- * trailers. Every call throws a `DipcError`; where the server answered with a status of gRPC, `error.foreign` has it.
+ * trailers. Every call throws a `DipcError`; if the server answered with a status of gRPC, `error.foreign` has it.
  *
  * @example Usage
  * ```ts ignore
@@ -57,7 +57,7 @@ const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
  * ```
  */
 export class FlightClient extends PredefinedActions implements AsyncDisposable {
-  /** Where the server is. */
+  /** Address of the server. */
   override readonly location: FlightLocation;
   readonly #connection: GrpcConnection;
   readonly #context: CallContext;
@@ -75,14 +75,17 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     this.#limits = readerLimits(options.limits);
     this.#maxMessageBytes = integerIn("maxMessageBytes", options.maxMessageBytes ?? MAX_MESSAGE_BYTES, 1);
     if (options.tls !== undefined && !location.tls) {
-      throw new LocalError("invalid_argument", `tls goes with a grpc+tls: location, but this is ${location.uri}`);
+      throw new LocalError(
+        "invalid_argument",
+        `cannot use tls: it needs a grpc+tls: location, but this is ${location.uri}`,
+      );
     }
     this.#connection = new GrpcConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
     this.#context = new CallContext(options);
   }
 
   /**
-   * Connects, and authenticates where `user` is given.
+   * Connects, and authenticates if `user` is given.
    *
    * @param location `grpc://host:port`, `grpc+tcp://host:port`, `grpc+tls://host:port` or `grpc+unix:///path`
    * @param options Certificates, credentials, limits
@@ -103,9 +106,9 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Runs over the flights that match an expression of the server's own form. Leaving the loop early cancels the call.
+   * Iterates over the flights that match an expression in the server's own format. Leaving the loop early cancels the call.
    *
-   * @param criteria The expression; empty for all
+   * @param criteria The expression; empty for all flights
    * @param call Options of this call
    */
   async *listFlights(
@@ -117,7 +120,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Asks where the data of a descriptor can be fetched.
+   * Requests the endpoints from which the data of a descriptor can be fetched.
    *
    * @param descriptor Path or command
    * @param call Options of this call
@@ -127,9 +130,9 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Starts a long-running query, or asks how far it is.
+   * Starts a long-running query, or requests its progress.
    *
-   * @param descriptor Path or command, or what an earlier answer said to ask with
+   * @param descriptor Path or command, or the descriptor of an earlier answer
    * @param call Options of this call
    */
   async pollFlightInfo(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<PollInfo> {
@@ -137,11 +140,11 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Asks for the schema of a descriptor's data.
+   * Requests the schema of a descriptor's data.
    *
    * @param descriptor Path or command
    * @param call Options of this call
-   * @returns an encapsulated IPC message, as at the start of an Arrow stream
+   * @returns An encapsulated IPC message, as at the start of an Arrow stream
    */
   async getSchema(descriptor: FlightDescriptorInit, call: FlightCallOptions = {}): Promise<Uint8Array> {
     return (await this.#one(service.getSchema, descriptorToProto(descriptor), call)).schema;
@@ -152,13 +155,13 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
    *
    * @param ticket The ticket of an endpoint
    * @param call Options of this call
-   * @returns the reader, once the schema has arrived
+   * @returns The reader, once the schema has arrived
    */
   async doGet(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightReader> {
     return new FlightReader(await this.openStream(ticket, call), this.#limits);
   }
 
-  /** @ignore The stream under {@linkcode doGet}, its schema taken. */
+  /** @ignore The stream of {@linkcode doGet}, after reading its schema. */
   async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
     const running = await this.#startData("DoGet", call);
     try {
@@ -177,7 +180,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   /**
    * Starts an upload.
    *
-   * @param descriptor What is uploaded
+   * @param descriptor Path or command of the upload
    * @param schema The schema message, or a dataset that has one
    * @param call Options of this call
    */
@@ -195,10 +198,10 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   /**
    * Uploads a whole dataset.
    *
-   * @param descriptor What it is called there
-   * @param dataset What to send
+   * @param descriptor Path or command of the upload
+   * @param dataset Dataset to send
    * @param call Options of this call
-   * @returns what the server says about it
+   * @returns The server's results
    */
   async put(
     descriptor: FlightDescriptorInit,
@@ -209,7 +212,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     try {
       await using writer = await this.doPut(descriptor, dataset, call);
       const results = collect(writer.results());
-      // Reported by the await below; a failing write comes first.
+      // The await below reports it, unless a write fails first.
       results.catch(() => {});
       for (let message; (message = await run.next()) !== null;) await writer.write(message);
       writer.doneWriting();
@@ -232,10 +235,10 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Runs an action; runs over its answers. Leaving the loop early cancels the call.
+   * Runs an action and iterates over its answers. Leaving the loop early cancels the call.
    *
-   * @param type Its name
-   * @param body Its argument
+   * @param type Name of the action
+   * @param body Argument of the action
    * @param call Options of this call
    */
   override async *doAction(
@@ -248,7 +251,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Runs over the actions that the server offers.
+   * Iterates over the actions that the server offers.
    *
    * @param call Options of this call
    */
@@ -257,9 +260,9 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Sends the payloads of a handshake and gives those of the server.
+   * Sends the payloads of a handshake and yields those of the server.
    *
-   * @param payloads What the scheme of authentication wants; may wait for answers
+   * @param payloads Payloads that the authentication scheme requires; may wait for answers
    * @param call Options of this call
    */
   async *handshake(
@@ -273,13 +276,13 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   }
 
   /**
-   * Basic authentication. The server's bearer token is sent with every later call; a server that gives none gets user and
+   * Basic authentication. The server's bearer token is sent with every later call; a server that returns none gets user and
    * password with every later call.
    *
-   * @param user The name, without a colon
-   * @param password The password
+   * @param user Name of the user, without a colon
+   * @param password Password of the user
    * @param call Options of this call
-   * @returns the value of the header `authorization` from now on
+   * @returns The value of the header `authorization` from now on
    * @throws {DipcError} `permission_denied`, `invalid_argument`
    */
   async authenticateBasic(user: string, password: string, call: FlightCallOptions = {}): Promise<string> {
@@ -300,9 +303,11 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     return authorization;
   }
 
-  /** Cancels what runs and closes the connection. Idempotent. */
+  /** Cancels running calls and closes the connection. Idempotent. */
   async close(): Promise<void> {
-    for (const call of this.#running) call.cancel(new LocalError("closed", "the Flight client was closed"));
+    for (const call of this.#running) {
+      call.cancel(new LocalError("closed", "cannot complete the call: the Flight client was closed"));
+    }
     await this.#connection.close();
   }
 

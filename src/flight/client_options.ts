@@ -17,21 +17,21 @@ export interface FlightCall {
 
 /** Hooks around every call of a client. A hook that throws fails the call. */
 export interface FlightMiddleware {
-  /** Before the call. */
+  /** Called before the call. */
   onCall?(call: FlightCall): void | Promise<void>;
-  /** Once the server's headers are there. */
+  /** Called when the server's headers have arrived. */
   onHeaders?(call: FlightCall, headers: Headers): void;
-  /** At the end: the server's trailers, and the error where there is one. */
+  /** Called at the end, with the server's trailers, and the error if there is one. */
   onEnd?(call: FlightCall, trailers: Headers, error?: unknown): void;
 }
 
 /** Options of one call. */
 export interface FlightCallOptions {
-  /** Gives the call up. */
+  /** Cancels the call. */
   signal?: AbortSignal;
-  /** Longest time of the whole call, in milliseconds; the server is told. Default: no limit for streams, the client's `timeoutMs` otherwise. */
+  /** Longest time of the whole call, in milliseconds; it is sent to the server. Default: no limit for streams, the client's `timeoutMs` otherwise. */
   timeoutMs?: number;
-  /** More headers. */
+  /** Additional headers. */
   headers?: HeadersInit;
   /** Called with the server's headers. */
   onHeaders?(headers: Headers): void;
@@ -41,7 +41,7 @@ export interface FlightCallOptions {
 
 /** Options of {@linkcode FlightClient.connect}. */
 export interface FlightClientOptions {
-  /** Gives connecting up. */
+  /** Aborts connecting. */
   signal?: AbortSignal;
   /** Longest wait for the server, in milliseconds: to connect, for an answer, and between two messages. Default 30,000. */
   timeoutMs?: number;
@@ -51,7 +51,7 @@ export interface FlightClientOptions {
   headers?: HeadersInit;
   /** Bearer token of every call. */
   token?: string;
-  /** User of basic authentication; the server's token, where it gives one, is used from then on. */
+  /** User of basic authentication; if the server returns a token, it is used from then on. */
   user?: string;
   /** Password of `user`. */
   password?: string;
@@ -59,10 +59,10 @@ export interface FlightClientOptions {
   cookies?: boolean;
   /** Hooks around every call; the first is the outermost. */
   middleware?: readonly FlightMiddleware[];
-  /** What the server may make a reader do. `maxBodyBytes` and `maxMetadataBytes` bound what is received in a message of a stream. */
+  /** Limits of what the server may send. `maxBodyBytes` and `maxMetadataBytes` bound each message of a stream. */
   limits?: Partial<ReaderLimits>;
-  /** Longest message of calls that are no streams of Arrow data, in bytes. Default 4 MiB, as everywhere in gRPC. */
+  /** Longest message of calls that do not stream Arrow data, in bytes. Default 4 MiB, as everywhere in gRPC. */
   maxMessageBytes?: number;
-  /** Where bodies are received. Default: memory of the garbage collector. */
+  /** Memory to receive bodies in. Default: memory of the garbage collector. */
   pool?: Pool;
 }

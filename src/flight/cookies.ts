@@ -1,17 +1,17 @@
 /**
- * Cookies of one Flight server: kept as long as it says, and sent back with every call (RFC 6265, without paths and
+ * Cookies of one Flight server: kept until they expire, and sent back with every call (RFC 6265, without paths and
  * domains: a client talks to one service of one server).
  *
  * @module
  */
 
-/** Cookies kept at most, and bytes of one: what RFC 6265 asks of a browser, so that a server cannot fill memory. */
+/** Maximum number of cookies, and characters of one: the minimum that RFC 6265 demands, so that a server cannot fill memory. */
 const MAX_COOKIES = 50;
 const MAX_COOKIE_CHARACTERS = 4096;
 
 interface Cookie {
   readonly value: string;
-  /** Milliseconds since 1970; Infinity where it holds as long as the client. */
+  /** Milliseconds since 1970; Infinity if it does not expire. */
   readonly expires: number;
 }
 
@@ -20,7 +20,7 @@ export class CookieJar {
   readonly #cookies = new Map<string, Cookie>();
 
   /**
-   * Takes the `set-cookie` headers of an answer.
+   * Applies the `set-cookie` headers of an answer.
    *
    * @param headers Headers or trailers
    * @param now Milliseconds since 1970
@@ -29,7 +29,7 @@ export class CookieJar {
     for (const line of headers.getSetCookie()) this.#set(line, now);
   }
 
-  /** The value of the `cookie` header, or `null` where there is none to send. */
+  /** The value of the `cookie` header, or `null` if there is none to send. */
   header(now: number = Date.now()): string | null {
     for (const [name, { expires }] of this.#cookies) if (expires <= now) this.#cookies.delete(name);
     if (this.#cookies.size === 0) return null;
@@ -49,7 +49,7 @@ export class CookieJar {
   }
 }
 
-/** `Max-Age` wins over `Expires`, whichever comes first. */
+/** `Max-Age` takes precedence over `Expires`, in any order. */
 function expiry(attributes: readonly string[], now: number): number {
   let expires = Infinity;
   let maxAge: number | null = null;

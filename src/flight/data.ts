@@ -1,5 +1,5 @@
 /**
- * FlightData and the unit of work of everything else: frames ⇄ IPC messages, verified on the way in.
+ * Converts FlightData to IPC messages, with verification, and back.
  *
  * @module
  */
@@ -23,32 +23,32 @@ const TAG_BODY = [0xc2, 0x3e];
 
 const NOTHING = new Uint8Array(0);
 
-/** One FlightData message as it arrived. Whoever holds it owns its body and releases it. */
+/** One FlightData message as received. Its holder owns the body and must release it. */
 export interface FlightFrame {
-  /** What is being sent; only in the first frame of a DoPut or DoExchange. */
+  /** Descriptor of the stream; only in the first frame of a DoPut or DoExchange. */
   readonly descriptor: FlightDescriptor | null;
-  /** The `Message` flatbuffer, not verified yet; empty where the frame has only application metadata or a descriptor. */
+  /** The `Message` flatbuffer, not verified yet; empty if the frame has only application metadata or a descriptor. */
   readonly header: Uint8Array<ArrayBuffer>;
-  /** For the application; empty where there is none. */
+  /** Application metadata; empty if there is none. */
   readonly appMetadata: Uint8Array<ArrayBuffer>;
-  /** The IPC body; `null` where the frame has none. */
+  /** The IPC body; `null` if the frame has none. */
   readonly body: Body | null;
 }
 
-/** One FlightData message to send. Nothing in it is copied but small fields. */
+/** One FlightData message to send. Only small fields are copied. */
 export interface OutgoingFrame {
-  /** What is being sent; only in the first frame of a DoPut or DoExchange. */
+  /** Descriptor of the stream; only in the first frame of a DoPut or DoExchange. */
   descriptor?: FlightDescriptorInit | null;
   /** The `Message` flatbuffer, without continuation marker and length. */
   header?: Uint8Array;
-  /** For the application. */
+  /** Application metadata. */
   appMetadata?: Uint8Array | null;
   /** The IPC body; borrowed until it has been written. */
   body?: Uint8Array | null;
 }
 
 /**
- * The frame of a message. The body stays the message's own: release it once the frame has been written.
+ * The frame of a message. The message keeps its body: release it once the frame has been written.
  *
  * @param message A schema, dictionary or batch
  * @param extra Descriptor and application metadata; by default the message's own metadata
@@ -62,11 +62,11 @@ export function frameOfMessage(
 }
 
 /**
- * Writes a frame as a gRPC message, prefix included: first everything but the body, then the body as it is.
+ * Encodes a frame as a gRPC message, prefix included: first everything but the body, then the body itself.
  *
- * @param frame What to write
+ * @param frame Frame to encode
  * @returns One or two pieces, to be written one after the other
- * @throws {DipcError} `limit_exceeded` where gRPC cannot carry it
+ * @throws {DipcError} `limit_exceeded` if it is too long for gRPC
  */
 export function encodeFrame(frame: OutgoingFrame): Uint8Array<ArrayBufferLike>[] {
   const descriptor = frame.descriptor ? toBinary(FlightDescriptorSchema, descriptorToProto(frame.descriptor)) : NOTHING;
@@ -79,7 +79,7 @@ export function encodeFrame(frame: OutgoingFrame): Uint8Array<ArrayBufferLike>[]
   if (length > MAX_GRPC_MESSAGE_BYTES) {
     throw new DipcError(
       "limit_exceeded",
-      `a message of ${length} bytes cannot go by Flight, gRPC carries ${MAX_GRPC_MESSAGE_BYTES} at most: use smaller batches`,
+      `cannot send a message by Flight: it has ${length} bytes, gRPC carries ${MAX_GRPC_MESSAGE_BYTES} at most; use smaller batches`,
     );
   }
   const bytes = new Uint8Array(GRPC_PREFIX_BYTES + head);
@@ -94,18 +94,18 @@ export function encodeFrame(frame: OutgoingFrame): Uint8Array<ArrayBufferLike>[]
   return [bytes, body];
 }
 
-/** What messages of gRPC are written to. */
+/** A sink of gRPC messages. */
 interface MessageSink {
   write(head: Uint8Array, body: Uint8Array | undefined, release?: () => void): void | Promise<void>;
 }
 
 /**
- * Writes a frame. Answers as the sink does.
+ * Writes a frame. Returns what the sink returns.
  *
- * @param sink Where to
- * @param frame What to send; its body is borrowed until `release` is called
+ * @param sink Sink to write to
+ * @param frame Frame to write; its body is borrowed until `release` is called
  * @param release Called once, on every path
- * @throws {DipcError} `limit_exceeded` when gRPC cannot carry it, and what the sink throws
+ * @throws {DipcError} `limit_exceeded` if it is too long for gRPC, and what the sink throws
  */
 export function writeFrame(
   sink: MessageSink,
@@ -127,12 +127,12 @@ export class FrameVerifier {
   readonly #headers: HeaderReader;
   #metadataBytes = 0;
 
-  /** @param limits What the peer may send */
+  /** @param limits Limits of what the peer may send */
   constructor(limits: ReaderLimits) {
     this.#headers = new HeaderReader(limits);
   }
 
-  /** Bytes of metadata seen up to now. */
+  /** Size of all metadata so far, in bytes. */
   get metadataBytes(): number {
     return this.#metadataBytes;
   }
@@ -141,8 +141,8 @@ export class FrameVerifier {
    * Turns a frame into a message, which then owns the frame's body.
    *
    * @param frame The next frame of the stream
-   * @returns The message, or `null` where the frame has no header
-   * @throws {DipcError} `invalid_data`, `limit_exceeded`, `unsupported`; the body has been released then
+   * @returns The message, or `null` if the frame has no header
+   * @throws {DipcError} `invalid_data`, `limit_exceeded`, `unsupported`, after releasing the body
    */
   verify(frame: FlightFrame): IpcMessage | null {
     const { header: metadata, appMetadata } = frame;
@@ -151,7 +151,7 @@ export class FrameVerifier {
         if (frame.body !== null && frame.body.byteLength > 0) {
           throw new DipcError(
             "invalid_data",
-            `a FlightData has a body of ${frame.body.byteLength} bytes but no header`,
+            `cannot read a FlightData: it has a body of ${frame.body.byteLength} bytes but no header`,
           );
         }
         frame.body?.release();
@@ -163,7 +163,7 @@ export class FrameVerifier {
       if (bodyBytes !== header.bodyLength) {
         throw new DipcError(
           "invalid_data",
-          `a FlightData's header announces a body of ${header.bodyLength} bytes, but its body has ${bodyBytes}`,
+          `cannot read a FlightData: its header announces a body of ${header.bodyLength} bytes, but its body has ${bodyBytes}`,
         );
       }
       const body = header.kind === "schema" ? null : frame.body ?? EMPTY_BODY;

@@ -1,5 +1,5 @@
 /**
- * A stream of Flight as its user reads it: batches with their application metadata.
+ * The reader of a Flight stream: batches with their application metadata.
  *
  * @module
  */
@@ -13,17 +13,17 @@ import type { FlightStream } from "./flight_stream.ts";
 
 /** A batch, application metadata, or both. */
 export interface FlightChunk {
-  /** The batch; `null` where the frame had only application metadata. It owns its memory. */
+  /** The batch; `null` if the frame had only application metadata. It owns its memory. */
   readonly batch: OwnedRecordBatch | null;
-  /** What the application added; `null` where there is nothing. */
+  /** Application metadata; `null` if there is none. */
   readonly appMetadata: Uint8Array<ArrayBuffer> | null;
 }
 
 /**
  * Reads one stream of Flight. Made by `doGet` and `doExchange`.
  *
- * Use it in one way: as an async iterable of chunks, by `messages()` or `toTable()`. A stream that does not arrive whole
- * throws; it never just ends. Leaving a loop early cancels the call; that of an exchange goes on until it is cancelled.
+ * Use it in one way: as an async iterable of chunks, by `messages()` or by `toTable()`. An incomplete stream always throws; it
+ * never just ends. Leaving a loop early cancels the call; that of an exchange continues until it is cancelled.
  */
 export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable {
   readonly #stream: FlightStream;
@@ -42,30 +42,35 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   }
 
   /**
-   * The schema message as it arrived; there for every Arrow type.
+   * The schema message as it arrived; available for every Arrow type.
    *
-   * @throws {DipcError} `invalid_argument` in an exchange whose server has not begun its stream yet
+   * @throws {DipcError} `invalid_argument` in an exchange until the server has begun its stream
    */
   get schemaHeader(): MessageHeader {
     const { schema } = this.#stream;
-    if (schema === null) throw new DipcError("invalid_argument", "the schema has not arrived yet: read first");
+    if (schema === null) {
+      throw new DipcError(
+        "invalid_argument",
+        "cannot return the schema: it has not arrived yet; read from the stream first",
+      );
+    }
     return schema;
   }
 
   /**
    * The schema.
    *
-   * @throws {DipcError} `unsupported` where apache-arrow has no such type; the message names column and type
+   * @throws {DipcError} `unsupported` if apache-arrow has no such type; the message names column and type
    */
   get schema(): Schema {
     return this.#decode().schema;
   }
 
   /**
-   * The next chunk; `done` once the stream was whole.
+   * The next chunk; `done` after the end of a complete stream.
    *
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, `unsupported`, and
-   * what the server answers
+   * the server's status
    */
   async next(): Promise<IteratorResult<FlightChunk, undefined>> {
     this.#enter();
@@ -96,7 +101,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
     }
   }
 
-  /** Runs over the chunks. Leaving the loop early cancels the stream, but not an exchange. */
+  /** Iterates over the chunks. Leaving the loop early cancels the stream, but not an exchange. */
   [Symbol.asyncIterator](): AsyncIterableIterator<FlightChunk, undefined> {
     return {
       next: () => this.next(),
@@ -111,8 +116,8 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   }
 
   /**
-   * Runs over the raw messages: the schema, then dictionaries and batches, each with its `appMetadata`. Whoever takes a
-   * message releases its body. Leaving the loop early cancels the stream.
+   * Iterates over the raw messages: the schema, then dictionaries and batches, each with its `appMetadata`. The caller must
+   * release the body of each. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
     this.#enter();
@@ -139,7 +144,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
     return batches.length === 0 ? new Table(this.schema) : new Table(this.schema, batches);
   }
 
-  /** Gives the call up and releases everything but the batches handed out. Idempotent; does nothing after the end. */
+  /** Cancels the call and releases everything but the batches that were returned. Idempotent; does nothing after the end. */
   async cancel(): Promise<void> {
     this.#isOver = true;
     await this.#stream.close();

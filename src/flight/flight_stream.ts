@@ -12,13 +12,13 @@ import type { GrpcCall } from "../grpc/client_call.ts";
 
 /** One frame, verified. */
 export interface FlightItem {
-  /** The message; `null` where the frame had only application metadata. Whoever takes it owns its body. */
+  /** The message; `null` if the frame had only application metadata. The caller owns its body. */
   readonly message: IpcMessage | null;
-  /** What the application added; `null` where there is nothing. */
+  /** Application metadata; `null` if there is none. */
   readonly appMetadata: Uint8Array<ArrayBuffer> | null;
 }
 
-/** The stream of a DoGet, or what comes back in a DoExchange. */
+/** The stream of a DoGet, or the server's stream of a DoExchange. */
 export class FlightStream implements MessageInput {
   readonly #call: GrpcCall<FlightFrame>;
   readonly #verifier: FrameVerifier;
@@ -26,7 +26,7 @@ export class FlightStream implements MessageInput {
 
   /**
    * @param call The running call; closed with this stream
-   * @param limits What the server may send
+   * @param limits Limits of what the server may send
    */
   constructor(call: GrpcCall<FlightFrame>, limits: ReaderLimits) {
     this.#call = call;
@@ -38,7 +38,7 @@ export class FlightStream implements MessageInput {
     return this.#schema;
   }
 
-  /** Bytes of metadata received. */
+  /** Size of the received metadata, in bytes. */
   get metadataBytes(): number {
     return this.#verifier.metadataBytes;
   }
@@ -46,13 +46,13 @@ export class FlightStream implements MessageInput {
   /**
    * Waits for the schema of a stream that begins with it.
    *
-   * @throws {DipcError} `protocol` where the stream ends before it, and as `next` does
+   * @throws {DipcError} `protocol` if the stream ends before it, and as `next` does
    */
   async readSchema(): Promise<MessageHeader> {
     while (this.#schema === null) {
       const item = await this.nextItem();
       if (item !== null) continue;
-      const error = new DipcError("protocol", "the stream ended before its schema");
+      const error = new DipcError("protocol", "cannot read the stream: it ended before its schema");
       this.#call.cancel(error);
       throw error;
     }
@@ -60,11 +60,11 @@ export class FlightStream implements MessageInput {
   }
 
   /**
-   * The next message after the schema, or `null` at the end of a stream that was whole. Frames without a message are left
-   * out. Never called while an earlier call is pending.
+   * The next message after the schema, or `null` at the end of a complete stream. Frames without a message are skipped. Must
+   * not be called while an earlier call is pending.
    *
-   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, and what the
-   * server answers
+   * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, and the
+   * server's status
    */
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     for (;;) {
@@ -75,13 +75,13 @@ export class FlightStream implements MessageInput {
     }
   }
 
-  /** The next frame, the schema's too; as {@linkcode next}. */
+  /** The next frame, including the schema's; otherwise like {@linkcode next}. */
   nextItem(): FlightItem | null | Promise<FlightItem | null> {
     const frame = this.#call.next();
     return frame instanceof Promise ? frame.then(this.#verify) : this.#verify(frame);
   }
 
-  /** Ends the stream; gives the call up where it has not ended. Idempotent. */
+  /** Ends the stream; cancels the call unless it has ended. Idempotent. */
   close(): Promise<void> {
     this.#call.cancel();
     return Promise.resolve();

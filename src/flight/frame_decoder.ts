@@ -1,5 +1,5 @@
 /**
- * gRPC messages that hold FlightData, taken apart as their bytes arrive: a body is written once, straight into its memory.
+ * Decodes gRPC messages that hold FlightData as their bytes arrive: a body is written once, directly into its memory.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import { descriptorFromProto, type FlightDescriptor } from "./model.ts";
 import type { StreamDecoder } from "../grpc/stream_input.ts";
 import { ValueBuffer } from "./value_buffer.ts";
 
-/** What a {@linkcode FrameDecoder} accepts, and where it puts bodies. */
+/** Limits of a {@linkcode FrameDecoder}, and the memory for bodies. */
 export interface FrameDecoderOptions {
   /** Longest header, application metadata or descriptor, in bytes. */
   maxMetadataBytes: number;
   /** Longest body, in bytes. */
   maxBodyBytes: number;
-  /** Where bodies of usual size are received. Default: memory of the garbage collector. */
+  /** Memory for bodies of up to 16 MiB. Default: memory of the garbage collector. */
   pool?: Pool;
   /** The messages are PutResults: application metadata as field 1, and nothing else. */
   isPutResults?: boolean;
@@ -37,7 +37,7 @@ const FIXED64 = 1;
 const DELIMITED = 2;
 const FIXED32 = 5;
 
-/** What the next byte belongs to. */
+/** States: what the next byte belongs to. */
 const AT_PREFIX = 0;
 const AT_TAG = 1;
 const AT_LENGTH = 2;
@@ -45,20 +45,20 @@ const AT_VALUE = 3;
 const AT_SKIP = 4;
 const AT_SKIPPED_VARINT = 5;
 
-/** Bytes of a varint at most: a tag or a length is a u32, a value to skip a u64. */
+/** Maximum size of a varint in bytes: a tag or a length is a u32, a skipped value a u64. */
 const VARINT_BYTES = 5;
 const SKIPPED_VARINT_BYTES = 10;
-/** A message may be longer than what it may hold by so much: tags and lengths. */
+/** Bytes that a message may have besides its values: tags and lengths. */
 const OVERHEAD_BYTES = 64;
 
-/** A frame of no bytes takes memory, too. */
+/** Memory of a frame besides its content, in bytes. */
 const FRAME_OVERHEAD_BYTES = 256;
 
 const NOTHING = new Uint8Array(0);
 
 /**
- * Takes chunks of a gRPC stream and gives frames. Memory grows with the bytes that have arrived, not with the lengths that
- * the peer declares.
+ * Decodes chunks of a gRPC stream into frames. Memory grows with the bytes that have arrived, not with the lengths that the
+ * peer declares.
  */
 export class FrameDecoder implements StreamDecoder<FlightFrame> {
   readonly readAheadBytes: number = 4 * 2 ** 20;
@@ -66,13 +66,13 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
   readonly #frames: FlightFrame[] = [];
   readonly #prefix = new Uint8Array(GRPC_PREFIX_BYTES);
   #at = AT_PREFIX;
-  /** Bytes of the message that are still to come; while the prefix is read, bytes of it that are there. */
+  /** Bytes of the message that are still to come. */
   #left = 0;
   #prefixBytes = 0;
   #varint = 0;
   #varintBytes = 0;
   #field = 0;
-  /** Bytes of the value, or to skip, that are still to come. */
+  /** Bytes of the value, or of what is skipped, that are still to come. */
   #valueLeft = 0;
   #value: ValueBuffer | null = null;
   #descriptor: FlightDescriptor | null = null;
@@ -86,17 +86,17 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     this.#options = options;
   }
 
-  /** Bytes of the frames that wait to be taken. */
+  /** Size of the frames that wait to be taken, in bytes. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
 
-  /** Whether the bytes up to now end with a whole message. */
+  /** Whether the bytes so far end with a complete message. */
   get isWhole(): boolean {
     return this.#at === AT_PREFIX && this.#prefixBytes === 0;
   }
 
-  /** The next frame, which the caller then owns, or `null` where none is whole. */
+  /** The next frame, which the caller then owns, or `null` if none is complete. */
   take(): FlightFrame | null {
     const frame = this.#frames.shift();
     if (frame === undefined) return null;
@@ -105,10 +105,10 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
   }
 
   /**
-   * Takes bytes in.
+   * Adds received bytes.
    *
    * @param chunk The next bytes; not kept
-   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; the decoder must only be closed then
+   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; after that, only `close` may be called
    */
   push(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.byteLength;) {
@@ -139,8 +139,8 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     if (prefix[0] !== 0) {
       throw malformed(
         prefix[0] === 1
-          ? "it is compressed, which was not agreed on"
-          : `it begins with the flag byte ${prefix[0]}, expected 0`,
+          ? "it is compressed, although no compression was negotiated"
+          : `its flag byte is ${prefix[0]}, expected 0`,
       );
     }
     const length = new DataView(prefix.buffer).getUint32(1);
@@ -154,7 +154,7 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     return at;
   }
 
-  /** Reads on in a message: one byte of a number, or as much of a value as is there. Returns the bytes taken. */
+  /** Continues a message: with one byte of a number, or all available bytes of a value. Returns the bytes consumed. */
   #read(chunk: Uint8Array, at: number): number {
     if (this.#at === AT_VALUE || this.#at === AT_SKIP) {
       const n = Math.min(chunk.byteLength - at, this.#valueLeft);
@@ -189,7 +189,7 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     const wireType = tag % 8;
     this.#field = Math.floor(tag / 8);
     if (this.#field === 0) throw malformed("a field in it has the number 0");
-    // Its other fields get numbers that are skipped.
+    // The other fields of a PutResult get numbers that are skipped.
     if (this.#options.isPutResults) this.#field = this.#field === 1 ? FIELD_APP_METADATA : this.#field + FIELD_BODY;
     if (wireType === DELIMITED) this.#at = AT_LENGTH;
     else if (wireType === VARINT) this.#at = AT_SKIPPED_VARINT;
@@ -227,7 +227,7 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     this.#at = AT_TAG;
     if (value === null) return;
     this.#value = null;
-    // As everywhere in protobuf, the last one counts where a field comes twice.
+    // As everywhere in protobuf, the last occurrence of a field counts.
     if (this.#field === FIELD_BODY) {
       this.#body?.release();
       this.#body = value.toBody();
@@ -266,7 +266,7 @@ function readDescriptor(bytes: Uint8Array): FlightDescriptor | null {
   try {
     return descriptorFromProto(fromBinary(FlightDescriptorSchema, bytes));
   } catch (error) {
-    throw new DipcError("protocol", `a FlightData cannot be read: its descriptor is malformed`, { cause: error });
+    throw new DipcError("protocol", "cannot read a FlightData: its descriptor is malformed", { cause: error });
   }
 }
 
@@ -275,12 +275,12 @@ function nameOf(field: number): string {
 }
 
 function malformed(why: string): DipcError {
-  return new DipcError("protocol", `a FlightData cannot be read: ${why}`);
+  return new DipcError("protocol", `cannot read a FlightData: ${why}`);
 }
 
 function tooLong(what: string, bytes: number, name: string, limit: number): DipcError {
   return new DipcError(
     "limit_exceeded",
-    `a FlightData announces a ${what} of ${bytes} bytes, ${name} is ${limit}: raise the limit if you trust the peer`,
+    `cannot read a FlightData: it announces a ${what} of ${bytes} bytes, ${name} is ${limit}; raise the limit if you trust the peer`,
   );
 }

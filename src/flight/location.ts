@@ -1,6 +1,6 @@
 /**
  * Locations of Flight servers: URIs of the schemes `grpc:`, `grpc+tcp:`, `grpc+tls:`, `grpc+unix:`, and the one that stands
- * for the connection at hand.
+ * for the current connection.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { type DipcError, LocalError } from "../errors.ts";
 /** The location that means "on the connection that this came by" (Flight's `ReuseConnection`). */
 export const REUSE_CONNECTION = "arrow-flight-reuse-connection://?";
 
-/** Where a Flight server listens. */
+/** Address of a Flight server. */
 export interface FlightLocation {
-  /** The URI, without a path of a flight. */
+  /** The URI, without the path of a flight. */
   readonly uri: string;
   /** Whether the connection is encrypted: `grpc+tls:`. */
   readonly tls: boolean;
@@ -21,7 +21,7 @@ export interface FlightLocation {
   readonly port: number;
   /** Path of a socket in the file system: `grpc+unix:`; `null` otherwise. */
   readonly socketPath: string | null;
-  /** The steps of the URI's path, percent-decoded: a flight that is asked for where nothing else is said. */
+  /** The segments of the URI's path, percent-decoded: the flight that is requested by default. */
   readonly path: readonly string[];
 }
 
@@ -40,7 +40,7 @@ export function isReuseConnection(uri: string): boolean {
 }
 
 /**
- * Takes the URI of a Flight server apart.
+ * Parses the URI of a Flight server.
  *
  * @param uri `grpc://host:port`, `grpc+tcp://host:port`, `grpc+tls://host:port` or `grpc+unix:///path`
  * @throws {DipcError} `invalid_uri`
@@ -55,10 +55,10 @@ export function parseFlightLocation(uri: string | URL): FlightLocation {
   if (scheme === "grpc+unix:") return parseSocket(text, rest);
   let url: URL;
   try {
-    // A scheme that URL knows, so that host and port are checked. Its default port is left out of `url.port`.
+    // A scheme that URL knows, so that host and port are checked. `url.port` is empty for its default port.
     url = new URL(`https:${rest}`);
   } catch (error) {
-    throw invalid(text, `it is no URI; expected something like ${EXAMPLE}`, error);
+    throw invalid(text, `it is not a URI; expected something like ${EXAMPLE}`, error);
   }
   const port = url.port === "" ? /:443(?:[/?#]|$)/.test(rest) ? 443 : 0 : Number(url.port);
   if (!rest.startsWith("//") || url.hostname === "") {
@@ -66,7 +66,7 @@ export function parseFlightLocation(uri: string | URL): FlightLocation {
   }
   if (port === 0) throw invalid(text, `it names no port; expected something like ${EXAMPLE}`);
   if (url.username !== "" || url.password !== "") {
-    throw invalid(text, "it holds a user: give user and password as options, a URI ends up in logs");
+    throw invalid(text, "it contains a user; pass user and password as options, because URIs end up in logs");
   }
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const base = `${scheme}//${url.host}${url.port === "" ? `:${port}` : ""}`;
@@ -74,7 +74,7 @@ export function parseFlightLocation(uri: string | URL): FlightLocation {
 }
 
 /**
- * Makes the URI of a Flight server.
+ * Formats the URI of a Flight server.
  *
  * @param host Host name or address, IPv6 without brackets
  * @param port 1 … 65535
@@ -84,7 +84,7 @@ export function formatFlightLocation(host: string, port: number, tls = false): s
   return `${tls ? "grpc+tls" : "grpc"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-/** Of the text itself, because URL takes `.` and `..` away. */
+/** The segments of the path, from the text itself, because URL removes `.` and `..`. */
 function stepsOf(uri: string, rest: string): string[] {
   const path = /^\/\/[^/?#]*\/([^?#]*)/.exec(rest)?.[1] ?? "";
   try {
@@ -110,5 +110,5 @@ function parseSocket(text: string, rest: string): FlightLocation {
 
 function invalid(uri: string, why: string, cause?: unknown): DipcError {
   const shown = uri.length > 200 ? uri.slice(0, 200) + "…" : uri;
-  return new LocalError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`, { cause });
+  return new LocalError("invalid_uri", `cannot parse the URI ${JSON.stringify(shown)}: ${why}`, { cause });
 }

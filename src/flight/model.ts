@@ -1,5 +1,5 @@
 /**
- * Flight's messages as plain objects, for users of the client and of the server, and how they become protobuf and back.
+ * Flight's messages as plain objects, for users of the client and of the server, and their conversion to protobuf and back.
  *
  * @module
  */
@@ -8,71 +8,71 @@ import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/prot
 import { DipcError } from "../errors.ts";
 import * as proto from "./gen/flight_pb.ts";
 
-/** What the path of every method of Flight starts with. */
+/** Prefix of the path of every method of Flight. */
 export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
 
-/** What names a data set: the steps of a path, or a command of the server's own form. */
+/** The name of a data set: the segments of a path, or a command in the server's own format. */
 export type FlightDescriptor = { readonly path: readonly string[] } | { readonly command: Uint8Array };
 
-/** What is taken as a descriptor: one step instead of a list, text instead of bytes. */
+/** What is accepted as a descriptor: one segment instead of a list, text instead of bytes. */
 export type FlightDescriptorInit =
   | { readonly path: string | readonly string[] }
   | { readonly command: string | Uint8Array };
 
 /** One part of a flight. */
 export interface FlightEndpoint {
-  /** What to ask for. */
+  /** Argument of DoGet. */
   readonly ticket: Uint8Array;
-  /** URIs to ask at: any one of them; where there is none, the server that gave the endpoint. */
+  /** URIs of servers that have the data, any of which will do; if empty, the server that returned the endpoint. */
   readonly locations: readonly string[];
-  /** Until when the ticket holds; `null` where that is not said. */
+  /** When the ticket expires; `null` if that is not known. */
   readonly expirationTime: Date | null;
-  /** For the application; empty where there is none. */
+  /** Application metadata; empty if there is none. */
   readonly appMetadata: Uint8Array;
 }
 
 /** Where and how a data set can be fetched. */
 export interface FlightInfo {
-  /** The schema as an encapsulated IPC message; empty where the server does not say. */
+  /** The schema as an encapsulated IPC message; empty if the server does not send it. */
   readonly schema: Uint8Array;
-  /** What was asked for; `null` where the server does not say. */
+  /** The descriptor of the flight; `null` if the server does not send it. */
   readonly descriptor: FlightDescriptor | null;
-  /** The parts; all of them together are the whole. */
+  /** The parts, which together make up the data set. */
   readonly endpoints: readonly FlightEndpoint[];
-  /** Rows, -1 where not known. */
+  /** Number of rows, -1 if not known. */
   readonly totalRecords: bigint;
-  /** Bytes, -1 where not known. */
+  /** Size in bytes, -1 if not known. */
   readonly totalBytes: bigint;
   /** Whether the order of the endpoints is that of the data. */
   readonly ordered: boolean;
-  /** For the application; empty where there is none. */
+  /** Application metadata; empty if there is none. */
   readonly appMetadata: Uint8Array;
 }
 
-/** How far a long-running query is. */
+/** The progress of a long-running query. */
 export interface PollInfo {
-  /** What can be fetched up to now; `null` where there is nothing yet. */
+  /** What can be fetched so far; `null` if there is nothing yet. */
   readonly info: FlightInfo | null;
-  /** What to ask with next; `null` once the query is complete. */
+  /** Descriptor for the next poll; `null` once the query is complete. */
   readonly descriptor: FlightDescriptor | null;
-  /** From 0 to 1; `null` where not known. */
+  /** From 0 to 1; `null` if not known. */
   readonly progress: number | null;
-  /** Until when the query can be asked about; `null` where that is not said. */
+  /** When the query can no longer be polled; `null` if that is not known. */
   readonly expirationTime: Date | null;
 }
 
 /** An action that a server offers. */
 export interface ActionType {
-  /** Its name. */
+  /** Name of the action. */
   readonly type: string;
-  /** What it does, for people. */
+  /** Human-readable description. */
   readonly description: string;
 }
 
-/** What became of an attempt to cancel a query. */
+/** Result of an attempt to cancel a query. */
 export type CancelStatus = "unspecified" | "cancelled" | "cancelling" | "not cancellable";
 
-/** What became of an attempt to close a session. */
+/** Result of an attempt to close a session. */
 export type CloseSessionStatus = "unspecified" | "closed" | "closing" | "not closeable";
 
 /** Why an option of a session could not be set. */
@@ -90,7 +90,7 @@ export function cancelStatusNumber(status: CancelStatus): proto.CancelStatus {
   return CANCEL.indexOf(status);
 }
 
-/** The status of a number in Flight's definition; one that it does not have counts as unspecified. */
+/** The status of a number in Flight's definition; unknown ones count as unspecified. */
 export function cancelStatusOf(number: number): CancelStatus {
   return CANCEL[number] ?? "unspecified";
 }
@@ -100,7 +100,7 @@ export function closeStatusNumber(status: CloseSessionStatus): proto.CloseSessio
   return CLOSE.indexOf(status);
 }
 
-/** The status of a number in Flight's definition; one that it does not have counts as unspecified. */
+/** The status of a number in Flight's definition; unknown ones count as unspecified. */
 export function closeStatusOf(number: number): CloseSessionStatus {
   return CLOSE[number] ?? "unspecified";
 }
@@ -110,7 +110,7 @@ export function optionErrorNumber(error: SessionOptionError): proto.SetSessionOp
   return OPTION_ERRORS.indexOf(error);
 }
 
-/** The error of a number in Flight's definition; one that it does not have counts as unspecified. */
+/** The error of a number in Flight's definition; unknown ones count as unspecified. */
 export function optionErrorOf(number: number): SessionOptionError {
   return OPTION_ERRORS[number] ?? "unspecified";
 }
@@ -129,7 +129,7 @@ export function descriptorToProto(descriptor: FlightDescriptorInit): proto.Fligh
     });
   }
   if (!("command" in descriptor)) {
-    throw new DipcError("invalid_argument", "a descriptor needs path or command");
+    throw new DipcError("invalid_argument", "cannot use the descriptor: it has neither path nor command");
   }
   return create(proto.FlightDescriptorSchema, {
     type: proto.FlightDescriptor_DescriptorType.CMD,
@@ -137,7 +137,7 @@ export function descriptorToProto(descriptor: FlightDescriptorInit): proto.Fligh
   });
 }
 
-/** A descriptor from protobuf; `null` where it is of neither type. */
+/** A descriptor from protobuf; `null` if it is of neither type. */
 export function descriptorFromProto(descriptor: proto.FlightDescriptor | undefined): FlightDescriptor | null {
   if (descriptor?.type === proto.FlightDescriptor_DescriptorType.PATH) return { path: descriptor.path };
   if (descriptor?.type === proto.FlightDescriptor_DescriptorType.CMD) return { command: descriptor.cmd };
@@ -233,7 +233,7 @@ function sessionCase(value: SessionValue): proto.SessionOptionValue["optionValue
   };
 }
 
-/** Text as UTF-8, bytes as they are. */
+/** Text as UTF-8, bytes unchanged. */
 export function bytesOf(value: string | Uint8Array): Uint8Array {
   return typeof value === "string" ? new TextEncoder().encode(value) : value;
 }

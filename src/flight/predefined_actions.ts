@@ -25,16 +25,16 @@ import {
   sessionValueToProto,
 } from "./model.ts";
 
-/** What a client that can run actions can do with Flight's own. */
+/** Flight's own actions, for a client that can run actions. */
 export abstract class PredefinedActions {
-  /** Where the server is. */
+  /** Address of the server. */
   abstract readonly location: FlightLocation;
 
   /**
-   * Runs an action; runs over its answers.
+   * Runs an action and iterates over its answers.
    *
-   * @param type Its name
-   * @param body Its argument
+   * @param type Name of the action
+   * @param body Argument of the action
    * @param call Options of this call
    */
   abstract doAction(
@@ -44,9 +44,9 @@ export abstract class PredefinedActions {
   ): AsyncGenerator<Uint8Array, undefined>;
 
   /**
-   * The action CancelFlightInfo: asks for a query to be stopped.
+   * The action CancelFlightInfo: requests that a query be stopped.
    *
-   * @param info What `getFlightInfo` or `pollFlightInfo` gave
+   * @param info Result of `getFlightInfo` or `pollFlightInfo`
    * @param call Options of this call
    */
   async cancelFlightInfo(info: FlightInfo, call: FlightCallOptions = {}): Promise<CancelStatus> {
@@ -58,11 +58,11 @@ export abstract class PredefinedActions {
   }
 
   /**
-   * The action RenewFlightEndpoint: asks for an endpoint to hold longer.
+   * The action RenewFlightEndpoint: requests a later expiration of an endpoint.
    *
-   * @param endpoint The endpoint
+   * @param endpoint Endpoint to renew
    * @param call Options of this call
-   * @returns the endpoint to be used from now on
+   * @returns The endpoint to use from now on
    */
   async renewFlightEndpoint(endpoint: FlightEndpoint, call: FlightCallOptions = {}): Promise<FlightEndpoint> {
     const request = create(proto.RenewFlightEndpointRequestSchema, { endpoint: endpointToProto(endpoint) });
@@ -75,7 +75,7 @@ export abstract class PredefinedActions {
    *
    * @param options Values by name; `null` removes an option
    * @param call Options of this call
-   * @returns the options that could not be set, and why
+   * @returns The options that could not be set, and why
    */
   async setSessionOptions(
     options: Record<string, SessionValue>,
@@ -93,7 +93,7 @@ export abstract class PredefinedActions {
    * The action GetSessionOptions.
    *
    * @param call Options of this call
-   * @returns the values by name
+   * @returns The values by name
    */
   async getSessionOptions(call: FlightCallOptions = {}): Promise<Record<string, SessionValue>> {
     const { sessionOptions } = await this.#action(
@@ -128,15 +128,17 @@ export abstract class PredefinedActions {
     if (answers.length !== 1) {
       throw new LocalError(
         "protocol",
-        `the action ${type} at ${this.location.uri} gave ${answers.length} answers, expected 1`,
+        `cannot complete the action ${type} at ${this.location.uri}: the server sent ${answers.length} answers, expected 1`,
       );
     }
     try {
       return fromBinary(schema, answers[0]);
     } catch (error) {
-      throw new LocalError("protocol", `the answer of the action ${type} at ${this.location.uri} is malformed`, {
-        cause: error,
-      });
+      throw new LocalError(
+        "protocol",
+        `cannot decode the answer of the action ${type} at ${this.location.uri}: it is malformed`,
+        { cause: error },
+      );
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Signed texts: what a server hands to a client and wants back unaltered, checked with HMAC-SHA-256.
+ * Signed texts: what a server sends to a client and expects back unaltered, checked with HMAC-SHA-256.
  *
- * A text is a prefix that says what it is, and in base64url without padding: key id (8 bytes), content, signature of
+ * A text is a prefix that tells its kind, and in base64url without padding: key id (8 bytes), content, signature of
  * prefix, key id and content (32 bytes). There is exactly one text for each content, key and prefix.
  *
  * @module
@@ -13,7 +13,7 @@ const KEY_ID_BYTES = 8;
 const MAC_BYTES = 32;
 /** Shortest key, in bytes: that of the hash (RFC 2104, section 3). */
 export const MIN_KEY_BYTES = 32;
-/** What a key's id is the signature of, cut to 8 bytes. */
+/** A key's id is the signature of this text, cut to 8 bytes. */
 const KEY_ID_TEXT = "dipc key id";
 
 interface Key {
@@ -35,7 +35,7 @@ export class Keyring {
   /**
    * Imports keys.
    *
-   * @param secrets Secrets of at least 32 bytes; default a random one, made now and gone with the process
+   * @param secrets Secrets of at least 32 bytes; default a new random one, which is lost when the process ends
    * @throws {DipcError} `invalid_argument` for no key or a short one
    */
   static async open(secrets?: readonly Uint8Array[]): Promise<Keyring> {
@@ -43,9 +43,9 @@ export class Keyring {
   }
 
   /**
-   * Replaces the keys. What was signed with one that is still among them stays good.
+   * Replaces the keys. Texts signed with one that is still among them stay valid.
    *
-   * @param secrets The one to sign with, then others to accept
+   * @param secrets The secret to sign with, then others to accept
    * @throws {DipcError} `invalid_argument`
    */
   async rotate(secrets: readonly Uint8Array[]): Promise<void> {
@@ -53,10 +53,10 @@ export class Keyring {
   }
 
   /**
-   * Signs.
+   * Signs a content.
    *
-   * @param prefix What kind of text it is, ASCII
-   * @param content What it holds
+   * @param prefix Kind of the text, ASCII
+   * @param content Bytes to sign
    * @returns The text as bytes, ASCII
    */
   async sign(prefix: string, content: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
@@ -72,10 +72,10 @@ export class Keyring {
   /**
    * Checks a text.
    *
-   * @param prefix What kind of text it must be
-   * @param text As it came from a client
-   * @param maxBytes A longer text is refused before anything is computed
-   * @returns What was signed, or `null` where it is no text of that kind with a good signature
+   * @param prefix Expected kind of the text
+   * @param text The text as received from a client
+   * @param maxBytes Maximum length of the text in bytes; a longer one is rejected before anything is computed
+   * @returns The signed content, or `null` if it is not a text of that kind with a valid signature
    */
   async verify(prefix: string, text: Uint8Array, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const bytes = text.byteLength > maxBytes ? null : decode(prefix, text);
@@ -94,7 +94,7 @@ function decode(prefix: string, text: Uint8Array): Uint8Array<ArrayBuffer> | nul
   for (let i = prefix.length; i < text.byteLength; i++) encoded += String.fromCharCode(text[i]);
   try {
     const bytes = Uint8Array.fromBase64(encoded, { alphabet: "base64url" });
-    // Base64 has several texts for some bytes (spare bits, spaces): only the one that was issued is good.
+    // Base64 has several texts for some bytes (spare bits, spaces): only the one that was issued is valid.
     return toText(bytes) === encoded ? bytes : null;
   } catch {
     return null;
@@ -106,13 +106,13 @@ function toText(bytes: Uint8Array): string {
 }
 
 async function importKeys(secrets: readonly Uint8Array[]): Promise<Key[]> {
-  if (secrets.length === 0) throw new DipcError("invalid_argument", "signing needs at least one key");
+  if (secrets.length === 0) throw new DipcError("invalid_argument", "cannot sign: there is no key; pass at least one");
   const keys: Key[] = [];
   for (const secret of secrets) {
     if (secret.byteLength < MIN_KEY_BYTES) {
       throw new DipcError(
         "invalid_argument",
-        `a key to sign with has ${secret.byteLength} bytes, but needs ${MIN_KEY_BYTES} or more: ` +
+        `cannot sign with a key: it has ${secret.byteLength} bytes, but needs ${MIN_KEY_BYTES} or more; ` +
           "crypto.getRandomValues(new Uint8Array(32)) makes one",
       );
     }

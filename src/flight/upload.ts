@@ -1,5 +1,5 @@
 /**
- * Streams of Flight on their way out: DoPut, and DoExchange.
+ * Outgoing streams of Flight: DoPut and DoExchange.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { FlightDescriptorInit } from "./model.ts";
 /**
  * A running DoPut. Made by `doPut`.
  *
- * A server that answers every message stops taking more once its answers are not read: read `results()` meanwhile, or call
+ * A server that answers every message stops accepting more until its answers are read: read `results()` meanwhile, or call
  * `finish()`, which reads the rest.
  */
 export class FlightWriter implements AsyncDisposable {
@@ -27,12 +27,12 @@ export class FlightWriter implements AsyncDisposable {
   }
 
   /**
-   * Sends a dictionary or a batch; waits while the server is slower. The body is released once it has been sent, also where
+   * Sends a dictionary or a batch; waits while the server is slower. The body is released once it has been sent, even if
    * this throws.
    *
-   * @param message The message
-   * @param appMetadata What the application adds
-   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, `limit_exceeded`, and what the server answers
+   * @param message Dictionary or batch to send
+   * @param appMetadata Application metadata of the message
+   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, `limit_exceeded`, and the server's status
    */
   async write(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
     await writeFrame(
@@ -45,20 +45,20 @@ export class FlightWriter implements AsyncDisposable {
   /**
    * Sends application metadata without a message.
    *
-   * @throws {DipcError} as `write` does
+   * @throws {DipcError} As `write` does
    */
   async writeMetadata(appMetadata: Uint8Array): Promise<void> {
     await writeFrame(this.#call.output, { appMetadata });
   }
 
   /**
-   * What the server says about the upload, as it comes.
+   * The server's results of the upload, as they arrive.
    *
-   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, and what the server answers
+   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, and the server's status
    */
   async *results(): AsyncGenerator<Uint8Array<ArrayBuffer>, undefined> {
     for (;;) {
-      // Two iterators may be under way, that of the user and that of `finish`; reads must not overlap.
+      // Two iterators may be active, that of the user and that of `finish`; reads must not overlap.
       const reading = this.#reading.then(() => this.#call.next());
       this.#reading = reading.catch(() => {});
       const frame = await reading;
@@ -67,7 +67,7 @@ export class FlightWriter implements AsyncDisposable {
     }
   }
 
-  /** Says that there is no more to come; results go on. Idempotent. */
+  /** Ends the upload's stream; results continue. Idempotent. */
   doneWriting(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
@@ -75,10 +75,10 @@ export class FlightWriter implements AsyncDisposable {
   }
 
   /**
-   * Ends the upload and waits until the server has taken it.
+   * Ends the upload and waits until the server has accepted it.
    *
-   * @returns the results that were not read before
-   * @throws {DipcError} as `results` does
+   * @returns The results that were not read before
+   * @throws {DipcError} As `results` does
    */
   async finish(): Promise<Uint8Array<ArrayBuffer>[]> {
     this.doneWriting();
@@ -89,13 +89,13 @@ export class FlightWriter implements AsyncDisposable {
   }
 
   /**
-   * Gives the upload up, where it was not finished. Idempotent.
+   * Cancels the upload, unless it is finished. Idempotent.
    *
-   * @param reason Becomes the cause of the errors that pending reads and writes get
+   * @param reason Cause of the errors of pending reads and writes
    */
   cancel(reason?: unknown): Promise<void> {
     this.#hasEnded = true;
-    this.#call.cancel(new DipcError("cancelled", "the upload was cancelled", { cause: reason }));
+    this.#call.cancel(new DipcError("cancelled", "cannot continue the upload: it was cancelled", { cause: reason }));
     return Promise.resolve();
   }
 
@@ -122,9 +122,9 @@ export class FlightExchange implements AsyncDisposable {
   /**
    * Begins the stream of batches to the server.
    *
-   * @param schema The schema message
-   * @param appMetadata What the application adds
-   * @throws {DipcError} as `write` does
+   * @param schema Schema message to send
+   * @param appMetadata Application metadata of the message
+   * @throws {DipcError} As `write` does
    */
   async begin(schema: MessageHeader, appMetadata?: Uint8Array): Promise<void> {
     await this.#send({ header: schema, body: null }, appMetadata);
@@ -132,11 +132,11 @@ export class FlightExchange implements AsyncDisposable {
 
   /**
    * Sends a dictionary or a batch, after `begin`; waits while the server is slower. The body is released once it has been
-   * sent, also where this throws.
+   * sent, even if this throws.
    *
-   * @param message The message
-   * @param appMetadata What the application adds
-   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, `limit_exceeded`, and what the server answers
+   * @param message Dictionary or batch to send
+   * @param appMetadata Application metadata of the message
+   * @throws {DipcError} `connection_lost`, `timeout`, `cancelled`, `limit_exceeded`, and the server's status
    */
   async write(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
     await this.#send(message, appMetadata);
@@ -145,13 +145,13 @@ export class FlightExchange implements AsyncDisposable {
   /**
    * Sends application metadata without a message.
    *
-   * @throws {DipcError} as `write` does
+   * @throws {DipcError} As `write` does
    */
   async writeMetadata(appMetadata: Uint8Array): Promise<void> {
     await writeFrame(this.#call.output, { descriptor: this.#takeDescriptor(), appMetadata });
   }
 
-  /** Ends the stream to the server; the one from it goes on. */
+  /** Ends the stream to the server; the one from the server continues. */
   async doneWriting(): Promise<void> {
     const descriptor = this.#takeDescriptor();
     if (descriptor !== null) await writeFrame(this.#call.output, { descriptor });
@@ -159,12 +159,12 @@ export class FlightExchange implements AsyncDisposable {
   }
 
   /**
-   * Gives the exchange up, where it has not ended. Idempotent.
+   * Cancels the exchange, unless it has ended. Idempotent.
    *
-   * @param reason Becomes the cause of the errors that pending reads and writes get
+   * @param reason Cause of the errors of pending reads and writes
    */
   cancel(reason?: unknown): Promise<void> {
-    this.#call.cancel(new DipcError("cancelled", "the exchange was cancelled", { cause: reason }));
+    this.#call.cancel(new DipcError("cancelled", "cannot continue the exchange: it was cancelled", { cause: reason }));
     return Promise.resolve();
   }
 
@@ -178,7 +178,7 @@ export class FlightExchange implements AsyncDisposable {
     await writeFrame(this.#call.output, frameOfMessage(message, extra), () => message.body?.release());
   }
 
-  /** The descriptor goes with the first frame, whatever that is. */
+  /** The descriptor is sent with the first frame of any kind. */
   #takeDescriptor(): FlightDescriptorInit | null {
     const descriptor = this.#descriptor;
     this.#descriptor = null;

@@ -7,9 +7,9 @@ import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 
-/** A value up to this length gets its memory at once; a longer one as its bytes arrive. */
-const MOST_AT_ONCE = 16 * 2 ** 20;
-/** By how much its memory grows each time: what is copied doing so is a third of the value. */
+/** A value up to this length gets its memory immediately; a longer one as its bytes arrive. */
+const MAX_EAGER_BYTES = 16 * 2 ** 20;
+/** Factor by which the memory grows each time: all copies together are a third of the value. */
 const GROWTH = 4;
 
 /** Collects a value of a known length. */
@@ -20,19 +20,21 @@ export class ValueBuffer {
   #filled = 0;
 
   /**
-   * @param byteLength Announced length
-   * @param pool Where the memory comes from, unless the value is too long to believe it unseen
+   * @param byteLength Announced length of the value in bytes
+   * @param pool Pool of the memory, unless the value is too long to trust its announced length
    */
   constructor(byteLength: number, pool?: Pool) {
     this.#byteLength = byteLength;
-    this.#block = pool === undefined || byteLength === 0 || byteLength > MOST_AT_ONCE ? null : pool.acquire(byteLength);
-    this.#bytes = this.#block === null ? new Uint8Array(Math.min(byteLength, MOST_AT_ONCE)) : this.#block.bytes();
+    this.#block = pool === undefined || byteLength === 0 || byteLength > MAX_EAGER_BYTES
+      ? null
+      : pool.acquire(byteLength);
+    this.#bytes = this.#block === null ? new Uint8Array(Math.min(byteLength, MAX_EAGER_BYTES)) : this.#block.bytes();
   }
 
   /**
    * Adds bytes.
    *
-   * @param piece Copied; never more than are still missing
+   * @param piece Bytes to copy, at most as many as are missing
    */
   put(piece: Uint8Array): void {
     const end = this.#filled + piece.byteLength;
@@ -41,18 +43,18 @@ export class ValueBuffer {
     this.#filled = end;
   }
 
-  /** The value as a body, once it is whole; this buffer must not be used afterwards. */
+  /** The value as a body, once it is complete; this buffer must not be used afterwards. */
   toBody(): Body {
     if (this.#byteLength === 0) return EMPTY_BODY;
     return this.#block === null ? wrapBytes(this.#bytes) : this.#block.toBody(this.#byteLength);
   }
 
-  /** The value as bytes, once it is whole. Only where there is no pool. */
+  /** The value as bytes, once it is complete. Only without a pool. */
   toBytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes;
   }
 
-  /** Gives the memory back. */
+  /** Releases the memory. */
   release(): void {
     this.#block?.release();
   }

@@ -1,5 +1,5 @@
 /**
- * The certificates of a server, checked before it listens: Deno's `node:tls` takes any text, and then lets nobody in.
+ * The certificates of a server, checked before it listens: Deno's `node:tls` accepts any text, and then every handshake fails.
  *
  * @module
  */
@@ -9,23 +9,25 @@ import { textOf } from "../text.ts";
 import type { FlightServerTls } from "./tls.ts";
 
 /**
- * Checks that the texts hold what they should, and that the key is that of the certificate.
+ * Checks that the texts are certificates and a key in PEM, and that the key belongs to the certificate.
  *
  * @throws {DipcError} `invalid_argument`
  */
 export function checkCertificates({ cert, key, clientCa }: FlightServerTls): void {
-  const certificate = read("tls.cert holds no certificate", () => new X509Certificate(cert));
-  const privateKey: KeyObject = read("tls.key holds no private key", () => createPrivateKey(key));
+  const certificate = read("tls.cert", "certificate", () => new X509Certificate(cert));
+  const privateKey: KeyObject = read("tls.key", "private key", () => createPrivateKey(key));
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw new LocalError("invalid_argument", "tls.key is not the key of the certificate in tls.cert");
+    throw new LocalError("invalid_argument", "cannot use tls.key: it is not the key of the certificate in tls.cert");
   }
-  if (clientCa !== undefined) read("tls.clientCa holds no certificate", () => new X509Certificate(clientCa));
+  if (clientCa !== undefined) read("tls.clientCa", "certificate", () => new X509Certificate(clientCa));
 }
 
-function read<T>(otherwise: string, parse: () => T): T {
+function read<T>(option: string, kind: string, parse: () => T): T {
   try {
     return parse();
   } catch (cause) {
-    throw new LocalError("invalid_argument", `${otherwise} in PEM: ${textOf(cause)}`, { cause });
+    throw new LocalError("invalid_argument", `cannot use ${option}: it holds no ${kind} in PEM: ${textOf(cause)}`, {
+      cause,
+    });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * One call of gRPC, straight on HTTP/2 (the protocol is in gRPC's document "gRPC over HTTP2").
+ * One call of gRPC, directly on HTTP/2 (the protocol is in gRPC's document "gRPC over HTTP2").
  *
  * @module
  */
@@ -10,32 +10,32 @@ import type { ClientStream } from "../http2/client_stream.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
-/** How long a call that nobody listens to any more may take to end by itself, in milliseconds. */
+/** How long a call whose reader has left may take to end by itself, in milliseconds. */
 const LEAVE_MS = 100;
 
-/** What a {@linkcode GrpcCall} needs. */
+/** Options of a {@linkcode GrpcCall}. */
 export interface GrpcCallOptions<T> {
-  /** What the path of every method starts with: `/package.Service/`. */
+  /** Prefix of the path of every method: `/package.Service/`. */
   service: string;
   /** Name of the method, such as `"DoGet"`. */
   method: string;
   /** Headers of the call. */
   headers: Headers;
-  /** Makes messages of what the server sends. */
+  /** Decodes the messages that the server sends. */
   decoder: StreamDecoder<T>;
-  /** Bytes of messages that have arrived and were not read, at most; one is always let through. */
+  /** Maximum size of messages that have arrived but were not read, in bytes; a single larger one is admitted. */
   maxInFlightBytes: number;
   /** Longest wait for the next message, in milliseconds. */
   timeoutMs: number;
   /** Longest time of the whole call, in milliseconds. */
   deadlineMs?: number;
-  /** Gives the call up. */
+  /** Cancels the call. */
   signal?: AbortSignal;
   /** Called with the server's headers. */
   onHeaders?(headers: Headers): void;
-  /** Called once at the end, with the server's trailers and the error where there is one. */
+  /** Called once at the end, with the server's trailers and the error if there is one. */
   onEnd?(trailers: Headers, error: unknown): void;
-  /** The server, for messages. */
+  /** Name of the server in error messages. */
   peer: string;
 }
 
@@ -77,7 +77,7 @@ export class GrpcCall<T> {
     this.output = new MessageOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
     signal?.addEventListener("abort", this.#onAbort);
     if (leftMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, leftMs);
-    // It may be over by now, when its connection was closed in between.
+    // It is over already if its connection was closed in between.
     if (stream.isClosed) {
       stream.onReadable?.();
       stream.onClose?.();
@@ -87,8 +87,8 @@ export class GrpcCall<T> {
   /**
    * Starts a call.
    *
-   * @param connection What it goes over
-   * @param options Method, headers, limits
+   * @param connection Connection to open the stream on
+   * @param options Method, headers, limits and callbacks
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
   static async start<T>(connection: GrpcConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
@@ -108,27 +108,27 @@ export class GrpcCall<T> {
     return call;
   }
 
-  /** Whether it has ended, whichever way. */
+  /** Whether the call has ended, for any reason. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** Bytes received. */
+  /** Bytes received, gRPC's prefixes included. */
   get receivedBytes(): number {
     return this.#input.receivedBytes;
   }
 
   /**
-   * The next message from the server, or `null` once the call has ended well. As {@linkcode StreamInput.next}.
+   * The next message from the server, or `null` once the call has succeeded. Like {@linkcode StreamInput.next}.
    *
-   * @throws {DipcError} what the server answers, `connection_lost`, `timeout`, `cancelled`, `protocol`, `limit_exceeded`
+   * @throws {DipcError} The server's status, `connection_lost`, `timeout`, `cancelled`, `protocol`, `limit_exceeded`
    */
   next(): T | null | Promise<T | null> {
     return this.#input.next();
   }
 
-  /** Gives the call up, where it has not ended, and releases everything. Idempotent. */
-  cancel(error: unknown = new LocalError("closed", `${this.#what} was closed`)): void {
+  /** Cancels the call, unless it has ended, and releases everything. Idempotent. */
+  cancel(error: unknown = new LocalError("closed", `cannot complete ${this.#what}: the call was closed`)): void {
     this.#input.fail(error);
     this.#end(error);
     this.#input.close();
@@ -136,8 +136,8 @@ export class GrpcCall<T> {
   }
 
   /**
-   * Ends the interest in what is still to come. A call that is about to end gets a moment for it, which keeps its connection;
-   * otherwise it is given up.
+   * Ends the interest in further messages. A call that is about to end gets a moment to do so, which keeps
+   * its connection; otherwise it is cancelled.
    */
   leave(): void {
     if (this.#isOver) return this.cancel();
@@ -152,9 +152,9 @@ export class GrpcCall<T> {
     if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
       this.#refusal = new LocalError(
         status === 401 || status === 403 ? "permission_denied" : status === 503 ? "unreachable" : "protocol",
-        `${this.#what} was answered with HTTP status ${status} and content type ${
+        `cannot complete ${this.#what}: the server answered with HTTP status ${status} and content type ${
           JSON.stringify(type)
-        }, expected 200 and application/grpc: is it a Flight server?`,
+        }, expected 200 and application/grpc; check that it is a Flight server`,
       );
       this.#input.fail(this.#refusal);
       this.#end(this.#refusal);
@@ -162,7 +162,7 @@ export class GrpcCall<T> {
       return;
     }
     this.#guard(() => this.#options.onHeaders?.(headers));
-    // A call without any message has its trailers here ("Trailers-Only").
+    // An answer without messages has its trailers here ("Trailers-Only").
     if (isLast) this.#trailers = headers;
   }
 
@@ -173,7 +173,7 @@ export class GrpcCall<T> {
     this.cancel(late(this.#what, this.#options.deadlineMs!));
   };
 
-  /** A hook of the user must not break the stream's events; what it throws fails the call. */
+  /** A hook of the user must not break the stream's event handling; what it throws fails the call. */
   #guard(hook: () => void): void {
     try {
       hook();
@@ -196,7 +196,7 @@ export class GrpcCall<T> {
     if (status === null || !/^\d{1,9}$/.test(status)) {
       return new LocalError(
         "protocol",
-        `${this.#what} ended with the status ${JSON.stringify(status)}, expected a number`,
+        `cannot complete ${this.#what}: its status is ${JSON.stringify(status)}, expected a number`,
       );
     }
     if (Number(status) === GrpcStatus.ok) return null;
@@ -210,16 +210,16 @@ export class GrpcCall<T> {
     clearTimeout(this.#deadline);
     clearTimeout(this.#leaving);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
-    // A call that has ended takes nothing any more, also where its stream is still open in this direction.
+    // A call that has ended accepts no more messages, even if its stream is still open in this direction.
     this.output.fail(error);
     try {
       this.#options.onEnd?.(this.#trailers ?? new Headers(), error);
     } catch {
-      // The call is over; what a hook throws now has nothing to fail.
+      // The call is over: there is nothing that an error of this hook could fail.
     }
   }
 
-  /** Why the server takes no more, where that is known. */
+  /** Why the server accepts no more, if that is known. */
   #failureOfWrite(): unknown {
     return this.#trailers === null ? null : this.#statusOf();
   }
@@ -227,8 +227,8 @@ export class GrpcCall<T> {
 
 /** The value of `grpc-timeout`: at most 8 digits and a unit. */
 export function grpcTimeout(ms: number): string {
-  const whole = Math.max(1, Math.ceil(ms));
-  return whole < 1e8 ? `${whole}m` : `${Math.min(99_999_999, Math.ceil(whole / 1000))}S`;
+  const roundedMs = Math.max(1, Math.ceil(ms));
+  return roundedMs < 1e8 ? `${roundedMs}m` : `${Math.min(99_999_999, Math.ceil(roundedMs / 1000))}S`;
 }
 
 /** `grpc-message` is percent-encoded; a malformed one is shown as it is. */
@@ -240,21 +240,21 @@ function decodeMessage(text: string): string {
   }
 }
 
-/** Connects within the time of a call, and as long as it is wanted. */
+/** Connects within the deadline of a call, unless its signal aborts. */
 async function connectWithin(
   connection: GrpcConnection,
   what: string,
   deadlineMs?: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const giveUp = new AbortController();
-  const onAbort = (): void => giveUp.abort(cancelled(what, signal!));
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort(cancelled(what, signal!));
   const timer = deadlineMs === undefined
     ? undefined
-    : setTimeout(() => giveUp.abort(late(what, deadlineMs)), deadlineMs);
+    : setTimeout(() => controller.abort(late(what, deadlineMs)), deadlineMs);
   signal?.addEventListener("abort", onAbort);
   try {
-    await connection.connect(giveUp.signal);
+    await connection.connect(controller.signal);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
@@ -262,9 +262,9 @@ async function connectWithin(
 }
 
 function late(what: string, deadlineMs: number): DipcError {
-  return new LocalError("timeout", `${what} was not done within ${deadlineMs / 1000} s`);
+  return new LocalError("timeout", `cannot complete ${what}: its deadline of ${deadlineMs / 1000} s has passed`);
 }
 
 function cancelled(what: string, signal: AbortSignal): DipcError {
-  return new LocalError("cancelled", `${what} was cancelled`, { cause: signal.reason });
+  return new LocalError("cancelled", `cannot complete ${what}: its signal was aborted`, { cause: signal.reason });
 }

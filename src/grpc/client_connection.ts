@@ -1,5 +1,5 @@
 /**
- * One HTTP/2 connection to a gRPC server, opened when it is first needed and again where it was lost between calls.
+ * One HTTP/2 connection to a gRPC server, opened when it is first needed and again if it was lost between calls.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import { DenoTransport, NodeTransport, type Transport } from "../http2/transport
 import { textOf } from "../text.ts";
 import type { FlightTlsOptions } from "./tls.ts";
 
-/** What the server may send of one stream without being read: what a reader that has stopped holds at most, per stream. */
+/** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream. */
 export const STREAM_WINDOW_BYTES = 2 ** 20;
-/** A shorter silence than this says nothing about a connection, in milliseconds. */
+/** A connection is not suspected for a silence shorter than this, in milliseconds. */
 const SILENCE_MS = 1000;
 /** How long a server may take to close its side of a connection that has been closed, in milliseconds. */
 const LINGER_MS = 100;
 /** Longest headers of an answer, in bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** Where a server is. */
+/** Address of a server. */
 export interface GrpcTarget {
-  /** As the user wrote it, for messages. */
+  /** As the user wrote it, for error messages. */
   readonly uri: string;
   /** Whether the connection is encrypted. */
   readonly tls: boolean;
@@ -49,19 +49,19 @@ export interface GrpcConnectionOptions {
 export class GrpcConnection {
   readonly #location: GrpcTarget;
   readonly #options: GrpcConnectionOptions;
-  /** Name that requests give the server. */
+  /** `:authority` of requests. */
   readonly #authority: string;
   #connection: ClientConnection | null = null;
-  /** Those that have not closed; each promise resolves once its connection has. */
+  /** Connections that have not closed; each promise resolves once its connection has. */
   readonly #open = new Map<ClientConnection, Promise<void>>();
   #attempt: Attempt | null = null;
   #isClosed = false;
-  /** Whether any call was answered. */
+  /** Whether any call has been answered. */
   #hasAnswered = false;
 
   /**
-   * @param location Where the server is
-   * @param options Certificates, timeout
+   * @param location Address of the server
+   * @param options Certificates and timeout
    */
   constructor(location: GrpcTarget, options: GrpcConnectionOptions) {
     this.#location = location;
@@ -71,24 +71,24 @@ export class GrpcConnection {
   }
 
   /**
-   * Connects, where there is no connection.
+   * Connects, unless there is a usable connection.
    *
-   * @param signal Gives up
+   * @param signal Stops waiting for the connection
    * @throws {DipcError} `unreachable`, `permission_denied`, `timeout`, `closed`, `cancelled`
    */
   async connect(signal?: AbortSignal): Promise<void> {
     if (this.#usable() === null) await this.#join(signal);
   }
 
-  /** Whether there is a connection that takes a call. */
+  /** Whether there is a connection that accepts a call. */
   get isReady(): boolean {
     return this.#usable() !== null;
   }
 
   /**
-   * Starts a call: opens a stream, on a new connection where there is none.
+   * Starts a call: opens a stream, on a new connection if there is none.
    *
-   * @param path Of the method
+   * @param path Path of the method
    * @param headers Headers of the call
    * @throws {DipcError} `unreachable`, `timeout`, `closed`
    */
@@ -104,10 +104,10 @@ export class GrpcConnection {
   }
 
   /**
-   * A call has waited in vain. A connection that has been silent for as long gets no further call: its peer may be gone without
-   * a word, which the system finds out only after many minutes.
+   * A call has timed out. A connection that has been silent for as long gets no further call: its peer may have vanished
+   * silently, which the system detects only after many minutes.
    *
-   * @param waitedMs How long, in milliseconds
+   * @param waitedMs How long the call has waited, in milliseconds
    */
   suspect(waitedMs: number): void {
     const connection = this.#connection;
@@ -123,41 +123,49 @@ export class GrpcConnection {
   }
 
   /**
-   * The error for a call whose connection or stream has gone without an answer.
+   * The error for a call whose connection or stream ended without a status.
    *
-   * @param what What was being done
-   * @param cause What is known
+   * @param what The call, such as `"DoGet at grpc://127.0.0.1:8815"`
+   * @param cause The reason, if it is known
    */
   lost(what: string, cause: Error | null): DipcError {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
-    if (this.#isClosed) return new LocalError("closed", `${what}: the connection was closed`, options);
-    // What this side makes of bytes that are no HTTP/2.
+    if (this.#isClosed) return new LocalError("closed", `cannot complete ${what}: the connection was closed`, options);
+    // An error that this side has found in what the server sent.
     if (cause instanceof Http2Error) {
-      return new LocalError("protocol", `${what}: the server broke HTTP/2: ${why}`, options);
+      return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
     }
     if (cause instanceof Http2Reset && cause.code === Http2Code.refusedStream) {
-      return new LocalError("unreachable", `${what} was not taken and can be made again: ${why}`, options);
+      return new LocalError(
+        "unreachable",
+        `cannot complete ${what}: the server did not accept it: ${why}; it can be retried`,
+        options,
+      );
     }
-    // A server that wants a certificate and got none closes the connection after the handshake, when it looks open here.
+    // A server that requires a client certificate and got none closes the connection after the handshake, when it looks open here.
     if (!this.#hasAnswered) {
-      const hint = this.#location.tls ? "; does the server want a certificate of the client?" : "";
-      return new LocalError("unreachable", `${what} was not answered: ${why}${hint}`, options);
+      const hint = this.#location.tls ? "; check whether the server requires a client certificate" : "";
+      return new LocalError("unreachable", `cannot complete ${what}: it was not answered: ${why}${hint}`, options);
     }
-    return new LocalError("connection_lost", `${what} ended before its status was there: ${why}`, options);
+    return new LocalError(
+      "connection_lost",
+      `cannot complete ${what}: it ended before its status arrived: ${why}`,
+      options,
+    );
   }
 
   /** Ends all streams and the connection. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#attempt?.giveUp.abort(this.#closedError());
+    this.#attempt?.controller.abort(this.#closedError());
     this.#connection = null;
     for (const connection of this.#open.keys()) connection.destroy();
     await Promise.all(this.#open.values());
   }
 
   #closedError(): DipcError {
-    return new LocalError("closed", `the connection to ${this.#location.uri} was closed`);
+    return new LocalError("closed", `cannot use the connection to ${this.#location.uri}: it was closed`);
   }
 
   #usable(): ClientConnection | null {
@@ -166,7 +174,7 @@ export class GrpcConnection {
     return this.#connection;
   }
 
-  /** Waits for the connection that is being opened, for all who need one; it is given up once nobody waits any more. */
+  /** Waits for the connection that is being opened, for all callers that need one; it is aborted once no caller waits. */
   async #join(signal?: AbortSignal): Promise<ClientConnection> {
     const attempt = this.#attempt ??= this.#begin();
     const gone = Promise.withResolvers<never>();
@@ -178,28 +186,33 @@ export class GrpcConnection {
       return await Promise.race([attempt.connection, gone.promise]);
     } catch (error) {
       if (!signal?.aborted || error instanceof DipcError) throw error;
-      throw new LocalError("cancelled", `connecting to ${this.#location.uri} was cancelled`, { cause: error });
+      throw new LocalError("cancelled", `cannot connect to ${this.#location.uri}: the signal was aborted`, {
+        cause: error,
+      });
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      if (--attempt.waiting === 0 && this.#attempt === attempt) attempt.giveUp.abort();
+      if (--attempt.waiting === 0 && this.#attempt === attempt) attempt.controller.abort();
     }
   }
 
   #begin(): Attempt {
-    const giveUp = new AbortController();
+    const controller = new AbortController();
     const { uri } = this.#location;
     const { timeoutMs } = this.#options;
     const timer = setTimeout(
-      () => giveUp.abort(new LocalError("timeout", `no connection to ${uri} within ${timeoutMs / 1000} s`)),
+      () =>
+        controller.abort(
+          new LocalError("timeout", `cannot connect to ${uri}: it took longer than ${timeoutMs / 1000} s`),
+        ),
       timeoutMs,
     );
-    const connection = this.#start(giveUp.signal).finally(() => {
+    const connection = this.#start(controller.signal).finally(() => {
       clearTimeout(timer);
       this.#attempt = null;
     });
-    // Those who wait are told; nobody may be left.
+    // Waiting callers get the error; there may be none left.
     connection.catch(() => {});
-    return { connection, giveUp, waiting: 0 };
+    return { connection, controller, waiting: 0 };
   }
 
   async #start(signal: AbortSignal): Promise<ClientConnection> {
@@ -213,8 +226,7 @@ export class GrpcConnection {
     const { promise, resolve } = Promise.withResolvers<void>();
     const connection = new ClientConnection(transport, {
       streamWindow: STREAM_WINDOW_BYTES,
-      // The largest there is, because a stream that is not read would otherwise stop the others; what is held is bounded by the
-      // streams' windows.
+      // The maximum, because a stream that is not read would otherwise stop the others; the streams' windows bound what is held.
       connectionWindow: MAX_WINDOW,
       maxHeaderBytes: MAX_HEADER_BYTES,
       lingerMs: LINGER_MS,
@@ -238,7 +250,7 @@ export class GrpcConnection {
     return new DenoTransport(socket);
   }
 
-  /** By Node's TLS, because Deno's own cannot leave the server's certificate unchecked where that is wanted. */
+  /** By Node's TLS, because Deno's own cannot skip the check of the server's certificate for `insecureSkipVerify`. */
   #connectSecure(signal: AbortSignal): Promise<Transport> {
     const { host, port } = this.#location;
     const { ca, cert, key, serverName, insecureSkipVerify } = this.#options.tls ?? {};
@@ -248,7 +260,7 @@ export class GrpcConnection {
       ca: typeof ca === "string" || ca === undefined ? ca : [...ca],
       cert,
       key,
-      // An address is no name that TLS could ask for.
+      // SNI only allows names, not addresses.
       servername: serverName ?? (net.isIP(host) === 0 ? host : undefined),
       rejectUnauthorized: insecureSkipVerify !== true,
       ALPNProtocols: ["h2"],
@@ -261,7 +273,7 @@ export class GrpcConnection {
         else reject(new Error("the server does not speak HTTP/2 (ALPN h2)"));
       });
       socket.once("error", reject);
-      socket.once("close", () => reject(new Error("the connection was closed at once")));
+      socket.once("close", () => reject(new Error("the connection was closed during the handshake")));
     });
     const stop = (): void => transport.destroy();
     connecting.catch(stop);
@@ -273,12 +285,12 @@ export class GrpcConnection {
 /** A connection that is being opened. */
 interface Attempt {
   readonly connection: Promise<ClientConnection>;
-  readonly giveUp: AbortController;
-  /** How many wait for it. */
+  readonly controller: AbortController;
+  /** Number of callers that wait for it. */
   waiting: number;
 }
 
-/** Waits for something unless a signal comes first; what comes later is dropped. */
+/** Awaits a promise unless a signal aborts first; a later value is passed to `drop`. */
 function unlessAborted<T>(coming: Promise<T>, signal: AbortSignal, drop: (late: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);
@@ -299,9 +311,13 @@ function connectError(uri: string, error: unknown): DipcError {
   const text = textOf(error);
   // Deno's own text names the flag.
   if (/^Requires \w+ access/.test(text)) {
-    return new LocalError("permission_denied", `connecting to ${uri}: ${text}`, { cause: error });
+    return new LocalError("permission_denied", `cannot connect to ${uri}: ${text}`, { cause: error });
   }
-  return new LocalError("unreachable", `no connection to ${uri}: ${text}; is a Flight server listening there?`, {
-    cause: error,
-  });
+  return new LocalError(
+    "unreachable",
+    `cannot connect to ${uri}: ${text}; check that a Flight server is listening there`,
+    {
+      cause: error,
+    },
+  );
 }

@@ -1,5 +1,5 @@
 /**
- * gRPC messages as a whole, for calls that carry no Arrow data.
+ * Decodes complete gRPC messages, for calls that carry no Arrow data.
  *
  * @module
  */
@@ -8,50 +8,50 @@ import { collect } from "../memory/collector.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import type { StreamDecoder } from "./stream_input.ts";
 
-/** Room for bytes at first; grows with what arrives, never with what is announced. */
+/** Initial size of the buffer, in bytes; it grows with what arrives, never with what is announced. */
 const FIRST_BYTES = 16 * 2 ** 10;
 
-/** What a message takes besides its bytes: objects of JavaScript. */
+/** Memory of a message besides its content: JavaScript objects, in bytes. */
 const OVERHEAD_BYTES = 256;
 
 /**
- * Bytes given out after which what was dropped of them is collected. V8 by itself lets more than 100 MiB of it come together,
- * which is what a server that never stops answering could make of any small call.
+ * Bytes returned after which a garbage collection is forced. V8 by itself lets more than 100 MiB of dropped messages
+ * accumulate, which a server that never stops answering could cause with any small call.
  */
 const COLLECT_BYTES = 8 * 2 ** 20;
 
 /**
- * Takes chunks of a gRPC stream and gives messages without their prefixes. What has arrived and was not taken stays in one
- * buffer, as it came: a message takes memory of its own only once it is taken.
+ * Decodes chunks of a gRPC stream into messages without their prefixes. What has arrived and was not taken stays in one
+ * buffer: a message gets memory of its own only once it is taken.
  */
 export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
   readonly readAheadBytes: number = 256 * 2 ** 10;
   readonly #maxMessageBytes: number;
   #bytes = new Uint8Array(FIRST_BYTES);
-  /** Bytes from `#start` on were not taken, from `#whole` on belong to a message that is not whole, to `#end` have arrived. */
+  /** Bytes from `#start` were not taken, those from `#completeEnd` belong to an incomplete message, and those up to `#end` have arrived. */
   #start = 0;
-  #whole = 0;
+  #completeEnd = 0;
   #end = 0;
   #givenBytes = 0;
 
-  /** @param maxMessageBytes Longest message */
+  /** @param maxMessageBytes Maximum size of a message in bytes */
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
-  /** Bytes of the messages that wait to be taken. */
+  /** Size of the messages that wait to be taken, in bytes, with their prefixes. */
   get queuedBytes(): number {
-    return this.#whole - this.#start;
+    return this.#completeEnd - this.#start;
   }
 
-  /** Whether the bytes up to now end with a whole message. */
+  /** Whether the bytes so far end with a complete message. */
   get isWhole(): boolean {
-    return this.#whole === this.#end;
+    return this.#completeEnd === this.#end;
   }
 
-  /** The next message, or `null` where none is whole. */
+  /** The next message, or `null` if none is complete. */
   take(): Uint8Array<ArrayBuffer> | null {
-    if (this.#start === this.#whole) return null;
+    if (this.#start === this.#completeEnd) return null;
     const begin = this.#start + GRPC_PREFIX_BYTES;
     this.#start = begin + this.#lengthAt(this.#start);
     const message = this.#bytes.slice(begin, this.#start);
@@ -64,7 +64,7 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Takes bytes in.
+   * Adds received bytes.
    *
    * @param chunk The next bytes; not kept
    * @throws {DipcError} `protocol`, `limit_exceeded`
@@ -73,26 +73,26 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
     if (this.#end + chunk.byteLength > this.#bytes.byteLength) this.#makeRoom(chunk.byteLength);
     this.#bytes.set(chunk, this.#end);
     this.#end += chunk.byteLength;
-    while (this.#whole < this.#end) {
-      this.#checkFlag(this.#bytes[this.#whole]);
-      if (this.#end - this.#whole < GRPC_PREFIX_BYTES) break;
-      const length = this.#lengthAt(this.#whole);
+    while (this.#completeEnd < this.#end) {
+      this.#checkFlag(this.#bytes[this.#completeEnd]);
+      if (this.#end - this.#completeEnd < GRPC_PREFIX_BYTES) break;
+      const length = this.#lengthAt(this.#completeEnd);
       if (length > this.#maxMessageBytes) {
         throw new DipcError(
           "limit_exceeded",
-          `a gRPC message of ${length} bytes is announced, maxMessageBytes is ${this.#maxMessageBytes}`,
+          `cannot read a gRPC message: ${length} bytes are announced, maxMessageBytes is ${this.#maxMessageBytes}`,
         );
       }
-      const next = this.#whole + GRPC_PREFIX_BYTES + length;
+      const next = this.#completeEnd + GRPC_PREFIX_BYTES + length;
       if (next > this.#end) break;
-      this.#whole = next;
+      this.#completeEnd = next;
     }
   }
 
-  /** Forgets everything that was not taken. */
+  /** Drops everything that was not taken. */
   close(): void {
     this.#bytes = new Uint8Array(0);
-    this.#start = this.#whole = this.#end = 0;
+    this.#start = this.#completeEnd = this.#end = 0;
   }
 
   #lengthAt(offset: number): number {
@@ -103,12 +103,12 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
   #checkFlag(flag: number): void {
     if (flag === 0) return;
     const what = flag === 1
-      ? "is compressed, which was not agreed on"
-      : `begins with the flag byte ${flag}, expected 0`;
-    throw new DipcError("protocol", `a gRPC message ${what}`);
+      ? "it is compressed, although no compression was negotiated"
+      : `its flag byte is ${flag}, expected 0`;
+    throw new DipcError("protocol", `cannot read a gRPC message: ${what}`);
   }
 
-  /** Moves what was not taken to the front, into a longer buffer where it would fill more than half of this one. */
+  /** Moves what was not taken to the front, into a longer buffer if it would fill more than half of this one. */
   #makeRoom(more: number): void {
     const kept = this.#end - this.#start;
     const needed = kept + more;
@@ -120,7 +120,7 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
       longer.set(this.#bytes.subarray(this.#start, this.#end));
       this.#bytes = longer;
     }
-    this.#whole -= this.#start;
+    this.#completeEnd -= this.#start;
     this.#start = 0;
     this.#end = kept;
   }

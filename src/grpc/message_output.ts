@@ -1,5 +1,5 @@
 /**
- * Messages on their way out over one HTTP/2 stream: waits when the peer is slower, and says when a body is no longer needed.
+ * Outgoing messages of one HTTP/2 stream: waits for a slower peer, and reports when a body is no longer needed.
  *
  * @module
  */
@@ -7,19 +7,19 @@ import { DipcError, LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
-/** Bytes that have been given to the stream and not been sent, at most; one message is always let through. */
+/** Maximum number of queued bytes; a single larger message is admitted when nothing else is queued. */
 const WINDOW_BYTES = 4 * 2 ** 20;
 
-/** Bytes of one write, after each of which it is seen that the peer takes something. */
+/** Size of one write, in bytes; each one that finishes is progress of the peer. */
 const PIECE_BYTES = 128 * 2 ** 10;
 
 /** Options of a {@linkcode MessageOutput}. */
 export interface MessageOutputOptions {
-  /** Longest wait for the peer to take something, in milliseconds. */
+  /** Longest wait for the peer to accept a piece, in milliseconds. */
   timeoutMs: number;
-  /** The peer, for messages. */
+  /** Name of the peer in error messages. */
   peer: string;
-  /** Why the peer takes no more, where that is known. */
+  /** Why the peer accepts no more, if that is known, otherwise `null`. */
   failure(): unknown;
 }
 
@@ -28,18 +28,18 @@ interface Piece {
   readonly bytes: Uint8Array;
   /** The message that it is part of. */
   readonly message: PendingMessage;
-  /** Whether it is the last of its message. */
+  /** Whether it is the last piece of its message. */
   readonly isLast: boolean;
 }
 
-/** A message that was not written yet. */
+/** A message that has not been written yet. */
 interface PendingMessage {
   readonly byteLength: number;
-  /** Gives its body back; `null` once that was done. */
+  /** Releases its body; `null` once called. */
   release: (() => void) | null;
 }
 
-/** Sends messages. */
+/** Sends messages in order. */
 export class MessageOutput {
   readonly #stream: Http2Stream;
   readonly #options: MessageOutputOptions;
@@ -49,12 +49,12 @@ export class MessageOutput {
   readonly #pieces: Piece[] = [];
   /** The message that the stream is writing a piece of. */
   #writing: PendingMessage | null = null;
-  /** Pieces written, to tell slow from stuck. */
+  /** Pieces written, to distinguish a slow peer from a stuck one. */
   #written = 0;
   #isEnding = false;
 
   /**
-   * @param stream What is written to
+   * @param stream Stream to write to
    * @param options Timeout and peer
    */
   constructor(stream: Http2Stream, options: MessageOutputOptions) {
@@ -64,12 +64,12 @@ export class MessageOutput {
   }
 
   /**
-   * Sends a message. Answers at once while little is under way; otherwise when the next message may be given.
+   * Sends a message. Returns nothing while little is queued, otherwise a promise that resolves when there is room for the next.
    *
    * @param head The message's start with its gRPC prefix, 5 bytes
    * @param body The rest, borrowed until `release` is called
    * @param release Called once, on every path
-   * @throws {DipcError} `connection_lost`, `timeout`, what the peer answered
+   * @throws {DipcError} `connection_lost`, `timeout`, the peer's status
    */
   write(head: Uint8Array, body?: Uint8Array, release: () => void = () => {}): void | Promise<void> {
     if (this.#failure !== null) {
@@ -83,10 +83,10 @@ export class MessageOutput {
   }
 
   /**
-   * Sends a short message that is no FlightData, such as a ticket. Answers as `write` does.
+   * Sends a short message that is not FlightData, such as a ticket. Returns as `write` does.
    *
-   * @param bytes The message in protobuf's form
-   * @throws {DipcError} as `write`, where it waits
+   * @param bytes The message, encoded by protobuf
+   * @throws {DipcError} As `write`, if it waits
    */
   message(bytes: Uint8Array): void | Promise<void> {
     if (this.#failure !== null) return;
@@ -106,20 +106,20 @@ export class MessageOutput {
   }
 
   /**
-   * Fails the write that waits and all later ones, and gives up what was not written.
+   * Fails the pending write and all later ones, and drops what was not written.
    *
-   * @param error What the stream reported, or `null` where it just ended
+   * @param error The stream's error, or `null` if it ended without one
    */
   fail(error: unknown): void {
     this.#failure ??= this.#options.failure() ?? (error instanceof DipcError ? error : new LocalError(
       "connection_lost",
-      `${this.#options.peer} ended the stream before everything was written${
+      `cannot send to ${this.#options.peer}: it ended the stream before everything was written${
         error instanceof Error ? `: ${error.message}` : ""
       }`,
       { cause: error ?? undefined },
     ));
     for (const { message } of this.#pieces.splice(0)) {
-      // What the stream is writing is given back once it has said that it is done with it.
+      // The message being written is released once the stream has finished with it.
       if (message !== this.#writing) releaseOnce(message);
     }
     this.#wake();
@@ -170,7 +170,10 @@ export class MessageOutput {
       });
       clearTimeout(timer);
       if (this.#failure === null && this.#written === before && this.#pendingBytes >= WINDOW_BYTES) {
-        throw new LocalError("timeout", `${peer} took less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`);
+        throw new LocalError(
+          "timeout",
+          `cannot send to ${peer}: it accepted less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`,
+        );
       }
     }
     if (this.#failure !== null) throw this.#failure;

@@ -1,8 +1,8 @@
 /**
- * A gRPC server on HTTP/2: connections, their limits, and how they end. What the calls are about is said elsewhere.
+ * A gRPC server on HTTP/2: connections, their limits, and how they end. It does not know what the calls do.
  *
- * gRPC is framed here, and not by a library, because it bounds what a client that does not read can hold, and is faster: bodies
- * go to HTTP/2 from where they lie.
+ * gRPC is framed here, and not by a library, because that bounds what a client that does not read can hold, and is faster:
+ * bodies go to HTTP/2 without a copy.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
 
-/** What a {@linkcode GrpcServer} is told. */
+/** Options of a {@linkcode GrpcServer}. */
 export interface GrpcServerOptions {
   /** Address to bind. */
   address: string;
@@ -27,19 +27,19 @@ export interface GrpcServerOptions {
   port: number;
   /** Certificates; without them connections are not encrypted. */
   tls?: FlightServerTls;
-  /** What every path starts with: `/package.Service/`. */
+  /** Prefix of every path: `/package.Service/`. */
   service: string;
-  /** Connections at one time. */
+  /** Maximum number of concurrent connections. */
   maxConnections: number;
-  /** Calls at one time. */
+  /** Maximum number of concurrent calls. */
   maxCalls: number;
-  /** A connection must make its first call within this many milliseconds, and a call be complete. */
+  /** Longest wait for the first call of a connection, and for a complete request, in milliseconds. */
   requestTimeoutMs: number;
-  /** A client that takes or sends nothing for this many milliseconds is ended; a connection without calls, too. */
+  /** A call whose client accepts or sends nothing for this many milliseconds is ended; so is a connection without calls. */
   idleTimeoutMs: number;
   /** Answers one call. Must not reject. */
   onCall(call: ServerCall): Promise<void>;
-  /** Told what went wrong with a connection. */
+  /** Called with the error of a connection. */
   onError(error: DipcError): void;
 }
 
@@ -50,7 +50,7 @@ const CONNECTION_WINDOW = 8 * 2 ** 20;
 const LINGER_MS = 500;
 /** Longest headers of a call, in bytes. */
 const MAX_HEADER_BYTES = 32 * 1024;
-/** Connections that are told why they are refused, at one time; further ones are cut. */
+/** Maximum number of connections that are being refused with a GOAWAY; further ones are cut. */
 const MAX_REFUSED = 64;
 
 interface Connection {
@@ -64,9 +64,9 @@ export class GrpcServer {
   readonly #options: GrpcServerOptions;
   readonly #server: net.Server;
   readonly #connections = new Set<Connection>();
-  /** Connections beyond the most there may be, which are being told so. */
+  /** Connections beyond `maxConnections` that are being refused with a GOAWAY. */
   readonly #refused = new Set<ServerConnection>();
-  /** Connections in the middle of TLS's handshake, by the client's address. */
+  /** Connections in the middle of their TLS handshake, by the client's address. */
   readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
@@ -98,10 +98,10 @@ export class GrpcServer {
   }
 
   /**
-   * Binds.
+   * Binds and starts to accept connections.
    *
-   * @param options Where, and what to do with calls
-   * @throws {DipcError} `unreachable` where the address cannot be bound, `invalid_argument` for a bad certificate
+   * @param options Address, limits and callbacks
+   * @throws {DipcError} `unreachable` if the address cannot be bound, `invalid_argument` for a bad certificate
    */
   static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
     if (options.tls !== undefined) checkCertificates(options.tls);
@@ -131,7 +131,7 @@ export class GrpcServer {
     return this.#running.size;
   }
 
-  /** A connection that has yet to prove that it can do TLS: it has its time and counts like any other. */
+  /** A connection that has not finished its TLS handshake: it has its timeout and counts like any other. */
   #onHandshake(socket: Socket): void {
     const key = addressOf(socket);
     if (this.#handshakes.size + this.#connections.size >= this.#options.maxConnections) {
@@ -140,7 +140,7 @@ export class GrpcServer {
     }
     const timer = setTimeout(() => socket.destroy(), this.#options.requestTimeoutMs);
     this.#handshakes.set(key, { socket, timer });
-    socket.on("error", () => {}); // said by `tlsClientError`
+    socket.on("error", () => {}); // reported by `tlsClientError`
     socket.on("close", () => this.#endHandshake(key));
   }
 
@@ -154,7 +154,12 @@ export class GrpcServer {
     if (socket.alpnProtocol === "h2") return this.#onSocket(socket, subjectOf(socket));
     socket.on("error", () => {});
     socket.destroy();
-    this.#report(new DipcError("protocol", "a client did not offer HTTP/2 (ALPN h2) in its TLS handshake"));
+    this.#report(
+      new DipcError(
+        "protocol",
+        "cannot accept a connection: the client did not offer HTTP/2 (ALPN h2) in its TLS handshake",
+      ),
+    );
   }
 
   #onSocket(socket: Socket, peerSubject: string | null): void {
@@ -193,11 +198,13 @@ export class GrpcServer {
     this.#endUnused(connection, this.#options.requestTimeoutMs);
   }
 
-  /** Ends a connection that makes no call within a time. The time is not extended by whatever bytes come meanwhile. */
+  /** Ends a connection that makes no call within a time, which other bytes that arrive do not extend. */
   #endUnused(connection: Connection, timeoutMs: number): void {
     clearTimeout(connection.timer);
     connection.timer = setTimeout(() => {
-      this.#report(new DipcError("timeout", `a client made no call within ${timeoutMs} ms: its connection was closed`));
+      this.#report(
+        new DipcError("timeout", `cannot keep a connection open: the client made no call within ${timeoutMs} ms`),
+      );
       connection.http2.destroy(Http2Code.noError);
     }, timeoutMs);
   }
@@ -232,12 +239,15 @@ export class GrpcServer {
 
   #report(error: unknown): void {
     this.#options.onError(
-      asDipcError(error, (cause) => new DipcError("protocol", `a connection was closed: ${textOf(cause)}`, { cause })),
+      asDipcError(
+        error,
+        (cause) => new DipcError("protocol", `cannot keep a connection open: ${textOf(cause)}`, { cause }),
+      ),
     );
   }
 
   /**
-   * Stops accepting, lets running calls finish within a deadline, cuts those that do not. Idempotent.
+   * Stops accepting, lets running calls finish within a deadline, and cuts those that do not. Idempotent.
    *
    * @param timeoutMs The deadline in milliseconds; 0 cuts at once, `Infinity` never
    */
@@ -247,13 +257,13 @@ export class GrpcServer {
 
   async #shutdown(timeoutMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    // Tells every client that no further call is taken on its connection.
+    // Announces to every client that its connection accepts no further call.
     for (const { http2, timer } of this.#connections) {
       clearTimeout(timer);
       http2.close();
     }
     if (this.#running.size > 0 && timeoutMs > 0) await withDeadline(Promise.all(this.#running), timeoutMs);
-    this.#stop.abort(new DipcError("closed", "the server is shutting down"));
+    this.#stop.abort(new DipcError("closed", "cannot complete the call: the server is shutting down"));
     await Promise.all(this.#running);
     for (const { http2 } of [...this.#connections]) http2.destroy();
     for (const { socket } of this.#handshakes.values()) socket.destroy();

@@ -13,17 +13,17 @@ import { GrpcStatus } from "./status.ts";
 import { CallInput } from "./server_input.ts";
 
 /**
- * Bytes handed to HTTP/2 at one time. Each piece waits until the one before it has gone, so that a client that does not read
- * holds no more than this besides the windows of HTTP/2; larger pieces are not faster, and keep more memory busy.
+ * Maximum size of a piece passed to HTTP/2, in bytes. Each piece waits until the one before it has been taken, so that a client
+ * that does not read holds no more than this besides the windows of HTTP/2; larger pieces are not faster, and occupy more memory.
  */
 const PIECE_BYTES = 64 * 1024;
 /** Longest text of a status, in characters. */
 const MAX_STATUS_TEXT = 1024;
-/** How long a client may go on sending after its answer, in milliseconds. */
+/** How long a client may keep sending after the answer, in milliseconds. */
 const UNREAD_MS = 100;
-/** Longest wait for a client to take the end of a call, in milliseconds. */
+/** Longest wait for a client to accept the end of a failed call, in milliseconds. */
 const CLOSE_MS = 5_000;
-/** The same once the server is cutting its calls. */
+/** The same once the server is cutting its calls, in milliseconds. */
 const STOP_MS = 500;
 
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
@@ -32,7 +32,7 @@ const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 10
 export interface ServerCallOptions {
   /** Ends the call: the server is shutting down. */
   stop: AbortSignal;
-  /** Longest time that the client may take nothing, in milliseconds. */
+  /** Longest time that the client may accept nothing, in milliseconds. */
   idleTimeoutMs: number;
 }
 
@@ -40,17 +40,17 @@ export interface ServerCallOptions {
 export class ServerCall {
   /** Name of the method, such as `"DoGet"`. */
   readonly method: string;
-  /** What the client sent in front of the call. Names that end with `-bin` hold base64. */
+  /** Headers of the request. Names that end with `-bin` hold base64. */
   readonly headers: Headers;
-  /** Headers of the answer; sent with its first message. */
+  /** Headers of the answer, sent with its first message. */
   readonly responseHeaders: Headers = new Headers();
   /** Sent with the status. */
   readonly trailers: Headers = new Headers();
-  /** Aborted once nobody waits for an answer any more: cancelled, past its deadline, or the server stops. */
+  /** Aborted once the answer is not needed any more: the call was cancelled, its deadline has passed, or the server stops. */
   readonly signal: AbortSignal;
-  /** What the client sends. */
+  /** The request's messages. */
   readonly input: CallInput;
-  /** The client's certificate, where the connection has one. */
+  /** The client's certificate, or `null`. */
   readonly peerCertificate: { subject: string } | null;
   readonly #stream: ServerStream;
   readonly #idleTimeoutMs: number;
@@ -63,13 +63,13 @@ export class ServerCall {
   #stagedBytes = 0;
   #settle: (() => void) | null = null;
   #isFinished = false;
-  /** The client takes nothing, so that it cannot be told why the call ends. */
+  /** The client accepts nothing, so that it cannot be sent a status. */
   #isStuck = false;
 
   /**
-   * @param stream The HTTP/2 stream
+   * @param stream HTTP/2 stream of the call
    * @param method Name of the method
-   * @param options Time-outs
+   * @param options Shutdown signal and timeout
    */
   constructor(
     stream: ServerStream,
@@ -92,7 +92,7 @@ export class ServerCall {
     this.#startDeadline();
   }
 
-  /** Whether the headers of the answer have gone out. */
+  /** Whether the headers of the answer have been sent. */
   get begun(): boolean {
     return this.#stream.headersSent;
   }
@@ -105,11 +105,11 @@ export class ServerCall {
   }
 
   /**
-   * Sends one message whose gRPC prefix is in its first piece. The pieces are free again once this has returned. Small
+   * Sends one message whose gRPC prefix is in its first piece. The pieces may be reused once this has resolved. Small
    * messages wait for {@linkcode flush} or for others.
    *
    * @param pieces The message, prefix included
-   * @throws {DipcError} `timeout` where the client takes nothing, and what ended the call
+   * @throws {DipcError} `timeout` if the client accepts nothing, and what ended the call
    */
   async write(pieces: readonly Uint8Array[]): Promise<void> {
     this.begin();
@@ -151,7 +151,7 @@ export class ServerCall {
       clearTimeout(timer);
       this.#settle = null;
       if (!this.signal.aborted) return resolve();
-      // The bytes are about to be their owner's again; and without them the client would not get a whole message anyway.
+      // The caller is about to reuse the bytes; and without them the client would not get a complete message anyway.
       this.#stream.drop();
       reject(this.signal.reason);
     };
@@ -167,16 +167,16 @@ export class ServerCall {
   #late(): void {
     this.#isStuck = true;
     this.#abort.abort(
-      new DipcError("timeout", `the client took nothing for ${this.#idleTimeoutMs} ms: the call was ended`),
+      new DipcError("timeout", `cannot complete the call: the client accepted nothing for ${this.#idleTimeoutMs} ms`),
     );
   }
 
   /**
-   * Ends the call with a status, and waits until the client has it or is gone: as long as it may take nothing, 5 s where the
-   * call has failed, half a second where the server is stopping. Idempotent.
+   * Ends the call with a status, and waits until the client has received it or is gone: up to `idleTimeoutMs`, 5 s if the call
+   * has failed, half a second if the server is stopping. Idempotent.
    *
    * @param status gRPC's code
-   * @param text What to tell the client
+   * @param text Message of the status
    */
   async finish(status: number, text = ""): Promise<void> {
     if (this.#isFinished) return;
@@ -188,7 +188,7 @@ export class ServerCall {
 
   async #end(status: number, text: string): Promise<void> {
     const stream = this.#stream;
-    // What the client still sends is not wanted; unread it would fill the window of the whole connection.
+    // What the client still sends is not needed; unread it would fill the window of the whole connection.
     stream.discard();
     if (stream.isClosed) return;
     if (this.#isStuck) return stream.reset(Http2Code.cancel);
@@ -203,7 +203,7 @@ export class ServerCall {
     } else {
       stream.respond([...fieldsOf(ANSWER, this.responseHeaders), ...trailers], true);
     }
-    // Not at once: what the client sends is usually about to end, and a client may take a reset for a failure.
+    // Not immediately: the request is usually about to end, and a client may treat a reset as a failure.
     const unread = setInterval(() => {
       if (!stream.isRemoteEnded && stream.isWritten) stream.reset(Http2Code.noError);
     }, UNREAD_MS);
@@ -224,7 +224,9 @@ export class ServerCall {
 
   #gone(): void {
     if (!this.#isFinished && !this.signal.aborted) {
-      this.#abort.abort(new DipcError("cancelled", "the client gave the call up, or its connection was lost"));
+      this.#abort.abort(
+        new DipcError("cancelled", "cannot complete the call: the client cancelled it, or its connection was lost"),
+      );
     }
   }
 
@@ -234,29 +236,31 @@ export class ServerCall {
     const timeoutMs = Number(match[1]) * UNITS[match[2]];
     if (timeoutMs > MAX_TIMER_MS) return;
     this.#deadline = setTimeout(() => {
-      this.#abort.abort(new DipcError("timeout", `the deadline that the client set, ${timeoutMs} ms, has passed`));
+      this.#abort.abort(
+        new DipcError("timeout", `cannot complete the call: the client's deadline of ${timeoutMs} ms has passed`),
+      );
     }, timeoutMs);
   }
 }
 
-/** Answers a call that is not looked into any further. */
+/** Answers a call that is not processed any further. */
 export function refuseCall(stream: ServerStream, status: number, text: string): void {
   stream.respond([...ANSWER, ["grpc-status", String(status)], ["grpc-message", encodeText(text)]], true);
   if (!stream.isRemoteEnded) stream.reset(Http2Code.noError);
 }
 
-/** The status text as gRPC wants it: percent-encoded where it is not printable ASCII, or space that HTTP/2 does not allow. */
+/** Encodes a status text as gRPC requires: percent-encoded except for printable ASCII, without space at its ends. */
 function encodeText(text: string): string {
   const short = Array.from(text).slice(0, MAX_STATUS_TEXT).join("").toWellFormed();
   return short.replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, encodeURIComponent);
 }
 
-/** What every answer starts with. */
+/** Headers that every answer starts with. */
 const ANSWER: readonly HeaderField[] = [[":status", "200"], ["content-type", "application/grpc"]];
-/** Belong to HTTP, and to a connection of HTTP/1.1. */
+/** Headers that belong to HTTP/1.1 connections. */
 const NOT_COPIED = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
-/** Headers of an answer; those that belong to gRPC and HTTP stay as they are. */
+/** Headers of an answer; those that belong to gRPC and HTTP cannot be overridden. */
 function fieldsOf(own: readonly HeaderField[], more: Headers): HeaderField[] {
   const fields = [...own];
   for (const [name, value] of more) {
@@ -267,6 +271,6 @@ function fieldsOf(own: readonly HeaderField[], more: Headers): HeaderField[] {
 
 /** Statuses of calls that never reach a handler. */
 export const REFUSED: Readonly<Record<"full" | "unknown", readonly [number, string]>> = {
-  full: [GrpcStatus.resourceExhausted, "the server has as many calls under way as it may: try again later"],
+  full: [GrpcStatus.resourceExhausted, "the server's limit of concurrent calls is reached; try again later"],
   unknown: [GrpcStatus.unimplemented, "the server has no such method"],
 };

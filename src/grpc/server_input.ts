@@ -1,5 +1,5 @@
 /**
- * What a client sends in one call: bytes as they come, with a bound on every wait, and messages made of them.
+ * What a client sends in one call: bytes as they come, with a bound on every wait, and the messages in them.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import { DipcError } from "../errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
-/** The bytes of a call, pulled: a client is never read faster than its bytes are used. */
+/** The bytes of a call, pulled: they are never read faster than they are consumed. */
 export class CallInput {
   readonly #stream: ServerStream;
   readonly #signal: AbortSignal;
   #wake: (() => void) | null = null;
-  /** Bytes that were read beyond a message. */
+  /** Bytes that were read past the end of a message. */
   #rest: Uint8Array | null = null;
 
   /**
-   * @param stream The call's stream
+   * @param stream HTTP/2 stream of the call
    * @param signal Ends every wait with its reason
    */
   constructor(stream: ServerStream, signal: AbortSignal) {
@@ -40,7 +40,7 @@ export class CallInput {
       return rest;
     }
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let late = false;
+    let isLate = false;
     try {
       for (;;) {
         this.#signal.throwIfAborted();
@@ -48,13 +48,18 @@ export class CallInput {
         if (chunk !== null) return chunk;
         if (this.#stream.isReadToEnd) return null;
         if (this.#stream.isClosed) {
-          throw new DipcError("connection_lost", "the client went away in the middle of a call");
+          throw new DipcError(
+            "connection_lost",
+            "cannot read the client's request: the client disconnected in the middle of the call",
+          );
         }
-        if (late) throw new DipcError("timeout", "the client sent too little, too late: the call was ended");
+        if (isLate) {
+          throw new DipcError("timeout", "cannot read the client's request: too little of it arrived in time");
+        }
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
           timer ??= setTimeout(() => {
-            late = true;
+            isLate = true;
             this.#wake?.();
           }, timeoutMs);
         });
@@ -66,10 +71,10 @@ export class CallInput {
   }
 
   /**
-   * The next whole message, or `null` at the end.
+   * The next complete message, or `null` at the end.
    *
-   * @param maxBytes Longest message
-   * @param timeoutMs Longest wait for the whole message, in milliseconds
+   * @param maxBytes Maximum size of the message in bytes
+   * @param timeoutMs Longest wait for the complete message, in milliseconds
    * @throws {DipcError} `limit_exceeded`, `protocol`, `timeout`, and what ended the call
    */
   async message(maxBytes: number, timeoutMs: number): Promise<Uint8Array | null> {
@@ -82,14 +87,14 @@ export class CallInput {
         if (into !== prefix) return into;
         const length = messageLength(prefix, maxBytes);
         if (length === 0) return new Uint8Array();
-        // Not more than a call may hold anyway, so that the announced length can be believed.
+        // At most what a call may hold anyway, so that the announced length can be trusted.
         into = new Uint8Array(length);
         filled = 0;
       }
       const chunk = await this.next(Math.max(1, Math.ceil(endsAt - performance.now())));
       if (chunk === null) {
         if (into === prefix && filled === 0) return null;
-        throw new DipcError("protocol", "the client's request ends in the middle of a message");
+        throw new DipcError("protocol", "cannot read the client's request: it ends in the middle of a message");
       }
       const n = Math.min(chunk.byteLength, into.byteLength - filled);
       into.set(chunk.subarray(0, n), filled);
@@ -104,13 +109,16 @@ function messageLength(prefix: Uint8Array<ArrayBuffer>, maxBytes: number): numbe
     throw new DipcError(
       prefix[0] === 1 ? "unsupported" : "protocol",
       prefix[0] === 1
-        ? "the client's request is compressed, which this server does not take: send it as it is (identity)"
-        : `the client's request starts with the byte ${prefix[0]}, expected 0`,
+        ? "cannot read the client's request: it is compressed, which this server does not support; send it uncompressed (identity)"
+        : `cannot read the client's request: its flag byte is ${prefix[0]}, expected 0`,
     );
   }
   const length = new DataView(prefix.buffer).getUint32(1);
   if (length > maxBytes) {
-    throw new DipcError("limit_exceeded", `the client's request has ${length} bytes, at most ${maxBytes} are allowed`);
+    throw new DipcError(
+      "limit_exceeded",
+      `cannot read the client's request: it has ${length} bytes, at most ${maxBytes} are allowed`,
+    );
   }
   return length;
 }

@@ -14,18 +14,18 @@ import {
 import { LocalError } from "../errors.ts";
 import type { GrpcCall } from "./client_call.ts";
 
-/** Longest stretch of answers without a turn for timers and signals, in milliseconds. */
+/** Longest run of answers without a turn for timers and signals, in milliseconds. */
 const TURN_MS = 5;
 
-/** A method of the service, as the stubs describe it. */
+/** A method of the service, as described by its stub. */
 export interface Method<In extends DescMessage, Out extends DescMessage> {
-  /** Its name, such as `"GetFlightInfo"`. */
+  /** Name of the method, such as `"GetFlightInfo"`. */
   readonly name: string;
   readonly input: In;
   readonly output: Out;
 }
 
-/** Starts a call whose messages are bytes; `Options` are the caller's own. */
+/** Starts a call whose messages are bytes; `Options` are up to the caller. */
 export type StartCall<Options> = (
   method: string,
   call: Options,
@@ -35,11 +35,11 @@ export type StartCall<Options> = (
 /**
  * Makes a call that has one answer.
  *
- * @param start Starts it
- * @param method Which one
- * @param request What to ask
- * @param call Its options
- * @param peer The server, for messages
+ * @param start Starts the call
+ * @param method Name and types of the method
+ * @param request The request's message
+ * @param call Options for `start`
+ * @param peer Name of the server in error messages
  */
 export async function callOnce<In extends DescMessage, Out extends DescMessage, Options>(
   start: StartCall<Options>,
@@ -53,9 +53,17 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage, 
     void send(running, method.input, request);
     running.output.end();
     const answer = await running.next();
-    if (answer === null) throw new LocalError("protocol", `${method.name} at ${peer} gave no answer, expected one`);
+    if (answer === null) {
+      throw new LocalError(
+        "protocol",
+        `cannot complete ${method.name} at ${peer}: the server sent no answer, expected one`,
+      );
+    }
     if (await running.next() !== null) {
-      throw new LocalError("protocol", `${method.name} at ${peer} gave several answers, expected one`);
+      throw new LocalError(
+        "protocol",
+        `cannot complete ${method.name} at ${peer}: the server sent several answers, expected one`,
+      );
     }
     return decode(method, answer, peer);
   } finally {
@@ -64,13 +72,13 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage, 
 }
 
 /**
- * Makes a call that has any number of answers. Leaving the loop early gives it up.
+ * Makes a call that has any number of answers. Leaving the loop early cancels it.
  *
- * @param start Starts it
- * @param method Which one
- * @param requests What to ask, one after the other
- * @param call Its options
- * @param peer The server, for messages
+ * @param start Starts the call
+ * @param method Name and types of the method
+ * @param requests The request's messages in order
+ * @param call Options for `start`
+ * @param peer Name of the server in error messages
  */
 export async function* callMany<In extends DescMessage, Out extends DescMessage, Options>(
   start: StartCall<Options>,
@@ -81,11 +89,11 @@ export async function* callMany<In extends DescMessage, Out extends DescMessage,
 ): AsyncGenerator<MessageShape<Out>, undefined> {
   const running = await start(method.name, call, false);
   try {
-    // A request may wait for an answer, as in a handshake; what fails there fails the call.
+    // A request may wait for an answer, as in a handshake; an error of the requests fails the call.
     sendAll(running, method.input, requests).catch((error) => running.cancel(error));
     let turnMs = performance.now();
     for (let answer; (answer = await running.next()) !== null;) {
-      // Answers that are at hand must not keep timers, deadlines and signals from their turn.
+      // Answers that have already arrived must not starve timers, deadlines and signals.
       if (performance.now() - turnMs >= TURN_MS) {
         await new Promise<void>((resolve) => setImmediate(resolve));
         turnMs = performance.now();
@@ -125,6 +133,8 @@ function decode<Out extends DescMessage>(
   try {
     return fromBinary(output, answer);
   } catch (error) {
-    throw new LocalError("protocol", `an answer of ${name} at ${peer} is malformed`, { cause: error });
+    throw new LocalError("protocol", `cannot decode an answer of ${name} at ${peer}: it is malformed`, {
+      cause: error,
+    });
   }
 }

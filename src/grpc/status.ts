@@ -1,5 +1,5 @@
 /**
- * gRPC status codes and the codes of dipc: the one place where they are mapped, in both directions.
+ * gRPC status codes and the codes of dipc, mapped in both directions.
  *
  * @module
  */
@@ -47,7 +47,7 @@ const NAMES = [
   "UNAUTHENTICATED",
 ] as const;
 
-/** What a status of a server means to a caller of dipc, by number. */
+/** Codes of dipc for the statuses that servers answer with, by number. */
 const CODES: readonly DipcErrorCode[] = [
   "protocol", // an error whose status is OK
   "cancelled",
@@ -68,7 +68,7 @@ const CODES: readonly DipcErrorCode[] = [
   "permission_denied",
 ];
 
-/** What a server of dipc answers where one of its functions threw. */
+/** Statuses that a server of dipc answers with for errors of its functions. */
 const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   invalid_argument: GrpcStatus.invalidArgument,
   invalid_uri: GrpcStatus.invalidArgument,
@@ -93,7 +93,7 @@ const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   internal: GrpcStatus.internal,
 };
 
-/** The name that gRPC gives to a code, such as `"NOT_FOUND"`. */
+/** gRPC's name of a status code, such as `"NOT_FOUND"`. */
 export function grpcStatusName(status: number): string {
   return NAMES[status] ?? `status ${status}`;
 }
@@ -101,9 +101,9 @@ export function grpcStatusName(status: number): string {
 /**
  * The error for a status that a server answered with.
  *
- * @param status gRPC's code; one that gRPC does not have counts as UNKNOWN, as its specification wants
- * @param text What the server says
- * @param what What was being done, such as `"DoGet at grpc://127.0.0.1:8815"`
+ * @param status gRPC's code; unknown ones count as UNKNOWN, as its specification requires
+ * @param text The server's message
+ * @param what The call, such as `"DoGet at grpc://127.0.0.1:8815"`
  * @param options Cause and number of batches delivered
  */
 export function errorOfGrpcStatus(
@@ -113,17 +113,21 @@ export function errorOfGrpcStatus(
   options: Omit<DipcErrorOptions, "foreign"> = {},
 ): DipcError {
   const code = CODES[status] ?? "flight";
-  return new LocalError(code, `${what} failed with ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`, {
-    ...options,
-    foreign: { system: "grpc", status, text },
-  });
+  return new LocalError(
+    code,
+    `cannot complete ${what}: the server answered ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`,
+    {
+      ...options,
+      foreign: { system: "grpc", status, text },
+    },
+  );
 }
 
 /**
- * The status that stands for an error thrown by a function of dipc. The text of a foreign status is not used: it may be
- * about the server's inside.
+ * The status for an error thrown by a function of dipc. The text of a foreign status is not used: it may reveal internals of
+ * the server.
  *
- * @param error What was thrown; its own gRPC code is kept where it has one
+ * @param error What was thrown; its own gRPC code is kept if it has one
  */
 export function grpcStatusOf(error: unknown): number {
   if (!(error instanceof DipcError)) return GrpcStatus.internal;

@@ -1,28 +1,28 @@
 /**
- * The messages of one HTTP/2 stream in order: asks the peer to wait where the reader does.
+ * Incoming messages of one HTTP/2 stream: makes the peer wait when the reader does.
  *
  * @module
  */
 import { LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 
-/** Bytes that count as progress, so that a peer cannot hold a reader with a byte now and then. */
+/** Bytes that count as progress, so that a peer cannot hold a reader with a byte from time to time. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
 
-/** Takes the bytes of a stream and gives messages. */
+/** Decodes the bytes of a stream into messages. */
 export interface StreamDecoder<T> {
-  /** Bytes of whole messages that may wait before the peer is asked to wait, unless `maxInFlightBytes` is less. */
+  /** Size of the complete messages that may wait before the peer must, in bytes, unless `maxInFlightBytes` is less. */
   readonly readAheadBytes: number;
-  /** Bytes of the messages that wait to be taken; each counts as some even where it is empty. */
+  /** Size of the messages that wait to be taken, in bytes; even an empty one counts as some. */
   readonly queuedBytes: number;
-  /** Whether the bytes up to now end with a whole message. */
+  /** Whether the bytes so far end with a complete message. */
   readonly isWhole: boolean;
-  /** The next message, which the caller then owns, or `null` where none is whole. */
+  /** The next message, which the caller then owns, or `null` if none is complete. */
   take(): T | null;
   /**
-   * Takes bytes in; they are not kept.
+   * Adds received bytes; they are not kept.
    *
-   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; it must only be closed then
+   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; after that, only `close` may be called
    */
   push(chunk: Uint8Array): void;
   /** Releases everything that was not taken. Idempotent. */
@@ -31,19 +31,19 @@ export interface StreamDecoder<T> {
 
 /** Options of a {@linkcode StreamInput}. */
 export interface StreamInputOptions {
-  /** Bytes of frames that have arrived and were not read, at most; one frame is always let through. */
+  /** Maximum size of frames that have arrived but were not read, in bytes; a single larger one is admitted. */
   maxInFlightBytes: number;
   /** Longest wait for a frame, or for 64 KiB of one, in milliseconds. */
   timeoutMs: number;
-  /** The peer, for messages. */
+  /** Name of the peer in error messages. */
   peer: string;
-  /** Called when a wait was in vain. */
+  /** Called when a wait has timed out. */
   onTimeout(): void;
-  /** Looked at when the stream has ended: the error that its end stands for, `null` where all is well. */
+  /** Called when the stream has ended: returns the error that its end stands for, or `null` if it succeeded. */
   endOf(): unknown;
 }
 
-/** Messages on their way in. */
+/** Receives messages. */
 export class StreamInput<T> {
   readonly #stream: Http2Stream;
   readonly #options: StreamInputOptions;
@@ -58,9 +58,9 @@ export class StreamInput<T> {
   #receivedBytes = 0;
 
   /**
-   * @param stream What is read from; reading starts at once
-   * @param decoder Makes messages of it; closed with this
-   * @param options Limits, and what an end means
+   * @param stream Stream to read from; reading starts immediately
+   * @param decoder Decodes its bytes; closed with this
+   * @param options Limits and callbacks
    */
   constructor(stream: Http2Stream, decoder: StreamDecoder<T>, options: StreamInputOptions) {
     this.#stream = stream;
@@ -77,10 +77,10 @@ export class StreamInput<T> {
   }
 
   /**
-   * The next frame, or `null` after the end of a stream that was whole. Answers without a promise where the frame is at
-   * hand. The caller owns the frame's body. Never called while an earlier call is pending.
+   * The next frame, or `null` after the end of a complete stream. Returns a promise only if the frame has not arrived yet. The
+   * caller owns the frame's body. Must not be called while an earlier call is pending.
    *
-   * @throws {DipcError} `protocol`, `limit_exceeded`, `timeout`, `connection_lost`, and what `endOf` gives
+   * @throws {DipcError} `protocol`, `limit_exceeded`, `timeout`, `connection_lost`, and what `endOf` returns
    */
   next(): T | null | Promise<T | null> {
     const frame = this.#decoder.take();
@@ -111,11 +111,11 @@ export class StreamInput<T> {
     this.#timer = undefined;
     this.#stop();
     this.#decoder.close();
-    this.#failure ??= new LocalError("closed", "the stream was closed");
+    this.#failure ??= new LocalError("closed", `cannot read from ${this.#options.peer}: the stream was closed`);
     this.#settle();
   }
 
-  /** Reads until enough waits, there is no more, or the stream is over. */
+  /** Reads until enough messages wait, no more bytes are there, or the stream is over. */
   #pull(): void {
     const stream = this.#stream;
     const decoder = this.#decoder;
@@ -144,7 +144,7 @@ export class StreamInput<T> {
     try {
       this.#decoder.push(bytes);
     } catch (error) {
-      // What arrived whole before may still be read.
+      // Messages that were complete before may still be read.
       this.#failure = error;
       this.#stop();
     }
@@ -158,17 +158,18 @@ export class StreamInput<T> {
 
   #finish(): void {
     if (this.#hasEnded || this.#failure !== null) return;
-    // The stream may be closed already with bytes in it that have yet to be read.
+    // A closed stream may still have unread bytes.
     if (this.#stream.isRemoteEnded && !this.#stream.isReadToEnd) return;
     const error = this.#options.endOf() ??
-      (this.#decoder.isWhole
-        ? null
-        : new LocalError("connection_lost", `the stream of ${this.#options.peer} ended inside a message`));
+      (this.#decoder.isWhole ? null : new LocalError(
+        "connection_lost",
+        `cannot read from ${this.#options.peer}: the stream ended inside a message`,
+      ));
     if (error === null) this.#hasEnded = true;
     else this.#failure = error;
   }
 
-  /** Answers the pending read, where there is something to answer. */
+  /** Settles the pending read, if there is a message, an error or the end for it. */
   #settle(): void {
     const waiting = this.#waiting;
     if (waiting === null) return;
@@ -192,7 +193,9 @@ export class StreamInput<T> {
     this.#options.onTimeout();
     this.#failure = new LocalError(
       "timeout",
-      `no whole message, nor ${PROGRESS_BYTES / 1024} KiB of one, arrived from ${peer} within ${timeoutMs / 1000} s`,
+      `cannot read from ${peer}: no complete message, nor ${PROGRESS_BYTES / 1024} KiB of one, arrived within ${
+        timeoutMs / 1000
+      } s`,
     );
     this.#settle();
   };

@@ -1,18 +1,18 @@
 /**
- * Bytes of a body that were not read yet, held without keeping more memory than their number says.
+ * Unread bytes of a body, held without keeping much more memory than there are bytes.
  *
  * @module
  */
 
-/** Pieces shorter than this are put together: each on its own would be an object, and more memory than it has bytes. */
+/** Pieces shorter than this are merged: each on its own would be an object that takes more memory than it has bytes. */
 const SMALL_BYTES = 1024;
 const TAIL_BYTES = 16 * 1024;
 
-/** Pieces in their order. */
+/** A queue of pieces. */
 export class BodyQueue {
   #pieces: Uint8Array[] = [];
   #bytes = 0;
-  /** The last piece where it can still grow, and how much of it is filled. */
+  /** The last piece while it can still grow, and how much of it is filled. */
   #tail: Uint8Array | null = null;
   #tailBytes = 0;
 

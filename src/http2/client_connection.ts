@@ -14,7 +14,7 @@ import type { Transport } from "./transport.ts";
 /** A connection to a server. */
 export class ClientConnection extends Http2Connection {
   readonly #streamWindow: number;
-  /** Those that wait until the server takes one more. */
+  /** Requests that wait until the server accepts one more stream. */
   readonly #waiting = new Set<ClientStream>();
   #nextId = 1;
 
@@ -22,8 +22,8 @@ export class ClientConnection extends Http2Connection {
   protected override readonly lastPeerId = 0;
 
   /**
-   * @param transport The bytes: a socket that is connected, encrypted or not
-   * @param options Limits
+   * @param transport A connected socket, encrypted or not
+   * @param options Windows, limits and callbacks
    */
   constructor(transport: Transport, options: ConnectionOptions) {
     super(transport, options, "client");
@@ -36,7 +36,7 @@ export class ClientConnection extends Http2Connection {
   }
 
   /**
-   * Makes a request; its body is written to the stream. It waits where the server takes no more at one time.
+   * Makes a request; its body is written to the stream. It waits while the server's limit of concurrent streams is reached.
    *
    * @param fields `:method`, `:scheme`, `:path` and `:authority` first; names in lower case
    */
@@ -44,14 +44,14 @@ export class ClientConnection extends Http2Connection {
     const stream = new ClientStream(this, fields, this.#streamWindow);
     this.#waiting.add(stream);
     if (this.isUsable) this.onChange();
-    else this.#giveUp(stream, "the connection takes no further request");
+    else this.#fail(stream, "the connection accepts no further request");
     return stream;
   }
 
-  /** Takes no further request, gives up those that wait, and ends once those under way have. Idempotent. */
+  /** Accepts no further request, fails those that wait, and ends once those under way have. Idempotent. */
   override close(): void {
     super.close();
-    for (const stream of this.#waiting) this.#giveUp(stream, "the connection was closed before the request was sent");
+    for (const stream of this.#waiting) this.#fail(stream, "the connection was closed before the request was sent");
   }
 
   /** @ignore */
@@ -61,7 +61,7 @@ export class ClientConnection extends Http2Connection {
     stream.close(false);
   }
 
-  /** Opens those that waited, as far as the server lets it. */
+  /** Opens waiting streams, up to the server's limit. */
   protected override onChange(): void {
     for (const stream of this.#waiting) {
       if (!this.isUsable || this.streams.size >= this.peer.maxConcurrentStreams) return;
@@ -82,24 +82,24 @@ export class ClientConnection extends Http2Connection {
     this.resetStreams.expect(streamId);
   }
 
-  /** A server that is about to go answers what it has begun; the rest is given up. */
+  /** A server that is about to close answers the requests up to `lastId`; the others fail. */
   protected override onGoaway(lastId: number, code: number): void {
-    // First, so that no request that waits is opened in the place of one that is given up.
+    // First, so that no waiting request is opened in the place of one that fails.
     super.close();
     for (const [id, stream] of this.streams) {
       if (id > lastId) {
-        this.#giveUp(stream, `the server ended the connection before it took the call, with code ${code}`);
+        this.#fail(stream, `the server ended the connection before it accepted the request, with code ${code}`);
       }
     }
-    for (const stream of this.#waiting) this.#giveUp(stream, `the server ended the connection with code ${code}`);
+    for (const stream of this.#waiting) this.#fail(stream, `the server ended the connection with code ${code}`);
   }
 
   protected override closeStreams(): void {
     super.closeStreams();
-    for (const stream of this.#waiting) this.#giveUp(stream, "the connection was lost");
+    for (const stream of this.#waiting) this.#fail(stream, "the connection was lost");
   }
 
-  #giveUp(stream: Http2Stream, why: string): void {
+  #fail(stream: Http2Stream, why: string): void {
     stream.error ??= this.error ?? new Http2Reset(Http2Code.refusedStream, why);
     this.#waiting.delete(stream as ClientStream);
     this.remove(stream);

@@ -8,13 +8,13 @@ import { fieldsError, headersOf, readStatus } from "./fields.ts";
 import type { HeaderField } from "./static_table.ts";
 import { Http2Stream, type StreamHost } from "./stream.ts";
 
-const TOO_SHORT = "it is shorter than its content-length says";
+const TOO_SHORT = "it is shorter than its content-length";
 
-/** A request that was sent. Its number and its window come once the server lets it be opened. */
+/** A request. Its id and its send window are set when the stream is opened. */
 export class ClientStream extends Http2Stream {
   /** Called with the HTTP status and the headers of the answer, and whether they are all of it. */
   onHeaders: ((status: number, headers: Headers, isLast: boolean) => void) | null = null;
-  /** Called with the trailers of the answer, in front of its end. */
+  /** Called with the trailers of the answer, before its end. */
   onTrailers: ((headers: Headers) => void) | null = null;
   /** @ignore What is sent first. */
   readonly fields: readonly HeaderField[];
@@ -33,7 +33,7 @@ export class ClientStream extends Http2Stream {
 
   /** @ignore */
   override receiveHeaders(fields: readonly HeaderField[], isTooLong: boolean, isLast: boolean): Http2Error | null {
-    if (this.isRemoteEnded) return wrong(Http2Code.streamClosed, "headers came behind its end");
+    if (this.isRemoteEnded) return wrong(Http2Code.streamClosed, "headers came after its end");
     if (isTooLong) return wrong(Http2Code.enhanceYourCalm, "its headers are too long");
     return this.#hasHeaders ? this.#receiveTrailers(fields, isLast) : this.#receiveFirst(fields, isLast);
   }
@@ -41,13 +41,13 @@ export class ClientStream extends Http2Stream {
   #receiveFirst(fields: readonly HeaderField[], isLast: boolean): Http2Error | null {
     const status = readStatus(fields);
     if (typeof status === "string") return wrong(Http2Code.protocolError, status);
-    // 1xx: the answer is still to come (RFC 9110, section 15.2).
+    // 1xx: the final answer is still to come (RFC 9110, section 15.2).
     if (status < 200) return isLast ? wrong(Http2Code.protocolError, `it ends with the status ${status}`) : null;
     this.#hasHeaders = true;
     const headers = headersOf(fields.slice(1));
     const length = headers.get("content-length");
     if (length !== null && !/^\d{1,15}$/.test(length)) {
-      return wrong(Http2Code.protocolError, "its content-length is no number");
+      return wrong(Http2Code.protocolError, "its content-length is not a number");
     }
     this.expectedBytes = length === null ? null : Number(length);
     if (isLast && !this.isWhole) return wrong(Http2Code.protocolError, TOO_SHORT);
@@ -59,7 +59,7 @@ export class ClientStream extends Http2Stream {
   #receiveTrailers(fields: readonly HeaderField[], isLast: boolean): Http2Error | null {
     const problem = isLast ? fieldsError(fields) : "headers came in the middle of its body";
     if (problem !== null) return wrong(Http2Code.protocolError, problem);
-    // Nothing of a malformed answer is told: a status there would count.
+    // The trailers of a malformed answer are not passed on: a status in them would count.
     if (!this.isWhole) return wrong(Http2Code.protocolError, TOO_SHORT);
     this.onTrailers?.(headersOf(fields));
     this.#receiveLast();
@@ -67,7 +67,7 @@ export class ClientStream extends Http2Stream {
   }
 
   #receiveLast(): void {
-    // A callback may have given the stream up.
+    // A callback may have reset the stream.
     if (!this.isClosed) this.receiveEnd();
   }
 }

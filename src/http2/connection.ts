@@ -1,8 +1,8 @@
 /**
- * One HTTP/2 connection (RFC 9113) on a stream of bytes: what is the same for a server and a client.
+ * One HTTP/2 connection (RFC 9113) on a stream of bytes: what servers and clients have in common.
  *
- * It stands in for `node:http2`, whose session in Deno damages the process's memory when a connection with many closed streams
- * ends, or a GOAWAY comes after a while. Nothing that a peer sends can make it hold more than the windows that were announced, a
+ * It replaces `node:http2`, whose session in Deno corrupts the process's memory when a connection with many closed streams
+ * ends, or a GOAWAY comes after a while. Nothing that a peer sends can make it hold more than the announced windows, a
  * header block per connection and 64 KiB of control frames that answer its own.
  *
  * @module
@@ -40,34 +40,34 @@ import type { HeaderField } from "./static_table.ts";
 import type { Http2Stream, StreamHost } from "./stream.ts";
 import type { Transport } from "./transport.ts";
 
-/** Longest frame taken; larger ones need fewer calls. */
+/** Longest frame accepted; larger ones need fewer calls. */
 const MAX_FRAME_BYTES = 256 * 1024;
-/** Control frames, besides headers, that may wait before the peer is not read any more, in bytes. */
+/** Control frames, besides headers, that may wait before reading from the peer pauses, in bytes. */
 const MAX_WAITING_BYTES = 64 * 1024;
-/** Bytes taken from a peer to a connection that has been ended. */
+/** Bytes still read from a peer after the connection has been ended. */
 const MAX_LATE_BYTES = 4 * 2 ** 20;
 
-/** What a connection is told. */
+/** Limits and callbacks of a connection. */
 export interface ConnectionOptions {
   /** Bytes that the peer may send on one stream before they are read. */
   streamWindow: number;
   /** Bytes that the peer may send on the whole connection before they are read. */
   connectionWindow: number;
-  /** Longest headers of a request or an answer, in bytes. */
+  /** Maximum size of the headers of a request or an answer, in bytes. */
   maxHeaderBytes: number;
   /** How long the peer may take to close its side once the connection has been ended, in milliseconds. */
   lingerMs: number;
-  /** The connection is over; with an error where it did not end in order. */
+  /** Called once the connection is over; with an error unless it was shut down cleanly. */
   onClose(error: Error | null): void;
 }
 
 /** One connection. */
 export abstract class Http2Connection implements FrameSink, StreamHost {
-  /** Streams under way, by number. */
+  /** Streams under way, by id. */
   protected readonly streams = new Map<number, Http2Stream>();
   protected readonly peer: PeerSettings = initialSettings();
   protected readonly resetStreams = new ResetStreams();
-  /** Highest number of a stream of the client. */
+  /** Highest id of a stream that the client has opened. */
   protected lastId = 0;
   readonly #transport: Transport;
   readonly #options: ConnectionOptions;
@@ -93,9 +93,9 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   #error: Error | null = null;
 
   /**
-   * @param transport The bytes: a socket, encrypted or not
-   * @param options Limits
-   * @param role Which side this is; a server says how many streams it takes at one time
+   * @param transport A socket, encrypted or not
+   * @param options Windows, limits and callbacks
+   * @param role Which side this is; a server announces how many concurrent streams it accepts
    */
   constructor(transport: Transport, options: ConnectionOptions, role: { maxStreams: number } | "client") {
     this.#transport = transport;
@@ -131,7 +131,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     return this.streams.size;
   }
 
-  /** Whether no further stream is taken. */
+  /** Whether no further stream is accepted. */
   get isClosing(): boolean {
     return this.#isClosing;
   }
@@ -141,17 +141,17 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     return this.#isEnding || this.#isClosed;
   }
 
-  /** When the peer was last heard of, by `performance.now()`. */
+  /** When bytes last came from the peer, by `performance.now()`. */
   get receivedMs(): number {
     return this.#receivedMs;
   }
 
-  /** What went wrong with the connection, as far as that is known. */
+  /** Why the connection failed, or `null` if it has not or the reason is not known. */
   get error(): Error | null {
     return this.#error;
   }
 
-  /** Highest number of a stream that the peer has opened. */
+  /** Highest id of a stream that the peer has opened. */
   protected abstract readonly lastPeerId: number;
 
   /** Headers came for a stream that is not under way. */
@@ -162,13 +162,13 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     isLast: boolean,
   ): void;
 
-  /** The peer is about to end the connection, and has not looked at streams behind `lastId`. */
+  /** The peer is about to end the connection, and has not processed streams after `lastId`. */
   protected abstract onGoaway(lastId: number, code: number): void;
 
-  /** The peer's settings changed, or there is one stream less. */
+  /** The peer's settings changed, or a stream has ended. */
   protected onChange(): void {}
 
-  /** Tells the peer that no further stream is taken; ends once those under way have. Idempotent. */
+  /** Announces that no further stream is accepted; ends once those under way have. Idempotent. */
   close(): void {
     if (this.#isClosing || this.isOver) return;
     this.#isClosing = true;
@@ -177,7 +177,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   }
 
   /**
-   * Ends the connection: says why, and closes it once that has been written and the peer has closed, or after `lingerMs`.
+   * Ends the connection: sends the reason, and closes once that has been written and the peer has closed, or after `lingerMs`.
    *
    * @param code One of `Http2Code`
    */
@@ -198,7 +198,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     if (this.#isClosed) return;
     this.#receivedMs = performance.now();
     if (this.#isEnding) {
-      // Some is read all the same: unread bytes would have the system throw away what was sent last.
+      // Keep reading for a while: closing with unread bytes makes the system discard what was sent last.
       this.#lateBytes += bytes.byteLength;
       if (this.#lateBytes > MAX_LATE_BYTES) this.#transport.destroy();
       return;
@@ -237,14 +237,14 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
       return this.resetStreams.expect(streamId);
     }
     if (stream.isRemoteEnded) {
-      return this.badStream(stream, new Http2Error(Http2Code.streamClosed, "DATA behind the end"));
+      return this.badStream(stream, new Http2Error(Http2Code.streamClosed, "DATA after END_STREAM"));
     }
     if (!stream.hasHeaders) {
-      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "DATA in front of the headers"));
+      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "DATA before HEADERS"));
     }
     stream.receiveWindow -= length;
     if (stream.receiveWindow < 0) {
-      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "more DATA than the window"));
+      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "DATA exceeds the stream's window"));
     }
     if (length === 0 && (flags & Flag.endStream) === 0) this.#flood.countControl();
     this.#data = stream;
@@ -300,17 +300,17 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   #onReset(streamId: number, code: number): void {
     const stream = this.streams.get(streamId);
-    // A server resets no more streams than it was asked for, and may do so behind every answer.
+    // A server can reset only streams that this client opened, and may do so after every answer.
     if (stream === undefined || !this.#isClient) this.#flood.countReset();
     if (stream === undefined) return;
-    // A peer that has said all may do without the rest of what it is sent.
+    // A peer that has sent all of its side may drop the rest of what it is sent.
     if (!stream.isRemoteEnded) stream.error = new Http2Reset(code, `the peer reset the stream with code ${code}`);
     this.remove(stream);
   }
 
   #onSettings(payload: Uint8Array): void {
     const before = this.peer.initialWindowSize;
-    // The first settings say all that is not as it is by default.
+    // What the first SETTINGS do not mention has its default: here, no limit.
     if (!this.#hasSettings) this.peer.maxConcurrentStreams = Infinity;
     this.#hasSettings = true;
     readSettings(payload, this.peer, this.#isClient);
@@ -340,7 +340,10 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     }
     stream.sendWindow += more;
     if (stream.sendWindow > MAX_WINDOW) {
-      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "a window that is too large"));
+      return this.badStream(
+        stream,
+        new Http2Error(Http2Code.flowControlError, "WINDOW_UPDATE makes a window too large"),
+      );
     }
     if (stream.wantsToSend) this.sendSoon(stream);
   }
@@ -352,19 +355,19 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   #badId(streamId: number, code: number): void {
     const stream = this.streams.get(streamId);
-    const error = new Http2Error(code, `a bad frame on stream ${streamId}`);
+    const error = new Http2Error(code, `a malformed frame on stream ${streamId}`);
     if (stream !== undefined) return this.badStream(stream, error);
     if (this.isIdle(streamId)) throw error;
   }
 
-  /** Resets a stream for what its peer did, which counts as if the peer had. */
+  /** Resets a stream for a fault of the peer, which counts as a reset by the peer. */
   protected badStream(stream: Http2Stream, error: Http2Error): void {
     this.#flood.countReset();
     stream.error ??= error;
     this.reset(stream, error.code);
   }
 
-  /** Resets a stream that was not even opened. */
+  /** Resets a stream before it is opened. */
   protected refuse(streamId: number, isLast: boolean, code: number): void {
     this.#flood.countReset();
     if (!isLast) this.resetStreams.add(streamId);
@@ -414,7 +417,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.remove(stream, !stream.isWritten);
   }
 
-  /** Forgets a stream. With `isSending` its end is still on its way. */
+  /** Forgets a stream. With `isSending` its last frame is still to be written. */
   protected remove(stream: Http2Stream, isSending: boolean = false): void {
     this.streams.delete(stream.id);
     this.#sending.delete(stream);
@@ -440,7 +443,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   #endIfIdle(): void {
     if (!this.#isClosing || this.isOver || this.streams.size > 0) return;
     this.#isEnding = true;
-    // What was said last may still be on its way to a slow peer.
+    // What was sent last may still be on its way to a slow peer.
     this.#linger.whileWriting(() => this.#output.writtenBytes);
     this.#finish();
   }
@@ -476,5 +479,5 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 }
 
 function wrongLength(): Http2Error {
-  return new Http2Error(Http2Code.protocolError, "the body is not as long as its content-length says");
+  return new Http2Error(Http2Code.protocolError, "the size of the body is not its content-length");
 }

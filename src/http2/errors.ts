@@ -1,5 +1,5 @@
 /**
- * What can be wrong with a peer's HTTP/2, in the codes of RFC 9113, section 7.
+ * Errors of HTTP/2, with the codes of RFC 9113, section 7.
  *
  * @module
  */
@@ -19,14 +19,14 @@ export const Http2Code = {
   enhanceYourCalm: 0xb,
 } as const;
 
-/** An error with a code of HTTP/2. Never leaves `src/flight/http2` and those that stand on it. */
+/** An error with a code of HTTP/2. Never leaves `src/http2` and `src/grpc`, which stands on it. */
 class CodedError extends Error {
   /** Usually one of {@linkcode Http2Code}. */
   readonly code: number;
 
   /**
-   * @param code The reason
-   * @param message What was found
+   * @param code Usually one of {@linkcode Http2Code}
+   * @param message Description of the fault or of the reset
    */
   constructor(code: number, message: string) {
     super(message);
@@ -35,8 +35,8 @@ class CodedError extends Error {
   }
 }
 
-/** What a peer got wrong, with which a stream or a whole connection is ended. */
+/** A fault of the peer that ends a stream or the whole connection. */
 export class Http2Error extends CodedError {}
 
-/** A peer ended a stream or a connection, as it may; the code is the peer's. */
+/** A peer ended a stream or a connection, as it may; the code is the one that it sent. */
 export class Http2Reset extends CodedError {}

@@ -13,7 +13,7 @@ export interface RequestHeaders {
   path: string;
   /** Every other field. */
   headers: Headers;
-  /** Bytes of the body where the client says it, otherwise `null`. */
+  /** Size of the body in bytes if the client announces it, otherwise `null`. */
   contentLength: number | null;
 }
 
@@ -21,17 +21,17 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // deno-lint-ignore no-control-regex
 const BAD_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/;
 const PSEUDO = new Set([":method", ":scheme", ":authority", ":path"]);
-/** Most headers of one request: what each costs is more than its bytes say. */
+/** Maximum number of headers of one request: each costs more than its text. */
 const MAX_FIELDS = 256;
-/** Belong to a connection of HTTP/1.1. */
+/** Headers that only mean something to a connection of HTTP/1.1. */
 const FORBIDDEN = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
-/** Said once: a further one is not looked at. */
+/** Headers that have one value: repetitions are ignored. */
 const SINGLE = new Set(["authorization", "content-type", "content-length", "host", "user-agent"]);
 
 /**
  * Reads the fields of a request.
  *
- * @param fields As decoded
+ * @param fields Decoded fields, in their order
  * @returns The request, or what is wrong with it
  */
 export function readRequest(fields: readonly HeaderField[]): RequestHeaders | string {
@@ -39,7 +39,7 @@ export function readRequest(fields: readonly HeaderField[]): RequestHeaders | st
   const headers = new Headers();
   const cookies: string[] = [];
   let hasRegular = false;
-  if (fields.length > MAX_FIELDS) return `it has ${fields.length} headers, at most ${MAX_FIELDS} are taken`;
+  if (fields.length > MAX_FIELDS) return `it has ${fields.length} headers, at most ${MAX_FIELDS} are accepted`;
   for (const [name, value] of fields) {
     if (BAD_VALUE.test(value) || value !== value.trim()) {
       return `the value of ${JSON.stringify(name)} has characters that are not allowed`;
@@ -60,14 +60,14 @@ export function readRequest(fields: readonly HeaderField[]): RequestHeaders | st
   const path = pseudo.get(":path");
   if (method === undefined || !path || !pseudo.has(":scheme")) return "the method, scheme or path is missing";
   const length = headers.get("content-length");
-  if (length !== null && !/^\d{1,15}$/.test(length)) return "content-length is no number";
+  if (length !== null && !/^\d{1,15}$/.test(length)) return "its content-length is not a number";
   return { method, path, headers, contentLength: length === null ? null : Number(length) };
 }
 
 /**
- * Reads the status of an answer, and looks at its other fields.
+ * Reads the status of an answer, and checks its other fields.
  *
- * @param fields As decoded
+ * @param fields Decoded fields, in their order
  * @returns The status, or what is wrong with the fields
  */
 export function readStatus(fields: readonly HeaderField[]): number | string {
@@ -79,9 +79,9 @@ export function readStatus(fields: readonly HeaderField[]): number | string {
 }
 
 /**
- * Makes headers of fields that were looked at.
+ * Makes headers of fields that have been checked.
  *
- * @param fields No field of HTTP/2 itself among them
+ * @param fields Without pseudo-header fields
  */
 export function headersOf(fields: readonly HeaderField[]): Headers {
   const headers = new Headers();
@@ -90,10 +90,10 @@ export function headersOf(fields: readonly HeaderField[]): Headers {
 }
 
 /**
- * Looks at fields other than those of HTTP/2 itself. Space around a value is let pass, against RFC 9113, section 8.2.1, because
+ * Checks fields other than pseudo-header fields. Space around a value is accepted, against RFC 9113, section 8.2.1, because
  * servers of gRPC leave it in their messages.
  *
- * @param fields As decoded
+ * @param fields Decoded fields, in their order
  * @returns What is wrong with them, or `null`
  */
 export function fieldsError(fields: readonly HeaderField[]): string | null {
@@ -106,7 +106,7 @@ export function fieldsError(fields: readonly HeaderField[]): string | null {
 }
 
 function nameError(name: string, value: string): string | null {
-  if (!NAME.test(name)) return `${JSON.stringify(name)} is no name of a header`;
+  if (!NAME.test(name)) return `${JSON.stringify(name)} is not the name of a header`;
   if (FORBIDDEN.has(name) || (name === "te" && value !== "trailers")) return `${name} is not allowed in HTTP/2`;
   return null;
 }

@@ -1,11 +1,11 @@
 /**
- * Bounds on how often a peer may do what costs it little.
+ * Rate limits for frames that cost a peer little and this side more.
  *
  * @module
  */
 import { Http2Code, Http2Error } from "./errors.ts";
 
-/** A bucket of tokens that fills with time. */
+/** A token bucket. */
 export class RateLimit {
   readonly #burst: number;
   readonly #perMs: number;
@@ -13,8 +13,8 @@ export class RateLimit {
   #at = performance.now();
 
   /**
-   * @param burst How many may come at once
-   * @param perSecond How many more each second
+   * @param burst How many are allowed at once
+   * @param perSecond How many more are allowed each second
    */
   constructor(burst: number, perSecond: number) {
     this.#burst = burst;
@@ -22,7 +22,7 @@ export class RateLimit {
     this.#tokens = burst;
   }
 
-  /** Counts one; `false` where it is one too many. */
+  /** Counts one; `false` if it is one too many. */
   take(): boolean {
     if (this.#tokens < 1) {
       const now = performance.now();
@@ -35,22 +35,24 @@ export class RateLimit {
   }
 }
 
-/** Streams that may be reset at once, by the peer or for what it did, and each second. */
+/** Streams that may be reset, by the peer or for a fault of the peer: at once, and each second. */
 const RESETS = [1000, 100] as const;
-/** Frames that carry nothing of a request or an answer, at once and each second. A gRPC client sends a PING for every few reads. */
+/** Frames that carry no part of a request or an answer: at once, and each second. A gRPC client sends a PING for every few reads. */
 const CONTROLS = [4000, 1000] as const;
 
-/** What the peer of one connection may do. */
+/** The rate limits of one connection. */
 export class FloodLimits {
   readonly #resets = new RateLimit(...RESETS);
   readonly #controls = new RateLimit(...CONTROLS);
 
   /** Counts a stream that was reset. */
   countReset(): void {
-    if (!this.#resets.take()) throw new Http2Error(Http2Code.enhanceYourCalm, "the peer has too many streams reset");
+    if (!this.#resets.take()) {
+      throw new Http2Error(Http2Code.enhanceYourCalm, "the peer causes too many streams to be reset");
+    }
   }
 
-  /** Counts a frame that carries nothing. */
+  /** Counts a frame that carries no part of a request or an answer. */
   countControl(): void {
     if (!this.#controls.take()) {
       throw new Http2Error(Http2Code.enhanceYourCalm, "the peer sends too many control frames");

@@ -1,5 +1,5 @@
 /**
- * What RFC 9113, section 6, says of the length and the stream of frames besides DATA and header blocks.
+ * What RFC 9113, section 6, demands of the length and the stream of frames besides DATA and header blocks.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import { Http2Code, Http2Error } from "./errors.ts";
 import { Flag, FrameType } from "./frames.ts";
 
 /**
- * Looks at a frame on its own.
+ * Checks one frame by itself.
  *
  * @param type One of `FrameType`
- * @param flags Its flags
- * @param streamId Its stream
- * @param length Bytes of its payload
- * @throws {Http2Error} What the connection is to be ended with
+ * @param flags Flags of its header
+ * @param streamId Stream of its header; 0 is the connection
+ * @param length Size of its payload in bytes
+ * @throws {Http2Error} The error to end the connection with
  */
 export function checkFrame(type: number, flags: number, streamId: number, length: number): void {
   switch (type) {
@@ -40,11 +40,11 @@ export function checkFrame(type: number, flags: number, streamId: number, length
       expect(streamId !== 0, "PRIORITY on stream 0");
       break;
     case FrameType.pushPromise:
-      throw new Http2Error(Http2Code.protocolError, "PUSH_PROMISE, which nobody may send here");
+      throw new Http2Error(Http2Code.protocolError, "PUSH_PROMISE, although push is off");
   }
 }
 
-/** Ends a connection with PROTOCOL_ERROR where a condition does not hold. */
+/** Throws PROTOCOL_ERROR, which ends the connection, unless a condition holds. */
 export function expect(condition: boolean, found: string): void {
   if (!condition) throw new Http2Error(Http2Code.protocolError, found);
 }

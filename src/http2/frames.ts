@@ -1,7 +1,7 @@
 /**
- * Frames of HTTP/2 (RFC 9113, section 4 and 6): read from chunks of any size, and written.
+ * Frames of HTTP/2 (RFC 9113, sections 4 and 6): read from chunks of any size, and written.
  *
- * The bodies of DATA frames are handed on in pieces, as they come; everything else is small, bounded and handed on whole.
+ * The bodies of DATA frames are passed on in pieces, as they come; everything else is small and bounded, and passed on complete.
  *
  * @module
  */
@@ -25,36 +25,36 @@ export const FrameType = {
 /** Flags of frames. */
 export const Flag = { ack: 0x1, endStream: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
-/** Bytes in front of each frame. */
+/** Size of a frame's header, in bytes. */
 export const FRAME_HEADER_BYTES = 9;
 /** What a client sends first. */
 export const PREFACE: Uint8Array = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-/** Longest header block, compressed. */
+/** Longest header block, compressed, in bytes. */
 const MAX_BLOCK_BYTES = 64 * 1024;
-/** Most frames that one header block may be spread over. */
+/** Maximum number of frames of one header block. */
 const MAX_BLOCK_FRAMES = 32;
-/** Longest frame that is collected, besides those of header blocks. */
-const MAX_WHOLE_BYTES = 16 * 1024;
-/** Bytes of a HEADERS frame that say a priority. */
+/** Longest frame that is collected, besides those of header blocks, in bytes. */
+const MAX_COLLECTED_BYTES = 16 * 1024;
+/** Bytes of a HEADERS frame that hold a priority. */
 const PRIORITY_BYTES = 5;
 
-/** Takes what a {@linkcode FrameReader} finds. */
+/** Receives what a {@linkcode FrameReader} reads. */
 export interface FrameSink {
-  /** A frame other than DATA and those of header blocks. Types that are not known come with an empty payload. */
+  /** A frame other than DATA and those of header blocks. Unknown types come with an empty payload. */
   onFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void;
-  /** A whole header block. */
+  /** A complete header block. */
   onHeaders(streamId: number, flags: number, block: Uint8Array): void;
   /** A DATA frame begins; `length` counts padding, as flow control does. */
   onDataStart(streamId: number, flags: number, length: number): void;
-  /** Bytes of its body, which are the sink's until it returns. */
+  /** Bytes of its body, valid until the call returns. */
   onDataBytes(bytes: Uint8Array): void;
-  /** Bytes that were padding. */
+  /** Bytes of padding. */
   onDataPadding(length: number): void;
-  /** It is complete. */
+  /** The DATA frame is complete. */
   onDataEnd(): void;
 }
 
-/** Cuts what a peer sends into frames. */
+/** Parses what a peer sends into frames. */
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #maxFrameBytes: number;
@@ -66,19 +66,19 @@ export class FrameReader {
   #streamId = 0;
   /** Bytes of the frame's payload that are still to come. */
   #left = 0;
-  #isIn = false;
-  /** Payload that is collected, or `null` where it is passed on or skipped. */
-  #whole: Uint8Array | null = null;
-  #wholeAt = 0;
+  #isInFrame = false;
+  /** Payload that is collected, or `null` if it is passed on or skipped. */
+  #collected: Uint8Array | null = null;
+  #collectedBytes = 0;
   #padding = 0;
-  #isPadKnown = false;
+  #hasPadLength = false;
   #isFirst = true;
   #isStopped = false;
   #block: { streamId: number; flags: number; parts: Uint8Array[]; bytes: number } | null = null;
 
   /**
-   * @param sink Takes the frames
-   * @param maxFrameBytes Longest frame, as announced
+   * @param sink Receives the frames
+   * @param maxFrameBytes Longest frame in bytes, as announced
    * @param isServer Whether the peer is a client, which starts with a preface
    */
   constructor(sink: FrameSink, maxFrameBytes: number, isServer: boolean) {
@@ -88,15 +88,15 @@ export class FrameReader {
   }
 
   /**
-   * Takes the next bytes.
+   * Parses the next bytes.
    *
-   * @param chunk Bytes; parts of them are handed on, and nothing of them is kept
-   * @throws {Http2Error} What the connection is to be ended with
+   * @param chunk Bytes as received; parts are passed on, and nothing refers to them afterwards
+   * @throws {Http2Error} The error to end the connection with
    */
   push(chunk: Uint8Array): void {
     let at = this.#preface(chunk);
-    while (!this.#isStopped && (at < chunk.byteLength || (this.#isIn && this.#left === 0))) {
-      if (this.#isIn) {
+    while (!this.#isStopped && (at < chunk.byteLength || (this.#isInFrame && this.#left === 0))) {
+      if (this.#isInFrame) {
         at += this.#payload(chunk, at);
         continue;
       }
@@ -108,7 +108,7 @@ export class FrameReader {
     }
   }
 
-  /** Takes no further frame, also of a chunk that is being taken. */
+  /** Parses no further frame, not even of the current chunk. */
   stop(): void {
     this.#isStopped = true;
   }
@@ -128,8 +128,8 @@ export class FrameReader {
     this.#type = head[3];
     this.#flags = head[4];
     this.#streamId = (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];
-    this.#isIn = true;
-    this.#whole = null;
+    this.#isInFrame = true;
+    this.#collected = null;
     if (this.#isFirst && (this.#type !== FrameType.settings || (this.#flags & Flag.ack) !== 0)) {
       throw wrong("the first frame is not SETTINGS");
     }
@@ -146,15 +146,15 @@ export class FrameReader {
     }
     if (this.#type === data) return this.#startData();
     if (this.#type > continuation) return;
-    const longest = this.#type === headers || this.#type === continuation ? MAX_BLOCK_BYTES : MAX_WHOLE_BYTES;
+    const longest = this.#type === headers || this.#type === continuation ? MAX_BLOCK_BYTES : MAX_COLLECTED_BYTES;
     if (this.#left > longest) {
       throw new Http2Error(
         Http2Code.enhanceYourCalm,
-        `a frame of type ${this.#type} has ${this.#left} bytes, at most ${longest} are taken`,
+        `a frame of type ${this.#type} has ${this.#left} bytes, at most ${longest} are accepted`,
       );
     }
-    this.#whole = new Uint8Array(this.#left);
-    this.#wholeAt = 0;
+    this.#collected = new Uint8Array(this.#left);
+    this.#collectedBytes = 0;
   }
 
   #blockStream(): number | undefined {
@@ -165,31 +165,31 @@ export class FrameReader {
     if (this.#streamId === 0) throw wrong("DATA on stream 0");
     const isPadded = (this.#flags & Flag.padded) !== 0;
     this.#padding = 0;
-    this.#isPadKnown = !isPadded;
+    this.#hasPadLength = !isPadded;
     if (isPadded && this.#left === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded DATA frame is empty");
     this.#sink.onDataStart(this.#streamId, this.#flags, this.#left);
   }
 
-  /** Takes payload; returns how many bytes of the chunk are used. */
+  /** Consumes payload; returns how many bytes of the chunk were used. */
   #payload(chunk: Uint8Array, from: number): number {
     const n = Math.min(this.#left, chunk.byteLength - from);
     if (this.#type === FrameType.data) this.#data(chunk.subarray(from, from + n));
     else {
-      this.#whole?.set(chunk.subarray(from, from + n), this.#wholeAt);
-      this.#wholeAt += n;
+      this.#collected?.set(chunk.subarray(from, from + n), this.#collectedBytes);
+      this.#collectedBytes += n;
       this.#left -= n;
     }
     if (this.#left > 0) return n;
-    this.#isIn = false;
+    this.#isInFrame = false;
     if (this.#type === FrameType.data) this.#sink.onDataEnd();
-    else this.#end(this.#whole ?? new Uint8Array());
+    else this.#end(this.#collected ?? new Uint8Array());
     return n;
   }
 
   #data(bytes: Uint8Array): void {
     let rest = bytes;
-    if (!this.#isPadKnown && rest.byteLength > 0) {
-      this.#isPadKnown = true;
+    if (!this.#hasPadLength && rest.byteLength > 0) {
+      this.#hasPadLength = true;
       this.#padding = rest[0];
       rest = rest.subarray(1);
       this.#left--;
@@ -255,7 +255,7 @@ function wrong(message: string): Http2Error {
   return new Http2Error(Http2Code.protocolError, message);
 }
 
-/** Writes the nine bytes in front of a frame. */
+/** Writes the header of a frame. */
 export function putFrameHeader(
   into: Uint8Array,
   at: number,
@@ -275,7 +275,7 @@ export function putFrameHeader(
   into[at + 8] = streamId;
 }
 
-/** A whole frame. */
+/** A complete frame. */
 export function frame(
   type: number,
   flags: number,
@@ -307,7 +307,7 @@ export function settingsFrame(settings: readonly (readonly [id: number, value: n
   return frame(FrameType.settings, 0, 0, payload);
 }
 
-/** HEADERS, and CONTINUATION where the block is longer than a frame of the peer may be. */
+/** HEADERS, and CONTINUATION if the block is longer than the frames that the peer accepts. */
 export function headerFrames(streamId: number, block: Uint8Array, isLast: boolean, maxFrameBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
   let at = 0;

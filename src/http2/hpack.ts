@@ -7,18 +7,18 @@ import { Http2Code, Http2Error } from "./errors.ts";
 import { decodeHuffman, latin1 } from "./huffman.ts";
 import { type HeaderField, STATIC_TABLE } from "./static_table.ts";
 
-/** What an entry counts besides its name and value (RFC 7541, section 4.1). */
+/** Bytes that an entry counts besides its name and value (RFC 7541, section 4.1). */
 const ENTRY_OVERHEAD = 32;
 /** Size of the dynamic table, in bytes: the default of HTTP/2, which this side does not change. */
 export const TABLE_BYTES = 4096;
-/** Largest integer taken. Nothing that is counted in a header block can be larger. */
+/** Largest integer accepted. Nothing that is counted in a header block can be larger. */
 const MAX_INTEGER = 2 ** 24;
 
-/** What a header block held. */
+/** A decoded header block. */
 export interface HeaderList {
-  /** The fields in their order; cut short where `isTooLong`. */
+  /** The fields in their order; incomplete if `isTooLong`. */
   fields: HeaderField[];
-  /** Whether the fields are longer than allowed. The decoder can go on all the same. */
+  /** Whether the fields are longer than allowed. The decoder stays usable. */
   isTooLong: boolean;
 }
 
@@ -32,21 +32,21 @@ export class HpackDecoder {
   #block = new Uint8Array();
   #at = 0;
 
-  /** @param maxListBytes Longest list of headers, in bytes as RFC 9113 counts them */
+  /** @param maxListBytes Maximum size of a list of headers, in bytes as RFC 9113 counts them */
   constructor(maxListBytes: number) {
     this.#maxListBytes = maxListBytes;
   }
 
-  /** Bytes that the dynamic table counts now. */
+  /** Size of the dynamic table, in bytes as RFC 7541 counts them. */
   get tableBytes(): number {
     return this.#tableBytes;
   }
 
   /**
-   * Decodes one whole header block.
+   * Decodes one complete header block.
    *
    * @param block The block, without frame headers
-   * @throws {Http2Error} COMPRESSION_ERROR; the decoder is of no use then
+   * @throws {Http2Error} COMPRESSION_ERROR; the decoder cannot be used any more
    */
   decode(block: Uint8Array): HeaderList {
     this.#block = block as Uint8Array<ArrayBuffer>;
@@ -58,7 +58,7 @@ export class HpackDecoder {
     while (this.#at < block.byteLength) {
       const first = block[this.#at];
       if ((first & 0xe0) === 0x20) {
-        if (!mayResize) throw wrong("a table size update behind a header field");
+        if (!mayResize) throw wrong("a table size update after a header field");
         this.#resize(this.#integer(5));
         continue;
       }
@@ -86,7 +86,7 @@ export class HpackDecoder {
     if (index === 0) throw wrong("index 0");
     if (index <= STATIC_TABLE.length) return STATIC_TABLE[index - 1];
     const at = this.#table.length - (index - STATIC_TABLE.length);
-    if (at < 0) throw wrong(`index ${index}, which is behind the end of the table`);
+    if (at < 0) throw wrong(`index ${index}, which is past the end of the table`);
     return this.#table[at];
   }
 
@@ -155,22 +155,22 @@ STATIC_TABLE.forEach(([name, value], i) => {
 });
 
 /**
- * Encodes headers without the dynamic table, so that no state can go wrong.
+ * Encodes headers without the dynamic table, so that there is no state to keep in sync.
  *
  * @param fields Names in lower case and values, one character per byte
- * @param isFirst Whether it is the first block of its connection, which says that the dynamic table is not used, so that any
- *   size that the peer allows is kept to
+ * @param isFirst Whether it is the first block of its connection, which sets the size of the dynamic table to 0, so that any
+ *   limit that the peer sets is observed
  */
 export function encodeHeaders(fields: readonly HeaderField[], isFirst: boolean = false): Uint8Array {
   const out: number[] = isFirst ? [0x20] : [];
   for (const [name, value] of fields) {
-    const whole = FIELD_INDEX.get(`${name}\n${value}`);
-    if (whole !== undefined) {
-      pushInteger(out, 0x80, 7, whole);
+    const fieldIndex = FIELD_INDEX.get(`${name}\n${value}`);
+    if (fieldIndex !== undefined) {
+      pushInteger(out, 0x80, 7, fieldIndex);
       continue;
     }
     const index = NAME_INDEX.get(name) ?? 0;
-    // A secret is marked as one that no one in between may put into a table.
+    // A secret is marked as never indexed, so that no intermediary puts it into a table.
     pushInteger(out, name === "authorization" || name === "set-cookie" ? 0x10 : 0, 4, index);
     if (index === 0) pushString(out, name);
     pushString(out, value);

@@ -1,7 +1,7 @@
 /**
  * The Huffman code of HPACK (RFC 7541, appendix B), decoding only: what this side sends is not compressed.
  *
- * The code is canonical: within one length, codes go up with the symbol. The lengths alone therefore say all of it.
+ * The code is canonical: within one length, codes increase with the symbol. The lengths alone therefore determine it.
  *
  * @module
  */
@@ -52,8 +52,8 @@ function buildTree(): Int16Array {
 /**
  * Decodes one string.
  *
- * @param bytes The compressed bytes
- * @returns The string with one character per byte, or `null` where the bytes are not valid
+ * @param bytes The string as compressed, without its length
+ * @returns The string with one character per byte, or `null` if the bytes are not valid
  */
 export function decodeHuffman(bytes: Uint8Array): string | null {
   // The shortest code has 5 bits.
@@ -84,7 +84,7 @@ export function decodeHuffman(bytes: Uint8Array): string | null {
   return latin1(out.subarray(0, length));
 }
 
-/** Characters of one piece: what a call may have as arguments. */
+/** Characters converted at once: a call may not have arbitrarily many arguments. */
 const PIECE = 8192;
 
 /** Makes a string with one character per byte. */

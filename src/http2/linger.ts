@@ -1,13 +1,13 @@
 /**
- * How long a connection that is about to end stays: as long as it gets rid of what is left to say, and then a little while.
+ * How long a connection that is about to end stays open: until the last bytes are written, plus a grace period.
  *
  * @module
  */
 
-/** How long a peer may take nothing of what is left to say, in milliseconds. */
+/** How long a peer may accept none of the remaining bytes, in milliseconds. */
 const STALL_MS = 5000;
 
-/** The timer of a connection's end. */
+/** The timer that ends a connection. */
 export class Linger {
   readonly #lingerMs: number;
   readonly #stop: () => void;
@@ -22,16 +22,16 @@ export class Linger {
     this.#stop = stop;
   }
 
-  /** All was said, or need not be: the peer has its time from now on. */
+  /** Nothing is left to be written, or it need not be: the grace period begins. */
   start(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#stop, this.#lingerMs);
   }
 
   /**
-   * Waits as long as the peer takes something.
+   * Waits for as long as the peer keeps accepting bytes.
    *
-   * @param written Tells how many bytes have gone
+   * @param written Returns how many bytes have been written so far
    */
   whileWriting(written: () => number): void {
     const before = written();

@@ -1,17 +1,17 @@
 /**
- * What a connection sends: frames are gathered into few large writes, and no more than two are under way at one time.
+ * What a connection sends: frames are gathered into few large writes, of which at most two are under way.
  *
  * @module
  */
 import type { Transport } from "./transport.ts";
 
-/** Bytes of one write. */
+/** Maximum size of one write, in bytes. */
 const BUFFER_BYTES = 512 * 1024;
-/** The same where it starts with control frames, which is mostly all: most connections never need the large one. */
+/** The same for a write that starts with control frames, which are often all of it: most connections never need a large one. */
 const CONTROL_BUFFER_BYTES = 4 * 1024;
-/** Writes under way at one time: one that the system has, and one that follows it at once. */
+/** Writes under way: one that the system is working on, and one that follows it immediately. */
 const MAX_IN_FLIGHT = 2;
-/** Buffers that are kept for the next connection. */
+/** Buffers kept for later writes, of any connection. */
 const MAX_SPARE = 8;
 
 const spare: Uint8Array[] = [];
@@ -23,7 +23,7 @@ interface Control {
   sent?: () => void;
 }
 
-/** Gathers and writes. */
+/** Gathers frames and writes them. */
 export class Output {
   readonly #transport: Transport;
   readonly #onRoom: () => void;
@@ -41,7 +41,7 @@ export class Output {
   #ending: (() => void) | null = null;
 
   /**
-   * @param transport Where the bytes go
+   * @param transport What the frames are written to
    * @param onRoom Called when there may be room again
    */
   constructor(transport: Transport, onRoom: () => void) {
@@ -49,29 +49,29 @@ export class Output {
     this.#onRoom = onRoom;
   }
 
-  /** Bytes of control frames that wait for room, without those of headers. */
+  /** Bytes of control frames, without headers, that wait for room. */
   get waitingBytes(): number {
     return this.#controlBytes;
   }
 
-  /** Bytes that have gone. */
+  /** Bytes written so far. */
   get writtenBytes(): number {
     return this.#writtenBytes;
   }
 
   /**
-   * Sends a frame that flow control does not hold back, behind all that was put before.
+   * Sends a frame that flow control does not hold back, after everything queued before it.
    *
-   * @param bytes The frame; not copied at once, so it must stay as it is
+   * @param bytes The frame; it may be copied later, so it must not change
    */
   control(bytes: Uint8Array): void {
     this.#put({ bytes, isCounted: true });
   }
 
   /**
-   * Sends the frames of headers, or the end of a stream, in the same way. The number of streams bounds them.
+   * Sends the frames of headers, or the end of a stream, in the same way. The number of streams bounds their number.
    *
-   * @param bytes The frames; not copied at once, so they must stay as they are
+   * @param bytes The frames; they may be copied later, so they must not change
    * @param sent Called once they have been written, or cannot be
    */
   headers(bytes: Uint8Array, sent?: () => void): void {
@@ -87,7 +87,7 @@ export class Output {
     this.schedule();
   }
 
-  /** The buffer to put data into with where it starts and how much fits, or `null` while there is no room. */
+  /** The buffer to put data into, with the offset to start at and how much fits, or `null` while there is no room. */
   room(minBytes: number): { buffer: Uint8Array; at: number; bytes: number } | null {
     if (this.#isClosed || this.#control.length > 0) return null;
     const left = this.#buffer === null ? Infinity : this.#buffer.byteLength - this.#length;
@@ -96,13 +96,13 @@ export class Output {
     return buffer === null ? null : { buffer, at: this.#length, bytes: buffer.byteLength - this.#length };
   }
 
-  /** Bytes were put into what `room` gave. */
+  /** Bytes were put into the buffer that `room` returned. */
   advance(bytes: number): void {
     this.#length += bytes;
     this.schedule();
   }
 
-  /** Writes soon: at the end of what runs now, or when the write before has gone. */
+  /** Writes soon: in a microtask, or when the write before has finished. */
   schedule(): void {
     if (this.#isScheduled || this.#inFlight > 0) return;
     this.#isScheduled = true;
@@ -112,14 +112,14 @@ export class Output {
     });
   }
 
-  /** Calls back once all that was given has been written. */
+  /** Calls back once everything queued has been written. */
   end(done: () => void): void {
     this.#ending = done;
     this.schedule();
     this.#checkEnd();
   }
 
-  /** Drops what waits. */
+  /** Drops everything that waits. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -134,7 +134,7 @@ export class Output {
   }
 
   #open(byteLength: number): Uint8Array | null {
-    // While the most writes are under way the next is not gathered either, so that what is held is bounded.
+    // While `MAX_IN_FLIGHT` writes are under way the next is not gathered either, so that what is held is bounded.
     if (this.#buffer === null && this.#inFlight < MAX_IN_FLIGHT) {
       this.#buffer = byteLength === BUFFER_BYTES && spare.pop() || new Uint8Array(byteLength);
     }
@@ -173,7 +173,7 @@ export class Output {
     this.#transport.write(bytes, (error) => {
       this.#inFlight--;
       this.#writtenBytes += bytes.byteLength;
-      // After an error the system may still look at the buffer.
+      // After an error the system may still read the buffer.
       if (error === null || error === undefined) release(buffer);
       if (this.#isClosed) return;
       for (const each of sent) {

@@ -1,15 +1,15 @@
 /**
- * What a peer may still send: the window of a connection and those of its streams, and the credit given for what was used.
+ * What a peer may still send: the windows of a connection and of its streams, and the credit given for consumed bytes.
  *
  * @module
  */
 import { Http2Code, Http2Error } from "./errors.ts";
 import type { Http2Stream } from "./stream.ts";
 
-/** Credit is given once this part of a window has been used. */
+/** Credit is given once this part of a window has been consumed. */
 const PART = 1 / 4;
 
-/** Counts what comes in. */
+/** Counts received and consumed bytes. */
 export class ReceiveCredit {
   readonly #windows: { readonly connection: number; readonly stream: number };
   readonly #give: (streamId: number, bytes: number) => void;
@@ -17,7 +17,7 @@ export class ReceiveCredit {
   #uncredited = 0;
 
   /**
-   * @param windows Bytes that the peer may send before they are used, on the connection and on each stream
+   * @param windows Bytes that may be received but not consumed, on the connection and on each stream
    * @param give Sends a WINDOW_UPDATE; stream 0 is the connection
    */
   constructor(
@@ -32,21 +32,21 @@ export class ReceiveCredit {
   /**
    * A frame of DATA has begun.
    *
-   * @param bytes Its bytes, with padding
+   * @param bytes Size of its payload, with padding
    * @throws {Http2Error} FLOW_CONTROL_ERROR
    */
   spend(bytes: number): void {
     this.#left -= bytes;
     if (this.#left < 0) {
-      throw new Http2Error(Http2Code.flowControlError, "the peer sent more than the connection's window");
+      throw new Http2Error(Http2Code.flowControlError, "DATA exceeds the connection's window");
     }
   }
 
   /**
-   * Bytes were used.
+   * Bytes were consumed.
    *
-   * @param stream Whose they were; `null` where it is over
-   * @param bytes How many
+   * @param stream The stream that they came on; `null` if it is over
+   * @param bytes Number of consumed bytes
    */
   used(stream: Http2Stream | null, bytes: number): void {
     this.#uncredited += bytes;

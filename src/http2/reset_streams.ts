@@ -1,14 +1,14 @@
 /**
- * The streams of a connection that were reset on this side, whose frames may still be on their way.
+ * The streams of a connection that were reset by this side, whose frames may still be on their way.
  *
  * @module
  */
 import { Http2Code, Http2Error } from "./errors.ts";
 
-/** Streams remembered one by one; of those before, it is taken that each was reset. */
+/** Streams remembered one by one; older ones are all assumed to have been reset. */
 const MAX_RESET = 4096;
 
-/** Remembers them. */
+/** Remembers reset streams. */
 export class ResetStreams {
   /** Oldest first. */
   readonly #ids = new Set<number>();
@@ -24,7 +24,7 @@ export class ResetStreams {
   }
 
   /**
-   * A frame came for a stream that is over: that is in order only where it crossed a reset.
+   * A frame came for a stream that is over: that is allowed only if it may have crossed a reset.
    *
    * @throws {Http2Error} STREAM_CLOSED
    */

@@ -1,5 +1,5 @@
 /**
- * The streams of a connection that have something to send, in turn, and the credit of the connection for it.
+ * The streams of a connection that have something to send, served in turn, and the connection's send window.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import type { Output } from "./output.ts";
 import { DEFAULT_WINDOW, MAX_WINDOW, type PeerSettings } from "./settings.ts";
 import type { Http2Stream } from "./stream.ts";
 
-/** Longest DATA frame sent, so that streams take turns. */
+/** Longest DATA frame sent, in bytes, so that streams take turns. */
 const MAX_SENT_FRAME_BYTES = 64 * 1024;
-/** Least room for a DATA frame, so that none is cut small for the end of a buffer. */
+/** Minimum room for a DATA frame, in bytes, so that the end of a buffer does not get a tiny one. */
 const MIN_SENT_FRAME_BYTES = 1024;
 
 /** Puts DATA under flow control into the output. */
@@ -23,8 +23,8 @@ export class SendQueue {
   #isPumping = false;
 
   /**
-   * @param output Takes the frames
-   * @param peer What the peer has set
+   * @param output The frames are put into it
+   * @param peer Settings of the peer; they may change
    */
   constructor(output: Output, peer: PeerSettings) {
     this.#output = output;
@@ -49,8 +49,8 @@ export class SendQueue {
   /**
    * The peer gave credit to the whole connection.
    *
-   * @param bytes How much
-   * @throws {Http2Error} FLOW_CONTROL_ERROR where it is too much
+   * @param bytes Size of the credit
+   * @throws {Http2Error} FLOW_CONTROL_ERROR if the window becomes too large
    */
   widen(bytes: number): void {
     this.#window += bytes;
@@ -60,9 +60,9 @@ export class SendQueue {
     this.pump();
   }
 
-  /** Sends what credit and room let go. */
+  /** Sends as much as credit and room allow. */
   pump(): void {
-    // What a stream does when its bytes were taken leads here again; the loop below sees to it.
+    // A stream that is notified of taken bytes may call this again; the loop below covers that.
     if (this.#isPumping) return;
     this.#isPumping = true;
     try {
@@ -80,7 +80,7 @@ export class SendQueue {
         stream.sendEnd();
         continue;
       }
-      if (stream.sendWindow <= 0) continue; // goes on with the stream's WINDOW_UPDATE
+      if (stream.sendWindow <= 0) continue; // continues with the stream's WINDOW_UPDATE
       const room = this.#window <= 0 ? null : this.#output.room(FRAME_HEADER_BYTES + MIN_SENT_FRAME_BYTES);
       if (room === null) {
         blocked.push(stream);
@@ -96,7 +96,7 @@ export class SendQueue {
       );
       putFrameHeader(room.buffer, room.at, bytes, FrameType.data, 0, stream.id);
       this.#window -= bytes;
-      // First, because the stream may have control frames sent when its bytes were taken.
+      // First, because the stream may send control frames when its bytes are taken.
       this.#output.advance(FRAME_HEADER_BYTES + bytes);
       stream.take(room.buffer, room.at + FRAME_HEADER_BYTES, bytes);
       if (stream.wantsToSend) this.#ready.add(stream);

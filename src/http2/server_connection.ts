@@ -1,5 +1,5 @@
 /**
- * The server's side of an HTTP/2 connection: takes requests.
+ * The server's side of an HTTP/2 connection: accepts requests.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { MAX_STREAM_ID } from "./settings.ts";
 import type { HeaderField } from "./static_table.ts";
 import type { Transport } from "./transport.ts";
 
-/** What the server's side of a connection is told. */
+/** Limits and callbacks of the server's side of a connection. */
 export interface ServerConnectionOptions extends ConnectionOptions {
-  /** Streams at one time. */
+  /** Maximum number of concurrent streams. */
   maxStreams: number;
-  /** The name in the client's certificate, or `null`. */
+  /** Name in the client's certificate, or `null`. */
   peerSubject: string | null;
   /** A request came. */
   onStream(stream: ServerStream): void;
@@ -24,12 +24,12 @@ export interface ServerConnectionOptions extends ConnectionOptions {
 /** A connection to a client. */
 export class ServerConnection extends Http2Connection {
   readonly #options: ServerConnectionOptions;
-  /** Last stream that is answered once the connection is being closed. */
+  /** Last stream that is answered while the connection is being closed. */
   #acceptUpTo = MAX_STREAM_ID;
 
   /**
-   * @param transport The bytes: a socket, encrypted or not
-   * @param options Limits, and who takes the requests
+   * @param transport A socket, encrypted or not
+   * @param options Windows, limits and callbacks
    */
   constructor(transport: Transport, options: ServerConnectionOptions) {
     super(transport, options, options);
@@ -45,7 +45,7 @@ export class ServerConnection extends Http2Connection {
     super.close();
   }
 
-  /** A client that is about to go lets its requests end, unless it goes for an error. */
+  /** A client that is about to close lets its requests end, unless it closes because of an error. */
   protected override onGoaway(_: number, code: number): void {
     if (code === Http2Code.noError) this.close();
     else this.destroy();

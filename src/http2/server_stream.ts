@@ -10,9 +10,9 @@ import { Http2Stream, type StreamHost } from "./stream.ts";
 
 /** A request that came in. */
 export class ServerStream extends Http2Stream {
-  /** What the client asked for. */
+  /** The request's headers. */
   readonly request: RequestHeaders;
-  /** The name in the client's certificate, where the connection has one. */
+  /** Name in the client's certificate, or `null`. */
   readonly peerSubject: string | null;
   /** @ignore A request is its headers. */
   override readonly hasHeaders = true;
@@ -34,7 +34,7 @@ export class ServerStream extends Http2Stream {
     this.expectedBytes = request.contentLength;
   }
 
-  /** Whether the headers of the answer were given. */
+  /** Whether the headers of the answer were sent or queued. */
   get headersSent(): boolean {
     return this.#hasSentHeaders;
   }
@@ -52,12 +52,12 @@ export class ServerStream extends Http2Stream {
     else this.#host.sendHeaders(this, fields, false);
   }
 
-  /** @ignore Trailers, which are of no use to gRPC. */
+  /** @ignore Trailers, which gRPC does not use. */
   override receiveHeaders(fields: readonly HeaderField[], _: boolean, isLast: boolean): Http2Error | null {
-    if (this.isRemoteEnded) return new Http2Error(Http2Code.streamClosed, "headers came behind the end of a request");
+    if (this.isRemoteEnded) return new Http2Error(Http2Code.streamClosed, "headers came after the end of a request");
     const wrong = isLast ? fieldsError(fields) : "they do not end the request";
     if (wrong !== null) return new Http2Error(Http2Code.protocolError, `the trailers of a request are wrong: ${wrong}`);
     if (this.receiveEnd()) return null;
-    return new Http2Error(Http2Code.protocolError, "a request is shorter than its content-length says");
+    return new Http2Error(Http2Code.protocolError, "a request is shorter than its content-length");
   }
 }

@@ -1,5 +1,5 @@
 /**
- * SETTINGS and WINDOW_UPDATE of HTTP/2 as they come from a peer, checked.
+ * SETTINGS of HTTP/2 as they come from a peer, checked.
  *
  * @module
  */
@@ -17,18 +17,18 @@ export const SettingId = {
 
 /** Largest flow-control window (RFC 9113, section 6.9.1). */
 export const MAX_WINDOW = 2 ** 31 - 1;
-/** Highest number of a stream; all 31 bits (section 4.1). */
+/** Highest id of a stream; all 31 bits (section 4.1). */
 export const MAX_STREAM_ID = 2 ** 31 - 1;
-/** Window of a stream and a connection before anything was said. */
+/** Window of a stream and of a connection by default, in bytes. */
 export const DEFAULT_WINDOW = 65_535;
-/** Longest frame before anything was said; also the least that may be announced. */
+/** Longest frame by default, in bytes; also the least that may be announced. */
 export const DEFAULT_FRAME_BYTES = 16_384;
 const MAX_FRAME_BYTES = 2 ** 24 - 1;
 const SETTING_BYTES = 6;
 
 /**
- * Streams at one time as long as the peer has not said how many it takes, which is the first thing that it says. More, as RFC
- * 9113, section 6.5.2, allows, could be refused.
+ * Concurrent streams until the peer's first SETTINGS, which announce how many it accepts. RFC 9113, section 6.5.2, allows more,
+ * but those could be refused.
  */
 const FIRST_STREAMS = 1;
 
@@ -39,7 +39,7 @@ export interface PeerSettings {
   maxConcurrentStreams: number;
 }
 
-/** What holds before the peer has said anything. */
+/** The settings that apply before the peer's first SETTINGS. */
 export function initialSettings(): PeerSettings {
   return {
     initialWindowSize: DEFAULT_WINDOW,
@@ -51,10 +51,10 @@ export function initialSettings(): PeerSettings {
 /**
  * Reads a SETTINGS payload.
  *
- * @param payload As received
- * @param settings What held before; what is said now is put in
- * @param isOfServer Whether a server sent it: only a client may say that it takes pushes
- * @throws {Http2Error} with the code that RFC 9113, section 6.5, wants
+ * @param payload Payload of the frame
+ * @param settings The settings so far; updated in place
+ * @param isOfServer Whether a server sent it: only a client may announce that it accepts pushes
+ * @throws {Http2Error} With the code that RFC 9113, section 6.5, demands
  */
 export function readSettings(payload: Uint8Array, settings: PeerSettings, isOfServer: boolean): void {
   if (payload.byteLength % SETTING_BYTES !== 0) {

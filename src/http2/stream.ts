@@ -7,7 +7,7 @@ import { BodyQueue } from "./body_queue.ts";
 import { Http2Code, type Http2Error } from "./errors.ts";
 import type { HeaderField } from "./static_table.ts";
 
-/** What a stream needs of its connection. */
+/** What a stream needs from its connection. */
 export interface StreamHost {
   /** Sends headers; with `isLast` they end this direction. */
   sendHeaders(stream: Http2Stream, fields: readonly HeaderField[], isLast: boolean): void;
@@ -15,7 +15,7 @@ export interface StreamHost {
   sendEnd(stream: Http2Stream): void;
   /** There is something to send. */
   sendSoon(stream: Http2Stream): void;
-  /** Bytes were used: gives credit for them. */
+  /** Bytes were consumed: gives credit for them. */
   credit(stream: Http2Stream | null, bytes: number): void;
   /** Sends RST_STREAM, and forgets the stream. */
   reset(stream: Http2Stream, code: number): void;
@@ -26,27 +26,27 @@ export interface StreamHost {
 /** A stream. Its owner sets the callbacks. */
 export abstract class Http2Stream {
   /**
-   * Offered bytes as they come, where none wait to be read; answers whether it took them. They are its only until it returns;
-   * what it does not take is kept, and told by `onReadable`.
+   * Offered bytes as they come, if none wait to be read; returns whether it consumed them. They are valid until it returns;
+   * what it does not consume is queued, and announced by `onReadable`.
    */
   onBytes: ((bytes: Uint8Array) => boolean) | null = null;
   /** Called when there may be something to read, or nothing more to come. */
   onReadable: (() => void) | null = null;
-  /** Called once, when the stream is over, whichever way. */
+  /** Called once, when the stream is over for any reason. */
   onClose: (() => void) | null = null;
   /** Resolves once the stream is over and what was to be sent has been written, or cannot be. */
   readonly closed: Promise<void>;
-  /** Why the stream was reset or its connection lost; `null` where it was not. */
+  /** Why the stream was reset or its connection lost; `null` if neither happened. */
   error: Error | null = null;
-  /** @ignore Its number; 0 as long as it was not opened. */
+  /** @ignore Stream id; 0 until opened. */
   id: number;
-  /** @ignore Credit of the two directions, kept by the connection. */
+  /** @ignore Windows of the two directions, maintained by the connection. */
   sendWindow: number;
   /** @ignore */
   receiveWindow: number;
-  /** @ignore Bytes used for which no credit was given yet. */
+  /** @ignore Bytes consumed for which no credit was given yet. */
   uncredited = 0;
-  /** @ignore Bytes of the whole body where the peer announces it, otherwise `null`. */
+  /** @ignore Size of the whole body if the peer announces it, otherwise `null`. */
   expectedBytes: number | null = null;
   readonly #host: StreamHost;
   readonly #queue = new BodyQueue();
@@ -76,11 +76,11 @@ export abstract class Http2Stream {
   /**
    * @ignore Headers came.
    *
-   * @returns What is wrong with them, or `null`
+   * @returns The fault to reset the stream for, or `null`
    */
   abstract receiveHeaders(fields: readonly HeaderField[], isTooLong: boolean, isLast: boolean): Http2Error | null;
 
-  /** @ignore Whether the headers that belong in front of a body have come. */
+  /** @ignore Whether the headers that precede a body have come. */
   abstract get hasHeaders(): boolean;
 
   /** Whether the stream is over. What has arrived in order may still be read. */
@@ -88,7 +88,7 @@ export abstract class Http2Stream {
     return this.#isClosed;
   }
 
-  /** Whether the peer has said its last byte, read or not. */
+  /** Whether the peer's last byte has arrived, read or not. */
   get isRemoteEnded(): boolean {
     return this.#isRemoteEnded;
   }
@@ -110,17 +110,17 @@ export abstract class Http2Stream {
     return piece;
   }
 
-  /** Throws away what the peer has sent and sends. */
+  /** Discards what the peer has sent and will send. */
   discard(): void {
     this.#isDiscarding = true;
     this.#drop();
   }
 
   /**
-   * Sends bytes, once flow control lets them. One write at a time.
+   * Sends bytes, once flow control allows it. One write at a time.
    *
-   * @param bytes The caller's again once they were taken
-   * @param taken Called when they were taken, or the stream is over; not where they are taken at once
+   * @param bytes Must not change until they were taken
+   * @param taken Called when they were taken, or the stream is over; not if they are taken at once
    * @returns Whether they were taken at once
    */
   write(bytes: Uint8Array, taken: () => void): boolean {
@@ -134,9 +134,9 @@ export abstract class Http2Stream {
   }
 
   /**
-   * Ends this direction, behind what is being written.
+   * Ends this direction, after what is being written.
    *
-   * @param trailers Sent last, where there are any
+   * @param trailers Sent last, if there are any
    */
   end(trailers: readonly HeaderField[] = []): void {
     if (this.#isClosed || this.#isLocalEnded || this.#end !== null) return;
@@ -144,11 +144,11 @@ export abstract class Http2Stream {
     this.#host.sendSoon(this);
   }
 
-  /** Gives up what is being written. */
+  /** Drops what is being written. */
   drop(): void {
     this.#pending = null;
-    this.#tellTaken();
-    // It waited behind the bytes, and needs no window itself.
+    this.#notifyTaken();
+    // The end waited for the bytes, and needs no window itself.
     if (this.#end !== null) this.#host.sendSoon(this);
   }
 
@@ -167,16 +167,16 @@ export abstract class Http2Stream {
     return this.#pending !== null || this.#end !== null;
   }
 
-  /** @ignore Copies bytes out that go into a frame. */
+  /** @ignore Copies bytes into a frame. */
   take(into: Uint8Array, at: number, bytes: number): void {
     const pending = this.#pending!;
     into.set(bytes === pending.byteLength ? pending : pending.subarray(0, bytes), at);
     this.sendWindow -= bytes;
     this.#pending = bytes === pending.byteLength ? null : pending.subarray(bytes);
-    if (this.#pending === null) this.#tellTaken();
+    if (this.#pending === null) this.#notifyTaken();
   }
 
-  /** @ignore Sends the end where its turn has come. */
+  /** @ignore Sends the end if nothing is to be sent before it. */
   sendEnd(): void {
     if (this.#pending !== null || this.#end === null) return;
     const trailers = this.#end;
@@ -192,18 +192,18 @@ export abstract class Http2Stream {
     this.onReadable?.();
   }
 
-  /** @ignore Counts the body; says whether it is longer than announced. */
+  /** @ignore Counts bytes of the body; returns whether it is still within its announced size. */
   count(bytes: number): boolean {
     this.#received += bytes;
     return this.expectedBytes === null || this.#received <= this.expectedBytes;
   }
 
-  /** @ignore Whether the body up to now is as long as announced. */
+  /** @ignore Whether the body so far has its announced size. */
   get isWhole(): boolean {
     return this.expectedBytes === null || this.#received === this.expectedBytes;
   }
 
-  /** @ignore The peer has ended its side; says whether the body is as long as announced. */
+  /** @ignore The peer has ended its side; returns whether the body has its announced size. */
   receiveEnd(): boolean {
     if (!this.isWhole) return false;
     this.#isRemoteEnded = true;
@@ -212,7 +212,7 @@ export abstract class Http2Stream {
     return true;
   }
 
-  /** @ignore The stream is over. With `isSending` its last headers are still on their way. */
+  /** @ignore The stream is over. With `isSending` its last frame is still to be written. */
   close(isSending: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -221,7 +221,7 @@ export abstract class Http2Stream {
     if (!this.#isRemoteEnded) this.#drop();
     this.onReadable?.();
     this.onClose?.();
-    this.#tellTaken();
+    this.#notifyTaken();
     if (!isSending) this.#resolveClosed();
   }
 
@@ -231,7 +231,7 @@ export abstract class Http2Stream {
     else this.#isWritten = true;
   }
 
-  /** Sends what ends this direction. */
+  /** Ends this direction, with trailers if there are any. */
   protected endWith(fields: readonly HeaderField[]): void {
     this.#isLocalEnded = true;
     if (fields.length > 0) this.#host.sendHeaders(this, fields, true);
@@ -243,7 +243,7 @@ export abstract class Http2Stream {
     this.#host.credit(this.#isClosed ? null : this, bytes);
   }
 
-  #tellTaken(): void {
+  #notifyTaken(): void {
     const taken = this.#taken;
     this.#taken = null;
     taken?.();

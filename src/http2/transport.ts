@@ -1,15 +1,15 @@
 /**
- * What carries the bytes of an HTTP/2 connection: a socket of Deno, or one of Node's streams, which is how TLS comes.
+ * What carries the bytes of an HTTP/2 connection: a socket of Deno, or one of Node's streams, as for TLS.
  *
  * @module
  */
 import type { Duplex } from "node:stream";
 
-/** Takes what a {@linkcode Transport} brings. */
+/** Receives what a {@linkcode Transport} reads. */
 export interface TransportSink {
-  /** Bytes came; they are the transport's again when this returns. */
+  /** Bytes came; they are valid until this returns. */
   onBytes(bytes: Uint8Array): void;
-  /** No more comes, and nothing can be sent; with an error where that is not in order. Called once. */
+  /** No more comes, and nothing can be sent; with an error unless it ended cleanly. Called once. */
   onEnd(error: Error | null): void;
 }
 
@@ -17,31 +17,31 @@ export interface TransportSink {
 export interface Transport {
   /** Begins to read. Called once. */
   start(sink: TransportSink): void;
-  /** Stops reading for a while. */
+  /** Pauses reading. */
   pause(): void;
-  /** Goes on reading. */
+  /** Resumes reading. */
   resume(): void;
   /**
-   * Writes, behind what was written before.
+   * Writes bytes, after those of earlier writes.
    *
-   * @param bytes Must stay as they are until `done`
-   * @param done Called once; with an error where the bytes did not go
+   * @param bytes Must not change until `done` is called
+   * @param done Called once; with an error if the bytes could not be written
    */
   write(bytes: Uint8Array, done: (error?: Error | null) => void): void;
-  /** Says that no more is written, once what was has gone. */
+  /** Shuts this direction down once earlier writes have finished. */
   end(): void;
   /** Ends both directions at once. Idempotent. */
   destroy(): void;
 }
 
-/** Over a stream of Node. */
+/** A transport on a stream of Node. */
 export class NodeTransport implements Transport {
   readonly #stream: Duplex;
 
-  /** @param stream Connected; nobody else uses it */
+  /** @param stream Connected, and not used by anything else */
   constructor(stream: Duplex) {
     this.#stream = stream;
-    // Always there: an error that nobody listens to ends the process.
+    // Always there: an error event without a listener ends the process.
     stream.on("error", () => {});
   }
 
@@ -52,7 +52,7 @@ export class NodeTransport implements Transport {
       if (!hasEnded) sink.onEnd(error);
       hasEnded = true;
     };
-    // Not as node's Buffer, whose `slice` does not copy.
+    // Not as Node's Buffer, whose `slice` does not copy.
     stream.on(
       "data",
       ({ buffer, byteOffset, byteLength }: Uint8Array) => sink.onBytes(new Uint8Array(buffer, byteOffset, byteLength)),
@@ -83,12 +83,12 @@ export class NodeTransport implements Transport {
   }
 }
 
-/** Bytes of one read. */
+/** Size of one read, in bytes. */
 const READ_BYTES = 64 * 1024;
 
 /**
- * Over a socket of Deno, whose reads go into one buffer again and again: twice as fast as Node's, which leave a buffer for the
- * garbage collector each time.
+ * A transport on a socket of Deno, whose reads reuse one buffer: twice as fast as Node's, which allocate a buffer for each
+ * read.
  */
 export class DenoTransport implements Transport {
   readonly #socket: Deno.Conn;
@@ -98,7 +98,7 @@ export class DenoTransport implements Transport {
   #isPaused = false;
   #isDestroyed = false;
 
-  /** @param socket Connected; nobody else uses it */
+  /** @param socket Connected, and not used by anything else */
   constructor(socket: Deno.Conn) {
     this.#socket = socket;
   }
@@ -156,7 +156,7 @@ export class DenoTransport implements Transport {
   #end(error: Error | null): void {
     const sink = this.#sink;
     this.#sink = null;
-    // What fails because of `destroy` is no failure.
+    // What fails because of `destroy` is not a failure.
     sink?.onEnd(this.#isDestroyed ? null : error);
   }
 }

@@ -196,7 +196,7 @@ Deno.test("what the server refuses is one line, an exit status and, with --json,
     assertEquals(missing.code, 1);
     assertEquals(
       missing.stderr,
-      `error[not_found]: GetFlightInfo at ${location} failed with NOT_FOUND: no such flight\n`,
+      `error[not_found]: cannot complete GetFlightInfo at ${location}: the server answered NOT_FOUND: no such flight\n`,
     );
     assertEquals(JSON.parse(missing.stdout).error.code, "not_found");
     const failed = await dipc(["action", location, "fail", "--json"]);

@@ -291,7 +291,7 @@ testNeeding(
     assertEquals([rows, failures.length], [3, 3]);
     for (const [isOurs, code, message] of failures) {
       assertEquals([isOurs, code], [true, "library_not_found"]);
-      assertMatch(message, /there is no device memory here/);
+      assertMatch(message, /device memory is not available without it/);
       assertMatch(message, /Tried:\n {2}\/nowhere\/libcuda\.so\.1: /);
       assertStringIncludes(message, "install the NVIDIA driver");
     }
@@ -356,7 +356,7 @@ testNeeding([needsUcx], "doctor without libcuda says what was tried, and is well
   assertEquals([facts.cuda.library, facts.cuda.devices, facts.cuda.error.code], [null, [], "library_not_found"]);
   assertEquals(cudaLines(facts.cuda).map(([label]) => label), ["cuda", ""]);
   const [[, what], [, cause]] = cudaLines(facts.cuda);
-  assertEquals(what, "libcuda that DIPC_LIBCUDA names could not be opened, so there is no device memory here.");
+  assertEquals(what, "cannot open the libcuda that DIPC_LIBCUDA names: device memory is not available without it");
   assertStringIncludes(cause, "/nowhere/libcuda.so.1: cannot open shared object file");
 });
 

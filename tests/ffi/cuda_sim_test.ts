@@ -152,14 +152,14 @@ simTest("device memory that is unknown, freed, too short or of another device is
   const read = (from: bigint, bytes: bigint) => () => {
     assertEquals(symbols.cuMemcpyDtoH_v2(at, from, bytes), INVALID_VALUE);
   };
-  assertOne(raw.complaintsOf(read(16n, 8n)), "unknown pointer", /source 0x10 is no device memory/);
+  assertOne(raw.complaintsOf(read(16n, 8n)), "unknown pointer", /source 0x10 is not device memory/);
   assertOne(raw.complaintsOf(read(memory, 1001n)), "past the end", /of 1001 bytes goes 1 bytes past its allocation/);
   assertOne(raw.complaintsOf(read(memory + 999n, 2n)), "past the end", /1 bytes past/);
   const gone = raw.out((out) => symbols.cuMemAlloc_v2(out, 1000n));
   assertEquals(symbols.cuMemFree_v2(gone), 0);
   assertOne(raw.complaintsOf(read(gone + 5n, 8n)), "freed pointer", /was freed/);
   assertOne(raw.complaintsOf(() => symbols.cuMemFree_v2(gone)), "double free", /was freed before/);
-  assertOne(raw.complaintsOf(() => symbols.cuMemFree_v2(at)), "unknown pointer", /no device memory/);
+  assertOne(raw.complaintsOf(() => symbols.cuMemFree_v2(at)), "unknown pointer", /not device memory/);
   assertOne(raw.complaintsOf(() => symbols.cuMemFree_v2(memory + 8n)), "unknown pointer", /inside an allocation/);
   assertOne(raw.complaintsOf(() => symbols.cuMemcpyDtoD_v2(memory, memory + 4n, 8n)), "argument", /overlap/);
   using other = new RawCuda(1);
@@ -185,7 +185,7 @@ simTest("a device address where host memory is expected is reported, and the oth
   assertOne(
     raw.complaintsOf(() => symbols.cuMemcpyDtoD_v2(a, addressOf(host), 8n)),
     "unknown pointer",
-    /is no device memory/,
+    /is not device memory/,
   );
 });
 
@@ -336,7 +336,7 @@ simTest("destroyed, unknown and foreign handles are reported", () => {
     "destroyed handle",
     /was destroyed/,
   );
-  assertOne(raw.complaintsOf(() => results.push(symbols.cuStreamQuery(8n))), "unknown handle", /is none/);
+  assertOne(raw.complaintsOf(() => results.push(symbols.cuStreamQuery(8n))), "unknown handle", /is unknown/);
   const mine = raw.event(), myStream = raw.stream();
   {
     using other = new RawCuda(1);
@@ -366,7 +366,7 @@ simTest("wrong arguments are reported", () => {
   using raw = new RawCuda();
   const { symbols } = raw;
   assertOne(raw.complaintsOf(() => symbols.cuMemAlloc_v2(new BigUint64Array(1), 0n)), "argument", /of 0 bytes/);
-  assertOne(raw.complaintsOf(() => symbols.cuMemAlloc_v2(null, 8n)), "argument", /null where a result goes/);
+  assertOne(raw.complaintsOf(() => symbols.cuMemAlloc_v2(null, 8n)), "argument", /null as the place of a result/);
   assertOne(
     raw.complaintsOf(() => symbols.cuDeviceGet(new Int32Array(1), 99)),
     "device",

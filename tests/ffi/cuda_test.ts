@@ -95,7 +95,7 @@ Deno.test("a library that a caller or DIPC_LIBCUDA names is the only one tried, 
   const before = Deno.env.get("DIPC_LIBCUDA");
   Deno.env.set("DIPC_LIBCUDA", "/nonexistent/b.so");
   try {
-    assertThrows(() => openLibcuda(), DipcError, "DIPC_LIBCUDA names could not be opened");
+    assertThrows(() => openLibcuda(), DipcError, "cannot open the libcuda that DIPC_LIBCUDA names: ");
     assertThrows(() => openLibcuda(), DipcError, "/nonexistent/b.so: cannot open shared object file");
   } finally {
     if (before === undefined) Deno.env.delete("DIPC_LIBCUDA");
@@ -133,7 +133,7 @@ try { openLibcuda(); console.log("opened"); } catch (error) { console.log(error.
 
 Deno.test("without permission for native libraries the error names the flag", async () => {
   const output = await evaluate(OPEN, ["--allow-env"]);
-  assertMatch(output, /^permission_denied opening libcuda at .*run with --allow-ffi/);
+  assertMatch(output, /^permission_denied cannot open libcuda at .*run with --allow-ffi/);
 });
 
 Deno.test("a variable that may not be read is named in the error", async () => {
@@ -141,7 +141,7 @@ Deno.test("a variable that may not be read is named in the error", async () => {
     "--allow-ffi",
   ]);
   assertMatch(output, /^library_not_found/);
-  assertStringIncludes(output, "DIPC_LIBCUDA: may not be looked at without --allow-env=DIPC_LIBCUDA");
+  assertStringIncludes(output, "DIPC_LIBCUDA: not readable: needs --allow-env=DIPC_LIBCUDA");
 });
 
 testNeeding([needsCuda], "importing loads no library, opening it once does", async () => {

@@ -364,8 +364,8 @@ Deno.test("a connection that has gone silent costs one call, and the next one fi
   assertEquals(relay.connections, 2);
 });
 
-Deno.test("a call that the server has not taken before it went away says that it can be made again", async () => {
+Deno.test("a call that the server has not taken before it went away says that it can be retried", async () => {
   await using server = await fakeFlight((call) => call.stream.close(7));
   await using client = await FlightClient.connect(server.location);
-  await assertDipcError("unreachable", "can be made again", () => client.getFlightInfo({ path: "x" }));
+  await assertDipcError("unreachable", "can be retried", () => client.getFlightInfo({ path: "x" }));
 });

@@ -116,7 +116,7 @@ Deno.test("malformed messages and those over a limit are refused", () => {
   const small: FrameDecoderOptions = { maxMetadataBytes: 8, maxBodyBytes: 16 };
   const cases: [what: string, bytes: Uint8Array, code: DipcErrorCode, part: string][] = [
     ["compressed", grpcMessage(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-    ["a strange flag", grpcMessage(new Uint8Array(1), 1, 0x80), "protocol", "flag byte 128"],
+    ["a strange flag", grpcMessage(new Uint8Array(1), 1, 0x80), "protocol", "flag byte is 128"],
     ["4 GiB announced", grpcMessage(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295"],
     ["a body over the limit", grpcMessage(Uint8Array.of(0xc2, 0x3e, 17), 40), "limit_exceeded", "maxBodyBytes"],
     ["a header over the limit", grpcMessage(Uint8Array.of(0x12, 9), 40), "limit_exceeded", "maxMetadataBytes"],
@@ -193,8 +193,8 @@ Deno.test("a small call's message that is compressed, too long or half there is 
   for (
     const [bad, code, words] of [
       [grpcMessage(new Uint8Array(1), 1, 1), "protocol", "compressed"],
-      [grpcMessage(new Uint8Array(1), 1, 7), "protocol", "flag byte 7"],
-      [grpcMessage(new Uint8Array(0), 11), "limit_exceeded", "11 bytes is announced, maxMessageBytes is 10"],
+      [grpcMessage(new Uint8Array(1), 1, 7), "protocol", "flag byte is 7"],
+      [grpcMessage(new Uint8Array(0), 11), "limit_exceeded", "11 bytes are announced, maxMessageBytes is 10"],
       [grpcMessage(new Uint8Array(0), 2 ** 32 - 1), "limit_exceeded", "4294967295 bytes"],
     ] as const
   ) {

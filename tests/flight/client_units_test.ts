@@ -76,7 +76,10 @@ Deno.test("status codes: each has its code of dipc, keeps its own, and goes back
   const codes = Object.values(GrpcStatus).slice(1).map((status) => {
     const error = errorOfGrpcStatus(status, "why", "DoGet at grpc://h:1");
     assertEquals(error.foreign, { system: "grpc", status, text: "why" });
-    assertEquals(error.message, `DoGet at grpc://h:1 failed with ${grpcStatusName(status)}: why`);
+    assertEquals(
+      error.message,
+      `cannot complete DoGet at grpc://h:1: the server answered ${grpcStatusName(status)}: why`,
+    );
     assertEquals(grpcStatusOf(error), status);
     return `${grpcStatusName(status)} ${error.code}`;
   });

@@ -61,7 +61,7 @@ testNeeding(
       [
         "DIPC_LIBUCP names nothing",
         "flight",
-        /^UCX failed: library_not_found: libucp .* could not be loaded/,
+        /^UCX failed: library_not_found: cannot load libucp: no usable UCX .* was found/,
         await get(server.location, [], nowhere),
       ],
       ["the UCX port is closed", "flight", /^UCX failed: unreachable: .*127\.0\.0\.9/, await get(closed.location)],

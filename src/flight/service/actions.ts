@@ -24,9 +24,9 @@ import type { FlightHandlers } from "./options.ts";
 import type { FlightCatalog } from "./parts.ts";
 import { type Sessions, setOptions } from "./sessions.ts";
 
-/** What the pre-defined actions work on. */
+/** What the pre-defined actions need. */
 export interface ActionParts {
-  /** The server's datasets; `null` where it has none. */
+  /** The server's datasets; `null` if it has none. */
   catalog: FlightCatalog | null;
   sessions: Sessions;
   handlers: FlightHandlers;
@@ -34,16 +34,16 @@ export interface ActionParts {
 
 type Run = (parts: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) => Promise<Uint8Array>;
 
-/** Names, descriptions and functions. */
+/** Descriptions and functions by name. */
 const ACTIONS: Readonly<Record<string, readonly [description: string, run: Run]>> = {
-  CancelFlightInfo: ["refuses the tickets of a flight from now on", cancelFlightInfo],
-  RenewFlightEndpoint: ["gives an endpoint a ticket that holds for longer", renewFlightEndpoint],
+  CancelFlightInfo: ["rejects the tickets of a flight from now on", cancelFlightInfo],
+  RenewFlightEndpoint: ["returns an endpoint with a ticket that expires later", renewFlightEndpoint],
   SetSessionOptions: ["sets options for all later calls of the client", setSessionOptions],
-  GetSessionOptions: ["tells the options of the client's session", getSessionOptions],
+  GetSessionOptions: ["returns the options of the client's session", getSessionOptions],
   CloseSession: ["ends the client's session", closeSession],
 };
 
-/** What ListActions tells of them. */
+/** What ListActions answers for them. */
 export const PREDEFINED: readonly ActionType[] = Object.entries(ACTIONS).map(([type, [description]]) => ({
   type,
   description,
@@ -52,8 +52,8 @@ export const PREDEFINED: readonly ActionType[] = Object.entries(ACTIONS).map(([t
 /**
  * Runs a pre-defined action.
  *
- * @returns its one result, or `null` where it is none of them
- * @throws {DipcError} `invalid_argument` for a body that is no message of its kind, and what the action throws
+ * @returns Its only result, or `null` if there is no such action
+ * @throws {DipcError} `invalid_argument` for a malformed body, and what the action throws
  */
 export async function runPredefined(
   type: string,
@@ -67,7 +67,7 @@ export async function runPredefined(
 }
 
 /**
- * Reads a message of protobuf.
+ * Decodes a protobuf message of a request.
  *
  * @throws {DipcError} `invalid_argument`
  */
@@ -75,7 +75,7 @@ export function parse<T extends DescMessage>(schema: T, bytes: Uint8Array): Mess
   try {
     return fromBinary(schema, bytes);
   } catch (cause) {
-    throw new DipcError("invalid_argument", `the request is no ${schema.name}`, { cause });
+    throw new DipcError("invalid_argument", `cannot read the request: it is not a ${schema.name}`, { cause });
   }
 }
 
@@ -86,10 +86,10 @@ async function cancelFlightInfo(
   context: FlightContext,
 ) {
   const { info } = parse(proto.CancelFlightInfoRequestSchema, body);
-  if (info === undefined) throw new DipcError("invalid_argument", "the request names no flight");
-  const asked = infoFromProto(info);
-  let status: CancelStatus | undefined = await handlers.cancelFlightInfo?.(asked, context);
-  status ??= await catalog?.cancel(asked) === true ? "cancelled" : "not cancellable";
+  if (info === undefined) throw new DipcError("invalid_argument", "cannot cancel the flight: the request names none");
+  const flight = infoFromProto(info);
+  let status: CancelStatus | undefined = await handlers.cancelFlightInfo?.(flight, context);
+  status ??= await catalog?.cancel(flight) === true ? "cancelled" : "not cancellable";
   return toBinary(
     proto.CancelFlightInfoResultSchema,
     create(proto.CancelFlightInfoResultSchema, { status: cancelStatusNumber(status) }),
@@ -103,10 +103,14 @@ async function renewFlightEndpoint(
   context: FlightContext,
 ) {
   const { endpoint } = parse(proto.RenewFlightEndpointRequestSchema, body);
-  if (endpoint === undefined) throw new DipcError("invalid_argument", "the request names no endpoint");
-  const asked = endpointFromProto(endpoint);
-  const renewed = await handlers.renewFlightEndpoint?.(asked, context) ?? await catalog?.renew(asked);
-  if (renewed === undefined) throw new DipcError("unsupported", "the endpoints of this server cannot be renewed");
+  if (endpoint === undefined) {
+    throw new DipcError("invalid_argument", "cannot renew the endpoint: the request names none");
+  }
+  const current = endpointFromProto(endpoint);
+  const renewed = await handlers.renewFlightEndpoint?.(current, context) ?? await catalog?.renew(current);
+  if (renewed === undefined) {
+    throw new DipcError("unsupported", "cannot renew the endpoint: this server does not renew endpoints");
+  }
   return toBinary(proto.FlightEndpointSchema, endpointToProto(renewed));
 }
 
@@ -147,7 +151,7 @@ function getSessionOptions({ sessions }: ActionParts, body: Uint8Array, call: Se
 function closeSession({ sessions }: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) {
   parse(proto.CloseSessionRequestSchema, body);
   const session = sessions.find(call, context.user);
-  if (session === null) throw new DipcError("not_found", "there is no session to close");
+  if (session === null) throw new DipcError("not_found", "cannot close the session: there is none");
   sessions.close(call, session);
   return Promise.resolve(
     toBinary(

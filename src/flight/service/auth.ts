@@ -1,5 +1,5 @@
 /**
- * Who is calling: basic authentication, bearer tokens of our own and of others.
+ * Authenticates callers: by basic authentication, and by bearer tokens of this server and of others.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import type { ServerCall } from "../../grpc/server_call.ts";
 import { unauthenticated } from "./context.ts";
 import type { FlightAuth } from "./options.ts";
 
-/** How a token of ours starts. */
+/** Prefix of tokens of this server. */
 const PREFIX = "dipct1.";
-/** Longest token or password that is looked at, in bytes. */
+/** Longest token or password that is checked, in bytes. */
 const MAX_TOKEN_BYTES = 8192;
 const EXPIRY_BYTES = 8;
-/** Where clients with a handshake of their own put the token that it gave; binary headers are base64. */
+/** Header in which clients with their own handshake send the token that they got; binary headers are base64. */
 const TOKEN_HEADER = "auth-token-bin";
 
-/** Checks callers. */
+/** Authenticates callers. */
 export class Authenticator {
   readonly #auth: FlightAuth;
   readonly #keyring: Keyring;
@@ -36,18 +36,21 @@ export class Authenticator {
   /**
    * Imports the keys.
    *
-   * @throws {DipcError} `invalid_argument` for a bad key, or where nothing is said to check callers with
+   * @throws {DipcError} `invalid_argument` for a bad key, or if there is neither `basic` nor `bearer`
    */
   static async open(auth: FlightAuth): Promise<Authenticator> {
     if (auth.basic === undefined && auth.bearer === undefined) {
-      throw new DipcError("invalid_argument", "auth checks nobody: give it basic, bearer or both");
+      throw new DipcError(
+        "invalid_argument",
+        "cannot authenticate callers: auth has neither basic nor bearer; set one or both",
+      );
     }
     return new Authenticator(auth, await Keyring.open(auth.keys));
   }
 
   /**
-   * The user whom the header `authorization` stands for, or `auth-token-bin`, in which older clients send what a handshake
-   * gave them. With user and password, the answer's headers get a token.
+   * The user of the header `authorization`, or of `auth-token-bin`, in which older clients send the token of a handshake. For
+   * a user with password, a token is added to the answer's headers.
    *
    * @throws {DipcError} `permission_denied` (UNAUTHENTICATED)
    */
@@ -57,7 +60,7 @@ export class Authenticator {
     if (authorization === null && token !== null) return await this.#bearer(fromBinaryHeader(token));
     const [, scheme, value] = /^(\S+)\s+(\S+)\s*$/.exec(authorization ?? "") ?? [];
     if (scheme === undefined || value.length > MAX_TOKEN_BYTES) {
-      throw unauthenticated("this server wants to know who calls: send user and password, or a bearer token");
+      throw unauthenticated("this server requires authentication; send user and password, or a bearer token");
     }
     if (scheme.toLowerCase() === "basic") {
       const user = await this.#basic(value);
@@ -71,7 +74,7 @@ export class Authenticator {
   /**
    * A handshake: user and password in its headers, or in a payload that is a BasicAuth.
    *
-   * @returns the payload to send back, the token
+   * @returns The payload to send back, the token
    * @throws {DipcError} `permission_denied` (UNAUTHENTICATED)
    */
   async handshake(call: ServerCall, payload: Uint8Array | null): Promise<Uint8Array> {
@@ -102,7 +105,7 @@ export class Authenticator {
   }
 
   async #check(user: string, password: string): Promise<void> {
-    if (this.#auth.basic === undefined) throw unauthenticated("this server takes bearer tokens only");
+    if (this.#auth.basic === undefined) throw unauthenticated("this server accepts bearer tokens only");
     if (await this.#auth.basic(user, password) !== true) throw unauthenticated("user or password is wrong");
   }
 
@@ -112,10 +115,10 @@ export class Authenticator {
       if (Number(new DataView(content.buffer, content.byteOffset).getBigUint64(0, true)) > Date.now()) {
         return new TextDecoder().decode(content.subarray(EXPIRY_BYTES));
       }
-      throw unauthenticated("the bearer token has expired: authenticate again");
+      throw unauthenticated("the bearer token has expired; authenticate again");
     }
     const user = await this.#auth.bearer?.(token);
-    if (typeof user !== "string") throw unauthenticated("the bearer token is none that this server accepts");
+    if (typeof user !== "string") throw unauthenticated("this server does not accept the bearer token");
     return user;
   }
 
@@ -144,7 +147,7 @@ function readBasicAuth(payload: Uint8Array | null): proto.BasicAuth {
   try {
     return fromBinary(proto.BasicAuthSchema, payload);
   } catch {
-    throw unauthenticated("the handshake's payload is no BasicAuth");
+    throw unauthenticated("the handshake's payload is not a BasicAuth");
   }
 }
 

@@ -12,17 +12,17 @@ import type { Session } from "./sessions.ts";
 export class FlightContext {
   /** Name of the method, such as `"DoGet"`. */
   readonly method: string;
-  /** What the client sent in front of the call. Names that end with `-bin` hold base64. */
+  /** Headers of the request. Names that end with `-bin` hold base64. */
   readonly headers: Headers;
-  /** Headers of the answer, until it has begun. */
+  /** Headers of the answer; changes have no effect once it has begun. */
   readonly responseHeaders: Headers;
   /** Sent with the status. */
   readonly trailers: Headers;
-  /** Aborted once nobody waits for an answer any more. */
+  /** Aborted once the answer is not needed any more. */
   readonly signal: AbortSignal;
-  /** Who calls; `null` on a server without authentication. */
+  /** User who calls; `null` on a server without authentication. */
   readonly user: string | null;
-  /** Subject of the client's certificate; `null` where there is none. */
+  /** Subject of the client's certificate; `null` if it has none. */
   readonly certificateSubject: string | null;
   readonly #session: () => Session | null;
 
@@ -38,14 +38,15 @@ export class FlightContext {
     this.#session = session;
   }
 
-  /** Options of the client's session; `null` where it has none. */
+  /** Options of the client's session; `null` if it has none. */
   get sessionOptions(): ReadonlyMap<string, unknown> | null {
     return this.#session()?.options ?? null;
   }
 }
 
-/** The error for a caller who is not known; UNAUTHENTICATED to its client. */
-export function unauthenticated(text: string): DipcError {
+/** The error for a caller that is not authenticated; UNAUTHENTICATED for the client. */
+export function unauthenticated(why: string): DipcError {
+  const text = `cannot authenticate the caller: ${why}`;
   return new DipcError("permission_denied", text, {
     foreign: { system: "grpc", status: GrpcStatus.unauthenticated, text },
   });

@@ -9,23 +9,23 @@ import { fromDataset } from "../../tell_peer.ts";
 import { encodeFrame, frameOfMessage } from "../data.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 
-/** What was sent. */
+/** Counts of what was sent. */
 export interface SentData {
-  /** Record batches. */
+  /** Number of record batches. */
   batches: number;
-  /** Bytes of bodies. */
+  /** Size of bodies in bytes. */
   bodyBytes: number;
-  /** Bytes of metadata. */
+  /** Size of metadata in bytes. */
   metadataBytes: number;
 }
 
 /**
  * Sends schema and messages; never reads further ahead than one message.
  *
- * @param call The call
- * @param dataset What to send; left open
- * @param onFirstBody Called before the first message with a body, or at the end where there is none
- * @param sent Counts what was sent, also where this fails
+ * @param call Call to answer
+ * @param dataset Dataset to send; it stays open
+ * @param onFirstBody Called before the first message with a body, or at the end if there is none
+ * @param sent Updated with what was sent, even if this fails
  * @throws {DipcError} what reading the dataset throws, `timeout`, `cancelled`, `limit_exceeded`
  */
 export async function sendDataset(
@@ -70,9 +70,9 @@ export async function sendDataset(
   }
 }
 
-/** Sends what was held back while the dataset makes its next message; where that fails, the message is not lost. */
+/** Sends what was held back while the dataset makes its next message; if that fails, the message is released. */
 async function flushMeanwhile(call: ServerCall, next: Promise<IpcMessage | null>): Promise<void> {
-  // Whoever awaits it is told; until then its failure must not count as nobody's, which would end the process.
+  // The caller awaits it later; until then a rejection must not count as unhandled, which would end the process.
   next.catch(() => {});
   try {
     await call.flush();

@@ -1,5 +1,5 @@
 /**
- * Streams of Arrow data that come from a client, and those that go back to it.
+ * Streams of Arrow data from a client, and back to it.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import type { FrameInput } from "./frame_input.ts";
 
 /** One frame of a client, verified. */
 export interface FlightUploadItem {
-  /** A dictionary or a batch, `null` where the frame had only application metadata. Whoever takes it releases its body. */
+  /** A dictionary or a batch; `null` if the frame had only application metadata. The caller must release its body. */
   readonly message: IpcMessage | null;
-  /** What the application added; `null` where there is nothing. */
+  /** Application metadata; `null` if there is none. */
   readonly appMetadata: Uint8Array<ArrayBuffer> | null;
 }
 
@@ -33,12 +33,12 @@ export class ClientStream {
     this.#verifier = new FrameVerifier(limits);
   }
 
-  /** What the client sends, as it named it in its first frame; `null` where it did not. */
+  /** Descriptor of the client's first frame; `null` if it had none. */
   get descriptor(): FlightDescriptor | null {
     return this.#descriptor;
   }
 
-  /** The schema; `null` before it has come. */
+  /** The schema; `null` until it has arrived. */
   get schema(): MessageHeader | null {
     return this.#schema;
   }
@@ -46,27 +46,27 @@ export class ClientStream {
   /** @ignore Reads the first frame, which has the descriptor. */
   async _open(): Promise<void> {
     const frame = await this.#input.next();
-    if (frame === null) throw new DipcError("protocol", "the client's stream has no message at all");
+    if (frame === null) throw new DipcError("protocol", "cannot read the client's stream: it has no messages");
     this.#descriptor = frame.descriptor;
     this.#first = this.#take(frame);
   }
 
-  /** @ignore Reads until the schema is there. */
+  /** @ignore Reads until the schema has arrived. */
   async _readSchema(): Promise<MessageHeader> {
     if (this.#schema === null) {
       const item = await this.next();
       if (item?.message !== null && item?.message !== undefined) {
         item.message.body?.release();
-        throw new DipcError("protocol", "the client's stream begins without a schema");
+        throw new DipcError("protocol", "cannot read the client's stream: it begins without a schema");
       }
-      if (this.#schema === null) throw new DipcError("protocol", "the client's stream has no schema");
+      if (this.#schema === null) throw new DipcError("protocol", "cannot read the client's stream: it has no schema");
     }
     return this.#schema;
   }
 
   /**
-   * The next item after the schema, or `null` at the end. Application metadata that comes with the schema or a dictionary is
-   * left out, as by Arrow's servers in other languages: Go's client sends that of the batch there, too.
+   * The next item after the schema, or `null` at the end. Application metadata of the schema or a dictionary is skipped, as
+   * by Arrow's servers in other languages: Go's client sends that of the batch there, too.
    *
    * @throws {DipcError} `protocol`, `invalid_data`, `limit_exceeded`, `timeout`, `cancelled`
    */
@@ -85,7 +85,7 @@ export class ClientStream {
     }
   }
 
-  /** Runs over the items. */
+  /** Iterates over the items. */
   async *[Symbol.asyncIterator](): AsyncGenerator<FlightUploadItem, undefined> {
     for (let item; (item = await this.next()) !== null;) yield item;
   }
@@ -127,10 +127,10 @@ export class FlightUpload extends ClientStream {
   }
 
   /**
-   * Tells the client something about its upload, such as how much of it is safe.
+   * Sends the client a result of its upload, such as how much of it has been stored.
    *
-   * @param appMetadata Bytes of the application's own
-   * @throws {DipcError} `timeout` where the client takes nothing, `cancelled`
+   * @param appMetadata Bytes in the application's own format
+   * @throws {DipcError} `timeout` if the client accepts nothing, `cancelled`
    */
   async acknowledge(appMetadata: Uint8Array): Promise<void> {
     await this.#call.writeMessage(this.#encode(appMetadata));
@@ -151,9 +151,9 @@ export class FlightServerExchange extends ClientStream {
   /**
    * Begins the stream of batches to the client.
    *
-   * @param schema The schema message
-   * @param appMetadata What the application adds
-   * @throws {DipcError} `timeout` where the client takes nothing, `cancelled`
+   * @param schema Schema message to send
+   * @param appMetadata Application metadata of the message
+   * @throws {DipcError} `timeout` if the client accepts nothing, `cancelled`
    */
   async begin(schema: MessageHeader, appMetadata?: Uint8Array): Promise<void> {
     await this.write({ header: schema, body: null }, appMetadata);
@@ -161,10 +161,10 @@ export class FlightServerExchange extends ClientStream {
 
   /**
    * Sends a dictionary or a batch, after `begin`; waits while the client is slower. The body is released once it has been
-   * sent, also where this throws.
+   * sent, even if this throws.
    *
-   * @param message The message
-   * @param appMetadata What the application adds
+   * @param message Dictionary or batch to send
+   * @param appMetadata Application metadata of the message
    * @throws {DipcError} `timeout`, `cancelled`, `limit_exceeded`
    */
   async write(message: IpcMessage, appMetadata?: Uint8Array): Promise<void> {
@@ -179,7 +179,7 @@ export class FlightServerExchange extends ClientStream {
   /**
    * Sends application metadata without a message.
    *
-   * @throws {DipcError} as `write` does
+   * @throws {DipcError} As `write` does
    */
   async writeMetadata(appMetadata: Uint8Array): Promise<void> {
     await this.#call.write(encodeFrame({ appMetadata }));

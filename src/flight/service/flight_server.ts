@@ -1,5 +1,5 @@
 /**
- * A Flight server: listens, answers, ends.
+ * A Flight server: its start, its events and its end.
  *
  * @module
  */
@@ -17,24 +17,24 @@ import type { FlightServerParts } from "./parts.ts";
 
 /** Detail of the events of a {@linkcode FlightServer}. */
 export interface FlightServerEventDetail {
-  /** Name of the call, such as `"DoGet"`; empty where a connection failed before one. */
+  /** Name of the call, such as `"DoGet"`; empty if a connection failed before one. */
   method: string;
-  /** The dataset that was fetched, where there was one. */
+  /** Name of the dataset that was fetched, if any. */
   dataset?: string;
-  /** Record batches sent. */
+  /** Number of record batches sent. */
   batches: number;
-  /** Bytes of bodies sent. */
+  /** Size of the bodies sent, in bytes. */
   bodyBytes: number;
-  /** Bytes of metadata sent. */
+  /** Size of the metadata sent, in bytes. */
   metadataBytes: number;
-  /** What went wrong (`error`). */
+  /** The error of an `error` event. */
   error?: DipcError;
 }
 
 /**
  * A running Flight server. Made by {@linkcode serveFlight}, or by `serve` with the option `flight`.
  *
- * Dispatches `CustomEvent<FlightServerEventDetail>`: `end` for every call that went well, and `error`; the server goes on.
+ * Dispatches `CustomEvent<FlightServerEventDetail>`: `end` for every call that succeeded, otherwise `error`; the server goes on.
  */
 export class FlightServer extends EventTarget implements AsyncDisposable {
   readonly #grpc: GrpcServer;
@@ -42,7 +42,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   readonly address: string;
   /** The port bound to. */
   readonly port: number;
-  /** Where clients find it: `grpc://HOST:PORT`, or `grpc+tls://HOST:PORT` with certificates. */
+  /** Location for clients: `grpc://HOST:PORT`, or `grpc+tls://HOST:PORT` with certificates. */
   readonly location: string;
 
   /** @ignore Use {@linkcode serveFlight}. */
@@ -60,7 +60,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * @ignore Starts one.
+   * @ignore Starts a server.
    */
   static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
     const limits = serverLimits(options.limits);
@@ -88,7 +88,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting, lets running calls finish within a deadline, cuts those that do not. Idempotent.
+   * Stops accepting, lets running calls finish within a deadline, and cuts those that do not. Idempotent.
    *
    * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once, `Infinity` never
    */
@@ -102,7 +102,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   }
 }
 
-/** Answers one call, status and all. Never rejects. */
+/** Answers one call, including its status. Never rejects. */
 async function answer(call: ServerCall, methods: FlightMethods, events: EventTarget): Promise<void> {
   const record: CallRecord = { batches: 0, bodyBytes: 0, metadataBytes: 0 };
   let error: DipcError | undefined;
@@ -110,7 +110,7 @@ async function answer(call: ServerCall, methods: FlightMethods, events: EventTar
     await methods.run(call, record);
     await call.finish(GrpcStatus.ok);
   } catch (thrown) {
-    // What ended the call is the reason, not the wait that it cut short.
+    // The reason is what ended the call, not the wait that it interrupted.
     const reason = call.signal.aborted ? call.signal.reason : thrown;
     await call.finish(grpcStatusOf(reason), tellPeer(reason).text).catch(() => {});
     error = asDipcError(reason);
@@ -125,7 +125,7 @@ function emit(events: EventTarget, type: string, detail: FlightServerEventDetail
 }
 
 /**
- * Starts a Flight server that answers by the program's own functions alone. To serve datasets, by UCX and by Flight, use
+ * Starts a Flight server that answers only by the program's own functions. To serve datasets, by UCX and by Flight, use
  * `serve` with the option `flight`.
  *
  * @example A server with one action
@@ -141,8 +141,8 @@ function emit(events: EventTarget, type: string, detail: FlightServerEventDetail
  * for await (const result of client.doAction("greet", "you")) console.log(new TextDecoder().decode(result)); // "hello you"
  * ```
  *
- * @param options Where to listen, who may call, what it answers
- * @throws {DipcError} `invalid_argument`, `unreachable` where the address cannot be bound
+ * @param options Address, authentication, handlers and limits
+ * @throws {DipcError} `invalid_argument`, `unreachable` if the address cannot be bound
  */
 export async function serveFlight(options: FlightServerOptions): Promise<FlightServer> {
   return await FlightServer._start(options, { catalog: null, uploads: null });

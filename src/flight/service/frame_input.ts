@@ -1,5 +1,5 @@
 /**
- * FlightData messages that a client sends in one call, with a bound on every wait.
+ * FlightData messages that a client sends in one call, with a time limit for every wait.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { CallInput } from "../../grpc/server_input.ts";
 import type { FlightFrame } from "../data.ts";
 import { FrameDecoder, type FrameDecoderOptions } from "../frame_decoder.ts";
 
-/** Of a message that has begun, so many bytes must come within the time of a request. */
-const LEAST_BYTES = 64 * 1024;
+/** Bytes of an incomplete message that must arrive within `requestTimeoutMs`. */
+const MIN_PROGRESS_BYTES = 64 * 1024;
 
 /** Longest waits of a {@linkcode FrameInput}, in milliseconds. */
 export interface FrameTimeouts {
-  /** For the first message, and for every 64 KiB of one that has begun, or its rest. */
+  /** Wait for the first message, and for every 64 KiB of one that has begun, or its rest. */
   requestTimeoutMs: number;
-  /** Between two messages. */
+  /** Wait between two messages. */
   idleTimeoutMs: number;
 }
 
@@ -28,9 +28,9 @@ export class FrameInput {
   #hasEnded = false;
 
   /**
-   * @param input The call's bytes
+   * @param input Bytes of the call
    * @param options Limits and pool
-   * @param timeouts Longest waits
+   * @param timeouts Time limits of the waits
    */
   constructor(input: CallInput, options: FrameDecoderOptions, timeouts: FrameTimeouts) {
     this.#input = input;
@@ -57,21 +57,21 @@ export class FrameInput {
       if (chunk === null) {
         this.#hasEnded = true;
         if (!this.#decoder.isWhole) {
-          throw new DipcError("protocol", "the client's stream ends in the middle of a message");
+          throw new DipcError("protocol", "cannot read the client's stream: it ends in the middle of a message");
         }
         continue;
       }
       const begins = this.#decoder.isWhole;
       this.#decoder.push(chunk);
       bytes += chunk.byteLength;
-      if (begins || bytes >= LEAST_BYTES) {
+      if (begins || bytes >= MIN_PROGRESS_BYTES) {
         bytes = 0;
         endsAt = performance.now() + requestTimeoutMs;
       }
     }
   }
 
-  /** Gives the memory of what was not taken back. Idempotent. */
+  /** Releases everything that was not taken. Idempotent. */
   close(): void {
     this.#decoder.close();
   }

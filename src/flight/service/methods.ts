@@ -1,5 +1,5 @@
 /**
- * The calls of Flight: reads the request, asks handlers and datasets, sends the answer.
+ * The calls of Flight: reads the request, calls handlers and the catalog, sends the answer.
  *
  * @module
  */
@@ -24,17 +24,17 @@ import type { FlightServerParts } from "./parts.ts";
 import { Sessions } from "./sessions.ts";
 import { fromDataset } from "../../tell_peer.ts";
 
-/** What the calls work on. */
+/** What the calls need. */
 export interface MethodParts extends FlightServerParts {
   handlers: FlightHandlers;
   limits: FlightServerLimits;
-  /** Checks callers; `null` where everybody may call. */
+  /** Authenticates callers; `null` if everyone may call. */
   authenticator: Authenticator | null;
 }
 
-/** What became of one call. */
+/** The outcome of one call. */
 export interface CallRecord extends SentData {
-  /** The dataset that was fetched, where there was one. */
+  /** Name of the dataset that was fetched, if any. */
   dataset?: string;
 }
 
@@ -46,7 +46,7 @@ export class FlightMethods {
   readonly #sessions: Sessions;
   readonly #methods: ReadonlyMap<string, Method>;
 
-  /** @param parts What the calls work on */
+  /** @param parts Handlers, datasets, limits and authentication */
   constructor(parts: MethodParts) {
     this.#parts = parts;
     this.#sessions = new Sessions(parts.limits.maxSessions);
@@ -66,15 +66,17 @@ export class FlightMethods {
   /**
    * Answers a call up to its status.
    *
-   * @param call The call
-   * @param record Filled with what was sent, also where this fails
-   * @throws {DipcError} whose status the call ends with
+   * @param call Call to answer
+   * @param record Updated with what was sent, even if this fails
+   * @throws {DipcError} The call ends with its status
    */
   async run(call: ServerCall, record: CallRecord): Promise<void> {
     const { authenticator, handlers } = this.#parts;
     if (call.method === "Handshake") return await this.#handshake(call);
     const method = this.#methods.get(call.method);
-    if (method === undefined) throw new DipcError("unsupported", "the server has no such method");
+    if (method === undefined) {
+      throw new DipcError("unsupported", "cannot answer the call: the server has no such method");
+    }
     const user = authenticator === null ? null : await authenticator.user(call);
     const context = this.#context(call, user);
     await handlers.onCall?.(context);
@@ -97,7 +99,7 @@ export class FlightMethods {
       return call.begin();
     }
     if (authenticator === null) {
-      throw new DipcError("unsupported", "this server has no users, so there is no handshake");
+      throw new DipcError("unsupported", "cannot answer the handshake: this server does not authenticate callers");
     }
     const request = await call.input.message(limits.maxRequestBytes, limits.requestTimeoutMs);
     const payload = request === null ? null : parse(proto.HandshakeRequestSchema, request).payload;
@@ -140,7 +142,7 @@ export class FlightMethods {
     if (poll === undefined) {
       const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor);
       if (info === undefined) throw noFlight();
-      // Datasets are there at once.
+      // Datasets are available immediately.
       poll = { info, descriptor: null, progress: 1, expirationTime: null };
     }
     await this.#answer(call, toBinary(proto.PollInfoSchema, pollToProto(poll)));
@@ -169,7 +171,9 @@ export class FlightMethods {
         await fromDataset(() => own.close());
       }
     } else {
-      if (catalog === null) throw new DipcError("not_found", "there is no flight with this ticket here");
+      if (catalog === null) {
+        throw new DipcError("not_found", "cannot find the flight: this server has none with this ticket");
+      }
       const grant = await catalog.grant(ticket);
       record.dataset = grant.name;
       await sendDataset(call, grant.dataset, () => grant.spend(), record);
@@ -184,12 +188,14 @@ export class FlightMethods {
     const upload = new FlightUpload(this.#frames(call), this.#uploadLimits(), call, encode);
     try {
       if (handlers.doPut === undefined && uploads === null) {
-        throw new DipcError("unsupported", "this server takes no uploads");
+        throw new DipcError("unsupported", "cannot accept the upload: this server accepts none");
       }
       await upload._open();
       const isTaken = handlers.doPut !== undefined && await handlers.doPut(upload, context) !== false;
       if (!isTaken) {
-        if (uploads === null) throw new DipcError("unsupported", "this server takes no uploads of this kind");
+        if (uploads === null) {
+          throw new DipcError("unsupported", "cannot accept the upload: this server accepts none of this kind");
+        }
         await uploads.take(upload);
       }
       call.begin();
@@ -202,7 +208,9 @@ export class FlightMethods {
     const { handlers } = this.#parts;
     const exchange = new FlightServerExchange(this.#frames(call), this.#uploadLimits(), call);
     try {
-      if (handlers.doExchange === undefined) throw new DipcError("unsupported", "this server has no exchanges");
+      if (handlers.doExchange === undefined) {
+        throw new DipcError("unsupported", "cannot start the exchange: this server has none");
+      }
       await exchange._open();
       await handlers.doExchange(exchange, context);
       await call.flush();
@@ -219,7 +227,10 @@ export class FlightMethods {
     if (results === undefined && own === null) {
       const result = await runPredefined(type, { catalog, sessions: this.#sessions, handlers }, body, call, context);
       if (result === null) {
-        throw new DipcError("unsupported", `this server has no action "${type}"; ListActions tells what there is`);
+        throw new DipcError(
+          "unsupported",
+          `cannot run the action "${type}": this server does not have it; ListActions returns those that it has`,
+        );
       }
       results = [result];
     }
@@ -241,18 +252,20 @@ export class FlightMethods {
     await call.flush();
   };
 
-  /** The one message of a call that is no stream. */
+  /** The only message of a call that is not a stream. */
   async #request<T extends DescMessage>(call: ServerCall, schema: T): Promise<MessageShape<T>> {
     const { maxRequestBytes, requestTimeoutMs } = this.#parts.limits;
     const message = await call.input.message(maxRequestBytes, requestTimeoutMs);
-    if (message === null) throw new DipcError("protocol", `the request is missing: expected a ${schema.name}`);
+    if (message === null) {
+      throw new DipcError("protocol", `cannot read the request: it is missing, expected a ${schema.name}`);
+    }
     return parse(schema, message);
   }
 
   async #descriptor(call: ServerCall): Promise<FlightDescriptor> {
     const descriptor = descriptorFromProto(await this.#request(call, proto.FlightDescriptorSchema));
     if (descriptor === null) {
-      throw new DipcError("invalid_argument", "the descriptor is of neither type: expected PATH or CMD");
+      throw new DipcError("invalid_argument", "cannot use the descriptor: its type is neither PATH nor CMD");
     }
     return descriptor;
   }
@@ -274,7 +287,8 @@ export class FlightMethods {
 }
 
 function noFlight(): DipcError {
-  return new DipcError("flight", "there is no such flight here", {
-    foreign: { system: "grpc", status: GrpcStatus.notFound, text: "there is no such flight here" },
+  const text = "cannot find the flight: this server has no such flight";
+  return new DipcError("flight", text, {
+    foreign: { system: "grpc", status: GrpcStatus.notFound, text },
   });
 }

@@ -1,5 +1,5 @@
 /**
- * What a Flight server may answer from besides the program's own handlers: datasets as flights, and a place for uploads.
+ * What a Flight server offers besides the program's own handlers: datasets as flights, and a place for uploads.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { FlightUpload } from "./exchange.ts";
 
 /** Permission to send one dataset once. */
 export interface DatasetGrant {
-  /** Its name. */
+  /** Name of the dataset. */
   readonly name: string;
-  /** What is sent; its bodies are in host memory. */
+  /** Dataset to send; its bodies are in host memory. */
   readonly dataset: Dataset;
   /**
-   * To be called before the first body is sent; uses up a ticket that is good for one time.
+   * Must be called before the first body is sent; spends a ticket that is valid once.
    *
-   * @throws {DipcError} `permission_denied` when another stream was faster; this one must end then
+   * @throws {DipcError} `permission_denied` if another stream has spent it first; this one must end then
    */
   spend(): void;
 }
@@ -32,22 +32,22 @@ export interface FlightCatalog {
   schema(descriptor: FlightDescriptor): MessageHeader;
   /** @throws {DipcError} `not_found`, `permission_denied` */
   grant(ticket: Uint8Array): Promise<DatasetGrant>;
-  /** Rejects the tickets of a flight from now on; false when that is not possible. */
+  /** Rejects the tickets of a flight from now on; `false` if that is not possible. */
   cancel(info: FlightInfo): Promise<boolean>;
-  /** A new ticket for one that still holds. @throws {DipcError} `permission_denied` */
+  /** A new ticket for one that is still valid. @throws {DipcError} `permission_denied` */
   renew(endpoint: FlightEndpoint): Promise<FlightEndpoint>;
 }
 
-/** Where uploads go. */
+/** Stores uploads. */
 export interface UploadSink {
-  /** Takes one upload whole. @throws {DipcError} what the client is answered */
+  /** Stores one complete upload. @throws {DipcError} The error for the client */
   take(upload: FlightUpload): Promise<void>;
 }
 
-/** What a Flight server answers from besides its handlers. */
+/** What a Flight server offers besides its handlers. */
 export interface FlightServerParts {
-  /** Datasets as flights; `null` without any. */
+  /** Datasets as flights; `null` if there are none. */
   catalog: FlightCatalog | null;
-  /** Where uploads go; `null` when none are taken. */
+  /** Stores uploads; `null` if none are accepted. */
   uploads: UploadSink | null;
 }

@@ -1,5 +1,5 @@
 /**
- * Options that clients set for all their later calls. A client is known by a cookie, as with Arrow's own servers.
+ * Options that clients set for all their later calls. A client is identified by a cookie, as by Arrow's own servers.
  *
  * @module
  */
@@ -7,30 +7,30 @@ import { DipcError } from "../../errors.ts";
 import type { SessionOptionError, SessionValue } from "../model.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 
-/** Name of the cookie, that of Arrow's servers. */
+/** Name of the cookie, the same as that of Arrow's servers. */
 const COOKIE = "arrow_flight_session_id";
 const MAX_OPTIONS = 256;
-/** Characters of all names and values of a session, at most. */
+/** Maximum number of characters of all names and values of a session. */
 const MAX_SIZE = 64 * 1024;
 
 /** One session. */
 export interface Session {
-  /** What tells it from others; nobody can guess it. */
+  /** Unguessable identifier. */
   readonly id: string;
-  /** Who began it; others cannot use it. */
+  /** User who began it; others cannot use it. */
   readonly user: string | null;
-  /** Its options. */
+  /** Options by name. */
   readonly options: Map<string, SessionValue>;
 }
 
-/** All sessions of a server; those unused for longest make room for new ones. */
+/** All sessions of a server; the least recently used ones make room for new ones. */
 export class Sessions {
   readonly #sessions = new Map<string, Session>();
-  readonly #most: number;
+  readonly #maxSessions: number;
 
-  /** @param most Sessions at one time */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param maxSessions Maximum number of sessions */
+  constructor(maxSessions: number) {
+    this.#maxSessions = maxSessions;
   }
 
   /** The session of the call's cookie, or `null`. */
@@ -38,18 +38,18 @@ export class Sessions {
     const id = cookieOf(call.headers.get("cookie") ?? "");
     const session = id === null ? undefined : this.#sessions.get(id);
     if (session === undefined || session.user !== user) return null;
-    // The last one in the map is the one used last.
+    // Sessions are in the order of their last use.
     this.#sessions.delete(session.id);
     this.#sessions.set(session.id, session);
     return session;
   }
 
-  /** The session of the call, begun where there is none. */
+  /** The session of the call; a new one if there is none. */
   begin(call: ServerCall, user: string | null): Session {
     const known = this.find(call, user);
     if (known !== null) return known;
     for (const id of this.#sessions.keys()) {
-      if (this.#sessions.size < this.#most) break;
+      if (this.#sessions.size < this.#maxSessions) break;
       this.#sessions.delete(id);
     }
     const id = crypto.getRandomValues(new Uint8Array(16)).toHex();
@@ -59,7 +59,7 @@ export class Sessions {
     return session;
   }
 
-  /** Ends a session and lets the client forget its cookie. */
+  /** Ends a session and makes the client drop its cookie. */
   close(call: ServerCall, session: Session): void {
     this.#sessions.delete(session.id);
     call.responseHeaders.append("set-cookie", `${COOKIE}=; Max-Age=0`);
@@ -69,11 +69,11 @@ export class Sessions {
 /**
  * Sets options of a session.
  *
- * @param session The session
+ * @param session Session to change
  * @param options Names and values; `null` removes an option
- * @param check Why an option may not be set, or `null`
- * @returns the errors by name
- * @throws {DipcError} `limit_exceeded` where they are too many or too long; nothing is set then
+ * @param check Returns why an option must not be set, or `null` if it may
+ * @returns The errors by name
+ * @throws {DipcError} `limit_exceeded` if they are too many or too long; then nothing is set
  */
 export function setOptions(
   session: Session,
@@ -93,7 +93,7 @@ export function setOptions(
   if (next.size > MAX_OPTIONS || size > MAX_SIZE) {
     throw new DipcError(
       "limit_exceeded",
-      `a session has at most ${MAX_OPTIONS} options of ${MAX_SIZE} characters in all, these would be ${next.size} of ${size}`,
+      `cannot set the options: a session has at most ${MAX_OPTIONS} options of ${MAX_SIZE} characters in all, these would be ${next.size} of ${size}`,
     );
   }
   session.options.clear();
