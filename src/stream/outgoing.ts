@@ -10,7 +10,7 @@ import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import { SenderState, type StreamRole } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
-import { DatasetError, fromDataset } from "../tell_peer.ts";
+import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
@@ -69,7 +69,8 @@ export class OutgoingStream {
   #held: IpcMessage | null = null;
   /** What the dataset is still working on. */
   #awaited: Promise<void> | null = null;
-  #sourceError: DatasetError | null = null;
+  /** What the dataset threw, which may be anything. */
+  #sourceError: { error: unknown } | null = null;
   #sourceEnded = false;
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
@@ -111,7 +112,7 @@ export class OutgoingStream {
         }
         throw error;
       }
-      if (this.#sourceError !== null) throw this.#sourceError;
+      if (this.#sourceError !== null) throw this.#sourceError.error;
       if (this.#state.finished) return;
       await this.#sourceReady();
     }
@@ -269,7 +270,7 @@ export class OutgoingStream {
           this.#held = message;
           this.#sourceEnded = message === null;
         }, (error) => {
-          this.#sourceError = new DatasetError(error);
+          this.#sourceError = { error: datasetError(error) };
         }).then(() => {
           this.#awaited = null;
         });
@@ -278,7 +279,7 @@ export class OutgoingStream {
       this.#sourceEnded = next === null;
       return next;
     } catch (error) {
-      this.#sourceError = new DatasetError(error);
+      this.#sourceError = { error: datasetError(error) };
       return null;
     }
   }
