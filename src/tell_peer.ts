@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { asDipcError, DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
 
 /** Codes whose texts name paths, addresses or other things of this process, whoever made the error. */
 const LOCAL_CODES: readonly DipcErrorCode[] = [
@@ -15,10 +15,9 @@ const LOCAL_CODES: readonly DipcErrorCode[] = [
 
 /** An error of a dataset while it is read: about the server's file or source, not about the request. */
 export class DatasetError extends LocalError {
-  /** @param thrown What the dataset threw, which need not be an error; code and message are kept for the server's own log */
-  constructor(thrown: unknown) {
-    const { code, message } = asDipcError(thrown);
-    super(code, message, { cause: thrown });
+  /** @param cause What the dataset threw; code and message are kept for the server's own log */
+  constructor(cause: DipcError) {
+    super(cause.code, cause.message, { cause });
   }
 }
 
@@ -36,8 +35,13 @@ export function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
   }
 }
 
-function rethrow(thrown: unknown): never {
-  throw new DatasetError(thrown);
+/** What a dataset threw as a {@linkcode DatasetError}; anything but dipc's own errors stays as it is. */
+export function datasetError(cause: unknown): unknown {
+  return cause instanceof DipcError ? new DatasetError(cause) : cause;
+}
+
+function rethrow(cause: unknown): never {
+  throw datasetError(cause);
 }
 
 /**

@@ -12,7 +12,7 @@ import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { SenderState } from "../protocol/sender.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
-import { DatasetError, fromDataset } from "../tell_peer.ts";
+import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
@@ -71,7 +71,8 @@ export class OutgoingStream {
   #held: IpcMessage | null = null;
   /** What the dataset is still working on. */
   #awaited: Promise<void> | null = null;
-  #sourceError: DatasetError | null = null;
+  /** What the dataset threw, which may be anything. */
+  #sourceError: { error: unknown } | null = null;
   #hasSourceEnded = false;
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
@@ -113,7 +114,7 @@ export class OutgoingStream {
         }
         throw error;
       }
-      if (this.#sourceError !== null) throw this.#sourceError;
+      if (this.#sourceError !== null) throw this.#sourceError.error;
       if (this.#state.finished) return;
       await this.#sourceReady();
     }
@@ -264,7 +265,7 @@ export class OutgoingStream {
           this.#held = message;
           this.#hasSourceEnded = message === null;
         }, (error) => {
-          this.#sourceError = new DatasetError(error);
+          this.#sourceError = { error: datasetError(error) };
         }).then(() => {
           this.#awaited = null;
         });
@@ -273,7 +274,7 @@ export class OutgoingStream {
       this.#hasSourceEnded = next === null;
       return next;
     } catch (error) {
-      this.#sourceError = new DatasetError(error);
+      this.#sourceError = { error: datasetError(error) };
       return null;
     }
   }
