@@ -23,7 +23,7 @@ export interface ReceiverLimits {
    */
   maxBodyBytes?: number;
   /**
-   * Bytes of bodies that may be posted or waiting at once; one larger body is let through alone.
+   * Bytes of bodies that may be posted or waiting at once; a single larger body is admitted when there is nothing else.
    *
    * @default 64 MiB
    */
@@ -41,7 +41,7 @@ export interface ReceiverLimits {
    */
   maxAnnounced?: number;
   /**
-   * How far a metadata frame may run ahead of the one that is due, in sequence numbers.
+   * How far a metadata frame may run ahead of the next expected one, in sequence numbers.
    *
    * @default 256
    */
@@ -53,8 +53,8 @@ export interface ReceiverLimits {
    */
   maxHeldBytes?: number;
   /**
-   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is wanted. Equal metadata that
-   * `readHeader` answers with one header counts once.
+   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is taken. Equal metadata for
+   * which `readHeader` returns the same header counts once.
    *
    * @default 32 MiB
    */
@@ -66,7 +66,7 @@ export interface ReceiverLimits {
    */
   bodyWindow?: number;
   /**
-   * Whether error messages were asked for; where not, they are an unknown type.
+   * Whether error messages were requested; if not, they are an unknown type.
    *
    * @default true
    */
@@ -88,7 +88,7 @@ export interface ReceiverLimits {
 /** Options of a `ReceiverState`: its limits, and how it reads metadata. */
 export interface ReceiverOptions extends ReceiverLimits {
   /**
-   * Verifies metadata and gives its header. Called once a message, in sequence order, the schema first; the bytes are
+   * Verifies metadata and returns its header. Called once per message, in sequence order, the schema first; the bytes are
    * valid during the call only.
    */
   readHeader(metadata: Uint8Array): MessageHeader;
@@ -100,7 +100,7 @@ const LARGEST = Number.MAX_SAFE_INTEGER;
 /**
  * Fills in defaults.
  *
- * @throws {DipcError} `invalid_argument` where a limit is not a whole number in its range
+ * @throws {DipcError} `invalid_argument` if a limit is not an integer in its range
  */
 export function receiverLimits(options: ReceiverLimits): Required<ReceiverLimits> {
   return {
@@ -121,7 +121,10 @@ export function receiverLimits(options: ReceiverLimits): Required<ReceiverLimits
 
 function limit(name: string, value: number, min: number, max: number): number {
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw new DipcError("invalid_argument", `${name} is a whole number from ${min} to ${max}, found ${value}`);
+    throw new DipcError(
+      "invalid_argument",
+      `cannot use ${name}: it is ${value}; give an integer from ${min} to ${max}`,
+    );
   }
   return value;
 }

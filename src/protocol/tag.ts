@@ -11,7 +11,7 @@ import { checkSequence } from "./sequence.ts";
 
 /** Body type 0: the bytes of the IPC body. */
 export const BODY_BYTES = 0;
-/** Body type 1: a list of addresses in memory that the receiver can read by itself. */
+/** Body type 1: a list of memory addresses that the receiver can read itself. */
 export const BODY_ADDRESSES = 1;
 
 /** Mask of the bits a receiver matches: the sequence number. */
@@ -31,12 +31,15 @@ const words = new Uint32Array(cell.buffer);
  * @param sequence Sequence number, u32
  * @param bodyType Body type, u8
  * @default bodyType `BODY_BYTES`
- * @throws {DipcError} `invalid_argument` where a number is out of range
+ * @throws {DipcError} `invalid_argument` if a number is out of range
  */
 export function encodeTag(sequence: number, bodyType: number = BODY_BYTES): bigint {
   checkSequence(sequence);
   if ((bodyType & 0xFF) !== bodyType) {
-    throw new DipcError("invalid_argument", `a body type is an integer from 0 to 255, found ${bodyType}`);
+    throw new DipcError(
+      "invalid_argument",
+      `cannot use a body type: it is ${bodyType}; give an integer from 0 to 255`,
+    );
   }
   words[0] = sequence;
   words[1] = bodyType << 24;

@@ -77,10 +77,10 @@ Deno.test("an end of stream after the schema and three batches is 00 04 00 00 00
 
 Deno.test("a prefix with a number out of range, or without room, is refused", () => {
   for (const sequence of NO_U32) {
-    refused("invalid_argument", () => encodeFrame(METADATA, sequence), `found ${sequence}`);
+    refused("invalid_argument", () => encodeFrame(METADATA, sequence), `it is ${sequence}; give an integer`);
   }
   for (const type of [-1, 256, 0.5, NaN, 2 ** 32]) {
-    refused("invalid_argument", () => encodeFrame(type, 0), `0 to 255, found ${type}`);
+    refused("invalid_argument", () => encodeFrame(type, 0), `it is ${type}; give an integer from 0 to 255`);
   }
   for (const offset of [-1, 4, NaN]) {
     refused("invalid_argument", () => writePrefix(new Uint8Array(8), offset, METADATA, 0), "there is no room");
@@ -108,8 +108,12 @@ Deno.test("a tag is read in spite of its reserved bits", () => {
 });
 
 Deno.test("a tag with a number out of range is refused", () => {
-  for (const sequence of NO_U32) refused("invalid_argument", () => encodeTag(sequence), `found ${sequence}`);
-  for (const type of [-1, 256, 1.5, NaN]) refused("invalid_argument", () => encodeTag(0, type), `found ${type}`);
+  for (const sequence of NO_U32) {
+    refused("invalid_argument", () => encodeTag(sequence), `it is ${sequence}; give an integer`);
+  }
+  for (const type of [-1, 256, 1.5, NaN]) {
+    refused("invalid_argument", () => encodeTag(0, type), `it is ${type}; give an integer`);
+  }
 });
 
 Deno.test("sequence numbers wrap after 2^32 - 1", () => {
@@ -160,15 +164,19 @@ Deno.test("a request that does not start like an envelope is a bare ticket", () 
 Deno.test("half an envelope is refused", () => {
   const whole = "44495043 01 0100 05000000 7472697073".replaceAll(" ", "");
   for (let bytes = 5; bytes < whole.length / 2; bytes++) {
-    refused("protocol", () => parseRequest(hex(whole.slice(0, 2 * bytes))), "reading a request envelope");
+    refused("protocol", () => parseRequest(hex(whole.slice(0, 2 * bytes))), "cannot read a request envelope");
   }
-  refused("protocol", () => parseRequest(hex("44495043 01 0000 ffffffff 00")), "4294967295 bytes, but 1 follow");
+  refused(
+    "protocol",
+    () => parseRequest(hex("44495043 01 0000 ffffffff 00")),
+    "declares a ticket of 4294967295 bytes, but 1 follow",
+  );
   refused(
     "protocol",
     () => parseRequest(hex(whole + "01")),
     "entry 0 of a request envelope: expected 6 bytes, found 1",
   );
-  refused("protocol", () => parseRequest(hex(whole + "0100 03000000 0102")), "said to have 3 bytes, but 2 follow");
+  refused("protocol", () => parseRequest(hex(whole + "0100 03000000 0102")), "it declares 3 bytes, but 2 follow");
   refused("protocol", () => parseRequest(hex(whole + "0100 ffffffff 0102")), "4294967295 bytes, but 2 follow");
 });
 
@@ -181,10 +189,14 @@ Deno.test("a request over its limits is refused", () => {
   assertEquals(parseRequest(encodeRequest(TICKET, 0, entries.slice(1))).entries.length, 64);
   refused("limit_exceeded", () => parseRequest(TICKET, { maxRequestBytes: 4 }), "at most 4 bytes");
   for (const flags of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, flags), `${flags}`);
+    refused("invalid_argument", () => encodeRequest(TICKET, flags), `it is ${flags}; give an integer`);
   }
   for (const type of [-1, 65536, 0.5, NaN]) {
-    refused("invalid_argument", () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]), `found ${type}`);
+    refused(
+      "invalid_argument",
+      () => encodeRequest(TICKET, 0, [{ type, bytes: TICKET }]),
+      `it is ${type}; give an integer`,
+    );
   }
 });
 
@@ -193,7 +205,10 @@ Deno.test("an error message is JSON with a code and a message", () => {
   assertEquals(encodeError("not_found", 'no dataset "trips"'), new TextEncoder().encode(text));
   assertEquals(parseError(new TextEncoder().encode(text)), { code: "not_found", message: 'no dataset "trips"' });
   const error = peerError({ code: "not_found", message: "no dataset" });
-  assertEquals([error.code, error.message], ["not_found", "the server answered: no dataset"]);
+  assertEquals([error.code, error.message], [
+    "not_found",
+    "cannot receive the stream: the server answered: no dataset",
+  ]);
 });
 
 Deno.test("an error message is cut to 4096 bytes at a whole character", () => {
@@ -248,7 +263,7 @@ Deno.test("an error message cannot steer a terminal, and an unknown code becomes
   const error = peerError(parsed);
   assertEquals([error.code, error.message], [
     "protocol",
-    'the server answered with the unknown error code "new code": a [2Jb  c d  ',
+    'cannot receive the stream: the server answered with the unknown error code "new code": a [2Jb  c d  ',
   ]);
   assertEquals(peerError({ code: "toString", message: "m" }).code, "protocol");
   assertEquals(

@@ -149,7 +149,7 @@ Deno.test("roles are both, metadata and body", () => {
     assertEquals(parseUri(`ucx://h:1?want_data=1&role=${role}`).role, role);
   }
   for (const role of ["", "Both", "data", "both,body"]) {
-    refused(`ucx://h:1?want_data=1&role=${role}`, "role is both, metadata or body");
+    refused(`ucx://h:1?want_data=1&role=${role}`, "role must be both, metadata or body");
   }
 });
 
@@ -207,7 +207,7 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
     ],
   ];
   for (const host of badV6) {
-    refused(`ucx://[${host}]:1?want_data=1`, "is no IPv6 address");
+    refused(`ucx://[${host}]:1?want_data=1`, "is not an IPv6 address");
     if (!host.includes(":")) continue;
     const error = assertThrows(() => formatUri({ host, port: 1, wantData: 1n }), DipcError) as DipcError;
     assertEquals(error.code, "invalid_argument");
@@ -229,11 +229,11 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
       "1.2.3.4.",
     ]
   ) {
-    refused(`ucx://${host}:1?want_data=1`, "is no host name or IPv4 address");
+    refused(`ucx://${host}:1?want_data=1`, "is not a host name or IPv4 address");
     const error = assertThrows(() => formatUri({ host, port: 1, wantData: 1n }), DipcError) as DipcError;
     assertEquals(error.code, "invalid_argument");
   }
-  refused(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is no host name");
+  refused(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is not a host name");
   assertEquals(parseUri(`ucx://${"a.".repeat(126)}a:1?want_data=1`).host.length, 253);
 });
 
@@ -287,7 +287,7 @@ Deno.test("a number out of range is never written", () => {
   const error = assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1 as any }), DipcError) as DipcError;
   assertEquals(error.code, "invalid_argument");
   // deno-lint-ignore no-explicit-any -- a caller without types
-  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "role is");
+  assertThrows(() => formatUri({ host: "h", port: 1, wantData: 1n, role: "x" as any }), DipcError, "cannot use role");
 });
 
 Deno.test("locations without roles are one server, or metadata then body", () => {
@@ -299,7 +299,7 @@ Deno.test("locations without roles are one server, or metadata then body", () =>
     { metadata: parseUri(METADATA), body: parseUri(BODY) },
   ]);
   assertEquals(groupLocations(["grpc://h:1"]), []);
-  assertThrows(() => groupLocations([METADATA, BODY, BODY]), DipcError, "more than two need role=");
+  assertThrows(() => groupLocations([METADATA, BODY, BODY]), DipcError, "add role=… to more than two locations");
 });
 
 Deno.test("locations with roles are alternatives in order", () => {
