@@ -127,7 +127,7 @@ export class SenderState<T = unknown> {
   /** What no send under way will settle yet. */
   #unsettledBytes = 0;
   #unsettledMessages = 0;
-  #ended = false;
+  #hasEnded = false;
 
   /**
    * A stream of which nothing was sent.
@@ -198,12 +198,12 @@ export class SenderState<T = unknown> {
 
   /** True once `end()` was called. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#hasEnded;
   }
 
   /** True once the stream has ended and no send is under way. */
   get finished(): boolean {
-    return this.#ended && this.#head === this.#tail;
+    return this.#hasEnded && this.#head === this.#tail;
   }
 
   /**
@@ -227,7 +227,7 @@ export class SenderState<T = unknown> {
    */
   assign(bodyBytes: number, metadataBytes: number): SenderSlot<T> {
     const sequence = this.#sequence;
-    if (this.#ended) {
+    if (this.#hasEnded) {
       throw new DipcError("internal", `cannot send message ${sequence}: it comes after the end of stream`);
     }
     if (this.#open !== null) {
@@ -322,9 +322,9 @@ export class SenderState<T = unknown> {
    * @throws {DipcError} `internal` before the schema, or if it has ended already
    */
   end(): number {
-    if (this.#ended) throw new DipcError("internal", "cannot end the stream: it has ended already");
+    if (this.#hasEnded) throw new DipcError("internal", "cannot end the stream: it has ended already");
     if (this.#messages === 0) throw new DipcError("internal", "cannot end the stream: its schema was not sent");
-    this.#ended = true;
+    this.#hasEnded = true;
     return this.#sequence;
   }
 
