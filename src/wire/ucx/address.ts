@@ -1,5 +1,5 @@
 /**
- * Socket addresses: from a host name or literal address to what UCX takes, and back.
+ * Socket addresses: from a host name or literal address to what UCX accepts, and back.
  *
  * @module
  */
@@ -30,11 +30,11 @@ function fixedCString(text: string): Uint8Array<ArrayBuffer> {
  *
  * @param peer Host and port
  * @returns Its addresses in the system's order of preference, at least one
- * @throws {DipcError} `unreachable` where the name is unknown, `invalid_argument` for a port out of range
+ * @throws {DipcError} `unreachable` if the name is unknown, `invalid_argument` for a port out of range
  */
 export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (!Number.isInteger(peer.port) || peer.port < 0 || peer.port > 65535) {
-    throw new LocalError("invalid_argument", `a port is a number from 0 to 65535, not ${peer.port}`);
+    throw new LocalError("invalid_argument", `cannot use a port: it is ${peer.port}; give an integer from 0 to 65535`);
   }
   // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
   const call = {
@@ -52,7 +52,7 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (status !== 0) {
     const text = c.gai_strerror(status);
     const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
-    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} could not be resolved: ${reason}`);
+    throw new LocalError("unreachable", `cannot resolve the host name ${JSON.stringify(peer.host)}: ${reason}`);
   }
   const addresses: SockAddr[] = [];
   const scratch = new Uint8Array(128);
@@ -68,17 +68,20 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   }
   c.freeaddrinfo(result[0]);
   if (addresses.length === 0) {
-    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
+    throw new LocalError(
+      "unreachable",
+      `cannot resolve the host name ${JSON.stringify(peer.host)}: it has no IPv4 or IPv6 address`,
+    );
   }
   return addresses;
 }
 
 /**
- * Resolves the hosts of all servers of a stream, and gives up as the caller asks.
+ * Resolves the hosts of all servers of a stream, until a timeout or the caller's signal.
  *
  * @param peers Hosts and ports
  * @param options Longest wait in milliseconds, and what cancels it
- * @param resolve What resolves one
+ * @param resolve Resolves one host
  * @returns The addresses of each, at least one
  * @throws {DipcError} `timeout`, `cancelled`, and as {@linkcode resolveAddress} does
  */
@@ -92,12 +95,12 @@ export async function resolveAddresses(
   const end = Promise.withResolvers<never>();
   const onAbort = () => {
     end.reject(
-      new LocalError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
+      new LocalError("cancelled", `cannot look up ${names}: the signal was aborted`, { cause: signal!.reason }),
     );
   };
   const onTimeout = () => {
     end.reject(
-      new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`),
+      new LocalError("timeout", `cannot look up ${names}: no answer within ${timeoutMs} ms; check the DNS`),
     );
   };
   const timer = setTimeout(onTimeout, Math.min(timeoutMs, MAX_TIMER_MS));
@@ -117,7 +120,7 @@ export async function resolveAddresses(
  *
  * @param resolved The addresses of each server
  * @param withIpv6 Whether IPv6 can be used
- * @returns Sets of addresses; none where the servers have no family in common
+ * @returns Sets of addresses; none if the servers have no family in common
  */
 export function candidateTargets(resolved: readonly SockAddr[][], withIpv6: boolean): SockAddr[][] {
   const candidates: SockAddr[][] = [];
@@ -140,14 +143,14 @@ export function isLoopback(address: SockAddr): boolean {
   const bytes = address.bytes;
   if (bytes[0] === AF_INET) return bytes[4] === 127;
   for (let i = 8; i < 23; i++) {
-    // ::ffff:127.x is IPv4 loopback in IPv6 clothes
+    // ::ffff:127.x is IPv4 loopback, mapped to IPv6
     if (bytes[i] !== 0) return i === 18 && bytes[18] === 0xff && bytes[19] === 0xff && bytes[20] === 127;
   }
   return bytes[23] === 1;
 }
 
 /**
- * Whether an address is one of IPv6.
+ * Whether an address is an IPv6 address.
  *
  * @param address A socket address
  */
