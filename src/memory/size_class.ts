@@ -5,20 +5,23 @@
  */
 import { LocalError } from "../errors.ts";
 
-/** Classes are multiples of this, so that blocks side by side are aligned. */
+/** Classes are multiples of this, so that adjacent blocks are aligned. */
 const ALIGNMENT = 256;
 
 /**
  * Smallest size class that holds `byteLength`: four classes to each doubling, in multiples of 256.
  *
- * @param byteLength Bytes asked for
- * @param smallest The smallest class; a power of two
+ * @param byteLength Bytes requested
+ * @param smallest Size of the smallest class in bytes; a power of two
  * @param largestStep Most bytes between one class and the next; a power of two
- * @throws {DipcError} `invalid_argument` unless `byteLength` is 0 or a whole number above
+ * @throws {DipcError} `invalid_argument` unless `byteLength` is an integer of 0 or more
  */
 export function sizeClass(byteLength: number, smallest: number, largestStep: number = Infinity): number {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-    throw new LocalError("invalid_argument", `a block needs a size of 0 or more whole bytes, not ${byteLength}`);
+    throw new LocalError(
+      "invalid_argument",
+      `cannot use the size of a block in bytes: it is ${byteLength}; give an integer from 0 to 2^53 - 1`,
+    );
   }
   if (byteLength <= smallest) return smallest;
   const quarter = 2 ** (Math.floor(Math.log2(byteLength - 1)) - 2);

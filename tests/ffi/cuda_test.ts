@@ -160,7 +160,7 @@ testNeeding([needsSimulator], "a driver without a GPU is told apart from no driv
   for (const line of lines) {
     assertMatch(
       line,
-      /^unsupported making the CUDA driver \(.*\) ready: the CUDA driver says CUDA_ERROR_NO_DEVICE \(100\)/,
+      /^unsupported cannot initialise the CUDA driver \(.*\): the CUDA driver reports CUDA_ERROR_NO_DEVICE \(100\)/,
     );
     assertStringIncludes(line, "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES");
   }
@@ -171,7 +171,7 @@ Deno.test("a memory space is host or cuda:N", () => {
   for (
     const space of ["", "cuda", "cuda:", "cuda:-1", "cuda:01", "cuda:1024", "cuda:99999", "CUDA:0", "gpu:0", "cuda:0 "]
   ) {
-    const error = assertThrows(() => parseSpace(space), DipcError, '"host" or "cuda:N"', space);
+    const error = assertThrows(() => parseSpace(space), DipcError, 'give "host", or "cuda:N" with N the number of a GPU', space);
     assertEquals(error.code, "invalid_argument");
   }
 });

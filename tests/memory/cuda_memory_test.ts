@@ -43,7 +43,11 @@ cudaTest("a device tells its name, memory, address and capability, and the drive
 
 cudaTest("a device that is not there is refused with those that are", () => {
   const driver = testDriver();
-  const error = assertThrows(() => driver.openDevice("cuda:99"), DipcError, "there is no GPU cuda:99");
+  const error = assertThrows(
+    () => driver.openDevice("cuda:99"),
+    DipcError,
+    "cannot open cuda:99: there is no such GPU",
+  );
   assertEquals(error.code, "not_found");
   assertStringIncludes(error.message, "cuda:0");
   assertStringIncludes(error.message, "CUDA_VISIBLE_DEVICES");
@@ -131,12 +135,16 @@ cudaTest("the bytes of a block or body are refused with a reason, and nothing is
     const event = device.copies.fill(other.address, 0, 1, { uses: [other] });
     const otherBody = other.toBody(10);
     for (const memory of [block, otherBody]) {
-      const error = assertThrows(() => memory.bytes(), DipcError, "the memory of cuda:0, which the CPU cannot read");
+      const error = assertThrows(
+        () => memory.bytes(),
+        DipcError,
+        "cannot read these bytes on the CPU: they lie in the memory of cuda:0",
+      );
       assertEquals(error.code, "unsupported");
     }
-    assertThrows(() => block.toBody(block.capacity + 1), DipcError, "does not fit");
-    assertThrows(() => device.pool.acquire(-1), DipcError, "0 or more whole bytes");
-    assertThrows(() => device.pool.acquire(1.5), DipcError, "0 or more whole bytes");
+    assertThrows(() => block.toBody(block.capacity + 1), DipcError, "cannot make a body of");
+    assertThrows(() => device.pool.acquire(-1), DipcError, "give an integer from 0 to 2^53 - 1");
+    assertThrows(() => device.pool.acquire(1.5), DipcError, "give an integer from 0 to 2^53 - 1");
     const body = block.toBody(0);
     assertEquals([body.address, body.byteLength, body.isReleased], [0n, 0, false]);
     assertEquals(assertThrows(() => block.toBody(1), DipcError).code, "closed");
@@ -186,7 +194,7 @@ cudaTest("beyond its limit a pool refuses, says what it holds, and serves again 
     assertEquals(error.code, "out_of_memory");
     assertMatch(
       error.message,
-      /a block of 2097152 bytes does not fit: 7340032 of at most 8388608 bytes of device memory/,
+      /cannot allocate a block of 2097152 bytes: 7340032 of at most 8388608 bytes of device memory/,
     );
     blocks[1].release();
     // What is kept for blocks of another size gives way.
@@ -264,11 +272,15 @@ simTest("a pool at its limit waits for memory that copies still use, and for not
     const block = device.pool.acquire(4 * MIB);
     device.copies.fill(block.address, 1, MIB, { uses: [block] });
     block.release();
-    assertThrows(() => device.pool.acquire(4 * MIB), DipcError, "does not fit");
+    assertThrows(() => device.pool.acquire(4 * MIB), DipcError, "cannot allocate a block of");
     const next = await device.pool.acquireWaiting(4 * MIB);
     assertEquals(next.address, block.address);
     // Here waiting would not help: it is in use.
-    const error = await assertRejects(() => device.pool.acquireWaiting(4 * MIB), DipcError, "does not fit");
+    const error = await assertRejects(
+      () => device.pool.acquireWaiting(4 * MIB),
+      DipcError,
+      "cannot allocate a block of",
+    );
     assertEquals(error.code, "out_of_memory");
     control!.setDelay(1_000_000);
     device.copies.fill(next.address, 1, MIB, { uses: [next] });

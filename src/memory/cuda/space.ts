@@ -5,7 +5,7 @@
  */
 import { LocalError } from "../../errors.ts";
 
-/** The largest ordinal that a space may name; far more than any machine has. */
+/** The largest ordinal that a space may name; far larger than any machine has. */
 const LARGEST_ORDINAL = 1023;
 
 /**
@@ -21,9 +21,8 @@ export function parseSpace(space: string): number | null {
   if (match === null || Number(match[1]) > LARGEST_ORDINAL) {
     throw new LocalError(
       "invalid_argument",
-      `a memory space is "host" or "cuda:N" with N the number of a GPU, such as "cuda:0"; found ${
-        JSON.stringify(space)
-      }`,
+      `cannot use this memory space: it is ${JSON.stringify(space)}; give "host", or "cuda:N" with N the number of a ` +
+        'GPU, such as "cuda:0"',
     );
   }
   return Number(match[1]);
@@ -32,7 +31,7 @@ export function parseSpace(space: string): number | null {
 /**
  * The memory space of a device.
  *
- * @param ordinal Its number, counted as the driver counts
+ * @param ordinal Number of the device, counted as the driver counts
  */
 export function deviceSpace(ordinal: number): string {
   return `cuda:${ordinal}`;
