@@ -171,7 +171,12 @@ Deno.test("a memory space is host or cuda:N", () => {
   for (
     const space of ["", "cuda", "cuda:", "cuda:-1", "cuda:01", "cuda:1024", "cuda:99999", "CUDA:0", "gpu:0", "cuda:0 "]
   ) {
-    const error = assertThrows(() => parseSpace(space), DipcError, 'give "host", or "cuda:N" with N the number of a GPU', space);
+    const error = assertThrows(
+      () => parseSpace(space),
+      DipcError,
+      'give "host", or "cuda:N" with N the number of a GPU',
+      space,
+    );
     assertEquals(error.code, "invalid_argument");
   }
 });
