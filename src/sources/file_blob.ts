@@ -1,5 +1,5 @@
 /**
- * A file seen as a `Blob` whose bytes are read only when they are asked for.
+ * A file as a `Blob` whose bytes are read only on request.
  *
  * @module
  */
@@ -55,7 +55,7 @@ export class FileBlob extends Blob {
     }
   }
 
-  /** Why the last read failed, once: an error that went through the decoder comes back as a text only. */
+  /** Why the last read failed, once: an error that passes through the decoder comes back as text only. */
   takeFailure(): DipcError | null {
     const { failure } = this.#shared;
     this.#shared.failure = null;

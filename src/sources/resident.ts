@@ -10,7 +10,7 @@ import type { UsedByCopies } from "../memory/cuda/device_block.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 
-/** Messages in memory as a dataset. Their bodies are shared by all runs and go back once it is closed and nobody reads. */
+/** Messages in memory as a dataset. Their bodies are shared by all runs, and released once it is closed and no run uses them. */
 export class ResidentDataset implements Dataset {
   readonly schema: MessageHeader;
   readonly rows: number;
@@ -21,7 +21,7 @@ export class ResidentDataset implements Dataset {
   /** @ignore */
   readonly _messages: readonly IpcMessage[];
   #users = 1;
-  #closed = false;
+  #isClosed = false;
 
   /**
    * @param schema The schema message
@@ -48,14 +48,14 @@ export class ResidentDataset implements Dataset {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this._drop();
   }
 
   /** @ignore */
   _check(): void {
-    if (this.#closed) throw new LocalError("closed", "the dataset in memory was closed");
+    if (this.#isClosed) throw new LocalError("closed", "cannot read the dataset in memory: it was closed");
   }
 
   /** @ignore */
@@ -74,7 +74,7 @@ class ResidentRun implements MessageStream {
   readonly #messages: readonly IpcMessage[];
   readonly #signal: AbortSignal | undefined;
   #index = 0;
-  #closed = false;
+  #isClosed = false;
 
   constructor(dataset: ResidentDataset, signal: AbortSignal | undefined) {
     this.#dataset = dataset;
@@ -84,8 +84,10 @@ class ResidentRun implements MessageStream {
 
   next(): IpcMessage | null {
     this.#dataset._check();
-    if (this.#closed || this.#signal?.aborted) {
-      throw new LocalError("closed", "the run through the dataset was closed", { cause: this.#signal?.reason });
+    if (this.#isClosed || this.#signal?.aborted) {
+      throw new LocalError("closed", "cannot read the dataset in memory: the run through it was closed", {
+        cause: this.#signal?.reason,
+      });
     }
     if (this.#index === this.#messages.length) return null;
     const { header, body } = this.#messages[this.#index++];
@@ -93,11 +95,11 @@ class ResidentRun implements MessageStream {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 }
 
-/** One reader's hold on a body that others read, too. */
+/** One reader's reference to a body that others read, too. */
 class SharedBody implements Body, UsedByCopies {
   readonly space: string;
   readonly byteLength: number;
@@ -115,7 +117,7 @@ class SharedBody implements Body, UsedByCopies {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#dataset === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (this.#dataset === null) throw new LocalError("closed", "cannot read this body: it was released");
     return this.#body.bytes();
   }
 
@@ -133,7 +135,7 @@ class SharedBody implements Body, UsedByCopies {
 /**
  * Loads a whole dataset into memory, to serve it many times without reading or decoding it again.
  *
- * @param dataset What to load; closed afterwards, also on failure
+ * @param dataset The dataset to load; closed afterwards, even on failure
  * @returns the dataset in memory; `close()` frees it
  * @throws {DipcError} what reading the dataset throws; `out_of_memory`
  */
