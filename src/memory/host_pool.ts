@@ -59,7 +59,7 @@ class Slab {
   constructor(readonly address: bigint, readonly mappedAddress: bigint, readonly mappedBytes: number) {}
 }
 
-/** A piece of a slab. Lives as long as its slab. */
+/** A piece of a slab; lives until its slab is unmapped. */
 class Cell {
   /** Counts the owners this cell has had, so that a late finalizer cannot free it under the next one. */
   generation = 0;

@@ -2,7 +2,7 @@
  * The request that starts a transfer (the body of a `want_data` message), and the error message a server may answer with.
  *
  * A request is either the bare ticket, as in the published protocol, or an envelope, which is sent only to a server whose
- * URI says `dipc=1`: `44 49 50 43 01`, u16 flags, u32 ticket length, ticket, then entries (u16 type, u32 length, bytes)
+ * URI has `dipc=1`: `44 49 50 43 01`, u16 flags, u32 ticket length, ticket, then entries (u16 type, u32 length, bytes)
  * that a server skips if it does not know them. All numbers are little-endian.
  *
  * @module
@@ -122,7 +122,7 @@ export function isEnvelope(bytes: Uint8Array): boolean {
 }
 
 /**
- * Takes a request apart. Bytes that do not start like an envelope are a bare ticket.
+ * Parses a request. Bytes that do not start like an envelope are a bare ticket.
  *
  * @param bytes The content of the `want_data` message; the result holds copies
  * @throws {DipcError} `limit_exceeded` if it is too large, `protocol` if an envelope does not hold what it declares

@@ -9,7 +9,7 @@ import { checkSequence } from "./sequence.ts";
 /** Bytes of a prefix. */
 export const PREFIX_BYTES = 5;
 
-/** Type of the end-of-stream message: a prefix alone, with the number that the next message would have had. */
+/** Type of the end-of-stream message: only a prefix, with the number that the next message would have had. */
 export const END_OF_STREAM = 0;
 /** Type of a metadata message: the prefix, then an Arrow `Message` flatbuffer. */
 export const METADATA = 1;

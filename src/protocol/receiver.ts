@@ -1,6 +1,6 @@
 /**
  * The receiving side of a stream as a state machine: pairs metadata with bodies, restores order, and rejects what violates
- * the protocol. It does no I/O: a driver hands it what arrived and asks what to do next.
+ * the protocol. It does no I/O: a driver passes it what arrived and queries what to do next.
  *
  * @example Driving it from a channel
  * ```ts ignore
@@ -23,7 +23,7 @@
  *   }
  *   const unexpected = channel.probe();
  *   if (unexpected !== null && state.checkUnexpected(unexpected.tag, unexpected.byteLength) === DISCARD) {
- *     // take it off: an empty tagged message of a message with an empty body
+ *     // receive it: an empty tagged message of a message with an empty body
  *     channel.receive(unexpected.tag, FULL_MASK, emptyBlock, 0);
  *   }
  *   while ((slot = state.next()) !== null) {
@@ -34,7 +34,7 @@
  * ```
  *
  * Once a method has thrown, the stream is lost: `failure` holds the error and `onFrame` throws it again, while `next()`
- * still gives the messages that were complete.
+ * still returns the messages that were complete.
  *
  * @module
  */

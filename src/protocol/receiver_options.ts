@@ -78,7 +78,7 @@ export interface ReceiverLimits {
    */
   maxErrorBytes?: number;
   /**
-   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   * Sequence number of the schema. 0 by the protocol; tests start elsewhere to make the number wrap.
    *
    * @default 0
    */

@@ -1,5 +1,5 @@
 /**
- * The sending side of a stream as a state machine: gives out sequence numbers and keeps the send window. It does no I/O.
+ * The sending side of a stream as a state machine: assigns sequence numbers and enforces the send window. It does no I/O.
  *
  * A message is *outstanding* from `assign` until the peer is known to have taken it: until its own synchronous tagged
  * send or that of a later message is done or, if there are no bodies to wait for (a metadata-only server, a run of
@@ -70,7 +70,7 @@ export interface SenderOptions {
    */
   minBatches?: number;
   /**
-   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   * Sequence number of the schema. 0 by the protocol; tests start elsewhere to make the number wrap.
    *
    * @default 0
    */

@@ -2,7 +2,7 @@
  * Body tags: the 64 bits under which the body of a message is sent.
  *
  * Layout (Dissociated IPC Protocol, "tagged messages"): bits 0–31 sequence number, bits 32–55 reserved and sent as 0,
- * bits 56–63 body type. A receiver matches the sequence number alone and reads the type from the tag it received.
+ * bits 56–63 body type. A receiver matches only the sequence number and reads the type from the tag it received.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export const SEQUENCE_MASK = 0xFFFFFFFFn;
 export const FULL_MASK = 0xFFFFFFFFFFFFFFFFn;
 
 // One 64-bit cell seen as a bigint and as two u32 words (every platform of libucp that Deno runs on is little-endian):
-// reading a tag from it costs one small allocation and no bigint arithmetic, taking one apart costs none.
+// reading a tag from it costs one small allocation and no bigint arithmetic, splitting one costs none.
 const cell = new BigUint64Array(1);
 const words = new Uint32Array(cell.buffer);
 

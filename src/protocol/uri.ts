@@ -12,7 +12,7 @@ import { DipcError } from "../errors.ts";
 /** Which half of a stream a location serves. */
 export type LocationRole = "both" | "metadata" | "body";
 
-/** A `ucx:` URI, taken apart. */
+/** A parsed `ucx:` URI. */
 export interface UcxUri {
   /** Host name, IPv4 or IPv6 address, without brackets. */
   readonly host: string;
@@ -22,7 +22,7 @@ export interface UcxUri {
   readonly ticket: Uint8Array | null;
   /** Tag of the request, u64. */
   readonly wantData: bigint;
-  /** Tag of the message that gives type-1 memory back, u64, if there is one. */
+  /** Tag of the message that releases type-1 memory, u64, if there is one. */
   readonly freeData: bigint | null;
   /** Packed rkey or memory handle, if there is one. */
   readonly remoteHandle: Uint8Array | null;
@@ -64,7 +64,7 @@ function invalid(uri: string, why: string): DipcError {
 }
 
 /**
- * Takes a `ucx:` URI apart. Unknown parameters are ignored.
+ * Parses a `ucx:` URI. Unknown parameters are ignored.
  *
  * @throws {DipcError} `invalid_uri`
  *

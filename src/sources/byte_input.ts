@@ -73,7 +73,7 @@ export class StreamInput implements RawInput {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#chunk = new Uint8Array(0);
-    // An error while cancelling no longer matters: the data is not wanted.
+    // An error while cancelling no longer matters: the data is not needed.
     await this.#reader.cancel().catch(() => {});
   }
 

@@ -19,7 +19,7 @@ export class FileBlob extends Blob {
   readonly #size: number;
 
   /**
-   * The whole of a file, or a part of an earlier blob.
+   * A complete file, or a part of an earlier blob.
    *
    * @param file The file, which must stay open
    */

@@ -22,7 +22,7 @@ export class OwnedBody implements Body {
   #bytes: Uint8Array<ArrayBuffer> | null;
   #address: bigint | null = null;
 
-  /** @param bytes The body; its whole buffer belongs to the body from now on */
+  /** @param bytes The body; from now on the body owns the entire buffer */
   constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.byteLength = bytes.byteLength;
     if (bytes.byteLength < SMALLEST_FIXED) {

@@ -192,7 +192,7 @@ class HeldBatches {
     this.#first = null;
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    // An error of the source no longer matters: its batches are not wanted.
+    // An error of the source no longer matters: its batches are not needed.
     try {
       await this.#iterator.return?.();
     } catch { /* see above */ }

@@ -1,5 +1,5 @@
 /**
- * Sends one stream over a channel: takes messages from a dataset, keeps the send window, and gives every body back
+ * Sends one stream over a channel: takes messages from a dataset, enforces the send window, and releases every body
  * once the transport is done with it.
  *
  * @module

@@ -131,7 +131,7 @@ export class Gpu implements AsyncDisposable {
   }
 
   /**
-   * Waits for its copies, then gives streams, events and free memory back. Blocks that are still out go back to the driver
+   * Waits for its copies, then releases streams, events and free memory. Blocks that are still out go back to the driver
    * when they are released; the context follows the last one. Idempotent; after a `timeout` or `cancelled` it may be called
    * again.
    *

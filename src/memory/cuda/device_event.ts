@@ -99,7 +99,7 @@ export class DeviceEvent {
 
   /**
    * Whether the GPU is certainly done with it, so that memory it used may be reused. The work of a failed event may still
-   * be under way: the driver is asked again.
+   * be under way: the driver is queried again.
    */
   isFinished(): boolean {
     if (this.#isFinished) return true;

@@ -83,7 +83,7 @@ class SizeClass {
   constructor(readonly byteLength: number) {}
 }
 
-/** A piece of a slab; lives as long as its slab. */
+/** A piece of a slab; lives until its slab is freed. */
 export class Cell {
   /** Counts the owners this cell has had, so that a late finalizer cannot free it under the next one. */
   generation = 0;

@@ -23,7 +23,7 @@ export function requireDescriptors(): void {
   const soft = Number(limit[0]);
   const opened: number[] = [];
   let last = 0;
-  // The system gives out the lowest free number, so gaps below are used first.
+  // The system assigns the lowest free number, so gaps below are used first.
   while (opened.length < WORKER_DESCRIPTORS && last >= 0 && last < soft - RESERVED_DESCRIPTORS) {
     last = c.eventfd(0, EFD_CLOEXEC_NONBLOCK);
     if (last >= 0) opened.push(last);

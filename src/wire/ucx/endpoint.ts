@@ -72,7 +72,7 @@ export class EndpointRequest {
     this.status = pointer === 0n ? UCS_OK : isStatusError(pointer) ? pointerStatus(pointer) : UCS_INPROGRESS;
   }
 
-  /** Whether it is complete; asks UCX until then. */
+  /** Whether it is complete; queries UCX until then. */
   done(): boolean {
     if (this.status !== UCS_INPROGRESS) return true;
     const status = this.#symbols.ucp_request_check_status(this.#request);
