@@ -51,8 +51,8 @@ function driverText(ask: CudaSymbols["cuGetErrorName"], result: number): string 
  *
  * @param symbols The driver, asked for its own name and text of the result
  * @param result A `CUresult`
- * @param action What was being done, as the start of a sentence
- * @param advice What to do about it, where the caller knows better
+ * @param action What cannot be done, such as `"make an event"`
+ * @param advice What to do about it, if the caller knows better
  */
 export function cudaError(symbols: CudaSymbols, result: number, action: string, advice?: string): DipcError {
   const known = MAPPED_RESULTS[result];
@@ -61,7 +61,9 @@ export function cudaError(symbols: CudaSymbols, result: number, action: string, 
   const remedy = advice ?? known?.[2];
   return new LocalError(
     known?.[1] ?? "cuda",
-    `${action}: the CUDA driver says ${name} (${result}): ${text}${remedy === undefined ? "" : `; ${remedy}`}`,
+    `cannot ${action}: the CUDA driver reports ${name} (${result}): ${text}${
+      remedy === undefined ? "" : `; ${remedy}`
+    }`,
     { foreign: { system: "cuda", status: result, text: `${name}: ${text}` } },
   );
 }

@@ -66,7 +66,7 @@ export function describeStatus(status: number): string {
  * A {@linkcode DipcError} for a failed status.
  *
  * @param status A negative `ucs_status_t`
- * @param action What was being done, as the start of a sentence
+ * @param action What cannot be done, such as `"create a UCX worker"`
  * @param advice What to do about it
  * @param code The code to use instead of the status's own, if the caller knows a better one
  * @param cause The error that led to this one
@@ -79,7 +79,7 @@ export function statusError(
   cause?: unknown,
 ): DipcError {
   const entry = STATUSES[status];
-  const message = `${action}: ${describeStatus(status)}${advice === undefined ? "" : `; ${advice}`}`;
+  const message = `cannot ${action}: ${describeStatus(status)}${advice === undefined ? "" : `; ${advice}`}`;
   return new LocalError(code ?? entry?.[2] ?? "ucx", message, {
     cause,
     foreign: { system: "ucx", status, text: entry?.[1] ?? `status ${status}` },

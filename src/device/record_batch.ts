@@ -189,7 +189,7 @@ export class DeviceRecordBatch implements Disposable {
       if (state === FAILED) throw event.error!;
       if (state === DONE) continue;
       const wait = () => device.symbols.cuStreamWaitEvent(stream, event.handle, 0);
-      device.driver.check(device.withContext(wait), `having a stream of ${this.space} wait for a batch`);
+      device.driver.check(device.withContext(wait), `make a stream of ${this.space} wait for a batch`);
     }
   }
 

@@ -67,7 +67,7 @@ export class AtomicFile implements ByteSink {
     if (fd < 0) {
       const errno = fileErrno();
       if (temporary !== null) Deno.removeSync(temporary);
-      throw ioError(`cannot write "${path}"`, errno);
+      throw ioError(`write "${path}"`, errno);
     }
     return new AtomicFile(path, target, temporary, fd);
   }
@@ -95,7 +95,7 @@ export class AtomicFile implements ByteSink {
       this.#flush(0n, 0);
       // A pipe cannot be synced; what is special was never promised to be on disk.
       if (this.#temporary !== null && this.#lib.fsync(this.#fd) !== 0) {
-        throw ioError(`cannot write "${this.path}" to disk`, fileErrno());
+        throw ioError(`write "${this.path}" to disk`, fileErrno());
       }
       libc().close(this.#fd);
       this.#fd = -1;

@@ -1,13 +1,13 @@
 /**
- * What a piece of memory looks like to everything above it, whichever space it lies in.
+ * The interface of a piece of memory, whichever space it lies in.
  *
  * @module
  */
 
 /**
- * Memory that can be given to a transport: an address, a length, and who to tell when it is no longer used.
+ * Memory that can be given to a transport: an address, a length, and a way to release it.
  *
- * Ownership: whoever holds a body may read it until `release()`. A body given to a transport's send is borrowed until
+ * Ownership: the holder of a body may read it until `release()`. A body given to a transport's send is borrowed until
  * that operation is done or the channel's `close()` has resolved; only then may it be released.
  */
 export interface Body {
@@ -31,7 +31,7 @@ export interface Body {
 export interface Block {
   /** Memory space: `"host"`, or `"cuda:N"` for the memory of a GPU. */
   readonly space: string;
-  /** Usable bytes; at least what was asked for. */
+  /** Usable bytes; at least as many as were requested. */
   readonly capacity: number;
   /** Address of the first byte as a C `uintptr_t`. Aligned to 64 bytes or more. */
   readonly address: bigint;
@@ -43,7 +43,7 @@ export interface Block {
   release(): void;
 }
 
-/** Where blocks come from. */
+/** A source of blocks. */
 export interface Pool {
   /** Memory space of every block of this pool. */
   readonly space: string;

@@ -1,7 +1,7 @@
 /**
  * V8's garbage collector, called by name.
  *
- * V8 lets native memory behind dropped ArrayBuffers come to more than a hundred megabytes before it collects by itself.
+ * V8 lets native memory behind dropped ArrayBuffers grow beyond a hundred megabytes before it collects on its own.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 /** What to collect: everything, or only what is young, which takes a few milliseconds whatever the heap's size. */
 export type Collection = "all" | "young";
 
-/** The modules of Node that lead to the collector; loading them takes a tenth of a second, so only where needed. */
+/** The modules of Node that lead to the collector; loading them takes a tenth of a second, so only when needed. */
 interface NodeProcess {
   getBuiltinModule?(name: "node:v8"): { setFlagsFromString(flags: string): void };
   getBuiltinModule?(name: "node:vm"): { runInNewContext(code: string): unknown };
@@ -20,7 +20,7 @@ type Collector = (options?: { type: "minor" }) => void;
 let collector: Collector | null = null;
 
 /**
- * Collects garbage now. Does nothing where the collector cannot be reached.
+ * Collects garbage now. Does nothing if the collector cannot be reached.
  *
  * @param what What to collect
  */
@@ -37,7 +37,7 @@ function findCollector(): Collector {
     const gc = process!.getBuiltinModule!("node:vm").runInNewContext("gc");
     if (typeof gc === "function") return gc as Collector;
   } catch {
-    // V8 collects when it wants to, then.
+    // V8 then collects at its own pace.
   }
   return () => {};
 }

@@ -7,7 +7,7 @@ import type { Body } from "./block.ts";
 
 const NOTHING = new Uint8Array(0);
 
-/** A body of 0 bytes in host memory; shared, and never used up by `release()`. */
+/** A body of 0 bytes in host memory; shared, and unaffected by `release()`. */
 export const EMPTY_BODY: Body = Object.freeze({
   space: "host",
   byteLength: 0,

@@ -1,9 +1,9 @@
 /**
  * Recycled, page-touched native memory for bodies.
  *
- * Blocks are carved out of slabs mapped from the system, one size class a slab. A body that is released gives its block
+ * Blocks are carved out of slabs mapped from the system, one size class per slab. A body that is released gives its block
  * back at once; its ArrayBuffer is detached, so that no array ever shows another body's bytes. A body that is dropped
- * instead gives its block back when its ArrayBuffer is collected, or the body itself where nobody has looked inside.
+ * instead gives its block back when its ArrayBuffer is collected, or the body itself if its bytes were never read.
  *
  * @module
  */
@@ -26,9 +26,9 @@ const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
 const SMALLEST_SLAB = 256 << 10;
 const SMALLEST_CLASS = 4096;
-/** How long blocks that were collected may stay beyond what the pool keeps. */
+/** How long collected blocks may stay beyond what the pool keeps, in milliseconds. */
 const TRIM_AFTER_MS = 1000;
-/** Bodies of one turn of the event loop that may be unwatched; they are held strongly meanwhile. */
+/** Bodies of one turn of the event loop that may be unwatched; they are strongly referenced until then. */
 const MAX_UNWATCHED = 64;
 
 /** Options of a {@linkcode HostPool}. */
@@ -59,11 +59,11 @@ class Slab {
   constructor(readonly address: bigint, readonly mappedAddress: bigint, readonly mappedBytes: number) {}
 }
 
-/** A piece of a slab. Lives as long as its slab. */
+/** A piece of a slab; lives until its slab is unmapped. */
 class Cell {
   /** Counts the owners this cell has had, so that a late finalizer cannot free it under the next one. */
   generation = 0;
-  /** The ArrayBuffer over the cell, while nobody holds it. */
+  /** The ArrayBuffer over the cell, while the cell is free. */
   buffer: ArrayBuffer | null = null;
 
   constructor(
@@ -111,17 +111,17 @@ class HostBlock implements Block {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#cell === null) throw new LocalError("closed", "this block was given away or released");
+    if (this.#cell === null) throw new LocalError("closed", "cannot use this block: it was given away or released");
     return new Uint8Array(this.#buffer ??= this.#cell.takeBuffer());
   }
 
   toBody(byteLength: number): Body {
     const cell = this.#cell;
-    if (cell === null) throw new LocalError("closed", "this block was given away or released");
+    if (cell === null) throw new LocalError("closed", "cannot use this block: it was given away or released");
     if (!(byteLength >= 0 && byteLength <= this.capacity)) {
       throw new LocalError(
         "invalid_argument",
-        `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`,
+        `cannot make a body of ${byteLength} bytes: its block has ${this.capacity} bytes`,
       );
     }
     this.#cell = null;
@@ -160,7 +160,7 @@ class HostBody implements Body {
 
   bytes(): Uint8Array<ArrayBuffer> {
     const cell = this.#cell;
-    if (cell === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (cell === null) throw new LocalError("closed", "cannot read this body: it was released");
     let buffer = this.#buffer;
     if (buffer === null) {
       buffer = this.#buffer = cell.takeBuffer();
@@ -187,7 +187,7 @@ class HostBody implements Body {
     return this.#cell === null;
   }
 
-  /** Has the block given back when nothing shows it any more. */
+  /** Gives the block back once nothing refers to it. */
   watch(): void {
     const cell = this.#cell;
     if (cell === null || this.#watch !== UNWATCHED) return;
@@ -259,8 +259,8 @@ export class HostPool implements Pool {
 
   /**
    * @ignore
-   * Most bodies are released soon, and watching each would cost more than all else: only those are watched that still
-   * live at the end of the turn, or that many others follow.
+   * Most bodies are released soon, and watching each would cost more than everything else: only those are
+   * watched that still live at the end of the turn, or that many others follow.
    */
   _watchLater(body: HostBody): void {
     const unwatched = this.#unwatched;
@@ -292,11 +292,11 @@ export class HostPool implements Pool {
 
   /**
    * @ignore
-   * @param buffer What its holder has shown of it; detached from now on
+   * @param buffer The ArrayBuffer that its holder exposed, if any; detached here
    */
   _takeBack(cell: Cell, buffer: ArrayBuffer | null): void {
     if (buffer !== null && buffer.detached) {
-      // Its bytes were transferred, perhaps to a worker that still shows them: the block is theirs for good.
+      // Its bytes were transferred, perhaps to a worker that still uses them: the block never comes back.
       cell.generation++;
       this.#blocksOut--;
       this.#bytesOut -= cell.sizeClass.byteLength;
@@ -308,8 +308,9 @@ export class HostPool implements Pool {
 
   /**
    * @ignore
-   * @param collected Nobody released it. Then many come at once, in the middle of a stream that needs the next ones, and
-   * unmapping and mapping again would cost more than receiving into them: what is too much stays for a while.
+   * @param collected Whether the garbage collector gave it back. Then many come at once, in the middle of a stream that
+   * needs the next ones, and unmapping and mapping again would cost more than receiving into them: the excess stays
+   * for a while.
    */
   _giveBack(cell: Cell, collected = false): void {
     const sized = cell.sizeClass;
@@ -364,13 +365,16 @@ export class HostPool implements Pool {
     const c = libc();
     const mapped = c.mmap(0n, BigInt(mappedBytes), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
     if (mapped === MAP_FAILED) {
-      throw new LocalError("out_of_memory", `the system refused ${mappedBytes} bytes for a block of ${size} bytes`);
+      throw new LocalError(
+        "out_of_memory",
+        `cannot allocate a block of ${size} bytes: the system refused to map ${mappedBytes} bytes`,
+      );
     }
     const mask = BigInt(alignment - 1);
     const address = (mapped + mask) & ~mask;
     if (alignment === HUGE_PAGE) c.madvise(address, BigInt(bytes), MADV_HUGEPAGE);
     // Before Linux 5.14 this fails and pages are touched when first written. So are those of a very large body: a peer
-    // that only announces it must not make this process take up the memory.
+    // that merely announces one must not make this process commit the memory.
     if (bytes <= LARGEST_SLAB) c.madvise(address, BigInt(bytes), MADV_POPULATE_WRITE);
     const slab = new Slab(address, mapped, mappedBytes);
     for (let i = count - 1; i >= 0; i--) {

@@ -1,9 +1,9 @@
 /**
- * Lets V8 feel the native memory that stands behind dropped ArrayBuffers.
+ * Makes V8 account for the native memory behind dropped ArrayBuffers.
  *
  * V8 counts an ArrayBuffer over a pool's block as a few bytes, and so lets more than a gigabyte of dropped ones pile up
- * before it collects. While more is out than a threshold, decoys are allocated: ArrayBuffers that V8 counts in full, but
- * whose pages are never touched. They bring a collection about in V8's own, concurrent way. Where that comes too late, a
+ * before it collects. While more is outstanding than a threshold, decoys are allocated: ArrayBuffers that V8 counts in
+ * full, but whose pages are never touched. They trigger V8's own, concurrent collection. If that comes too late, a
  * collection is forced. The thresholds grow with what survives, so that a reader that keeps everything pays for few.
  *
  * @module
@@ -11,30 +11,30 @@
 import { MIB } from "../bytes.ts";
 import { collect } from "./collector.ts";
 
-/** Bytes taken for each decoy, of the same size. */
+/** Bytes taken from the pool for each decoy, which has the same size. */
 const DECOY_BYTES = 8 * MIB;
-/** Garbage that is let be. */
+/** Bytes of garbage that are tolerated. */
 const ALLOWED_BYTES = 64 * MIB;
-/** Garbage beyond that at which a collection is forced. */
+/** Bytes of garbage beyond those at which a collection is forced. */
 const FORCED_BYTES = 96 * MIB;
-/** Growth after such a pause is taken for the start of something new; what was read before may be garbage by then. */
+/** Growth after such a pause is taken for the start of a new read; the previous one may be garbage already. */
 const PAUSE_MS = 200;
-/** Bytes out from which on it is worth a collection to look whether they are. */
+/** Outstanding bytes above which a forced collection pays for itself. */
 const WORTH_BYTES = 256 * MIB;
 
-/** Watches the bytes that a pool has out. */
+/** Watches the outstanding bytes of a pool. */
 export class MemoryPressure {
-  /** Bytes out from which on {@linkcode press} is to be called. */
+  /** Outstanding bytes above which {@linkcode press} is to be called. */
   threshold: number = ALLOWED_BYTES;
   #forceAt = ALLOWED_BYTES + FORCED_BYTES;
   #taken = 0;
   #lastGrowthMs = 0;
   #isWatching = false;
   readonly #bytesOut: () => number;
-  /** Runs after a full collection, which alone clears weak references. */
+  /** Runs after a full collection: no other clears weak references. */
   readonly #registry: FinalizationRegistry<null> = new FinalizationRegistry(() => this.#collected());
 
-  /** @param bytesOut Tells the bytes that are out */
+  /** @param bytesOut Returns the outstanding bytes */
   constructor(bytesOut: () => number) {
     this.#bytesOut = bytesOut;
   }
@@ -42,7 +42,7 @@ export class MemoryPressure {
   /**
    * To be called for each block taken beyond the threshold.
    *
-   * @param byteLength Its bytes
+   * @param byteLength Size of the block in bytes
    */
   press(byteLength: number): void {
     this.#watch();
@@ -54,8 +54,8 @@ export class MemoryPressure {
   }
 
   /**
-   * To be called before memory is mapped. Fresh pages cost more than a collection, and with a large table dropped and the
-   * next one on its way there is enough to reuse.
+   * To be called before memory is mapped. Fresh pages cost more than a collection, and when a large table was dropped
+   * and the next one arrives, there is enough to reuse.
    */
   growing(): void {
     const now = performance.now();

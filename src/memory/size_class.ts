@@ -6,16 +6,16 @@
 import { LocalError } from "../errors.ts";
 import { integerRefusal } from "../options.ts";
 
-/** Classes are multiples of this, so that blocks side by side are aligned. */
+/** Classes are multiples of this, so that adjacent blocks are aligned. */
 const ALIGNMENT = 256;
 
 /**
  * Smallest size class that holds `byteLength`: four classes to each doubling, in multiples of 256.
  *
- * @param byteLength Bytes asked for
- * @param smallest The smallest class; a power of two
+ * @param byteLength Bytes requested
+ * @param smallest Size of the smallest class in bytes; a power of two
  * @param largestStep Most bytes between one class and the next; a power of two
- * @throws {DipcError} `invalid_argument` unless `byteLength` is 0 or a whole number above
+ * @throws {DipcError} `invalid_argument` unless `byteLength` is an integer of 0 or more
  */
 export function sizeClass(byteLength: number, smallest: number, largestStep: number = Infinity): number {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {

@@ -1,9 +1,9 @@
 /**
  * Blocks for small bodies: pieces of larger ArrayBuffers that the garbage collector owns.
  *
- * Taking a recycled block's ArrayBuffer away when its body is released costs more than everything else that is done for a
- * body of a few hundred bytes. A piece is never used twice, so nothing has to be taken away: a column that outlives its
- * batch goes on showing its own values. Whoever keeps one body keeps up to 64 KiB.
+ * Detaching a recycled block's ArrayBuffer when its body is released costs more than everything else that is done for a
+ * body of a few hundred bytes. A piece is never used twice, so nothing has to be detached: a column that outlives its
+ * batch still shows its own values. A caller that keeps one body keeps up to 64 KiB.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { addressOf } from "../../ffi/libc.ts";
 import { LocalError } from "../errors.ts";
 import type { Block, Body } from "./block.ts";
 
-/** Largest body that is worth it. */
+/** Largest body in bytes for which this pays. */
 export const LARGEST_SMALL_BODY = 4096;
 const CHUNK_BYTES = 64 << 10;
 const ALIGNMENT = 64;
@@ -39,7 +39,7 @@ class SmallBlock implements Block {
     if (!(byteLength >= 0 && byteLength <= this.capacity)) {
       throw new LocalError(
         "invalid_argument",
-        `a body of ${byteLength} bytes does not fit a block of ${this.capacity}`,
+        `cannot make a body of ${byteLength} bytes: its block has ${this.capacity} bytes`,
       );
     }
     this.#chunk = null;
@@ -51,7 +51,7 @@ class SmallBlock implements Block {
   }
 
   #held(): ArrayBuffer {
-    if (this.#chunk === null) throw new LocalError("closed", "this block was given away or released");
+    if (this.#chunk === null) throw new LocalError("closed", "cannot use this block: it was given away or released");
     return this.#chunk;
   }
 }
@@ -71,7 +71,7 @@ class SmallBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#chunk === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (this.#chunk === null) throw new LocalError("closed", "cannot read this body: it was released");
     return new Uint8Array(this.#chunk, this.#offset, this.byteLength);
   }
 
@@ -91,7 +91,7 @@ export class SmallBlocks {
   /**
    * A fresh block.
    *
-   * @param byteLength 0 to {@linkcode LARGEST_SMALL_BODY}
+   * @param byteLength Bytes requested, 0 to {@linkcode LARGEST_SMALL_BODY}
    */
   acquire(byteLength: number): Block {
     const size = Math.max(ALIGNMENT, (byteLength + ALIGNMENT - 1) & -ALIGNMENT);

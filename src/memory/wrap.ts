@@ -24,7 +24,7 @@ class WrappedBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (this.#bytes === null) throw new LocalError("closed", "cannot read this body: it was released");
     return this.#bytes;
   }
 

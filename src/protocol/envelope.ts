@@ -2,8 +2,8 @@
  * The request that starts a transfer (the body of a `want_data` message), and the error message a server may answer with.
  *
  * A request is either the bare ticket, as in the published protocol, or an envelope, which is sent only to a server whose
- * URI says `dipc=1`: `44 49 50 43 01`, u16 flags, u32 ticket length, ticket, then entries (u16 type, u32 length, bytes)
- * that a server skips where it does not know them. All numbers are little-endian.
+ * URI has `dipc=1`: `44 49 50 43 01`, u16 flags, u32 ticket length, ticket, then entries (u16 type, u32 length, bytes)
+ * that a server skips if it does not know them. All numbers are little-endian.
  *
  * @module
  */
@@ -31,17 +31,17 @@ export const MAX_ERROR_BYTES = 4096;
 export interface RequestEntry {
   /** u16 */
   readonly type: number;
-  /** Its content. */
+  /** Content of the entry, opaque to servers that do not know its type. */
   readonly bytes: Uint8Array;
 }
 
-/** What a client asks for. */
+/** What a client requests. */
 export interface Request {
   /** The opaque stream identifier. */
   readonly ticket: Uint8Array;
   /** Flags of the envelope, u16; 0 for a bare ticket. Unknown ones are kept. */
   readonly flags: number;
-  /** True where it came in an envelope. */
+  /** True if it came in an envelope. */
   readonly enveloped: boolean;
   /** Entries in order; empty for a bare ticket. */
   readonly entries: readonly RequestEntry[];
@@ -56,7 +56,7 @@ export interface RequestLimits {
    */
   maxRequestBytes?: number;
   /**
-   * Most entries.
+   * Most entries after the ticket.
    *
    * @default 64
    */
@@ -74,7 +74,7 @@ export const MAX_REQUEST_ENTRIES = 64;
  * @param ticket The opaque stream identifier
  * @param flags Sum of `REQUEST_…` flags, u16
  * @param entries Further content
- * @throws {DipcError} `invalid_argument` where a number is out of range
+ * @throws {DipcError} `invalid_argument` if a number is out of range
  */
 export function encodeRequest(
   ticket: Uint8Array,
@@ -103,17 +103,17 @@ export function encodeRequest(
   return bytes;
 }
 
-/** True where `bytes` start like an envelope. */
+/** True if `bytes` start like an envelope. */
 export function isEnvelope(bytes: Uint8Array): boolean {
   for (let i = 0; i < ENVELOPE_MAGIC.length; i++) if (bytes[i] !== ENVELOPE_MAGIC[i]) return false;
   return true;
 }
 
 /**
- * Takes a request apart. Bytes that do not start like an envelope are a bare ticket.
+ * Parses a request. Bytes that do not start like an envelope are a bare ticket.
  *
  * @param bytes The content of the `want_data` message; the result holds copies
- * @throws {DipcError} `limit_exceeded` where it is too large, `protocol` where an envelope does not hold what it says
+ * @throws {DipcError} `limit_exceeded` if it is too large, `protocol` if an envelope does not hold what it declares
  */
 export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Request {
   const { maxRequestBytes = MAX_REQUEST_BYTES, maxEntries = MAX_REQUEST_ENTRIES } = limits;
@@ -121,14 +121,14 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
   if (total > maxRequestBytes) {
     throw new DipcError(
       "limit_exceeded",
-      `reading a request: at most ${maxRequestBytes} bytes are allowed, found ${total}`,
+      `cannot read a request: at most ${maxRequestBytes} bytes are allowed, found ${total}`,
     );
   }
   if (!isEnvelope(bytes)) return { ticket: bytes.slice(), flags: 0, enveloped: false, entries: [] };
   if (total < HEAD_BYTES) {
     throw new DipcError(
       "protocol",
-      `reading a request envelope: expected at least ${HEAD_BYTES} bytes, found ${total}`,
+      `cannot read a request envelope: expected at least ${HEAD_BYTES} bytes, found ${total}`,
     );
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, total);
@@ -137,7 +137,7 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
   if (ticketBytes > total - HEAD_BYTES) {
     throw new DipcError(
       "protocol",
-      `reading a request envelope: its ticket is said to have ${ticketBytes} bytes, but ${total - HEAD_BYTES} follow`,
+      `cannot read a request envelope: it declares a ticket of ${ticketBytes} bytes, but ${total - HEAD_BYTES} follow`,
     );
   }
   const ticket = bytes.slice(HEAD_BYTES, HEAD_BYTES + ticketBytes);
@@ -145,12 +145,15 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
   let at = HEAD_BYTES + ticketBytes;
   while (at < total) {
     if (entries.length === maxEntries) {
-      throw new DipcError("limit_exceeded", `reading a request envelope: at most ${maxEntries} entries are allowed`);
+      throw new DipcError(
+        "limit_exceeded",
+        `cannot read a request envelope: at most ${maxEntries} entries are allowed`,
+      );
     }
     if (total - at < ENTRY_BYTES) {
       throw new DipcError(
         "protocol",
-        `reading entry ${entries.length} of a request envelope: expected ${ENTRY_BYTES} bytes, found ${total - at}`,
+        `cannot read entry ${entries.length} of a request envelope: expected ${ENTRY_BYTES} bytes, found ${total - at}`,
       );
     }
     const type = view.getUint16(at, true);
@@ -159,7 +162,7 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
     if (length > total - at) {
       throw new DipcError(
         "protocol",
-        `reading entry ${entries.length} of a request envelope: it is said to have ${length} bytes, but ${
+        `cannot read entry ${entries.length} of a request envelope: it declares ${length} bytes, but ${
           total - at
         } follow`,
       );
@@ -170,11 +173,11 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
   return { ticket, flags, enveloped: true, entries };
 }
 
-/** What a server's error message says. */
+/** Content of a server's error message. */
 export interface PeerError {
   /** A code of {@linkcode DipcErrorCode}, or a newer one. */
   readonly code: string;
-  /** What went wrong, without control characters. */
+  /** The server's own text, without control characters. */
   readonly message: string;
 }
 
@@ -207,12 +210,12 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
  * Encodes the content of an error message: JSON of at most {@linkcode MAX_ERROR_BYTES} bytes; a longer text is cut.
  *
  * @param code Error code, at most 64 characters
- * @param message What went wrong
+ * @param message The reason, for people
  */
 export function encodeError(code: DipcErrorCode, message: string): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
-  const whole = encoder.encode(JSON.stringify({ code, message }));
-  if (whole.byteLength <= MAX_ERROR_BYTES) return whole;
+  const complete = encoder.encode(JSON.stringify({ code, message }));
+  if (complete.byteLength <= MAX_ERROR_BYTES) return complete;
   // Escapes and multi-byte characters make the size depend on the text: find the longest start that fits.
   const characters = Array.from(message.slice(0, MAX_ERROR_BYTES));
   let low = 0, high = characters.length;
@@ -230,24 +233,24 @@ export function encodeError(code: DipcErrorCode, message: string): Uint8Array<Ar
  *
  * @param bytes What follows the prefix
  * @param maxBytes Most bytes accepted
- * @throws {DipcError} `protocol` where it is too long or not `{"code": string, "message": string}` in UTF-8
+ * @throws {DipcError} `protocol` if it is too long or not `{"code": string, "message": string}` in UTF-8
  */
 export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES): PeerError {
   if (bytes.byteLength > maxBytes) {
     throw new DipcError(
       "protocol",
-      `reading the server's error message: at most ${maxBytes} bytes are allowed, found ${bytes.byteLength}`,
+      `cannot read the server's error message: at most ${maxBytes} bytes are allowed, found ${bytes.byteLength}`,
     );
   }
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new DipcError("protocol", "reading the server's error message: it is not JSON in UTF-8", { cause });
+    throw new DipcError("protocol", "cannot read the server's error message: it is not JSON in UTF-8", { cause });
   }
   const { code, message } = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
   if (typeof code !== "string" || typeof message !== "string") {
-    throw new DipcError("protocol", "reading the server's error message: it has no code and message");
+    throw new DipcError("protocol", "cannot read the server's error message: it has no code and message");
   }
   // A peer's text ends up on terminals.
   return { code: printable(code).slice(0, 64), message: printable(message) };
@@ -256,6 +259,9 @@ export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */
 export function peerError(error: PeerError): DipcError {
   return Object.hasOwn(KNOWN_CODES, error.code)
-    ? new LocalError(error.code as DipcErrorCode, `the server answered: ${error.message}`)
-    : new LocalError("protocol", `the server answered with the unknown error code "${error.code}": ${error.message}`);
+    ? new LocalError(error.code as DipcErrorCode, `cannot receive the stream: the server answered: ${error.message}`)
+    : new LocalError(
+      "protocol",
+      `cannot receive the stream: the server answered with the unknown error code "${error.code}": ${error.message}`,
+    );
 }

@@ -1,5 +1,5 @@
 /**
- * The five bytes in front of every metadata message: its type (u8) and its sequence number (u32, little-endian).
+ * The five bytes before every metadata message: its type (u8) and its sequence number (u32, little-endian).
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { checkSequence } from "./sequence.ts";
 /** Bytes of a prefix. */
 export const PREFIX_BYTES = 5;
 
-/** Type of the end-of-stream message: a prefix alone, with the number that the next message would have had. */
+/** Type of the end-of-stream message: only a prefix, with the number that the next message would have had. */
 export const END_OF_STREAM = 0;
 /** Type of a metadata message: the prefix, then an Arrow `Message` flatbuffer. */
 export const METADATA = 1;
-/** Type of an error message: the prefix, then JSON. An extension that a client must have asked for. */
+/** Type of an error message: the prefix, then JSON. An extension that a client must have requested. */
 export const ERROR_MESSAGE = 255;
 
 /**
  * Writes a prefix.
  *
- * @param target Where to
+ * @param target What it is written into
  * @param offset First byte written
  * @param type Message type, u8
  * @param sequence Sequence number, u32
- * @throws {DipcError} `invalid_argument` where a number is out of range or the target too short
+ * @throws {DipcError} `invalid_argument` if a number is out of range or the target too short
  */
 export function writePrefix(target: Uint8Array, offset: number, type: number, sequence: number): void {
   if ((type & 0xFF) !== type) {
@@ -34,7 +34,7 @@ export function writePrefix(target: Uint8Array, offset: number, type: number, se
   if (!(offset >= 0 && offset + PREFIX_BYTES <= target.byteLength)) {
     throw new DipcError(
       "invalid_argument",
-      `writing a prefix of ${PREFIX_BYTES} bytes at ${offset} of ${target.byteLength} bytes: there is no room`,
+      `cannot write a prefix of ${PREFIX_BYTES} bytes at byte ${offset}: there is no room in ${target.byteLength} bytes`,
     );
   }
   target[offset] = type;
@@ -45,12 +45,12 @@ export function writePrefix(target: Uint8Array, offset: number, type: number, se
 }
 
 /**
- * A whole frame: prefix and payload in memory of its own.
+ * A complete frame: prefix and payload in memory of its own.
  *
  * @param type Message type, u8
  * @param sequence Sequence number, u32
  * @param payload What follows the prefix
- * @throws {DipcError} `invalid_argument` where a number is out of range
+ * @throws {DipcError} `invalid_argument` if a number is out of range
  */
 export function encodeFrame(type: number, sequence: number, payload?: Uint8Array | null): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(PREFIX_BYTES + (payload?.byteLength ?? 0));

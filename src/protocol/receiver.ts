@@ -1,6 +1,6 @@
 /**
- * The receiving side of a stream as a state machine: pairs metadata with bodies, restores order, and refuses what breaks
- * the protocol. It does no I/O: a driver hands it what arrived and asks what to do next.
+ * The receiving side of a stream as a state machine: pairs metadata with bodies, restores order, and rejects what violates
+ * the protocol. It does no I/O: a driver passes it what arrived and queries what to do next.
  *
  * @example Driving it from a channel
  * ```ts ignore
@@ -23,18 +23,18 @@
  *   }
  *   const unexpected = channel.probe();
  *   if (unexpected !== null && state.checkUnexpected(unexpected.tag, unexpected.byteLength) === DISCARD) {
- *     // take it off: an empty tagged message of a message with an empty body
+ *     // receive it: an empty tagged message of a message with an empty body
  *     channel.receive(unexpected.tag, FULL_MASK, emptyBlock, 0);
  *   }
  *   while ((slot = state.next()) !== null) {
  *     // slot.header, and slot.attachment?.block unless the body is empty; read them before the next call
  *   }
- *   if (state.finished) return; // whole
+ *   if (state.finished) return; // complete
  * }
  * ```
  *
  * Once a method has thrown, the stream is lost: `failure` holds the error and `onFrame` throws it again, while `next()`
- * still gives the messages that were complete.
+ * still returns the messages that were complete.
  *
  * @module
  */
@@ -49,7 +49,7 @@ import { nextSequence, sequenceDistance } from "./sequence.ts";
 
 export type { ReceiverLimits, ReceiverOptions } from "./receiver_options.ts";
 
-/** Answer of {@linkcode ReceiverState.checkUnexpected}: leave it where it is, it will be asked for later. */
+/** Answer of {@linkcode ReceiverState.checkUnexpected}: leave it queued, a receive will be posted for it later. */
 export const KEEP = 0;
 /** Answer of {@linkcode ReceiverState.checkUnexpected}: receive it (0 bytes) and forget it. */
 export const DISCARD = 1;
@@ -102,7 +102,7 @@ export class ReceiverState<T = unknown> {
   #oldest = 0;
   /** First message whose receive was not posted. */
   #post = 0;
-  /** Next message whose metadata is due. */
+  /** Next message whose metadata is expected. */
   #due = 0;
   /** Its sequence number. */
   #dueSequence: number;
@@ -195,7 +195,7 @@ export class ReceiverState<T = unknown> {
     return this.#end !== Infinity;
   }
 
-  /** True once the stream was whole and everything was handed out. */
+  /** True once every message has arrived and was handed out. */
   get finished(): boolean {
     return this.#head === this.#end;
   }
@@ -219,7 +219,7 @@ export class ReceiverState<T = unknown> {
           "limit_exceeded",
           `metadata of sequence number ${sequence} has ${
             size - PREFIX_BYTES
-          } bytes, maxMetadataBytes is ${this.#limits.maxMetadataBytes}`,
+          } bytes, the limit is ${this.#limits.maxMetadataBytes} (maxMetadataBytes)`,
         );
       }
       if (size === PREFIX_BYTES) throw this.#fail("protocol", `metadata of sequence number ${sequence} is empty`);
@@ -257,7 +257,7 @@ export class ReceiverState<T = unknown> {
   }
 
   /**
-   * The next message to post a receive for, within the limits; `null` where there is nothing to post now. The driver
+   * The next message to post a receive for, within the limits; `null` if there is nothing to post now. The driver
    * must post it (with `slot.tag` under `SEQUENCE_MASK`, for `slot.byteLength` bytes) and keep its own in
    * `slot.attachment`. Schemas and empty bodies are not among them.
    */
@@ -296,7 +296,7 @@ export class ReceiverState<T = unknown> {
    * @param slot What the receive was posted for
    * @param tag The full tag received
    * @param byteLength Bytes received
-   * @throws {DipcError} `protocol` where the number, type or length is not the one announced
+   * @throws {DipcError} `protocol` if the number, type or length is not the one announced
    */
   onBody(slot: ReceiverSlot<T>, tag: bigint, byteLength: number): void {
     if (slot.state !== POSTED) {
@@ -317,11 +317,11 @@ export class ReceiverState<T = unknown> {
   }
 
   /**
-   * Judges a tagged message that has arrived and that no posted receive took.
+   * Judges an unexpected message: it arrived before a matching receive was posted.
    *
-   * @param tag Its full tag
-   * @param byteLength Its bytes
-   * @returns {@linkcode KEEP} for a body that will be asked for later, {@linkcode DISCARD} for the tagged message of an empty body
+   * @param tag Full tag of the message
+   * @param byteLength Size of the message in bytes
+   * @returns {@linkcode KEEP} for a body whose receive is posted later, {@linkcode DISCARD} for the tagged message of an empty body
    * @throws {DipcError} `protocol` for a duplicate, or one that cannot belong to this stream; `limit_exceeded`
    */
   checkUnexpected(tag: bigint, byteLength: number): 0 | 1 {
@@ -329,14 +329,14 @@ export class ReceiverState<T = unknown> {
     const sequence = tagSequence(tag);
     const index = this.#indexOf(sequence);
     if (index >= this.#due) {
-      if (index >= this.#end || index - this.#due >= this.#limits.bodyWindow) throw this.#failUnasked(tag, sequence);
+      if (index >= this.#end || index - this.#due >= this.#limits.bodyWindow) throw this.#failStray(tag, sequence);
       this.#checkBody(sequence, tag, byteLength, -1);
       if (byteLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, byteLength);
       // The first message is the schema, which has no body.
-      if (index === 0) throw this.#failUnasked(tag, sequence);
+      if (index === 0) throw this.#failStray(tag, sequence);
       return KEEP;
     }
-    if (index <= 0) throw this.#failUnasked(tag, sequence);
+    if (index <= 0) throw this.#failStray(tag, sequence);
     const slot = this.#slots[index & this.#mask];
     if (slot.index === index) {
       if (slot.state === ANNOUNCED) {
@@ -348,14 +348,14 @@ export class ReceiverState<T = unknown> {
       slot.owesEmpty = false;
       return DISCARD;
     }
-    // Long handed out and forgotten: only as many empty bodies are let pass as there were messages that had one.
+    // Handed out long ago and forgotten: at most as many empty bodies pass as messages had one.
     if (this.#emptiesOwed === 0) throw this.#failDuplicate(sequence);
     this.#checkBody(sequence, tag, byteLength, 0);
     this.#emptiesOwed--;
     return DISCARD;
   }
 
-  /** The next message in order, once it is complete; `null` where it is not. Its slot is valid until the next call. */
+  /** The next message in order, once it is complete; `null` if it is not. Its slot is valid until the next call. */
   next(): ReceiverSlot<T> | null {
     const taken = this.#taken;
     if (taken !== null) { // what the driver did not take over must not live on in the window
@@ -380,7 +380,7 @@ export class ReceiverState<T = unknown> {
   }
 
   /**
-   * Runs through the messages that `next()` has not given out and that have something attached, so that a driver that gives up can
+   * Runs through the messages that `next()` has not given out and that have something attached, so that a driver that aborts can
    * cancel receives and release blocks.
    */
   forEachAttached(visit: (slot: ReceiverSlot<T>) => void): void {
@@ -389,7 +389,7 @@ export class ReceiverState<T = unknown> {
 
   /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
   describe(): string {
-    if (this.finished) return "the stream is whole";
+    if (this.finished) return "the stream is complete";
     const arrived = `${plural(this.#batches, "batch", "batches")} had arrived`;
     if (this.#due === 0) return `the schema was still missing; ${arrived}`;
     if (this.#head < this.#due) {
@@ -433,12 +433,15 @@ export class ReceiverState<T = unknown> {
     if (!(bodyLength >= 0 && bodyLength <= Number.MAX_SAFE_INTEGER && bodyLength % 1 === 0)) {
       throw this.#fail(
         "invalid_data",
-        `metadata of sequence number ${sequence} announces a body of ${bodyLength} bytes`,
+        `metadata of sequence number ${sequence} announces an impossible body of ${bodyLength} bytes`,
       );
     }
     if (bodyLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, bodyLength);
     if (kind === "schema" && bodyLength !== 0) {
-      throw this.#fail("protocol", `the schema, sequence number ${sequence}, announces a body of ${bodyLength} bytes`);
+      throw this.#fail(
+        "protocol",
+        `the schema, sequence number ${sequence}, announces a body of ${bodyLength} bytes, expected none`,
+      );
     }
     if (slot.owesEmpty) this.#emptiesOwed++;
     slot.index = index;
@@ -466,7 +469,7 @@ export class ReceiverState<T = unknown> {
     if (index - this.#due >= this.#limits.reorderWindow) {
       throw this.#fail(
         "protocol",
-        `metadata of sequence number ${sequence} arrived while ${this.#dueSequence} was due: it may be at most ${
+        `metadata of sequence number ${sequence} arrived while ${this.#dueSequence} was due, it may be at most ${
           this.#limits.reorderWindow - 1
         } ahead`,
       );
@@ -477,7 +480,7 @@ export class ReceiverState<T = unknown> {
     if (this.#heldBytes + size > this.#limits.maxHeldBytes) {
       throw this.#fail(
         "limit_exceeded",
-        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#limits.maxHeldBytes} bytes has arrived`,
+        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#limits.maxHeldBytes} bytes (maxHeldBytes) has arrived`,
       );
     }
     slot.held = new Uint8Array(size);
@@ -526,20 +529,20 @@ export class ReceiverState<T = unknown> {
     if (index - this.#due > this.#limits.reorderWindow) {
       throw this.#fail(
         "protocol",
-        `the end of stream has sequence number ${sequence}, but ${due} was due: messages are missing`,
+        `the end of stream has sequence number ${sequence}, but ${due} was due, so messages are missing`,
       );
     }
     this.#end = index;
   }
 
-  /** Checks type and length of a body; `expected` is −1 where the length is not known yet. */
+  /** Checks type and length of a body; `expected` is −1 if the length is not known yet. */
   #checkBody(sequence: number, tag: bigint, byteLength: number, expected: number): void {
     const type = tagBodyType(tag);
     if (type !== BODY_BYTES) {
       throw type === BODY_ADDRESSES
         ? this.#fail(
           "unsupported",
-          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not ask for`,
+          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not request`,
         )
         : this.#fail("protocol", `the body of sequence number ${sequence} has the unknown type ${type}`);
     }
@@ -554,7 +557,7 @@ export class ReceiverState<T = unknown> {
   #failTooLarge(sequence: number, byteLength: number): DipcError {
     return this.#fail(
       "limit_exceeded",
-      `the body of sequence number ${sequence} has ${byteLength} bytes, maxBodyBytes is ${this.#limits.maxBodyBytes}`,
+      `the body of sequence number ${sequence} has ${byteLength} bytes, the limit is ${this.#limits.maxBodyBytes} (maxBodyBytes)`,
     );
   }
 
@@ -562,7 +565,7 @@ export class ReceiverState<T = unknown> {
     return this.#fail("protocol", `a second body of sequence number ${sequence} arrived`);
   }
 
-  #failUnasked(tag: bigint, sequence: number): DipcError {
+  #failStray(tag: bigint, sequence: number): DipcError {
     const range = this.#end === Infinity
       ? `${this.#dueSequence} was due`
       : `the stream ends at ${this.#sequenceAt(this.#end)}`;
@@ -570,12 +573,16 @@ export class ReceiverState<T = unknown> {
       "protocol",
       `a tagged message of sequence number ${sequence} (tag ${
         formatTag(tag)
-      }) arrived that belongs to no message of this stream: ${range}`,
+      }) arrived that belongs to no message of this stream, ${range}`,
     );
   }
 
-  /** Remembers the first failure and gives it back. */
+  /** Remembers the first failure and returns it. */
   #fail(code: DipcErrorCode, message: string, cause?: unknown): DipcError {
-    return this.failure ??= new DipcError(code, message, cause === undefined ? {} : { cause });
+    return this.failure ??= new DipcError(
+      code,
+      `cannot receive the stream: ${message}`,
+      cause === undefined ? {} : { cause },
+    );
   }
 }

@@ -24,7 +24,7 @@ export interface ReceiverLimits {
    */
   maxBodyBytes?: number;
   /**
-   * Bytes of bodies that may be posted or waiting at once; one larger body is let through alone.
+   * Bytes of bodies that may be posted or waiting at once; a single larger body is admitted when there is nothing else.
    *
    * @default 64 MiB
    */
@@ -42,7 +42,7 @@ export interface ReceiverLimits {
    */
   maxAnnounced?: number;
   /**
-   * How far a metadata frame may run ahead of the one that is due, in sequence numbers.
+   * How far a metadata frame may run ahead of the next expected one, in sequence numbers.
    *
    * @default 256
    */
@@ -54,8 +54,8 @@ export interface ReceiverLimits {
    */
   maxHeldBytes?: number;
   /**
-   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is wanted. Equal metadata that
-   * `readHeader` answers with one header counts once.
+   * Bytes of metadata read and not yet taken by `next()`, above which no further frame is taken. Equal metadata for
+   * which `readHeader` returns the same header counts once.
    *
    * @default 32 MiB
    */
@@ -67,7 +67,7 @@ export interface ReceiverLimits {
    */
   bodyWindow?: number;
   /**
-   * Whether error messages were asked for; where not, they are an unknown type.
+   * Whether error messages were requested; if not, they are an unknown type.
    *
    * @default true
    */
@@ -79,7 +79,7 @@ export interface ReceiverLimits {
    */
   maxErrorBytes?: number;
   /**
-   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   * Sequence number of the schema. 0 by the protocol; tests start elsewhere to make the number wrap.
    *
    * @default 0
    */
@@ -89,7 +89,7 @@ export interface ReceiverLimits {
 /** Options of a `ReceiverState`: its limits, and how it reads metadata. */
 export interface ReceiverOptions extends ReceiverLimits {
   /**
-   * Verifies metadata and gives its header. Called once a message, in sequence order, the schema first; the bytes are
+   * Verifies metadata and returns its header. Called once per message, in sequence order, the schema first; the bytes are
    * valid during the call only.
    */
   readHeader(metadata: Uint8Array): MessageHeader;

@@ -1,8 +1,8 @@
 /**
- * The sending side of a stream as a state machine: gives out sequence numbers and keeps the send window. It does no I/O.
+ * The sending side of a stream as a state machine: assigns sequence numbers and enforces the send window. It does no I/O.
  *
  * A message is *outstanding* from `assign` until the peer is known to have taken it: until its own synchronous tagged
- * send or that of a later message is done or, where there are no bodies to wait for (a metadata-only server, a run of
+ * send or that of a later message is done or, if there are no bodies to wait for (a metadata-only server, a run of
  * empty bodies), until a later metadata frame that was sent with the rendezvous flag is done.
  *
  * @example Driving it over a channel
@@ -50,8 +50,8 @@ export interface SenderOptions {
    */
   role?: StreamRole;
   /**
-   * Bytes that may be outstanding; one larger message is let through alone. Bodies count, and metadata where there is no
-   * body.
+   * Bytes that may be outstanding; a single larger message is admitted when nothing else is outstanding.
+   * Bodies count, and metadata if there is no body.
    *
    * @default 64 MiB
    */
@@ -69,7 +69,7 @@ export interface SenderOptions {
    */
   minBatches?: number;
   /**
-   * Sequence number of the schema. The protocol says 0; tests start elsewhere to see the number wrap.
+   * Sequence number of the schema. 0 by the protocol; tests start elsewhere to make the number wrap.
    *
    * @default 0
    */
@@ -84,8 +84,8 @@ export class SenderSlot<T> {
   rendezvous = false;
   /** The driver's own: operation and body. */
   attachment: T | null = null;
-  /** @internal Whether its own send says when the peer has taken it. */
-  tells = false;
+  /** @internal Whether the end of its own send shows that the peer has taken it. */
+  isConfirmed = false;
   /** @internal Bytes that are outstanding until it is settled. */
   bytes = 0;
   /** @internal Messages that are outstanding until it is settled. */
@@ -145,7 +145,7 @@ export class SenderState<T = unknown> {
     this.sendsBodies = role !== "metadata";
     this.#windowBytes = windowBytes;
     this.#windowBatches = windowBatches;
-    // Two marks a window, so that the next half can be sent while the last one is fetched.
+    // Two marks per window, so that the next half can be sent while the last one is fetched.
     this.#markBytes = Math.max(1, Math.floor(windowBytes / 2));
     this.#markBatches = Math.max(1, windowBatches >> 1);
     this.#sequence = checkSequence(firstSequence);
@@ -193,7 +193,7 @@ export class SenderState<T = unknown> {
   /**
    * Whether the window has room for another message.
    *
-   * @param byteLength Its bytes where they are known; the window may be exceeded by one message where they are not
+   * @param byteLength Size of its body in bytes, 0 if not known; the window may then be exceeded by one message
    */
   mayStart(byteLength: number = 0): boolean {
     if (this.#head === this.#tail || this.#outstandingMessages < this.#minBatches) return true;
@@ -207,42 +207,45 @@ export class SenderState<T = unknown> {
    * @param bodyBytes Bytes of its body
    * @param metadataBytes Bytes of its metadata, without the prefix
    * @returns The slot to send by; `sent` must follow
-   * @throws {DipcError} `internal` where the calls come in another order, `invalid_data` for an impossible number
+   * @throws {DipcError} `internal` if the calls come in another order, `invalid_data` for an impossible number
    */
   assign(bodyBytes: number, metadataBytes: number): SenderSlot<T> {
     const sequence = this.#sequence;
     if (this.#hasEnded) {
-      throw new DipcError("internal", `sequence number ${sequence} was assigned after the end of stream`);
+      throw new DipcError("internal", `cannot send message ${sequence}: it comes after the end of stream`);
     }
     if (this.#open !== null) {
       throw new DipcError(
         "internal",
-        `sequence number ${sequence} was assigned before ${this.#open.sequence} was sent`,
+        `cannot send message ${sequence}: message ${this.#open.sequence} was assigned, but not sent`,
       );
     }
     if (!this.mayStart()) {
-      throw new DipcError("internal", `sequence number ${sequence} was assigned while the window was full`);
+      throw new DipcError("internal", `cannot send message ${sequence}: the window is full`);
     }
     if (
       !Number.isSafeInteger(bodyBytes) || bodyBytes < 0 || !Number.isSafeInteger(metadataBytes) || metadataBytes < 0
     ) {
       throw new DipcError(
         "invalid_data",
-        `sending sequence number ${sequence}: a body of ${bodyBytes} and metadata of ${metadataBytes} bytes cannot be`,
+        `cannot send message ${sequence}: impossible sizes, a body of ${bodyBytes} and metadata of ${metadataBytes} bytes`,
       );
     }
     if (this.#messages === 0 && bodyBytes !== 0) {
-      throw new DipcError("internal", `the schema, sequence number ${sequence}, has a body of ${bodyBytes} bytes`);
+      throw new DipcError(
+        "internal",
+        `cannot send the schema, message ${sequence}: it has a body of ${bodyBytes} bytes, expected none`,
+      );
     }
     const slot = this.#slots[this.#tail & this.#mask];
-    // Whether its own send says when the peer has taken it; otherwise a frame has to, now and then.
-    const tells = this.sendsBodies && (bodyBytes !== 0 || !this.sendsMetadata);
-    const bytes = tells ? bodyBytes : metadataBytes;
+    // The end of its own send shows that the peer has taken it; if it cannot, a metadata frame has to, periodically.
+    const isConfirmed = this.sendsBodies && (bodyBytes !== 0 || !this.sendsMetadata);
+    const bytes = isConfirmed ? bodyBytes : metadataBytes;
     slot.sequence = sequence;
-    slot.tells = tells;
+    slot.isConfirmed = isConfirmed;
     this.#unsettledBytes += bytes;
     this.#unsettledMessages++;
-    slot.rendezvous = !tells &&
+    slot.rendezvous = !isConfirmed &&
       (this.#unsettledMessages >= this.#markBatches || this.#unsettledBytes >= this.#markBytes);
     this.#outstandingBytes += bytes;
     this.#outstandingMessages++;
@@ -258,12 +261,14 @@ export class SenderState<T = unknown> {
    * Notes that the message of the last `assign` was handed to the channel.
    *
    * @param slot What `assign` returned
-   * @param attachment What to keep until the send is done; `null` where it is done already
+   * @param attachment What to keep until the send is done; `null` if it is done already
    */
   sent(slot: SenderSlot<T>, attachment: T | null): void {
-    if (slot !== this.#open) throw new DipcError("internal", `sequence number ${slot.sequence} was sent twice`);
+    if (slot !== this.#open) {
+      throw new DipcError("internal", `cannot send message ${slot.sequence}: it was sent already`);
+    }
     this.#open = null;
-    if (attachment === null && !slot.tells && !slot.rendezvous) return; // outstanding until a later send is done
+    if (attachment === null && !slot.isConfirmed && !slot.rendezvous) return; // outstanding until a later send is done
     slot.bytes = this.#unsettledBytes;
     slot.messages = this.#unsettledMessages;
     this.#unsettledBytes = 0;
@@ -284,10 +289,10 @@ export class SenderState<T = unknown> {
   /**
    * Notes that the earliest send is done.
    *
-   * @throws {DipcError} `internal` where none is under way
+   * @throws {DipcError} `internal` if none is under way
    */
   settle(): void {
-    if (this.#head === this.#tail) throw new DipcError("internal", "a send was settled, but none is under way");
+    if (this.#head === this.#tail) throw new DipcError("internal", "cannot settle a send: none is under way");
     const slot = this.#slots[this.#head & this.#mask];
     slot.attachment = null;
     this.#head++;
@@ -298,11 +303,11 @@ export class SenderState<T = unknown> {
    * Ends the stream.
    *
    * @returns The number of the end-of-stream frame: the one the next message would have had
-   * @throws {DipcError} `internal` before the schema, or where it has ended already
+   * @throws {DipcError} `internal` before the schema, or if it has ended already
    */
   end(): number {
-    if (this.#hasEnded) throw new DipcError("internal", "a stream was ended twice");
-    if (this.#messages === 0) throw new DipcError("internal", "a stream was ended before its schema was sent");
+    if (this.#hasEnded) throw new DipcError("internal", "cannot end the stream: it has ended already");
+    if (this.#messages === 0) throw new DipcError("internal", "cannot end the stream: its schema was not sent");
     this.#hasEnded = true;
     return this.#sequence;
   }

@@ -19,7 +19,7 @@ export function nextSequence(sequence: number): number {
 }
 
 /**
- * How far `to` lies after `from` on the circle of 2³² numbers: −2³¹ … 2³¹−1, negative where it lies before.
+ * How far `to` lies after `from` on the circle of 2³² numbers: −2³¹ … 2³¹−1, negative if it lies before.
  *
  * @param from u32
  * @param to u32
@@ -34,9 +34,9 @@ export function isSequence(value: unknown): value is number {
 }
 
 /**
- * Gives `value` back where it is a sequence number.
+ * Returns `value` if it is a sequence number.
  *
- * @throws {DipcError} `invalid_argument` where it is not an integer from 0 to 2³²−1
+ * @throws {DipcError} `invalid_argument` if it is not an integer from 0 to 2³²−1
  */
 export function checkSequence(value: number): number {
   if (value >>> 0 !== value) {

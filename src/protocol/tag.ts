@@ -2,7 +2,7 @@
  * Body tags: the 64 bits under which the body of a message is sent.
  *
  * Layout (Dissociated IPC Protocol, "tagged messages"): bits 0–31 sequence number, bits 32–55 reserved and sent as 0,
- * bits 56–63 body type. A receiver matches the sequence number alone and reads the type from the tag it received.
+ * bits 56–63 body type. A receiver matches only the sequence number and reads the type from the tag it received.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { checkSequence } from "./sequence.ts";
 
 /** Body type 0: the bytes of the IPC body. */
 export const BODY_BYTES = 0;
-/** Body type 1: a list of addresses in memory that the receiver can read by itself. */
+/** Body type 1: a list of memory addresses that the receiver can read itself. */
 export const BODY_ADDRESSES = 1;
 
 /** Mask of the bits a receiver matches: the sequence number. */
@@ -22,7 +22,7 @@ export const SEQUENCE_MASK = 0xFFFFFFFFn;
 export const FULL_MASK = 0xFFFFFFFFFFFFFFFFn;
 
 // One 64-bit cell seen as a bigint and as two u32 words (every platform of libucp that Deno runs on is little-endian):
-// reading a tag from it costs one small allocation and no bigint arithmetic, taking one apart costs none.
+// reading a tag from it costs one small allocation and no bigint arithmetic, splitting one costs none.
 const cell = new BigUint64Array(1);
 const words = new Uint32Array(cell.buffer);
 
@@ -32,7 +32,7 @@ const words = new Uint32Array(cell.buffer);
  * @param sequence Sequence number, u32
  * @param bodyType Body type, u8
  * @default bodyType `BODY_BYTES`
- * @throws {DipcError} `invalid_argument` where a number is out of range
+ * @throws {DipcError} `invalid_argument` if a number is out of range
  */
 export function encodeTag(sequence: number, bodyType: number = BODY_BYTES): bigint {
   checkSequence(sequence);

@@ -1,9 +1,9 @@
 /**
- * `ucx:` URIs: where a stream can be fetched, and the values to ask for it with.
+ * `ucx:` URIs: the address of a server, and the values to request a stream with.
  *
  * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1`. The published protocol defines the first
- * three parameters; `role` (both, metadata, body) and `dipc` (the server understands the request envelope) are ours, and
- * others ignore them. The path is the percent-encoded default ticket.
+ * three parameters; `role` (both, metadata, body) and `dipc` (the server understands the request envelope) are extensions of
+ * dipc that others ignore. The path is the percent-encoded default ticket.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { type DipcError, LocalError } from "../errors.ts";
 import { integerIn, integerRefusal, oneOf } from "../options.ts";
 import { STREAM_ROLES, type StreamRole } from "./role.ts";
 
-/** A `ucx:` URI, taken apart. */
+/** A parsed `ucx:` URI. */
 export interface UcxUri {
   /** Host name, IPv4 or IPv6 address, without brackets. */
   readonly host: string;
   /** 1 … 65535 */
   readonly port: number;
-  /** Default ticket: the path, percent-decoded; `null` where the path is empty. */
+  /** Default ticket: the path, percent-decoded; `null` if the path is empty. */
   readonly ticket: Uint8Array | null;
   /** Tag of the request, u64. */
   readonly wantData: bigint;
-  /** Tag of the message that gives type-1 memory back, u64, where there is one. */
+  /** Tag of the message that releases type-1 memory, u64, if there is one. */
   readonly freeData: bigint | null;
-  /** Packed rkey or memory handle, where there is one. */
+  /** Packed rkey or memory handle, if there is one. */
   readonly remoteHandle: Uint8Array | null;
-  /** What the location serves, where it says so. */
+  /** What the location serves, if the URI declares it. */
   readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
@@ -59,11 +59,11 @@ const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";
 
 function invalid(uri: string, why: string): DipcError {
   const shown = uri.length > 200 ? uri.slice(0, 200) + "…" : uri;
-  return new LocalError("invalid_uri", `reading the URI ${JSON.stringify(shown)}: ${why}`);
+  return new LocalError("invalid_uri", `cannot read the URI ${JSON.stringify(shown)}: ${why}`);
 }
 
 /**
- * Takes a `ucx:` URI apart. Unknown parameters are ignored.
+ * Parses a `ucx:` URI. Unknown parameters are ignored.
  *
  * @throws {DipcError} `invalid_uri`
  *
@@ -80,7 +80,7 @@ export function parseUri(text: string | URL): UcxUri {
   if (uri.length > MAX_URI_LENGTH) {
     throw invalid(uri, `at most ${MAX_URI_LENGTH} characters are allowed, found ${uri.length}`);
   }
-  // Printable ASCII alone: a line break or a blank inside is a slip of copying, and other characters must be percent-encoded.
+  // Printable ASCII only: a line break or a space inside is a copying mistake, and other characters must be percent-encoded.
   const stray = /[^\x21-\x7e]/u.exec(uri);
   if (stray !== null) {
     throw invalid(uri, `the character ${JSON.stringify(stray[0])} at ${stray.index} must be percent-encoded`);
@@ -109,7 +109,7 @@ export function parseUri(text: string | URL): UcxUri {
   const handle = parameters.get("remote_handle");
   const role = parameters.get("role");
   if (role !== undefined && !isRole(role)) {
-    throw invalid(uri, `role is both, metadata or body, found ${JSON.stringify(role)}`);
+    throw invalid(uri, `role must be both, metadata or body, found ${JSON.stringify(role)}`);
   }
   return {
     host,
@@ -126,13 +126,16 @@ export function parseUri(text: string | URL): UcxUri {
 /**
  * Writes a `ucx:` URI.
  *
- * @throws {DipcError} `invalid_argument` where a part cannot be written
+ * @throws {DipcError} `invalid_argument` if a part cannot be written
  */
 export function formatUri(parts: UcxUriParts): string {
   const { host, port, wantData } = parts;
   const isV6 = host.includes(":");
   if (isV6 ? !isIpv6(host) : !isHostName(host)) {
-    throw new LocalError("invalid_argument", `${JSON.stringify(host)} is no host name, IPv4 or IPv6 address`);
+    throw new LocalError(
+      "invalid_argument",
+      `cannot write a URI: ${JSON.stringify(host)} is not a host name, IPv4 or IPv6 address`,
+    );
   }
   integerIn("port", port, 1, 65535);
   let path = "";
@@ -140,7 +143,10 @@ export function formatUri(parts: UcxUriParts): string {
     const ticket = typeof parts.ticket === "string" ? new TextEncoder().encode(parts.ticket) : parts.ticket;
     path = "/" + percentEncode(ticket);
     if (path === "/." || path === "/..") {
-      throw new LocalError("invalid_argument", `the ticket "${path.slice(1)}" cannot be the path of a URI; rename it`);
+      throw new LocalError(
+        "invalid_argument",
+        `cannot write a URI: the ticket "${path.slice(1)}" cannot be its path; rename it`,
+      );
     }
   }
   const query = [`want_data=${formatUint64("want_data", wantData)}`];
@@ -170,11 +176,11 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
   }
   const [, v6, name, portText] = parts;
   if (v6 !== undefined) {
-    if (!isIpv6(v6)) throw invalid(uri, `${JSON.stringify(`[${v6}]`)} is no IPv6 address`);
+    if (!isIpv6(v6)) throw invalid(uri, `${JSON.stringify(`[${v6}]`)} is not an IPv6 address`);
   } else if (name === "") {
     throw invalid(uri, `the host is missing; an example is ${EXAMPLE}`);
   } else if (!isHostName(name)) {
-    throw invalid(uri, `${JSON.stringify(name)} is no host name or IPv4 address`);
+    throw invalid(uri, `${JSON.stringify(name)} is not a host name or IPv4 address`);
   }
   if (portText === undefined || portText === "") throw invalid(uri, `the port is missing; an example is ${EXAMPLE}`);
   const port = /^[0-9]{1,5}$/.test(portText) ? Number(portText) : 0;
@@ -186,7 +192,7 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
 
 const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc"]);
 
-/** The parameters we know. A `+` stays a `+`: `remote_handle` is base64, and nothing here is an HTML form. */
+/** The parameters that are known here. A `+` stays a `+`: `remote_handle` is base64, and nothing here is an HTML form. */
 function parseQuery(uri: string, query: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const piece of query.split("&")) {
@@ -203,7 +209,7 @@ function parseQuery(uri: string, query: string): Map<string, string> {
   return found;
 }
 
-/** A name with its percent-encoding undone; one that is malformed is none of ours. */
+/** A name with its percent-encoding undone; one that is malformed is not a known one. */
 function parameterName(text: string): string {
   if (!text.includes("%")) return text;
   try {
@@ -309,9 +315,9 @@ function isIpv6(text: string): boolean {
 
 /** One way to fetch a stream: from one server, or its metadata from one and its bodies from another. */
 export interface Alternative {
-  /** Where the metadata comes from; the bodies too where `body` is null. */
+  /** Server of the metadata; of the bodies too if `body` is null. */
   readonly metadata: UcxUri;
-  /** Where the bodies come from, on a connection of their own; `null` where one connection carries both. */
+  /** Server of the bodies, on a connection of their own; `null` if one connection carries both. */
   readonly body: UcxUri | null;
 }
 
@@ -321,8 +327,8 @@ export interface Alternative {
  * Without roles, one location serves both and two are metadata, then body. With roles, each is `both` on its own or
  * stands in an adjacent pair of `metadata` and `body`.
  *
- * @param locations URIs of one endpoint; those with another scheme are passed over
- * @throws {DipcError} `invalid_uri` where one is malformed, or the roles do not add up
+ * @param locations URIs of one endpoint; those with another scheme are skipped
+ * @throws {DipcError} `invalid_uri` if one is malformed, or the roles do not match
  */
 export function groupLocations(locations: readonly (string | URL)[]): Alternative[] {
   const texts = locations.map(String).filter((text) => /^ucx:/i.test(text));
@@ -332,7 +338,10 @@ export function groupLocations(locations: readonly (string | URL)[]): Alternativ
     if (uris.length === 1) return [{ metadata: uris[0], body: null }];
     if (uris.length === 2) return [{ metadata: uris[0], body: uris[1] }];
     if (uris.length === 0) return [];
-    throw invalid(texts[0], `it is one of ${uris.length} locations without a role; more than two need role=…`);
+    throw invalid(
+      texts[0],
+      `it is one of ${uris.length} locations without a role; add role=… to more than two locations`,
+    );
   }
   const alternatives: Alternative[] = [];
   for (let i = 0; i < uris.length; i++) {

@@ -31,12 +31,12 @@ export interface ArrowFileOptions extends SourceOptions {
   /**
    * Map the file into memory instead of reading it, which saves a copy.
    *
-   * `"guarded"` holds a lease on the file (see fcntl(2)) while a stream runs: whoever opens the file for writing waits, up
-   * to about 0.1 s, until the map is given up, and the stream goes on by reading. Where no lease can be had (somebody has
-   * the file open for writing, it is another user's, the file system has none), the file is read. The program itself must
-   * not write to the file with synchronous calls meanwhile: it would wait for itself.
+   * `"guarded"` holds a lease on the file (see fcntl(2)) while a stream runs: a process that opens the file for writing
+   * waits, up to about 0.1 s, until the map is dropped, and the stream continues by reading. If no lease can be taken (the
+   * file is open for writing, it belongs to another user, the file system has no leases), the file is read. The program
+   * itself must not write to the file with synchronous calls meanwhile: it would wait for itself.
    *
-   * `true` maps without a lease: when a mapped file is cut short, the system kills this process (SIGBUS), which nothing
+   * `true` maps without a lease: when a mapped file is truncated, the system kills this process (SIGBUS), which nothing
    * can prevent.
    *
    * @default {false}
@@ -46,14 +46,14 @@ export interface ArrowFileOptions extends SourceOptions {
 
 /** Up to this many batches, their rows are counted when the file is opened. */
 const COUNT_ROWS_BATCHES = 4096;
-/** Room for the metadata of most messages; grows where that is not enough. */
+/** Bytes for the metadata of most messages; grows when that is not enough. */
 const SCRATCH_BYTES = 16 * 1024;
 
 /**
  * An Arrow file as a dataset that can be served many times. Batches are forwarded as they lie in the file.
  *
- * Each message is read into a recycled block, so that memory does not grow with the file. A file that is cut short or
- * written to meanwhile gives an `io` error on the streams that run.
+ * Each message is read into a recycled block, so that memory does not grow with the file. A file that is truncated or
+ * written to meanwhile fails the streams that run with `io`.
  *
  * @example Usage
  * ```ts ignore
@@ -65,7 +65,7 @@ const SCRATCH_BYTES = 16 * 1024;
  * @param options Pool, limits, and whether to map
  * @throws {DipcError} `not_found`, `permission_denied`, `io`, `invalid_data`, `limit_exceeded`
  */
-// deno-lint-ignore require-await -- all sources answer alike, and failures are rejections
+// deno-lint-ignore require-await -- all sources return promises, and failures are rejections
 export async function arrowFile(path: string, options: ArrowFileOptions = {}): Promise<Dataset> {
   const file = FileHandle.open(path);
   try {
@@ -104,7 +104,8 @@ class ArrowFileDataset implements Dataset {
     if (footer.schemaMessage.byteLength > limits.maxMetadataBytes) {
       throw new LocalError(
         "limit_exceeded",
-        `the schema of ${name} has ${footer.schemaMessage.byteLength} bytes, the limit is ${limits.maxMetadataBytes}`,
+        `cannot read ${name}: its schema has ${footer.schemaMessage.byteLength} bytes, the limit is ` +
+          `${limits.maxMetadataBytes} (maxMetadataBytes)`,
       );
     }
     const headers = new HeaderReader(limits);
@@ -139,7 +140,7 @@ class ArrowFileDataset implements Dataset {
   }
 }
 
-/** A map that runs use while it is there. */
+/** A map that runs use while there is one. */
 interface MapSource {
   readonly map: FileMap | null;
   enter(): void;
@@ -147,7 +148,7 @@ interface MapSource {
   close(): void;
 }
 
-/** A map without a guard, there from the start to the end. */
+/** A map without a guard, kept from the start to the end. */
 class WholeMap implements MapSource {
   readonly map: FileMap;
   constructor(file: FileHandle) {
@@ -187,11 +188,13 @@ class FileRun implements MessageStream {
 
   next(): IpcMessage | null {
     if (this.#isClosed || this.#signal?.aborted) {
-      throw new LocalError("closed", "the run through the file was closed", { cause: this.#signal?.reason });
+      throw new LocalError("closed", "cannot read the file: the run through it was closed", {
+        cause: this.#signal?.reason,
+      });
     }
     const index = this.#index;
     if (index === this.#blocks.length) return null;
-    // Moves on first: after an error the run is over.
+    // Advances first: after an error the run is over.
     this.#index = this.#blocks.length;
     const kind = index < this.#dictionaries ? "dictionary" : "batch";
     const map = this.#map === null ? null : this.#map.map;
@@ -209,7 +212,7 @@ class FileRun implements MessageStream {
   }
 }
 
-/** Reads messages at places that the footer gave. */
+/** Reads messages at the positions that the footer declares. */
 class MessageReader {
   readonly #file: FileHandle;
   readonly #headers: HeaderReader;
@@ -240,7 +243,7 @@ class MessageReader {
     }
   }
 
-  /** The body as a part of the map where it lies 8-aligned there, else as {@linkcode read}. */
+  /** The body as a part of the map if it is 8-aligned there, else as {@linkcode read}. */
   readMapped(block: FileBlock, kind: "dictionary" | "batch", map: FileMap): IpcMessage {
     const start = block.offset + block.metadataLength;
     if (start % 8 !== 0) return this.read(block, kind);
@@ -249,7 +252,7 @@ class MessageReader {
     return { header, body };
   }
 
-  /** The metadata alone. */
+  /** Only the metadata. */
   header(block: FileBlock, kind: "dictionary" | "batch"): MessageHeader {
     this.#prepare(block);
     this.#file.readAt(block.offset, this.#address, block.metadataLength);
@@ -262,8 +265,9 @@ class MessageReader {
     if (block.metadataLength > maxMetadataBytes || block.bodyLength > maxBodyBytes) {
       throw new LocalError(
         "limit_exceeded",
-        `the message at byte ${block.offset} of "${this.#file.path}" has ${block.metadataLength} bytes of metadata and ` +
-          `${block.bodyLength} of body, the limits are ${maxMetadataBytes} and ${maxBodyBytes}`,
+        `cannot read the message at byte ${block.offset} of "${this.#file.path}": it has ${block.metadataLength} bytes of ` +
+          `metadata and ${block.bodyLength} of body, the limits are ${maxMetadataBytes} (maxMetadataBytes) and ` +
+          `${maxBodyBytes} (maxBodyBytes)`,
       );
     }
     if (block.metadataLength > this.#scratch.byteLength) {
@@ -280,15 +284,16 @@ class MessageReader {
     if (prefix.metadataLength === 0 || end > block.metadataLength) {
       throw new LocalError(
         "invalid_data",
-        `${where} has ${end} bytes of prefix and metadata, but the footer says ${block.metadataLength}; the file is damaged`,
+        `cannot read ${where}: the file is damaged, the footer declares ${block.metadataLength} bytes of prefix and metadata, ` +
+          `found ${end}`,
       );
     }
     const header = this.#headers.read(this.#scratch.subarray(prefix.byteLength, end));
     if (header.kind !== kind || header.bodyLength > block.bodyLength) {
       throw new LocalError(
         "invalid_data",
-        `${where} is a ${header.kind} with ${header.bodyLength} bytes of body, but the footer says ` +
-          `${kind} with ${block.bodyLength}; the file is damaged`,
+        `cannot read ${where}: the file is damaged, the footer declares a ${kind} with ${block.bodyLength} bytes of body, ` +
+          `found a ${header.kind} with ${header.bodyLength}`,
       );
     }
     return header;
@@ -296,19 +301,25 @@ class MessageReader {
 }
 
 function checkHead(file: FileHandle, name: string): void {
-  if (file.size === 0) throw new LocalError("invalid_data", `${name} is empty, expected an Arrow file`);
+  if (file.size === 0) throw new LocalError("invalid_data", `cannot read ${name}: it is empty, expected an Arrow file`);
   const head = file.readBytes(0, Math.min(file.size, FILE_HEAD_BYTES));
   if (!FILE_MAGIC.every((byte, i) => head[i] === byte)) {
-    throw new LocalError("invalid_data", `${name} does not start with "ARROW1": it is not an Arrow file`);
+    throw new LocalError(
+      "invalid_data",
+      `cannot read ${name}: it does not start with "ARROW1", so it is not an Arrow file`,
+    );
   }
   if (file.size < FILE_HEAD_BYTES + FILE_TAIL_BYTES) {
-    throw new LocalError("invalid_data", `${name} has ${file.size} bytes, too few for an Arrow file: it was cut short`);
+    throw new LocalError(
+      "invalid_data",
+      `cannot read ${name}: it has ${file.size} bytes, too few for an Arrow file, so it was cut short`,
+    );
   }
 }
 
 /**
- * Dictionaries in the order in which they can be read from a stream, where each must be whole before another one refers
- * to it: the footer's order, but those inside others first.
+ * Dictionaries in the order in which they can be read from a stream, in which each must be complete before another one
+ * refers to it: the footer's order, but those inside others first.
  */
 function orderDictionaries(
   blocks: FileBlock[],
@@ -322,7 +333,7 @@ function orderDictionaries(
     if (!isDelta && seen.has(dictionaryId)) {
       throw new LocalError(
         "invalid_data",
-        `${name} replaces dictionary ${dictionaryId}, which an Arrow file cannot do: only a stream can`,
+        `cannot read ${name}: it replaces dictionary ${dictionaryId}, which only an Arrow stream may do`,
       );
     }
     seen.add(dictionaryId);
@@ -339,10 +350,10 @@ function orderDictionaries(
     .sort((a, b) => a.depth - b.depth).map(({ block }) => block);
 }
 
-/** How many dictionaries lie inside each other below this one. */
+/** How deep the dictionaries inside this one are nested. */
 function dictionaryDepth(id: bigint, layout: SchemaLayout, above: Set<bigint>): number {
   const field = layout.dictionaries.get(id)?.field;
-  // A dictionary that contains itself has no right order; the verifier or the reader has the say.
+  // A dictionary that contains itself has no right order; the verifier or the reader reports it.
   if (field === undefined || above.has(id)) return 0;
   above.add(id);
   let depth = 0;

@@ -17,13 +17,13 @@ import { type Eventually, runSteps, type SourceOptions, type Steps } from "./opt
 
 /** Options of {@linkcode arrowStream}. */
 export interface ArrowStreamOptions extends SourceOptions {
-  /** What to call the stream in messages; the path where there is one. */
+  /** Name of the stream in messages; default: the path, or "the stream". */
   name?: string;
 }
 
 /**
  * An Arrow IPC stream as a dataset. The path of a file can be served many times; anything else is read only once, as it
- * comes, and refuses a second run.
+ * arrives, and rejects a second run.
  *
  * A stream ends with an end-of-stream marker or, as the format allows, with the end of the input between two messages.
  *
@@ -94,7 +94,7 @@ class StreamFileDataset implements Dataset {
   }
 }
 
-/** A stream that comes once. */
+/** A stream that can be read only once. */
 class OnceDataset implements Dataset {
   readonly readOnce = true;
   readonly #run: StreamRun;
@@ -114,7 +114,7 @@ class OnceDataset implements Dataset {
     if (this.#isTaken) {
       throw new LocalError(
         "busy",
-        `${this.#name} can be read only once and has been taken already; serve a file to have more than one client`,
+        `cannot read ${this.#name} again: it can be read only once; serve a file to have more than one client`,
       );
     }
     this.#isTaken = true;
@@ -150,7 +150,7 @@ class StreamRun implements MessageStream {
   /** The schema; only after {@linkcode start}. */
   get schema(): MessageHeader {
     if (this.#schema === null) {
-      throw new LocalError("internal", "the schema of a stream was asked for before it was read");
+      throw new LocalError("internal", "cannot return the schema of a stream: it was not read yet");
     }
     return this.#schema;
   }
@@ -159,7 +159,9 @@ class StreamRun implements MessageStream {
   async start(): Promise<void> {
     const message = await runSteps(this.#read());
     const name = this.#input.raw.name;
-    if (message === null) throw new LocalError("invalid_data", `${name} is empty, expected an Arrow stream`);
+    if (message === null) {
+      throw new LocalError("invalid_data", `cannot read ${name}: it is empty, expected an Arrow stream`);
+    }
     this.#schema = message.header;
   }
 
@@ -189,14 +191,14 @@ class StreamRun implements MessageStream {
     if (have === 0) return this.#end();
     let bytes = input.peek(8);
     const where = `message ${this.#messages} of ${name}`;
-    const full = have >= 8 || (have >= 4 && !startsWithContinuation(bytes));
-    if (!full) throw this.#cutShort(where, `in the length of its metadata`);
+    const isComplete = have >= 8 || (have >= 4 && !startsWithContinuation(bytes));
+    if (!isComplete) throw this.#cutShort(where, `in the length of its metadata`);
     if (this.#messages === 0) checkFormat(bytes, name);
     const prefix = readPrefix(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), where);
     if (this.#messages === 0 && prefix.byteLength === 4 && prefix.metadataLength >= IMPLAUSIBLE_BYTES) {
       throw new LocalError(
         "invalid_data",
-        `${name} does not start as an Arrow stream; pipe one in, for example \`dipc get URI -o -\``,
+        `cannot read ${name}: it does not start as an Arrow stream; pipe one in, for example \`dipc get URI -o -\``,
       );
     }
     input.skip(prefix.byteLength);
@@ -209,7 +211,9 @@ class StreamRun implements MessageStream {
     const header = this.#headers.read(bytes);
     input.skip(prefix.metadataLength);
     if (header.kind === "schema") {
-      if (this.#messages++ > 0) throw new LocalError("invalid_data", `${where} is a second schema; a stream has one`);
+      if (this.#messages++ > 0) {
+        throw new LocalError("invalid_data", `cannot read ${where}: it is a second schema, a stream has one`);
+      }
       return { header, body: null };
     }
     this.#checkLimit(where, "body", header.bodyLength, this.#limits.maxBodyBytes);
@@ -237,16 +241,21 @@ class StreamRun implements MessageStream {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new LocalError("closed", `${this.#input.raw.name} was closed while it was being read`);
+    if (this.#isClosed) {
+      throw new LocalError("closed", `cannot read ${this.#input.raw.name}: it was closed while it was being read`);
+    }
   }
 
   #checkLimit(where: string, what: string, bytes: number, limit: number): void {
     if (bytes > limit) {
-      throw new LocalError("limit_exceeded", `${where} has ${bytes} bytes of ${what}, the limit is ${limit}`);
+      throw new LocalError(
+        "limit_exceeded",
+        `cannot read ${where}: it has ${bytes} bytes of ${what}, the limit is ${limit}`,
+      );
     }
   }
 
-  /** Spares the memory for what cannot be there. */
+  /** Fails before allocating when the input is too short. */
   #checkRemaining(where: string, what: string, bytes: number): void {
     const left = this.#input.remaining;
     if (left !== undefined && bytes > left) {
@@ -258,25 +267,25 @@ class StreamRun implements MessageStream {
     this.#hasEnded = true;
     return new LocalError(
       "invalid_data",
-      `${where} is cut short ${at}; the writer did not finish, or the copy is incomplete`,
+      `cannot read ${where}: it is cut short ${at}; the writer did not finish, or the copy is incomplete`,
     );
   }
 }
 
-/** No schema is that large; four letters read as a length are larger. */
+/** Schemas are smaller than this; four letters read as a length are larger. */
 const IMPLAUSIBLE_BYTES = 2 ** 28;
 
 function startsWithContinuation(bytes: Uint8Array): boolean {
   return bytes[0] === 0xff && bytes[1] === 0xff && bytes[2] === 0xff && bytes[3] === 0xff;
 }
 
-/** Says what to do with a file whose format needs to be read from its end. */
+/** Rejects a file whose format has to be read from its end. */
 function checkFormat(head: Uint8Array, name: string): void {
   const text = String.fromCharCode(...head);
   const format = text.startsWith("ARROW1") ? "an Arrow file" : text.startsWith("PAR1") ? "a Parquet file" : null;
   if (format === null) return;
   throw new LocalError(
     "unsupported",
-    `${name} is ${format}, which cannot be read as a stream: its end has to be read first; give its path to openPath()`,
+    `cannot read ${name} as a stream: it is ${format}, whose end has to be read first; give its path to openPath()`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Bytes in order, from a file or from anything that can be read, with the small pieces buffered and the large ones put
- * straight where they belong.
+ * Bytes in order, from a file or from anything that can be read: small pieces are buffered, large ones are read directly
+ * into their target.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { textOf } from "../text.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { Eventually, Steps } from "./options.ts";
 
-/** Where bytes come from. */
+/** A source of bytes. */
 export interface RawInput {
-  /** What to call it in messages. */
+  /** Name of the input in messages. */
   readonly name: string;
-  /** Bytes that are left, where that is known. */
+  /** Bytes that are left, if that is known. */
   readonly remaining: number | undefined;
   /**
    * Puts between 1 and `target.byteLength` bytes into `target`, which lies at `address`; 0 bytes at the end of input.
@@ -74,7 +74,7 @@ export class StreamInput implements RawInput {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#chunk = new Uint8Array(0);
-    // A source that fails while it is being cancelled has nothing left to tell: nobody wants its data any more.
+    // An error while cancelling no longer matters: the data is not needed.
     await this.#reader.cancel().catch(() => {});
   }
 
@@ -85,14 +85,16 @@ export class StreamInput implements RawInput {
         result = await this.#reader.read();
       } catch (cause) {
         const text = textOf(cause);
-        throw new LocalError("io", `reading ${this.name} failed: ${text}`, { cause });
+        throw new LocalError("io", `cannot read ${this.name}: ${text}`, { cause });
       }
-      if (this.#isClosed) throw new LocalError("closed", `${this.name} was closed while it was being read`);
+      if (this.#isClosed) {
+        throw new LocalError("closed", `cannot read ${this.name}: it was closed while it was being read`);
+      }
       if (result.done) return 0;
       if (!(result.value instanceof Uint8Array)) {
         throw new LocalError(
           "invalid_argument",
-          `${this.name} gave ${typeof result.value}, expected Uint8Array chunks`,
+          `cannot read ${this.name}: expected chunks of Uint8Array, found ${typeof result.value}`,
         );
       }
     } while (result.value.byteLength === 0);
@@ -108,11 +110,11 @@ export class StreamInput implements RawInput {
   }
 }
 
-/** Something to read bytes from, as `Deno.stdin` and `Deno.FsFile` are. */
+/** A reader of bytes, such as `Deno.stdin` or a `Deno.FsFile`. */
 export interface ByteReader {
-  /** Puts bytes into `target`; how many, or null at the end. */
+  /** Puts bytes into `target`. @returns how many, or null at the end */
   read(target: Uint8Array): Promise<number | null>;
-  /** Called once nothing is read any more. */
+  /** Called after the last read. */
   close?(): void;
 }
 
@@ -123,7 +125,7 @@ export class ReaderInput implements RawInput {
   readonly #reader: ByteReader;
   #isClosed = false;
   #underWay: Promise<unknown> | null = null;
-  #giveUp: (() => void) | null = null;
+  #abort: (() => void) | null = null;
 
   constructor(reader: ByteReader, name: string) {
     this.#reader = reader;
@@ -142,10 +144,10 @@ export class ReaderInput implements RawInput {
     });
     this.#underWay = reading;
     return new Promise((resolve, reject) => {
-      this.#giveUp = () => reject(this.#closedError());
+      this.#abort = () => reject(this.#closedError());
       reading.then((got) => resolve(got ?? 0), (cause) => {
         const text = textOf(cause);
-        reject(new LocalError("io", `reading ${this.name} failed: ${text}`, { cause }));
+        reject(new LocalError("io", `cannot read ${this.name}: ${text}`, { cause }));
       });
     });
   }
@@ -154,20 +156,20 @@ export class ReaderInput implements RawInput {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#underWay === null) this.#reader.close?.();
-    this.#giveUp?.();
+    this.#abort?.();
   }
 
   #closedError(): DipcError {
-    return new LocalError("closed", `${this.name} was closed while it was being read`);
+    return new LocalError("closed", `cannot read ${this.name}: it was closed while it was being read`);
   }
 }
 
-/** Least bytes to ask a raw input for: prefix and metadata of most messages, and several small messages at once. */
+/** Fewest bytes to request from a raw input: prefix and metadata of most messages, and several small messages at once. */
 const BUFFER_BYTES = 16 * 1024;
 
-/** A raw input with a buffer in front. Methods are steps for {@linkcode runSteps}. */
+/** A buffered raw input. Methods are steps for {@linkcode runSteps}. */
 export class BufferedInput {
-  /** The input behind it. */
+  /** The input that is buffered. */
   readonly raw: RawInput;
   #buffer: Uint8Array<ArrayBuffer>;
   #address: bigint;
@@ -180,13 +182,13 @@ export class BufferedInput {
     this.#address = addressOf(this.#buffer);
   }
 
-  /** Bytes left, where that is known. */
+  /** Bytes left, if that is known. */
   get remaining(): number | undefined {
-    const behind = this.raw.remaining;
-    return behind === undefined ? undefined : behind + this.#end - this.#start;
+    const unread = this.raw.remaining;
+    return unread === undefined ? undefined : unread + this.#end - this.#start;
   }
 
-  /** Buffered bytes, up to `byteLength` of them; a view that the next call makes invalid. */
+  /** Buffered bytes, up to `byteLength` of them; a view that is valid until the next call. */
   peek(byteLength: number): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, Math.min(this.#end, this.#start + byteLength));
   }
@@ -210,9 +212,9 @@ export class BufferedInput {
   }
 
   /**
-   * Puts `byteLength` bytes, or all that are left, to `address`, where `target` gives the same memory.
+   * Puts `byteLength` bytes, or all that are left, into the memory at `address`, of which `target` returns a view.
    *
-   * @returns how many they were
+   * @returns how many bytes it put there
    */
   *take(target: () => Uint8Array<ArrayBuffer>, address: bigint, byteLength: number): Steps<number> {
     let done = Math.min(byteLength, this.#end - this.#start);

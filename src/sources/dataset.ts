@@ -1,5 +1,5 @@
 /**
- * What a server serves: a schema and a way to run through the messages that follow it.
+ * What a server serves: a schema and a way to iterate over the messages that follow it.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 /** One run through a dataset. */
 export interface MessageStream {
   /**
-   * The next dictionary or batch message (never the schema), or `null` at the end. Answers without a promise where the
-   * data is at hand, because the sender's loop is much faster that way. Never called while an earlier call is pending.
+   * The next dictionary or batch message (never the schema), or `null` at the end. Returns no promise if the data is at
+   * hand, because the sender's loop is much faster that way. Never called while an earlier call is pending.
    * The caller owns the message and releases its body.
    *
    * @throws {DipcError} `io`, `invalid_data`; after an error the stream is over
    */
   next(): IpcMessage | null | Promise<IpcMessage | null>;
-  /** Ends the run early or after its end; releases what it holds. Idempotent. */
+  /** Ends the run, finished or not; releases what it holds. Idempotent. */
   close(): void | Promise<void>;
 }
 
@@ -23,20 +23,20 @@ export interface MessageStream {
 export interface Dataset {
   /** The schema message that starts every run. */
   readonly schema: MessageHeader;
-  /** Total rows, where known without reading everything. */
+  /** Total rows, if known without reading everything. */
   readonly rows?: number;
-  /** Number of record batches, where known. */
+  /** Number of record batches, if known. */
   readonly batches?: number;
-  /** Total bytes of all bodies, where known. */
+  /** Total bytes of all bodies, if known. */
   readonly bodyBytes?: number;
   /** Memory space of all bodies, such as `"cuda:0"`. Default: host memory. */
   readonly memory?: string;
-  /** True where only one run is possible (standard input, an iterator). */
+  /** True if only one run is possible (standard input, an iterator). */
   readonly readOnce: boolean;
   /**
    * Starts a run.
    *
-   * @throws {DipcError} `busy` where the dataset can be read only once and was taken already, `io`, `closed`
+   * @throws {DipcError} `busy` if the dataset can be read only once and was taken already, `io`, `closed`
    */
   open(options?: { signal?: AbortSignal }): MessageStream | Promise<MessageStream>;
   /** Releases files and memory; running streams fail with `closed`. Idempotent. */

@@ -1,5 +1,5 @@
 /**
- * A file seen as a `Blob` whose bytes are read only when they are asked for.
+ * A file as a `Blob` whose bytes are read only on request.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export class FileBlob extends Blob {
   readonly #size: number;
 
   /**
-   * The whole of a file, or a part of an earlier blob.
+   * A complete file, or a part of an earlier blob.
    *
    * @param file The file, which must stay open
    */
@@ -55,7 +55,7 @@ export class FileBlob extends Blob {
     }
   }
 
-  /** Why the last read failed, once: an error that went through the decoder comes back as a text only. */
+  /** Why the last read failed, once: an error that passes through the decoder comes back as text only. */
   takeFailure(): DipcError | null {
     const { failure } = this.#shared;
     this.#shared.failure = null;

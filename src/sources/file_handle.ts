@@ -26,11 +26,11 @@ const EACCES = 13;
 /** V8 may move smaller arrays while the system writes to them. */
 const SMALLEST_FIXED = 128;
 
-/** What stays the same in the status of a file that nobody writes to. */
+/** The part of a file's status that changes when the file is written to. */
 export interface FileStamp {
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** Modification time, whole seconds. */
+  /** Modification time, seconds. */
   readonly modify: bigint;
   /** Modification time, nanoseconds of the second. */
   readonly modifyNs: number;
@@ -48,7 +48,7 @@ export class FileHandle implements Disposable {
   readonly #iov = new BigUint64Array(4);
   readonly #stamp: FileStamp;
   readonly #lib = fileLibrary();
-  #isOwner = true;
+  #isOwned = true;
 
   private constructor(path: string, fd: number, stamp?: FileStamp) {
     this.path = path;
@@ -60,7 +60,7 @@ export class FileHandle implements Disposable {
   /**
    * Opens a regular file.
    *
-   * @throws {DipcError} `not_found`, `permission_denied`, `invalid_argument` where it is a directory, `io`
+   * @throws {DipcError} `not_found`, `permission_denied`, `invalid_argument` if it is a directory, `io`
    */
   static open(path: string): FileHandle {
     // Deno's own stat goes first, so that --allow-read decides which files may be read, not --allow-ffi.
@@ -74,7 +74,7 @@ export class FileHandle implements Disposable {
     const fd = lib.open(cString(path), OPEN_READ, 0);
     if (fd < 0) {
       const errno = fileErrno();
-      throw errno === EACCES ? refusedError(path) : ioError(`cannot open "${path}"`, errno);
+      throw errno === EACCES ? refusedError(path) : ioError(`open "${path}"`, errno);
     }
     try {
       const handle = new FileHandle(path, fd);
@@ -87,15 +87,15 @@ export class FileHandle implements Disposable {
   }
 
   /**
-   * A descriptor that another handle of this process owns, perhaps in another thread.
+   * A handle for a descriptor that another handle of this process owns, perhaps in another thread.
    *
    * @param fd The descriptor, which must stay open
-   * @param path For messages
-   * @param stamp What the other handle found when it was opened
+   * @param path Path of the file, for messages
+   * @param stamp Status that the other handle found when it was opened
    */
   static borrow(fd: number, path: string, stamp: FileStamp): FileHandle {
     const handle = new FileHandle(path, fd, stamp);
-    handle.#isOwner = false;
+    handle.#isOwned = false;
     return handle;
   }
 
@@ -106,7 +106,9 @@ export class FileHandle implements Disposable {
 
   /** The open descriptor. @throws {DipcError} `closed` */
   get fd(): number {
-    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed while it was being read`);
+    if (this.#fd < 0) {
+      throw new LocalError("closed", `cannot read "${this.path}": it was closed while it was being read`);
+    }
     return this.#fd;
   }
 
@@ -169,16 +171,16 @@ export class FileHandle implements Disposable {
   /**
    * Compares the file's status with the one it was opened with.
    *
-   * @throws {DipcError} `io` where size, modification time or change time differ
+   * @throws {DipcError} `io` if size or modification time differ
    */
   checkUnchanged(): void {
     const stamp = this.#stamp, view = this.#view;
-    if (!statDescriptor(this.fd, this.#status)) throw ioError(`cannot stat "${this.path}"`, fileErrno());
+    if (!statDescriptor(this.fd, this.#status)) throw ioError(`stat "${this.path}"`, fileErrno());
     const size = Number(view.getBigUint64(STATX.size, true));
     if (size !== stamp.size) {
       throw new LocalError(
         "io",
-        `"${this.path}" changed while it was being read: it had ${stamp.size} bytes, now it has ${size}; ` +
+        `cannot read "${this.path}": it changed while it was being read, from ${stamp.size} to ${size} bytes; ` +
           `write a new file and rename it over the old one instead`,
       );
     }
@@ -188,7 +190,7 @@ export class FileHandle implements Disposable {
     ) {
       throw new LocalError(
         "io",
-        `"${this.path}" changed while it was being read: somebody has written to it since it was opened; ` +
+        `cannot read "${this.path}": it changed while it was being read, it was written to since it was opened; ` +
           `write a new file and rename it over the old one instead`,
       );
     }
@@ -197,7 +199,7 @@ export class FileHandle implements Disposable {
   /** Closes the descriptor. Idempotent. */
   close(): void {
     if (this.#fd < 0) return;
-    if (this.#isOwner) libc().close(this.#fd);
+    if (this.#isOwned) libc().close(this.#fd);
     this.#fd = -1;
   }
 
@@ -210,15 +212,16 @@ export class FileHandle implements Disposable {
     if (got === 0) {
       throw new LocalError(
         "io",
-        `"${this.path}" ends at byte ${offset}, ${missing} bytes too early: it was cut short while it was being read`,
+        `cannot read "${this.path}": it ends at byte ${offset}, ${missing} bytes too early, it was cut short while it was ` +
+          "being read",
       );
     }
     const errno = fileErrno();
-    if (errno !== EINTR) throw ioError(`cannot read "${this.path}" at byte ${offset}`, errno);
+    if (errno !== EINTR) throw ioError(`read "${this.path}" at byte ${offset}`, errno);
   }
 
   #readStamp(): FileStamp {
-    if (!statDescriptor(this.fd, this.#status)) throw ioError(`cannot stat "${this.path}"`, fileErrno());
+    if (!statDescriptor(this.fd, this.#status)) throw ioError(`stat "${this.path}"`, fileErrno());
     const view = this.#view;
     return {
       size: Number(view.getBigUint64(STATX.size, true)),
@@ -228,10 +231,10 @@ export class FileHandle implements Disposable {
   }
 }
 
-/** A DipcError for a failed call of libc. */
-export function ioError(what: string, errno: number): DipcError {
+/** A DipcError for a failed call of libc; `action` is what cannot be done, such as `'open "a.arrow"'`. */
+export function ioError(action: string, errno: number): DipcError {
   const code = errno === 13 || errno === 1 ? "permission_denied" : errno === 2 ? "not_found" : "io";
-  return new LocalError(code, `${what}: ${errnoText(errno)}`, {
+  return new LocalError(code, `cannot ${action}: ${errnoText(errno)}`, {
     foreign: { system: "errno", status: errno, text: errnoText(errno) },
   });
 }

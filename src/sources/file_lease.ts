@@ -1,5 +1,5 @@
 /**
- * A read lease on a file: while it is held nobody can write to the file or cut it short.
+ * A read lease on a file: while it is held the file cannot be written to or truncated.
  *
  * @module
  */
@@ -7,14 +7,14 @@ import { F_GETLEASE, F_RDLCK, F_SETLEASE, F_SETSIG, F_UNLCK, fileLibrary, SIGURG
 import type { FileHandle } from "./file_handle.ts";
 
 /**
- * A read lease, see fcntl(2). Whoever opens the file for writing, or truncates it, waits until the lease is given back, at
- * most `/proc/sys/fs/lease-break-time` seconds (45 by default). The system tells the holder by a signal; here that is one
- * which does nothing, and the holder looks instead ({@linkcode FileLease.stands}).
+ * A read lease, see fcntl(2). A process that opens the file for writing, or truncates it, waits until the lease is given
+ * back, at most `/proc/sys/fs/lease-break-time` seconds (45 by default). The system notifies the holder by a signal; here
+ * it is one that has no effect, and the holder polls instead ({@linkcode FileLease.stands}).
  */
 export class FileLease {
   readonly #file: FileHandle;
 
-  /** @param file The file, opened for reading; it stays open as long as the lease is held */
+  /** @param file The file, opened for reading; it stays open while the lease is held */
   constructor(file: FileHandle) {
     this.#file = file;
   }
@@ -22,8 +22,8 @@ export class FileLease {
   /**
    * Takes the lease.
    *
-   * @returns false where it cannot be had: somebody has the file open for writing, it belongs to another user, or its file
-   * system has no leases
+   * @returns false if it cannot be taken: the file is open for writing, it belongs to another user, or its file system
+   * has no leases
    */
   take(): boolean {
     const { fd } = this.#file;
@@ -31,12 +31,12 @@ export class FileLease {
     return fcntl(fd, F_SETSIG, SIGURG) === 0 && fcntl(fd, F_SETLEASE, F_RDLCK) === 0;
   }
 
-  /** Whether it is held and nobody waits for it. */
+  /** Whether it is held and no writer waits for it. */
   get stands(): boolean {
     return fileLibrary().fcntl(this.#file.fd, F_GETLEASE, 0) === F_RDLCK;
   }
 
-  /** Gives it back; whoever waited goes on. Idempotent. */
+  /** Gives it back; waiting writers continue. Idempotent. */
   giveBack(): void {
     fileLibrary().fcntl(this.#file.fd, F_SETLEASE, F_UNLCK);
   }

@@ -17,7 +17,7 @@ import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { type FileHandle, ioError } from "./file_handle.ts";
 
-/** Pages of a map begin at multiples of this; larger than the page of any supported system. */
+/** Pages of a map begin at multiples of this; no supported system has larger pages. */
 const PAGE = 65_536;
 /** Bytes of bodies that were given back and stay in the process's page table. */
 const RESIDENT_BYTES = 64 * 2 ** 20;
@@ -31,7 +31,7 @@ export class FileMap {
   readonly #file: FileHandle;
   readonly #address: bigint;
   readonly #size: number;
-  /** Bytes mapped: whole pages. */
+  /** Bytes mapped, a multiple of the page size. */
   readonly #length: bigint;
   readonly #onIdle: () => void;
   readonly #bodies = new Set<MappedBody>();
@@ -39,17 +39,17 @@ export class FileMap {
   /** Ranges of bodies that were given back and may still be in the page table. */
   #stale: { start: number; end: number }[] = [];
   #staleBytes = 0;
-  #mayPopulate = true;
+  #canPopulate = true;
 
   /**
-   * @param file What to map
+   * @param file The file to map
    * @param onIdle Called whenever the last body in use was given back
    * @throws {DipcError} `io`, `out_of_memory`, `closed`
    */
   constructor(file: FileHandle, onIdle: () => void = () => {}) {
     this.#length = BigInt(Math.ceil(file.size / PAGE) * PAGE);
     const address = BigInt(libc().mmap(0n, this.#length, PROT_READ_WRITE, MAP_PRIVATE, file.fd, 0n));
-    if (address === MAP_FAILED) throw ioError(`cannot map "${file.path}" into memory`, fileErrno());
+    if (address === MAP_FAILED) throw ioError(`map "${file.path}" into memory`, fileErrno());
     this.#file = file;
     this.#address = address;
     this.#size = file.size;
@@ -62,12 +62,14 @@ export class FileMap {
   }
 
   /**
-   * A body that is a part of the map, read from storage where it is not in memory yet.
+   * A body that is a part of the map, read from storage if it is not in memory yet.
    *
-   * @throws {DipcError} `closed`, `io` where it cannot be read
+   * @throws {DipcError} `closed`, `io` if it cannot be read
    */
   body(offset: number, byteLength: number): Body {
-    if (this.#isClosed) throw new LocalError("closed", "a mapped file was closed while it was being read");
+    if (this.#isClosed) {
+      throw new LocalError("closed", "cannot read a mapped file: it was closed while it was being read");
+    }
     this.#populate(offset, byteLength);
     const body = new MappedBody(this.#address + BigInt(offset), byteLength, (body) => this.#drop(body, offset));
     this.#bodies.add(body);
@@ -75,8 +77,8 @@ export class FileMap {
   }
 
   /**
-   * Makes the bodies in use independent of the file: they keep their addresses and their bytes, whatever becomes of it.
-   * Nothing may use the map at the same time in another thread. No further bodies can be had.
+   * Makes the bodies in use independent of the file: they keep their addresses and their content, whatever happens to it.
+   * No other thread may use the map concurrently. The map hands out no further bodies.
    *
    * @throws {DipcError} `out_of_memory`
    */
@@ -90,7 +92,7 @@ export class FileMap {
       if (copy === MAP_FAILED) {
         throw new LocalError(
           "out_of_memory",
-          `cannot keep ${bytes} bytes of "${this.#file.path}", which is about to change`,
+          `cannot copy ${bytes} bytes of "${this.#file.path}", which is about to change: the system refused the memory`,
         );
       }
       const target = this.#address + BigInt(start);
@@ -107,7 +109,7 @@ export class FileMap {
     this.#unmapWhenIdle();
   }
 
-  /** Takes bodies that were given back out of the page table, so that the process does not look as large as the file. */
+  /** Drops released bodies from the page table, so that the process does not appear as large as the file. */
   trim(): void {
     const { madvise } = libc();
     for (const { start, end } of this.#stale) {
@@ -118,16 +120,16 @@ export class FileMap {
     this.#staleBytes = 0;
   }
 
-  /** Reads through the map once, where an error of the storage is an error and not the end of the process (SIGBUS). */
+  /** Reads a range into memory ahead: here a storage error is an error, and not the end of the process (SIGBUS). */
   #populate(offset: number, byteLength: number): void {
-    if (byteLength === 0 || !this.#mayPopulate) return;
+    if (byteLength === 0 || !this.#canPopulate) return;
     const start = offset - offset % PAGE;
     const length = BigInt(Math.min(offset + byteLength, this.#size) - start);
     if (libc().madvise(this.#address + BigInt(start), length, MADV_POPULATE_READ) === 0) return;
     const errno = fileErrno();
-    // An older kernel: pages come when they are first used.
-    if (errno === EINVAL) this.#mayPopulate = false;
-    else throw ioError(`cannot read "${this.#file.path}" at byte ${offset}`, errno);
+    // An older kernel: pages are read when they are first used.
+    if (errno === EINVAL) this.#canPopulate = false;
+    else throw ioError(`read "${this.#file.path}" at byte ${offset}`, errno);
   }
 
   #drop(body: MappedBody, offset: number): void {
@@ -137,7 +139,7 @@ export class FileMap {
     } else {
       const end = offset + body.byteLength;
       const last = this.#stale.at(-1);
-      // Bodies of one run follow each other, with a little metadata between.
+      // Bodies of one run follow each other, with a little metadata in between.
       if (last !== undefined && offset >= last.start && offset - last.end < PAGE) last.end = Math.max(last.end, end);
       else this.#stale.push({ start: offset, end });
       this.#staleBytes += body.byteLength;
@@ -150,19 +152,19 @@ export class FileMap {
     if (this.isIdle) libc().munmap(this.#address, this.#length);
   }
 
-  /** Ranges of whole pages that hold the bodies in use, in order and apart. */
+  /** Page-aligned ranges that hold the bodies in use, in order and disjoint. */
   #pagesInUse(): [start: number, end: number][] {
     const ranges = [...this.#bodies].filter((body) => body.byteLength > 0).map((body): [number, number] => {
       const offset = Number(body.address - this.#address);
       return [offset - offset % PAGE, Math.ceil((offset + body.byteLength) / PAGE) * PAGE];
     }).sort(([a], [b]) => a - b);
-    const apart: [number, number][] = [];
+    const disjoint: [number, number][] = [];
     for (const [start, end] of ranges) {
-      const last = apart.at(-1);
+      const last = disjoint.at(-1);
       if (last !== undefined && start <= last[1]) last[1] = Math.max(last[1], end);
-      else apart.push([start, end]);
+      else disjoint.push([start, end]);
     }
-    return apart;
+    return disjoint;
   }
 }
 
@@ -184,7 +186,7 @@ class MappedBody implements Body {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#release === null) throw new LocalError("closed", "the body was released");
+    if (this.#release === null) throw new LocalError("closed", "cannot read this body: it was released");
     if (this.#bytes === null) {
       const pointer = this.byteLength === 0 ? null : Deno.UnsafePointer.create(this.#address);
       const buffer = pointer === null
@@ -198,7 +200,7 @@ class MappedBody implements Body {
   release(): void {
     const release = this.#release;
     if (release === null) return;
-    // Detaches every view: after this nobody can read memory that is about to be unmapped.
+    // Detaches every view: from here on none can read memory that is about to be unmapped.
     this.#bytes?.buffer.transfer(0);
     this.#bytes = null;
     this.#release = null;

@@ -1,5 +1,5 @@
 /**
- * Opens a file whose format is told from its first bytes.
+ * Opens a file whose format is detected from its first bytes.
  *
  * @module
  */
@@ -52,14 +52,14 @@ export async function openPath(path: string, options: OpenPathOptions = {}): Pro
     case "arrow-stream":
       return await arrowStream(path, options);
     case "parquet": {
-      // A heavy dependency: loaded only where it is needed.
+      // A heavy dependency: loaded only when it is needed.
       const { parquetFile } = await import("./parquet.ts");
       return await parquetFile(path, options);
     }
   }
 }
 
-/** Bytes that tell all formats apart. */
+/** Bytes that distinguish all formats. */
 const HEAD_BYTES = 16;
 
 function readHead(path: string): Uint8Array {
@@ -80,9 +80,9 @@ function readHead(path: string): Uint8Array {
   return head.subarray(0, length);
 }
 
-/** First bytes of formats that people try, and what to do about each. */
+/** First bytes of common formats that are not supported, and what to do about each. */
 const OTHERS: readonly [prefix: string, what: string][] = [
-  ["FEA1", "Feather V1, which is not supported; write it anew as Feather V2 (an Arrow file)"],
+  ["FEA1", "Feather V1, which is not supported; rewrite it as Feather V2 (an Arrow file)"],
   ["PARE", "an encrypted Parquet file, which is not supported"],
   ["\x1f\x8b", "compressed with gzip; unpack it first"],
   ["\x28\xb5\x2f\xfd", "compressed with Zstandard; unpack it first"],
@@ -92,17 +92,17 @@ const OTHERS: readonly [prefix: string, what: string][] = [
 ];
 
 /**
- * Tells the format of a file from its first bytes.
+ * Detects the format of a file from its first bytes.
  *
- * @param head The first 16 bytes, or all where there are fewer
- * @param path For messages
- * @throws {DipcError} `invalid_data` where the file is empty or of no known format, `unsupported` for a known other one
+ * @param head The first 16 bytes, or all if there are fewer
+ * @param path Path of the file, for messages
+ * @throws {DipcError} `invalid_data` if the file is empty or of no known format, `unsupported` for a known other one
  */
 export function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (head.byteLength === 0) {
     throw new LocalError(
       "invalid_data",
-      `"${path}" is empty, expected an Arrow file, an Arrow stream or a Parquet file`,
+      `cannot open "${path}": it is empty, expected an Arrow file, an Arrow stream or a Parquet file`,
     );
   }
   const text = String.fromCharCode(...head);
@@ -114,12 +114,12 @@ export function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (looksLikeStream(head)) return "arrow-stream";
   throw new LocalError(
     "invalid_data",
-    `cannot serve "${path}": it does not start as one of the formats that are read; give an Arrow, Feather or Parquet ` +
-      "file (CSV, JSON and text are not read)",
+    `cannot serve "${path}": it is of no known format; give an Arrow, Feather or Parquet ` +
+      "file (CSV, JSON and text are not supported)",
   );
 }
 
-/** The continuation marker, or a length of metadata as older writers put it, followed by the start of a flatbuffer. */
+/** The continuation marker, or a length of metadata as written by older writers, followed by the start of a flatbuffer. */
 function looksLikeStream(head: Uint8Array): boolean {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   if (head.byteLength >= 4 && view.getInt32(0, true) === -1) return true;

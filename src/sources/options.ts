@@ -8,9 +8,9 @@ import type { Pool } from "../memory/block.ts";
 
 /** Options of every source. */
 export interface SourceOptions {
-  /** Where bodies are put. Default: the isolate's shared host pool. */
+  /** Pool of the bodies. Default: the isolate's shared host pool. */
   pool?: Pool;
-  /** Limits on what a damaged or hostile file can ask for. Defaults as for a reader. */
+  /** Limits on what a damaged or hostile file can make a reader allocate. Defaults as for a reader. */
   limits?: Partial<ReaderLimits>;
 }
 
@@ -21,8 +21,7 @@ export type Eventually<T> = T | Promise<T>;
 export type Steps<T> = Generator<Promise<unknown>, T, unknown>;
 
 /**
- * Runs steps to their end: without any promise where none is yielded, so that data at hand costs no turn of the event
- * loop.
+ * Runs steps to their end: without any promise if none is yielded, so that data at hand costs no turn of the event loop.
  */
 export function runSteps<T>(steps: Steps<T>): Eventually<T> {
   const result = steps.next();
@@ -32,14 +31,14 @@ export function runSteps<T>(steps: Steps<T>): Eventually<T> {
 async function finishSteps<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
   let wait = first;
   while (true) {
-    let value: unknown, failed = false;
+    let value: unknown, hasFailed = false;
     try {
       value = await wait;
     } catch (error) {
       value = error;
-      failed = true;
+      hasFailed = true;
     }
-    const result = failed ? steps.throw(value) : steps.next(value);
+    const result = hasFailed ? steps.throw(value) : steps.next(value);
     if (result.done) return result.value;
     wait = result.value;
   }

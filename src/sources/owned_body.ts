@@ -1,5 +1,5 @@
 /**
- * An ArrayBuffer of the garbage collector's as a body whose memory goes back at once when it is released.
+ * A garbage-collected ArrayBuffer as a body whose memory is freed immediately when it is released.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { addressOf } from "../../ffi/libc.ts";
 import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 
-/** Smallest array that V8 does not move. */
+/** Size in bytes of the smallest array that V8 does not move. */
 const SMALLEST_FIXED = 128;
 
 /**
- * A part of an ArrayBuffer that nobody else uses. Unlike {@linkcode wrapBytes} it owns the buffer: releasing detaches it,
+ * A part of an ArrayBuffer that has no other user. Unlike {@linkcode wrapBytes} it owns the buffer: releasing detaches it,
  * which frees its memory without waiting for a collection.
  */
 export class OwnedBody implements Body {
@@ -22,7 +22,7 @@ export class OwnedBody implements Body {
   #bytes: Uint8Array<ArrayBuffer> | null;
   #address: bigint | null = null;
 
-  /** @param bytes The body; its whole buffer belongs to the body from now on */
+  /** @param bytes The body; from now on the body owns the entire buffer */
   constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.byteLength = bytes.byteLength;
     if (bytes.byteLength < SMALLEST_FIXED) {
@@ -41,7 +41,7 @@ export class OwnedBody implements Body {
 
   /** The bytes, in place. @throws {DipcError} `closed` after release */
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (this.#bytes === null) throw new LocalError("closed", "cannot read this body: it was released");
     return this.#bytes;
   }
 

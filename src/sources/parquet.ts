@@ -24,7 +24,7 @@ export interface ParquetFileOptions extends SourceOptions {
   batchRows?: number;
 }
 
-/** Rows of each batch where nothing else is asked for. */
+/** Rows of each batch by default. */
 export const DEFAULT_BATCH_ROWS = 65_536;
 
 /**
@@ -103,11 +103,12 @@ class ParquetRun implements MessageStream {
   readonly #path: string;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.close();
-  /** Messages of the last batch that were not asked for yet. */
+  /** Messages of the last batch that were not taken yet. */
   readonly #queue: IpcMessage[] = [];
   /** Bodies of the dictionaries sent last, to send them again only when they differ. */
   readonly #dictionaries = new Map<bigint, Uint8Array>();
   #lastSchema = new Uint8Array(0);
+  readonly #rows: number;
   #missing: number;
 
   constructor(
@@ -120,7 +121,7 @@ class ParquetRun implements MessageStream {
     this.#decoded = decoded;
     this.#headers = headers;
     this.#path = path;
-    this.#missing = rows;
+    this.#rows = this.#missing = rows;
     this.#signal = signal;
     if (signal?.aborted) this.close();
     else signal?.addEventListener("abort", this.#onAbort, { once: true });
@@ -142,16 +143,18 @@ class ParquetRun implements MessageStream {
     this.#decoded.stop();
   }
 
-  /** The decoder ends without an error where pages are missing, so that the rows are counted. */
+  /** Checks the number of rows: if pages are missing, the decoder ends without an error. */
   #end(): null {
     if (this.#missing === 0) return null;
     throw new LocalError(
       "invalid_data",
-      `"${this.#path}" has ${this.#missing} rows fewer than its footer says; the file is damaged`,
+      `cannot read "${this.#path}": it is damaged, the footer declares ${this.#rows} rows, ${
+        this.#rows - this.#missing
+      } were decoded`,
     );
   }
 
-  /** Splits the Arrow stream that one batch became: schema, dictionaries where there are any, the batch. */
+  /** Splits the Arrow stream that one batch became: schema, dictionaries if there are any, the batch. */
   #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
     const [schema, ...messages] = splitStream(bytes, this.#path);
     this.#checkSchema(schema.metadata);
@@ -175,7 +178,10 @@ class ParquetRun implements MessageStream {
     const found = columnTypes(new HeaderReader().read(metadata));
     const expected = columnTypes(this.#headers.schema!);
     if (found !== expected) {
-      throw new LocalError("internal", `"${this.#path}" was decoded as ${found}, but its schema is ${expected}`);
+      throw new LocalError(
+        "internal",
+        `cannot read "${this.#path}": it was decoded as ${found}, but its schema is ${expected}`,
+      );
     }
     this.#lastSchema = metadata.slice();
   }
@@ -190,7 +196,7 @@ interface RawMessage {
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
-/** Splits a whole Arrow stream in memory. */
+/** Splits a complete Arrow stream in memory. */
 function splitStream(bytes: Uint8Array<ArrayBuffer>, path: string): RawMessage[] {
   const messages: RawMessage[] = [];
   for (let at = 0; at + 8 <= bytes.byteLength;) {
@@ -217,9 +223,12 @@ function bodyLengthOf(metadata: Uint8Array<ArrayBuffer>): number {
 function checkMagic(file: FileHandle): void {
   const tail = file.size < 12 ? "" : new TextDecoder().decode(file.readBytes(file.size - 4, 4));
   if (tail === "PARE") {
-    throw new LocalError("unsupported", `"${file.path}" has an encrypted footer, which is not supported`);
+    throw new LocalError("unsupported", `cannot read "${file.path}": its footer is encrypted, which is not supported`);
   }
   if (tail !== "PAR1") {
-    throw new LocalError("invalid_data", `"${file.path}" does not end as a Parquet file does: it was cut short`);
+    throw new LocalError(
+      "invalid_data",
+      `cannot read "${file.path}": it does not end as a Parquet file does, so it was cut short`,
+    );
   }
 }

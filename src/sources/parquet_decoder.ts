@@ -16,20 +16,20 @@ import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
  */
 export const workerModule = (): Promise<unknown> => import("./parquet_worker.ts");
 
-/** Batches asked for ahead of the one that is wanted. */
+/** Batches requested ahead of the next one. */
 const AHEAD = 4;
-/** An unused worker is kept for the next run for so long. A worker keeps the process from ending. */
+/** How long an unused worker is kept for the next run, in milliseconds. A worker keeps the process from ending. */
 const IDLE_MS = 1000;
 
 /** What is known of a file before it is decoded. */
 export interface ParquetInfo {
-  /** An Arrow stream that holds the schema alone. */
+  /** An Arrow stream that holds only the schema. */
   readonly schema: Uint8Array<ArrayBuffer>;
   /** Rows of each row group. */
   readonly groupRows: readonly number[];
 }
 
-/** Decodes one file, in a worker that is there while it is needed. */
+/** Decodes one file, in a worker that exists while it is needed. */
 export class ParquetDecoder {
   readonly #file: FileHandle;
   readonly #streams = new Map<number, DecodedStream>();
@@ -38,7 +38,7 @@ export class ParquetDecoder {
   #lastRun = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param file The file, which must stay open as long as the decoder */
+  /** @param file The file, which must stay open until the decoder is closed */
   constructor(file: FileHandle) {
     this.#file = file;
   }
@@ -83,7 +83,7 @@ export class ParquetDecoder {
 
   /** Ends the worker; streams fail with `closed`. Idempotent. */
   close(): void {
-    this.#end(new LocalError("closed", `"${this.#file.path}" was closed while it was being decoded`));
+    this.#end(new LocalError("closed", `cannot decode "${this.#file.path}": it was closed while it was being decoded`));
   }
 
   #start(): void {
@@ -95,7 +95,7 @@ export class ParquetDecoder {
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      // What goes wrong later, the worker tells itself.
+      // Later errors are reported by the worker itself.
       if (worker === this.#worker) this.#end(this.#startError(event.message));
     };
     this.#worker = worker;
@@ -124,8 +124,8 @@ export class ParquetDecoder {
         this.#end(
           this.#changed() ?? new LocalError(
             "invalid_data",
-            `decoding the Parquet file "${this.#file.path}" failed: the decoder crashed (${reply.message}); ` +
-              `the file is damaged, or has something that the decoder cannot read`,
+            `cannot decode the Parquet file "${this.#file.path}": the decoder crashed (${reply.message}); the file is ` +
+              "damaged, or has a feature that is not supported",
           ),
         );
         break;
@@ -141,7 +141,7 @@ export class ParquetDecoder {
     this.#streams.clear();
   }
 
-  /** Lets the worker go where nothing needs it for a while. */
+  /** Ends the worker once nothing has needed it for a while. */
   #rest(): void {
     clearTimeout(this.#idle);
     if (this.#worker === null || this.#streams.size > 0) return;
@@ -149,11 +149,11 @@ export class ParquetDecoder {
       this.#worker?.terminate();
       this.#worker = null;
     }, IDLE_MS);
-    // The worker keeps the process alive until then; the timer alone must not.
+    // The worker keeps the process alive until then; the timer by itself must not.
     Deno.unrefTimer(this.#idle!);
   }
 
-  /** What looks like damage may come from a file that changes; that is the better thing to say. */
+  /** Apparent damage may come from a file that changes; then that is what to report. */
   #changed(): DipcError | null {
     try {
       this.#file.checkUnchanged();
@@ -166,20 +166,20 @@ export class ParquetDecoder {
 
   #startError(cause: unknown): DipcError {
     const text = textOf(cause);
-    // A worker tells of a missing permission by a text.
+    // A worker reports a missing permission only by its text.
     const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
-    const what = "cannot start the worker that decodes Parquet";
-    if (!denied) return new LocalError("unsupported", `${what}: ${text}`, { cause });
+    const what = "start the worker that decodes Parquet";
+    if (!denied) return new LocalError("unsupported", `cannot ${what}: ${text}`, { cause });
     const folder = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/(?<=.)\/$/, "");
     return new LocalError(
       "permission_denied",
-      `${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
+      `cannot ${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
       { cause },
     );
   }
 }
 
-/** What is decoded of one run, as it arrives. */
+/** The decoded batches of one run, as they arrive. */
 export class DecodedStream {
   readonly #ask: () => void;
   readonly #stop: () => void;
@@ -192,7 +192,7 @@ export class DecodedStream {
     this.#stop = stop;
   }
 
-  /** Whether {@linkcode take} has an answer. */
+  /** Whether {@linkcode take} has a batch, the end or an error to return. */
   get ready(): boolean {
     return this.#arrived.length > 0 || this.#error !== null;
   }
@@ -215,7 +215,7 @@ export class DecodedStream {
   /** Ends the run; a wait ends with `closed`. Idempotent. */
   stop(): void {
     for (const bytes of this.#arrived.splice(0)) bytes?.buffer.transfer(0);
-    this._push(new LocalError("closed", "the run through the Parquet file was closed"));
+    this._push(new LocalError("closed", "cannot read the Parquet file: the run through it was closed"));
     this.#stop();
   }
 

@@ -1,5 +1,5 @@
 /**
- * What {@link ./parquet.ts} and its worker say to each other.
+ * The messages between {@link ./parquet.ts} and its worker.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export type ParquetRequest =
   | { readonly op: "open"; readonly fd: number; readonly path: string; readonly stamp: FileStamp }
   /** Starts to decode. */
   | { readonly op: "start"; readonly run: number; readonly batchRows: number }
-  /** Asks for one batch more. */
+  /** Requests one more batch. */
   | { readonly op: "next"; readonly run: number }
   /** Ends a run. */
   | { readonly op: "stop"; readonly run: number };
@@ -22,7 +22,7 @@ export type ParquetReply =
   /** The file is open. */
   | {
     readonly op: "opened";
-    /** An Arrow stream that holds the schema alone. */
+    /** An Arrow stream that holds only the schema. */
     readonly schema: Uint8Array<ArrayBuffer>;
     /** Rows of each row group. */
     readonly groupRows: number[];
@@ -31,5 +31,5 @@ export type ParquetReply =
   | { readonly op: "batch"; readonly run: number; readonly bytes: Uint8Array<ArrayBuffer> | null }
   /** A run, or with -1 the file, has failed. */
   | { readonly op: "failed"; readonly run: number; readonly code: DipcErrorCode; readonly message: string }
-  /** The decoder has crashed: nothing more will come. */
+  /** The decoder has crashed: no further message follows. */
   | { readonly op: "crashed"; readonly message: string };

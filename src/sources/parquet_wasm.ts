@@ -18,20 +18,20 @@ export function loadParquetWasm(): Promise<typeof ParquetWasm> {
   return parquetWasm ??= import("parquet-wasm").catch((cause) => {
     parquetWasm = null;
     const text = textOf(cause);
-    const what = "cannot load npm:parquet-wasm@0.8.0, which reads and writes Parquet";
+    const what = "load npm:parquet-wasm@0.8.0, which reads and writes Parquet";
     if (cause instanceof Deno.errors.NotCapable) {
-      // Deno names the file that it was asked for; the folder of all packages is what a program needs.
+      // Deno names the file that was imported; the program needs the folder of all packages.
       const folder = /"([^"]*\/npm)\/[^"]*"/.exec(text)?.[1];
       const flag = folder === undefined ? "--allow-read" : `--allow-read=${folder}`;
       throw new LocalError(
         "permission_denied",
-        `${what}: Deno may not read its own folder of npm packages; run again with ${flag}`,
+        `cannot ${what}: Deno may not read its own folder of npm packages; run again with ${flag}`,
         { cause },
       );
     }
     throw new LocalError(
       "unsupported",
-      `${what}: ${text}; it needs network access where it is not cached yet (deno cache npm:parquet-wasm@0.8.0)`,
+      `cannot ${what}: ${text}; unless it is cached (deno cache npm:parquet-wasm@0.8.0), it needs network access`,
       { cause },
     );
   });

@@ -1,6 +1,6 @@
 /**
- * The worker that decodes one Parquet file. It is a worker because the decoder is compiled Rust that stops for good at
- * some kinds of damage: here that ends the worker, and not the server. It also decodes while the server sends.
+ * The worker that decodes one Parquet file. It is a worker because the decoder is compiled Rust that aborts at some
+ * kinds of damage: here that ends the worker, and not the server. It also decodes while the server sends.
  *
  * @module
  */
@@ -34,7 +34,7 @@ interface Run {
 
 let openFile: Promise<OpenFile> | null = null;
 const runs = new Map<number, Promise<Run>>();
-/** The last step of each run: its steps are taken one after the other. */
+/** The last step of each run: steps run one after another. */
 const steps = new Map<number, Promise<void>>();
 
 scope.addEventListener("message", ({ data }) => {
@@ -59,7 +59,7 @@ scope.addEventListener("message", ({ data }) => {
   }
 });
 
-// A crash of the decoder comes out here; without this it would end the whole process.
+// A crash of the decoder arrives here; without this handler it would end the whole process.
 scope.addEventListener("error", (event) => {
   event.preventDefault();
   scope.postMessage({ op: "crashed", message: event.message });
@@ -114,12 +114,12 @@ async function stop(run: number): Promise<void> {
   await reader.cancel();
 }
 
-/** Takes a step of a run after those before it; after one that fails, the others do nothing. */
+/** Runs a step of a run after those before it; after one that fails, the others do nothing. */
 function enqueue(run: number, step: () => Promise<void>): void {
   const before = steps.get(run) ?? Promise.resolve();
   const after = before.then(step);
   steps.set(run, after);
-  // What was asked for ahead fails in the same way; only the first failure is told.
+  // Batches requested ahead fail in the same way; only the first failure is reported.
   before.then(() => after).catch(async (cause) => {
     if (steps.get(run) === undefined) return;
     steps.delete(run);
@@ -134,9 +134,9 @@ function fail(run: number, path: string, cause: unknown, blob: FileBlob | null):
     code: "invalid_data" as const,
     message: `cannot decode the Parquet file "${path}": ${
       textOf(error)
-    }; the file is damaged or of a kind not supported`,
+    }; the file is damaged, or has a feature that is not supported`,
   };
   scope.postMessage({ op: "failed", run, code, message });
-  // After a trap the decoder's memory is in no known state.
+  // After a trap the state of the decoder's memory is unknown.
   if (error instanceof WebAssembly.RuntimeError) scope.postMessage({ op: "crashed", message: textOf(error) });
 }

@@ -33,10 +33,14 @@ export function statFile(path: string): Deno.FileInfo {
 /** A DipcError for what Deno threw when a path was opened. */
 export function openError(path: string, cause: unknown): DipcError {
   if (cause instanceof Deno.errors.NotFound) {
-    return new LocalError("not_found", `no file at "${path}"; check the path`, { cause });
+    return new LocalError("not_found", `cannot open "${path}": there is no such file; check the path`, { cause });
   }
   if (cause instanceof Deno.errors.NotCapable) {
-    return new LocalError("permission_denied", `reading "${path}" needs --allow-read="${path}"`, { cause });
+    return new LocalError(
+      "permission_denied",
+      `cannot open "${path}": Deno may not read it; run again with --allow-read="${path}"`,
+      { cause },
+    );
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
     return refusedError(path, cause);
@@ -46,6 +50,6 @@ export function openError(path: string, cause: unknown): DipcError {
 
 /** A DipcError for a path that the system does not let this process read. */
 export function refusedError(path: string, cause?: unknown): DipcError {
-  const message = `the system does not allow reading "${path}"; check its owner and mode (ls -l)`;
+  const message = `cannot open "${path}": the system does not allow reading it; check its owner and mode (ls -l)`;
   return new LocalError("permission_denied", message, { cause });
 }

@@ -10,7 +10,7 @@ import type { UsedByCopies } from "../memory/cuda/device_block.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 
-/** Messages in memory as a dataset. Their bodies are shared by all runs and go back once it is closed and nobody reads. */
+/** Messages in memory as a dataset. Their bodies are shared by all runs, and released once it is closed and no run uses them. */
 export class ResidentDataset implements Dataset {
   readonly schema: MessageHeader;
   readonly rows: number;
@@ -55,7 +55,7 @@ export class ResidentDataset implements Dataset {
 
   /** @ignore */
   _check(): void {
-    if (this.#isClosed) throw new LocalError("closed", "the dataset in memory was closed");
+    if (this.#isClosed) throw new LocalError("closed", "cannot read the dataset in memory: it was closed");
   }
 
   /** @ignore */
@@ -85,7 +85,9 @@ class ResidentRun implements MessageStream {
   next(): IpcMessage | null {
     this.#dataset._check();
     if (this.#isClosed || this.#signal?.aborted) {
-      throw new LocalError("closed", "the run through the dataset was closed", { cause: this.#signal?.reason });
+      throw new LocalError("closed", "cannot read the dataset in memory: the run through it was closed", {
+        cause: this.#signal?.reason,
+      });
     }
     if (this.#index === this.#messages.length) return null;
     const { header, body } = this.#messages[this.#index++];
@@ -97,7 +99,7 @@ class ResidentRun implements MessageStream {
   }
 }
 
-/** One reader's hold on a body that others read, too. */
+/** One reader's reference to a body that others read, too. */
 class SharedBody implements Body, UsedByCopies {
   readonly space: string;
   readonly byteLength: number;
@@ -115,7 +117,7 @@ class SharedBody implements Body, UsedByCopies {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#dataset === null) throw new LocalError("closed", "this body was released and its bytes are gone");
+    if (this.#dataset === null) throw new LocalError("closed", "cannot read this body: it was released");
     return this.#body.bytes();
   }
 
@@ -133,7 +135,7 @@ class SharedBody implements Body, UsedByCopies {
 /**
  * Loads a whole dataset into memory, to serve it many times without reading or decoding it again.
  *
- * @param dataset What to load; closed afterwards, also on failure
+ * @param dataset The dataset to load; closed afterwards, even on failure
  * @returns the dataset in memory; `close()` frees it
  * @throws {DipcError} what reading the dataset throws; `out_of_memory`
  */

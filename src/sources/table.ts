@@ -16,20 +16,20 @@ import { ResidentDataset } from "./resident.ts";
 
 /** Options of {@linkcode fromTable} and {@linkcode fromBatches}. */
 export interface TableOptions {
-  /** Where bodies are made. Default: the isolate's shared host pool. */
+  /** Pool of the bodies. Default: the isolate's shared host pool. */
   pool?: Pool;
-  /** Most rows of a batch. Default: batches stay as they are, but one of more than 64 MiB is cut to parts of about 16 MiB. */
+  /** Most rows of a batch. Default: batches stay as they are, but one of more than 64 MiB is cut into parts of about 16 MiB. */
   batchRows?: number;
 }
 
-/** Batches above this are cut where no size was asked for. */
+/** Batches above this are cut if no size was requested, in bytes. */
 const LARGE_BATCH_BYTES = 64 * 2 ** 20;
-/** Their parts are about so large. */
+/** Approximate size of their parts, in bytes. */
 const PART_BYTES = 16 * 2 ** 20;
 
 /**
  * A table as a dataset. It is encoded once, into native memory, and can then be served many times; the table itself is
- * not needed any more.
+ * no longer needed.
  *
  * @example Usage
  * ```ts ignore
@@ -42,7 +42,7 @@ const PART_BYTES = 16 * 2 ** 20;
  * @returns the dataset; `close()` frees its memory
  * @throws {DipcError} `unsupported`, `out_of_memory`, `invalid_argument`
  */
-// deno-lint-ignore require-await -- all sources answer alike, and failures are rejections
+// deno-lint-ignore require-await -- all sources return promises, and failures are rejections
 export async function fromTable(table: Table, options: TableOptions = {}): Promise<Dataset> {
   const batchRows = checkedBatchRows(options);
   const encoder = new BatchEncoder(table.schema, options.pool ?? hostPool());
@@ -65,7 +65,7 @@ export type BatchSource =
   | (() => Iterable<RecordBatch> | AsyncIterable<RecordBatch>);
 
 /**
- * Record batches as a dataset, encoded as they are asked for.
+ * Record batches as a dataset, encoded on request.
  *
  * An array (or another iterable that starts anew each time) and a function can be served many times. A generator, a stream
  * or a reader can be served once; its batches are taken over, that is, disposed after they have been encoded.
@@ -81,7 +81,7 @@ export type BatchSource =
  * @param source The batches
  * @param schema Their schema; without it the first batch is fetched to learn it
  * @param options Pool and batch size
- * @throws {DipcError} `invalid_argument` where there is neither a schema nor a batch; what the source throws as `io`
+ * @throws {DipcError} `invalid_argument` if there is neither a schema nor a batch; what the source throws as `io`
  */
 export async function fromBatches(
   source: BatchSource,
@@ -100,7 +100,10 @@ export async function fromBatches(
     schema = first?.schema;
     if (held === null) await batches.close();
     if (schema === undefined) {
-      throw new LocalError("invalid_argument", "there is no batch to take the schema from; pass the schema, too");
+      throw new LocalError(
+        "invalid_argument",
+        "cannot learn the schema: there is no batch to take it from; pass the schema, too",
+      );
     }
   }
   const known = schema;
@@ -117,7 +120,7 @@ export async function fromBatches(
       } else {
         throw new LocalError(
           "busy",
-          "the batches can be read only once and have been taken already; pass an array, or a function that starts anew",
+          "cannot read the batches again: they can be read only once; pass an array, or a function that starts anew",
         );
       }
       return new BatchRun(batches, new BatchEncoder(known, pool), batchRows, signal);
@@ -130,15 +133,18 @@ export async function fromBatches(
 
 type BatchIterator = Iterator<RecordBatch> | AsyncIterator<RecordBatch>;
 
-/** How to start anew, or null where the source can be read only once. */
+/** How to start anew, or null if the source can be read only once. */
 function restart(source: BatchSource): (() => BatchIterator) | null {
   if (typeof source === "function") return () => iterate(source());
   if (Array.isArray(source)) return () => source[Symbol.iterator]();
   if (Symbol.asyncIterator in source) return null;
   if (!(Symbol.iterator in source)) {
-    throw new LocalError("invalid_argument", `expected batches that can be iterated, found ${typeof source}`);
+    throw new LocalError(
+      "invalid_argument",
+      `cannot read the batches: expected an iterable or a function, found ${typeof source}`,
+    );
   }
-  // An iterator gives itself when it is iterated, a collection gives a new iterator each time.
+  // An iterator returns itself when it is iterated, a collection returns a new iterator each time.
   const one = source[Symbol.iterator]();
   return one === source as unknown ? null : () => source[Symbol.iterator]();
 }
@@ -147,10 +153,10 @@ function iterate(source: Iterable<RecordBatch> | AsyncIterable<RecordBatch>): Ba
   return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
 }
 
-/** An iterator of batches whose first one may have been looked at. */
+/** An iterator of batches whose first one may have been peeked at. */
 class HeldBatches {
   readonly #iterator: BatchIterator;
-  /** Whether each batch belongs to whoever takes it. */
+  /** Whether each batch belongs to its taker, which disposes of it. */
   readonly owned: boolean;
   #first: RecordBatch | null = null;
   #hasEnded = false;
@@ -187,10 +193,10 @@ class HeldBatches {
     this.#first = null;
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    // Whatever the source throws now, nobody waits for its batches any more.
+    // An error of the source no longer matters: its batches are not needed.
     try {
       await this.#iterator.return?.();
-    } catch { /* as said */ }
+    } catch { /* see above */ }
   }
 
   #take(result: IteratorResult<RecordBatch>): RecordBatch | null {
@@ -203,7 +209,7 @@ class HeldBatches {
     this.#hasEnded = true;
     if (cause instanceof DipcError) return cause;
     const text = textOf(cause);
-    return new LocalError("io", `the source of the batches failed: ${text}`, { cause });
+    return new LocalError("io", `cannot read the batches: their source failed: ${text}`, { cause });
   }
 }
 
@@ -230,7 +236,9 @@ class BatchRun implements MessageStream {
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     for (;;) {
       if (this.#isClosed) {
-        throw new LocalError("closed", "the run through the batches was closed", { cause: this.#signal?.reason });
+        throw new LocalError("closed", "cannot read the batches: the run through them was closed", {
+          cause: this.#signal?.reason,
+        });
       }
       const message = this.#queue.shift() ?? this.#encodePart();
       if (message !== null) return message;
@@ -285,7 +293,7 @@ function checkedBatchRows({ batchRows }: TableOptions): number | null {
   return batchRows === undefined ? null : integerIn("batchRows", batchRows, 1);
 }
 
-/** Parts of a batch in order; the batch itself where it is small enough. */
+/** Parts of a batch in order; the batch itself if it is small enough. */
 function* cut(batch: RecordBatch, batchRows: number | null): Generator<RecordBatch, undefined> {
   const rows = batch.numRows;
   let most = batchRows ?? rows;
@@ -300,7 +308,7 @@ function* cut(batch: RecordBatch, batchRows: number | null): Generator<RecordBat
   for (let at = 0; at < rows; at += most) yield batch.slice(at, Math.min(rows, at + most));
 }
 
-/** Gives the memory of a batch that came from a reader back. */
+/** Releases the memory of a batch that came from a reader. */
 function dispose(batch: RecordBatch | null): void {
   (batch as Partial<Disposable> | null)?.[Symbol.dispose]?.();
 }

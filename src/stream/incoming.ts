@@ -1,6 +1,6 @@
 /**
- * Runs one stream in over a channel: posts a receive into a pool block for every body that is announced, and hands out
- * whole messages in order.
+ * Receives one stream over a channel: posts a receive into a pool block for every body that is announced, and hands out
+ * complete messages in order.
  *
  * @module
  */
@@ -21,17 +21,17 @@ const POSTED_BYTES = 512 * 1024;
 const POSTED_LARGE = 4;
 const POSTED_HUGE = 1;
 const HUGE_BODY = 8 * 2 ** 20;
-/** Progress calls without a whole message before the shared loop takes over. */
+/** Progress calls without a complete message before the shared loop takes over. */
 const SPINS = 64;
-/** Unexpected messages are looked for in every 16th round. */
+/** Unexpected messages are probed for in every 16th round. */
 const PROBE_EVERY = 15;
-/** Progress calls that did something while a message nobody asked for lay there and nothing due came, at most. */
+/** Most progress calls that did something while an unexpected message waited and no expected one arrived. */
 const QUIET_PROGRESS = 4096;
-/** One more such call for so many bytes of bodies that are under way. */
+/** One more such call is allowed per this many bytes of bodies under way. */
 const QUIET_BYTES = 256;
-/** A body that runs ahead of its metadata is left to UCX for so many looks, then it is taken off. */
-const EARLY_LOOKS = 32;
-/** Bytes of such bodies that are always let through, whatever `maxInFlightBytes` says: a sender's window. */
+/** A body that runs ahead of its metadata is left in UCX for this many probes, then it is received. */
+const EARLY_PROBES = 32;
+/** Bytes of such bodies that are always accepted, regardless of `maxInFlightBytes`: a sender's window. */
 const EARLY_BYTES = 16 * 2 ** 20;
 
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
@@ -48,15 +48,15 @@ export interface IncomingOptions {
   pool: Pool;
   /** Longest wait for the peer, in milliseconds. */
   timeoutMs: number;
-  /** Gives the stream up with `cancelled`. */
+  /** Aborts the stream with `cancelled`. */
   signal?: AbortSignal;
-  /** The server was asked for error messages. */
+  /** Whether error messages were requested from the server. */
   errorMessages: boolean;
-  /** Metadata and bodies come from two servers, so that one may be far ahead of the other. */
+  /** Whether metadata and bodies come from two servers, so that one may be far ahead of the other. */
   isApart: boolean;
 }
 
-/** One stream on its way in over a channel. */
+/** One stream that is received over a channel. */
 export class IncomingStream implements MessageInput {
   readonly #channel: Channel;
   readonly #options: IncomingOptions;
@@ -65,18 +65,18 @@ export class IncomingStream implements MessageInput {
   /** Bytes of bodies posted now, to keep few of them. */
   #postedBytes = 0;
   #failure: unknown = null;
-  /** Taken from the window by a step that only had to know whether there is one. */
+  /** Taken from the window by a step that only had to check whether there is one. */
   #ahead: IpcMessage | null = null;
   #lastBody = 0;
   #pumps = 0;
-  /** The channel's activity when something that was due came last. */
+  /** The channel's activity when an expected message arrived last. */
   #activeWhenDue = 0;
-  /** Bodies that were taken off ahead of their metadata, by sequence number. */
+  /** Bodies that were received ahead of their metadata, by sequence number. */
   readonly #early = new Map<number, Incoming>();
   #earlyBytes = 0;
-  /** Tag of the body that ran ahead when it was looked at last, and how often it was. */
+  /** Tag of the body that ran ahead at the last probe, and how often it was seen. */
   #earlyTag = -1n;
-  #earlyLooks = 0;
+  #earlyProbes = 0;
   #discarding: Incoming | null = null;
 
   constructor(channel: Channel, options: IncomingOptions) {
@@ -95,7 +95,7 @@ export class IncomingStream implements MessageInput {
     });
   }
 
-  /** True once every message was handed out and the stream was whole. */
+  /** True once every message has arrived and was handed out. */
   get finished(): boolean {
     return this.#state.finished;
   }
@@ -106,7 +106,7 @@ export class IncomingStream implements MessageInput {
   }
 
   /**
-   * The next message in order, or `null` after the end. Answers without a promise where the message is at hand or comes
+   * The next message in order, or `null` after the end. Returns no promise if the message is at hand or comes
    * within a few rounds of progress. The caller owns the message's body. Never call it while an earlier call is pending.
    *
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`
@@ -125,9 +125,9 @@ export class IncomingStream implements MessageInput {
     return this.#wait();
   }
 
-  /** Ends the stream on every path. Afterwards all blocks are back but those handed out. */
+  /** Ends the stream, whatever its state. Afterwards all blocks but those handed out are back. */
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#failure ??= new LocalError("closed", "the stream was closed");
+    this.#failure ??= new LocalError("closed", "cannot receive the stream: it was closed");
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
     await this.#channel.close(options);
@@ -150,7 +150,10 @@ export class IncomingStream implements MessageInput {
       let { activity } = this.#channel;
       while (!await this.#channel.until(this.#step, { signal, timeoutMs })) {
         if (announced === this.#state.announced && activity === this.#channel.activity) {
-          throw new LocalError("timeout", `nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`);
+          throw new LocalError(
+            "timeout",
+            `cannot receive the stream: nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`,
+          );
         }
         announced = this.#state.announced;
         activity = this.#channel.activity;
@@ -163,7 +166,7 @@ export class IncomingStream implements MessageInput {
 
   #step = (): boolean => this.#pump();
 
-  /** Moves everything on once. True where a message can be taken or the stream is whole. */
+  /** Advances everything once. True if a message can be taken or the stream is complete. */
   #pump(): boolean {
     const channel = this.#channel;
     const state = this.#state;
@@ -176,10 +179,11 @@ export class IncomingStream implements MessageInput {
     if (channel.queuedFrameBytes > this.#options.limits.maxInFlightBytes) {
       throw new LocalError(
         "limit_exceeded",
-        `${channel.queuedFrameBytes} bytes of metadata wait while a body is missing, maxInFlightBytes is ${this.#options.limits.maxInFlightBytes}`,
+        `cannot receive the stream: ${channel.queuedFrameBytes} bytes of metadata wait while a body is missing, the limit ` +
+          `is ${this.#options.limits.maxInFlightBytes} (maxInFlightBytes)`,
       );
     }
-    // The news that the peer has closed may overtake what it sent before.
+    // The notice that the peer has closed may overtake what it sent before.
     if (channel.failure !== null && !active && channel.queuedFrames === 0) throw channel.failure;
     return false;
   }
@@ -227,7 +231,7 @@ export class IncomingStream implements MessageInput {
     return posted + body <= most;
   }
 
-  /** Takes tagged messages off that no receive was posted for, and refuses those that cannot belong to the stream. */
+  /** Receives unexpected messages, and rejects those that cannot belong to the stream. */
   #checkUnexpected(): void {
     const discarding = this.#discarding;
     if (discarding !== null) {
@@ -250,33 +254,38 @@ export class IncomingStream implements MessageInput {
     }
   }
 
-  /** What to do about a body that came before it was asked for. */
+  /** Keeps an unexpected body for later: leaves it in UCX, or receives it ahead of its metadata. */
   #keep({ tag, byteLength }: UnexpectedMessage): void {
     const { isApart, limits, pool } = this.#options;
     const quiet = this.#channel.activity - this.#activeWhenDue;
     if (quiet > QUIET_PROGRESS + this.#postedBytes / QUIET_BYTES) {
       throw new LocalError(
         "protocol",
-        `tagged messages that nobody asked for keep arriving, and what is due does not: ${this.#state.describe()}`,
+        `cannot receive the stream: unexpected messages keep arriving while the next expected one is missing: ${this.#state.describe()}`,
       );
     }
-    // Only the first message that nobody asked for can be seen. Where it stays, because its metadata does not come, more
-    // may pile up behind it.
+    // Only the first unexpected message can be seen. If it stays because its metadata does not come, more may queue up
+    // after it.
     const sequence = tagSequence(tag);
     if (isApart || sequenceDistance(this.#state.announced % 2 ** 32, sequence) < 0) return;
     if (tag !== this.#earlyTag) {
       this.#earlyTag = tag;
-      this.#earlyLooks = 0;
+      this.#earlyProbes = 0;
     }
-    if (++this.#earlyLooks < EARLY_LOOKS) return;
+    if (++this.#earlyProbes < EARLY_PROBES) return;
     if (this.#early.has(sequence)) {
-      throw new LocalError("protocol", `a second body of sequence number ${sequence} arrived`);
+      throw new LocalError(
+        "protocol",
+        `cannot receive the stream: a second body of sequence number ${sequence} arrived`,
+      );
     }
     const most = Math.max(limits.maxInFlightBytes, EARLY_BYTES);
     if (this.#earlyBytes + byteLength > most && this.#early.size > 0) {
       throw new LocalError(
         "limit_exceeded",
-        `${this.#earlyBytes + byteLength} bytes of bodies arrived ahead of their metadata, at most ${most} may`,
+        `cannot receive the stream: ${
+          this.#earlyBytes + byteLength
+        } bytes of bodies arrived ahead of their metadata, the limit is ${most}`,
       );
     }
     const block = pool.acquire(byteLength);
@@ -307,7 +316,7 @@ export class IncomingStream implements MessageInput {
 
   #fail(error: unknown): unknown {
     if (error instanceof DipcError && error.code === "connection_lost") {
-      error = new LocalError("connection_lost", `${error.message}; ${this.#state.describe()}`, {
+      error = new LocalError("connection_lost", [error.message, this.#state.describe()].join("; "), {
         cause: error,
         foreign: error.foreign,
       });

@@ -1,26 +1,26 @@
 /**
- * One stream of messages on its way in, whatever carries it.
+ * One stream of messages that is received, over any carrier.
  *
  * @module
  */
 import { DipcError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 
-/** What a reader reads from. */
+/** The input of a reader. */
 export interface MessageInput {
   /** Bytes of metadata received, without prefixes. */
   readonly metadataBytes: number;
   /**
-   * The next message in order, or `null` after the end of a stream that was whole. Answers without a promise where the
+   * The next message in order, or `null` after the end of a complete stream. Returns no promise if the
    * message is at hand. The caller owns the message's body. Never called while an earlier call is pending.
    *
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`
    */
   next(): IpcMessage | null | Promise<IpcMessage | null>;
   /**
-   * Ends the stream on every path; afterwards all memory is back but that of messages handed out. Idempotent.
+   * Ends the stream, whatever its state; afterwards all memory but that of messages handed out is back. Idempotent.
    *
-   * @param options `flush`: let the peer know that everything has arrived
+   * @param options `flush`: first acknowledge to the peer that everything has arrived
    */
   close(options?: { flush?: boolean }): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * Runs one stream out over a channel: takes messages from a dataset, keeps the send window, and gives every body back
+ * Sends one stream over a channel: takes messages from a dataset, enforces the send window, and releases every body
  * once the transport is done with it.
  *
  * @module
@@ -21,26 +21,26 @@ const TURN_MESSAGES = 64;
 const TURN_BYTES = 8 * 2 ** 20;
 /** Longest wait for a source to end, in milliseconds. */
 const SOURCE_CLOSE_MS = 1_000;
-/** Time without progress is looked at this often. */
+/** Checks per idle timeout. */
 const IDLE_CHECKS = 4;
 
 /** Options of an {@linkcode OutgoingStream}. */
 export interface OutgoingOptions {
   /** Which half of the stream this connection carries. */
   role: StreamRole;
-  /** Bytes of bodies under way; at least two bodies always go. */
+  /** Most bytes of bodies under way; two bodies are always admitted. */
   windowBytes: number;
-  /** Messages under way. */
+  /** Most messages under way. */
   windowBatches: number;
   /** Longest time without any progress of the peer, in milliseconds. */
   idleTimeoutMs: number;
   /** Ends the stream with `cancelled`. */
   signal: AbortSignal;
-  /** Called once, before the first message with a body is sent, or the stream ends without one. What it throws ends the stream. */
+  /** Called once, before the first message with a body is sent, or the stream ends without one. An error that it throws ends the stream. */
   onFirstBody?: () => void;
 }
 
-/** What a stream has sent, also where it failed. */
+/** What a stream has sent, even if it failed. */
 export interface OutgoingTotals {
   /** Record batches. */
   batches: number;
@@ -59,7 +59,7 @@ interface Sending {
   body: Body | null;
 }
 
-/** One stream on its way out. The caller closes the channel afterwards, and only then calls {@linkcode OutgoingStream.release}. */
+/** One stream that is sent. The caller closes the channel afterwards, and only then calls {@linkcode OutgoingStream.release}. */
 export class OutgoingStream {
   readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0, unacknowledged: 0 };
   readonly #channel: Channel;
@@ -69,7 +69,7 @@ export class OutgoingStream {
   #stream: MessageStream | null = null;
   /** Taken from the dataset and not sent, because the window is full. */
   #held: IpcMessage | null = null;
-  /** What the dataset is still working on. */
+  /** The dataset's next message while the dataset is working on it. */
   #awaited: Promise<void> | null = null;
   /** What the dataset threw, which may be anything. */
   #sourceError: { error: unknown } | null = null;
@@ -84,7 +84,7 @@ export class OutgoingStream {
     this.#onFirstBody = options.onFirstBody;
     this.#state = new SenderState<Sending>({
       ...options,
-      // One body is on its way while the other is taken.
+      // One body is under way while the peer takes the other.
       minBatches: Math.min(2, options.windowBatches),
     });
   }
@@ -107,7 +107,7 @@ export class OutgoingStream {
       try {
         await this.#until(this.#step);
       } catch (error) {
-        // A client that has everything closes, and that news may overtake its last acknowledgements.
+        // A client that has everything closes, and the notice may overtake its last acknowledgements.
         if (this.#state.ended && this.#channel.failure?.code === "connection_lost") {
           this.totals.unacknowledged = this.#state.outstandingMessages;
           return;
@@ -121,8 +121,8 @@ export class OutgoingStream {
   }
 
   /**
-   * Gives everything back that is still held. Call it after the channel's `close()` has resolved. A source that does not
-   * end within a second is left to itself; what it still gives is released when it comes.
+   * Releases everything that is still held. Call it after the channel's `close()` has resolved. A source that does not
+   * end within a second is left to finish on its own; what it still produces is released when it comes.
    */
   async release(): Promise<void> {
     for (let slot; (slot = this.#state.oldest()) !== null; this.#state.settle()) slot.attachment?.body?.release();
@@ -147,35 +147,35 @@ export class OutgoingStream {
     }
     throw new DipcError(
       "timeout",
-      `the client took nothing for ${this.#options.idleTimeoutMs} ms: the stream was ended`,
+      `cannot send the stream: the client took nothing for ${this.#options.idleTimeoutMs} ms`,
     );
   }
 
-  /** Waits for the dataset's next message and keeps the sends under way moving meanwhile. */
+  /** Waits for the dataset's next message and progresses the sends under way meanwhile. */
   async #sourceReady(): Promise<void> {
     const awaited = this.#awaited;
     if (awaited === null) return;
     const ready = new AbortController();
-    let waiting = true;
+    let isWaiting = true;
     const reap = (): boolean => {
       this.#reap();
       this.#checkSilent();
-      return !waiting;
+      return !isWaiting;
     };
     awaited.then(() => {
-      waiting = false;
+      isWaiting = false;
       ready.abort();
     });
     try {
       // The idle deadline is the peer's; a slow source is not its fault.
       await this.#channel.until(reap, { signal: AbortSignal.any([ready.signal, this.#options.signal]) });
     } catch (error) {
-      if (waiting) throw error;
+      if (isWaiting) throw error;
     }
     await awaited;
   }
 
-  /** Sends what the window lets through. True once the stream is out, or where only the dataset can say how it goes on. */
+  /** Sends what the window admits. True once everything was sent, or while the dataset has no message at hand. */
   #step = (): boolean => {
     this.#reap();
     this.#checkSilent();
@@ -201,10 +201,10 @@ export class OutgoingStream {
     return false;
   };
 
-  /** A client has nothing to say while its stream is running. */
+  /** A client must not send while its stream is running. */
   #checkSilent(): void {
     if (this.#channel.probe() !== null) {
-      throw new DipcError("protocol", "the client sent a tagged message while its stream was running");
+      throw new DipcError("protocol", "cannot send the stream: the client sent a tagged message while it was running");
     }
   }
 
@@ -255,7 +255,7 @@ export class OutgoingStream {
     this.#onFirstBody = undefined;
   }
 
-  /** The next message where it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#hasSourceEnded` says why. */
+  /** The next message if it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#hasSourceEnded` tells why. */
   #pull(): IpcMessage | null {
     if (this.#awaited !== null) return null;
     try {

@@ -1,11 +1,11 @@
 /**
  * The seam between the protocol and what carries it. Two implementations: UCX, and an in-process loopback for tests.
  *
- * A channel is everything one stream needs: one UCX worker with one connection, or with two where metadata and body come
- * from two servers. It is polled, not awaited: operations are small objects that `progress()` moves on, so the hot path
+ * A channel is everything one stream needs: one UCX worker with one connection, or with two if metadata and bodies come
+ * from two servers. It is polled, not awaited: operations are small objects that `progress()` advances, so the hot path
  * needs neither promises nor callbacks.
  *
- * @example A transport that says when it connects
+ * @example A transport that logs when it connects
  * ```ts
  * import type { Transport } from "@arrow-ucx/dipc/transport";
  *
@@ -41,7 +41,7 @@ export interface Operation {
    * @returns `PENDING`, `DONE` or `FAILED`
    */
   poll(): 0 | 1 | 2;
-  /** Why it failed, where it did. */
+  /** Why it failed, if it did. */
   readonly error: DipcError | null;
 }
 
@@ -51,15 +51,15 @@ export interface Receive extends Operation {
   readonly tag: bigint;
   /** Bytes received, once done. */
   readonly byteLength: number;
-  /** Asks for it to end early; it settles later, as failed or done, or at the latest with the channel's `close()`. */
+  /** Requests its early end; it settles later, as failed or done, at the latest with the channel's `close()`. */
   cancel(): void;
 }
 
-/** A tagged message that has arrived and that no posted receive took. */
+/** An unexpected message: it arrived before a matching receive was posted. */
 export interface UnexpectedMessage {
   /** The sender's full tag. */
   readonly tag: bigint;
-  /** Its size in bytes. */
+  /** Size of the message in bytes. */
   readonly byteLength: number;
 }
 
@@ -78,20 +78,20 @@ export interface Channel {
   /** Why the connection is gone, once it is. Operations pending at that moment may never settle before `close()`. */
   readonly failure: DipcError | null;
   /**
-   * Counts calls of progress that did something, by whoever made them; tells a transfer that is under way from a peer that
-   * is silent.
+   * Counts calls of progress that did something, whoever made them; distinguishes a transfer that is under way from a
+   * silent peer.
    */
   readonly activity: number;
 
-  /** Moves operations on. Never throws for something a peer did. @returns whether anything happened */
+  /** Advances operations. Never throws for something a peer did. @returns whether anything happened */
   progress(): boolean;
 
   /**
-   * Runs `step` after each progress until it returns true. All waits of the isolate share one loop: it goes round them,
+   * Runs `step` after each progress until it returns true. All waits of the isolate share one loop: it visits each,
    * spins briefly, then sleeps on one system call. `step` must be quick and must not throw for a peer's faults.
    *
    * @returns true when `step` returned true, false after `timeoutMs`
-   * @throws {DipcError} the channel's `failure` where it fails and one more `step` is not enough; `cancelled`; what `step` threw
+   * @throws {DipcError} the channel's `failure` if it fails and one more `step` is not enough; `cancelled`; what `step` threw
    */
   until(step: () => boolean, options?: UntilOptions): Promise<boolean>;
 
@@ -100,14 +100,14 @@ export interface Channel {
    * address ≡ 3 (mod 8), so that the flatbuffer after the prefix is 8-aligned. Valid until the next call of `takeFrame`.
    */
   takeFrame(): Uint8Array<ArrayBuffer> | null;
-  /** Frames that have arrived and were not taken. */
+  /** Frames that have arrived and have not been taken. */
   readonly queuedFrames: number;
   /** Total bytes of those frames. */
   readonly queuedFrameBytes: number;
 
   /** Posts a receive of at most `byteLength` bytes into `target` for tags that equal `tag` in the bits of `mask`. */
   receive(tag: bigint, mask: bigint, target: Block, byteLength: number): Receive;
-  /** The first tagged message that arrived and that nothing was posted for, left in place. */
+  /** The first unexpected message, left in place. */
   probe(): UnexpectedMessage | null;
 
   /**
@@ -115,7 +115,7 @@ export interface Channel {
    * returns, so that the caller may reuse it.
    *
    * @param rendezvous Complete only when the peer has fetched it (flow control of a metadata-only server)
-   * @returns the operation, or null where it is done already
+   * @returns the operation, or null if it is done already
    */
   sendFrame(type: number, sequence: number, payload: Uint8Array | null, rendezvous?: boolean): Operation | null;
   /**
@@ -123,7 +123,7 @@ export interface Channel {
    *
    * @param synchronous Complete only when the peer has matched it
    * @param role Which connection to use; only a client's channel has a choice
-   * @returns the operation, or null where it is done already
+   * @returns the operation, or null if it is done already
    */
   sendTagged(tag: bigint, body: Body, synchronous: boolean, role?: StreamRole): Operation | null;
 
@@ -144,26 +144,26 @@ export interface DeviceAccess {
   /**
    * Makes the GPU's context current on this thread, until {@linkcode leave}; no `await` may come in between.
    *
-   * @throws {DipcError} what the driver says; then there is nothing to leave
+   * @throws {DipcError} what the driver reports; then there is nothing to leave
    */
   enter(): void;
   /**
    * Makes current again what was current before {@linkcode enter}.
    *
-   * @throws {DipcError} what the driver says
+   * @throws {DipcError} what the driver reports
    */
   leave(): void;
 }
 
-/** Whether a transport takes bodies of a memory space as they are. */
+/** Whether a transport accepts bodies of a memory space as they are. */
 export interface SpaceSupport {
-  /** True where it does. */
+  /** True if it accepts them. */
   readonly supported: boolean;
   /** Why, or why not, as half a sentence. */
   readonly reason: string;
 }
 
-/** Where a server can be reached. */
+/** Address of a server. */
 export interface PeerAddress {
   /** Host name, IPv4 or IPv6 address, without brackets. */
   readonly host: string;
@@ -173,7 +173,7 @@ export interface PeerAddress {
 
 /** A bound listener. */
 export interface Listener {
-  /** The address bound to and the port, also where 0 was asked for. */
+  /** The address bound to, with the actual port if 0 was requested. */
   readonly address: PeerAddress;
   /** Stops accepting; channels handed out live on. Idempotent. */
   close(): Promise<void>;
@@ -183,9 +183,9 @@ export interface Listener {
 export interface ListenOptions extends PeerAddress {
   /** Called for each accepted connection; the callee owns the channel and closes it. Must not throw. */
   onChannel(channel: Channel): void;
-  /** Asked before accepting; false refuses the connection. */
+  /** Called before accepting; false rejects the connection. */
   mayAccept?(): boolean;
-  /** Told of connections that could not be accepted. Must not throw. */
+  /** Notified of connections that could not be accepted. Must not throw. */
   onError?(error: DipcError): void;
 }
 
@@ -193,7 +193,7 @@ export interface ListenOptions extends PeerAddress {
 export interface ConnectChannelOptions {
   /** Longest wait for the connection, in milliseconds. */
   timeoutMs: number;
-  /** Gives up connecting. */
+  /** Aborts connecting. */
   signal?: AbortSignal;
   /** Most bytes of one metadata message from the server. Default: the transport's own. */
   maxMetadataBytes?: number;
@@ -212,12 +212,12 @@ export interface Transport {
   /**
    * Listens for clients.
    *
-   * @throws {DipcError} `unreachable` where the address cannot be bound
+   * @throws {DipcError} `unreachable` if the address cannot be bound
    */
   listen(options: ListenOptions): Promise<Listener>;
   /**
-   * Whether its channels take bodies and blocks of a memory space other than host memory. A transport without this method
-   * takes host memory alone.
+   * Whether its channels accept bodies and blocks of a memory space other than host memory. A transport without this method
+   * accepts host memory only.
    *
    * @param space Such as `"cuda:0"`
    */

@@ -408,7 +408,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
     [
       make([{ length: 4, data: { address: 4096n, byteLength: 16 } }]),
       "invalid_argument",
-      /value buffer of column "n".*no memory that the driver knows/,
+      /value buffer of column "n".*it is unknown to the driver/,
     ],
     [
       make([{ length: 4, data: { address: pinned.address, byteLength: 16 } }]),

@@ -157,7 +157,7 @@ deviceTest("UCX without CUDA is given no address of a GPU, whoever asks for it",
       const operation of [channel.sendTagged(7n, body, true), channel.receive(7n, 7n, block, 1 << 20)]
     ) {
       assertEquals([operation?.poll(), operation?.error?.code], [FAILED, "unsupported"]);
-      assertMatch(operation!.error!.message, /giving UCX memory of cuda:0 was refused, because it would crash: /);
+      assertMatch(operation!.error!.message, /cannot give UCX memory of cuda:0, because it would crash: /);
     }
     await channel.close();
     for (const each of accepted) await each.close();
@@ -229,7 +229,7 @@ deviceTest(
     await using stream = await connect(second.uris);
     assertEquals((await stream.toTable()).numRows, 15);
     assertEquals(failures.map(({ code }) => code), ["unsupported"]);
-    assertStringIncludes(failures[0].message, "giving UCX memory of cuda:0 was refused");
+    assertStringIncludes(failures[0].message, "cannot give UCX memory of cuda:0, because it would crash");
     await honest.close();
   },
 );
@@ -239,7 +239,7 @@ deviceTest("memory spaces that are none, and GPUs that are not there, are named"
   const { uris } = server.datasets[0];
   await assertDipcError(
     "not_found",
-    "there is no GPU cuda:99: the driver shows cuda:0",
+    "cannot open cuda:99: there is no such GPU, the driver shows cuda:0",
     () => connectCuda(uris, { memory: "cuda:99" }),
   );
   for (const wrong of ["gpu", "cuda:-1", "cuda", "cuda:01"]) {

@@ -163,7 +163,7 @@ testNeeding([needsSimulator], "a driver without a GPU is told apart from no driv
   for (const line of lines) {
     assertMatch(
       line,
-      /^unsupported making the CUDA driver \(.*\) ready: the CUDA driver says CUDA_ERROR_NO_DEVICE \(100\)/,
+      /^unsupported cannot initialise the CUDA driver \(.*\): the CUDA driver reports CUDA_ERROR_NO_DEVICE \(100\)/,
     );
     assertStringIncludes(line, "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES");
   }
@@ -174,6 +174,11 @@ Deno.test("a memory space is host or cuda:N", () => {
   for (
     const space of ["", "cuda", "cuda:", "cuda:-1", "cuda:01", "cuda:1024", "cuda:99999", "CUDA:0", "gpu:0", "cuda:0 "]
   ) {
-    assertDipcError("invalid_argument", '"host", or "cuda:N"', () => parseSpace(space), space);
+    assertDipcError(
+      "invalid_argument",
+      'give "host", or "cuda:N" with N the number of a GPU',
+      () => parseSpace(space),
+      space,
+    );
   }
 });

@@ -129,7 +129,7 @@ simTest("a wait gives the event loop its turns, and ends in time or on a signal"
     assertEquals([event.poll(), event.isFinished(), device.copies.inFlight], [PENDING, false, 1]);
     await assertDipcError(
       "timeout",
-      /filling 1048576 bytes of cuda:0: not done after 20 ms/,
+      /^cannot fill 1048576 bytes of cuda:0: not done after 20 ms/,
       () => event.done({ timeoutMs: 20 }),
     );
     const controller = new AbortController();
@@ -174,7 +174,7 @@ simTest("copies given up midway give their memory back once they are done, a hun
 cudaTest("wrong sizes are refused before the driver is asked", async () => {
   await withDevice(async (device) => {
     for (const size of [-1, 0.5, NaN, 2 ** 60]) {
-      assertDipcError("invalid_argument", "0 or more whole bytes", () => device.copies.fill(0n, 0, size));
+      assertDipcError("invalid_argument", "an integer of 0 or more", () => device.copies.fill(0n, 0, size));
     }
     for (const chunkBytes of [0, -1, 1.5]) {
       await assertDipcError(
@@ -257,20 +257,20 @@ cudaTest("a range is taken for device memory only where all of it is, and of thi
         text,
         () => device.checkRange(at, bytes, "the data of column 3"),
       );
-      assertStringIncludes(error.message, "the data of column 3: ");
+      assertStringIncludes(error.message, "cannot use the data of column 3: ");
     };
     refused(
       pinned.address,
       8,
       /8 bytes at 0x\w+ must lie in the memory of cuda:0, but it is host memory that the driver/,
     );
-    refused(addressOf(plain), 8, /but it is no memory that the driver knows/);
-    refused(block.address, -1, /-1 bytes at \d+ is no range/);
-    refused(-1n, 1, /no range/);
-    refused(block.address, NaN, /no range/);
+    refused(addressOf(plain), 8, /but it is unknown to the driver/);
+    refused(block.address, -1, /-1 bytes at \d+ are not a range/);
+    refused(-1n, 1, /are not a range/);
+    refused(block.address, NaN, /are not a range/);
     // A real driver may have other memory behind it.
     if (needsSimulator.present) {
-      refused(address, byteLength + 1, new RegExp(`but ${byteLength} bytes in, it is no memory`));
+      refused(address, byteLength + 1, new RegExp(`but ${byteLength} bytes in, it is unknown to the driver`));
     }
     if (testDriver().deviceCount > 1) {
       const other = testDriver().openDevice(1);
@@ -294,7 +294,7 @@ simTest("a copy that fails says what, keeps what the driver said, and leaves its
       control!.failAfter(2, result); // after the context was pushed
       const error = assertDipcError(
         code,
-        `a copy of 1048576 bytes to cuda:0: the CUDA driver says ${name} (${result}): `,
+        `cannot copy 1048576 bytes to cuda:0: the CUDA driver reports ${name} (${result}): `,
         () => device.copies.copyToDevice(block.address, pinned.address, MIB, { uses }),
       );
       assertEquals([error.foreign?.system, error.foreign?.status], ["cuda", result]);

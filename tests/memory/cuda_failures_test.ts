@@ -61,7 +61,7 @@ testNeeding([needsSimulator], "device failures: one at each call is told, and le
         assert(error instanceof DipcError, `call ${n}: ${error}`);
         assertMatch(
           error.message,
-          /the CUDA driver says CUDA_ERROR_(OUT_OF_MEMORY|LAUNCH_FAILED) \(\d+\)/,
+          /the CUDA driver reports CUDA_ERROR_(OUT_OF_MEMORY|LAUNCH_FAILED) \(\d+\)/,
           `call ${n}`,
         );
         assertEquals([error.foreign?.system, error.foreign?.status], ["cuda", result], `call ${n}`);

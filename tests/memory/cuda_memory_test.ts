@@ -52,7 +52,11 @@ cudaTest("a device tells its name, memory, address and capability, and the drive
 
 cudaTest("a device that is not there is refused with those that are", () => {
   const driver = testDriver();
-  const error = assertDipcError("not_found", "there is no GPU cuda:99", () => driver.openDevice("cuda:99"));
+  const error = assertDipcError(
+    "not_found",
+    "cannot open cuda:99: there is no such GPU",
+    () => driver.openDevice("cuda:99"),
+  );
   assertStringIncludes(error.message, "cuda:0");
   assertStringIncludes(error.message, "CUDA_VISIBLE_DEVICES");
   for (const wrong of [-1, 0.5, NaN]) assertThrows(() => driver.openDevice(wrong), DipcError);
@@ -141,9 +145,13 @@ cudaTest("the bytes of a block or body are refused with a reason, and nothing is
     const event = device.copies.fill(other.address, 0, 1, { uses: [other] });
     const otherBody = other.toBody(10);
     for (const memory of [block, otherBody]) {
-      assertDipcError("unsupported", "the memory of cuda:0, which the CPU cannot read", () => memory.bytes());
+      assertDipcError(
+        "unsupported",
+        "cannot read these bytes on the CPU: they lie in the memory of cuda:0",
+        () => memory.bytes(),
+      );
     }
-    assertThrows(() => block.toBody(block.capacity + 1), DipcError, "does not fit");
+    assertThrows(() => block.toBody(block.capacity + 1), DipcError, "cannot make a body of");
     assertThrows(() => device.pool.acquire(-1), DipcError, "give an integer from 0 to 2^53 - 1");
     assertThrows(() => device.pool.acquire(1.5), DipcError, "give an integer from 0 to 2^53 - 1");
     const body = block.toBody(0);
@@ -193,7 +201,7 @@ cudaTest("beyond its limit a pool refuses, says what it holds, and serves again 
     const blocks = [device.pool.acquire(4 * MIB), device.pool.acquire(3 * MIB)];
     assertDipcError(
       "out_of_memory",
-      /a block of 2097152 bytes does not fit: 7340032 of at most 8388608 bytes of device memory/,
+      /cannot allocate a block of 2097152 bytes: 7340032 of at most 8388608 bytes of device memory/,
       () => device.pool.acquire(2 * MIB),
     );
     blocks[1].release();
@@ -272,11 +280,11 @@ simTest("a pool at its limit waits for memory that copies still use, and for not
     const block = device.pool.acquire(4 * MIB);
     device.copies.fill(block.address, 1, MIB, { uses: [block] });
     block.release();
-    assertThrows(() => device.pool.acquire(4 * MIB), DipcError, "does not fit");
+    assertThrows(() => device.pool.acquire(4 * MIB), DipcError, "cannot allocate a block of");
     const next = await device.pool.acquireWaiting(4 * MIB);
     assertEquals(next.address, block.address);
     // Here waiting would not help: it is in use.
-    await assertDipcError("out_of_memory", "does not fit", () => device.pool.acquireWaiting(4 * MIB));
+    await assertDipcError("out_of_memory", "cannot allocate a block of", () => device.pool.acquireWaiting(4 * MIB));
     control!.setDelay(1_000_000);
     device.copies.fill(next.address, 1, MIB, { uses: [next] });
     next.release();

@@ -160,7 +160,7 @@ Deno.test("a request that does not start like an envelope is a bare ticket", () 
 Deno.test("half an envelope is refused", () => {
   const whole = "44495043 01 0100 05000000 7472697073".replaceAll(" ", "");
   for (let bytes = 5; bytes < whole.length / 2; bytes++) {
-    assertDipcError("protocol", "reading a request envelope", () => parseRequest(hex(whole.slice(0, 2 * bytes))));
+    assertDipcError("protocol", "cannot read a request envelope", () => parseRequest(hex(whole.slice(0, 2 * bytes))));
   }
   assertDipcError(
     "protocol",
@@ -174,7 +174,7 @@ Deno.test("half an envelope is refused", () => {
   );
   assertDipcError(
     "protocol",
-    "said to have 3 bytes, but 2 follow",
+    "it declares 3 bytes, but 2 follow",
     () => parseRequest(hex(whole + "0100 03000000 0102")),
   );
   assertDipcError("protocol", "4294967295 bytes, but 2 follow", () => parseRequest(hex(whole + "0100 ffffffff 0102")));
@@ -205,7 +205,10 @@ Deno.test("an error message is JSON with a code and a message", () => {
   assertEquals(encodeError("not_found", 'no dataset "trips"'), new TextEncoder().encode(text));
   assertEquals(parseError(new TextEncoder().encode(text)), { code: "not_found", message: 'no dataset "trips"' });
   const error = peerError({ code: "not_found", message: "no dataset" });
-  assertEquals([error.code, error.message], ["not_found", "the server answered: no dataset"]);
+  assertEquals([error.code, error.message], [
+    "not_found",
+    "cannot receive the stream: the server answered: no dataset",
+  ]);
 });
 
 Deno.test("an error message is cut to 4096 bytes at a whole character", () => {
@@ -264,7 +267,7 @@ Deno.test("an error message cannot steer a terminal, and an unknown code becomes
   const error = peerError(parsed);
   assertEquals([error.code, error.message], [
     "protocol",
-    'the server answered with the unknown error code "new\\u001bcode": a\\u001b[2Jb\\u0007\\u009bc\\u202ed ',
+    'cannot receive the stream: the server answered with the unknown error code "new\\u001bcode": a\\u001b[2Jb\\u0007\\u009bc\\u202ed ',
   ]);
   assertEquals(peerError({ code: "toString", message: "m" }).code, "protocol");
   assertEquals(

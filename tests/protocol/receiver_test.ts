@@ -72,7 +72,7 @@ Deno.test("a stream of a schema, a dictionary and batches arrives in order", () 
   assertEquals(state.next(), null);
   assertEquals([state.batches, state.dictionaries, state.bodyBytes, state.metadataBytes], [1, 1, 80, 2 + 3 + 3]);
   assertEquals([state.delivered, state.announced, state.posted, state.inFlightBytes], [3, 3, 0, 0]);
-  assertEquals(state.describe(), "the stream is whole");
+  assertEquals(state.describe(), "the stream is complete");
 });
 
 Deno.test("a stream of a schema alone is whole", () => {
@@ -175,7 +175,7 @@ Deno.test("metadata without bytes, or with too many, is refused", () => {
   fails(
     state,
     "limit_exceeded",
-    "sequence number 2 has 5 bytes, maxMetadataBytes is 4",
+    "sequence number 2 has 5 bytes, the limit is 4 (maxMetadataBytes)",
     () => state.onFrame(testFrame(2, "B1234")),
   );
 });
@@ -222,7 +222,7 @@ Deno.test("a body length that cannot be is refused", () => {
     fails(
       state,
       "invalid_data",
-      `sequence number 1 announces a body of ${Number(length)} bytes`,
+      `sequence number 1 announces an impossible body of ${Number(length)} bytes`,
       () => state.onFrame(testFrame(1, `B${length}`)),
     );
   }
@@ -232,7 +232,7 @@ Deno.test("a body length that cannot be is refused", () => {
   fails(
     state,
     "limit_exceeded",
-    "sequence number 2 has 101 bytes, maxBodyBytes is 100",
+    "sequence number 2 has 101 bytes, the limit is 100 (maxBodyBytes)",
     () => state.onFrame(testFrame(2, "B101")),
   );
 });
@@ -256,7 +256,7 @@ Deno.test("metadata may run ahead by less than the reorder window", () => {
   fails(
     state,
     "protocol",
-    "sequence number 5 arrived while 1 was due: it may be at most 3 ahead",
+    "sequence number 5 arrived while 1 was due, it may be at most 3 ahead",
     () => state.onFrame(testFrame(5, "B1")),
   );
   const before = announced([]);
@@ -279,7 +279,7 @@ Deno.test("held metadata is bounded in bytes, and the bound is given back", () =
   fails(
     state,
     "limit_exceeded",
-    "sequence number 4 is missing while later metadata of more than 5 bytes",
+    "sequence number 4 is missing while later metadata of more than 5 bytes (maxHeldBytes) has arrived",
     () => state.onFrame(testFrame(6, "B1")),
   );
 });
@@ -368,7 +368,7 @@ Deno.test("the number of the end of stream must fit", () => {
   afterHeld.onFrame(end(4));
   assertEquals(afterHeld.ended, true);
   const far = announced([], { reorderWindow: 4 });
-  fails(far, "protocol", "sequence number 6, but 1 was due: messages are missing", () => far.onFrame(end(6)));
+  fails(far, "protocol", "sequence number 6, but 1 was due, so messages are missing", () => far.onFrame(end(6)));
   const near = announced([], { reorderWindow: 4 });
   near.onFrame(end(5));
   assertEquals(near.ended, true);
@@ -398,7 +398,12 @@ Deno.test("nothing follows the end of stream", () => {
 Deno.test("the server's error message becomes the error", () => {
   const state = announced(["B1"]);
   const frame = encodeFrame(ERROR_MESSAGE, 2, encodeError("not_found", "no such flight"));
-  fails(state, "not_found", "the server answered: no such flight", () => state.onFrame(frame));
+  fails(
+    state,
+    "not_found",
+    "cannot receive the stream: the server answered: no such flight",
+    () => state.onFrame(frame),
+  );
   assertEquals(taken(state), [0], "what had arrived is still given");
   const broken = announced([]);
   fails(broken, "protocol", "it is not JSON", () => broken.onFrame(encodeFrame(ERROR_MESSAGE, 1, new Uint8Array([1]))));
@@ -488,7 +493,7 @@ Deno.test("an unexpected body that will be asked for is left alone", () => {
   fails(
     state,
     "protocol",
-    "sequence number 5 (tag 0x0000000000000005) arrived that belongs to no message of this stream: 2 was due",
+    "sequence number 5 (tag 0x0000000000000005) arrived that belongs to no message of this stream, 2 was due",
     () => state.checkUnexpected(5n, 0),
   );
 });
@@ -498,7 +503,7 @@ Deno.test("an unexpected body is refused where it cannot be right", () => {
     [1n, 7, "protocol", "sequence number 1 has 7 bytes, but its metadata announced 8"],
     [encodeTag(1, 1), 8, "unsupported", "list of addresses"],
     [encodeTag(2, 9), 8, "protocol", "sequence number 2 has the unknown type 9"],
-    [2n, 1001, "limit_exceeded", "sequence number 2 has 1001 bytes, maxBodyBytes is 1000"],
+    [2n, 1001, "limit_exceeded", "sequence number 2 has 1001 bytes, the limit is 1000 (maxBodyBytes)"],
     [0n, 0, "protocol", "sequence number 0 (tag 0x0000000000000000) arrived that belongs to no message"],
     [0xFFFFFFFFn, 0, "protocol", "sequence number 4294967295"],
     [0x7FFFFFFFn, 0, "protocol", "sequence number 2147483647"],
@@ -624,7 +629,7 @@ Deno.test("a description says what is missing", () => {
   );
 });
 
-Deno.test("limits are whole numbers in their range", () => {
+Deno.test("limits are integers in their range", () => {
   const cases: Partial<ReceiverOptions>[] = [
     { maxMetadataBytes: 0 },
     { maxMetadataBytes: 1.5 },

@@ -212,27 +212,31 @@ Deno.test("a stream is finished once it has ended and nothing is under way", () 
 });
 
 Deno.test("calls in the wrong order are defects", () => {
-  assertDipcError("internal", "ended before its schema was sent", () => sender().end());
-  assertDipcError("internal", "a send was settled, but none is under way", () => started().settle());
+  assertDipcError("internal", "cannot end the stream: its schema was not sent", () => sender().end());
+  assertDipcError("internal", "cannot settle a send: none is under way", () => started().settle());
   const ended = started();
   ended.end();
-  assertDipcError("internal", "sequence number 1 was assigned after the end of stream", () => ended.assign(1, 1));
-  assertDipcError("internal", "ended twice", () => ended.end());
+  assertDipcError("internal", "cannot send message 1: it comes after the end of stream", () => ended.assign(1, 1));
+  assertDipcError("internal", "cannot end the stream: it has ended already", () => ended.end());
   const open = started();
   const slot = open.assign(1, 1);
-  assertDipcError("internal", "sequence number 2 was assigned before 1 was sent", () => open.assign(1, 1));
+  assertDipcError("internal", "cannot send message 2: message 1 was assigned, but not sent", () => open.assign(1, 1));
   open.sent(slot, "pending");
-  assertDipcError("internal", "sequence number 1 was sent twice", () => open.sent(slot, "pending"));
+  assertDipcError("internal", "cannot send message 1: it was sent already", () => open.sent(slot, "pending"));
   const full = started({ windowBatches: 1 });
   send(full, 1);
-  assertDipcError("internal", "sequence number 2 was assigned while the window was full", () => full.assign(1, 1));
-  assertDipcError("internal", "the schema, sequence number 0, has a body of 5 bytes", () => sender().assign(5, 1));
+  assertDipcError("internal", "cannot send message 2: the window is full", () => full.assign(1, 1));
+  assertDipcError(
+    "internal",
+    "cannot send the schema, message 0: it has a body of 5 bytes",
+    () => sender().assign(5, 1),
+  );
 });
 
 Deno.test("an impossible number of bytes is refused by sequence number", () => {
   for (const value of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
-    assertDipcError("invalid_data", "sending sequence number 1", () => started().assign(value, 1));
-    assertDipcError("invalid_data", "sending sequence number 1", () => started().assign(1, value));
+    assertDipcError("invalid_data", "cannot send message 1: impossible sizes", () => started().assign(value, 1));
+    assertDipcError("invalid_data", "cannot send message 1: impossible sizes", () => started().assign(1, value));
   }
   const state = started();
   assertThrows(() => state.assign(-1, 1));
@@ -240,7 +244,7 @@ Deno.test("an impossible number of bytes is refused by sequence number", () => {
   assertStrictEquals(slot.sequence, 1, "a refused message uses no number");
 });
 
-Deno.test("windows are whole numbers in their range", () => {
+Deno.test("windows are integers in their range", () => {
   const largest = started({ windowBatches: 65536, windowBytes: Number.MAX_SAFE_INTEGER, minBatches: 65536 });
   for (let i = 0; i < 65536; i++) send(largest, 1, 0, `send ${i}`);
   assertEquals([largest.mayStart(), largest.oldest()!.attachment], [false, "send 0"]);

@@ -143,7 +143,7 @@ Deno.test("roles are both, metadata and body", () => {
     assertEquals(parseUri(`ucx://h:1?want_data=1&role=${role}`).role, role);
   }
   for (const role of ["", "Both", "data", "both,body"]) {
-    assertInvalid(`ucx://h:1?want_data=1&role=${role}`, "role is both, metadata or body");
+    assertInvalid(`ucx://h:1?want_data=1&role=${role}`, "role must be both, metadata or body");
   }
 });
 
@@ -201,7 +201,7 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
     ],
   ];
   for (const host of badV6) {
-    assertInvalid(`ucx://[${host}]:1?want_data=1`, "is no IPv6 address");
+    assertInvalid(`ucx://[${host}]:1?want_data=1`, "is not an IPv6 address");
     if (!host.includes(":")) continue;
     assertDipcError("invalid_argument", "", () => formatUri({ host, port: 1, wantData: 1n }));
   }
@@ -222,10 +222,10 @@ Deno.test("hosts are names, IPv4 and bracketed IPv6 addresses", () => {
       "1.2.3.4.",
     ]
   ) {
-    assertInvalid(`ucx://${host}:1?want_data=1`, "is no host name or IPv4 address");
+    assertInvalid(`ucx://${host}:1?want_data=1`, "is not a host name or IPv4 address");
     assertDipcError("invalid_argument", "", () => formatUri({ host, port: 1, wantData: 1n }));
   }
-  assertInvalid(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is no host name");
+  assertInvalid(`ucx://${"a.".repeat(127)}a:1?want_data=1`, "is not a host name");
   assertEquals(parseUri(`ucx://${"a.".repeat(126)}a:1?want_data=1`).host.length, 253);
 });
 
@@ -288,7 +288,7 @@ Deno.test("locations without roles are one server, or metadata then body", () =>
     { metadata: parseUri(METADATA), body: parseUri(BODY) },
   ]);
   assertEquals(groupLocations(["grpc://h:1"]), []);
-  assertThrows(() => groupLocations([METADATA, BODY, BODY]), DipcError, "more than two need role=");
+  assertThrows(() => groupLocations([METADATA, BODY, BODY]), DipcError, "add role=… to more than two locations");
 });
 
 Deno.test("locations with roles are alternatives in order", () => {

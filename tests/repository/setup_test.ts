@@ -62,7 +62,7 @@ const TARGET = `for a in "$@"; do if [ "$previous" = -d ]; then target=$a; fi; p
 Deno.test("a download that is not the pinned file is refused and removed", async () => {
   const { error, left } = await setupWith({ python3: `${TARGET}\nprintf PK > "$target/libucx_cu12-1.22.0.whl"` });
   assertEquals(error?.code, "invalid_data");
-  assertMatch(error!.message, /SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}; it is not used/);
+  assertMatch(error!.message, /SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}; check the index/);
   assertEquals(left, []);
 });
 
@@ -89,7 +89,7 @@ Deno.test("a cache folder that cannot be written is named", async () => {
   const env = { PATH: "/nonexistent", XDG_CACHE_HOME: file };
   const { error } = await runLibraryChild({ do: "setup", search: NO_SYSTEM }, { env });
   assertEquals(error?.code, "io");
-  assertStringIncludes(error!.message, `${file}/dipc cannot be written`);
+  assertStringIncludes(error!.message, `cannot set up UCX in ${file}/dipc: `);
 });
 
 Deno.test("without HOME there is no folder to put UCX into, and setup says so", async () => {
@@ -122,7 +122,7 @@ Deno.test("setup names all the permissions that it lacks, and the whole command,
   assertEquals([error?.code, lines], ["permission_denied", []]);
   assertEquals(
     error!.message,
-    "dipc setup has to fetch UCX and lacks --allow-read, --allow-write, --allow-run; run deno run --allow-ffi " +
+    "cannot set up UCX: fetching it needs --allow-read, --allow-write, --allow-run; run deno run --allow-ffi " +
       `${VARIABLES} --allow-read=${cache},/usr/lib --allow-write=${cache} --allow-run=python3,pip3,pip cli.ts setup ` +
       "(or: deno task setup)",
   );
@@ -195,7 +195,7 @@ Deno.test("a damaged ZIP archive is an error, wherever the damage is", () => {
   const readAll = (archive: Uint8Array) => readZip(archive).map((entry) => entry.read());
   assertThrows(() => readAll(new Uint8Array(10)), DipcError, "expected an end record, found none");
   assertThrows(() => readAll(whole.subarray(0, whole.length - 40)), DipcError, "expected an end record");
-  assertThrows(() => readAll(whole.subarray(20)), DipcError, "reading a ZIP archive");
+  assertThrows(() => readAll(whole.subarray(20)), DipcError, "cannot read the ZIP archive");
   const [local, entry] = [[0x50, 0x4b, 3, 4], [0x50, 0x4b, 1, 2]].map((signature) =>
     whole.findIndex((_, i) => signature.every((byte, j) => whole[i + j] === byte))
   );
@@ -220,5 +220,5 @@ Deno.test("a file of a ZIP archive that unpacks to more than it declares is refu
   const archive = makeZip({ bomb: "0".repeat(1_000_000) });
   const entry = archive.findLastIndex((_, i) => archive[i] === 0x50 && archive[i + 1] === 0x4b && archive[i + 2] === 1);
   new DataView(archive.buffer).setUint32(entry + 24, 1000, true);
-  assertThrows(() => readZip(archive)[0].read(), DipcError, "bomb cannot be unpacked");
+  assertThrows(() => readZip(archive)[0].read(), DipcError, "cannot unpack bomb from the ZIP archive");
 });

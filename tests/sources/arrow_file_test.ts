@@ -302,10 +302,10 @@ Deno.test("a folder, a missing file and files of other formats are refused with 
   };
   const cases: [string, DipcErrorCode, RegExp][] = [
     [folder.path, "invalid_argument", /is a directory/],
-    [folder.file("absent"), "not_found", /no file at/],
+    [folder.file("absent"), "not_found", /there is no such file/],
     [await write("empty.arrow", ""), "invalid_data", /is empty/],
     [await write("old.feather", "FEA1\0\0\0\0"), "unsupported", /Feather V1/],
-    [await write("a.csv", "a,b,c\n1,2,3\n"), "invalid_data", /CSV, JSON and text are not read/],
+    [await write("a.csv", "a,b,c\n1,2,3\n"), "invalid_data", /CSV, JSON and text are not supported/],
     [await write("a.arrow.gz", new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0])), "unsupported", /gzip/],
     [await write("short.arrow", "ARROW1"), "invalid_data", /cut short/],
     [await write("short.parquet", "PAR1"), "invalid_data", /cut short/],

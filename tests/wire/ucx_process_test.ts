@@ -149,6 +149,6 @@ testNeeding([main.need], "a listener that runs out of file descriptors turns cli
   await transport.close();
   running.kill();
   const { stderr } = await running.outcome;
-  assertStringIncludes(stderr, "io: a connection needs about");
+  assertStringIncludes(stderr, "io: cannot make a connection: it needs about");
   assertStringIncludes(stderr, "ulimit -n");
 });

@@ -1,5 +1,5 @@
 /**
- * Takes a block, waiting for the end of copies where that frees one.
+ * Takes a block, waiting for the end of copies if that frees one.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { SlabAllocator } from "./slabs.ts";
 import { type CopyWaitOptions, waitUntil } from "./wait.ts";
 
 /**
- * Takes a block, waiting where only copies under way stand against it.
+ * Takes a block, waiting if only copies under way prevent it.
  *
  * @param slabs The allocator behind the pool
  * @param acquire Takes a block, or throws `out_of_memory`
@@ -29,6 +29,6 @@ export async function acquireWaiting<B>(
       throw error;
     }
   };
-  await waitUntil(attempt, "memory that copies still use", options);
+  await waitUntil(attempt, "take a block from memory that copies still use", options);
   return block!;
 }

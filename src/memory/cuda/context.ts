@@ -1,8 +1,8 @@
 /**
  * The primary context of a device, and the one place that makes it current on the calling thread.
  *
- * The driver keeps a stack of contexts for each thread. Whatever another part of the process has made current there is
- * current again afterwards.
+ * The driver keeps a stack of contexts for each thread. Whatever another part of the process has made current is
+ * restored afterwards.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
 import type { DipcError } from "../../errors.ts";
 
 /**
- * Calls a function that gives something back. Where it fails it is called once more: an error that the driver kept from
+ * Calls a function that releases something. If it fails it is called once more: an error that the driver kept from
  * earlier work may be reported by any call.
  *
  * @param release Returns a `CUresult`
@@ -39,7 +39,7 @@ export class PrimaryContext {
    * @param symbols The driver
    * @param device `CUdevice`
    * @param space The device's memory space, for messages
-   * @throws {DipcError} What the driver says
+   * @throws {DipcError} What the driver reports
    */
   constructor(symbols: CudaSymbols, device: number, space: string) {
     this.#symbols = symbols;
@@ -47,40 +47,40 @@ export class PrimaryContext {
     this.#space = space;
     const out = new BigUint64Array(1);
     const result = symbols.cuDevicePrimaryCtxRetain(out, device);
-    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `taking the primary context of ${space}`);
+    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `retain the primary context of ${space}`);
     this.handle = out[0];
   }
 
   /**
    * Makes the context current on this thread until {@linkcode pop}. No `await` may come in between.
    *
-   * @throws {DipcError} What the driver says; then nothing is to be popped
+   * @throws {DipcError} What the driver reports; then nothing must be popped
    */
   push(): void {
     const result = this.#symbols.cuCtxPushCurrent_v2(this.handle);
     if (result !== CUDA.CUDA_SUCCESS) {
-      throw cudaError(this.#symbols, result, `making the context of ${this.#space} current`);
+      throw cudaError(this.#symbols, result, `make the context of ${this.#space} current`);
     }
   }
 
   /**
    * Makes current again what was current before {@linkcode push}.
    *
-   * @throws {DipcError} What the driver says, also when asked twice
+   * @throws {DipcError} What the driver reports, also at the second try
    */
   pop(): void {
     const result = releaseTwice(() => this.#symbols.cuCtxPopCurrent_v2(this.#popped));
     if (result !== CUDA.CUDA_SUCCESS) {
-      throw cudaError(this.#symbols, result, `leaving the context of ${this.#space}`);
+      throw cudaError(this.#symbols, result, `leave the context of ${this.#space}`);
     }
   }
 
   /**
    * Runs `fn` with the context current on this thread.
    *
-   * @param fn Must not be asynchronous: after an `await` the context is not current any more
+   * @param fn Must not be asynchronous: after an `await` the context is no longer current
    * @returns What `fn` returned
-   * @throws {DipcError} What the driver says; what `fn` threw
+   * @throws {DipcError} What the driver reports; what `fn` threw
    */
   run<T>(fn: () => T): T {
     this.push();
@@ -91,13 +91,13 @@ export class PrimaryContext {
     }
   }
 
-  /** Gives the context back to the driver. Idempotent. @returns why it failed, where it did */
+  /** Gives the context back to the driver. Idempotent. @returns why it failed, if it did */
   release(): DipcError | null {
     if (this.#isReleased) return null;
     this.#isReleased = true;
     const result = releaseTwice(() => this.#symbols.cuDevicePrimaryCtxRelease_v2(this.#device));
     return result === CUDA.CUDA_SUCCESS
       ? null
-      : cudaError(this.#symbols, result, `giving the primary context of ${this.#space} back`);
+      : cudaError(this.#symbols, result, `release the primary context of ${this.#space}`);
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Copies to, from and within the memory of a device, on streams of our own.
+ * Copies to, from and within the memory of a device, on streams of their own.
  *
- * A copy returns at once, with an event for its end. Memory that a copy uses is not recycled before that end, whoever
- * releases it when.
+ * A copy returns at once, with an event for its end. Memory that a copy uses is not recycled before that end,
+ * whenever it is released.
  *
  * @module
  */
@@ -18,13 +18,13 @@ import { download, type HostRange, type StagedCopyOptions, upload } from "./stag
 import type { PinnedPool } from "./pinned_pool.ts";
 import { type CopyWaitOptions, waitUntil } from "./wait.ts";
 
-/** Largest piece of a copy that the driver is given, so that long copies let others in between. */
+/** Largest piece of a copy that the driver is given, so that other copies can run between the pieces of a long one. */
 const PIECE_BYTES = 32 << 20;
 
-/** `others` has no copies: it waits for work of others. */
+/** `others` has no copies: it waits for work of other code. */
 type Direction = "toDevice" | "toHost" | "onDevice" | "others";
 
-/** Asks the driver for one piece of a copy. @returns a `CUresult` */
+/** Starts one piece of a copy. @returns a `CUresult` */
 type Issue = (stream: bigint, offset: bigint, byteLength: bigint) => number;
 
 /** What copies need of their device. */
@@ -33,9 +33,9 @@ export interface CopyHost {
   readonly context: PrimaryContext;
   /** `"cuda:N"`. */
   readonly space: string;
-  /** What copies of any host memory go through. */
+  /** Pinned memory through which other host memory is copied. */
   readonly pinned: PinnedPool;
-  /** Gives something back to the driver, whatever happens. @returns why that failed */
+  /** Gives something back to the driver, even if it reports errors. @returns why that failed */
   _release(action: string, call: () => number): DipcError | null;
 }
 
@@ -79,13 +79,13 @@ export class CopyEngine {
    *
    * @param target Device address
    * @param source Address of pinned memory; for other memory see {@linkcode upload}
-   * @throws {DipcError} `closed`, `invalid_argument`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`; what the driver reports
    */
   copyToDevice(target: bigint, source: bigint, byteLength: number, options: CopyOptions = {}): DeviceEvent {
     const { cuMemcpyHtoDAsync_v2 } = this.#device.symbols;
     return this.#start(
       "toDevice",
-      `a copy of ${byteLength} bytes to ${this.#device.space}`,
+      `copy ${byteLength} bytes to ${this.#device.space}`,
       byteLength,
       options,
       (stream, offset, bytes) => cuMemcpyHtoDAsync_v2(target + offset, source + offset, bytes, stream),
@@ -97,13 +97,13 @@ export class CopyEngine {
    *
    * @param target Address of pinned memory; for other memory see {@linkcode download}
    * @param source Device address
-   * @throws {DipcError} `closed`, `invalid_argument`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`; what the driver reports
    */
   copyToHost(target: bigint, source: bigint, byteLength: number, options: CopyOptions = {}): DeviceEvent {
     const { cuMemcpyDtoHAsync_v2 } = this.#device.symbols;
     return this.#start(
       "toHost",
-      `a copy of ${byteLength} bytes from ${this.#device.space}`,
+      `copy ${byteLength} bytes from ${this.#device.space}`,
       byteLength,
       options,
       (stream, offset, bytes) => cuMemcpyDtoHAsync_v2(target + offset, source + offset, bytes, stream),
@@ -113,13 +113,13 @@ export class CopyEngine {
   /**
    * Starts a copy within the memory of the device. The ranges must not overlap.
    *
-   * @throws {DipcError} `closed`, `invalid_argument`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`; what the driver reports
    */
   copyOnDevice(target: bigint, source: bigint, byteLength: number, options: CopyOptions = {}): DeviceEvent {
     const { cuMemcpyDtoDAsync_v2 } = this.#device.symbols;
     return this.#start(
       "onDevice",
-      `a copy of ${byteLength} bytes within ${this.#device.space}`,
+      `copy ${byteLength} bytes within ${this.#device.space}`,
       byteLength,
       options,
       (stream, offset, bytes) => cuMemcpyDtoDAsync_v2(target + offset, source + offset, bytes, stream),
@@ -131,7 +131,7 @@ export class CopyEngine {
    *
    * @param target Address on this device
    * @param other The device that holds `source`
-   * @throws {DipcError} `closed`, `invalid_argument`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`; what the driver reports
    */
   copyFromDevice(
     target: bigint,
@@ -144,7 +144,7 @@ export class CopyEngine {
     const to = context.handle, from = other.context.handle;
     return this.#start(
       "onDevice",
-      `a copy of ${byteLength} bytes from ${other.space} to ${space}`,
+      `copy ${byteLength} bytes from ${other.space} to ${space}`,
       byteLength,
       options,
       (stream, offset, bytes) => symbols.cuMemcpyPeerAsync(target + offset, to, source + offset, from, bytes, stream),
@@ -155,13 +155,13 @@ export class CopyEngine {
    * Starts to fill device memory with one byte.
    *
    * @param value 0 to 255
-   * @throws {DipcError} `closed`, `invalid_argument`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`; what the driver reports
    */
   fill(target: bigint, value: number, byteLength: number, options: CopyOptions = {}): DeviceEvent {
     const { cuMemsetD8Async } = this.#device.symbols;
     return this.#start(
       "onDevice",
-      `filling ${byteLength} bytes of ${this.#device.space}`,
+      `fill ${byteLength} bytes of ${this.#device.space}`,
       byteLength,
       options,
       (stream, offset, bytes) => cuMemsetD8Async(target + offset, value, bytes, stream),
@@ -169,11 +169,11 @@ export class CopyEngine {
   }
 
   /**
-   * Copies any host memory to the device, staged through pinned memory in overlapped chunks. The event loop goes on
-   * meanwhile; the source must not change until then.
+   * Copies any host memory to the device, staged through pinned memory in overlapped chunks. The event loop
+   * continues meanwhile; the source must not change until then.
    *
    * @param target Device address
-   * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver reports
    */
   upload(target: bigint, source: Uint8Array<ArrayBuffer> | HostRange, options: StagedCopyOptions = {}): Promise<void> {
     return upload(this.#device.pinned, this, target, source, options);
@@ -182,9 +182,9 @@ export class CopyEngine {
   /**
    * Copies from the device to any host memory, staged through pinned memory in overlapped chunks.
    *
-   * @param target Filled whole
+   * @param target Filled completely
    * @param source Device address
-   * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+   * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver reports
    */
   download(
     target: Uint8Array<ArrayBuffer> | HostRange,
@@ -194,33 +194,35 @@ export class CopyEngine {
     return download(this.#device.pinned, this, target, source, options);
   }
 
-  /** An event for work of others; see the device's own `eventOf`. */
+  /** An event for work of other code; see the device's own `eventOf`. */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
-    this.#checkOpen("waiting for work of others");
+    this.#checkOpen("wait for work of others");
     const { context, space, symbols } = this.#device;
-    const what = "event" in work ? `an event of others on ${space}` : `a stream of others on ${space}`;
+    const action = "event" in work
+      ? `wait for an event of others on ${space}`
+      : `wait for a stream of others on ${space}`;
     return context.run(() => {
       let stream: bigint;
       if ("event" in work) {
-        // An event of our own behind it, so that theirs may be destroyed or recorded again from now on.
+        // An event of this engine after it, so that the caller may destroy or record its own again from now on.
         stream = this.#stream("others");
-        this.#check(symbols.cuStreamWaitEvent(stream, work.event, CUDA.CU_EVENT_WAIT_DEFAULT), `waiting for ${what}`);
+        this.#check(symbols.cuStreamWaitEvent(stream, work.event, CUDA.CU_EVENT_WAIT_DEFAULT), action);
       } else {
         stream = work.stream;
       }
       const handle = this.#handles.take();
       try {
-        this.#check(symbols.cuEventRecord(handle, stream), `recording an event on ${what}`);
+        this.#check(symbols.cuEventRecord(handle, stream), action);
       } catch (error) {
         this.#handles.giveBack(handle);
         throw error;
       }
-      return this.#watch(new DeviceEvent(this.#owner, handle, what, true));
+      return this.#watch(new DeviceEvent(this.#owner, handle, action, true));
     });
   }
 
   /**
-   * Takes no more copies and waits for those under way. Where it fails, copies may be started again.
+   * Accepts no more copies and waits for those under way. If it fails, copies may be started again.
    *
    * @throws {DipcError} `timeout`, `cancelled`
    */
@@ -228,22 +230,22 @@ export class CopyEngine {
     if (this.#isClosed) return;
     this.#isDraining = true;
     try {
-      // Events that failed cannot be waited for; what becomes of them is settled below.
+      // Events that failed cannot be waited for; they are settled below.
       const isOver = () => this.#inFlight.every((event) => event.isFinished() || event.poll() === FAILED);
-      await waitUntil(isOver, `the copies of ${this.#device.space} that are under way`, options);
+      await waitUntil(isOver, `finish the copies of ${this.#device.space} that are under way`, options);
     } catch (error) {
       this.#isDraining = false;
       throw error;
     }
     this.#reap();
     if (this.#inFlight.length === 0) return;
-    // This blocks, but only for what was under way when the driver reported an error. Where it fails too, the context is
-    // beyond use, and nothing runs in it any more.
-    this.#device._release("waiting for the end of all work", () => this.#device.symbols.cuCtxSynchronize());
+    // This blocks, but only for what was under way when the driver reported an error. If it fails too, the context is
+    // unusable, and nothing runs in it any more.
+    this.#device._release("wait for the end of all work", () => this.#device.symbols.cuCtxSynchronize());
     for (const event of this.#inFlight.splice(0)) event._finishBySynchronisation();
   }
 
-  /** Destroys streams and events; {@linkcode drain} comes first. @returns why the driver refused, where it did */
+  /** Destroys streams and events; {@linkcode drain} comes first. @returns why the driver refused, if it did */
   close(): DipcError | null {
     if (this.#isClosed) return null;
     this.#isClosed = true;
@@ -251,14 +253,14 @@ export class CopyEngine {
     let failure: DipcError | null = null;
     for (const stream of this.#streams.values()) {
       const error = this.#device._release(
-        `destroying a stream of ${space}`,
+        `destroy a stream of ${space}`,
         () => symbols.cuStreamDestroy_v2(stream),
       );
       failure ??= error;
     }
     this.#streams.clear();
     if (this.#handles.count > 0) {
-      const error = this.#device._release(`destroying events of ${space}`, () => {
+      const error = this.#device._release(`destroy events of ${space}`, () => {
         failure ??= this.#handles.close();
         return CUDA.CUDA_SUCCESS;
       });
@@ -269,30 +271,30 @@ export class CopyEngine {
 
   #start(
     direction: Direction,
-    what: string,
+    action: string,
     byteLength: number,
     options: CopyOptions,
     issue: Issue,
   ): DeviceEvent {
-    this.#checkOpen(what);
+    this.#checkOpen(action);
     if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new LocalError("invalid_argument", `${what}: a copy needs a size of 0 or more whole bytes`);
+      throw new LocalError("invalid_argument", `cannot ${action}: the size must be an integer of 0 or more`);
     }
     if (this.#inFlight.length >= this.#reapAt) this.#reap();
     return this.#device.context.run(() => {
       const stream = this.#stream(direction);
-      for (const event of options.after ?? []) this.#order(stream, event, what);
-      // Taken before the copy starts, as afterwards it could not be waited for without one.
+      for (const event of options.after ?? []) this.#order(stream, event, action);
+      // Taken before the copy starts: without one, a copy that has started could not be waited for.
       const handle = this.#handles.take();
-      const event = new DeviceEvent(this.#owner, handle, what, true, options.keep);
+      const event = new DeviceEvent(this.#owner, handle, action, true, options.keep);
       let issued = 0;
       this.#use(options, event);
       try {
         for (; issued < byteLength; issued += PIECE_BYTES) {
           const piece = Math.min(PIECE_BYTES, byteLength - issued);
-          this.#check(issue(stream, BigInt(issued), BigInt(piece)), what);
+          this.#check(issue(stream, BigInt(issued), BigInt(piece)), action);
         }
-        this.#check(this.#device.symbols.cuEventRecord(handle, stream), `${what}: recording its end`);
+        this.#check(this.#device.symbols.cuEventRecord(handle, stream), `${action} and record the end`);
       } catch (error) {
         this.#abandon(event, stream, error as DipcError);
         throw error;
@@ -301,7 +303,7 @@ export class CopyEngine {
     });
   }
 
-  /** A copy could not be started whole; pieces of it may be under way. */
+  /** Settles a copy that was started only in part; its pieces may be under way. */
   #abandon(event: DeviceEvent, stream: bigint, error: DipcError): void {
     const { symbols } = this.#device;
     const record = () => symbols.cuEventRecord(event.handle, stream);
@@ -324,14 +326,14 @@ export class CopyEngine {
     }
   }
 
-  /** Has what comes next on a stream wait for an event. */
-  #order(stream: bigint, event: DeviceEvent, what: string): void {
+  /** Makes later work on a stream wait for an event. */
+  #order(stream: bigint, event: DeviceEvent, action: string): void {
     const state = event.poll();
     if (state === DONE) return;
     if (state === FAILED) throw event.error!;
     const { symbols } = this.#device;
     const result = symbols.cuStreamWaitEvent(stream, event.handle, CUDA.CU_EVENT_WAIT_DEFAULT);
-    this.#check(result, `${what}: waiting for what comes before it`);
+    this.#check(result, `${action} after other work`);
   }
 
   #watch(event: DeviceEvent): DeviceEvent {
@@ -342,7 +344,7 @@ export class CopyEngine {
   /** Forgets the events that are finished, and gives their handles back. */
   #reap(): void {
     this.#inFlight = this.#inFlight.filter((event) => !event.isFinished());
-    // Asking all of them each time would cost more with each copy that is under way.
+    // Polling all of them each time would cost more with each copy that is under way.
     this.#reapAt = 16 + 2 * this.#inFlight.length;
   }
 
@@ -351,7 +353,7 @@ export class CopyEngine {
     if (known !== undefined) return known;
     const out = new BigUint64Array(1);
     const result = this.#device.symbols.cuStreamCreate(out, CUDA.CU_STREAM_NON_BLOCKING);
-    this.#check(result, `making a stream on ${this.#device.space}`);
+    this.#check(result, `make a stream on ${this.#device.space}`);
     this.#streams.set(direction, out[0]);
     return out[0];
   }
@@ -360,7 +362,9 @@ export class CopyEngine {
     if (result !== CUDA.CUDA_SUCCESS) throw cudaError(this.#device.symbols, result, action);
   }
 
-  #checkOpen(what: string): void {
-    if (this.#isDraining) throw new LocalError("closed", `${what}: the device ${this.#device.space} was closed`);
+  #checkOpen(action: string): void {
+    if (this.#isDraining) {
+      throw new LocalError("closed", `cannot ${action}: the device ${this.#device.space} was closed`);
+    }
   }
 }

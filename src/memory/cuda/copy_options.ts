@@ -8,7 +8,7 @@ import type { DeviceEvent } from "./device_event.ts";
 
 /** Options of a copy. */
 export interface CopyOptions {
-  /** What the copy waits for on the device, such as the end of another copy. */
+  /** Events that the copy waits for on the device, such as the end of another copy. */
   after?: readonly DeviceEvent[];
   /** Blocks and bodies that the copy reads or writes: released ones are recycled only after its end. */
   uses?: readonly UsedByCopies[];

@@ -1,5 +1,5 @@
 /**
- * A GPU that memory is taken from: its context, its pools, and its copies.
+ * A GPU whose memory is used: its context, its pools, and its copies.
  *
  * @module
  */
@@ -39,13 +39,13 @@ export interface GpuOptions {
   pinned?: CudaPoolOptions;
 }
 
-/** A GPU with pools and streams of our own. */
+/** A GPU with pools and streams of its own. */
 export class Gpu implements AsyncDisposable {
   /** The driver. */
   readonly driver: DeviceDriver;
   /** @ignore Its functions */
   readonly symbols: CudaSymbols;
-  /** What the driver tells of it. */
+  /** What the driver reports about it. */
   readonly info: DeviceInfo;
   /** Its memory space, such as `"cuda:0"`. */
   readonly space: string;
@@ -63,7 +63,7 @@ export class Gpu implements AsyncDisposable {
 
   /**
    * @ignore Made by `CudaDriver.openDevice`
-   * @throws {DipcError} What the driver says
+   * @throws {DipcError} What the driver reports
    */
   constructor(driver: DeviceDriver, info: DeviceInfo, options: GpuOptions = {}) {
     this.driver = driver;
@@ -78,21 +78,21 @@ export class Gpu implements AsyncDisposable {
 
   /**
    * Runs `fn` with the device's context current on this thread, as UCX needs it on every call with device memory. What was
-   * current before is current again afterwards.
+   * current before is restored afterwards.
    *
-   * @param fn Must not be asynchronous: after an `await` the context is not current any more
-   * @throws {DipcError} What the driver says; what `fn` threw
+   * @param fn Must not be asynchronous: after an `await` the context is no longer current
+   * @throws {DipcError} What the driver reports; what `fn` threw
    */
   withContext<T>(fn: () => T): T {
     return this.context.run(fn);
   }
 
-  /** Free and total memory of the device, of all processes, in bytes. @throws {DipcError} What the driver says */
+  /** Free and total memory of the device, of all processes, in bytes. @throws {DipcError} What the driver reports */
   memory(): { freeBytes: number; totalBytes: number } {
     const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
     this.driver.check(
       this.context.run(() => this.symbols.cuMemGetInfo_v2(free, total)),
-      `asking ${this.space} for its free memory`,
+      `query the free memory of ${this.space}`,
     );
     return { freeBytes: Number(free[0]), totalBytes: Number(total[0]) };
   }
@@ -100,42 +100,42 @@ export class Gpu implements AsyncDisposable {
   /**
    * What the driver knows of an address: host or device memory, of which device, and the allocation around it.
    *
-   * @throws {DipcError} What the driver says
+   * @throws {DipcError} What the driver reports
    */
   describePointer(address: bigint): PointerInfo {
     return this.context.run(() => describePointer(this.symbols, address));
   }
 
   /**
-   * Sees to it that all of a range is memory of this device, before it is handed to anything: an address of other memory
-   * would crash or corrupt.
+   * Checks that all of a range is memory of this device before the range is used: an address of other memory would crash
+   * the process or corrupt data.
    *
    * @param address First byte
    * @param byteLength 0 or more; a range of 0 bytes may have any address
-   * @param what What the range is, for the message, such as `"the validity buffer of column 2"`
-   * @throws {DipcError} `invalid_argument` saying what the memory is instead, and where it ends
+   * @param what Name of the range, for the message, such as `"the validity buffer of column 2"`
+   * @throws {DipcError} `invalid_argument` stating what the memory is instead, and from which byte on
    */
   checkRange(address: bigint, byteLength: number, what: string): void {
     this.context.run(() => checkDeviceRange(this.symbols, this.space, this.info.ordinal, address, byteLength, what));
   }
 
   /**
-   * An event for work of others on this device: what is on a stream now, or what a recorded event stands for.
+   * An event for work of other code on this device: what is on a stream now, or what a recorded event stands for.
    *
    * @param work A `CUstream` of the primary context (0 for the default stream), or a recorded `CUevent`, which
    * may be destroyed or recorded again from now on
-   * @throws {DipcError} What the driver says
+   * @throws {DipcError} What the driver reports
    */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
     return this.copies.eventOf(work);
   }
 
   /**
-   * Waits for its copies, then gives streams, events and free memory back. Blocks that are still out go back to the driver
+   * Waits for its copies, then releases streams, events and free memory. Blocks that are still out go back to the driver
    * when they are released; the context follows the last one. Idempotent; after a `timeout` or `cancelled` it may be called
    * again.
    *
-   * @throws {DipcError} `timeout`, `cancelled`; what the driver said where it refused to take something back
+   * @throws {DipcError} `timeout`, `cancelled`; what the driver reported if it refused to take something back
    */
   close(options: CopyWaitOptions = {}): Promise<void> {
     return this.#closing ??= this.#close(options).catch((error) => {
@@ -165,10 +165,10 @@ export class Gpu implements AsyncDisposable {
   }
 
   /**
-   * Gives something back to the driver, whatever happens. @ignore
+   * Gives something back to the driver, even if it reports errors. @ignore
    *
    * @param call Returns a `CUresult`
-   * @returns why it failed, also when tried again
+   * @returns why it failed twice, or null
    */
   _release(action: string, call: () => number): DipcError | null {
     try {
@@ -194,7 +194,7 @@ export class Gpu implements AsyncDisposable {
     const out = new BigUint64Array(1);
     const result = this.context.run(() => call(out));
     if (result !== CUDA.CUDA_SUCCESS) {
-      throw cudaError(this.symbols, result, `allocating ${byteLength} bytes of ${what}`);
+      throw cudaError(this.symbols, result, `allocate ${byteLength} bytes of ${what}`);
     }
     return out[0];
   }
@@ -207,7 +207,7 @@ export class Gpu implements AsyncDisposable {
       allocate: (byteLength) =>
         this.#allocate(byteLength, what, (out) => symbols.cuMemAlloc_v2(out, BigInt(byteLength))),
       free: (address) => {
-        const failure = this._release(`freeing ${what}`, () => symbols.cuMemFree_v2(address));
+        const failure = this._release(`free ${what}`, () => symbols.cuMemFree_v2(address));
         this.#releaseIfEmpty();
         return failure;
       },
@@ -223,7 +223,7 @@ export class Gpu implements AsyncDisposable {
       allocate: (byteLength) =>
         this.#allocate(byteLength, what, (out) => symbols.cuMemHostAlloc(out, BigInt(byteLength), flags)),
       free: (address) => {
-        const failure = this._release(`freeing ${what}`, () => symbols.cuMemFreeHost(address));
+        const failure = this._release(`free ${what}`, () => symbols.cuMemFreeHost(address));
         this.#releaseIfEmpty();
         return failure;
       },

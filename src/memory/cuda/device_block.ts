@@ -26,7 +26,7 @@ export interface BlockOwner {
   giveBack(cell: Cell, events: readonly DeviceEvent[]): void;
   /** Gives the cell back when nothing refers to `holder` any more. `events` is read then. */
   watch(holder: object, cell: Cell, events: readonly DeviceEvent[]): void;
-  /** Ends that. */
+  /** Ends {@linkcode watch}. */
   unwatch(holder: object): void;
 }
 
@@ -44,20 +44,23 @@ export function addEvent(events: DeviceEvent[], event: DeviceEvent): void {
 }
 
 /**
- * Sees to it that a body fits its block.
+ * Checks that a body fits its block.
  *
  * @throws {DipcError} `invalid_argument`
  */
 export function checkFits(byteLength: number, capacity: number): void {
   if (byteLength >= 0 && byteLength <= capacity) return;
-  throw new LocalError("invalid_argument", `a body of ${byteLength} bytes does not fit a block of ${capacity}`);
+  throw new LocalError(
+    "invalid_argument",
+    `cannot make a body of ${byteLength} bytes: its block has ${capacity} bytes`,
+  );
 }
 
-/** What a block and a body have in common: a piece of device memory, as long as they hold it. */
+/** What a block and a body have in common: a piece of device memory, while they hold it. */
 export abstract class DeviceMemory implements UsedByCopies {
   /** `"cuda:N"`. */
   readonly space: string;
-  /** @ignore What it is, for messages */
+  /** @ignore Name of the object in messages */
   protected abstract readonly what: string;
   /** @ignore */
   protected readonly owner: BlockOwner;
@@ -91,15 +94,15 @@ export abstract class DeviceMemory implements UsedByCopies {
   }
 
   /**
-   * Not to be had: the CPU cannot read device memory.
+   * Always fails: the CPU cannot read device memory.
    *
    * @throws {DipcError} always `unsupported`
    */
   bytes(): Uint8Array<ArrayBuffer> {
     throw new LocalError(
       "unsupported",
-      `these bytes lie in the memory of ${this.space}, which the CPU cannot read; copy them to the host first, such as ` +
-        "with toHost() of the batch",
+      `cannot read these bytes on the CPU: they lie in the memory of ${this.space}; copy them to the host first, such ` +
+        "as with toHost() of the batch",
     );
   }
 
@@ -117,7 +120,7 @@ export abstract class DeviceMemory implements UsedByCopies {
   }
 
   #held(): Cell {
-    if (this.#cell === null) throw new LocalError("closed", `${this.what} was given away or released`);
+    if (this.#cell === null) throw new LocalError("closed", `cannot use ${this.what}: it was given away or released`);
     return this.#cell;
   }
 }
@@ -141,7 +144,7 @@ export class DeviceBlock extends DeviceMemory implements Block {
   /**
    * Turns the first bytes into a body that owns this block; the block must not be used afterwards.
    *
-   * @throws {DipcError} `closed`; `invalid_argument` where they do not fit
+   * @throws {DipcError} `closed`; `invalid_argument` if they do not fit
    */
   toBody(byteLength: number): DeviceBody {
     checkFits(byteLength, this.capacity);

@@ -24,13 +24,13 @@ export interface EventOwner {
 }
 
 /**
- * The end of a copy, or of all work that was on a stream at a moment. Settled once; cheap to ask.
+ * The end of a copy, or of all work that was on a stream at a moment. Settled once; cheap to poll.
  *
  * Nothing has to be released: an event that is dropped is still watched by its device.
  */
 export class DeviceEvent {
   readonly #owner: EventOwner;
-  readonly #what: string;
+  readonly #action: string;
   readonly #isOurs: boolean;
   #handle: bigint;
   #state: 0 | 1 | 2 = PENDING;
@@ -42,13 +42,14 @@ export class DeviceEvent {
   /**
    * @ignore Made by a device
    * @param handle `CUevent`, recorded
+   * @param action What the work does, such as `"copy 8 bytes to cuda:0"`, for messages
    * @param isOurs Whether it goes back to the device's pool of events
-   * @param keep What must not be collected before the work is done
+   * @param keep Objects that must not be collected before the work is done
    */
-  constructor(owner: EventOwner, handle: bigint, what: string, isOurs: boolean, keep?: unknown) {
+  constructor(owner: EventOwner, handle: bigint, action: string, isOurs: boolean, keep?: unknown) {
     this.#owner = owner;
     this.#handle = handle;
-    this.#what = what;
+    this.#action = action;
     this.#isOurs = isOurs;
     this.#keep = keep;
   }
@@ -58,7 +59,7 @@ export class DeviceEvent {
     return this.#handle;
   }
 
-  /** Why it failed, where it did. */
+  /** Why it failed, if it did. */
   get error(): DipcError | null {
     return this.#error;
   }
@@ -76,7 +77,7 @@ export class DeviceEvent {
         this.#state = DONE;
         this.#finish();
       } else if (result !== CUDA.CUDA_ERROR_NOT_READY) {
-        this.#error = cudaError(this.#owner.symbols, result, `waiting for ${this.#what}`);
+        this.#error = cudaError(this.#owner.symbols, result, this.#action);
         this.#state = FAILED;
       }
     } catch (error) {
@@ -89,16 +90,16 @@ export class DeviceEvent {
   /**
    * Waits until the work is done.
    *
-   * @throws {DipcError} `timeout`, `cancelled`, or what the driver says of the work
+   * @throws {DipcError} `timeout`, `cancelled`, or what the driver reports for the work
    */
   async done(options: CopyWaitOptions = {}): Promise<void> {
-    if (this.poll() === PENDING) await waitUntil(() => this.poll() !== PENDING, this.#what, options);
+    if (this.poll() === PENDING) await waitUntil(() => this.poll() !== PENDING, this.#action, options);
     if (this.#error !== null) throw this.#error;
   }
 
   /**
-   * Whether the GPU certainly does not work on it any more, so that memory it used may serve others. An event that failed
-   * may still be under way: the driver is asked again.
+   * Whether the GPU is certainly done with it, so that memory it used may be reused. The work of a failed event may still
+   * be under way: the driver is queried again.
    */
   isFinished(): boolean {
     if (this.#isFinished) return true;
@@ -112,14 +113,14 @@ export class DeviceEvent {
     return this.#isFinished;
   }
 
-  /** @ignore Called by the device where the event could not be recorded and work before it may be under way. */
+  /** @ignore Called by the device if the event could not be recorded and work before it may be under way. */
   _lose(error: DipcError): void {
     this.#error = error;
     this.#state = FAILED;
     this.#isLost = true;
   }
 
-  /** @ignore Called by the device when nothing of its context can be running any more. */
+  /** @ignore Called by the device when nothing in its context can still be running. */
   _finishBySynchronisation(): void {
     if (this.#isFinished) return;
     if (this.#state === PENDING) this.#state = DONE;

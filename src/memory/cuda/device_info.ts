@@ -1,5 +1,5 @@
 /**
- * What the driver tells of a device without a context.
+ * What the driver reports about a device without a context.
  *
  * @module
  */
@@ -14,9 +14,9 @@ const TEXT_BYTES = 256;
 
 /** A GPU. */
 export interface DeviceInfo {
-  /** Its number, counted as the driver counts: `CUDA_VISIBLE_DEVICES` changes it. */
+  /** Number of the device as the driver counts: `CUDA_VISIBLE_DEVICES` changes it. */
   readonly ordinal: number;
-  /** Its memory space, such as `"cuda:0"`. */
+  /** Memory space, such as `"cuda:0"`. */
   readonly space: string;
   /** Such as `"NVIDIA H100 80GB HBM3"`. */
   readonly name: string;
@@ -24,11 +24,11 @@ export interface DeviceInfo {
   readonly uuid: string;
   /** PCI address, such as `"0000:1b:00.0"`. */
   readonly pciBusId: string;
-  /** All its memory in bytes. */
+  /** Total memory in bytes. */
   readonly memoryBytes: number;
   /** Compute capability, such as `"9.0"`. */
   readonly computeCapability: string;
-  /** How many copies can run beside each other and beside kernels. */
+  /** How many copies can run concurrently, with each other and with kernels. */
   readonly copyEngines: number;
   /** Whether it shares the host's memory. */
   readonly isIntegrated: boolean;
@@ -53,35 +53,35 @@ function uuidText(bytes: Uint8Array): string {
  * Asks the driver about a device.
  *
  * @param ordinal 0 … number of devices − 1
- * @throws {DipcError} What the driver says
+ * @throws {DipcError} What the driver reports
  */
 export function readDeviceInfo(symbols: CudaSymbols, ordinal: number): DeviceInfo {
   const space = deviceSpace(ordinal);
   const check = (result: number, what: string): void => {
-    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `asking ${space} for ${what}`);
+    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `query ${what} of ${space}`);
   };
   const int = new Int32Array(1);
-  check(symbols.cuDeviceGet(int, ordinal), "its handle");
+  check(symbols.cuDeviceGet(int, ordinal), "the handle");
   const handle = int[0];
   const attribute = (number: number, what: string): number => {
     check(symbols.cuDeviceGetAttribute(int, number, handle), what);
     return int[0];
   };
-  // Drivers answer 1 (invalid value) to attributes that are younger than they are.
+  // Drivers return 1 (invalid value) for attributes that are newer than they are.
   const flag = (number: number): boolean =>
     symbols.cuDeviceGetAttribute(int, number, handle) === CUDA.CUDA_SUCCESS && int[0] !== 0;
 
   const text = new Uint8Array(TEXT_BYTES);
-  check(symbols.cuDeviceGetName(text, TEXT_BYTES, handle), "its name");
+  check(symbols.cuDeviceGetName(text, TEXT_BYTES, handle), "the name");
   const name = cStringIn(text);
-  check(symbols.cuDeviceGetPCIBusId(text, TEXT_BYTES, handle), "its PCI address");
+  check(symbols.cuDeviceGetPCIBusId(text, TEXT_BYTES, handle), "the PCI address");
   const pciBusId = cStringIn(text);
   const uuid = new Uint8Array(CUDA_SIZES.CUuuid);
-  check((symbols.cuDeviceGetUuid_v2 ?? symbols.cuDeviceGetUuid)(uuid, handle), "its UUID");
+  check((symbols.cuDeviceGetUuid_v2 ?? symbols.cuDeviceGetUuid)(uuid, handle), "the UUID");
   const bytes = new BigUint64Array(1);
-  check(symbols.cuDeviceTotalMem_v2(bytes, handle), "the size of its memory");
-  const major = attribute(CUDA.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, "its compute capability");
-  const minor = attribute(CUDA.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, "its compute capability");
+  check(symbols.cuDeviceTotalMem_v2(bytes, handle), "the memory size");
+  const major = attribute(CUDA.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, "the compute capability");
+  const minor = attribute(CUDA.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, "the compute capability");
   return {
     ordinal,
     space,
@@ -90,7 +90,7 @@ export function readDeviceInfo(symbols: CudaSymbols, ordinal: number): DeviceInf
     pciBusId,
     memoryBytes: Number(bytes[0]),
     computeCapability: `${major}.${minor}`,
-    copyEngines: attribute(CUDA.CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, "its copy engines"),
+    copyEngines: attribute(CUDA.CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, "the copy engines"),
     isIntegrated: flag(CUDA.CU_DEVICE_ATTRIBUTE_INTEGRATED),
     hasMemoryPools: flag(CUDA.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED),
     hasGpuDirectRdma: flag(CUDA.CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED),

@@ -20,9 +20,9 @@ export interface CudaPoolOptions {
    */
   maxRetainedBytes?: number;
   /**
-   * Most bytes allocated from the driver at a time; beyond it `acquire` throws `out_of_memory`.
+   * Most bytes allocated from the driver at once; beyond it `acquire` throws `out_of_memory`.
    *
-   * @default {Infinity} what the driver gives
+   * @default {Infinity} what the driver has
    */
   maxBytes?: number;
 }
@@ -58,22 +58,22 @@ export class DevicePool implements Pool {
     };
   }
 
-  /** What the pool holds at the moment, and what it has asked of the driver. */
+  /** What the pool holds at the moment, and what it has allocated from the driver. */
   get stats(): SlabStats {
     return this.#slabs.stats;
   }
 
   /**
-   * A block of at least `byteLength` bytes. What is in it is undefined.
+   * A block of at least `byteLength` bytes. Its content is undefined.
    *
-   * @throws {DipcError} `out_of_memory` beyond `maxBytes` or where the driver has no more; `invalid_argument`, `closed`, `cuda`
+   * @throws {DipcError} `out_of_memory` beyond `maxBytes` or if the driver has no more; `invalid_argument`, `closed`, `cuda`
    */
   acquire(byteLength: number): DeviceBlock {
     return new DeviceBlock(this.#owner, this.#slabs.take(byteLength));
   }
 
   /**
-   * Like {@linkcode acquire}; where there is no memory, but copies are about to free some, it waits for them.
+   * Like {@linkcode acquire}; if there is no memory, but copies under way will free some, it waits for them.
    *
    * @throws {DipcError} `out_of_memory`, `invalid_argument`, `closed`, `cuda`, `timeout`, `cancelled`
    */

@@ -1,5 +1,5 @@
 /**
- * The CUDA driver, opened and made ready on first use.
+ * The CUDA driver, opened and initialised on first use.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { deviceSpace, parseSpace } from "./space.ts";
 export interface OpenCudaOptions {
   /** Path of libcuda. Default: what `DIPC_LIBCUDA` names, else `libcuda.so.1` by name. */
   library?: string;
-  /** Where to look, for tests and for unusual systems. */
+  /** How to search, for tests and for unusual systems. */
   find?: FindLibcudaOptions;
 }
 
@@ -38,11 +38,11 @@ export class CudaDriver {
     this.library = library;
     this.path = library.path;
     const symbols = this.symbols = library.symbols;
-    this.check(symbols.cuInit(0), `making the CUDA driver (${library.path}) ready`);
+    this.check(symbols.cuInit(0), `initialise the CUDA driver (${library.path})`);
     const int = new Int32Array(1);
-    this.check(symbols.cuDriverGetVersion(int), "asking the CUDA driver for its version");
+    this.check(symbols.cuDriverGetVersion(int), "query the version of the CUDA driver");
     this.version = `${Math.floor(int[0] / 1000)}.${Math.floor((int[0] % 1000) / 10)}`;
-    this.check(symbols.cuDeviceGetCount(int), "counting the GPUs");
+    this.check(symbols.cuDeviceGetCount(int), "count the GPUs");
     this.deviceCount = int[0];
   }
 
@@ -50,7 +50,7 @@ export class CudaDriver {
    * Throws for a result other than `CUDA_SUCCESS`.
    *
    * @param result A `CUresult`
-   * @param action What was being done, as the start of a sentence
+   * @param action What cannot be done, such as `"count the GPUs"`
    * @throws {DipcError} `out_of_memory`, `unsupported`, `not_found`, `permission_denied`, `library_not_found`, `cuda`
    */
   check(result: number, action: string): void {
@@ -60,26 +60,29 @@ export class CudaDriver {
   /**
    * What is known of a device, without making a context on it.
    *
-   * @param device Its number, or its memory space such as `"cuda:0"`
-   * @throws {DipcError} `not_found` where there is no such device; `invalid_argument`; what the driver says
+   * @param device Number of the device, or its memory space such as `"cuda:0"`
+   * @throws {DipcError} `not_found` if there is no such device; `invalid_argument`; what the driver reports
    */
   deviceInfo(device: number | string): DeviceInfo {
     const ordinal = typeof device === "number" ? device : parseSpace(device);
     if (ordinal === null) {
-      throw new LocalError("invalid_argument", 'the memory space "host" belongs to no GPU; name one, such as "cuda:0"');
+      throw new LocalError(
+        "invalid_argument",
+        'cannot open a GPU: the memory space "host" is the memory of the CPU; name a GPU, such as "cuda:0"',
+      );
     }
     if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= this.deviceCount) {
       const known = Array.from({ length: this.deviceCount }, (_, i) => deviceSpace(i)).join(", ");
       throw new LocalError(
         "not_found",
-        `there is no GPU ${deviceSpace(ordinal)}: the driver shows ${known || "none"}` +
-          " (CUDA_VISIBLE_DEVICES and a container's --gpus decide which)",
+        `cannot open ${deviceSpace(ordinal)}: there is no such GPU, the driver shows ${known || "none"}; ` +
+          "CUDA_VISIBLE_DEVICES and a container's --gpus decide which it shows",
       );
     }
     return readDeviceInfo(this.symbols, ordinal);
   }
 
-  /** All devices. @throws {DipcError} What the driver says */
+  /** All devices. @throws {DipcError} What the driver reports */
   devices(): DeviceInfo[] {
     return Array.from({ length: this.deviceCount }, (_, ordinal) => this.deviceInfo(ordinal));
   }
@@ -87,8 +90,8 @@ export class CudaDriver {
   /**
    * Opens a device: retains its primary context, with pools and streams of its own. To be closed by the caller.
    *
-   * @param device Its number, or its memory space such as `"cuda:0"`
-   * @throws {DipcError} `not_found`, `invalid_argument`, `out_of_memory`; what the driver says
+   * @param device Number of the device, or its memory space such as `"cuda:0"`
+   * @throws {DipcError} `not_found`, `invalid_argument`, `out_of_memory`; what the driver reports
    */
   openDevice(device: number | string, options: GpuOptions = {}): Gpu {
     return new Gpu(this, this.deviceInfo(device), options);
@@ -98,7 +101,7 @@ export class CudaDriver {
 const ready = new Map<CudaSymbols, CudaDriver>();
 
 /**
- * Opens libcuda and makes the driver ready, once per library and isolate. Nothing of it stays behind where it fails.
+ * Opens libcuda and initialises the driver, once per library and isolate. A failure leaves nothing behind.
  *
  * @example Usage
  * ```ts ignore
@@ -112,8 +115,8 @@ const ready = new Map<CudaSymbols, CudaDriver>();
  * }
  * ```
  *
- * @throws {DipcError} `library_not_found` naming every path tried; `permission_denied`; `unsupported` where there is no GPU;
- * what the driver says
+ * @throws {DipcError} `library_not_found` naming every path tried; `permission_denied`; `unsupported` if there is no GPU;
+ * what the driver reports
  */
 export function openCuda(options: OpenCudaOptions = {}): CudaDriver {
   const library = openLibcuda(options.library, options.find);

@@ -30,12 +30,12 @@ export class EventHandles {
     return this.#made;
   }
 
-  /** An event without timing. @throws {DipcError} What the driver says */
+  /** An event without timing. @throws {DipcError} What the driver reports */
   take(): bigint {
     const known = this.#free.pop();
     if (known !== undefined) return known;
     const result = this.#symbols.cuEventCreate(this.#out, CUDA.CU_EVENT_DISABLE_TIMING);
-    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(this.#symbols, result, "making an event");
+    if (result !== CUDA.CUDA_SUCCESS) throw cudaError(this.#symbols, result, "make an event");
     this.#made++;
     return this.#out[0];
   }
@@ -46,7 +46,7 @@ export class EventHandles {
     else this.#destroy(handle);
   }
 
-  /** Destroys the free events. @returns why the driver refused, where it did */
+  /** Destroys the free events. @returns why the driver refused, if it did */
   close(): DipcError | null {
     for (const handle of this.#free.splice(0)) this.#destroy(handle);
     return this.#firstFailure;
@@ -55,6 +55,6 @@ export class EventHandles {
   #destroy(handle: bigint): void {
     const result = releaseTwice(() => this.#symbols.cuEventDestroy_v2(handle));
     if (result === CUDA.CUDA_SUCCESS) this.#made--;
-    else this.#firstFailure ??= cudaError(this.#symbols, result, "destroying an event");
+    else this.#firstFailure ??= cudaError(this.#symbols, result, "destroy an event");
   }
 }

@@ -19,7 +19,7 @@ interface Watched {
   readonly events: readonly DeviceEvent[];
 }
 
-/** A block while it has an owner: its cell, its ArrayBuffer once somebody has looked inside, and the copies that use it. */
+/** A block while it has an owner: its cell, its ArrayBuffer once its bytes were read, and the copies that use it. */
 class Holding {
   readonly events: DeviceEvent[] = [];
   #buffer: ArrayBuffer | null = null;
@@ -55,7 +55,7 @@ class Holding {
     return buffer;
   }
 
-  /** Gives the block back when nothing shows it any more: no block, no body, and no view of its bytes. */
+  /** Gives the block back once nothing refers to it: no block, no body, and no view into it. */
   watch(holder: object): void {
     this.#pool._watch(this.#buffer ?? holder, holder, this.#cell, this.events);
   }
@@ -69,11 +69,11 @@ class Holding {
   }
 }
 
-/** What a block and a body have in common: a piece of pinned memory, as long as they hold it. */
+/** What a block and a body have in common: a piece of pinned memory, while they hold it. */
 export abstract class PinnedMemory implements UsedByCopies {
   /** Always `"host"`. */
   readonly space = "host";
-  /** @ignore What it is, for messages */
+  /** @ignore Name of the object in messages */
   protected abstract readonly what: string;
   #holding: Holding | null;
 
@@ -106,7 +106,9 @@ export abstract class PinnedMemory implements UsedByCopies {
   }
 
   #held(): Holding {
-    if (this.#holding === null) throw new LocalError("closed", `${this.what} was given away or released`);
+    if (this.#holding === null) {
+      throw new LocalError("closed", `cannot use ${this.what}: it was given away or released`);
+    }
     return this.#holding;
   }
 }
@@ -176,7 +178,7 @@ export class PinnedPool implements Pool {
     });
   }
 
-  /** What the pool holds at the moment, and what it has asked of the driver. */
+  /** What the pool holds at the moment, and what it has allocated from the driver. */
   get stats(): SlabStats {
     return this.#slabs.stats;
   }
@@ -191,7 +193,7 @@ export class PinnedPool implements Pool {
   }
 
   /**
-   * Like {@linkcode acquire}; where there is no memory, but copies are about to free some, it waits for them.
+   * Like {@linkcode acquire}; if there is no memory, but copies under way will free some, it waits for them.
    *
    * @throws {DipcError} `out_of_memory`, `invalid_argument`, `closed`, `cuda`, `timeout`, `cancelled`
    */
@@ -211,11 +213,11 @@ export class PinnedPool implements Pool {
 
   /**
    * @ignore
-   * @param buffer What its holder has shown of it; detached from now on
+   * @param buffer The ArrayBuffer that its holder exposed, if any; detached here
    */
   _takeBack(cell: Cell, buffer: ArrayBuffer | null, events: readonly DeviceEvent[]): void {
     if (buffer !== null && buffer.detached) {
-      // Its bytes were transferred, perhaps to a worker that still shows them: the block is theirs for good.
+      // Its bytes were transferred, perhaps to a worker that still uses them: the block never comes back.
       this.#slabs.forget(cell);
       return;
     }

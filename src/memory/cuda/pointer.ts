@@ -17,11 +17,11 @@ export type PointerKind = "device" | "host" | "managed" | "unknown";
 export interface PointerInfo {
   /** Kind of memory. */
   readonly kind: PointerKind;
-  /** Number of the device that it belongs to, or `null` where the kind is `"unknown"`. */
+  /** Number of the device that it belongs to, or `null` if the kind is `"unknown"`. */
   readonly ordinal: number | null;
   /** `CUcontext` in which it was allocated; `0n` for none in particular. */
   readonly context: bigint;
-  /** First byte of the allocation around it; `0n` where the kind is `"unknown"`. */
+  /** First byte of the allocation around it; `0n` if the kind is `"unknown"`. */
   readonly rangeAddress: bigint;
   /** Bytes of that allocation. */
   readonly rangeByteLength: bigint;
@@ -38,25 +38,25 @@ const ATTRIBUTES = new Int32Array([
   CUDA.CU_POINTER_ATTRIBUTE_RANGE_SIZE,
   CUDA.CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE,
 ]);
-/** Where the answers go: 16 bytes for each, at least 128 in all, as V8 moves shorter arrays. */
+/** Bytes per answer. The answers take at least 128 bytes in all, as V8 moves shorter arrays. */
 const ANSWER_BYTES = 16;
 
 /**
  * Asks the driver about an address. The context must be current.
  *
- * @throws {DipcError} What the driver says; an address that it does not know is no error
+ * @throws {DipcError} What the driver reports; an address that it does not know is not an error
  */
 export function describePointer(symbols: CudaSymbols, address: bigint): PointerInfo {
   const answers = new Uint8Array(Math.max(128, ATTRIBUTES.length * ANSWER_BYTES));
   const base = addressOf(answers);
   const pointers = new BigUint64Array(ATTRIBUTES.length);
   for (let i = 0; i < pointers.length; i++) pointers[i] = base + BigInt(i * ANSWER_BYTES);
-  // Attributes that do not apply are answered with 0 instead of an error; cuda.h names these two for an address that no
-  // context has anything to do with.
+  // Attributes that do not apply are answered with 0 instead of an error; cuda.h names these two results for an address
+  // that belongs to no context.
   const result = symbols.cuPointerGetAttributes(ATTRIBUTES.length, ATTRIBUTES, pointers, address);
   if (result === CUDA.CUDA_ERROR_INVALID_VALUE || result === CUDA.CUDA_ERROR_INVALID_CONTEXT) answers.fill(0);
   else if (result !== CUDA.CUDA_SUCCESS) {
-    throw cudaError(symbols, result, `asking what memory 0x${address.toString(16)} is`);
+    throw cudaError(symbols, result, `query the memory at 0x${address.toString(16)}`);
   }
   const view = new DataView(answers.buffer);
   const word = (i: number): bigint => view.getBigUint64(i * ANSWER_BYTES, true);
@@ -81,11 +81,11 @@ function kindOf(memoryType: number, isManaged: boolean): PointerKind {
 /**
  * Throws unless all of a range is memory of a device. The context must be current.
  *
- * Memory that an allocator maps piece by piece is asked for piece by piece.
+ * Memory that an allocator maps piece by piece is checked piece by piece.
  *
  * @param ordinal Number of the device
- * @param what What the range is, for the message
- * @throws {DipcError} `invalid_argument`; what the driver says
+ * @param what Name of the range, for the message
+ * @throws {DipcError} `invalid_argument`; what the driver reports
  */
 export function checkDeviceRange(
   symbols: CudaSymbols,
@@ -96,26 +96,27 @@ export function checkDeviceRange(
   what: string,
 ): void {
   if (!Number.isSafeInteger(byteLength) || byteLength < 0 || address < 0n || address >= 1n << 64n) {
-    throw new LocalError("invalid_argument", `${what}: ${byteLength} bytes at ${address} is no range of memory`);
+    throw new LocalError(
+      "invalid_argument",
+      `cannot use ${what}: ${byteLength} bytes at ${address} are not a range of memory`,
+    );
   }
+  const range = `${byteLength} bytes at 0x${address.toString(16)}`;
+  const misplaced = (fact: string): LocalError =>
+    new LocalError("invalid_argument", `cannot use ${what}: ${range} must lie in the memory of ${space}, but ${fact}`);
   const end = address + BigInt(byteLength);
   let at = address;
   while (at < end) {
     const { kind, ordinal: found, rangeAddress, rangeByteLength } = describePointer(symbols, at);
-    const place = `${what}: ${byteLength} bytes at 0x${address.toString(16)}`;
-    const expected = `must lie in the memory of ${space}`;
     if (kind === "unknown" || kind === "host") {
-      const is = kind === "host" ? "host memory that the driver knows" : "no memory that the driver knows";
-      const where = at === address ? "it is" : `${at - address} bytes in, it is`;
-      throw new LocalError("invalid_argument", `${place} ${expected}, but ${where} ${is}`);
+      const position = at === address ? "" : `${at - address} bytes in, `;
+      throw misplaced(
+        `${position}it is ${kind === "host" ? "host memory that the driver knows" : "unknown to the driver"}`,
+      );
     }
-    if (found !== ordinal) {
-      throw new LocalError("invalid_argument", `${place} ${expected}, but it belongs to ${deviceSpace(found!)}`);
-    }
+    if (found !== ordinal) throw misplaced(`it belongs to ${deviceSpace(found!)}`);
     const rangeEnd = rangeAddress + rangeByteLength;
-    if (rangeEnd <= at) {
-      throw new LocalError("invalid_argument", `${place} ${expected}, but the driver does not tell where it ends`);
-    }
+    if (rangeEnd <= at) throw misplaced("the driver does not report its end");
     at = rangeEnd;
   }
 }

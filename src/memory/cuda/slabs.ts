@@ -1,6 +1,6 @@
 /**
- * Blocks of a few size classes, carved out of few large allocations of the driver: an allocation for each batch would
- * cost far more than its transfer.
+ * Blocks of a few size classes, carved out of few large allocations of the driver: an allocation per batch would cost
+ * far more than its transfer.
  *
  * A block that a copy may still use when it is given back waits until the copy's event is finished.
  *
@@ -14,14 +14,14 @@ import type { DeviceEvent } from "./device_event.ts";
 /** Blocks lie at multiples of this, as the driver's own allocations do. */
 const ALIGNMENT = 256;
 const LARGEST_SLAB = 64 * MIB;
-/** Most bytes that a block may be larger than asked, so that a table of gigabytes wastes little. */
+/** Most bytes that a block may exceed the request by, so that a table of gigabytes wastes little. */
 const LARGEST_STEP = 8 * MIB;
 /** The driver hands out memory in pieces of this size anyway. */
 const SMALLEST_SLAB = 2 * MIB;
 
-/** Where slabs come from. */
+/** A source of slabs. */
 export interface RawMemory {
-  /** What this memory is, for messages, such as `"device memory of cuda:0"`. */
+  /** Name of this memory in messages, such as `"device memory of cuda:0"`. */
   readonly what: string;
   /**
    * Allocates.
@@ -30,7 +30,7 @@ export interface RawMemory {
    * @throws {DipcError} `out_of_memory`, `cuda`
    */
   allocate(byteLength: number): bigint;
-  /** Frees what `allocate` returned. @returns why it failed, where it did */
+  /** Frees what `allocate` returned. @returns why it failed, if it did */
   free(address: bigint): DipcError | null;
 }
 
@@ -38,7 +38,7 @@ export interface RawMemory {
 export interface SlabLimits {
   /** Most bytes of free blocks that stay allocated. */
   readonly maxRetainedBytes: number;
-  /** Most bytes allocated from the driver at a time. */
+  /** Most bytes allocated from the driver at once. */
   readonly maxBytes: number;
 }
 
@@ -60,7 +60,7 @@ export interface SlabStats {
   readonly frees: number;
   /** Allocations that the driver refused to take back. */
   readonly failedFrees: number;
-  /** Blocks that nobody released and that the garbage collector gave back. */
+  /** Blocks that the garbage collector gave back because the caller did not release them. */
   readonly collected: number;
 }
 
@@ -69,9 +69,9 @@ export class Slab {
   /** Blocks of it that are out or pending. */
   used = 0;
   /**
-   * @param sizeClass Of its blocks
-   * @param address Its first byte
-   * @param byteLength Its bytes
+   * @param sizeClass Size class of its blocks
+   * @param address Address of the first byte
+   * @param byteLength Size of the allocation in bytes
    */
   constructor(readonly sizeClass: SizeClass, readonly address: bigint, readonly byteLength: number) {}
 }
@@ -83,15 +83,15 @@ class SizeClass {
   constructor(readonly byteLength: number) {}
 }
 
-/** A piece of a slab; lives as long as its slab. */
+/** A piece of a slab; lives until its slab is freed. */
 export class Cell {
   /** Counts the owners this cell has had, so that a late finalizer cannot free it under the next one. */
   generation = 0;
-  /** The ArrayBuffer over the cell while nobody holds it; host memory only. */
+  /** The ArrayBuffer over the cell while it is free; host memory only. */
   buffer: ArrayBuffer | null = null;
   /**
-   * @param slab What it is a piece of
-   * @param address Its first byte
+   * @param slab The slab that it is a piece of
+   * @param address Address of the first byte
    */
   constructor(readonly slab: Slab, readonly address: bigint) {}
 
@@ -127,8 +127,8 @@ export class SlabAllocator {
   firstFailure: DipcError | null = null;
 
   /**
-   * @param raw Where slabs come from
-   * @param limits How much of it
+   * @param raw Source of slabs
+   * @param limits Most bytes to allocate and to retain
    */
   constructor(raw: RawMemory, limits: SlabLimits) {
     this.#raw = raw;
@@ -151,7 +151,7 @@ export class SlabAllocator {
     };
   }
 
-  /** Whether some block waits for the end of a copy. */
+  /** Whether any block waits for the end of a copy. */
   get hasPending(): boolean {
     return this.#pending.length > 0;
   }
@@ -167,7 +167,7 @@ export class SlabAllocator {
    * @throws {DipcError} `out_of_memory`, `invalid_argument`, `closed`, `cuda`
    */
   take(byteLength: number): Cell {
-    if (this.#isClosed) throw new LocalError("closed", `taking ${this.#raw.what}: its device was closed`);
+    if (this.#isClosed) throw new LocalError("closed", `cannot take ${this.#raw.what}: its device was closed`);
     const sized = this.#classFor(byteLength);
     if (sized.free.length === 0 && !this.#reapFor(sized)) this.#grow(sized);
     const cell = sized.free.pop()!;
@@ -181,8 +181,8 @@ export class SlabAllocator {
   /**
    * Takes a block back.
    *
-   * @param events What may still use it
-   * @param collected Whether nobody released it
+   * @param events Copies that may still use it
+   * @param collected Whether the garbage collector gave it back
    */
   giveBack(cell: Cell, events: readonly DeviceEvent[], collected = false): void {
     cell.generation++;
@@ -195,14 +195,14 @@ export class SlabAllocator {
     this.#pending.push({ cell, events: open });
   }
 
-  /** Counts a block as gone for good: somebody else holds its memory. */
+  /** Counts a block as lost: its memory was transferred to another holder. */
   forget(cell: Cell): void {
     cell.generation++;
     this.#blocksOut--;
     this.#bytesOut -= cell.byteLength;
   }
 
-  /** Frees what copies are done with. */
+  /** Frees the blocks that copies are done with. */
   reap(): void {
     if (this.#pending.length === 0) return;
     const still: Pending[] = [];
@@ -218,8 +218,8 @@ export class SlabAllocator {
   }
 
   /**
-   * Takes no more orders; gives the driver back what is free, and the rest as soon as it comes back. Idempotent. Copies must
-   * be done.
+   * Hands out no more blocks; gives the driver back what is free, and the rest as soon as it comes back. Idempotent. Copies
+   * must be done.
    */
   close(): void {
     this.#isClosed = true;
@@ -236,7 +236,7 @@ export class SlabAllocator {
     if (this.#isClosed || this.#retainedBytes > this.#limits.maxRetainedBytes) this.#release(slab);
   }
 
-  /** Whether reaping gave this class a block. */
+  /** Reaps. @returns whether this class has a free block now */
   #reapFor(sized: SizeClass): boolean {
     this.reap();
     return sized.free.length > 0;
@@ -252,7 +252,7 @@ export class SlabAllocator {
   #grow(sized: SizeClass): void {
     const size = sized.byteLength;
     const { maxBytes, maxRetainedBytes } = this.#limits;
-    // Slabs are given back whole: large ones would leave little of what may be kept.
+    // Slabs are given back as a whole: large ones would leave little of what may be kept.
     const largest = Math.min(LARGEST_SLAB, maxRetainedBytes / 4);
     const wanted = Math.min(Math.max(sized.allocatedBytes, SMALLEST_SLAB), largest);
     let count = Math.max(1, Math.floor(wanted / size));
@@ -262,7 +262,7 @@ export class SlabAllocator {
       if (size > spare) {
         throw new LocalError(
           "out_of_memory",
-          `a block of ${size} bytes does not fit: ${this.#allocatedBytes} of at most ${maxBytes} bytes of ` +
+          `cannot allocate a block of ${size} bytes: ${this.#allocatedBytes} of at most ${maxBytes} bytes of ` +
             `${this.#raw.what} are taken; release batches sooner, or raise the limit`,
         );
       }
@@ -272,7 +272,7 @@ export class SlabAllocator {
         return this.#carve(new Slab(sized, address, count * size), count);
       } catch (error) {
         if (!(error instanceof DipcError) || error.code !== "out_of_memory") throw error;
-        // First what others keep for later, then one block instead of many.
+        // First free what other classes retain, then try one block instead of many.
         if (this.#trimOthers(sized)) continue;
         if (count === 1) throw error;
         count = 1;

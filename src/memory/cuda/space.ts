@@ -6,7 +6,7 @@
 import { LocalError } from "../../errors.ts";
 import { refusal } from "../../options.ts";
 
-/** The largest ordinal that a space may name; far more than any machine has. */
+/** The largest ordinal that a space may name; far larger than any machine has. */
 const LARGEST_ORDINAL = 1023;
 
 /**
@@ -31,7 +31,7 @@ export function parseSpace(space: string): number | null {
 /**
  * The memory space of a device.
  *
- * @param ordinal Its number, counted as the driver counts
+ * @param ordinal Number of the device, counted as the driver counts
  */
 export function deviceSpace(ordinal: number): string {
   return `cuda:${ordinal}`;

@@ -1,6 +1,6 @@
 /**
  * Copies between a device and host memory of any kind, through pinned memory in overlapped chunks: the driver's own
- * staging would block the thread for as long as the copy takes.
+ * staging would block the thread until the copy is done.
  *
  * @module
  */
@@ -13,26 +13,26 @@ import type { PinnedBlock, PinnedPool } from "./pinned_pool.ts";
 import type { CopyWaitOptions } from "./wait.ts";
 
 const CHUNK_BYTES = 4 << 20;
-/** Chunks under way at a time: one that the CPU copies, one that the GPU copies, one that waits. */
+/** Chunks under way at once: one that the CPU copies, one that the GPU copies, one that waits. */
 const CHUNKS_AHEAD = 3;
-/** Copying by the CPU after which the event loop gets a turn. */
+/** Time that the CPU copies before the event loop gets a turn, in milliseconds. */
 const TURN_MS = 5;
 
 /** Options of `upload` and `download`. */
 export interface StagedCopyOptions extends CopyOptions, CopyWaitOptions {
   /**
-   * Bytes staged at a time.
+   * Bytes per staged chunk.
    *
    * @default {4194304}
    */
   chunkBytes?: number;
 }
 
-/** Host memory by its address; the caller keeps it. */
+/** Host memory by its address; the caller keeps it alive. */
 export interface HostRange {
-  /** First byte. */
+  /** Address of the first byte. */
   readonly address: bigint;
-  /** Its bytes. */
+  /** Size in bytes. */
   readonly byteLength: number;
 }
 
@@ -47,7 +47,11 @@ class Turns {
   #since = performance.now();
 
   async take(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted) throw new LocalError("cancelled", "the copy was given up", { cause: signal.reason });
+    if (signal?.aborted) {
+      throw new LocalError("cancelled", "cannot finish the copy: it was cancelled by its signal", {
+        cause: signal.reason,
+      });
+    }
     if (performance.now() - this.#since < TURN_MS) return;
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#since = performance.now();
@@ -68,10 +72,10 @@ function isArray(memory: Uint8Array<ArrayBuffer> | HostRange): memory is Uint8Ar
 /**
  * Copies host memory to a device.
  *
- * @param pinned Where chunks are staged
- * @param copies Of the device
+ * @param pinned Pool of the staged chunks
+ * @param copies Copies of the device
  * @param target Device address
- * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+ * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver reports
  */
 export async function upload(
   pinned: PinnedPool,
@@ -103,10 +107,10 @@ export async function upload(
 /**
  * Copies from a device to host memory.
  *
- * @param pinned Where chunks are staged
- * @param copies Of the device
+ * @param pinned Pool of the staged chunks
+ * @param copies Copies of the device
  * @param source Device address
- * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver says
+ * @throws {DipcError} `closed`, `invalid_argument`, `out_of_memory`, `timeout`, `cancelled`; what the driver reports
  */
 export async function download(
   pinned: PinnedPool,
@@ -143,7 +147,7 @@ export async function download(
     }
     while (chunks.length > 0) await takeOldest();
   } finally {
-    // Where the copy was given up, their events keep them from being used again too soon.
+    // If the copy was aborted, their events keep them from being reused too soon.
     for (const { block } of chunks) block.release();
   }
 }

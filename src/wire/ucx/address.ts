@@ -1,5 +1,5 @@
 /**
- * Socket addresses: from a host name or literal address to what UCX takes, and back.
+ * Socket addresses: from a host name or literal address to what UCX accepts, and back.
  *
  * @module
  */
@@ -31,7 +31,7 @@ function fixedCString(text: string): Uint8Array<ArrayBuffer> {
  *
  * @param peer Host and port
  * @returns Its addresses in the system's order of preference, at least one
- * @throws {DipcError} `unreachable` where the name is unknown, `invalid_argument` for a port out of range
+ * @throws {DipcError} `unreachable` if the name is unknown, `invalid_argument` for a port out of range
  */
 export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (!isIntegerIn(peer.port, 0, 65535)) {
@@ -53,7 +53,7 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (status !== 0) {
     const text = c.gai_strerror(status);
     const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
-    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} could not be resolved: ${reason}`);
+    throw new LocalError("unreachable", `cannot resolve the host name ${JSON.stringify(peer.host)}: ${reason}`);
   }
   const addresses: SockAddr[] = [];
   const scratch = new Uint8Array(128);
@@ -69,17 +69,20 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   }
   c.freeaddrinfo(result[0]);
   if (addresses.length === 0) {
-    throw new LocalError("unreachable", `the host name ${JSON.stringify(peer.host)} has no IPv4 or IPv6 address`);
+    throw new LocalError(
+      "unreachable",
+      `cannot resolve the host name ${JSON.stringify(peer.host)}: it has no IPv4 or IPv6 address`,
+    );
   }
   return addresses;
 }
 
 /**
- * Resolves the hosts of all servers of a stream, and gives up as the caller asks.
+ * Resolves the hosts of all servers of a stream, until a timeout or the caller's signal.
  *
  * @param peers Hosts and ports
  * @param options Longest wait in milliseconds, and what cancels it
- * @param resolve What resolves one
+ * @param resolve Resolves one host
  * @returns The addresses of each, at least one
  * @throws {DipcError} `timeout`, `cancelled`, and as {@linkcode resolveAddress} does
  */
@@ -93,11 +96,11 @@ export async function resolveAddresses(
   const end = Promise.withResolvers<never>();
   const onAbort = () => {
     end.reject(
-      new LocalError("cancelled", `looking up ${names} was cancelled by its signal`, { cause: signal!.reason }),
+      new LocalError("cancelled", `cannot look up ${names}: the signal was aborted`, { cause: signal!.reason }),
     );
   };
   const onTimeout = (): never => {
-    throw new LocalError("timeout", `${names} could not be looked up within ${timeoutMs} ms; does the DNS answer?`);
+    throw new LocalError("timeout", `cannot look up ${names}: no answer within ${timeoutMs} ms; check the DNS`);
   };
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
@@ -115,7 +118,7 @@ export async function resolveAddresses(
  *
  * @param resolved The addresses of each server
  * @param withIpv6 Whether IPv6 can be used
- * @returns Sets of addresses; none where the servers have no family in common
+ * @returns Sets of addresses; none if the servers have no family in common
  */
 export function candidateTargets(resolved: readonly SockAddr[][], withIpv6: boolean): SockAddr[][] {
   const candidates: SockAddr[][] = [];
@@ -138,14 +141,14 @@ export function isLoopback(address: SockAddr): boolean {
   const bytes = address.bytes;
   if (bytes[0] === AF_INET) return bytes[4] === 127;
   for (let i = 8; i < 23; i++) {
-    // ::ffff:127.x is IPv4 loopback in IPv6 clothes
+    // ::ffff:127.x is IPv4 loopback, mapped to IPv6
     if (bytes[i] !== 0) return i === 18 && bytes[18] === 0xff && bytes[19] === 0xff && bytes[20] === 127;
   }
   return bytes[23] === 1;
 }
 
 /**
- * Whether an address is one of IPv6.
+ * Whether an address is an IPv6 address.
  *
  * @param address A socket address
  */

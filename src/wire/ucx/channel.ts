@@ -1,5 +1,5 @@
 /**
- * A channel over UCX: one worker, and one endpoint or two.
+ * A channel over UCX: one worker, and one or two endpoints.
  *
  * @module
  */
@@ -36,14 +36,14 @@ import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
 /** Longest wait for a flush in `close({ flush: true })`. */
 const FLUSH_MS = 5_000;
-/** Longest wait for cancelled requests and closing endpoints; what is left then ends with the worker. */
+/** Longest wait for cancelled requests and closing endpoints; what is left ends with the worker. */
 const DRAIN_MS = 1_000;
 /** Longest wait for requests once their endpoints are closed: those of a dead peer may never end. */
 const CANCELLED_MS = 20;
-/** Free slots for frames to send that are kept, 4 KiB each or more. */
+/** Free send slots that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
 
-/** Frames in the queue up to which further large ones, and those that a sender waits for, are fetched. */
+/** Frames in the queue up to which rendezvous frames are fetched ahead: large ones, and those a sender waits for. */
 const FETCH_AHEAD = 64;
 
 /** Limits of a channel. */
@@ -83,7 +83,7 @@ interface PendingFrame {
   request: UcxRequest | null;
 }
 
-/** What becomes of a worker when its channel ends. */
+/** Takes back the worker of a channel that has ended. */
 export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
 
 /** A UCX channel. Made by the transport. */
@@ -114,9 +114,9 @@ export class UcxChannel implements Channel, WorkerOwner {
   #lastFrameSize = 0n;
 
   /**
-   * @param worker Its worker, which it owns from now on
+   * @param worker The worker, which the channel owns from now on
    * @param limits Limits on frames
-   * @param returnWorker Told when it no longer needs the worker
+   * @param returnWorker Called when the channel no longer needs the worker
    */
   constructor(worker: UcxWorker, limits: ChannelLimits, returnWorker: WorkerReturn) {
     this.#worker = worker;
@@ -133,7 +133,7 @@ export class UcxChannel implements Channel, WorkerOwner {
    * Adds the connection for both roles, or for metadata first and for bodies second.
    *
    * @param endpoint An endpoint of this channel's worker
-   * @param peer Its name in error messages
+   * @param peer Name of the peer in error messages
    */
   attach(endpoint: UcxEndpoint, peer: string): void {
     if (this.#endpoints.length === 0) this.#metadataEndpoint = endpoint.handle;
@@ -143,7 +143,9 @@ export class UcxChannel implements Channel, WorkerOwner {
       const status = endpoint.failedStatus;
       this.failure ??= statusError(
         status,
-        status === UCS_ERR_CONNECTION_RESET ? `${peer} closed the connection` : `the connection to ${peer} was lost`,
+        status === UCS_ERR_CONNECTION_RESET
+          ? `continue the stream: ${peer} closed the connection`
+          : `continue the stream: the connection to ${peer} was lost`,
         undefined,
         "connection_lost",
       );
@@ -192,12 +194,12 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   receive(tag: bigint, mask: bigint, target: Block, byteLength: number): Receive {
-    // Not refused on a failed channel: what the peer sent before its end may still be there.
+    // Allowed on a failed channel: what the peer sent before its end may still be there.
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (!(byteLength >= 0 && byteLength <= target.capacity)) {
       throw new LocalError(
         "invalid_argument",
-        `a receive of ${byteLength} bytes does not fit a block of ${target.capacity} bytes`,
+        `cannot post a receive of ${byteLength} bytes: its block has ${target.capacity} bytes`,
       );
     }
     const size = this.#size(byteLength);
@@ -214,7 +216,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       request = started;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    this.#rouse();
+    this.#wakeWorker();
     const receive = new UcxReceive(this.#requests, request, target);
     if (request === 0n) receive.completeAtOnce();
     return receive;
@@ -250,18 +252,18 @@ export class UcxChannel implements Channel, WorkerOwner {
       rendezvous ? this.#params.rendezvous : this.#params.plain,
     );
     if (request === 0n) {
-      this.#worker.dirty = true; // a sender that had its turn may have more to send
+      this.#worker.dirty = true; // the sender may have more to send
       this.#sendSlots.push(slot);
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    this.#rouse();
+    this.#wakeWorker();
     const send = new FrameSend(this.#requests, request, slot, this.#sendSlots);
     this.#sending.push(send);
     return send;
   }
 
-  /** Settles frames that are out, so that their memory is used again: a sender need not look at each. */
+  /** Settles frames that were sent, so that their memory is reused even if the sender polls none. */
   #reapFrames(): void {
     const sending = this.#sending;
     let first = this.#firstSending;
@@ -302,11 +304,11 @@ export class UcxChannel implements Channel, WorkerOwner {
       return null;
     }
     if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    this.#rouse();
+    this.#wakeWorker();
     return new UcxRequest(this.#requests, request, body);
   }
 
-  /** Starts a request on memory of a GPU, where UCX may be given it. @returns the request, or why there is none */
+  /** Starts a request on memory of a GPU, if UCX may be given it. @returns the request, or why there is none */
   #onDevice(space: string, start: () => bigint): bigint | DipcError {
     const { context } = this.#worker;
     const refusal = refuseSpace(context, space);
@@ -328,12 +330,12 @@ export class UcxChannel implements Channel, WorkerOwner {
       this.failure = length > this.#limits.maxFrameBytes
         ? new LocalError(
           "limit_exceeded",
-          `the peer sent ${length} bytes of metadata in one message, more than the limit of ` +
+          `cannot receive metadata: the peer sent ${length} bytes in one message, more than the limit of ` +
             `${this.#limits.maxFrameBytes} (maxMetadataBytes)`,
         )
         : new LocalError(
           "limit_exceeded",
-          `the peer sent more metadata ahead than the limit of ${this.#limits.maxQueuedFrameBytes} bytes`,
+          `cannot receive metadata: the peer sent more ahead than the limit of ${this.#limits.maxQueuedFrameBytes} bytes`,
         );
       return false;
     }
@@ -350,7 +352,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */
-  #rouse(): void {
+  #wakeWorker(): void {
     const worker = this.#worker;
     worker.dirty = true;
     if (!worker.armed) return;
@@ -368,7 +370,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   #fetchFrames(): void {
     for (const frame of this.#pendingFrames) {
       if (frame.request === null) {
-        // Left where it is, it lets a sender that waits for it wait; the one that is due next is always fetched.
+        // One that is not fetched makes its sender wait; the next one in order is always fetched.
         if (this.#frames.count > FETCH_AHEAD && !this.#frames.isNext(frame.slot)) break;
         const pointer = this.#symbols.ucp_am_recv_data_nbx(
           this.#handle,
@@ -378,7 +380,7 @@ export class UcxChannel implements Channel, WorkerOwner {
           this.#params.plain,
         );
         if (isStatusError(pointer)) {
-          this.failure ??= statusError(pointerStatus(pointer), "fetching metadata from the peer failed");
+          this.failure ??= statusError(pointerStatus(pointer), "fetch metadata from the peer");
           break;
         }
         if (pointer === 0n) {
@@ -386,7 +388,7 @@ export class UcxChannel implements Channel, WorkerOwner {
           continue;
         }
         frame.request = new UcxRequest(this.#requests, pointer, frame.slot);
-        this.#rouse();
+        this.#wakeWorker();
       }
       const state = frame.request.poll();
       if (state === 1) frame.slot.ready = true;
@@ -398,7 +400,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   async #close(flush: boolean): Promise<void> {
     const loop = progressLoop();
     const worker = this.#worker;
-    // From here on the worker answers to nobody but us, and its waits must not fail with the channel.
+    // From here on the worker is only used here, and its waits must not fail with the channel.
     const settled = (requests: EndpointRequest[]) => () => {
       for (const request of requests) if (!request.done()) return false;
       return true;
@@ -424,7 +426,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     const done = settled(closes);
     if (!await this.#drain(done, DRAIN_MS)) clean = false;
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
-    // What is left in the worker would be taken for the next connection's.
+    // The next connection would take what is left in the worker for its own.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
     this.#isClosed = true;
     worker.owner = null;
@@ -440,7 +442,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     return this.#requests.count === 0;
   }
 
-  /** Progresses the worker until `step` is true, whatever has become of the connection. */
+  /** Progresses the worker until `step` is true, whether or not the connection is lost. */
   async #drain(step: () => boolean, timeoutMs: number): Promise<boolean> {
     if (step()) return true;
     const worker = this.#worker;

@@ -34,11 +34,11 @@ export function loadUcp(path: string): Ucp {
 
 /** What kind of address a context is for. */
 export interface ContextOptions {
-  /** Whether its sockets may listen on loopback addresses only. */
+  /** Whether its sockets listen on loopback addresses only. */
   readonly loopback: boolean;
   /** Whether its connections are made over IPv6. */
   readonly ipv6: boolean;
-  /** The GPU whose memory is sent and received, where there is one. */
+  /** The GPU whose memory is sent and received, if there is one. */
   readonly device?: DeviceAccess;
 }
 
@@ -50,11 +50,11 @@ export class UcxContext {
   readonly symbols: UcpSymbols;
   /** `ucp_context_h`. */
   readonly handle: bigint;
-  /** The GPU whose memory is sent and received, where there is one. */
+  /** The GPU whose memory is sent and received, if there is one. */
   readonly device: DeviceAccess | null;
   /**
-   * The one memory space beside host memory whose addresses UCX may be given; `null` where there is none. UCX ends the
-   * process when it is given an address of a GPU and has no CUDA.
+   * The one memory space beside host memory whose addresses UCX may be given; `null` if there is none. UCX aborts
+   * the process when it is given an address of a GPU and has no CUDA.
    */
   readonly deviceSpace: string | null;
   #isClosed = false;
@@ -77,7 +77,7 @@ export class UcxContext {
     const { ucp } = this;
     const out = new BigUint64Array(16);
     let status = this.symbols.ucp_config_read(null, null, out);
-    if (status !== 0) throw statusError(status, "reading the UCX configuration failed");
+    if (status !== 0) throw statusError(status, "read the UCX configuration");
     const config = out[0];
     try {
       if (options.loopback) this.#configure(config, "NET_DEVICES", "lo");
@@ -89,7 +89,7 @@ export class UcxContext {
       if (status !== 0) {
         throw statusError(
           status,
-          `making UCX ${ucp.version} (${ucp.path}) ready failed`,
+          `initialise UCX ${ucp.version} (${ucp.path})`,
           "check the UCX_* variables of the environment, above all UCX_TLS and UCX_NET_DEVICES",
         );
       }
@@ -100,11 +100,11 @@ export class UcxContext {
   }
 
   /**
-   * Runs calls into UCX with the GPU's context current, where the context has one: without it UCX leaves out transports,
+   * Runs calls into UCX with the GPU's context current, if there is a GPU: without it UCX leaves out transports,
    * and copies fail.
    *
    * @param calls Must not be asynchronous
-   * @throws {DipcError} what the driver says before them, and what `calls` threw
+   * @throws {DipcError} what the driver reports before them, and what `calls` threw
    */
   within<T>(calls: () => T): T {
     const { device } = this;
@@ -117,7 +117,7 @@ export class UcxContext {
     }
   }
 
-  /** The same for calls that end something: they are made also where the driver refuses the GPU's context. */
+  /** The same for calls that release something: they are made even if the driver refuses the GPU's context. */
   withinAnyway<T>(calls: () => T): T {
     const { device } = this;
     let isEntered = false;
@@ -125,7 +125,7 @@ export class UcxContext {
       device?.enter();
       isEntered = device !== null;
     } catch {
-      // What UCX then leaves behind is less than what it would keep.
+      // UCX then leaks less than it would without the call.
     }
     try {
       return calls();
@@ -134,12 +134,12 @@ export class UcxContext {
     }
   }
 
-  /** What UCX has answered must not be lost, so a driver that fails here is reported by the next call that needs it. */
+  /** The result of UCX must not be lost, so a driver that fails here is reported by the next call that needs it. */
   #leave(device: DeviceAccess): void {
     try {
       device.leave();
     } catch {
-      // The GPU's context stays current, which harms nobody.
+      // The GPU's context stays current, which is harmless.
     }
   }
 
@@ -150,17 +150,17 @@ export class UcxContext {
     return status === 0 ? contextMemoryTypes(attr) : 1n;
   }
 
-  /** Names of the components that UCX made ready, such as `["self", "tcp", "sysv", "cuda_copy"]`. */
+  /** Names of the components that UCX initialised, such as `["self", "tcp", "sysv", "cuda_copy"]`. */
   components(): string[] {
     const text = printed((stream) => this.symbols.ucp_context_print_info(this.handle, stream));
     return [...text.matchAll(/^#\s+component \d+\s+:\s+(\w+)/gm)].map((match) => match[1]);
   }
 
-  /** Changes a setting where the user has not set it. */
+  /** Changes a setting unless the user has set it. */
   #configure(config: bigint, name: string, value: string): void {
     if (libc().getenv(cString(`UCX_${name}`)) !== 0n) return;
     const status = this.symbols.ucp_config_modify(config, cString(name), cString(value));
-    if (status !== 0) throw statusError(status, `setting UCX_${name}=${value} failed`);
+    if (status !== 0) throw statusError(status, `set UCX_${name}=${value}`);
   }
 
   /** Counts a worker that was made; the context lives until it is gone. */

@@ -1,12 +1,12 @@
 /**
- * Asks for file descriptors before UCX does: where it gets none, it ends the process.
+ * Requests file descriptors before UCX does: UCX aborts the process when it gets none.
  *
  * @module
  */
 import { EFD_CLOEXEC_NONBLOCK, libc, RLIMIT_NOFILE } from "../../../ffi/libc.ts";
 import { LocalError } from "../../errors.ts";
 
-/** More than a worker opens while it is made: 8 where there is shared memory and TCP. */
+/** More than a worker opens while it is made: 8 with shared memory and TCP. */
 const WORKER_DESCRIPTORS = 16;
 /** Left to connections that are being made, to files, and to the rest of the process. */
 const RESERVED_DESCRIPTORS = 48;
@@ -14,7 +14,7 @@ const RESERVED_DESCRIPTORS = 48;
 /**
  * Makes sure that there are enough file descriptors for another worker.
  *
- * @throws {DipcError} `io` where the process is close to its limit
+ * @throws {DipcError} `io` if the process is close to its limit
  */
 export function requireDescriptors(): void {
   const c = libc();
@@ -23,7 +23,7 @@ export function requireDescriptors(): void {
   const soft = Number(limit[0]);
   const opened: number[] = [];
   let last = 0;
-  // The system gives out the lowest free number, so gaps below are used first.
+  // The system assigns the lowest free number, so gaps below are used first.
   while (opened.length < WORKER_DESCRIPTORS && last >= 0 && last < soft - RESERVED_DESCRIPTORS) {
     last = c.eventfd(0, EFD_CLOEXEC_NONBLOCK);
     if (last >= 0) opened.push(last);
@@ -32,7 +32,8 @@ export function requireDescriptors(): void {
   if (last >= 0 && last < soft - RESERVED_DESCRIPTORS) return;
   throw new LocalError(
     "io",
-    `a connection needs about ${WORKER_DESCRIPTORS} file descriptors, and the process is close to its limit of ${soft}; ` +
+    `cannot make a connection: it needs about ${WORKER_DESCRIPTORS} file descriptors, and the process is close to its limit ` +
+      `of ${soft}; ` +
       "close streams, or raise the limit with `ulimit -n`",
   );
 }

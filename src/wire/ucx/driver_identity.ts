@@ -7,10 +7,10 @@
 const SYMBOL = { cuInit: { type: "pointer" } } as const;
 
 /**
- * Compares the address of a function: the loader knows a library by its file, whatever it is called.
+ * Compares the address of a function: the loader identifies a library by its file, whatever its name.
  *
  * @param path The libcuda that dipc has opened
- * @returns false where the system's loader finds another `libcuda.so.1`, or none
+ * @returns false if the system's loader finds another `libcuda.so.1`, or none
  */
 export function isSystemDriver(path: string): boolean {
   const address = (name: string): bigint | null => {

@@ -16,7 +16,7 @@ import {
 } from "../../../ffi/ucp_structs.ts";
 import type { UcxWorker } from "./worker.ts";
 
-/** Most transports asked for. */
+/** Most transports that are queried. */
 const MAX_TRANSPORTS = 16;
 
 const endpoints = new Map<bigint, UcxEndpoint>();
@@ -28,7 +28,7 @@ let errorCallback:
   }>
   | null = null;
 
-/** The error handler, one for the isolate and never closed. It only notes the status. */
+/** The error handler, one for the isolate and never closed. It only records the status. */
 function errorHandler(): bigint {
   errorCallback ??= new Deno.UnsafeCallback(
     { parameters: ["usize", "usize", "i8"], result: "void" } as const,
@@ -64,7 +64,7 @@ export class EndpointRequest {
 
   /**
    * @param symbols The library's functions
-   * @param pointer What the `_nbx` function answered
+   * @param pointer What the `_nbx` function returned
    */
   constructor(symbols: UcpSymbols, pointer: bigint) {
     this.#symbols = symbols;
@@ -72,7 +72,7 @@ export class EndpointRequest {
     this.status = pointer === 0n ? UCS_OK : isStatusError(pointer) ? pointerStatus(pointer) : UCS_INPROGRESS;
   }
 
-  /** Whether it is over. */
+  /** Whether it is complete; queries UCX until then. */
   done(): boolean {
     if (this.status !== UCS_INPROGRESS) return true;
     const status = this.#symbols.ucp_request_check_status(this.#request);
@@ -87,7 +87,7 @@ export class EndpointRequest {
 export class UcxEndpoint {
   /** `ucp_ep_h`. */
   readonly handle: bigint;
-  /** Status that the error handler was given; 0 while the peer is there. */
+  /** Status reported to the error handler; 0 while the connection is up. */
   failedStatus = 0;
   /** Called from inside progress when the peer is gone; must neither throw nor progress. */
   onFailure: (() => void) | null = null;
@@ -96,7 +96,7 @@ export class UcxEndpoint {
   #isClosed = false;
 
   /**
-   * @param worker Its worker
+   * @param worker The worker to make it on
    * @param peer The address to connect to, or the `ucp_conn_request_h` to accept
    * @throws {DipcError}
    */
@@ -111,12 +111,12 @@ export class UcxEndpoint {
     const status = context.within(() => context.symbols.ucp_ep_create(worker.handle, params.bytes, out));
     if (status !== UCS_OK) {
       endpoints.delete(this.#id);
-      throw statusError(status, "creating a UCX endpoint failed");
+      throw statusError(status, "create a UCX endpoint");
     }
     this.handle = out[0];
   }
 
-  /** Asks that everything sent so far arrives; on a new endpoint, that the connection is there. */
+  /** Waits for everything sent so far to arrive; on a new endpoint, for the connection to be made. */
   flush(): EndpointRequest {
     const { context } = this.#worker;
     const { symbols } = context;
@@ -124,7 +124,7 @@ export class UcxEndpoint {
   }
 
   /**
-   * Begins to close the endpoint; its handle must not be used any more. Only once.
+   * Begins to close the endpoint; its handle must not be used afterwards. Only once.
    *
    * @param force Cut the connection without waiting for anything
    */
@@ -136,12 +136,12 @@ export class UcxEndpoint {
     return new EndpointRequest(symbols, context.withinAnyway(() => symbols.ucp_ep_close_nbx(this.handle, param)));
   }
 
-  /** Forgets the endpoint, once closed or once its worker is destroyed: its error handler does nothing any more. */
+  /** Forgets the endpoint, once closed or once its worker is destroyed: its error handler then does nothing. */
   forget(): void {
     endpoints.delete(this.#id);
   }
 
-  /** Names of the transports in use; empty where the library does not know yet. */
+  /** Names of the transports in use; empty while the library does not know yet. */
   transports(): string[] {
     if (this.#isClosed || this.failedStatus !== 0) return [];
     const size = LAYOUT.ucp_transport_entry_t.size;

@@ -1,7 +1,7 @@
 /**
  * Metadata frames that have arrived and wait to be taken.
  *
- * The active message handler only copies: eager messages into a recycled slot at once; of a rendezvous message it notes
+ * The active message handler only copies: eager messages into a recycled slot at once; of a rendezvous message it records
  * the descriptor, and the data is fetched after progress has returned. Order of arrival is kept.
  *
  * @module
@@ -45,7 +45,7 @@ export class FrameSlot {
   /**
    * Makes room for a frame.
    *
-   * @param length Its bytes
+   * @param length Size of the frame in bytes
    */
   prepare(length: number): void {
     if (length > this.capacity) {
@@ -79,8 +79,8 @@ export class FrameQueue {
    * Copies a frame into the queue.
    *
    * @param data Address of its first byte
-   * @param size Its bytes
-   * @param length The same as a number
+   * @param size Size of the frame in bytes
+   * @param length The same size as a number
    */
   push(data: bigint, size: bigint, length: number): void {
     const slot = this.reserve(length);
@@ -91,7 +91,7 @@ export class FrameQueue {
   /**
    * Takes the next place in the queue for a frame that is still to be fetched.
    *
-   * @param length Its bytes
+   * @param length Size of the frame in bytes
    */
   reserve(length: number): FrameSlot {
     const slot = this.#free.length > 0 ? this.#free.pop()! : new FrameSlot();
@@ -109,7 +109,7 @@ export class FrameQueue {
     return this.#count > 0 && this.#ring[this.#head] === slot;
   }
 
-  /** The next frame, valid until the next call; null where none is complete. */
+  /** The next frame, valid until the next call; null if none is complete. */
   take(): Uint8Array<ArrayBuffer> | null {
     if (this.#taken !== null) {
       if (this.#free.length < MAX_FREE_SLOTS && this.#taken.capacity <= LARGEST_KEPT_SLOT) this.#free.push(this.#taken);

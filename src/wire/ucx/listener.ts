@@ -1,5 +1,5 @@
 /**
- * A UCX listener: it accepts each connection on a worker of its own, taken from a pool of workers made ahead.
+ * A UCX listener: it accepts each connection on a worker of its own, taken from a pool of prepared workers.
  *
  * @module
  */
@@ -49,8 +49,8 @@ export class UcxListener implements Listener, WorkerOwner {
   #loop: Promise<unknown> | null = null;
 
   /**
-   * @param pool Where workers come from
-   * @param address Where to listen
+   * @param pool Source of workers
+   * @param address Address to listen on
    * @param options The caller's options
    * @param limits Limits of the channels
    * @throws {DipcError} `unreachable`
@@ -70,8 +70,10 @@ export class UcxListener implements Listener, WorkerOwner {
       const where = `${options.host} port ${options.port}`;
       throw statusError(
         status,
-        `listening on ${where} failed`,
-        status === UCS_ERR_BUSY ? "the port is in use; choose another, or 0 for a free one" : "is it an address here?",
+        `listen on ${where}`,
+        status === UCS_ERR_BUSY
+          ? "the port is in use; choose another, or 0 for a free one"
+          : "check that it is an address of this machine",
         "unreachable",
       );
     }
@@ -82,7 +84,7 @@ export class UcxListener implements Listener, WorkerOwner {
     if (status !== UCS_OK) {
       symbols.ucp_listener_destroy(this.#handle);
       this.#worker.destroy();
-      throw statusError(status, "asking for the listener's address failed");
+      throw statusError(status, "query the listener's address");
     }
     const bound = formatAddress(attr.bytes.subarray(LAYOUT.ucp_listener_attr_t.sockaddr));
     this.address = { host: bound.host, port: bound.port };
@@ -90,7 +92,10 @@ export class UcxListener implements Listener, WorkerOwner {
     pool.refill();
     this.#loop = progressLoop().until(this.#worker, () => this.#accept()).catch((error) => {
       this.#options.onError?.(
-        asDipcError(error, (cause) => new LocalError("internal", "the listener failed", { cause })),
+        asDipcError(
+          error,
+          (cause) => new LocalError("internal", "cannot accept connections: the listener failed", { cause }),
+        ),
       );
     });
   }
@@ -132,7 +137,7 @@ export class UcxListener implements Listener, WorkerOwner {
     try {
       if (this.#options.mayAccept?.() !== false) worker = this.#pool.take();
     } finally {
-      // From here on it is the endpoint's: UCX frees a request also where it makes none of it.
+      // From here on it is the endpoint's: UCX frees a request even when it cannot make an endpoint of it.
       if (worker === null) this.#worker.context.symbols.ucp_listener_reject(this.#handle, request);
     }
     if (worker === null) return;
@@ -147,14 +152,17 @@ export class UcxListener implements Listener, WorkerOwner {
     }
   }
 
-  /** One client's trouble must not end the listener, nor must what is made of it. */
+  /** An error of one client must not end the listener, nor must an error of its handler. */
   #report(error: unknown): void {
     try {
       this.#options.onError?.(
-        asDipcError(error, (cause) => new LocalError("internal", "accepting a connection failed", { cause })),
+        asDipcError(
+          error,
+          (cause) => new LocalError("internal", "cannot accept a connection: unexpected error", { cause }),
+        ),
       );
     } catch {
-      // whoever is told has no part in the listener
+      // an error of the handler is not the listener's
     }
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The one progress loop of the isolate: it moves every worker that somebody waits on, and sleeps when none has work.
+ * The one progress loop of the isolate: it progresses every worker that is waited on, and sleeps when none has work.
  *
- * A worker that had work lately is polled in every round. One that stayed quiet is armed and left to its event file
- * descriptor; once all are armed the loop sleeps in a single `epoll_wait` on a thread of Deno's pool.
+ * A worker that had work recently is polled in every round. One that stayed quiet is armed and watched by its event
+ * file descriptor; once all are armed the loop sleeps in a single `epoll_wait` on a thread of Deno's pool.
  *
  * @module
  */
@@ -25,23 +25,23 @@ const SPIN_MS = 0.04;
 /** Longest time without letting Deno's event loop run, in milliseconds. */
 const YIELD_MS = 5;
 /**
- * A worker that UCX does not let sleep (sends wait inside it for a peer that does not move) and on which nothing happens
- * is looked at less and less often: after this many milliseconds, every eighth of the time since, at most so long.
+ * A worker that UCX does not let sleep (sends wait inside it for a stalled peer) and that makes no progress is polled
+ * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
-/** A bound for the steps after the end of a connection. */
+/** Limit of the steps after the end of a connection. */
 const MAX_LAST_STEPS = 1_000_000;
-/** struct epoll_event, which is packed on x86-64 alone. */
+/** struct epoll_event, which is packed on x86-64 only. */
 const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
 const MAX_EVENTS = 64;
 
-/** What the loop moves: a UCX worker. */
+/** What the loop progresses: a UCX worker. */
 export interface Pollable {
   /** File descriptor that becomes readable when an armed worker has work. */
   readonly eventFd: number;
   /** True from a successful `arm()` to the next `progress()`. Kept by the worker. */
   armed: boolean;
-  /** True where requests were started since the loop progressed it last. Set by its owner. */
+  /** True if requests were started since the loop progressed it last. Set by its owner. */
   dirty: boolean;
   /** Registration in the loop. Kept by the loop. */
   token: number;
@@ -49,15 +49,15 @@ export interface Pollable {
   readonly waits: Wait[];
   /** When it last had work, in milliseconds. Kept by the loop. */
   lastActive: number;
-  /** Moves it on. @returns whether anything happened */
+  /** Advances its operations. @returns whether anything happened */
   progress(): boolean;
-  /** Asks for an event on `eventFd` at the next work. @returns false where there is work already */
+  /** Requests an event on `eventFd` at the next work. @returns false if there is work already */
   arm(): boolean;
-  /** Why waits on it must fail. */
+  /** Why waits on it must fail, or null while they need not. */
   readonly failure: DipcError | null;
 }
 
-/** Somebody who waits for a step to come true. */
+/** A wait until a step returns true. */
 export class Wait {
   /** True once its promise is settled. */
   settled = false;
@@ -69,19 +69,19 @@ export class Wait {
     readonly reject: (reason: unknown) => void,
     readonly signal: AbortSignal | undefined,
   ) {}
-  /** What listens on the signal. */
+  /** Listener on the signal. */
   onAbort: (() => void) | null = null;
 }
 
 const TRUE = Promise.resolve(true);
 
 function abortError(signal: AbortSignal): DipcError {
-  return new LocalError("cancelled", "the wait was cancelled by its signal", { cause: signal.reason });
+  return new LocalError("cancelled", "cannot wait any longer: the signal was aborted", { cause: signal.reason });
 }
 
 /**
- * Asks a step again whose connection is gone, as long as it starts new requests: what arrived before the end is still
- * there, and a receiver may take it in several goes.
+ * Repeats a step whose connection is gone while it starts new requests: what arrived before the end is still there,
+ * and a receiver may need several steps to take it.
  */
 function lastSteps(target: Pollable, step: () => boolean): boolean {
   for (let i = 0; target.dirty && i < MAX_LAST_STEPS; i++) {
@@ -102,22 +102,25 @@ export class ProgressLoop {
   readonly #eventsView: DataView<ArrayBuffer> = new DataView(this.#events.buffer);
   readonly #registered = new Map<number, Pollable>();
   #nextToken = 1;
-  /** Workers that somebody waits on. */
+  /** Workers that are waited on. */
   #targets: Pollable[] = [];
   #isRunning = false;
   #isAsleep = false;
   #isWoken = false;
-  /** Woken since the last round began: what it saw may be out of date. */
-  #isStirred = false;
+  /** Woken since the last round began: its view of the waits may be out of date. */
+  #wokenThisRound = false;
   #lastYield = 0;
 
-  /** @throws {DipcError} `ucx` where the system refuses the file descriptors */
+  /** @throws {DipcError} `ucx` if the system refuses the file descriptors */
   constructor() {
     this.#libc = libc();
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
     this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
     if (this.#epoll < 0 || this.#wakeFd < 0) {
-      throw new LocalError("io", "the system refused a file descriptor for the progress loop; check `ulimit -n`");
+      throw new LocalError(
+        "io",
+        "cannot make the progress loop: the system refused a file descriptor; check `ulimit -n`",
+      );
     }
     this.#control(EPOLL_CTL_ADD, this.#wakeFd, 0);
   }
@@ -132,8 +135,8 @@ export class ProgressLoop {
   /**
    * Progresses `target` until `step` returns true. See `Channel.until`.
    *
-   * @param target The worker to move
-   * @param step Asked after each progress
+   * @param target The worker to progress
+   * @param step Called after each progress
    * @param options Signal and longest wait
    */
   until(target: Pollable, step: () => boolean, options?: UntilOptions): Promise<boolean> {
@@ -145,7 +148,7 @@ export class ProgressLoop {
         const limit = this.#lastYield + YIELD_MS;
         let end = now + SPIN_MS;
         // Other waits get their turn between two spins of this one, never in the middle of it.
-        const alone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
+        const isAlone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
         do {
           let active = false;
           for (let i = 0; i < 8; i++) {
@@ -155,7 +158,7 @@ export class ProgressLoop {
           }
           now = performance.now();
           if (active) end = now + SPIN_MS;
-        } while (alone && now < end && now < limit);
+        } while (isAlone && now < end && now < limit);
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -182,9 +185,9 @@ export class ProgressLoop {
     }
   }
 
-  /** Makes a sleeping loop look at its waits again. */
+  /** Makes a sleeping loop check its waits again. */
   wake(): void {
-    this.#isStirred = true;
+    this.#wokenThisRound = true;
     if (!this.#isAsleep || this.#isWoken) return;
     this.#isWoken = true;
     this.#libc.write(this.#wakeFd, this.#wakeBytes, 8n);
@@ -193,7 +196,7 @@ export class ProgressLoop {
   /**
    * Forgets a worker that is about to be destroyed. Its waits must be over.
    *
-   * @param target The worker
+   * @param target The worker that is destroyed next
    */
   forget(target: Pollable): void {
     if (target.token === 0) return;
@@ -205,11 +208,11 @@ export class ProgressLoop {
   #control(operation: number, fd: number, token: number): void {
     const event = new Uint8Array(EVENT_BYTES);
     const view = new DataView(event.buffer);
-    // Only an armed worker may end a sleep: what is left in the descriptor of another would end every one.
+    // Only an armed worker may end a sleep: an unread event of another descriptor would end every sleep.
     view.setUint32(0, token === 0 ? EPOLLIN : EPOLLIN | EPOLLONESHOT, true);
     view.setUint32(EVENT_DATA, token, true);
     if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
-      throw new LocalError("internal", `epoll_ctl(${operation}) failed for file descriptor ${fd}`);
+      throw new LocalError("internal", `cannot watch file descriptor ${fd}: epoll_ctl(${operation}) failed`);
     }
   }
 
@@ -224,13 +227,13 @@ export class ProgressLoop {
       let nextPoll = 0;
       while (this.#targets.length > 0) {
         const now = performance.now();
-        this.#isStirred = false;
+        this.#wokenThisRound = false;
         const { settled, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
         if (now - this.#lastYield >= YIELD_MS) {
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
-        } else if (hot === 0 && !settled && !this.#isStirred) {
+        } else if (hot === 0 && !settled && !this.#wokenThisRound) {
           await this.#sleep(deadline);
         } else if (armed > 0 && now >= nextPoll) {
           nextPoll = now + SPIN_MS;
@@ -251,7 +254,7 @@ export class ProgressLoop {
     }
   }
 
-  /** Moves every worker that is not armed, once. */
+  /** Progresses every worker that is not armed, once. */
   #round(now: number): { settled: boolean; hot: number; armed: number; deadline: number } {
     const targets = this.#targets;
     let kept = 0, hot = 0, armed = 0, deadline = Infinity, settled = false;
@@ -262,8 +265,8 @@ export class ProgressLoop {
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const active = target.progress();
-        // Progress may end requests without telling so: every step is asked before the worker is armed.
-        if (this.#ask(target, now)) settled = true;
+        // Progress may end requests without reporting it: every step is called before the worker is armed.
+        if (this.#runSteps(target, now)) settled = true;
         if (active || target.dirty) target.lastActive = now;
         else if (now - target.lastActive > SPIN_MS && target.waits.length > 0) this.#arm(target);
       }
@@ -279,8 +282,8 @@ export class ProgressLoop {
     return { settled, hot, armed, deadline };
   }
 
-  /** Asks every step of a worker. @returns whether a wait is over */
-  #ask(target: Pollable, now: number): boolean {
+  /** Calls every step of a worker. @returns whether a wait is over */
+  #runSteps(target: Pollable, now: number): boolean {
     const waits = target.waits;
     let kept = 0;
     for (let i = 0; i < waits.length; i++) {
@@ -347,7 +350,7 @@ export class ProgressLoop {
       const target = this.#registered.get(token);
       if (target === undefined) continue;
       if (target.waits.length === 0) {
-        this.forget(target); // or its event would end every sleep from now on
+        this.forget(target); // or its event would end every later sleep
       } else {
         target.armed = false;
         target.lastActive = now;

@@ -48,13 +48,13 @@ export class UcxRequest implements Operation {
   protected state: 0 | 1 | 2 = PENDING;
   protected readonly list: RequestList;
   protected readonly request: bigint;
-  /** What must not be collected while UCX uses it. */
+  /** Objects that must not be collected while UCX uses them. */
   protected pinned: unknown;
 
   /**
    * @param list The channel's requests
    * @param request The request of UCX, or `0n` for an operation that is settled already
-   * @param pinned What must not be collected while UCX uses it
+   * @param pinned Objects that must not be collected while UCX uses them
    */
   constructor(list: RequestList, request: bigint, pinned: unknown) {
     this.list = list;
@@ -84,7 +84,7 @@ export class UcxRequest implements Operation {
   /**
    * Settles it as failed without UCX. Only once the worker is gone, or for a request that never began.
    *
-   * @param error Why
+   * @param error Reason of the failure
    */
   fail(error: DipcError): void {
     if (this.state !== PENDING) return;
@@ -93,7 +93,7 @@ export class UcxRequest implements Operation {
     this.unlink();
   }
 
-  /** Takes it as done without a word from UCX. */
+  /** Settles it as done without asking UCX. */
   protected succeed(): void {
     this.state = DONE;
     this.pinned = null;
@@ -118,7 +118,7 @@ export class UcxRequest implements Operation {
   }
 }
 
-/** Where UCX writes tag and length of a receive that is tested. Read at once, so one is enough for the isolate. */
+/** UCX writes tag and length of a tested receive here. Read immediately, so one is enough for the isolate. */
 const info: BigUint64Array<ArrayBuffer> = new BigUint64Array(16);
 let infoAddress = 0n;
 
@@ -144,7 +144,7 @@ export class UcxReceive extends UcxRequest implements Receive {
     return this.state;
   }
 
-  /** Takes the receive as done at once, with what UCX wrote. */
+  /** Settles a receive that was done at once, with what UCX wrote. */
   completeAtOnce(): void {
     this.readInfo();
     this.succeed();
@@ -165,20 +165,20 @@ export function requestError(status: number): DipcError {
   if (status === UCS_ERR_MESSAGE_TRUNCATED) {
     return statusError(
       status,
-      "the peer sent a tagged message that is longer than its metadata announced",
+      "receive a body: the peer sent a tagged message that is longer than its metadata announced",
       undefined,
       "protocol",
     );
   }
-  if (status === UCS_ERR_CANCELED) return statusError(status, "the operation was cancelled");
-  return statusError(status, "the operation failed");
+  if (status === UCS_ERR_CANCELED) return statusError(status, "complete the operation, which was cancelled");
+  return statusError(status, "complete the operation");
 }
 
 /** An operation that failed before it began. */
 export class FailedOperation implements Receive {
   readonly tag = 0n;
   readonly byteLength = 0;
-  /** @param error Why */
+  /** @param error Reason of the failure */
   constructor(readonly error: DipcError) {}
   poll(): 2 {
     return FAILED;
@@ -188,5 +188,5 @@ export class FailedOperation implements Receive {
 
 /** The error of an operation on a channel that was closed. */
 export function closedError(): DipcError {
-  return new LocalError("closed", "the channel was closed");
+  return new LocalError("closed", "cannot use the channel: it was closed");
 }

@@ -1,5 +1,5 @@
 /**
- * The parameters of requests, built once: UCX reads them on every call, and they differ by kind of memory alone.
+ * The parameters of requests, built once: UCX reads them on every call, and they differ only by kind of memory.
  *
  * @module
  */
@@ -23,8 +23,8 @@ export interface RequestParams {
   readonly pinned: unknown[];
 }
 
-/** UCX before this minor version leaves tag and length of a receive that is done at once unsaid (seen in 1.13.1). */
-const TELLS_AT_ONCE = 18;
+/** UCX before this minor version does not report tag and length of a receive that is done at once (seen in 1.13.1). */
+const FIRST_MINOR_WITH_INFO = 18;
 const params = new Map<boolean, RequestParams>();
 
 /**
@@ -33,13 +33,13 @@ const params = new Map<boolean, RequestParams>();
  * @param version Such as `"1.22.0"`
  */
 export function sharedParams(version: string): RequestParams {
-  const tells = Number(version.split(".")[1]) >= TELLS_AT_ONCE;
-  const known = params.get(tells);
+  const reportsInfo = Number(version.split(".")[1]) >= FIRST_MINOR_WITH_INFO;
+  const known = params.get(reportsInfo);
   if (known !== undefined) return known;
   const plain = requestParams(), rendezvous = requestParams(AM_SEND_RNDV);
-  const receive = requestParams(0, tagInfoAddress(), !tells);
+  const receive = requestParams(0, tagInfoAddress(), !reportsInfo);
   const deviceSend = requestParams(0, 0n, false, MEMORY_CUDA);
-  const deviceReceive = requestParams(0, tagInfoAddress(), !tells, MEMORY_CUDA);
+  const deviceReceive = requestParams(0, tagInfoAddress(), !reportsInfo, MEMORY_CUDA);
   const made: RequestParams = {
     plain: addressOf(plain.bytes),
     rendezvous: addressOf(rendezvous.bytes),
@@ -48,6 +48,6 @@ export function sharedParams(version: string): RequestParams {
     deviceReceive: addressOf(deviceReceive.bytes),
     pinned: [plain, rendezvous, receive, deviceSend, deviceReceive],
   };
-  params.set(tells, made);
+  params.set(reportsInfo, made);
   return made;
 }

@@ -12,7 +12,7 @@ const transports = new Map<string, { space: string; transport: Promise<Transport
  * One transport for all streams of the isolate: making one costs milliseconds and file descriptors.
  *
  * @param library Path of libucp, empty for the usual rules
- * @param device The GPU whose memory it moves by itself, where there is one
+ * @param device The GPU whose memory it transfers directly, if there is one
  */
 export function sharedTransport(library = "", device?: DeviceAccess): Promise<Transport> {
   const space = device?.space ?? "host";
@@ -27,7 +27,7 @@ export function sharedTransport(library = "", device?: DeviceAccess): Promise<Tr
 
 /**
  * Releases the transports that `connect` keeps for the next stream: contexts, warm workers, file descriptors. For a
- * program that goes on for long without streams; close all readers before.
+ * program that runs on for long without streams; close all readers before.
  */
 export async function releaseTransports(): Promise<void> {
   for (const space of new Set([...transports.values()].map(({ space }) => space))) await releaseTransportsOf(space);

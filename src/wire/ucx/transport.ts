@@ -31,7 +31,7 @@ import { WorkerPool } from "./worker_pool.ts";
 const WARM_WORKERS = 3;
 /** UCX 1.13 corrupts the heap in IPv6 connections. */
 const IPV6_MINOR = 14;
-/** Statuses of a first connection between versions or settings that do not work together. */
+/** Statuses of a first connection between incompatible versions or settings. */
 const MISMATCH = [-5, -6, -22, -23];
 
 /** Failures that another address of the same host may not have. */
@@ -39,7 +39,7 @@ const TRY_NEXT: DipcErrorCode[] = ["unreachable", "unsupported"];
 
 /** Options of {@linkcode ucxTransport}. */
 export interface UcxTransportOptions {
-  /** Path of libucp; found by the usual rules where it is not given. */
+  /** Path of libucp; found by the usual rules by default. */
   library?: string;
   /**
    * Most bytes of one metadata message.
@@ -53,11 +53,11 @@ export interface UcxTransportOptions {
    * @default {67108864}
    */
   maxQueuedFrameBytes?: number;
-  /** The GPU whose memory its channels send from and receive into, where UCX can. Default: host memory alone. */
+  /** The GPU whose memory its channels send from and receive into, if UCX can. Default: host memory only. */
   device?: DeviceAccess;
 }
 
-/** What counts on the wire is the metadata and its prefix; the longest message alone must fit the queue. */
+/** Limits on the wire count metadata and its prefix; the queue must hold the longest message. */
 function channelLimits(
   { maxMetadataBytes, maxQueuedFrameBytes }: { maxMetadataBytes?: number; maxQueuedFrameBytes?: number },
   defaults: ChannelLimits,
@@ -118,7 +118,7 @@ class UcxTransport implements Transport {
 
   supports(space: string): SpaceSupport {
     if (this.#device?.space !== space) {
-      return { supported: false, reason: `this transport was made for ${this.#device?.space ?? "host memory alone"}` };
+      return { supported: false, reason: `this transport was made for ${this.#device?.space ?? "host memory only"}` };
     }
     const { context } = this.#planeOf({ loopback: true, ipv6: false });
     const { supported, reason } = cudaSupport(context, this.#device);
@@ -135,7 +135,7 @@ class UcxTransport implements Transport {
     return Promise.resolve();
   }
 
-  /** @throws {DipcError} `unsupported` where there are none */
+  /** @throws {DipcError} `unsupported` if there are none */
   #candidates(resolved: SockAddr[][]): SockAddr[][] {
     const withIpv6 = Number(this.#ucp.version.split(".")[1]) >= IPV6_MINOR;
     const candidates = candidateTargets(resolved, withIpv6);
@@ -143,13 +143,13 @@ class UcxTransport implements Transport {
     if (!withIpv6 && resolved.some((addresses) => addresses.every(isIpv6))) {
       throw new LocalError(
         "unsupported",
-        `IPv6 needs UCX 1.${IPV6_MINOR} or newer, ${this.#ucp.path} is ${this.#ucp.version}; use an IPv4 address, or ` +
-          "run `dipc setup`",
+        `cannot connect over IPv6: it needs UCX 1.${IPV6_MINOR} or newer, ${this.#ucp.path} is ${this.#ucp.version}; use ` +
+          "an IPv4 address, or run `dipc setup`",
       );
     }
     throw new LocalError(
       "unsupported",
-      "the metadata and the body server must both be reached over IPv4 or over IPv6",
+      "cannot connect to the metadata and the body server: one has only IPv4 addresses, the other only IPv6 addresses",
     );
   }
 
@@ -158,7 +158,7 @@ class UcxTransport implements Transport {
   }
 
   #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
-    if (this.#isClosed) throw new LocalError("closed", "the transport was closed");
+    if (this.#isClosed) throw new LocalError("closed", "cannot use the UCX transport: it was closed");
     const key = `${options.loopback} ${options.ipv6}`;
     let plane = this.#planes.get(key);
     if (plane === undefined) {
@@ -191,7 +191,10 @@ class UcxTransport implements Transport {
         timeoutMs,
       });
       if (!connected) {
-        throw new LocalError("timeout", `${names.join(" and ")} did not answer within ${options.timeoutMs} ms`);
+        throw new LocalError(
+          "timeout",
+          `cannot connect to ${names.join(" and ")}: no answer within ${options.timeoutMs} ms`,
+        );
       }
       if (channel.failure !== null) throw channel.failure;
       const failed = requests.find((request) => request.status !== 0);
@@ -211,13 +214,13 @@ function connectError(status: number, names: string[], version: string, cause: u
   const where = names.join(" and ");
   const advice = MISMATCH.includes(status)
     ? `the server is full, or the two sides run versions of UCX that cannot talk to each other: here it is ${version}, ` +
-      "ask the server's side for its own (`dipc doctor`)"
+      "compare it with the server's (`dipc doctor`)"
     : "is the server running there, is the port right, and does a firewall let it through?";
-  return statusError(status, `connecting to ${where} failed`, advice, "unreachable", cause);
+  return statusError(status, `connect to ${where}`, advice, "unreachable", cause);
 }
 
 /**
- * Opens libucp and makes a transport of it. UCX itself is made ready when first needed.
+ * Opens libucp and makes a transport of it. UCX itself is initialised when first needed.
  *
  * @param options Library and limits
  * @throws {DipcError} `library_not_found`, `permission_denied`

@@ -20,13 +20,13 @@ const PROGRESS_CALLS = 4;
 
 /** What a worker's owner does with what arrives. Called from inside progress: must neither throw nor progress. */
 export interface WorkerOwner {
-  /** Why waits on the worker must fail. */
+  /** Why waits on the worker must fail, or null while they need not. */
   readonly failure: DipcError | null;
   /**
    * An active message has arrived.
    *
-   * @param data Address of its bytes, or its descriptor where `rendezvous`
-   * @param size Its bytes
+   * @param data Address of its bytes, or of its descriptor if `rendezvous`
+   * @param size Size of the message in bytes
    * @param rendezvous Whether the data is still to be fetched
    * @returns Whether the descriptor was taken; always false for an eager message
    */
@@ -70,7 +70,7 @@ export let liveWorkers = 0;
 
 /** A UCX worker. */
 export class UcxWorker implements Pollable {
-  /** Its context. */
+  /** The context it was made in. */
   readonly context: UcxContext;
   /** `ucp_worker_h`. */
   readonly handle: bigint;
@@ -82,7 +82,7 @@ export class UcxWorker implements Pollable {
   lastActive = 0;
   /** Counts calls of `progress` that did something. */
   activity = 0;
-  /** Who receives what arrives; null while the worker is idle in a pool. */
+  /** Receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
   readonly #yield: Libc["sched_yield"] = libc().sched_yield;
@@ -92,8 +92,8 @@ export class UcxWorker implements Pollable {
   #deviceFailure: DipcError | null = null;
 
   /**
-   * @param context Its context, which must outlive it
-   * @throws {DipcError} `ucx`, and `io` where file descriptors run out
+   * @param context The context to make it in, which must outlive it
+   * @throws {DipcError} `ucx`, and `io` if file descriptors run out
    */
   constructor(context: UcxContext) {
     requireDescriptors();
@@ -101,7 +101,7 @@ export class UcxWorker implements Pollable {
     const symbols = this.#symbols = context.symbols;
     const out = new BigUint64Array(16);
     let status = context.within(() => symbols.ucp_worker_create(context.handle, workerParams().bytes, out));
-    if (status !== UCS_OK) throw statusError(status, "creating a UCX worker failed", "check `ulimit -n`");
+    if (status !== UCS_OK) throw statusError(status, "create a UCX worker", "check `ulimit -n`");
     this.handle = out[0];
     liveWorkers++;
     context.addWorker();
@@ -113,7 +113,7 @@ export class UcxWorker implements Pollable {
     }
     if (status !== UCS_OK) {
       this.destroy();
-      throw statusError(status, "preparing a UCX worker failed");
+      throw statusError(status, "prepare a UCX worker");
     }
   }
 
@@ -137,7 +137,7 @@ export class UcxWorker implements Pollable {
       this.#leaveDevice();
     }
     current = outer;
-    // Whoever shares the core gets it while there is nothing to do: the peer, other streams, V8's own threads.
+    // With nothing to do, others that share the core get it: the peer, other streams, V8's own threads.
     if (active) {
       this.activity++;
       this.#quiet = 0;
@@ -147,7 +147,7 @@ export class UcxWorker implements Pollable {
     return active;
   }
 
-  /** Makes the GPU's context current, where there is one. A driver that refuses is the end of the connection alone. */
+  /** Makes the GPU's context current, if there is one. A driver that refuses ends only the connection. */
   #enterDevice(): boolean {
     const { device } = this.context;
     if (device === null) return true;
@@ -170,7 +170,7 @@ export class UcxWorker implements Pollable {
     }
   }
 
-  /** Whether the GPU's driver has refused its context, so that the worker is of no more use. */
+  /** Whether the GPU's driver has refused its context, so that the worker is unusable. */
   get isBroken(): boolean {
     return this.#deviceFailure !== null;
   }
@@ -188,10 +188,10 @@ export class UcxWorker implements Pollable {
     this.#isDestroyed = true;
     this.owner = null;
     progressLoop().forget(this);
-    // Also where the GPU's driver refuses its context: whatever UCX then leaves behind is less than a worker.
-    const entered = this.#enterDevice();
+    // Even if the GPU's driver refuses its context: UCX then leaks less than a worker.
+    const isEntered = this.#enterDevice();
     this.#symbols.ucp_worker_destroy(this.handle);
-    if (entered) this.#leaveDevice();
+    if (isEntered) this.#leaveDevice();
     liveWorkers--;
     this.context.removeWorker();
   }

@@ -6,11 +6,11 @@
 import type { UcxContext } from "./context.ts";
 import { UcxWorker } from "./worker.ts";
 
-/** A worker is destroyed after this many streams, so that whatever UCX keeps for one does not add up for ever. */
+/** A worker is destroyed after this many streams, so that what UCX keeps per worker does not grow forever. */
 const MAX_USES = 1000;
 /**
- * Workers are made once so many milliseconds have passed without a connection: a new one costs several, which a connection
- * that is being made would have to wait for.
+ * Workers are made after this many milliseconds without a connection: making one takes several, for which a connection
+ * being made would have to wait.
  */
 const REFILL_AFTER_MS = 50;
 
@@ -25,7 +25,7 @@ export class WorkerPool {
 
   /**
    * @param context The context of the workers
-   * @param warm Workers to keep ready, once asked to
+   * @param warm Workers to keep ready once `refill` was called
    */
   constructor(context: UcxContext, warm: number) {
     this.#context = context;
@@ -39,17 +39,17 @@ export class WorkerPool {
     return worker;
   }
 
-  /** Takes a worker back: kept where it is clean, else destroyed. Bound, so that it can be handed on. */
+  /** Takes a worker back: keeps it if it is clean, else destroys it. Bound, so that it can be passed as a callback. */
   readonly giveBack = (worker: UcxWorker, clean: boolean): void => {
-    // Up to twice as many as are made ahead: a used one knows how to speak to a peer like the last, which saves half of
-    // the time that the next connection takes.
+    // Up to twice as many as are made ahead: a used one is configured for peers like its last, which halves the time of
+    // the next connection.
     const room = this.#idle.length < 2 * this.#warm;
     const keep = clean && room && !this.#isClosed && (this.#uses.get(worker) ?? 0) < MAX_USES;
     if (keep) this.#idle.push(worker);
     else worker.destroy();
   };
 
-  /** Makes workers, one at a time, when connections leave time for it, until enough are ready. */
+  /** Makes workers, one after another, when no connection is being made, until enough are ready. */
   refill(): void {
     clearTimeout(this.#timer);
     if (this.#isClosed || this.#idle.length >= this.#warm) return;
@@ -58,7 +58,7 @@ export class WorkerPool {
       try {
         this.#idle.push(new UcxWorker(this.#context));
       } catch {
-        return; // the one who needs a worker gets the error
+        return; // the next `take` reports the error
       }
       this.refill();
     }, REFILL_AFTER_MS);
