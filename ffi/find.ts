@@ -12,9 +12,9 @@ import { applyUcxSettings } from "./ucx_settings.ts";
 /** Version of UCX that `dipc setup` fetches. */
 export const SETUP_UCX_VERSION = "1.22.0";
 /** Oldest UCX that dipc supports. */
-export const OLDEST_UCX_VERSION = "1.13.0";
+const OLDEST_UCX_VERSION = "1.13.0";
 /** A UCX of the system is preferred to the copy that `dipc setup` made if it has this version or a newer one. */
-export const PREFERRED_UCX_VERSION = "1.18.0";
+const PREFERRED_UCX_VERSION = "1.18.0";
 
 /** What selected the library: an option of the caller, the environment, the system, or `dipc setup`. */
 export type LibucpOrigin = "option" | "DIPC_LIBUCP" | "system" | "setup";

@@ -166,12 +166,8 @@ export type Libc = Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"];
 
 /** `PROT_READ | PROT_WRITE` of mmap. */
 export const PROT_READ_WRITE = 3;
-/** `PROT_NONE` of mmap. */
-export const PROT_NONE = 0;
 /** `MAP_PRIVATE | MAP_ANONYMOUS` of mmap on Linux. */
 export const MAP_PRIVATE_ANONYMOUS = 0x22;
-/** `MAP_NORESERVE` of mmap on Linux. */
-export const MAP_NORESERVE = 0x4000;
 /** `MAP_FAILED` of mmap as an unsigned address. */
 export const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 /** `MADV_HUGEPAGE` of madvise. */

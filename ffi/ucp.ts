@@ -10,7 +10,7 @@ import { LocalError } from "../src/errors.ts";
 import { textOf } from "../src/text.ts";
 
 /** Symbol table of libucp. Valid for UCX 1.13 and later. */
-export const UCP_SYMBOLS = {
+const UCP_SYMBOLS = {
   ucp_get_version: {
     parameters: [
       "buffer", // unsigned *major_version

@@ -95,6 +95,26 @@ Deno.test("every file of src and ffi is reachable from an entry point", () => {
   assertEquals(unused, []);
 });
 
+Deno.test("what a file exports is used by another file", () => {
+  const files = new Map([...graph.keys(), ...["tests", "tools", "bench"].flatMap(filesBelow)].map((file) => [
+    file,
+    Deno.readTextFileSync(new URL(`../${file}`, import.meta.url)),
+  ]));
+  const unused: string[] = [];
+  for (const file of [...filesBelow("src"), ...filesBelow("ffi")]) {
+    if (file.includes("/gen/")) continue;
+    for (const [, name] of files.get(file)!.matchAll(/^export (?:async )?(?:function\*?|const|let) (\w+)/gm)) {
+      const word = new RegExp(`\\b${name}\\b`);
+      if (![...files].some(([other, text]) => other !== file && word.test(text))) unused.push(`${file}: ${name}`);
+    }
+  }
+  assertEquals(
+    unused,
+    ["src/sources/parquet_decoder.ts: workerModule"],
+    "workerModule makes deno compile see the worker",
+  );
+});
+
 Deno.test("one module chooses the route of a URI, and the way from connect to the wire is known", () => {
   for (const [i, file] of WAY_OF_A_URI.entries()) {
     const next = WAY_OF_A_URI[i + 1];

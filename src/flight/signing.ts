@@ -12,7 +12,7 @@ import { DipcError } from "../errors.ts";
 const KEY_ID_BYTES = 8;
 const MAC_BYTES = 32;
 /** Shortest key, in bytes: that of the hash (RFC 2104, section 3). */
-export const MIN_KEY_BYTES = 32;
+const MIN_KEY_BYTES = 32;
 /** A key's id is the signature of this text, cut to 8 bytes. */
 const KEY_ID_TEXT = "dipc key id";
 

@@ -15,7 +15,7 @@ import { textOf } from "../text.ts";
 import type { FlightTlsOptions } from "./tls.ts";
 
 /** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream. */
-export const STREAM_WINDOW_BYTES = 2 ** 20;
+const STREAM_WINDOW_BYTES = 2 ** 20;
 /** A connection is not suspected for a silence shorter than this, in milliseconds. */
 const SILENCE_MS = 1000;
 /** How long a server may take to close its side of a connection that has been closed, in milliseconds. */

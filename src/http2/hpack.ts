@@ -10,7 +10,7 @@ import { type HeaderField, STATIC_TABLE } from "./static_table.ts";
 /** Bytes that an entry counts besides its name and value (RFC 7541, section 4.1). */
 const ENTRY_OVERHEAD = 32;
 /** Size of the dynamic table, in bytes: the default of HTTP/2, which this side does not change. */
-export const TABLE_BYTES = 4096;
+const TABLE_BYTES = 4096;
 /** Largest integer accepted. Nothing that is counted in a header block can be larger. */
 const MAX_INTEGER = 2 ** 24;
 

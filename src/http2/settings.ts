@@ -22,7 +22,7 @@ export const MAX_STREAM_ID = 2 ** 31 - 1;
 /** Window of a stream and of a connection by default, in bytes. */
 export const DEFAULT_WINDOW = 65_535;
 /** Longest frame by default, in bytes; also the least that may be announced. */
-export const DEFAULT_FRAME_BYTES = 16_384;
+const DEFAULT_FRAME_BYTES = 16_384;
 const MAX_FRAME_BYTES = 2 ** 24 - 1;
 const SETTING_BYTES = 6;
 

@@ -17,7 +17,7 @@ export const REQUEST_ERRORS = 1;
 export const REQUEST_NO_ADDRESSES = 4;
 
 /** First bytes of an envelope: `DIPC` and the version, 1. */
-export const ENVELOPE_MAGIC: readonly number[] = [0x44, 0x49, 0x50, 0x43, 0x01];
+const ENVELOPE_MAGIC: readonly number[] = [0x44, 0x49, 0x50, 0x43, 0x01];
 
 /** Bytes of an envelope before the ticket: magic, flags, ticket length. */
 const HEAD_BYTES = 5 + 2 + 4;
@@ -66,7 +66,7 @@ export interface RequestLimits {
 /** Default of {@linkcode RequestLimits}: largest request in bytes. */
 export const MAX_REQUEST_BYTES = 65536;
 /** Default of {@linkcode RequestLimits}: most entries. */
-export const MAX_REQUEST_ENTRIES = 64;
+const MAX_REQUEST_ENTRIES = 64;
 
 /**
  * Encodes a request envelope.
@@ -104,7 +104,7 @@ export function encodeRequest(
 }
 
 /** True if `bytes` start like an envelope. */
-export function isEnvelope(bytes: Uint8Array): boolean {
+function isEnvelope(bytes: Uint8Array): boolean {
   for (let i = 0; i < ENVELOPE_MAGIC.length; i++) if (bytes[i] !== ENVELOPE_MAGIC[i]) return false;
   return true;
 }

@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import { integerRefusal } from "../options.ts";
 
 /** Largest sequence number; the next one is 0. */
-export const MAX_SEQUENCE = 0xFFFFFFFF;
+const MAX_SEQUENCE = 0xFFFFFFFF;
 
 /**
  * The sequence number after `sequence`.
@@ -26,11 +26,6 @@ export function nextSequence(sequence: number): number {
  */
 export function sequenceDistance(from: number, to: number): number {
   return (to - from) | 0;
-}
-
-/** True for an integer from 0 to 2³²−1. */
-export function isSequence(value: unknown): value is number {
-  return typeof value === "number" && value >>> 0 === value;
 }
 
 /**

@@ -52,7 +52,7 @@ export interface UcxUriParts {
 }
 
 /** Longest URI that is read, in characters. */
-export const MAX_URI_LENGTH = 65536;
+const MAX_URI_LENGTH = 65536;
 
 const MAX_U64 = 0xFFFFFFFFFFFFFFFFn;
 const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";

@@ -98,7 +98,7 @@ const OTHERS: readonly [prefix: string, what: string][] = [
  * @param path Path of the file, for messages
  * @throws {DipcError} `invalid_data` if the file is empty or of no known format, `unsupported` for a known other one
  */
-export function detectFormat(head: Uint8Array, path: string): FileFormat {
+function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (head.byteLength === 0) {
     throw new LocalError(
       "invalid_data",

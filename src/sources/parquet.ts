@@ -25,7 +25,7 @@ export interface ParquetFileOptions extends SourceOptions {
 }
 
 /** Rows of each batch by default. */
-export const DEFAULT_BATCH_ROWS = 65_536;
+const DEFAULT_BATCH_ROWS = 65_536;
 
 /**
  * A Parquet file as a dataset that can be served many times. Each run decodes the file again, a few batches ahead of the

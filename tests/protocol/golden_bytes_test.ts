@@ -22,7 +22,7 @@ import {
   METADATA,
   writePrefix,
 } from "../../src/protocol/prefix.ts";
-import { isSequence, nextSequence, sequenceDistance } from "../../src/protocol/sequence.ts";
+import { checkSequence, nextSequence, sequenceDistance } from "../../src/protocol/sequence.ts";
 import {
   BODY_ADDRESSES,
   BODY_BYTES,
@@ -121,8 +121,10 @@ Deno.test("sequence numbers wrap after 2^32 - 1", () => {
   assertEquals(sequenceDistance(5, 5), 0);
   assertEquals(sequenceDistance(0, 2147483647), 2147483647);
   assertEquals(sequenceDistance(0, 2147483648), -2147483648);
-  for (const value of [...NO_U32, "1", 1n, null, undefined]) assertEquals(isSequence(value), false);
-  for (const value of [0, 1, 4294967295]) assertEquals(isSequence(value), true);
+  for (const value of [...NO_U32, "1", null, undefined]) {
+    assertDipcError("invalid_argument", "a sequence number", () => checkSequence(value as number));
+  }
+  for (const value of [0, 1, 4294967295]) assertEquals(checkSequence(value), value);
 });
 
 const TICKET = new TextEncoder().encode("trips");

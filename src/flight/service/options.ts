@@ -133,7 +133,7 @@ export interface FlightServerLimits {
 }
 
 /** The default limits. */
-export const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
+const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
   maxConnections: 256,
   maxCalls: 256,
   maxRequestBytes: 4 * MIB,

@@ -8,7 +8,7 @@
 import { LocalError } from "../../errors.ts";
 
 /** Longest wait for a copy in milliseconds, unless the caller sets another. */
-export const DEFAULT_COPY_TIMEOUT_MS = 60_000;
+const DEFAULT_COPY_TIMEOUT_MS = 60_000;
 /** Polls before the event loop gets a turn: most small copies are done after them. */
 const SPINS = 32;
 /** How long to poll once per turn, in milliseconds, before polling once per millisecond. */
