@@ -23,7 +23,7 @@ export class ArrowFileWriter implements MessageWriter {
   #offset = 0;
 
   /**
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    */
   constructor(schema: MessageHeader, sink: ByteSink) {

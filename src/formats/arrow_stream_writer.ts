@@ -14,7 +14,7 @@ export class ArrowStreamWriter implements MessageWriter {
   #schema: MessageHeader | null;
 
   /**
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    */
   constructor(schema: MessageHeader, sink: ByteSink) {

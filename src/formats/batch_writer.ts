@@ -22,7 +22,7 @@ export abstract class TextWriter implements MessageWriter {
   #characters = 0;
 
   /**
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
    */

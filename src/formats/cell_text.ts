@@ -39,7 +39,7 @@ export interface CellText {
  * | map | object if the keys are text, else array of pairs | JSON |
  * | dictionary | as its values | as its values |
  *
- * @param data The column
+ * @param data Values of the column in this batch
  * @throws {DipcError} `unsupported` for a type that has no text
  */
 export function cellText(data: Data): CellText {

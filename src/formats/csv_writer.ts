@@ -15,7 +15,7 @@ import type { ByteSink } from "./sink.ts";
  */
 export class CsvWriter extends TextWriter {
   /**
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
    */

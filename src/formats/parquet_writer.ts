@@ -68,7 +68,7 @@ export class ParquetWriter implements MessageWriter {
   /**
    * Starts a file; loads parquet-wasm on first use.
    *
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    * @param options Size of row groups
    * @throws {DipcError} `unsupported` if parquet-wasm cannot be loaded or cannot write a column's type

@@ -38,8 +38,8 @@ export class Preview {
   #count = 0;
 
   /**
-   * @param schema The schema message
-   * @param options Rows and widths
+   * @param schema Header of the schema message
+   * @param options Rows to show and widths of columns
    */
   constructor(schema: MessageHeader, options: PreviewOptions = {}) {
     this.#rows = options.rows ?? 10;

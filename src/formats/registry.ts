@@ -20,7 +20,7 @@ export interface OutputFormat {
   /**
    * Makes a writer.
    *
-   * @param schema The schema message
+   * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` if the format cannot hold the schema
    */

@@ -76,7 +76,7 @@ function clockText(seconds: number, fraction: number, digits: number): string {
 /**
  * A length of time in ISO 8601, such as `PT1.500S`.
  *
- * @param value Units
+ * @param value Length in the unit of the column
  * @param digits Digits after the decimal point: 0, 3, 6 or 9
  */
 export function durationText(value: bigint, digits: number): string {

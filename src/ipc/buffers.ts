@@ -132,7 +132,7 @@ export function fixedBufferCount(kind: NodeKind, version: 4 | 5): number {
 /**
  * Bytes that the values of a node take in a buffer; 0 if that does not follow from the length of the node.
  *
- * @param spec The buffer
+ * @param spec Buffer of the node
  * @param length Number of values of the node
  * @param typeBits Bits of one value, according to the type of the column
  */

@@ -36,7 +36,7 @@ export class BodyLayout {
   /**
    * Adds a column.
    *
-   * @param data The column
+   * @param data Values of the column, possibly a slice
    * @param type Its type in the schema; for the values of a dictionary that of the values
    * @param path Name of the column, for messages
    * @throws {DipcError} `invalid_argument` if the column has another type than the schema; `unsupported`

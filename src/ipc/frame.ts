@@ -17,7 +17,7 @@ export function padTo8(n: number): number {
 /**
  * What precedes a body in an Arrow stream or file: continuation marker, length, metadata, padding to 8 bytes.
  *
- * @param header The message
+ * @param header Header of the message
  * @returns bytes whose number is a multiple of 8
  */
 export function frameMetadata(header: MessageHeader): Uint8Array<ArrayBuffer> {
@@ -39,7 +39,7 @@ const FOOTER_TABLE_BYTES = 36;
  * The footer of an Arrow file, a flatbuffer. The schema is not encoded again: the whole schema message is embedded in the
  * footer, and the footer points to the schema inside it.
  *
- * @param schema The schema message
+ * @param schema Header of the schema message
  * @param dictionaries Positions of the dictionary batches
  * @param batches Positions of the record batches
  */

@@ -10,7 +10,7 @@ const MAGIC = 0x184d2204;
 /**
  * Decompresses one LZ4 frame.
  *
- * @param input The frame
+ * @param input One LZ4 frame
  * @param size Size of its content in bytes
  * @throws {RangeError} if the frame is malformed or its content is not exactly `size` bytes
  */

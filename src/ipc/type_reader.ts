@@ -1,5 +1,6 @@
 /**
- * Reads and verifies the type of a field: one row for each Arrow type. Table and field numbers are those of Arrow's `Schema.fbs`.
+ * Reads and verifies the type of a field: one row for each Arrow type. Table and field numbers are those of Arrow's
+ * `Schema.fbs`.
  *
  * @module
  */
