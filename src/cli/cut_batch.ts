@@ -1,6 +1,6 @@
 /**
  * Cuts a record batch down to its first rows without decoding it. Works for every Arrow type: nodes and buffers are
- * shortened where their layout says how long they must be, and left as they are where only decoding would tell.
+ * shortened if their new length follows from the layout, and left as they are if only decoding would show it.
  *
  * @module
  */
@@ -25,25 +25,25 @@ import { hostPool } from "../memory/host_pool.ts";
 
 /** Fields of `Message` and `RecordBatch` in Arrow's `Message.fbs` that are changed. */
 const MESSAGE_HEADER = 2, MESSAGE_BODY_LENGTH = 3, BATCH_LENGTH = 0, BATCH_NODES = 1, BATCH_BUFFERS = 2;
-/** Buffers of a body start at multiples of this. */
+/** Buffers of a body start at multiples of this many bytes. */
 const ALIGNMENT = 64;
 
 /** What a cut changes. */
 interface Cut {
   /** Length and null count of each node. */
   readonly nodes: Float64Array;
-  /** Bytes of each buffer that are kept, from its start. */
+  /** Number of bytes that are kept of each buffer, from its start. */
   readonly lengths: Float64Array;
 }
 
 /**
- * The first `rows` rows of a batch. Takes over the message, also where it throws.
+ * The first `rows` rows of a batch. Takes over the message, even if it throws.
  *
  * @param schema Header of the stream's schema
  * @param message A record batch of more than `rows` rows
- * @param rows Rows to keep, at least 1
- * @param pool Where the new body is made
- * @throws {DipcError} `invalid_data` where offsets or a compressed bitmap are damaged; `out_of_memory`
+ * @param rows Number of rows to keep, at least 1
+ * @param pool Allocates the new body
+ * @throws {DipcError} `invalid_data` if offsets or a compressed bitmap are damaged; `out_of_memory`
  */
 export async function cutBatch(
   schema: MessageHeader,
@@ -54,7 +54,8 @@ export async function cutBatch(
   const { body } = message;
   try {
     if (rows < 1 || rows >= message.header.rows || body === null) {
-      throw new DipcError("internal", `cannot cut a batch of ${message.header.rows} rows to ${rows}`);
+      const found = body === null ? "it has no body" : `expected 1 to ${message.header.rows - 1} rows`;
+      throw new DipcError("internal", `cannot cut a batch of ${message.header.rows} rows to ${rows}: ${found}`);
     }
     const headers = HeaderReader.continuing(schema);
     const header = verified(message.header, headers);
@@ -73,7 +74,7 @@ export async function cutBatch(
   }
 }
 
-/** Walks the nodes in order and says what is left of each and of its buffers. */
+/** Walks the nodes in order and decides how much is kept of each and of its buffers. */
 class CutPlanner {
   readonly #header: VerifiedHeader;
   readonly #bytes: Uint8Array;
@@ -81,7 +82,7 @@ class CutPlanner {
   readonly #rows: number;
   readonly #nodes: Float64Array;
   readonly #lengths: Float64Array;
-  /** What the last kept offset of each node says; NaN while its offsets are not looked at. */
+  /** The last kept offset of each node; NaN until its offsets are read. */
   readonly #ends: Float64Array;
   readonly #allowance: Allowance;
 
@@ -107,7 +108,7 @@ class CutPlanner {
       const length = this.#nodes[2 * node];
       const kept = Math.min(length, this.#needed(node));
       this.#nodes[2 * node] = kept;
-      // A node that is kept whole keeps its children whole too, whatever its offsets say.
+      // A node that keeps all its values keeps its children unchanged, whatever its offsets are.
       if (kept < length) this.#cut(node, kept, buffer);
       const kind = plan.kinds[node];
       buffer += fixedBufferCount(kind, version);
@@ -116,14 +117,14 @@ class CutPlanner {
     return { nodes: this.#nodes, lengths: this.#lengths };
   }
 
-  /** How many values of a node are needed, Infinity if only decoding would tell. */
+  /** How many values of a node are needed; Infinity if only decoding would show it. */
   #needed(node: number): number {
     const { plan, nodes } = this.#header;
     const rule = plan.rules[node];
     if (rule === LengthRule.rows) return this.#rows;
     const parent = plan.parents[node];
     if (rule === LengthRule.covers) {
-      // The children of a parent that was kept whole are kept whole, also if they are longer than it.
+      // The children of a parent that keeps all its values keep theirs, even if they are longer than it.
       const left = this.#nodes[2 * parent];
       return left === nodes[2 * parent] ? Infinity : left * plan.factors[node];
     }
@@ -131,7 +132,7 @@ class CutPlanner {
     return Number.isNaN(length) ? Infinity : length;
   }
 
-  /** Cuts a node, whose buffers start with number `first`, to fewer values than it has. */
+  /** Cuts a node, whose first buffer has index `first`, to fewer values than it has. */
   #cut(node: number, kept: number, first: number): void {
     const { plan, compression, version } = this.#header;
     const kind = plan.kinds[node];
@@ -139,7 +140,7 @@ class CutPlanner {
     this.#nodes[2 * node + 1] = nulls > 0 && hasValidity(kind)
       ? kept - countOnes(this.#bitmap(first), kept)
       : Math.min(nulls, kept);
-    // A compressed buffer can only be kept whole.
+    // A compressed buffer cannot be cut.
     if (compression !== "none") return;
     buffersIn(version)[kind].forEach((spec, i) => {
       if (spec.count === ElementCount.valuesAndEnd) {
@@ -183,7 +184,10 @@ class CutPlanner {
       ? this.#view.getInt32(start + 4 * kept, isLittle)
       : Number(this.#view.getBigInt64(start + 8 * kept, isLittle));
     if (!Number.isSafeInteger(offset) || offset < 0) {
-      throw new DipcError("invalid_data", `offsets of column "${plan.fields[node].path}" are negative or too large`);
+      throw new DipcError(
+        "invalid_data",
+        `cannot cut column "${plan.fields[node].path}": its offsets are negative or too large`,
+      );
     }
     return offset;
   }
@@ -223,7 +227,7 @@ function patch(header: VerifiedHeader, rows: number, cut: Cut, packed: Packed): 
   const set = (at: number, value: number): void => view.setBigInt64(at, BigInt(value), true);
   set(reader.field(batch, BATCH_LENGTH, 8, "row count"), rows);
   const bodyLengthAt = reader.field(root, MESSAGE_BODY_LENGTH, 8, "body length");
-  // Absent where it was 0, and then it still is.
+  // Absent if it was 0, and then it still is.
   if (bodyLengthAt !== 0) set(bodyLengthAt, packed.body.byteLength);
   const nodesAt = reader.vector(batch, BATCH_NODES, 16, "field nodes") + 4;
   cut.nodes.forEach((value, i) => set(nodesAt + 8 * i, value));
@@ -235,7 +239,7 @@ function patch(header: VerifiedHeader, rows: number, cut: Cut, packed: Packed): 
   return bytes;
 }
 
-/** Bits that are set among the first `count`. */
+/** Number of bits that are set among the first `count`. */
 function countOnes(bitmap: Uint8Array, count: number): number {
   let ones = 0;
   for (let i = 0; i < count; i++) ones += (bitmap[i >> 3] >> (i & 7)) & 1;

@@ -1,5 +1,5 @@
 /**
- * The output format that a command line or the name of a file tells.
+ * Finds the output format from `--format` or the name of a file.
  *
  * @module
  */
@@ -26,7 +26,7 @@ function joined(choices: readonly string[]): string {
  *
  * @param output Path, or `-` for standard output, which is an Arrow stream unless `named` says otherwise
  * @param named Value of `--format`
- * @throws {UsageError} for an unknown format, or an extension that tells none
+ * @throws {UsageError} for an unknown format, or an extension that belongs to none
  */
 export function formatOf(output: string, named: string | undefined): OutputFormat {
   if (named !== undefined) {
@@ -35,7 +35,9 @@ export function formatOf(output: string, named: string | undefined): OutputForma
     const names = OUTPUT_FORMATS.map(({ name }) => name);
     const guess = nearest(named, names);
     throw new UsageError(
-      `--format ${named} is not known: ${guess === undefined ? `use ${names.join(", ")}` : `did you mean ${guess}?`}`,
+      `cannot use --format ${named}: there is no such format; ${
+        guess === undefined ? `use ${names.join(", ")}` : `did you mean ${guess}?`
+      }`,
     );
   }
   if (output === "-") return OUTPUT_FORMATS[0];
@@ -44,6 +46,8 @@ export function formatOf(output: string, named: string | undefined): OutputForma
   if (format !== undefined) return format;
   const usual = OUTPUT_FORMATS.map(({ extensions }) => `.${extensions[0]}`);
   throw new UsageError(
-    `the name ${output} does not tell the format: give it one of the extensions ${usual.join(", ")}, or say --format`,
+    `cannot choose a format for ${output}: its name has no known extension; use one of ${
+      usual.join(", ")
+    }, or give --format`,
   );
 }

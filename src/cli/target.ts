@@ -1,5 +1,5 @@
 /**
- * Where `dipc get` puts what it fetches: a file or standard output in some format, or the screen.
+ * The destination of what `dipc get` fetches: a file or standard output in some format, or the screen.
  *
  * @module
  */
@@ -12,23 +12,23 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { cutBatch } from "./cut_batch.ts";
 import { writeAll } from "./output.ts";
 
-/** Takes the messages of one stream. */
+/** Receives the messages of one stream. */
 export interface Target extends MessageWriter {
-  /** Writes the first `rows` rows of a batch that has more. Takes the message over. */
+  /** Writes the first `rows` rows of a batch that has more. Takes over the message. */
   writeFirst(message: IpcMessage, rows: number): void | Promise<void>;
 }
 
-/** What is to be written where. */
+/** Options of {@linkcode openTarget}. */
 export interface TargetOptions {
   /** File, `-` for standard output, undefined to show the data. */
   readonly output: string | undefined;
-  /** Format, where there is an output. */
+  /** Format, if there is an output. */
   readonly format: OutputFormat | undefined;
-  /** Say nothing on standard output but the totals. */
+  /** Print only the totals to standard output. */
   readonly json: boolean;
 }
 
-/** Standard output as a sink; where its reader has gone, the command ends quietly. */
+/** Standard output as a sink; if its reader has closed it, the command ends silently. */
 class StandardOutput implements ByteSink {
   async write(pieces: readonly Piece[]): Promise<void> {
     for (const piece of pieces) await writeAll(Deno.stdout, pieceBytes(piece));
@@ -37,7 +37,7 @@ class StandardOutput implements ByteSink {
   abort(): void {}
 }
 
-/** Cuts batches for a writer. */
+/** Adds the cutting of batches to a writer. */
 class WriterTarget implements Target {
   readonly #schema: MessageHeader;
   readonly #writer: MessageWriter;
@@ -64,14 +64,14 @@ class WriterTarget implements Target {
   }
 }
 
-/** Reads and forgets. */
+/** Discards all messages. */
 const discard: MessageWriter = {
   write: (message) => message.body?.release(),
   finish() {},
   abort() {},
 };
 
-/** Opens the target. @throws {DipcError} where the file cannot be made, or the format cannot hold the schema */
+/** Opens the target. @throws {DipcError} if the file cannot be created, or the format cannot hold the schema */
 export async function openTarget(options: TargetOptions, schema: MessageHeader): Promise<Target> {
   const { output, format, json } = options;
   if (output === undefined || format === undefined) {

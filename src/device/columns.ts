@@ -1,5 +1,5 @@
 /**
- * Where the buffers of a batch lie in device memory: one column for each field, from the verified metadata and the address
+ * Locates the buffers of a batch in device memory: one column for each field, from the verified metadata and the address
  * of the body. Pure: nothing is read from the device.
  *
  * @module
@@ -9,17 +9,17 @@ import type { VerifiedHeader } from "../ipc/header.ts";
 import { type BufferRole, buffersIn } from "../ipc/buffers.ts";
 import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 
-/** A piece of device memory that one buffer of a column takes. */
+/** One buffer of a column in device memory. */
 export interface DeviceBuffer {
-  /** Device address of its first byte; not to be dereferenced by the CPU. `0n` where it has no bytes. */
+  /** Device address of its first byte; not to be dereferenced by the CPU. `0n` if it has no bytes. */
   readonly address: bigint;
-  /** Its bytes, without padding. */
+  /** Size in bytes, without padding. */
   readonly byteLength: number;
 }
 
 /**
  * A column in device memory. Lengths are in values, addresses are device addresses. Which buffers a column has follows from
- * its type, as in Arrow's columnar format; those that it has not are `null`.
+ * its type, as in Arrow's columnar format; the others are `null`.
  */
 export interface DeviceColumn {
   /** Name of the field. */
@@ -32,11 +32,11 @@ export interface DeviceColumn {
   readonly length: number;
   /** Number of nulls. */
   readonly nullCount: number;
-  /** One bit a value, least significant first, 1 where there is one; `null` where the column has no nulls, or no bitmap. */
+  /** One bit per value, least significant first, 0 for nulls; `null` if the column has no nulls, or no bitmap. */
   readonly validity: DeviceBuffer | null;
   /**
-   * Binary, text, lists and maps: `length + 1` offsets (none where `length` is 0 and the writer left them out); list views
-   * and dense unions: `length` offsets. 32 or 64 bits, as the type says.
+   * Binary, text, lists and maps: `length + 1` offsets (none if `length` is 0 and the writer left them out); list views
+   * and dense unions: `length` offsets. 32 or 64 bits, according to the type.
    */
   readonly offsets: DeviceBuffer | null;
   /** List views: `length` sizes. */
@@ -45,7 +45,7 @@ export interface DeviceColumn {
   readonly typeIds: DeviceBuffer | null;
   /** Values of fixed width, bytes of binary and text, or `length` views of 16 bytes. */
   readonly data: DeviceBuffer | null;
-  /** View types: the buffers that long values lie in. */
+  /** View types: the buffers that hold long values. */
   readonly variadic: readonly DeviceBuffer[];
   /** Fields of a struct or union, items of a list, or run ends and values of a run-end encoded column. */
   readonly children: readonly DeviceColumn[];
@@ -58,18 +58,21 @@ export interface DeviceColumn {
  *
  * @param header Metadata of the message; its body must not be compressed
  * @param address Device address of the body
- * @throws {DipcError} `internal` for a compressed body, which has no buffers that could be pointed to
+ * @throws {DipcError} `internal` for a compressed body, whose buffers have no address before they are decompressed
  */
 export function deviceColumns(header: VerifiedHeader, address: bigint): DeviceColumn[] {
   if (header.compression !== "none") {
-    throw new DipcError("internal", `a ${header.compression} body has no columns before it is decompressed`);
+    throw new DipcError(
+      "internal",
+      `cannot locate the columns of a ${header.compression} body: it is not decompressed yet`,
+    );
   }
   const walk = new Walk(header, address);
   const isDictionary = header.kind === "dictionary";
   return header.plan.roots.map((field) => walk.column(field, !isDictionary && field.dictionary !== null));
 }
 
-/** Goes through nodes and buffers in the order in which the metadata lists them. */
+/** Walks nodes and buffers in the order in which the metadata lists them. */
 class Walk {
   readonly #header: VerifiedHeader;
   readonly #address: bigint;

@@ -1,5 +1,5 @@
 /**
- * A GPU as users of the library see it: what it is, and memory of it.
+ * A GPU in the public API: its properties, and memory allocated on it.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { DeviceBlock } from "../memory/cuda/device_block.ts";
 import { integerIn } from "../options.ts";
 import { openGpu } from "./devices.ts";
 
-/** A piece of a GPU's memory, given back by disposing it. */
+/** Memory of a GPU; disposing it frees it. */
 export interface CudaMemory extends Disposable {
   /** Device address, a multiple of 256. Not to be dereferenced by the CPU. */
   readonly address: bigint;
@@ -19,27 +19,27 @@ export interface CudaMemory extends Disposable {
 
 /** A GPU that streams and batches of this process use. */
 export interface CudaDevice {
-  /** Its memory space, such as `"cuda:0"`. */
+  /** Memory space, such as `"cuda:0"`. */
   readonly space: string;
-  /** Such as `"NVIDIA H100 80GB HBM3"`. */
+  /** Name of the model, such as `"NVIDIA H100 80GB HBM3"`. */
   readonly name: string;
   /** Compute capability, such as `"9.0"`. */
   readonly computeCapability: string;
-  /** Free and total memory of the GPU, of all processes, in bytes. @throws {DipcError} what the driver says */
+  /** Free and total memory of the whole GPU in bytes. @throws {DipcError} what the driver reports */
   memory(): { freeBytes: number; totalBytes: number };
   /**
-   * Takes memory from the pool that streams use too.
+   * Allocates memory from the pool that streams use too.
    *
    * @param byteLength Size in bytes
-   * @throws {DipcError} `invalid_argument`, `out_of_memory`; what the driver says
+   * @throws {DipcError} `invalid_argument`, `out_of_memory`; what the driver reports
    */
   allocate(byteLength: number): CudaMemory;
   /**
-   * Fills memory with one byte, and waits until that is done.
+   * Sets every byte of the memory to one value, and waits until that is done.
    *
-   * @param memory What {@linkcode CudaDevice.allocate} returned
+   * @param memory Memory that {@linkcode CudaDevice.allocate} of this device returned
    * @param value 0 to 255
-   * @throws {DipcError} `invalid_argument`, `closed` for memory that was given back; what the driver says
+   * @throws {DipcError} `invalid_argument`, `closed` for memory that was disposed; what the driver reports
    */
   fill(memory: CudaMemory, value: number): Promise<void>;
 }
@@ -89,7 +89,10 @@ class SharedDevice implements CudaDevice {
 
   async fill(memory: CudaMemory, value: number): Promise<void> {
     if (!(memory instanceof Allocation) || memory.block.space !== this.space) {
-      throw new DipcError("invalid_argument", `this memory was not allocated by ${this.space} of cudaDevice()`);
+      throw new DipcError(
+        "invalid_argument",
+        `cannot fill memory: it was not allocated by the cudaDevice() of ${this.space}`,
+      );
     }
     integerIn("value", value, 0, 255);
     const { block, address, byteLength } = memory;
@@ -114,13 +117,16 @@ export function publicDevice(gpu: Gpu): CudaDevice {
 export function gpuOf(device: CudaDevice | string): Gpu {
   if (typeof device === "string") return openGpu(device);
   if (device instanceof SharedDevice) return device.gpu;
-  throw new DipcError("invalid_argument", 'a device is a memory space such as "cuda:0", or what cudaDevice() returned');
+  throw new DipcError(
+    "invalid_argument",
+    'cannot open a GPU: a device is a memory space such as "cuda:0", or what cudaDevice() returned',
+  );
 }
 
 /**
  * A GPU, opened by the first caller and shared by all streams of the process. Closed by {@linkcode releaseDevices} alone.
  *
- * @example What is in this machine
+ * @example Print the free memory of a GPU
  * ```ts
  * import { DipcError } from "@arrow-ucx/dipc";
  * import { cudaDevice } from "@arrow-ucx/dipc/cuda";
@@ -136,7 +142,7 @@ export function gpuOf(device: CudaDevice | string): Gpu {
  *
  * @param space Memory space of the GPU, such as `"cuda:0"`
  * @throws {DipcError} `library_not_found` naming every path that was tried, `not_found`, `invalid_argument`, `unsupported`,
- * `permission_denied`; what the driver says
+ * `permission_denied`; what the driver reports
  */
 export function cudaDevice(space: string): CudaDevice {
   return publicDevice(openGpu(space));

@@ -1,5 +1,5 @@
 /**
- * Takes the compression off a body in host memory: a GPU reads columns in place, and a compressed body has none.
+ * Decompresses a body in host memory, because a GPU reads columns in place and a compressed body has none.
  *
  * @module
  */
@@ -19,13 +19,13 @@ export interface PlainMessage {
 }
 
 /**
- * Decompresses all buffers of a message into a new body, and writes metadata that says where they lie now.
+ * Decompresses all buffers of a message into a new body, and writes metadata with their new positions.
  *
  * @param schema Header of the stream's schema
  * @param header Metadata of the message
- * @param body Its body in host memory; stays the caller's
- * @param pool Where the new body is made
- * @param maxBytes Most bytes that the buffers may become
+ * @param body Body of the message in host memory; remains the caller's
+ * @param pool Allocates the new body
+ * @param maxBytes Largest total size of the decompressed buffers in bytes
  * @throws {DipcError} `invalid_data`, `limit_exceeded`, `out_of_memory`; `unsupported` for unions of metadata V4
  */
 export async function decompressMessage(
@@ -36,10 +36,13 @@ export async function decompressMessage(
   maxBytes: number,
 ): Promise<PlainMessage> {
   const { compression, plan, buffers } = header;
-  if (compression === "none") throw new DipcError("internal", "a body that is not compressed was to be decompressed");
+  if (compression === "none") throw new DipcError("internal", "cannot decompress a body: it is not compressed");
   // The new metadata is of V5, which has no unused buffers.
   if (header.version === 4 && plan.bufferCounts[4] !== plan.bufferCounts[5]) {
-    throw new DipcError("unsupported", "a compressed union of metadata version V4 cannot be put into device memory");
+    throw new DipcError(
+      "unsupported",
+      "cannot put a batch into device memory: it has a compressed union of metadata version V4",
+    );
   }
   await loadCodec(compression);
   const bytes = body.byteLength === 0 ? new Uint8Array(0) : body.bytes();
@@ -65,7 +68,7 @@ export async function decompressMessage(
     custom: custom.size === 0 ? undefined : custom,
     dictionary: header.kind === "dictionary" ? { id: header.dictionaryId, isDelta: header.isDelta } : undefined,
   });
-  // Checks what only shows now: whether each buffer has the bytes that its column needs.
+  // Checks that each buffer is large enough for its column, which shows only after decompression.
   const limits = { maxMetadataBytes: Infinity, maxBodyBytes: Infinity, maxRows: Infinity };
   const plain = HeaderReader.continuing(schema, limits).read(metadata);
   const block = pool.acquire(end);
@@ -78,7 +81,7 @@ export async function decompressMessage(
   }
 }
 
-/** Writes the buffers; gaps become 0, because blocks are recycled. */
+/** Writes the buffers; gaps are zeroed, because blocks are recycled. */
 function write(block: Block, pieces: readonly Uint8Array[], places: readonly number[], end: number): void {
   if (end === 0) return;
   const target = block.bytes();

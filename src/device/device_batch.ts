@@ -1,5 +1,5 @@
 /**
- * Device batches from memory that others have filled: buffers anywhere on the GPU are gathered into one body.
+ * Makes device batches from memory that other code has filled: buffers anywhere on the GPU are gathered into one body.
  *
  * @module
  */
@@ -24,21 +24,21 @@ import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 const ALIGNMENT = 64;
 const NO_LIMITS = { maxMetadataBytes: Infinity, maxBodyBytes: Infinity, maxRows: Infinity };
 
-/** Device memory that somebody else owns. */
+/** Device memory that other code owns. */
 export interface DeviceBufferSource {
   /** Device address of its first byte. */
   readonly address: bigint;
-  /** Its bytes. */
+  /** Size in bytes. */
   readonly byteLength: number;
 }
 
-/** One column in device memory that somebody else owns. A {@linkcode DeviceColumn} is one, too. */
+/** One column in device memory that other code owns, such as a {@linkcode DeviceColumn}. */
 export interface DeviceColumnSource {
   /** Number of values. */
   readonly length: number;
   /** Number of nulls. Default 0. */
   readonly nullCount?: number;
-  /** Needed where there are nulls. */
+  /** Required if there are nulls. */
   readonly validity?: DeviceBufferSource | null;
   /** Binary, text, lists, list views, dense unions. */
   readonly offsets?: DeviceBufferSource | null;
@@ -48,7 +48,7 @@ export interface DeviceColumnSource {
   readonly typeIds?: DeviceBufferSource | null;
   /** Values of fixed width, indices into a dictionary, bytes of binary and text, views. */
   readonly data?: DeviceBufferSource | null;
-  /** View types: the buffers that long values lie in. */
+  /** View types: the buffers that hold long values. */
   readonly variadic?: readonly DeviceBufferSource[];
   /** Columns inside a nested one. */
   readonly children?: readonly DeviceColumnSource[];
@@ -60,33 +60,33 @@ export interface DeviceBatchSource {
   readonly schema: Schema | MessageHeader;
   /** The GPU that all buffers are on, such as `"cuda:0"`. */
   readonly device: string | CudaDevice;
-  /** Rows. */
+  /** Number of rows. */
   readonly rows: number;
   /** The columns in the order of the schema. */
   readonly columns: readonly DeviceColumnSource[];
   /** The values of each dictionary of the schema, by its id. */
   readonly dictionaries?: ReadonlyMap<bigint, DeviceColumnSource>;
-  /** Takes the dictionaries of another batch instead. */
+  /** Shares the dictionaries of another batch instead. */
   readonly dictionariesOf?: DeviceRecordBatch;
   /** A recorded `CUevent` after which the buffers are filled; it may be destroyed or recorded again afterwards. */
   readonly event?: bigint;
-  /** Instead of `event`: a `CUstream` of the device's primary context; what is on it now must be over before. */
+  /** Instead of `event`: a `CUstream` of the device's primary context, whose work queued so far fills the buffers. */
   readonly stream?: bigint;
-  /** Batches whose copies must be over before, because the buffers are theirs. */
+  /** Batches to wait for, because the buffers are theirs. */
   readonly after?: readonly DeviceRecordBatch[];
-  /** Who owns the buffers: kept until they are not read any more, and disposed then where it can be. */
+  /** Owner of the buffers: kept until they have been read, and then disposed if it is disposable. */
   readonly owner?: object;
 }
 
 /**
- * A batch from device pointers and lengths. Each pointer is checked with the driver: all of a buffer must be memory of the
+ * A batch from device pointers and lengths. The driver checks each pointer: the whole buffer must be memory of the
  * device. The buffers are then copied into one body, on the device, after the producer's event; they may be reused once
  * the batch is {@linkcode DeviceRecordBatch.ready}.
  *
  * @param source Schema, columns, and what to wait for
- * @returns The batch, on its way: its `event` is the end of the copies
+ * @returns The batch, which may still be filled: its `event` marks the end of the copies
  * @throws {DipcError} `invalid_argument` for pointers and columns that do not fit; `invalid_data` for buffers too short for
- * their column; `out_of_memory`; what the driver says
+ * their column; `out_of_memory`; what the driver reports
  */
 export function deviceBatch(source: DeviceBatchSource): DeviceRecordBatch {
   const device = gpuOf(source.device);
@@ -114,7 +114,7 @@ export function deviceBatch(source: DeviceBatchSource): DeviceRecordBatch {
 
 const shapes = new WeakMap<object, DeviceStreamShape>();
 
-/** One shape for each schema object, so that batches of one stream share what follows from it. */
+/** One shape per schema object, shared by the batches of a stream. */
 function shapeOf(schema: Schema | MessageHeader): DeviceStreamShape {
   let shape = shapes.get(schema);
   if (shape === undefined) {
@@ -129,7 +129,7 @@ function producer(device: Gpu, { event, stream, after = [] }: DeviceBatchSource)
   if (event !== undefined && stream !== undefined) {
     throw new DipcError(
       "invalid_argument",
-      "a device batch waits for an event or for a stream, not for both: leave one out",
+      "cannot make a device batch: it has both an event and a stream to wait for; leave one out",
     );
   }
   const events = after.flatMap((batch) => batch.event === null ? [] : [batch.event]);
@@ -138,13 +138,13 @@ function producer(device: Gpu, { event, stream, after = [] }: DeviceBatchSource)
   return events;
 }
 
-/** Disposes the owner of the buffers once they are not read any more. */
+/** Disposes the owner of the buffers once they have been read. */
 function release(owner: object | undefined, event: DeviceEvent | null): void {
   const dispose = (owner as Partial<Disposable> | undefined)?.[Symbol.dispose];
   if (dispose === undefined) return;
   if (event === null) return dispose.call(owner as Disposable);
-  const over = () => void dispose.call(owner as Disposable);
-  event.done({ timeoutMs: Infinity }).then(over, over);
+  const disposeOwner = () => void dispose.call(owner as Disposable);
+  event.done({ timeoutMs: Infinity }).then(disposeOwner, disposeOwner);
 }
 
 interface Gathered {
@@ -162,15 +162,15 @@ interface GatherRequest {
   readonly plan: NodePlan;
   readonly columns: readonly DeviceColumnSource[];
   readonly rows: number;
-  /** What must be over before the buffers are read. */
+  /** What to wait for before the buffers are read. */
   readonly after: readonly DeviceEvent[];
   /** Kept until the buffers have been read. */
   readonly owner: object | undefined;
-  /** The dictionary whose values the only column has; `null` for a batch. */
+  /** The dictionary whose values the only column holds; `null` for a batch. */
   readonly dictionaryId: bigint | null;
 }
 
-/** Writes the metadata of columns, checks them and their memory, and starts the copies into one body. */
+/** Writes the metadata of the columns, verifies it and their memory, and starts the copies into one body. */
 function gather(request: GatherRequest): Gathered {
   const { device, schema, plan, columns, rows, after, owner, dictionaryId } = request;
   const layout = new GatherLayout(plan, columns, dictionaryId !== null);
@@ -193,7 +193,7 @@ function gather(request: GatherRequest): Gathered {
   if (end === 0) return { header, body: EMPTY_BODY, event: null };
   const block = device.pool.acquire(end);
   try {
-    // Blocks are recycled: what was in the gaps between the buffers must not be sent.
+    // Blocks are recycled: old content of the gaps between the buffers must not be sent.
     let event = device.copies.fill(block.address, 0, end, { after, uses: [block], keep: owner });
     layout.buffers.forEach(({ address, byteLength }, i) => {
       if (byteLength === 0) return;
@@ -208,7 +208,7 @@ function gather(request: GatherRequest): Gathered {
 }
 
 interface NamedBuffer extends DeviceBufferSource {
-  /** What it is, for messages. */
+  /** Description for messages. */
   readonly what: string;
 }
 
@@ -224,7 +224,7 @@ class GatherLayout {
     if (columns.length !== plan.roots.length) {
       throw new DipcError(
         "invalid_argument",
-        `a device batch has ${columns.length} columns, but its schema has ${plan.roots.length}`,
+        `cannot make a device batch: it has ${columns.length} columns, but its schema has ${plan.roots.length}`,
       );
     }
     plan.roots.forEach((field, i) => this.#add(field, columns[i], !asValues && field.dictionary !== null));
@@ -249,9 +249,9 @@ class GatherLayout {
     if (children.length !== field.children.length) {
       throw new DipcError(
         "invalid_argument",
-        `column ${
+        `cannot make a device batch: column ${
           quoted(field.path)
-        } of a device batch has ${children.length} children, expected ${field.children.length}`,
+        } has ${children.length} children, expected ${field.children.length}`,
       );
     }
     field.children.forEach((child, i) => this.#add(child, children[i], child.dictionary !== null));

@@ -14,7 +14,7 @@ import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import type { DictionaryChunk } from "./dictionaries.ts";
 import { type DeviceRecordBatch, lentBody } from "./record_batch.ts";
 
-/** Where device batches come from. */
+/** Sources of device batches. */
 export type DeviceBatches =
   | readonly DeviceRecordBatch[]
   | Iterable<DeviceRecordBatch>
@@ -31,12 +31,12 @@ export interface DeviceBatchesOptions {
 /**
  * Device batches as a dataset. Nothing is copied; a batch is sent once its event is done.
  *
- * Batches in an array stay the caller's and can be served many times; one that is disposed keeps its memory until sends
- * under way are over, and fails later ones. Batches from any other iterable are read once, and disposed when they are sent.
+ * Batches in an array remain the caller's and can be served many times; one that is disposed keeps its memory until sends
+ * in progress are over, and later ones fail. Batches from any other iterable are read once, and disposed when they are sent.
  *
  * @param batches The batches, of one stream's schema and one GPU
- * @param options Schema and memory space, where there is no first batch yet that tells them
- * @throws {DipcError} `invalid_argument` where schema or memory space are not known
+ * @param options Schema and memory space, required unless the first batch of an array provides them
+ * @throws {DipcError} `invalid_argument` if schema or memory space are not known
  */
 export function fromDeviceBatches(batches: DeviceBatches, options: DeviceBatchesOptions = {}): Dataset {
   const first = Array.isArray(batches) ? (batches as readonly DeviceRecordBatch[])[0] : undefined;
@@ -45,7 +45,7 @@ export function fromDeviceBatches(batches: DeviceBatches, options: DeviceBatches
   if (schema === undefined || memory === undefined) {
     throw new DipcError(
       "invalid_argument",
-      "device batches that come one by one need a schema and a memory space: give { schema, memory }",
+      "cannot make a dataset of device batches: iterables and empty arrays need a schema and a memory space; give { schema, memory }",
     );
   }
   parseSpace(memory);
@@ -74,9 +74,12 @@ class DeviceBatchDataset implements Dataset {
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {
-    if (this.#isClosed) throw new DipcError("closed", "the dataset of device batches was closed");
+    if (this.#isClosed) throw new DipcError("closed", "cannot read the dataset of device batches: it was closed");
     if (this.readOnce && this.#isTaken) {
-      throw new DipcError("busy", "device batches that come one by one can be read once, and were taken already");
+      throw new DipcError(
+        "busy",
+        "cannot read the dataset of device batches: batches from an iterable can be read only once; give an array to serve them again",
+      );
     }
     this.#isTaken = true;
     return new DeviceBatchRun(this.#batches, this, options.signal);
@@ -91,7 +94,7 @@ class DeviceBatchRun implements MessageStream {
   readonly #iterator: Iterator<DeviceRecordBatch> | AsyncIterator<DeviceRecordBatch>;
   readonly #dataset: DeviceBatchDataset;
   readonly #signal: AbortSignal | undefined;
-  /** Messages of the batch that is at hand, its dictionaries first. */
+  /** Messages of the current batch that are not read yet, its dictionaries first. */
   #messages: IpcMessage[] = [];
   #sent: readonly DictionaryChunk[] = [];
   #isClosed = false;
@@ -128,7 +131,7 @@ class DeviceBatchRun implements MessageStream {
     }
     if (this.#isClosed) {
       for (const { body } of this.#messages.splice(0)) body?.release();
-      throw new DipcError("closed", "the run through the device batches was closed");
+      throw new DipcError("closed", "cannot read the device batches: the stream of them was closed");
     }
     return this.#messages.shift()!;
   }
@@ -138,13 +141,13 @@ class DeviceBatchRun implements MessageStream {
     if (batch.space !== memory) {
       throw new DipcError(
         "invalid_argument",
-        `the device batches of this dataset lie in ${memory}, found one in ${batch.space}: use copyTo()`,
+        `cannot send a device batch: it is in ${batch.space}, but its dataset is in ${memory}; use copyTo()`,
       );
     }
     if (!equalBytes(batch.schemaHeader.bytes, schema.bytes)) {
       throw new DipcError(
         "invalid_argument",
-        "a device batch has another schema than its stream: make it with the stream's",
+        "cannot send a device batch: it has another schema than its stream; make it with the schema of the stream",
       );
     }
   }
@@ -165,7 +168,7 @@ class DeviceBatchRun implements MessageStream {
   }
 }
 
-/** The chunks that make `after` of `before`: what was appended, or all of a dictionary that is another one now. */
+/** The chunks of `after` that a holder of `before` lacks: appended ones, or all chunks of a replaced dictionary. */
 function missing(before: readonly DictionaryChunk[], after: readonly DictionaryChunk[]): DictionaryChunk[] {
   const of = (chunks: readonly DictionaryChunk[], id: bigint) =>
     chunks.filter((each) => each.header.dictionaryId === id);

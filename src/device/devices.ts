@@ -1,5 +1,5 @@
 /**
- * The GPUs that the streams of this isolate share: opened when first needed, kept, because a context and pinned memory are
+ * The GPUs that the streams of this isolate share: opened on first use and kept, because a context and pinned memory are
  * slow to make.
  *
  * @module
@@ -18,11 +18,14 @@ const devices = new Map<string, Gpu>();
  *
  * @param space Memory space of the GPU, such as `"cuda:0"`
  * @throws {DipcError} `library_not_found` naming every path that was tried, `not_found`, `invalid_argument`, `unsupported`,
- * `permission_denied`; what the driver says
+ * `permission_denied`; what the driver reports
  */
 export function openGpu(space: string): Gpu {
   if (parseSpace(space) === null) {
-    throw new DipcError("invalid_argument", 'the memory space "host" belongs to no GPU; name one, such as "cuda:0"');
+    throw new DipcError(
+      "invalid_argument",
+      'cannot open a GPU: the memory space "host" is the memory of the CPU; name a GPU, such as "cuda:0"',
+    );
   }
   let device = devices.get(space);
   if (device === undefined) devices.set(space, device = openCuda().openDevice(space));
@@ -30,15 +33,15 @@ export function openGpu(space: string): Gpu {
 }
 
 /**
- * Gives back what is kept of all GPUs for the next stream: contexts, pools, streams. Only where a program goes on for long
- * without device memory. Streams must be over; batches that are still held keep their memory until they are disposed.
+ * Releases what is kept of all GPUs for the next stream: contexts, pools, CUDA streams. Useful only if a program continues
+ * for long without device memory. Streams must have ended; batches that are still held keep their memory until disposed.
  *
- * @throws {DipcError} `timeout`; what the driver said where it refused to take something back
+ * @throws {DipcError} `timeout`; what the driver reported if it failed to release something
  */
 export async function releaseDevices(): Promise<void> {
   const open = [...devices.values()];
   devices.clear();
-  // UCX works in the GPU's context, which must outlive it.
+  // UCX uses the GPU's context, which must outlive it.
   for (const { space } of open) await releaseTransportsOf(space);
   const results = await Promise.allSettled(open.map((device) => device.close()));
   for (const result of results) if (result.status === "rejected") throw result.reason;

@@ -1,5 +1,5 @@
 /**
- * The dictionaries of a stream in device memory, as they stand between two messages.
+ * The dictionaries of a stream in device memory, at one point between two messages.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 import { type DeviceColumn, deviceColumns } from "./columns.ts";
 
-/** One dictionary batch on the device. Shared by the sets that hold it; the last one gives its memory back. */
+/** One dictionary batch on the device. Shared by the sets that hold it; the last one releases its memory. */
 export class DictionaryChunk {
   #holders = 0;
   #hostBytes: Promise<Uint8Array<ArrayBuffer>> | null = null;
 
   /**
-   * @param header Its metadata, of a body that is not compressed
-   * @param body Its body in device memory, or an empty one; taken over
-   * @param event When the body is whole; `null` where it is
+   * @param header Metadata of a body that is not compressed
+   * @param body Body in device memory, or an empty one; taken over
+   * @param event Done when the body is filled; `null` if it is already
    */
   constructor(readonly header: VerifiedHeader, readonly body: Body, readonly event: DeviceEvent | null) {}
 
@@ -30,7 +30,7 @@ export class DictionaryChunk {
     return deviceColumns(this.header, this.body.address)[0];
   }
 
-  /** A copy of the body in host memory; made once. @throws {DipcError} what the driver says */
+  /** A copy of the body in host memory; made once. @throws {DipcError} what the driver reports */
   hostBytes(device: Gpu): Promise<Uint8Array<ArrayBuffer>> {
     return this.#hostBytes ??= this.#download(device).catch((error) => {
       this.#hostBytes = null;
@@ -62,8 +62,8 @@ export class DictionaryChunk {
 }
 
 /**
- * An immutable set of dictionaries. Each dictionary batch makes a new one, so that batches read before it keep the
- * dictionaries they came with.
+ * An immutable set of dictionaries. Each dictionary batch makes a new one, so that batches read before it keep
+ * their dictionaries.
  */
 export class DictionarySet {
   readonly #chunks: readonly DictionaryChunk[];
@@ -71,7 +71,7 @@ export class DictionarySet {
   #decoder: Promise<BatchDecoder> | null = null;
   #isBuilt = false;
   #users = 1;
-  /** Bytes of all bodies. */
+  /** Total size of all bodies in bytes. */
   readonly byteLength: number;
 
   private constructor(chunks: readonly DictionaryChunk[], parent: DictionarySet | null, added: DictionaryChunk | null) {
@@ -81,34 +81,37 @@ export class DictionarySet {
     for (const chunk of chunks) chunk._hold();
   }
 
-  /** The set before the first message, with one user: its maker. */
+  /** The set before the first message, with one user: the caller. */
   static empty(): DictionarySet {
     return new DictionarySet([], null, null);
   }
 
-  /** A set of chunks that were copied elsewhere, with one user: its maker. */
+  /** A set of chunks that were copied elsewhere, with one user: the caller. */
   static of(chunks: readonly DictionaryChunk[]): DictionarySet {
     return new DictionarySet(chunks, null, null);
   }
 
-  /** All chunks in the order in which they came. */
+  /** All chunks in order of arrival. */
   get chunks(): readonly DictionaryChunk[] {
     return this.#chunks;
   }
 
-  /** The set after a dictionary batch, with one user: a delta is added to what is there, anything else replaces it. */
+  /**
+   * The set after a dictionary batch, with one user: the caller. A delta is appended to the values so far, anything else
+   * replaces them.
+   */
   with(chunk: DictionaryChunk): DictionarySet {
     const { dictionaryId, isDelta } = chunk.header;
     const kept = isDelta ? this.#chunks : this.#chunks.filter(({ header }) => header.dictionaryId !== dictionaryId);
     return new DictionarySet([...kept, chunk], this, chunk);
   }
 
-  /** The values of one dictionary: one column for each batch of it, which belong one behind the other. */
+  /** The values of one dictionary: one column for each batch of it, to be concatenated. */
   columns(id: bigint): DeviceColumn[] {
     return this.#chunks.filter(({ header }) => header.dictionaryId === id).map((chunk) => chunk.column);
   }
 
-  /** Events that must be over before the values are there. */
+  /** Events to wait for before the values are read. */
   get events(): DeviceEvent[] {
     return this.#chunks.flatMap(({ event }) => event === null ? [] : [event]);
   }
@@ -117,7 +120,7 @@ export class DictionarySet {
    * A decoder in host memory that knows these dictionaries; made once.
    *
    * @param empty A decoder of the stream that knows none
-   * @throws {DipcError} what the driver says; `invalid_data`
+   * @throws {DipcError} what the driver reports; `invalid_data`
    */
   decoder(empty: BatchDecoder, device: Gpu): Promise<BatchDecoder> {
     return this.#decoder ??= this.#build(empty, device).catch((error) => {
@@ -128,7 +131,7 @@ export class DictionarySet {
 
   async #build(empty: BatchDecoder, device: Gpu): Promise<BatchDecoder> {
     const parent = this.#parent;
-    // Only what is new is copied where the set before this one is in host memory already.
+    // If the previous set is in host memory already, only the added chunk is copied.
     const isNext = parent !== null && parent.set.#isBuilt;
     const decoder = isNext ? (await parent.set.#decoder!).fork() : empty.fork();
     for (const chunk of isNext ? [parent.added] : this.#chunks) {
@@ -139,14 +142,16 @@ export class DictionarySet {
     return decoder;
   }
 
-  /** Notes one more user. @throws {DipcError} `closed` after the last one has gone */
+  /** Adds a user. @throws {DipcError} `internal` after the last one has dropped the set */
   hold(): this {
-    if (this.#users === 0) throw new DipcError("internal", "a set of dictionaries was used after its end");
+    if (this.#users === 0) {
+      throw new DipcError("internal", "cannot use a set of dictionaries: its last user has dropped it");
+    }
     this.#users++;
     return this;
   }
 
-  /** Notes that a user has gone; the last one gives the memory back that no other set holds. */
+  /** Removes a user; the last one releases the memory that no other set holds. */
   drop(): void {
     if (--this.#users > 0) return;
     this.#parent = null;

@@ -17,21 +17,21 @@ import {
   type Transport,
 } from "../wire/transport.ts";
 
-/** One size that goes along with its announcement, and one that is fetched. */
+/** One size that UCX sends eagerly, and one that the receiver fetches. */
 const SIZES = [4096, 4 * 2 ** 20];
-/** Longest wait for a step. */
+/** Longest wait for a transfer. */
 const TIMEOUT_MS = 10_000;
 const TAG = 0x6469_7063n;
 
-/** How a transfer from device to device went. */
+/** Result of a transfer from device to device. */
 export interface ProbeResult {
   /** Whether every byte arrived. */
   readonly ok: boolean;
-  /** What went wrong, empty where nothing did. */
+  /** Why it failed; empty if it did not. */
   readonly error: string;
-  /** Bytes that were sent. */
+  /** Number of bytes that were sent. */
   readonly byteLength: number;
-  /** From the first send to the last receive, in seconds. */
+  /** Total time of the transfers, in seconds. */
   readonly seconds: number;
   /** Transports of the connection. */
   readonly transports: readonly string[];
@@ -40,8 +40,8 @@ export interface ProbeResult {
 /**
  * Makes the transfer. Never throws.
  *
- * @param transport A transport that says that it takes memory of the device
- * @param device The GPU
+ * @param transport A transport that claims to support memory of the device
+ * @param device GPU whose memory is sent and received
  */
 export async function probeDirect(transport: Transport, device: Gpu): Promise<ProbeResult> {
   const byteLength = SIZES.reduce((sum, size) => sum + size);
@@ -55,7 +55,7 @@ export async function probeDirect(transport: Transport, device: Gpu): Promise<Pr
   try {
     const onChannel = (channel: Channel): void => {
       accepted.push(channel);
-      channel.until(() => false).catch(() => {}); // keeps it moving until it is closed
+      channel.until(() => false).catch(() => {}); // makes progress until it is closed
     };
     listener = await transport.listen({ host: "127.0.0.1", port: 0, onChannel });
     client = await transport.connect(listener.address, null, { timeoutMs: TIMEOUT_MS });
@@ -76,7 +76,7 @@ export async function probeDirect(transport: Transport, device: Gpu): Promise<Pr
   return { ok: error === "", error, byteLength, seconds, transports };
 }
 
-/** Bytes that differ from place to place. */
+/** Pseudorandom bytes. */
 function pattern(size: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(size / 4);
   for (let i = 0, value = size; i < words.length; i++) {
@@ -90,34 +90,34 @@ async function send(from: Channel, to: Channel, device: Gpu, size: number): Prom
   const source = device.pool.acquire(size);
   let target: DeviceBlock | null = null;
   let body: DeviceBody | null = null;
-  let settled = true;
+  let isIdle = true;
   try {
     target = device.pool.acquire(size);
     await device.copies.upload(source.address, bytes, { uses: [source] });
     await device.copies.fill(target.address, 0, size, { uses: [target] }).done();
     const start = performance.now();
-    settled = false;
+    isIdle = false;
     const receive = to.receive(TAG, FULL_MASK, target, size);
     body = source.toBody(size);
     const sending = from.sendTagged(TAG, body, true);
     const state = (operation: Operation | null) => operation === null ? DONE : operation.poll();
     const isSettled = () => state(sending) !== PENDING && state(receive) !== PENDING;
-    // Where one side fails, the other may wait for ever.
+    // If one side fails, the other may wait forever.
     const isOver = () => isSettled() || state(sending) === FAILED || state(receive) === FAILED;
-    const came = await to.until(isOver, { timeoutMs: TIMEOUT_MS });
-    settled = isSettled();
+    const hasArrived = await to.until(isOver, { timeoutMs: TIMEOUT_MS });
+    isIdle = isSettled();
     if (sending?.error) throw sending.error;
     if (receive.error !== null) throw receive.error;
-    if (!came) throw new Error(`${size} bytes did not arrive within ${TIMEOUT_MS} ms`);
+    if (!hasArrived) throw new Error(`${size} bytes did not arrive within ${TIMEOUT_MS} ms`);
     const seconds = (performance.now() - start) / 1000;
     const back = new Uint8Array(size);
     await device.copies.download(back, target.address, { uses: [target] });
     const at = back.findIndex((byte, i) => byte !== bytes[i]);
-    if (at >= 0) throw new Error(`of ${size} bytes, that at ${at} arrived as ${back[at]} and was sent as ${bytes[at]}`);
+    if (at >= 0) throw new Error(`of ${size} bytes, byte ${at} arrived as ${back[at]} and was sent as ${bytes[at]}`);
     return seconds;
   } finally {
-    // A request that may still be under way keeps its memory until its channel is gone.
-    if (!settled) await Promise.all([from.close(), to.close()]);
+    // A request that may still be in progress uses its memory until its channel is closed.
+    if (!isIdle) await Promise.all([from.close(), to.close()]);
     body?.release();
     source.release();
     target?.release();

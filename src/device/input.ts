@@ -1,5 +1,5 @@
 /**
- * Messages on their way into device memory, in either way: straight from the wire, or through pinned host memory.
+ * Moves messages into device memory, either directly from the wire or through pinned host memory.
  *
  * @module
  */
@@ -15,34 +15,34 @@ import { decompressMessage } from "./decompress.ts";
 import { copyToHost } from "./record_batch.ts";
 import { canWait, giveBack, releaseAfter } from "./release.ts";
 
-/** Bytes of bodies that are taken from the wire before they are asked for; two messages always are. */
+/** Size of bodies that are read ahead from the wire, in bytes; two messages always are. */
 const AHEAD_BYTES = 16 * 2 ** 20;
-/** Messages that are taken from the wire before they are asked for, at most. */
+/** Most messages that are read ahead from the wire. */
 const AHEAD_MESSAGES = 64;
 
 /** A message whose body is in device memory, or will be once its event is done. */
 export interface DeviceMessage extends IpcMessage {
   readonly header: VerifiedHeader;
-  /** In device memory, or an empty one. */
+  /** Body in device memory, or an empty one. */
   readonly body: Body;
-  /** The end of the copy that fills the body; `null` where it is whole. */
+  /** The end of the copy that fills the body; `null` if it is filled already. */
   readonly event: DeviceEvent | null;
 }
 
-/** What a {@linkcode DeviceInput} needs to know. */
+/** Options of {@linkcode DeviceInput}. */
 export interface DeviceInputOptions {
   readonly device: Gpu;
   /** The schema of the stream. */
   readonly schema: VerifiedHeader;
-  /** Most bytes that the compressed buffers of one message may become. */
+  /** Largest total size of the decompressed buffers of one message, in bytes. */
   readonly maxDecompressedBytes: number;
-  /** Most bytes of bodies that have arrived and were not read yet. */
+  /** Largest total size of bodies that have arrived and were not read yet, in bytes. */
   readonly maxInFlightBytes: number;
 }
 
 /**
- * Takes messages from the wire and sees to it that their bodies get into device memory. It reads ahead: while one message is
- * copied to the device and another one is used, the next one arrives.
+ * Takes messages from the wire and moves their bodies into device memory. It reads ahead: while one message is copied to
+ * the device and another one is used, the next one arrives.
  */
 export class DeviceInput {
   readonly #input: MessageInput;
@@ -54,12 +54,12 @@ export class DeviceInput {
   #hasEnded = false;
   #isClosed = false;
   #failure: { error: unknown } | null = null;
-  /** Ends waits for memory and copies when the stream is given up. */
+  /** Ends waits for memory and copies when the stream is closed. */
   readonly #stop = new AbortController();
   #decompressed = 0;
 
   /**
-   * @param input What comes from the wire, in pinned host memory or in device memory; taken over
+   * @param input Messages from the wire, in pinned host memory or in device memory; taken over
    * @param options Device and limits
    */
   constructor(input: MessageInput, options: DeviceInputOptions) {
@@ -78,10 +78,10 @@ export class DeviceInput {
   }
 
   /**
-   * The next message in order, or `null` after the end. Answers without a promise where the message is at hand. Never call
+   * The next message in order, or `null` after the end. Returns no promise if the message is available already. Never call
    * it while an earlier call is pending.
    *
-   * @throws {DipcError} as a host stream does; `out_of_memory`; what the driver says
+   * @throws {DipcError} as a host stream does; `out_of_memory`; what the driver reports
    */
   next(): DeviceMessage | null | Promise<DeviceMessage | null> {
     if (this.#queue.length === 0) this.#readAhead();
@@ -90,10 +90,10 @@ export class DeviceInput {
     return this.#nextLater();
   }
 
-  /** Ends the stream on every path; afterwards all memory is on its way back but that of messages handed out. */
+  /** Closes the stream, whatever its state, and releases all memory but that of messages handed out. */
   async close(options?: { flush?: boolean }): Promise<void> {
     this.#isClosed = true;
-    this.#stop.abort(new DipcError("closed", "the stream was closed"));
+    this.#stop.abort(new DipcError("closed", "cannot read the stream: it was closed"));
     try {
       await this.#input.close(options);
     } finally {
@@ -151,7 +151,7 @@ export class DeviceInput {
     });
   }
 
-  /** Takes a message from the wire over. */
+  /** Takes over a message from the wire. */
   #take(message: IpcMessage | null): void | Promise<void> {
     if (message === null) {
       this.#hasEnded = true;
@@ -187,7 +187,7 @@ export class DeviceInput {
     this.#upload(header, body, block);
   }
 
-  /** Where there is no device memory, but copies are about to free some, waits for them. */
+  /** Waits for device memory that copies in progress are about to free. */
   async #uploadLater(header: VerifiedHeader, body: Body): Promise<void> {
     const { device } = this.#options;
     const { signal } = this.#stop;

@@ -19,22 +19,22 @@ import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 import { giveBack } from "./release.ts";
 import type { StagingDecision } from "./staging.ts";
 
-/** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
+/** Longest time of work without yielding to timers, signals and other tasks, in milliseconds. */
 const TURN_MS = 5;
 
 /** Counters of a {@linkcode DeviceStreamReader}. */
 export interface DeviceReaderStats extends ReaderStats {
   /** Memory space of the batches, such as `"cuda:0"`. */
   memory: string;
-  /** Whether bodies were staged through pinned host memory; otherwise they came straight from the wire. */
+  /** Whether bodies were staged through pinned host memory; otherwise they came directly from the wire. */
   staged: boolean;
-  /** Why so. */
+  /** Reason for staging, or for its absence. */
   stagingReason: string;
-  /** Messages that came compressed and were decompressed by the CPU, because a GPU reads columns in place. */
+  /** Messages that arrived compressed and were decompressed by the CPU, because a GPU reads columns in place. */
   decompressedOnHost: number;
 }
 
-/** What {@linkcode DeviceStreamReader} is made from. */
+/** Parts of a {@linkcode DeviceStreamReader}. */
 export interface DeviceReaderParts {
   readonly input: DeviceInput;
   readonly device: Gpu;
@@ -44,7 +44,7 @@ export interface DeviceReaderParts {
   /** The routes that the parts of the stream take. */
   readonly routes: StreamRoutes;
   readonly limits: ReaderLimits;
-  /** Gives the stream up. */
+  /** Cancels the stream. */
   readonly signal?: AbortSignal;
   /** `performance.now()` when `connect` was called. */
   readonly startedMs: number;
@@ -53,11 +53,11 @@ export interface DeviceReaderParts {
 /**
  * Reads one stream into the memory of a GPU. Made by `connectCuda`.
  *
- * Use it in one way: as an async iterable of batches, by `messages()` or by `toTable()`. A stream that does not arrive whole
- * throws; it never just ends.
+ * Use it in one way: as an async iterable of batches, by `messages()` or by `toTable()`. An incomplete stream throws; it never
+ * just ends.
  */
 export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, AsyncDisposable {
-  /** The schema message as it arrived; there for every Arrow type. */
+  /** The schema message as it arrived; available for every Arrow type. */
   readonly schemaHeader: MessageHeader;
   readonly #parts: DeviceReaderParts;
   readonly #shape: DeviceStreamShape;
@@ -82,7 +82,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   /**
    * The schema.
    *
-   * @throws {DipcError} `unsupported` where apache-arrow has no such type; the message names column and type
+   * @throws {DipcError} `unsupported` if apache-arrow lacks a type; the message names column and type
    */
   get schema(): Schema {
     return this.#shape.decoder.schema;
@@ -98,7 +98,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     return this.#parts.device;
   }
 
-  /** Counters up to now. */
+  /** Counters so far. */
   get stats(): DeviceReaderStats {
     const { input, staging } = this.#parts;
     return {
@@ -111,11 +111,11 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   }
 
   /**
-   * The next record batch; `done` once the stream was whole. Its values may still be on their way: see
+   * The next record batch; `done` at the end of a complete stream. Its values may still be copied: see
    * {@linkcode DeviceRecordBatch.event}.
    *
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`,
-   * `out_of_memory`; what the driver says
+   * `out_of_memory`; what the driver reports
    */
   async next(): Promise<IteratorResult<DeviceRecordBatch, undefined>> {
     for (;;) {
@@ -136,7 +136,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     }
   }
 
-  /** Runs over the batches. Leaving the loop early cancels the stream. */
+  /** Iterates over the batches. Leaving the loop early cancels the stream. */
   async *[Symbol.asyncIterator](): AsyncGenerator<DeviceRecordBatch, undefined> {
     try {
       for (let result; !(result = await this.next()).done;) yield result.value;
@@ -146,8 +146,8 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   }
 
   /**
-   * Runs over the raw messages: the schema, then dictionaries and batches, whose bodies are in device memory and whole.
-   * Whoever takes a message releases its body. Works for every Arrow type. Leaving the loop early cancels the stream.
+   * Iterates over the raw messages: the schema, then dictionaries and batches, whose bodies are filled and in device memory.
+   * The caller releases the body of each message. Works for every Arrow type. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
     try {
@@ -176,7 +176,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
   }
 
   /**
-   * Gives the stream up and releases everything but the batches handed out. Idempotent; does nothing after the end.
+   * Cancels the stream and releases everything but the batches handed out. Idempotent; does nothing after the end.
    *
    * @param reason Becomes the cause of the error that a pending read gets
    */
@@ -200,7 +200,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     await this.#state.reject(
       new DipcError(
         "limit_exceeded",
-        `Cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${maxDictionaryBytes}. Raise it`,
+        `cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${maxDictionaryBytes}; raise it`,
       ),
     );
   }

@@ -32,34 +32,34 @@ export class DeviceStreamShape {
     this.#maxDecompressedBytes = options.maxDecompressedBytes;
   }
 
-  /** A decoder in host memory that knows no dictionaries. @throws {DipcError} `unsupported` for types without an equal in apache-arrow */
+  /** A host decoder without dictionaries. @throws {DipcError} `unsupported` for types that apache-arrow lacks */
   get decoder(): BatchDecoder {
     return this.#decoder ??= new BatchDecoder(this.schema, {
       maxDecompressedBytes: this.#maxDecompressedBytes,
-      maxDictionaryBytes: Number.MAX_SAFE_INTEGER, // counted where they arrive
+      maxDictionaryBytes: Number.MAX_SAFE_INTEGER, // the reader counts them as they arrive
     });
   }
 }
 
-/** What a {@linkcode DeviceRecordBatch} is made from. */
+/** Parts of a {@linkcode DeviceRecordBatch}. */
 export interface DeviceBatchParts {
   readonly device: Gpu;
   readonly shape: DeviceStreamShape;
   /** Verified metadata of a body that is not compressed. */
   readonly header: VerifiedHeader;
-  /** In device memory, or an empty one; taken over. */
+  /** Body in device memory, or an empty one; taken over. */
   readonly body: Body;
-  /** When the body is whole; `null` where it is. */
+  /** Done when the body is filled; `null` if it is already. */
   readonly event: DeviceEvent | null;
-  /** Held by the maker for the batch; taken over. */
+  /** Dictionaries, held by the caller for the batch; taken over. */
   readonly dictionaries: DictionarySet;
 }
 
 /** Options of {@linkcode DeviceRecordBatch.toHost}. */
 export interface ToHostOptions extends CopyWaitOptions {
   /**
-   * Leaves the values in pinned memory, which the GPU copies to directly: one copy, but memory of which a system has not
-   * much. `false` copies once more, into ordinary memory.
+   * Leaves the values in pinned memory, which the GPU writes directly: a single copy, but into memory that is scarce.
+   * `false` copies once more, into ordinary memory.
    *
    * @default {true}
    */
@@ -69,17 +69,17 @@ export interface ToHostOptions extends CopyWaitOptions {
 /**
  * A record batch in the memory of a GPU: addresses and lengths of the buffers of each column.
  *
- * A batch may be handed out before its values are there: everything that reads it must come after {@linkcode event}. Await
- * {@linkcode ready}, or have a stream of your own wait with {@linkcode waitOn}.
+ * A batch may be handed out before its values have arrived: everything that reads it must wait for {@linkcode event}. Await
+ * {@linkcode ready}, or make a stream of your own wait with {@linkcode waitOn}.
  *
- * A batch owns its memory. Disposing it gives the memory back for the next batch, once the copies of dipc that use it are
- * over. Work of your own on a CUDA stream must be over by then, or be told with {@linkcode usedBy}. Without disposal the
- * memory comes back when the batch is collected. A disposed batch throws.
+ * A batch owns its memory. Disposing it recycles the memory for the next batch, once the copies of dipc that use it are
+ * done. Your own work on a CUDA stream must be done before that, or be registered with {@linkcode usedBy}. Without disposal
+ * the memory is recycled when the batch is garbage-collected. A disposed batch throws.
  */
 export class DeviceRecordBatch implements Disposable {
   readonly #gpu: Gpu;
   /**
-   * The end of the copy that fills the batch, or `null` where its values are there already. Stays valid after it is done.
+   * The end of the copy that fills the batch, or `null` if it is filled already. Stays valid after it is done.
    */
   readonly event: DeviceEvent | null;
   readonly #shape: DeviceStreamShape;
@@ -87,7 +87,7 @@ export class DeviceRecordBatch implements Disposable {
   #body: Body | null;
   readonly #dictionaries: DictionarySet;
   #columns: readonly DeviceColumn[] | null = null;
-  /** The batch itself until it is disposed, and every send that has its body. */
+  /** Number of users: the batch itself until it is disposed, and every send of its body. */
   #users = 1;
 
   /** @ignore Made by a stream, or by {@linkcode deviceBatch} */
@@ -110,17 +110,17 @@ export class DeviceRecordBatch implements Disposable {
     return this.#gpu.space;
   }
 
-  /** Rows. */
+  /** Number of rows. */
   get numRows(): number {
     return this.#header.rows;
   }
 
-  /** Bytes of the body that holds all buffers but those of dictionaries. */
+  /** Size in bytes of the body, which holds all buffers but those of dictionaries. */
   get byteLength(): number {
     return this.#header.bodyLength;
   }
 
-  /** Device address of that body, a multiple of 256; `0n` where it is empty. @throws {DipcError} `closed` */
+  /** Device address of that body, a multiple of 256; `0n` if it is empty. @throws {DipcError} `closed` */
   get address(): bigint {
     return this.#held().address;
   }
@@ -130,7 +130,7 @@ export class DeviceRecordBatch implements Disposable {
     return this.#shape.schema;
   }
 
-  /** Its metadata message. */
+  /** Verified metadata of the batch. */
   get header(): MessageHeader {
     return this.#header;
   }
@@ -146,14 +146,14 @@ export class DeviceRecordBatch implements Disposable {
     return this.#columns ??= deviceColumns(this.#header, address);
   }
 
-  /** A column by its name or index, `null` where there is none. @throws {DipcError} `closed` after disposal */
+  /** A column by its name or index, `null` if there is none. @throws {DipcError} `closed` after disposal */
   column(which: string | number): DeviceColumn | null {
     const { columns } = this;
     return (typeof which === "number" ? columns[which] : columns.find(({ name }) => name === which)) ?? null;
   }
 
   /**
-   * The values of a dictionary in device memory: one column for each dictionary batch, which belong one behind the other.
+   * The values of a dictionary in device memory: one column for each dictionary batch, to be concatenated.
    *
    * @param id `dictionaryId` of a column
    * @throws {DipcError} `closed` after disposal
@@ -164,10 +164,10 @@ export class DeviceRecordBatch implements Disposable {
   }
 
   /**
-   * Waits until the values of the batch and of its dictionaries are there.
+   * Waits until the values of the batch and of its dictionaries have arrived.
    *
    * @returns The batch itself
-   * @throws {DipcError} `timeout`, `cancelled`; what the driver says of the copy
+   * @throws {DipcError} `timeout`, `cancelled`; what the driver reports of the copy
    */
   async ready(options: CopyWaitOptions = {}): Promise<this> {
     for (const event of this.#events()) await event.done(options);
@@ -175,11 +175,11 @@ export class DeviceRecordBatch implements Disposable {
   }
 
   /**
-   * Has a CUDA stream of yours wait for the batch, so that what you put on the stream afterwards may read it. Does not
-   * block.
+   * Makes one of your CUDA streams wait for the batch, so that work that you queue on it afterwards may read the batch.
+   * Does not block.
    *
    * @param stream A `CUstream` of the device's primary context; 0 is the default stream
-   * @throws {DipcError} `closed`; what the driver says
+   * @throws {DipcError} `closed`; what the driver reports
    */
   waitOn(stream: bigint): void {
     this.#held();
@@ -194,12 +194,12 @@ export class DeviceRecordBatch implements Disposable {
   }
 
   /**
-   * Keeps the memory from being recycled before work of yours that reads or writes it is over, whenever the batch is
+   * Keeps the memory from being recycled before your own work that reads or writes it is done, whenever the batch is
    * disposed.
    *
-   * @param work A `CUstream` of the device's primary context with what was put on it until now, or a recorded `CUevent`, which
+   * @param work A `CUstream` of the device's primary context with the work queued on it so far, or a recorded `CUevent`, which
    * may be destroyed or recorded again afterwards
-   * @throws {DipcError} `closed`; what the driver says
+   * @throws {DipcError} `closed`; what the driver reports
    */
   usedBy(work: { stream: bigint } | { event: bigint }): void {
     const body = this.#held();
@@ -210,10 +210,10 @@ export class DeviceRecordBatch implements Disposable {
 
   /**
    * Copies the batch to host memory, as a normal record batch that owns its memory. Dictionaries are copied once and kept
-   * for the batches that share them. This batch stays as it is.
+   * for the batches that share them. This batch is not changed.
    *
    * @throws {DipcError} `closed`; `unsupported` for a type that apache-arrow does not have; `out_of_memory`, `timeout`,
-   * `cancelled`, `invalid_data`; what the driver says
+   * `cancelled`, `invalid_data`; what the driver reports
    */
   async toHost(options: ToHostOptions = {}): Promise<OwnedRecordBatch> {
     this.#held();
@@ -230,7 +230,7 @@ export class DeviceRecordBatch implements Disposable {
   /**
    * Copies the batch to host memory as a raw message, for every Arrow type. Dictionaries are not part of it.
    *
-   * @returns The message; whoever takes it releases its body
+   * @returns The message; the caller releases its body
    * @throws {DipcError} as {@linkcode toHost}
    */
   async toHostMessage(options: ToHostOptions = {}): Promise<IpcMessage> {
@@ -239,11 +239,11 @@ export class DeviceRecordBatch implements Disposable {
   }
 
   /**
-   * Copies the batch and its dictionaries to another GPU, or to other memory of this one. The copy may still be under way
+   * Copies the batch and its dictionaries to another GPU, or to other memory of this one. The copy may still be in progress
    * when this returns; see {@linkcode event} of the result.
    *
-   * @param target Such as `"cuda:1"`
-   * @throws {DipcError} `closed`, `not_found`, `out_of_memory`; what the driver says
+   * @param target Memory space of the GPU, such as `"cuda:1"`
+   * @throws {DipcError} `closed`, `not_found`, `out_of_memory`; what the driver reports
    */
   copyTo(target: string | CudaDevice): DeviceRecordBatch {
     const body = this.#held();
@@ -268,12 +268,12 @@ export class DeviceRecordBatch implements Disposable {
     }
   }
 
-  /** Whether it was disposed. */
+  /** Whether the batch was disposed. */
   get isDisposed(): boolean {
     return this.#body === null;
   }
 
-  /** Gives the memory back. Idempotent. */
+  /** Releases the memory. Idempotent. */
   [Symbol.dispose](): void {
     const body = this.#body;
     if (body === null) return;
@@ -288,13 +288,13 @@ export class DeviceRecordBatch implements Disposable {
     this.#dictionaries.drop();
   }
 
-  /** @ignore Its dictionaries, for what sends it. */
+  /** @ignore The dictionaries, for sends. */
   get _dictionaries(): DictionarySet {
     this.#held();
     return this.#dictionaries;
   }
 
-  /** @ignore Its body for a send, which keeps the memory until it is released, also where the batch is disposed before. */
+  /** @ignore The body for a send; its memory is kept until it is released, even if the batch is disposed earlier. */
   _lend(): Body {
     const body = this.#held();
     this.#users++;
@@ -309,13 +309,16 @@ export class DeviceRecordBatch implements Disposable {
 
   #held(): Body {
     if (this.#body === null) {
-      throw new DipcError("closed", "this batch was disposed: its memory may hold another batch by now");
+      throw new DipcError(
+        "closed",
+        "cannot use a device batch: it was disposed, and its memory may hold another batch",
+      );
     }
     return this.#body;
   }
 }
 
-/** A body that another owner lends. */
+/** A body on loan; releasing it calls `giveBack` once. */
 export function lentBody(body: Body, giveBack: () => void): Body & UsedByCopies {
   let isLent = true;
   return {
@@ -331,7 +334,7 @@ export function lentBody(body: Body, giveBack: () => void): Body & UsedByCopies 
   };
 }
 
-/** A copy of a device body in host memory, whole when it is returned. */
+/** A copy of a device body in host memory, complete when it is returned. */
 export async function copyToHost(
   device: Gpu,
   body: Body,

@@ -1,5 +1,5 @@
 /**
- * Gives memory back that a copy of a GPU may still use.
+ * Releases memory that a copy of a GPU may still use.
  *
  * @module
  */
@@ -7,19 +7,19 @@ import type { Block, Body } from "../memory/block.ts";
 import type { UsedByCopies } from "../memory/cuda/device_block.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 
-/** How often a body that cannot wait by itself is looked after, in milliseconds. */
-const LOOK_EVERY_MS = 5;
+/** How often the copy is polled if its body cannot wait for it, in milliseconds. */
+const POLL_EVERY_MS = 5;
 
-/** Whether a body or block keeps itself from being recycled while copies use it. */
+/** Whether a body or block defers its own recycling while copies use it. */
 export function canWait<M extends Body | Block>(memory: M): memory is M & UsedByCopies {
   return typeof (memory as Partial<UsedByCopies>).usedBy === "function";
 }
 
 /**
- * Releases a body at once where it waits for the copy by itself; otherwise once the copy is over.
+ * Releases a body at once if it waits for the copy itself, otherwise once the copy is done.
  *
  * @param body Read or written by the copy
- * @param event The copy's end
+ * @param event Marks the end of the copy
  */
 export function releaseAfter(body: Body, event: DeviceEvent): void {
   if (canWait(body)) {
@@ -32,7 +32,7 @@ export function releaseAfter(body: Body, event: DeviceEvent): void {
       if (!event.isFinished()) return;
       clearInterval(timer);
       body.release();
-    }, LOOK_EVERY_MS);
+    }, POLL_EVERY_MS);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Sends device bodies over a wire that takes host memory alone: they are copied into pinned memory ahead of the wire, so that
- * the copy of one body and the sending of those before it go on at the same time.
+ * Sends device bodies over a wire that supports host memory only: they are copied into pinned memory ahead of the wire, so
+ * that one body is copied while those before it are sent.
  *
  * @module
  */
@@ -11,24 +11,24 @@ import { DipcError } from "../errors.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { canWait, releaseAfter } from "./release.ts";
 
-/** Bodies that are copied before the wire asks for them, at most. */
+/** Most bodies that are copied ahead of the wire. */
 const AHEAD_MESSAGES = 64;
-/** How often an event is asked before the wait becomes a promise: small copies are done within microseconds. */
+/** How often an event is polled before awaiting it: small copies are done within microseconds. */
 const SPINS = 64;
 
 /** A dataset of device memory as one of pinned host memory, copied while it is read. */
 export class StagedDataset implements Dataset {
   readonly readOnce: boolean;
-  /** Always host memory: that is what the wire gets. */
+  /** Always host memory, which the wire sends. */
   readonly memory = "host";
   readonly #dataset: Dataset;
   readonly #device: Gpu;
   readonly #aheadBytes: number;
 
   /**
-   * @param dataset Bodies in memory of `device`; closed with this one
-   * @param device Whose pinned memory and copies are used
-   * @param aheadBytes Bytes of bodies that are copied before the wire asks for them; two bodies always are
+   * @param dataset Dataset in the memory of `device`; closed with this one
+   * @param device GPU that copies into its pinned memory
+   * @param aheadBytes Size of bodies that are copied ahead of the wire, in bytes; two bodies always are
    */
   constructor(dataset: Dataset, device: Gpu, aheadBytes: number) {
     this.#dataset = dataset;
@@ -64,7 +64,7 @@ export class StagedDataset implements Dataset {
 
 interface Copied {
   readonly message: IpcMessage;
-  /** The end of its copy; `null` where it needed none. */
+  /** The end of its copy; `null` if it needed none. */
   readonly event: DeviceEvent | null;
 }
 
@@ -90,7 +90,7 @@ class StagedRun implements MessageStream {
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     if (this.#isClosed || this.#signal?.aborted) {
-      throw new DipcError("closed", "the run through the dataset was closed", { cause: this.#signal?.reason });
+      throw new DipcError("closed", "cannot read the dataset: its stream was closed", { cause: this.#signal?.reason });
     }
     this.#copyAhead();
     const head = this.#queue[0];
@@ -101,12 +101,12 @@ class StagedRun implements MessageStream {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#stop.abort(new DipcError("closed", "the run through the dataset was closed"));
+    this.#stop.abort(new DipcError("closed", "cannot read the dataset: its stream was closed"));
     try {
       await this.#run.close();
     } finally {
       await this.#pending;
-      // Copies under way keep the memory that they use until they are over.
+      // Copies in progress keep the memory that they use until they are done.
       for (const { message, event } of this.#queue.splice(0)) {
         if (event === null) message.body?.release();
         else releaseAfter(message.body!, event);
@@ -158,7 +158,7 @@ class StagedRun implements MessageStream {
       this.#failure ??= { error };
     }).then(() => {
       this.#pending = null;
-      this.#copyAhead(); // what was awaited may have been taken meanwhile
+      this.#copyAhead(); // the awaited message may have been read in the meantime
     });
   }
 
@@ -183,7 +183,7 @@ class StagedRun implements MessageStream {
     this.#copy(message, block);
   }
 
-  /** Where there is no pinned memory, but copies are about to free some, waits for them. */
+  /** Waits for pinned memory that copies in progress are about to free. */
   async #stageLater(message: IpcMessage): Promise<void> {
     let block;
     try {

@@ -1,5 +1,5 @@
 /**
- * Whether bodies in device memory go straight from GPU to GPU by UCX, or are staged through pinned host memory.
+ * Decides whether UCX moves bodies directly from GPU to GPU, or they are staged through pinned host memory.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { DeviceAccess, Transport } from "../wire/transport.ts";
 import { ucxTransport } from "../wire/ucx/transport.ts";
 import { probeDirect, type ProbeResult } from "./direct_probe.ts";
 
-/** When bodies are copied through pinned host memory: if they cannot go straight, never, or always. */
+/** When bodies are copied through pinned host memory: if UCX cannot move them directly, never, or always. */
 export type Staging = "auto" | "never" | "always";
 
-/** What was decided. */
+/** Whether bodies are staged, and why. */
 export interface StagingDecision {
-  /** Whether bodies are copied through pinned host memory; otherwise UCX moves device memory by itself. */
+  /** Whether bodies are copied through pinned host memory; otherwise UCX moves device memory directly. */
   readonly isStaged: boolean;
-  /** Why, in words for a user. */
+  /** Reason, to be shown to the user. */
   readonly reason: string;
   /** The transfer from device to device that was tried, if one was. */
   readonly probe: ProbeResult | null;
@@ -25,12 +25,12 @@ export interface StagingDecision {
 
 /** A decision, and the transport that goes with it. */
 export interface ChosenTransport extends StagingDecision {
-  /** Whoever requested it closes it. */
+  /** The transport; the caller closes it. */
   readonly transport: Transport;
 }
 
 /**
- * Checks an option.
+ * Validates the option `staging`; the default is `"auto"`.
  *
  * @throws {DipcError} `invalid_argument`
  */
@@ -38,7 +38,7 @@ export function stagingOption(value: string | undefined): Staging {
   return oneOf("staging", value ?? "auto", ["auto", "never", "always"]);
 }
 
-/** What makes the context of a device current around calls into UCX. */
+/** Makes the context of a device current around calls into UCX. */
 export function deviceAccess(device: Gpu): DeviceAccess {
   const { context, driver, space } = device;
   return { space, driver: driver.library.path, enter: () => context.push(), leave: () => context.pop() };
@@ -47,11 +47,11 @@ export function deviceAccess(device: Gpu): DeviceAccess {
 const probed = new WeakMap<Transport, WeakMap<Gpu, Promise<StagingDecision>>>();
 
 /**
- * Finds out whether a transport moves memory of a device by itself: it says whether it takes such memory at all, and only
- * then it is given some, by a transfer inside this process whose bytes are compared. Asked once for each transport.
+ * Finds out whether a transport moves memory of a device directly: if it claims to support such memory, a transfer inside
+ * this process proves it, whose bytes are compared. Tested once for each transport and device.
  *
- * @param transport The transport
- * @param device The GPU
+ * @param transport Transport to test
+ * @param device GPU whose memory it is to move
  * @returns Whether bodies are staged, and why
  */
 export function findStaging(transport: Transport, device: Gpu): Promise<StagingDecision> {
@@ -59,16 +59,16 @@ export function findStaging(transport: Transport, device: Gpu): Promise<StagingD
   if (known === undefined) probed.set(transport, known = new WeakMap());
   let decision = known.get(device);
   if (decision === undefined) {
-    known.set(device, decision = ask(transport, device));
+    known.set(device, decision = probeSupport(transport, device));
     // A driver that was out of memory for a moment must not settle this forever.
     decision.then(({ probe }) => probe !== null && !probe.ok && known.delete(device), () => known.delete(device));
   }
   return decision;
 }
 
-async function ask(transport: Transport, device: Gpu): Promise<StagingDecision> {
+async function probeSupport(transport: Transport, device: Gpu): Promise<StagingDecision> {
   const support = transport.supports?.(device.space) ??
-    { supported: false, reason: "this transport takes host memory alone" };
+    { supported: false, reason: "this transport supports host memory only" };
   if (!support.supported) return { isStaged: true, reason: support.reason, probe: null };
   const probe = await probeDirect(transport, device);
   const over = probe.transports.length === 0 ? "" : ` over ${probe.transports.join(", ")}`;
@@ -78,11 +78,12 @@ async function ask(transport: Transport, device: Gpu): Promise<StagingDecision> 
 }
 
 /**
- * Decides for a wish.
+ * Decides according to the option `staging`.
  *
- * @param wish What the caller wants
+ * @param wish Value of the option
+ * @param space Memory space of the bodies, such as `"cuda:0"`
  * @param decide Finds out what works
- * @throws {DipcError} `unsupported` when staging is forbidden and needed, saying why
+ * @throws {DipcError} `unsupported` with the reason if staging is forbidden but necessary
  */
 export async function decideStaging(
   wish: Staging,
@@ -94,22 +95,22 @@ export async function decideStaging(
   if (wish === "never" && decision.isStaged) {
     throw new LocalError(
       "unsupported",
-      `bodies cannot go straight from and to ${space}, as staging: "never" requests: ${decision.reason}; with staging: "auto" ` +
-        "they are staged through host memory (`dipc doctor` says more)",
+      `cannot move bodies directly to and from ${space}, as staging: "never" requests: ${decision.reason}; with staging: "auto" ` +
+        "they are staged through host memory (`dipc doctor` reports more)",
     );
   }
   return decision;
 }
 
-/** How {@linkcode chooseUcx} comes to transports. */
+/** Provides transports to {@linkcode chooseUcx}. */
 export interface TransportSource {
-  /** A transport for a GPU, or for host memory alone. */
+  /** Opens a transport for a GPU, or for host memory only. */
   open(device?: DeviceAccess): Promise<Transport>;
-  /** Takes one back that turned out not to be needed. */
+  /** Takes back a transport that turned out not to be needed. */
   discard(transport: Transport): Promise<void>;
 }
 
-/** Transports of one's own. @param library Path of libucp; found by the usual rules where it is not given */
+/** Private transports. @param library Path of libucp; found by the usual rules if omitted */
 export function ownTransports(library: string | undefined): TransportSource {
   return {
     open: (device) => ucxTransport({ library, device }),
@@ -118,12 +119,12 @@ export function ownTransports(library: string | undefined): TransportSource {
 }
 
 /**
- * A UCX transport for the memory of a device where UCX and the driver allow it, for host memory otherwise.
+ * A UCX transport for the memory of a device if UCX and the driver support it, for host memory otherwise.
  *
- * @param device The GPU
- * @param wish When to stage
- * @param source Where transports come from
- * @throws {DipcError} `library_not_found`, `permission_denied`; `unsupported` where the wish cannot be fulfilled
+ * @param device GPU whose memory the transport is to move
+ * @param wish Value of the option `staging`
+ * @param source Opens the transports
+ * @throws {DipcError} `library_not_found`, `permission_denied`; `unsupported` if the wish cannot be fulfilled
  */
 export async function chooseUcx(
   device: Gpu,

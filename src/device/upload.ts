@@ -13,9 +13,9 @@ import { ResidentDataset } from "../sources/resident.ts";
 import { openGpu } from "./devices.ts";
 import { giveBack } from "./release.ts";
 
-/** Bodies up to this size are copied to pinned memory at once; longer ones in chunks. */
+/** Largest body that is copied to pinned memory in one piece, in bytes; larger ones are copied in chunks. */
 const WHOLE_BYTES = 4 * 2 ** 20;
-/** Bytes of copies under way. */
+/** Largest total size of copies in progress, in bytes. */
 const AHEAD_BYTES = 32 * 2 ** 20;
 
 /** Messages in the memory of a GPU. */
@@ -24,8 +24,8 @@ export class DeviceResidentDataset extends ResidentDataset {
   override readonly memory: string;
 
   /**
-   * @param schema The schema message
-   * @param messages Dictionaries and batches in order, whose bodies are whole; taken over
+   * @param schema Header of the schema message
+   * @param messages Dictionaries and batches in order, whose bodies are filled; taken over
    * @param memory Memory space of the bodies
    */
   constructor(schema: MessageHeader, messages: readonly IpcMessage[], memory: string) {
@@ -35,17 +35,17 @@ export class DeviceResidentDataset extends ResidentDataset {
 }
 
 /**
- * Reads a dataset to its end and puts all bodies into the memory of a GPU. They stay as they are, compressed ones too.
+ * Reads a dataset to its end and copies all bodies to the memory of a GPU. Compressed bodies stay compressed.
  *
  * @example Serve a table from the memory of a GPU
  * ```ts ignore
  * await using server = await serve({ datasets: { trips: await deviceResident(await openPath("trips.arrow"), "cuda:0") } });
  * ```
  *
- * @param dataset What to load; stays open
- * @param memory Such as `"cuda:0"`
+ * @param dataset Dataset to load; stays open
+ * @param memory Memory space of the GPU, such as `"cuda:0"`
  * @returns The dataset in device memory; `close()` frees it
- * @throws {DipcError} what opening the GPU and reading the dataset throw; `out_of_memory`; what the driver says
+ * @throws {DipcError} what opening the GPU and reading the dataset throw; `out_of_memory`; what the driver reports
  */
 export async function deviceResident(dataset: Dataset, memory: string): Promise<Dataset> {
   const device = openGpu(memory);
@@ -64,20 +64,20 @@ export async function deviceResident(dataset: Dataset, memory: string): Promise<
   }
 }
 
-/** Bodies on their way to a device, a bounded number of bytes at a time. */
+/** Uploads bodies to a device, with a bounded number of bytes in progress. */
 class Uploads {
   readonly #device: Gpu;
   readonly #messages: IpcMessage[] = [];
-  #underWay: { event: DeviceEvent; byteLength: number }[] = [];
+  #inProgress: { event: DeviceEvent; byteLength: number }[] = [];
   #bytes = 0;
-  /** The event of each body, while its copy may be under way. */
+  /** The event of each body whose copy may be in progress. */
   readonly #events = new Map<Body, DeviceEvent>();
 
   constructor(device: Gpu) {
     this.#device = device;
   }
 
-  /** Takes a message over. */
+  /** Takes over a message. */
   async add({ header, body }: IpcMessage): Promise<void> {
     if (body === null || body.byteLength === 0) {
       this.#messages.push({ header, body: body === null ? null : EMPTY_BODY });
@@ -113,12 +113,12 @@ class Uploads {
       await copies.upload(block.address, body.bytes(), { uses: [block] });
       return null;
     }
-    while (this.#bytes + byteLength > AHEAD_BYTES && this.#underWay.length > 0) await this.#settleOldest();
+    while (this.#bytes + byteLength > AHEAD_BYTES && this.#inProgress.length > 0) await this.#settleOldest();
     const staging = await pinned.acquireWaiting(byteLength);
     try {
       staging.bytes().set(body.bytes());
       const event = copies.copyToDevice(block.address, staging.address, byteLength, { uses: [block, staging] });
-      this.#underWay.push({ event, byteLength });
+      this.#inProgress.push({ event, byteLength });
       this.#bytes += byteLength;
       return event;
     } finally {
@@ -127,19 +127,19 @@ class Uploads {
   }
 
   async #settleOldest(): Promise<void> {
-    const { event, byteLength } = this.#underWay[0];
+    const { event, byteLength } = this.#inProgress[0];
     await event.done();
-    this.#underWay.shift();
+    this.#inProgress.shift();
     this.#bytes -= byteLength;
   }
 
-  /** All messages, once their bodies are whole. */
+  /** All messages, once their bodies are filled. */
   async finish(): Promise<readonly IpcMessage[]> {
-    while (this.#underWay.length > 0) await this.#settleOldest();
+    while (this.#inProgress.length > 0) await this.#settleOldest();
     return this.#messages;
   }
 
-  /** Gives all memory back. */
+  /** Releases all memory. */
   abandon(): void {
     for (const { body } of this.#messages) if (body !== null) giveBack(body, this.#events.get(body) ?? null);
   }

@@ -1,5 +1,5 @@
 /**
- * Writes messages as an Arrow IPC file, bodies straight from where they lie.
+ * Writes messages as an Arrow IPC file, bodies directly from their memory.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import type { ByteSink, Piece } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
 /**
- * Writes an Arrow IPC file (`.arrow`, also known as Feather V2). Every type is passed on as it came, and so are deltas
- * of dictionaries. A dictionary that is replaced cannot be in a file: that is an `unsupported` error.
+ * Writes an Arrow IPC file (`.arrow`, also known as Feather V2). Every type is written as it arrived, and so are deltas
+ * of dictionaries. A file cannot hold a dictionary that is replaced: that is an `unsupported` error.
  */
 export class ArrowFileWriter implements MessageWriter {
   readonly #sink: ByteSink;
@@ -23,8 +23,8 @@ export class ArrowFileWriter implements MessageWriter {
   #offset = 0;
 
   /**
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    */
   constructor(schema: MessageHeader, sink: ByteSink) {
     this.#sink = sink;
@@ -56,7 +56,7 @@ export class ArrowFileWriter implements MessageWriter {
     await this.#sink.finish();
   }
 
-  /** Gives up. */
+  /** Aborts the output. */
   abort(): void | Promise<void> {
     return this.#sink.abort();
   }
@@ -65,7 +65,7 @@ export class ArrowFileWriter implements MessageWriter {
     if (header.kind === "dictionary" && !header.isDelta && this.#known.has(header.dictionaryId)) {
       throw new DipcError(
         "unsupported",
-        `dictionary ${header.dictionaryId} is replaced in the middle of the data, which an Arrow file cannot hold; ` +
+        `cannot write an Arrow file: dictionary ${header.dictionaryId} is replaced in the middle of the data, which a file cannot hold; ` +
           `write an Arrow stream instead (--format arrows, or a file name that ends with .arrows)`,
       );
     }

@@ -1,5 +1,5 @@
 /**
- * Writes messages as an Arrow IPC stream, bodies straight from where they lie.
+ * Writes messages as an Arrow IPC stream, bodies directly from their memory.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ByteSink, Piece } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
-/** Writes an Arrow IPC stream (`.arrows`). Every type and every dictionary is passed on as it came. */
+/** Writes an Arrow IPC stream (`.arrows`). Every type and every dictionary is written as it arrived. */
 export class ArrowStreamWriter implements MessageWriter {
   readonly #sink: ByteSink;
   #schema: MessageHeader | null;
 
   /**
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    */
   constructor(schema: MessageHeader, sink: ByteSink) {
     this.#sink = sink;
@@ -45,7 +45,7 @@ export class ArrowStreamWriter implements MessageWriter {
     await this.#sink.finish();
   }
 
-  /** Gives up. */
+  /** Aborts the output. */
   abort(): void | Promise<void> {
     return this.#sink.abort();
   }

@@ -1,5 +1,5 @@
 /**
- * An output file that appears under its name only when it is whole.
+ * An output file that appears under its name only when it is complete.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import { ioError } from "../sources/file_handle.ts";
 import { textOf } from "../text.ts";
 import { type ByteSink, type Piece, pieceBytes } from "./sink.ts";
 
-/** Pieces below this are gathered before they are written. */
+/** Pieces smaller than this are staged before they are written. */
 const SMALL_BYTES = 8 * 1024;
-/** Room for gathered pieces. */
+/** Size of the staging buffer in bytes. */
 const STAGE_BYTES = 256 * 1024;
 /** Most bytes that Linux moves in one read or write call, see write(2). */
 const MAX_CALL_BYTES = 0x7fff_f000n;
 
 /**
- * Writes to a temporary file beside the target and renames it once it is whole and on disk. A target that is no regular
- * file (a pipe, `/dev/null`) is written to directly.
+ * Writes to a temporary file next to the target and renames it once it is complete and on disk. A target that is not a
+ * regular file (a pipe, `/dev/null`) is written to directly.
  */
 export class AtomicFile implements ByteSink {
   /** Path of the target, as given. */
@@ -45,7 +45,7 @@ export class AtomicFile implements ByteSink {
   /**
    * Starts a file.
    *
-   * @throws {DipcError} `permission_denied`, `not_found` where the folder does not exist, `invalid_argument`, `io`
+   * @throws {DipcError} `permission_denied`, `not_found` if the folder does not exist, `invalid_argument`, `io`
    */
   static create(path: string): AtomicFile {
     const lib = fileLibrary();
@@ -72,9 +72,9 @@ export class AtomicFile implements ByteSink {
     return new AtomicFile(path, target, temporary, fd);
   }
 
-  /** Writes the pieces; large ones go to the system from where they lie. @throws {DipcError} `io`, `closed` */
+  /** Writes the pieces; large ones are passed to the system without a copy. @throws {DipcError} `io`, `closed` */
   write(pieces: readonly Piece[]): void {
-    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed and is written to`);
+    if (this.#fd < 0) throw new LocalError("closed", `cannot write "${this.path}": it was closed`);
     for (const piece of pieces) {
       const { byteLength } = piece;
       this.byteLength += byteLength;
@@ -90,10 +90,10 @@ export class AtomicFile implements ByteSink {
 
   /** Writes what is left, waits for the disk, and gives the file its name. @throws {DipcError} `io`, `closed` */
   finish(): void {
-    if (this.#fd < 0) throw new LocalError("closed", `"${this.path}" was closed and is finished`);
+    if (this.#fd < 0) throw new LocalError("closed", `cannot finish "${this.path}": it was closed`);
     try {
       this.#flush(0n, 0);
-      // A pipe cannot be synced; what is special was never promised to be on disk.
+      // Pipes and devices cannot be synced, and were never promised to be on disk.
       if (this.#temporary !== null && this.#lib.fsync(this.#fd) !== 0) {
         throw ioError(`write "${this.path}" to disk`, fileErrno());
       }
@@ -123,11 +123,11 @@ export class AtomicFile implements ByteSink {
     try {
       if (this.#temporary !== null) Deno.removeSync(this.#temporary);
     } catch {
-      // The name of the target was never touched; that a temporary file cannot be removed is nothing to fail over.
+      // The target was never touched; a temporary file that cannot be removed is not worth an error.
     }
   }
 
-  /** Writes what is staged and then `byteLength` bytes at `address`, with one call where the system takes it all. */
+  /** Writes what is staged and then `byteLength` bytes at `address`, with one call if the system accepts all of it. */
   #flush(address: bigint, byteLength: number): void {
     const iov = this.#iov;
     let first = BigInt(this.#staged), second = BigInt(byteLength);
@@ -175,7 +175,7 @@ function createError(path: string, cause: unknown): DipcError {
   if (cause instanceof Deno.errors.NotCapable) {
     return new LocalError(
       "permission_denied",
-      `writing "${path}": the file is written beside its place first; run again with ` +
+      `cannot write "${path}": a temporary file is written next to it first; run again with ` +
         `--allow-read=${folder} --allow-write=${folder}`,
       { cause },
     );

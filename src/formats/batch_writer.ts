@@ -1,5 +1,5 @@
 /**
- * The part that writers share which look at values: it decodes messages and disposes batches.
+ * The base of writers of text: it decodes messages and disposes batches.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
-/** Text gathered before it is written. */
+/** Length of text collected before it is written, in UTF-16 code units. */
 const CHUNK_CHARACTERS = 1 << 18;
 
 /** A writer of text: decodes each message and hands the batch to {@linkcode writeBatch}. */
@@ -22,8 +22,8 @@ export abstract class TextWriter implements MessageWriter {
   #characters = 0;
 
   /**
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
    */
   constructor(schema: MessageHeader, sink: ByteSink) {
@@ -43,7 +43,7 @@ export abstract class TextWriter implements MessageWriter {
     await this.#sink.finish();
   }
 
-  /** Gives up. */
+  /** Aborts the output. */
   abort(): void | Promise<void> {
     return this.#sink.abort();
   }
@@ -51,7 +51,7 @@ export abstract class TextWriter implements MessageWriter {
   /** Writes the rows of a batch, which is disposed afterwards. */
   protected abstract writeBatch(batch: RecordBatch): Promise<void>;
 
-  /** Adds text; waits where the sink has to catch up. */
+  /** Adds text; returns a promise if the sink has to catch up. */
   protected put(text: string): void | Promise<void> {
     this.#text.push(text);
     this.#characters += text.length;

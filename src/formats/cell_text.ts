@@ -1,5 +1,5 @@
 /**
- * The values of columns as text, for every type that apache-arrow can read.
+ * Formats the values of columns as text, for every type that apache-arrow can read.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import {
 export interface CellText {
   /** The cell as JSON. */
   json(row: number): string;
-  /** The cell as plain text, or null where it is null. */
+  /** The cell as plain text, or `null` for a null value. */
   text(row: number): string | null;
 }
 
@@ -33,13 +33,13 @@ export interface CellText {
  * | numbers, decimals | number with all its digits; NaN and infinities are null | the same; `NaN`, `Infinity` |
  * | text | string | as it is |
  * | binary | base64 string | hexadecimal |
- * | date, time, timestamp | ISO 8601 string; UTC with `Z` where the column has a time zone | the same |
+ * | date, time, timestamp | ISO 8601 string; UTC with `Z` if the column has a time zone | the same |
  * | duration, interval | ISO 8601 string | the same |
  * | list, struct, union | array, object, value | JSON |
- * | map | object where the keys are text, else array of pairs | JSON |
+ * | map | object if the keys are text, else array of pairs | JSON |
  * | dictionary | as its values | as its values |
  *
- * @param data The column
+ * @param data Values of the column in this batch
  * @throws {DipcError} `unsupported` for a type that has no text
  */
 export function cellText(data: Data): CellText {
@@ -109,19 +109,22 @@ function valueOf(data: Data): CellText {
     case "large_list_view":
     case "run_end_encoded":
     case null:
-      throw new DipcError("unsupported", `values of type ${type} cannot be written as text; write Arrow instead`);
+      throw new DipcError(
+        "unsupported",
+        `cannot write values of type ${type} as text: they have no text form; write Arrow instead`,
+      );
     default:
       return unexpected(id);
   }
 }
 
-/** apache-arrow's own way to a value, where it is right. */
+/** apache-arrow's own accessor, for the types that it reads correctly. */
 function getter(data: Data): (row: number) => unknown {
   const vector = new Vector([data]);
   return (row) => vector.get(row);
 }
 
-/** Values whose text is JSON, too. */
+/** Values whose text is valid JSON. */
 function plain(get: (row: number) => unknown): CellText {
   return { json: (row) => String(get(row)), text: (row) => String(get(row)) };
 }
@@ -145,7 +148,7 @@ function float(data: Data): CellText {
   };
 }
 
-/** The fewest digits that lead back to a half or single precision number. */
+/** The fewest digits that round-trip a half or single precision number. */
 function shortest(digits: number): (value: number) => string {
   const same = digits === 4
     ? (a: number, b: number) => Math.f16round(a) === b
@@ -168,7 +171,7 @@ function dates(data: Data): (row: number) => string {
   const values = data.values as Int32Array | BigInt64Array;
   const inDays = (data.type as unknown as { unit: number }).unit === 0;
   if (inDays) return (row) => dateText(Number(values[row]));
-  // Milliseconds that are no whole day are not allowed by the format, but are seen; nothing of them is dropped.
+  // The format forbids milliseconds that are not a multiple of a day, but they occur; their time of day is kept.
   return (row) => {
     const value = BigInt(values[row]);
     return value % 86_400_000n === 0n ? dateText(Number(value / 86_400_000n)) : timestampText(value, 3, false);
@@ -181,8 +184,8 @@ function times(data: Data): (row: number) => string {
   const values = data.values as Int32Array | BigInt64Array;
   if (data.typeId === Type.Time) return (row) => timeText(BigInt(values[row]), digits);
   if (data.typeId === Type.Duration) return (row) => durationText(BigInt(values[row]), digits);
-  const zoned = typeof type.timezone === "string" && type.timezone !== "";
-  return (row) => timestampText(BigInt(values[row]), digits, zoned);
+  const hasTimeZone = typeof type.timezone === "string" && type.timezone !== "";
+  return (row) => timestampText(BigInt(values[row]), digits, hasTimeZone);
 }
 
 /** `IntervalUnit` of Schema.fbs. */
@@ -218,14 +221,14 @@ function struct(data: Data): CellText {
 function map(data: Data): CellText {
   const [keyData, valueData] = data.children[0].children;
   const keys = cellText(keyData), values = cellText(valueData);
-  const textKeys = keyData.typeId === Type.Utf8 || keyData.typeId === Type.LargeUtf8 ||
+  const hasTextKeys = keyData.typeId === Type.Utf8 || keyData.typeId === Type.LargeUtf8 ||
     keyData.typeId === Type.Utf8View;
   return nested((row) => {
     const parts: string[] = [];
     for (let i = Number(data.valueOffsets[row]), end = Number(data.valueOffsets[row + 1]); i < end; i++) {
-      parts.push(textKeys ? `${keys.json(i)}:${values.json(i)}` : `[${keys.json(i)},${values.json(i)}]`);
+      parts.push(hasTextKeys ? `${keys.json(i)}:${values.json(i)}` : `[${keys.json(i)},${values.json(i)}]`);
     }
-    return textKeys ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
+    return hasTextKeys ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
   });
 }
 
@@ -236,13 +239,13 @@ function union(data: Data): CellText {
   };
   const cells = data.children.map((child) => cellText(child));
   const typeIds = data.typeIds as unknown as Int8Array;
-  const dense = mode === 1;
+  const isDense = mode === 1;
   const cell = (row: number): CellText => cells[typeIdToChildIndex[typeIds[row]]];
-  const at = (row: number): number => dense ? Number(data.valueOffsets[row]) : row;
+  const at = (row: number): number => isDense ? Number(data.valueOffsets[row]) : row;
   return { json: (row) => cell(row).json(at(row)), text: (row) => cell(row).text(at(row)) };
 }
 
-/** Texts of a dictionary's values, made when they are first needed. */
+/** Texts of a dictionary's values, made on first use. */
 function dictionary(data: Data): CellText {
   const chunks = (data.dictionary as Vector).data.map((chunk) => ({ length: chunk.length, cells: cellText(chunk) }));
   const jsons: string[] = [], texts: (string | null)[] = [];
@@ -252,7 +255,10 @@ function dictionary(data: Data): CellText {
       if (row < length) return get(cells, row);
       row -= length;
     }
-    throw new DipcError("invalid_data", `index ${index} is outside its dictionary; the data is damaged`);
+    throw new DipcError(
+      "invalid_data",
+      `cannot write a value as text: index ${index} is outside its dictionary; the data is damaged`,
+    );
   };
   const indexOf = (row: number): number => Number(data.values[row]);
   return {

@@ -10,18 +10,18 @@ import { cellText } from "./cell_text.ts";
 import type { ByteSink } from "./sink.ts";
 
 /**
- * Writes CSV: fields parted by commas, lines ended by a line feed, quotes where they are needed. A null is an empty field,
- * an empty text is `""`. Nested values are JSON; binary ones are hexadecimal.
+ * Writes CSV: fields separated by commas, lines ended by a line feed, quotes only if they are needed. A null is an empty
+ * field, an empty text is `""`. Nested values are JSON; binary ones are hexadecimal.
  */
 export class CsvWriter extends TextWriter {
   /**
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
    */
   constructor(schema: MessageHeader, sink: ByteSink) {
     super(schema, sink);
-    // Far below the size that has to wait for the sink.
+    // Returns no promise: the header is far smaller than what is collected before the sink is used.
     void this.put(this.decoder.schema.fields.map((field) => csvField(field.name)).join(",") + "\n");
   }
 
@@ -41,7 +41,7 @@ export class CsvWriter extends TextWriter {
   }
 }
 
-/** A field, quoted where it would be read as something else otherwise. */
+/** A field, quoted if it would be misread otherwise. */
 function csvField(text: string): string {
   if (text !== "" && !/[",\r\n]/.test(text)) return text;
   return `"${text.replaceAll('"', '""')}"`;

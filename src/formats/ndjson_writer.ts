@@ -1,5 +1,5 @@
 /**
- * Writes newline-delimited JSON: one object a row.
+ * Writes newline-delimited JSON: one object per row.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { TextWriter } from "./batch_writer.ts";
 import { cellText } from "./cell_text.ts";
 
 /**
- * Writes one JSON object a row, with the columns' names as keys in their order. Numbers have all their digits, also those
+ * Writes one JSON object per row, with the columns' names as keys in their order. Numbers have all their digits, even those
  * that JavaScript would round; see `cellText` for the other types.
  */
 export class NdjsonWriter extends TextWriter {

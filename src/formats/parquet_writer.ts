@@ -1,5 +1,5 @@
 /**
- * Writes Parquet with parquet-wasm, one row group after the other.
+ * Writes Parquet with parquet-wasm, one row group after another.
  *
  * @module
  */
@@ -21,11 +21,11 @@ import type { MessageWriter } from "./writer.ts";
 
 /** Options of {@linkcode ParquetWriter}. */
 export interface ParquetWriterOptions {
-  /** Most rows of a row group: what is held in memory, encoded, until it is written. Default 262,144. */
+  /** Most rows of a row group, which is held in memory, encoded, until it is written. Default 262,144. */
   rowGroupRows?: number;
 }
 
-/** Rows of a row group where nothing else is asked for. */
+/** Default number of rows of a row group. */
 const ROW_GROUP_ROWS = 262_144;
 
 /** Writes a Parquet file, compressed with Zstandard. Memory holds one row group, not the file. */
@@ -68,10 +68,10 @@ export class ParquetWriter implements MessageWriter {
   /**
    * Starts a file; loads parquet-wasm on first use.
    *
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    * @param options Size of row groups
-   * @throws {DipcError} `unsupported` where parquet-wasm cannot be loaded or cannot write a column's type
+   * @throws {DipcError} `unsupported` if parquet-wasm cannot be loaded or cannot write a column's type
    */
   static async create(
     schema: MessageHeader,
@@ -83,7 +83,7 @@ export class ParquetWriter implements MessageWriter {
     const parquet = await loadParquetWasm();
     const writer = new ParquetWriter(parquet, schema, sink, options);
     try {
-      // Tells at once whether Parquet has all the types.
+      // Fails early if parquet-wasm does not support all the types.
       writer.#emptyFile();
     } catch (cause) {
       throw parquetWriteError(cause);
@@ -97,9 +97,9 @@ export class ParquetWriter implements MessageWriter {
       message.body?.release();
       throw this.#failure;
     }
-    // Once one body is compressed, all go the long way: a batch may refer to a dictionary that was decoded.
-    const plain = message.header.compression === "none" && this.#recoder === null;
-    const messages = plain ? [message] : await this.#recode(message);
+    // Once one body is compressed, all are recoded: a batch may refer to a dictionary that was decoded.
+    const isPlain = message.header.compression === "none" && this.#recoder === null;
+    const messages = isPlain ? [message] : await this.#recode(message);
     for (const part of messages) await this.#writePlain(part);
   }
 
@@ -116,11 +116,11 @@ export class ParquetWriter implements MessageWriter {
     await this.#sink.finish();
   }
 
-  /** Gives up. */
+  /** Aborts the output. */
   async abort(): Promise<void> {
     if (!this.#hasEnded && this.#output !== null) {
       this.#hasEnded = true;
-      this.#controller.error(new Error("the output was given up"));
+      this.#controller.error(new Error("the output was aborted"));
       await this.#output;
     }
     await this.#sink.abort();
@@ -144,7 +144,7 @@ export class ParquetWriter implements MessageWriter {
     if (batch !== null) await this.#put(batch);
   }
 
-  /** Hands a batch to the encoder, and waits until it takes the next one or has failed. */
+  /** Hands a batch to the encoder, and waits until it requests the next one or has failed. */
   async #put(batch: ParquetWasm.RecordBatch): Promise<void> {
     const taken = new Promise<void>((resolve) => this.#wake = resolve);
     this.#controller.enqueue(batch);
@@ -153,7 +153,7 @@ export class ParquetWriter implements MessageWriter {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  /** Moves what the encoder gives to the sink, until it ends. Never rejects. */
+  /** Moves the output of the encoder to the sink until it ends. Never rejects. */
   async #pump(): Promise<void> {
     try {
       const encoded: ReadableStream<Uint8Array<ArrayBuffer>> = await this.#parquet.transformParquetStream(
@@ -169,7 +169,7 @@ export class ParquetWriter implements MessageWriter {
     }
   }
 
-  /** One batch in the encoder's memory, or null where it has no rows. */
+  /** One batch in the encoder's memory, or `null` if it has no rows. */
   #import(pieces: readonly Uint8Array<ArrayBuffer>[]): ParquetWasm.RecordBatch | null {
     const stream = concatBytes([
       frameMetadata(this.#schema),
@@ -187,7 +187,7 @@ export class ParquetWriter implements MessageWriter {
     return this.#parquet.writeParquet(table) as Uint8Array<ArrayBuffer>;
   }
 
-  /** A message with a compressed body as messages without. */
+  /** Encodes a message again without compression. */
   async #recode(message: IpcMessage): Promise<IpcMessage[]> {
     if (this.#recoder === null) {
       const decoder = new BatchDecoder(this.#schema);
@@ -199,7 +199,7 @@ export class ParquetWriter implements MessageWriter {
   }
 }
 
-/** Whether Parquet has a place for each type. The encoder would crash on some that it lacks, so they are refused at once. */
+/** Whether Parquet can hold each type. The encoder would crash on some others, so they are rejected up front. */
 const IS_IN_PARQUET: Readonly<Record<ArrowType["id"], boolean>> = {
   null: true,
   bool: true,
@@ -243,7 +243,7 @@ function checkField(field: FieldLayout): void {
   if (why !== null) {
     throw new DipcError(
       "unsupported",
-      `column "${field.path}" cannot be written to Parquet: ${why}; write an Arrow file or stream instead`,
+      `cannot write column "${field.path}" to Parquet: ${why}; write an Arrow file or stream instead`,
     );
   }
   for (const child of children) checkField(child);

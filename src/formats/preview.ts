@@ -14,19 +14,19 @@ import { cellText } from "./cell_text.ts";
 export interface PreviewOptions {
   /** Rows to show. Default 10. */
   rows?: number;
-  /** Widest a column gets, in characters. Default 32. */
+  /** Maximum width of a column, in characters. Default 32. */
   cellWidth?: number;
 }
 
-/** Characters of a cell that are looked at; more cannot be shown anyway. */
-const MOST_CHARACTERS = 500;
-/** Parts columns. */
+/** Longest part of a cell that is laid out; more could not be shown. */
+const MAX_CELL_CHARACTERS = 500;
+/** Separates columns. */
 const GAP = "  ";
 
 interface Column {
   readonly name: string;
   readonly type: string;
-  readonly right: boolean;
+  readonly isRightAligned: boolean;
   readonly cells: string[];
 }
 
@@ -38,8 +38,8 @@ export class Preview {
   #count = 0;
 
   /**
-   * @param schema The schema message
-   * @param options Rows and widths
+   * @param schema Header of the schema message
+   * @param options Rows to show and widths of columns
    */
   constructor(schema: MessageHeader, options: PreviewOptions = {}) {
     this.#rows = options.rows ?? 10;
@@ -47,22 +47,22 @@ export class Preview {
     this.#columns = describeSchema(schema).map(({ name, type }) => ({
       name: printable(name, "escape"),
       type: printable(type, "escape"),
-      right: /^(u?int|half|float|double|decimal)/.test(type),
+      isRightAligned: /^(u?int|half|float|double|decimal)/.test(type),
       cells: [],
     }));
   }
 
-  /** Whether it has all the rows that it shows. */
+  /** Whether all the rows to show are collected. */
   get full(): boolean {
     return this.#count >= this.#rows;
   }
 
-  /** Rows collected. */
+  /** Number of rows collected so far. */
   get rows(): number {
     return this.#count;
   }
 
-  /** Takes the rows that are still wanted; the batch may be disposed afterwards. */
+  /** Copies the rows that are still missing; the batch may be disposed afterwards. */
   add(batch: RecordBatch): void {
     const rows = Math.min(batch.numRows, this.#rows - this.#count);
     if (rows <= 0) return;
@@ -71,16 +71,16 @@ export class Preview {
       const reader = cellText(data);
       for (let row = 0; row < rows; row++) {
         const text = data.typeId === Type.Null ? null : reader.text(row);
-        cells.push(text === null ? "null" : printable(text.slice(0, MOST_CHARACTERS), "escape"));
+        cells.push(text === null ? "null" : printable(text.slice(0, MAX_CELL_CHARACTERS), "escape"));
       }
     });
     this.#count += rows;
   }
 
   /**
-   * The table.
+   * Lays out the table.
    *
-   * @param columns Characters on a line; columns that do not fit are counted in the last line
+   * @param columns Width of a line in characters; columns that do not fit are counted in the last line
    * @returns lines, each ended by a line feed
    */
   render(columns = 120): string {
@@ -90,13 +90,13 @@ export class Preview {
       const widest = Math.max(...[column.name, column.type, ...column.cells].map(displayWidth));
       const width = Math.min(this.#cellWidth, widest);
       const needed = width + (shown.length > 0 ? GAP.length : 0);
-      // The first column is always there, however narrow the terminal is.
+      // The first column is always shown, however narrow the terminal is.
       if (shown.length > 0 && used + needed > columns) break;
       used += needed;
       shown.push({ column, width });
     }
     const line = (get: (column: Column) => string): string =>
-      shown.map(({ column, width }) => fit(get(column), width, column.right)).join(GAP).trimEnd() + "\n";
+      shown.map(({ column, width }) => fit(get(column), width, column.isRightAligned)).join(GAP).trimEnd() + "\n";
     let text = line(({ name }) => name) + line(({ type }) => type);
     text += shown.map(({ width }) => "─".repeat(width)).join(GAP) + "\n";
     for (let row = 0; row < this.#count; row++) text += line(({ cells }) => cells[row]);
@@ -109,10 +109,10 @@ export class Preview {
   }
 }
 
-/** Cuts or fills a text to a width. */
-function fit(text: string, width: number, right: boolean): string {
+/** Cuts or pads a text to a width. */
+function fit(text: string, width: number, isRightAligned: boolean): string {
   const full = displayWidth(text);
-  if (full <= width) return right ? " ".repeat(width - full) + text : text + " ".repeat(width - full);
+  if (full <= width) return isRightAligned ? " ".repeat(width - full) + text : text + " ".repeat(width - full);
   let cut = "", used = 0;
   for (const { segment } of graphemes.segment(text)) {
     const more = segmentWidth(segment);
@@ -124,7 +124,7 @@ function fit(text: string, width: number, right: boolean): string {
 }
 
 const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
-/** Scripts and symbols that take two places on a terminal. */
+/** Scripts and symbols that are two cells wide on a terminal. */
 const WIDE =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 

@@ -1,5 +1,5 @@
 /**
- * Messages as the bytes of an Arrow IPC stream, for whatever reads a `ReadableStream`.
+ * Messages as the bytes of an Arrow IPC stream, for consumers of a `ReadableStream`.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 
 /**
- * An Arrow IPC stream made of `messages`. One message is read ahead at most; cancelling it ends the iteration.
+ * An Arrow IPC stream made of `messages`. Messages are read on demand; cancelling the stream ends the iteration.
  *
  * @param messages The schema, then dictionaries and batches; their bodies are released
- * @param onCancel Called when the stream is cancelled: a generator that has not begun yet does not learn of it
- * @returns Chunks that belong to whoever reads them
+ * @param onCancel Called when the stream is cancelled, because a generator that has not started yet is not notified
+ * @returns A stream of chunks that the reader owns
  */
 export function arrowReadableStream(
   messages: AsyncIterator<IpcMessage>,

@@ -9,19 +9,19 @@ import type { MessageWriter } from "./writer.ts";
 
 /** One output format. */
 export interface OutputFormat {
-  /** Its name, for `--format`. */
+  /** Name for `--format`. */
   readonly name: string;
-  /** What the name stands for, if it does not say so itself. */
+  /** What the name stands for; `null` if that is obvious. */
   readonly meaning: string | null;
-  /** Extensions of files, in lower case, the usual one first. */
+  /** File extensions in lower case, the usual one first. */
   readonly extensions: readonly string[];
   /** Whether a terminal can show it. */
   readonly isText: boolean;
   /**
    * Makes a writer.
    *
-   * @param schema The schema message
-   * @param sink Where the bytes go; finished or aborted with the writer
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
    * @throws {DipcError} `unsupported` if the format cannot hold the schema
    */
   open(schema: MessageHeader, sink: ByteSink): Promise<MessageWriter>;

@@ -1,15 +1,15 @@
 /**
- * Where formatted bytes go: a file, standard output, or memory.
+ * Destinations of formatted bytes: a file, standard output, or memory.
  *
  * @module
  */
 import { concatBytes } from "../bytes.ts";
 import type { Body } from "../memory/block.ts";
 
-/** Something to write: bytes, or a body in native memory, which is written from where it lies. */
+/** Something to write: bytes, or a body in native memory, which is written without a copy. */
 export type Piece = Uint8Array<ArrayBuffer> | Body;
 
-/** Takes bytes in order. Borrowed pieces may be reused once `write` has returned or its promise is settled. */
+/** Accepts bytes in order. Borrowed pieces may be reused once `write` has returned or its promise is settled. */
 export interface ByteSink {
   /**
    * Writes all bytes of all pieces.
@@ -17,9 +17,9 @@ export interface ByteSink {
    * @throws {DipcError} `io`
    */
   write(pieces: readonly Piece[]): void | Promise<void>;
-  /** Everything was written: makes it final. @throws {DipcError} `io` */
+  /** Makes the output final once everything is written. @throws {DipcError} `io` */
   finish(): void | Promise<void>;
-  /** Gives up; leaves nothing behind where that is possible. Never throws. Idempotent. */
+  /** Aborts the output and removes what was written, if possible. Never throws. Idempotent. */
   abort(): void | Promise<void>;
 }
 
@@ -37,10 +37,10 @@ export class MemorySink implements ByteSink {
     for (const piece of pieces) this.#chunks.push(pieceBytes(piece).slice());
   }
 
-  /** Nothing to do. */
+  /** Does nothing. */
   finish(): void {}
 
-  /** Forgets everything. */
+  /** Discards everything. */
   abort(): void {
     this.#chunks = [];
   }

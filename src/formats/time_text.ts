@@ -1,5 +1,5 @@
 /**
- * Dates, times, durations and decimals as text, exact for the whole range of their Arrow types.
+ * Formats dates, times, durations and decimals as text, exactly for the whole range of their Arrow types.
  *
  * @module
  */
@@ -51,9 +51,9 @@ export function timeText(value: bigint, digits: number): string {
  *
  * @param value Units since 1970-01-01T00:00:00
  * @param digits Digits after the decimal point: 0, 3, 6 or 9
- * @param zoned Whether the column has a time zone
+ * @param hasTimeZone Whether the column has a time zone
  */
-export function timestampText(value: bigint, digits: number, zoned: boolean): string {
+export function timestampText(value: bigint, digits: number, hasTimeZone: boolean): string {
   const scale = SCALES[digits];
   const seconds = floorDivide(value, scale);
   const fraction = Number(value - seconds * scale);
@@ -64,7 +64,7 @@ export function timestampText(value: bigint, digits: number, zoned: boolean): st
     days = Number(exact);
     rest = Number(seconds - exact * BigInt(DAY_SECONDS));
   }
-  return `${dateText(days)}T${clockText(rest, fraction, digits)}${zoned ? "Z" : ""}`;
+  return `${dateText(days)}T${clockText(rest, fraction, digits)}${hasTimeZone ? "Z" : ""}`;
 }
 
 function clockText(seconds: number, fraction: number, digits: number): string {
@@ -76,7 +76,7 @@ function clockText(seconds: number, fraction: number, digits: number): string {
 /**
  * A length of time in ISO 8601, such as `PT1.500S`.
  *
- * @param value Units
+ * @param value Length in the unit of the column
  * @param digits Digits after the decimal point: 0, 3, 6 or 9
  */
 export function durationText(value: bigint, digits: number): string {
@@ -94,7 +94,7 @@ export function intervalText(months: number, days: number, nanoseconds: bigint):
  * A decimal number.
  *
  * @param value The number without its point
- * @param scale Digits after the point; negative where the number ends with zeros that are not stored
+ * @param scale Digits after the point; negative if the number ends with zeros that are not stored
  */
 export function decimalText(value: bigint, scale: number): string {
   if (scale <= 0) return value === 0n ? "0" : value.toString() + "0".repeat(-scale);

@@ -1,5 +1,5 @@
 /**
- * What all writers of formats have in common.
+ * The interface of all output formats.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import type { IpcMessage } from "../ipc/message.ts";
 export interface MessageWriter {
   /**
    * Writes one dictionary or batch, in the order of the stream. Takes the message over: its body is released when it
-   * has been written, also on failure.
+   * has been written, even on failure.
    *
    * @throws {DipcError} `io`; `unsupported` for what the format cannot hold
    */
   write(message: IpcMessage): void | Promise<void>;
-  /** The stream was whole: ends the format and makes the output final. @throws {DipcError} `io` */
+  /** Ends the format and makes the output final, after the last message of a complete stream. @throws {DipcError} `io` */
   finish(): void | Promise<void>;
-  /** Gives up and removes what can be removed. Never throws. Idempotent. */
+  /** Aborts the output and removes what can be removed. Never throws. Idempotent. */
   abort(): void | Promise<void>;
 }

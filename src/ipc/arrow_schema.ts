@@ -59,7 +59,7 @@ const INTERVAL_UNIT = {
 } as const;
 
 /**
- * apache-arrow's schema.
+ * The schema as apache-arrow represents it.
  *
  * @throws {DipcError} `unsupported` naming the column and the type that apache-arrow cannot represent, or for big-endian data
  */
@@ -67,7 +67,7 @@ export function arrowSchema(layout: SchemaLayout): Schema {
   if (layout.endianness !== "little") {
     throw new DipcError(
       "unsupported",
-      "Cannot decode record batches: the data is big-endian, expected little-endian. Read the raw messages, or write them to a file",
+      "cannot decode record batches: the data is big-endian, expected little-endian; read the raw messages, or write them to a file",
     );
   }
   const dictionaries = new Map<bigint, DictionaryType>();
@@ -96,12 +96,12 @@ function arrowType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>
   let known = dictionaries.get(id);
   if (known === undefined) {
     const type = valueType(field, dictionaries);
-    // Ids are 64 bits in the format and numbers in apache-arrow; odd ones get a number that no other has.
+    // Ids have 64 bits in the format but are numbers in apache-arrow; those beyond 2⁵³ get a unique negative number.
     const asNumber = Number(id);
     known = { id: Number.isSafeInteger(asNumber) ? asNumber : -(2 ** 40) - dictionaries.size, type };
     dictionaries.set(id, known);
   }
-  // 64-bit indices are typed as they are; see columns.ts for their values.
+  // 64-bit indices keep their type; column_checks.ts narrows their values.
   return new Dictionary(known.type, new Int(index.signed, index.bitWidth) as never, known.id, ordered);
 }
 
@@ -130,9 +130,9 @@ function valueType(field: FieldLayout, dictionaries: Map<bigint, DictionaryType>
     case "run_end_encoded":
       throw new DipcError(
         "unsupported",
-        `Cannot decode record batches: column ${quoted(field.path)} is of type ${
+        `cannot decode record batches: column ${quoted(field.path)} is of type ${
           shortText(typeText(field))
-        }, which apache-arrow cannot represent. Read the raw messages, or write them to a file`,
+        }, which apache-arrow cannot represent; read the raw messages, or write them to a file`,
       );
     default:
       return flatType(type);
@@ -186,7 +186,7 @@ function flatType(type: Exclude<ArrowType, { readonly id: NestedId }>): DataType
   }
 }
 
-/** The types that apache-arrow has, by its numbers; a type that is missing here is one that it has not. */
+/** The types that apache-arrow supports, by its numbers. */
 const IDS = new Map<Type, ArrowType["id"]>([
   [Type.Null, "null"],
   [Type.Bool, "bool"],
@@ -213,7 +213,7 @@ const IDS = new Map<Type, ArrowType["id"]>([
   [Type.Union, "union"],
 ]);
 
-/** Which type one of apache-arrow's is; `null` for one that only apache-arrow knows. */
+/** The id of one of apache-arrow's types; `null` for a type that only apache-arrow has. */
 export function arrowTypeId({ typeId }: DataType): ArrowType["id"] | "dictionary" | null {
   return typeId === Type.Dictionary ? "dictionary" : IDS.get(typeId) ?? null;
 }

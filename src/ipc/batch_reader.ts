@@ -21,30 +21,30 @@ export interface BatchParts {
 
 const NO_COUNTS = new Float64Array(0);
 
-/** A message that is being read: what all kinds have in common. */
+/** A message that is being read: what all kinds of message have in common. */
 export interface OpenMessage {
   readonly reader: FlatReader;
-  /** Position of the checked table of the kind. */
+  /** Position of the checked header table. */
   readonly table: number;
-  /** The metadata. */
+  /** The metadata flatbuffer. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Metadata version. */
   readonly version: 4 | 5;
-  /** Bytes of the body. */
+  /** Size of the body in bytes. */
   readonly bodyLength: number;
-  /** Most rows, and most values of a nested column. */
+  /** Limit on rows, and on values of a nested column. */
   readonly maxRows: number;
-  /** Where in the memory of the metadata there is room for numbers, and where that ends; used if it is large enough. */
+  /** Bounds of the spare room for numbers in the memory of the metadata; used if it is large enough. */
   readonly roomStart: number;
   readonly roomEnd: number;
 }
 
 /**
- * Reads a `RecordBatch` table and checks it against what the schema demands.
+ * Reads a `RecordBatch` table and checks it against the schema.
  *
- * @param message The message that it is in
+ * @param message The message that contains it
  * @param table Position of the checked `RecordBatch` table
- * @param plan Nodes and buffers that the schema demands
+ * @param plan Nodes and buffers that the schema requires
  * @throws {DipcError} `invalid_data`, `limit_exceeded`
  */
 export function readBatch(message: OpenMessage, table: number, plan: NodePlan): BatchParts {
@@ -123,10 +123,10 @@ function readBuffers({ reader, bodyLength }: OpenMessage, vector: number, into: 
   }
 }
 
-function tooManyRows(rows: number, maxRows: number, where: string): DipcError {
+function tooManyRows(rows: number, maxRows: number, what: string): DipcError {
   return new DipcError(
     "limit_exceeded",
-    `Cannot accept a ${where} of ${rows} rows: the limit maxRows is ${maxRows}. Raise it or send smaller batches`,
+    `cannot accept a ${what} of ${rows} rows: the limit maxRows is ${maxRows}; raise it or send smaller batches`,
   );
 }
 
@@ -147,16 +147,14 @@ function checkLengths(plan: NodePlan, rows: number, nodes: Float64Array): void {
     if (rule === LengthRule.free) continue;
     const length = nodes[2 * i];
     const parent = rule === LengthRule.rows ? rows : nodes[2 * parents[i]];
-    let good: boolean;
-    if (rule === LengthRule.rows) good = length === rows;
-    else if (rule === LengthRule.covers) good = length >= parent * factors[i];
-    else if (rule === LengthRule.runEnds) good = parent === 0 || length > 0;
-    else good = length >= nodes[2 * (i - 1)]; // run values follow the run ends, which have no children
-    if (!good) {
+    let isGood: boolean;
+    if (rule === LengthRule.rows) isGood = length === rows;
+    else if (rule === LengthRule.covers) isGood = length >= parent * factors[i];
+    else if (rule === LengthRule.runEnds) isGood = parent === 0 || length > 0;
+    else isGood = length >= nodes[2 * (i - 1)]; // run values follow the run ends, which have no children
+    if (!isGood) {
       throw invalidMetadata(
-        `column ${
-          quoted(plan.fields[i].path)
-        } has ${length} values, too few or too many for the ${parent} of its parent`,
+        `column ${quoted(plan.fields[i].path)} has ${length} values, which does not match the ${parent} of its parent`,
       );
     }
   }
@@ -175,7 +173,7 @@ function checkBuffers(plan: NodePlan, version: 4 | 5, parts: BatchParts): void {
     const length = nodes[2 * node];
     for (let i = 0; i < specs.length; i++) {
       const spec = specs[i];
-      // Without values the end of the offsets may be left out, and without nulls the validity bitmap, which is not read then.
+      // The offsets of an empty column may be left out, and so may a validity bitmap without nulls, which is not read.
       const mayBeEmpty = length === 0 || (spec.role === "validity" && nodes[2 * node + 1] === 0);
       const needed = mayBeEmpty ? 0 : bytesOf(spec, length, bits[node]);
       const end = buffer + (spec.role === "variadic" ? variadicCounts[view++] : 1);
@@ -189,7 +187,7 @@ function checkBuffers(plan: NodePlan, version: 4 | 5, parts: BatchParts): void {
   }
 }
 
-/** The 8 bytes before compressed data say how long it is; whether that is enough shows only when decoding. */
+/** The 8 bytes before compressed data declare the size of its content; whether that suffices shows only when decoding. */
 function isTooShortCompressed(byteLength: number, needed: number): boolean {
   return byteLength === 0 ? needed > 0 : byteLength < 8;
 }

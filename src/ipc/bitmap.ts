@@ -1,12 +1,12 @@
 /**
- * Copies ranges of bitmaps to where they start at bit 0, without touching bits one by one.
+ * Copies ranges of bitmaps so that they start at bit 0, a byte at a time rather than bit by bit.
  *
  * @module
  */
 
 /**
- * Writes `length` bits of `source`, from bit `offset` on, to the start of `target`; bits behind them in the last byte are 0,
- * and so are bits that `source` does not have.
+ * Writes `length` bits of `source`, from bit `offset` on, to the start of `target`. Bits after them in the last byte, and
+ * bits past the end of `source`, are written as 0.
  *
  * @param target At least ⌈length ÷ 8⌉ bytes
  * @param source Bitmap, least significant bit first
@@ -24,7 +24,7 @@ export function copyBits(target: Uint8Array, source: Uint8Array, offset: number,
   } else {
     const up = 8 - shift;
     for (let i = 0; i < bytes; i++) {
-      // Bytes behind the end read as undefined, which counts as 0 here.
+      // Bytes past the end read as undefined, which counts as 0 here.
       target[i] = (source[first + i] >> shift) | (source[first + i + 1] << up);
     }
   }

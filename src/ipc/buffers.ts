@@ -1,5 +1,5 @@
 /**
- * The buffers of each kind of Arrow column, in the order in which a batch lists them: one table for all that walk through them.
+ * The buffers of each kind of Arrow column, in the order in which a batch lists them: one table for all code that walks them.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export const NodeKind = {
   binary32: 2,
   /** Bytes of any length, with 64-bit offsets. */
   binary64: 3,
-  /** Views of 16 bytes, and any number of buffers that long values lie in. */
+  /** Views of 16 bytes, and any number of buffers that hold long values. */
   view: 4,
   /** Ranges of one child, with 32-bit offsets. */
   list32: 5,
@@ -36,8 +36,8 @@ export const NodeKind = {
 export type NodeKind = (typeof NodeKind)[keyof typeof NodeKind];
 
 /**
- * What a buffer is for. `data` are values of fixed width, bytes, or views; `variadic` stands for any number of buffers, which
- * the variadic counts of the batch tell; `unused` is there and says nothing.
+ * What a buffer is for. `data` holds values of fixed width, bytes, or views; `variadic` stands for as many buffers as the
+ * variadic counts of the batch declare; `unused` buffers are present but carry no information.
  */
 export type BufferRole = "validity" | "typeIds" | "offsets" | "sizes" | "data" | "variadic" | "unused";
 
@@ -45,9 +45,9 @@ export type BufferRole = "validity" | "typeIds" | "offsets" | "sizes" | "data" |
 export const ElementCount = {
   /** As many as the node has values. */
   values: 0,
-  /** One more than the node has values: where each value starts, and where the last one ends. */
+  /** One more than the node has values: the start of each value, and the end of the last one. */
   valuesAndEnd: 1,
-  /** As many as the last one of the offsets before says. */
+  /** As many as the last offset in the preceding buffer. */
   lastOffset: 2,
   /** Any number. */
   any: 3,
@@ -59,9 +59,9 @@ export type ElementCount = (typeof ElementCount)[keyof typeof ElementCount];
 /** One buffer of a node, or its variadic ones. */
 export interface BufferSpec {
   readonly role: BufferRole;
-  /** What it is called in messages, before the word "buffer". */
+  /** Its name in messages, before the word "buffer". */
   readonly name: string;
-  /** Bits of one element, or `null` where the type of the column says it. */
+  /** Bits of one element, or `null` if the type of the column decides. */
   readonly bits: number | null;
   readonly count: ElementCount;
 }
@@ -110,7 +110,7 @@ export function buffersIn(version: 4 | 5): Readonly<Record<NodeKind, readonly Bu
   return version === 4 ? BUFFERS_V4 : BUFFERS;
 }
 
-/** Whether nodes of a kind say which of their values are null. */
+/** Whether nodes of a kind have a validity bitmap. */
 export function hasValidity(kind: NodeKind): boolean {
   return BUFFERS[kind].includes(VALIDITY);
 }
@@ -130,11 +130,11 @@ export function fixedBufferCount(kind: NodeKind, version: 4 | 5): number {
 }
 
 /**
- * Bytes that the values of a node take in a buffer; 0 if the length of the node does not tell.
+ * Bytes that the values of a node take in a buffer; 0 if that does not follow from the length of the node.
  *
- * @param spec The buffer
- * @param length Values of the node
- * @param typeBits Bits of one value, as the type of the column says
+ * @param spec Buffer of the node
+ * @param length Number of values of the node
+ * @param typeBits Bits of one value, according to the type of the column
  */
 export function bytesOf(spec: BufferSpec, length: number, typeBits: number): number {
   const { count } = spec;

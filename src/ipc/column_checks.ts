@@ -1,7 +1,7 @@
 /**
- * Checks what only the body can tell: that offsets, views, type ids and dictionary indices stay within their buffers.
+ * Checks what only the body shows: that offsets, views, type ids and dictionary indices stay within their buffers.
  *
- * JavaScript would not read outside of them, but it would show wrong values, or take for ever over a list of 2³¹ values.
+ * JavaScript would not read outside of them, but it would show wrong values, or loop over a list of 2³¹ values.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { quoted } from "./quote.ts";
 
 /** The error for a column whose data contradicts itself. */
 export function invalidColumn(plan: ColumnPlan, what: string): DipcError {
-  return new DipcError("invalid_data", `Cannot decode column ${quoted(plan.field.path)}: ${what}`);
+  return new DipcError("invalid_data", `cannot decode column ${quoted(plan.field.path)}: ${what}`);
 }
 
 /** Whether row `index` is null; an empty bitmap means that none is. */
@@ -20,10 +20,10 @@ function isNull(bitmap: Uint8Array, index: number): boolean {
   return bitmap.byteLength > 0 && (bitmap[index >> 3] & (1 << (index & 7))) === 0;
 }
 
-/** Checks that n + 1 offsets rise from 0 or more to `end` at most. */
+/** Checks that `length + 1` offsets never decrease and lie between 0 and `end`. */
 export function checkOffsets(plan: ColumnPlan, offsets: Int32Array | BigInt64Array, length: number, end: number): void {
-  const good = offsets instanceof Int32Array ? rises32(offsets, length, end) : rises64(offsets, length, end);
-  if (!good) throw invalidColumn(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
+  const isGood = offsets instanceof Int32Array ? rises32(offsets, length, end) : rises64(offsets, length, end);
+  if (!isGood) throw invalidColumn(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
 }
 
 function rises32(offsets: Int32Array, length: number, end: number): boolean {
@@ -31,7 +31,7 @@ function rises32(offsets: Int32Array, length: number, end: number): boolean {
   let sign = last;
   for (let i = 1; i <= length; i++) {
     const next = offsets[i];
-    // Where both are 0 or more the difference cannot overflow; where one is not, its own sign bit shows it.
+    // If both are 0 or more the difference cannot overflow; a negative one shows by its own sign bit.
     sign |= next | ((next - last) | 0);
     last = next;
   }
@@ -66,8 +66,8 @@ export function checkViews(
     if (size >= 0 && size <= 12) continue;
     const index = words[4 * i + 2];
     const offset = words[4 * i + 3];
-    const good = size > 0 && index >= 0 && index < count && offset >= 0 && offset + size <= lengths[index];
-    if (!good && !isNull(bitmap, i)) {
+    const isGood = size > 0 && index >= 0 && index < count && offset >= 0 && offset + size <= lengths[index];
+    if (!isGood && !isNull(bitmap, i)) {
       throw invalidColumn(
         plan,
         `row ${i} refers to bytes ${offset} to ${offset + size} of data buffer ${index}, out of bounds`,
@@ -76,7 +76,7 @@ export function checkViews(
   }
 }
 
-/** Checks type ids, and offsets where there are some, against the children. */
+/** Checks type ids, and the offsets of a dense union, against the children. */
 export function checkUnion(
   plan: ColumnPlan,
   type: Union,
@@ -97,7 +97,7 @@ export function checkUnion(
 }
 
 /**
- * Checks that each index that is not null is in the dictionary, and brings 64-bit indices, which apache-arrow cannot look
+ * Checks that each index that is not null is in the dictionary, and narrows 64-bit indices, which apache-arrow cannot look
  * up, to 32 bits.
  */
 export function narrowIndices(plan: ColumnPlan, values: NumberArray, size: number, bitmap: Uint8Array): NumberArray {
@@ -112,14 +112,14 @@ export function narrowIndices(plan: ColumnPlan, values: NumberArray, size: numbe
   }
   const { BYTES_PER_ELEMENT: width, buffer, byteOffset, length } = indices;
   const signed = indices instanceof Int8Array || indices instanceof Int16Array || indices instanceof Int32Array;
-  // Read without sign, negative indices are large ones.
+  // Read as unsigned integers, negative indices are large ones.
   const most = Math.min(size, signed ? 2 ** (8 * width - 1) : Infinity);
   const largest = width === 1
     ? largest8(new Uint8Array(buffer, byteOffset, length))
     : width === 2
     ? largest16(new Uint16Array(buffer, byteOffset, length))
     : largest32(new Uint32Array(buffer, byteOffset, length));
-  // Behind a null there may be anything.
+  // The index under a null may be anything.
   for (let i = 0; largest >= most && i < length; i++) {
     const index = Number(indices[i]);
     if ((index < 0 || index >= size) && !isNull(bitmap, i)) {
@@ -129,7 +129,7 @@ export function narrowIndices(plan: ColumnPlan, values: NumberArray, size: numbe
   return indices;
 }
 
-// One loop for each width: a loop that meets arrays of several types is many times slower.
+// One loop for each width: a loop that sees arrays of several types is many times slower.
 
 function largest8(indices: Uint8Array): number {
   let largest = -1;

@@ -25,7 +25,7 @@ interface ArrayConstructor {
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumberArray;
 }
 
-/** How to build the `Data` of one field; made once a stream. */
+/** How to build the `Data` of one field. */
 export interface ColumnPlan {
   readonly field: FieldLayout;
   readonly type: DataType;
@@ -35,15 +35,15 @@ export interface ColumnPlan {
   /** Array elements of one value; 0 for booleans, which are counted in bits. */
   readonly stride: number;
   readonly children: readonly ColumnPlan[];
-  /** Dictionary id, or `null` where the values stand for themselves. */
+  /** Dictionary id, or `null` if the column is not dictionary-encoded. */
   readonly dictionaryId: bigint | null;
 }
 
 /** Plans the column of `field`, whose type in apache-arrow is `type`. */
 export function planColumn(field: FieldLayout, type: DataType, asValues = false): ColumnPlan {
-  const encoded = field.dictionary !== null && !asValues;
-  const physical = encoded ? (type as Dictionary).indices as DataType : type;
-  const layoutType = encoded ? field.dictionary!.index : field.type;
+  const isEncoded = field.dictionary !== null && !asValues;
+  const physical = isEncoded ? (type as Dictionary).indices as DataType : type;
+  const layoutType = isEncoded ? field.dictionary!.index : field.type;
   const { kind, bits } = storageOf(layoutType);
   const array = (physical.ArrayType ?? Uint8Array) as unknown as ArrayConstructor;
   return {
@@ -52,7 +52,7 @@ export function planColumn(field: FieldLayout, type: DataType, asValues = false)
     kind,
     array,
     stride: layoutType.id === "bool" ? 0 : bits / 8 / (array.BYTES_PER_ELEMENT ?? 1),
-    children: encoded ? [] : field.children.map((child, index) => planColumn(child, type.children[index].type)),
-    dictionaryId: encoded ? field.dictionary!.id : null,
+    children: isEncoded ? [] : field.children.map((child, index) => planColumn(child, type.children[index].type)),
+    dictionaryId: isEncoded ? field.dictionary!.id : null,
   };
 }

@@ -16,9 +16,9 @@ import { quoted } from "./quote.ts";
 /** What the columns of one message are made from. */
 export interface ColumnSource {
   readonly header: VerifiedHeader;
-  /** The bytes of buffer `index`, decompressed where need be, at an 8-aligned place of their array buffer. */
+  /** The bytes of buffer `index`, decompressed if necessary, 8-aligned in their array buffer. */
   buffer(index: number): Uint8Array;
-  /** The values of a dictionary at the time of the message, `null` where none came before it. */
+  /** The values of a dictionary as of the message, `null` if none came before it. */
   dictionary(id: bigint): Vector | null;
 }
 
@@ -26,7 +26,7 @@ const EMPTY_BITMAP = new Uint8Array(0);
 const ZERO_OFFSET_32 = new Int32Array(1);
 const ZERO_OFFSET_64 = new BigInt64Array(1);
 
-/** Walks through the nodes and buffers of one message. */
+/** Walks the nodes and buffers of one message. */
 export class ColumnBuilder {
   readonly #source: ColumnSource;
   readonly #nodes: Float64Array;
@@ -44,9 +44,9 @@ export class ColumnBuilder {
   }
 
   /**
-   * Builds the next column and everything in it.
+   * Builds the next column with its children.
    *
-   * @throws {DipcError} `invalid_data` where offsets, views, indices or type ids lead out of their buffers
+   * @throws {DipcError} `invalid_data` if offsets, views, indices or type ids point outside their buffers
    */
   build(plan: ColumnPlan): Data {
     const node = this.#node++;
@@ -90,13 +90,16 @@ export class ColumnBuilder {
       }
       case NodeKind.listView32:
       case NodeKind.listView64:
-        throw new DipcError("internal", `column ${quoted(plan.field.path)} is a list view, which apache-arrow lacks`);
+        throw new DipcError(
+          "internal",
+          `cannot decode column ${quoted(plan.field.path)}: it is a list view, which apache-arrow lacks`,
+        );
       default:
         return unexpected(kind);
     }
   }
 
-  /** The next buffer, of at least `needed` bytes. */
+  /** The next buffer, which must have at least `needed` bytes. */
   #bytes(plan: ColumnPlan, needed: number, what: string): Uint8Array {
     const bytes = this.#source.buffer(this.#buffer++);
     if (bytes.byteLength < needed) {
@@ -120,14 +123,14 @@ export class ColumnBuilder {
     return new plan.array(bytes.buffer, bytes.byteOffset, count);
   }
 
-  #offsets(plan: ColumnPlan, length: number, large: boolean): Int32Array | BigInt64Array {
+  #offsets(plan: ColumnPlan, length: number, isLarge: boolean): Int32Array | BigInt64Array {
     if (length === 0) {
-      // Some writers leave the single offset out.
+      // Some writers omit the single offset of an empty column.
       this.#buffer++;
-      return large ? ZERO_OFFSET_64 : ZERO_OFFSET_32;
+      return isLarge ? ZERO_OFFSET_64 : ZERO_OFFSET_32;
     }
-    const bytes = this.#bytes(plan, (large ? 8 : 4) * (length + 1), "offset");
-    return large
+    const bytes = this.#bytes(plan, (isLarge ? 8 : 4) * (length + 1), "offset");
+    return isLarge
       ? new BigInt64Array(bytes.buffer, bytes.byteOffset, length + 1)
       : new Int32Array(bytes.buffer, bytes.byteOffset, length + 1);
   }
@@ -140,9 +143,9 @@ export class ColumnBuilder {
       if (nulls > 0) {
         throw new DipcError(
           "unsupported",
-          `Cannot decode column ${
+          `cannot decode column ${
             quoted(plan.field.path)
-          }: a union of metadata version V4 with nulls of its own. Write it again with Arrow 1.0 or newer`,
+          }: it is a union of metadata version V4 with nulls of its own; write it again with Arrow 1.0 or newer`,
         );
       }
     }

@@ -1,5 +1,5 @@
 /**
- * From messages to apache-arrow's record batches.
+ * Decodes messages into apache-arrow's record batches.
  *
  * @module
  */
@@ -21,13 +21,13 @@ export type { OwnedRecordBatch } from "./lazy_batch.ts";
 /** Options of {@linkcode BatchDecoder}. */
 export interface BatchDecoderOptions extends Partial<HeaderLimits> {
   /**
-   * Bytes that the compressed buffers of one batch or dictionary may become.
+   * Largest total size of the decompressed buffers of one batch or dictionary, in bytes.
    *
    * @default 4_294_967_296
    */
   maxDecompressedBytes?: number;
   /**
-   * Bytes of all dictionaries of a stream together.
+   * Largest total size of all dictionaries of a stream, in bytes.
    *
    * @default 4_294_967_296
    */
@@ -55,7 +55,7 @@ export class BatchDecoder {
   /**
    * @param schemaHeader Header of the stream's schema message
    * @param options Limits
-   * @param like A decoder of the same stream, whose dictionaries this one starts with
+   * @param like A decoder of the same stream whose dictionaries this one starts with
    * @throws {DipcError} `unsupported` naming the column and type that apache-arrow cannot represent, or for big-endian data
    */
   constructor(schemaHeader: MessageHeader, options: BatchDecoderOptions = {}, like: BatchDecoder | null = null) {
@@ -88,13 +88,13 @@ export class BatchDecoder {
     this.#dictionaries = DictionaryState.empty(plans);
   }
 
-  /** Another decoder of the stream at this point; what either of them decodes leaves the other as it is. */
+  /** Another decoder at the same point of the stream; what one of them decodes does not affect the other. */
   fork(): BatchDecoder {
     return new BatchDecoder(this.#reader.schema!, {}, this);
   }
 
   /**
-   * Whether `decode` may be called for this message now; if not, await {@linkcode prepare} first.
+   * Whether {@linkcode decode} may be called for this message now; if not, await {@linkcode prepare} first.
    *
    * @param header Header of the message
    */
@@ -103,7 +103,7 @@ export class BatchDecoder {
   }
 
   /**
-   * Loads what decoding the message needs, that is a codec where its body is compressed.
+   * Loads the codec that decoding the message needs, if its body is compressed.
    *
    * @param header Header of the message
    */
@@ -112,7 +112,7 @@ export class BatchDecoder {
   }
 
   /**
-   * Decodes one message, taking over its body, also where it throws. No column is built yet.
+   * Decodes one message and takes over its body, even if it throws. Columns are built later, on first access.
    *
    * @param message A message of this stream, after all messages before it
    * @returns the batch, which owns its memory; `null` for a schema or dictionary, which is kept
@@ -129,13 +129,13 @@ export class BatchDecoder {
       if ((body?.byteLength ?? 0) < header.bodyLength) {
         throw new DipcError(
           "invalid_data",
-          `Cannot decode a message: its body has ${body?.byteLength ?? 0} bytes, expected ${header.bodyLength}`,
+          `cannot decode a message: its body has ${body?.byteLength ?? 0} bytes, expected ${header.bodyLength}`,
         );
       }
       if (!codecReady(header.compression)) {
         throw new DipcError(
           "internal",
-          `Cannot decode a ${header.compression} body before its codec is loaded. Await prepare() first`,
+          `cannot decode a message with a ${header.compression} body: the codec is not loaded; await prepare() first`,
         );
       }
       if (header.kind === "dictionary") {
@@ -152,8 +152,8 @@ export class BatchDecoder {
   }
 
   /**
-   * Decodes one message as {@linkcode decode} does, once a codec that it needs is loaded. Takes over its body, also if that
-   * fails.
+   * Decodes one message as {@linkcode decode} does, after loading the codec that it needs. Takes over its body, even if it
+   * throws.
    *
    * @param message A message of this stream, after all messages before it
    * @returns the batch, which owns its memory; `null` for a schema or dictionary, which is kept
@@ -179,7 +179,7 @@ export class BatchDecoder {
     if (next.byteLength > this.#maxDictionaryBytes) {
       throw new DipcError(
         "limit_exceeded",
-        `Cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${this.#maxDictionaryBytes}. Raise it`,
+        `cannot keep ${next.byteLength} bytes of dictionaries: the limit maxDictionaryBytes is ${this.#maxDictionaryBytes}; raise it`,
       );
     }
     this.#dictionaries = next;
@@ -201,7 +201,7 @@ function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedByt
   return { header, buffer: (index) => pieces[index], byteLength, data: null };
 }
 
-/** Where each top-level column's nodes, buffers and variadic counts start. */
+/** Indices of the first node, buffer and variadic count of each top-level column. */
 function columnStarts(header: VerifiedHeader): Float64Array {
   const { plan, version, variadicCounts } = header;
   const starts = new Float64Array(3 * plan.roots.length);
@@ -216,7 +216,7 @@ function columnStarts(header: VerifiedHeader): Float64Array {
   return starts;
 }
 
-/** The type of each dictionary's values as it stands in apache-arrow's schema. */
+/** The type of each dictionary's values in apache-arrow's schema. */
 function dictionaryTypes(
   fields: readonly FieldLayout[],
   types: readonly DataType[],

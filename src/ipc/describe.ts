@@ -1,5 +1,5 @@
 /**
- * Describes schemas in plain words and values, for every Arrow type.
+ * Describes schemas as plain objects and text, for every Arrow type.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type { MessageHeader } from "./message.ts";
 export interface FieldDescription {
   /** Name of the field. */
   readonly name: string;
-  /** Type in the words of pyarrow, such as `"timestamp[us, tz=UTC]"` or `"list<item: int32>"`. */
+  /** Type as pyarrow prints it, such as `"timestamp[us, tz=UTC]"` or `"list<item: int32>"`. */
   readonly type: string;
   /** Whether values may be null. */
   readonly nullable: boolean;
-  /** Custom metadata; extension types are found here. */
+  /** Custom metadata, which includes the name of an extension type. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Fields inside a nested type. */
   readonly children: readonly FieldDescription[];
@@ -38,23 +38,23 @@ export interface SchemaDescription {
  * The columns of a schema message.
  *
  * @param header Header of a schema message
- * @throws {DipcError} `invalid_argument` where the header was not made by this library
+ * @throws {DipcError} `invalid_argument` if the header was not made by this library
  */
 export function describeSchema(header: MessageHeader): readonly FieldDescription[] {
   return describe(header).fields;
 }
 
 /**
- * A schema message as a whole.
+ * The columns, custom metadata and byte order of a schema message.
  *
  * @param header Header of a schema message
- * @throws {DipcError} `invalid_argument` where the header was not made by this library
+ * @throws {DipcError} `invalid_argument` if the header was not made by this library
  */
 export function describe(header: MessageHeader): SchemaDescription {
   if (!(header instanceof VerifiedHeader)) {
     throw new DipcError(
       "invalid_argument",
-      "Cannot describe a schema: expected a header made by HeaderReader or encodeSchema",
+      "cannot describe a schema: its header was not made by this library, expected one made by HeaderReader or encodeSchema",
     );
   }
   const { layout } = header;
@@ -76,12 +76,12 @@ function describeField(field: FieldLayout): FieldDescription {
   };
 }
 
-/** A plain object of the entries, also where a key is called `__proto__`. */
+/** A plain object of the entries; a key `__proto__` becomes an ordinary property. */
 function plain(metadata: ReadonlyMap<string, string>): Record<string, string> {
   return Object.fromEntries(metadata);
 }
 
-/** The type of a field in the words of pyarrow. */
+/** The type of a field as pyarrow prints it. */
 export function typeText(field: FieldLayout): string {
   if (field.dictionary === null) return valueTypeText(field);
   const { index, ordered } = field.dictionary;

@@ -1,5 +1,5 @@
 /**
- * The dictionaries of a stream as they stand between two messages.
+ * The dictionaries of a stream at one point between two messages.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { ColumnPlan } from "./column_plan.ts";
 import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import type { VerifiedHeader } from "./header.ts";
 
-/** One dictionary batch: its header and an own copy of its body. */
+/** One dictionary batch: its header and a private copy of its body. */
 export interface DictionaryChunk {
   readonly header: VerifiedHeader;
   readonly buffer: (index: number) => Uint8Array;
   readonly byteLength: number;
-  /** The values, once built, where no other dictionary has a part in them. */
+  /** The values, once built, if they do not refer to other dictionaries. */
   data: Data | null;
 }
 
@@ -22,8 +22,8 @@ export interface DictionaryChunk {
 export type DictionaryColumns = ReadonlyMap<bigint, ColumnPlan>;
 
 /**
- * An immutable set of dictionaries. Each dictionary batch makes a new state, so that batches read before it keep the
- * dictionaries they came with, however late their columns are looked at.
+ * An immutable set of dictionaries. Each dictionary batch makes a new state, so that batches read before it keep their
+ * dictionaries, however late their columns are read.
  */
 export class DictionaryState {
   readonly #columns: DictionaryColumns;
@@ -60,7 +60,7 @@ export class DictionaryState {
       for (const old of before) byteLength -= old.byteLength;
     }
     const next = new DictionaryState(this.#columns, chunks, byteLength);
-    // What does not depend on the changed one need not be built again.
+    // Vectors that do not depend on the changed dictionary are kept.
     for (const [other, vector] of this.#vectors) {
       if (!dependsOn(this.#columns, other, id)) next.#vectors.set(other, vector);
     }
@@ -68,7 +68,7 @@ export class DictionaryState {
   }
 
   /**
-   * The values of one dictionary, `null` where none have been sent.
+   * The values of one dictionary, `null` if none have been sent.
    *
    * @throws {DipcError} `invalid_data`
    */
@@ -78,15 +78,17 @@ export class DictionaryState {
     const chunks = this.#chunks.get(id);
     if (chunks === undefined) return null;
     const plan = this.#columns.get(id);
-    if (plan === undefined) throw new DipcError("internal", `Dictionary ${id} has no plan`);
-    const alone = !refersToDictionaries(plan);
+    if (plan === undefined) {
+      throw new DipcError("internal", `cannot build dictionary ${id}: the schema has no plan for it`);
+    }
+    const isSelfContained = !refersToDictionaries(plan);
     const data = chunks.map((chunk) => {
       if (chunk.data !== null) return chunk.data;
       const { header, buffer } = chunk;
       const source: ColumnSource = { header, buffer, dictionary: (inner) => this.get(inner) };
       const built = new ColumnBuilder(source, 0, 0, 0).build(plan);
       // With many deltas, building all of them again for each batch would be quadratic.
-      if (alone) chunk.data = built;
+      if (isSelfContained) chunk.data = built;
       return built;
     });
     vector = new Vector<DataType>(data);

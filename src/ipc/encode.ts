@@ -1,5 +1,5 @@
 /**
- * From apache-arrow's record batches to messages.
+ * Encodes apache-arrow's record batches as messages.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { quoted } from "./quote.ts";
 /** Buffers start at multiples of this many bytes of the body, which suits vector instructions and GPUs. */
 const BUFFER_ALIGNMENT = 64;
 
-/** Limits do not apply to what this process encodes itself. */
+/** Limits guard against peers; they do not apply to what this process encodes itself. */
 const NO_LIMITS = {
   maxMetadataBytes: Number.MAX_SAFE_INTEGER,
   maxBodyBytes: Number.MAX_SAFE_INTEGER,
@@ -41,7 +41,7 @@ export function encodeSchema(schema: Schema): MessageHeader {
   return new HeaderReader(NO_LIMITS).read(Message.encode(Message.from(schema)));
 }
 
-/** What the peer knows of one dictionary. */
+/** The values of one dictionary that the peer has. */
 interface SentDictionary {
   chunks: readonly Data[];
   length: number;
@@ -71,7 +71,7 @@ export class BatchEncoder {
 
   /**
    * @param schema Schema of all batches
-   * @param pool Where bodies are made
+   * @param pool Allocates the bodies
    */
   constructor(schema: Schema, pool: Pool) {
     this.#schema = schema;
@@ -88,14 +88,14 @@ export class BatchEncoder {
    *
    * @param batch A batch with the encoder's schema
    * @returns dictionaries that are new or have changed, inner ones first, then the batch; the caller owns their bodies
-   * @throws {DipcError} `invalid_argument` where the batch does not fit the schema; `unsupported`, `out_of_memory`
+   * @throws {DipcError} `invalid_argument` if the batch does not fit the schema; `unsupported`, `out_of_memory`
    */
   encode(batch: RecordBatch): IpcMessage[] {
     const { fields } = this.#schema;
     if (batch.schema.fields.length !== fields.length) {
       throw new DipcError(
         "invalid_argument",
-        `Cannot encode a batch of ${batch.schema.fields.length} columns: the schema has ${fields.length}`,
+        `cannot encode a batch of ${batch.schema.fields.length} columns: the schema has ${fields.length}`,
       );
     }
     const rows = batch.numRows;
@@ -103,10 +103,10 @@ export class BatchEncoder {
     try {
       const columns = batch.data.children;
       if (this.#hasDictionaries) {
-        const wanted = new Map<number, Vector>();
-        fields.forEach((field, i) => collectDictionaries(columns[i], field.type, wanted));
+        const used = new Map<number, Vector>();
+        fields.forEach((field, i) => collectDictionaries(columns[i], field.type, used));
         const changed = new Set<number>();
-        for (const [id, vector] of wanted) this.#encodeDictionary(id, vector, changed, messages);
+        for (const [id, vector] of used) this.#encodeDictionary(id, vector, changed, messages);
       }
       const layout = new BodyLayout();
       fields.forEach((field, i) => {
@@ -114,7 +114,7 @@ export class BatchEncoder {
         if (column.length !== rows) {
           throw new DipcError(
             "invalid_argument",
-            `Cannot encode column ${quoted(field.name)}: it has ${column.length} values in a batch of ${rows} rows`,
+            `cannot encode column ${quoted(field.name)}: it has ${column.length} values in a batch of ${rows} rows`,
           );
         }
         layout.add(column, field.type, field.name);
@@ -123,7 +123,7 @@ export class BatchEncoder {
       return messages;
     } catch (error) {
       for (const message of messages) message.body?.release();
-      // The peer has not got what was made for this batch.
+      // The dictionaries made for this batch never reach the peer.
       this.#sent.clear();
       throw error;
     }
@@ -133,17 +133,17 @@ export class BatchEncoder {
     const type = vector.type as DataType;
     const sent = this.#sent.get(id);
     const inner = innerIds(type);
-    const nested = inner.some((other) => changed.has(other));
+    const hasChangedInner = inner.some((other) => changed.has(other));
     let chunks: readonly Data[] = vector.data;
     let isDelta = false;
-    if (sent !== undefined && !nested) {
-      const same = sent.chunks === vector.data || startsWith(vector, sent);
-      if (same && vector.length === sent.length) {
+    if (sent !== undefined && !hasChangedInner) {
+      const isSame = sent.chunks === vector.data || startsWith(vector, sent);
+      if (isSame && vector.length === sent.length) {
         sent.chunks = vector.data;
         return;
       }
       // Arrow's C++ readers cannot append to values that refer to other dictionaries.
-      if (same && inner.length === 0) {
+      if (isSame && inner.length === 0) {
         chunks = vector.slice(sent.length).data;
         isDelta = true;
       }
@@ -175,7 +175,7 @@ export class BatchEncoder {
     return { header, body: this.#body(layout, buffers, end) };
   }
 
-  /** The header, the same as for the batch before where nothing in it differs. */
+  /** The header; that of the previous batch is reused if nothing in it differs. */
   #header(
     layout: BodyLayout,
     buffers: readonly number[],
@@ -185,9 +185,9 @@ export class BatchEncoder {
     custom?: ReadonlyMap<string, string>,
   ): MessageHeader {
     const last = this.#last;
-    const plain = dictionary === undefined && (custom === undefined || custom.size === 0);
+    const isPlain = dictionary === undefined && (custom === undefined || custom.size === 0);
     if (
-      plain && last !== null && last.rows === rows && last.bodyLength === end &&
+      isPlain && last !== null && last.rows === rows && last.bodyLength === end &&
       sameNumbers(last.nodes, layout.nodes) &&
       sameNumbers(last.buffers, buffers) && sameNumbers(last.variadicCounts, layout.variadicCounts)
     ) return last;
@@ -201,7 +201,7 @@ export class BatchEncoder {
       dictionary,
     });
     const header = this.#reader.read(metadata);
-    if (plain) this.#last = header;
+    if (isPlain) this.#last = header;
     return header;
   }
 
@@ -214,7 +214,7 @@ export class BatchEncoder {
         const begin = buffers[2 * i];
         const end = begin + piece.byteLength;
         if (end > begin) piece.write(bytes.subarray(begin, end));
-        // Blocks are recycled: what was in the gap before must not be sent.
+        // Blocks are recycled: old content of the gaps must not be sent.
         const next = 2 * i + 2 < buffers.length ? buffers[2 * i + 2] : byteLength;
         if (next > end) bytes.fill(0, end, next);
       }
@@ -242,7 +242,7 @@ function collectDictionaries(data: Data, type: DataType, into: Map<number, Vecto
       if (!startsWith(long, { chunks: short.data, length: short.length })) {
         throw new DipcError(
           "invalid_argument",
-          `Cannot encode a batch in which two columns share dictionary ${id} but hold different values. Give them different ids`,
+          `cannot encode a batch: two of its columns share dictionary ${id} but hold different values; give them different ids`,
         );
       }
       into.set(id, long);
@@ -280,7 +280,7 @@ function startsWith(vector: Vector, sent: SentDictionary): boolean {
   if (chunks.every((chunk, i) => chunk === vector.data[i])) return true;
   let at = 0;
   for (const chunk of chunks) {
-    // Compares stretches that lie within one chunk on both sides.
+    // Compares ranges that lie within one chunk on both sides.
     for (let from = 0; from < chunk.length;) {
       const [piece] = vector.slice(at + from, at + chunk.length).data;
       if (piece === undefined || !sameContent(chunk.slice(from, piece.length), piece)) return false;

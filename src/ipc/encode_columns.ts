@@ -19,14 +19,14 @@ import { arrowTypeId } from "./arrow_schema.ts";
 import { copyBits } from "./bitmap.ts";
 import { quoted } from "./quote.ts";
 
-/** One buffer of a body: how long it is, and how to write it. */
+/** One buffer of a body: its size, and how to write it. */
 export interface BufferPiece {
   readonly byteLength: number;
   /** Writes exactly `byteLength` bytes to the start of `target`, which is 64-aligned. */
   write(target: Uint8Array<ArrayBuffer>): void;
 }
 
-/** The nodes and buffers of one message in the making. */
+/** Collects the nodes and buffers of one message. */
 export class BodyLayout {
   /** Length and null count of each node. */
   readonly nodes: number[] = [];
@@ -36,16 +36,16 @@ export class BodyLayout {
   /**
    * Adds a column.
    *
-   * @param data The column
+   * @param data Values of the column, possibly a slice
    * @param type Its type in the schema; for the values of a dictionary that of the values
    * @param path Name of the column, for messages
-   * @throws {DipcError} `invalid_argument` where the column's type is another one; `unsupported`
+   * @throws {DipcError} `invalid_argument` if the column has another type than the schema; `unsupported`
    */
   add(data: Data, type: DataType, path: string): void {
     if (data.type !== type && !sameLayout(data.type, type)) {
       throw new DipcError(
         "invalid_argument",
-        `Cannot encode column ${quoted(path)}: it holds ${data.type}, but the schema says ${type}`,
+        `cannot encode column ${quoted(path)}: it holds ${data.type}, but the schema declares ${type}`,
       );
     }
     const id = arrowTypeId(type);
@@ -108,7 +108,7 @@ export class BodyLayout {
       case "large_list_view":
       case "run_end_encoded":
       case null:
-        throw new DipcError("unsupported", `Cannot encode column ${quoted(path)} of type ${type}`);
+        throw unsupportedType(path, type);
       default:
         unexpected(id);
     }
@@ -122,7 +122,7 @@ export class BodyLayout {
     });
   }
 
-  /** Bytes of a view, as many as asked for; what is not there is 0. */
+  /** `byteLength` bytes of a view from `begin` on; bytes past its end are 0. */
   #bytes(source: ArrayBufferView | undefined, begin: number, byteLength: number): void {
     const all = source === undefined ? EMPTY : new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
     const bytes = all.subarray(begin, begin + byteLength);
@@ -139,18 +139,18 @@ export class BodyLayout {
     const values = data.values as ArrayBufferView & { BYTES_PER_ELEMENT?: number } | undefined;
     const elementBytes = (data.ArrayType as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT;
     if (elementBytes === undefined) {
-      throw new DipcError("unsupported", `Cannot encode column ${quoted(path)} of type ${data.type}`);
+      throw unsupportedType(path, data.type);
     }
     if (values !== undefined && !ArrayBuffer.isView(values)) {
-      throw new DipcError("invalid_argument", `Cannot encode column ${quoted(path)}: its values are not a typed array`);
+      throw new DipcError("invalid_argument", `cannot encode column ${quoted(path)}: its values are not a typed array`);
     }
     this.#bytes(values, 0, data.length * data.stride * elementBytes);
   }
 
-  /** Indices; those that were brought to 32 bits when decoding are widened again. */
-  #indices(data: Data, wide: boolean): void {
+  /** Indices; those that were narrowed to 32 bits when decoding are widened again. */
+  #indices(data: Data, isWide: boolean): void {
     const values = data.values as ArrayBufferView & { BYTES_PER_ELEMENT: number };
-    if (!wide || values.BYTES_PER_ELEMENT === 8) {
+    if (!isWide || values.BYTES_PER_ELEMENT === 8) {
       this.#bytes(values, 0, data.length * values.BYTES_PER_ELEMENT);
       return;
     }
@@ -172,8 +172,8 @@ export class BodyLayout {
   #offsets(data: Data): [begin: number, end: number] {
     const { length } = data;
     const offsets = data.valueOffsets as Int32Array | BigInt64Array | undefined;
-    const large = (data.type as { OffsetArrayType?: unknown }).OffsetArrayType === BigInt64Array;
-    const width = large ? 8 : 4;
+    const isLarge = (data.type as { OffsetArrayType?: unknown }).OffsetArrayType === BigInt64Array;
+    const width = isLarge ? 8 : 4;
     if (offsets === undefined || offsets.length < length + 1) {
       this.#bytes(undefined, 0, width * (length + 1));
       return [0, 0];
@@ -201,7 +201,7 @@ export class BodyLayout {
   }
 
   #child(child: Data | undefined, begin: number, length: number, type: DataType, path: string): void {
-    // apache-arrow fills up missing columns with nulls that have no children, or children of length 0.
+    // apache-arrow fills in missing columns with nulls that have no children, or children of length 0.
     child ??= makeData({ type, length: 0, nullCount: 0 });
     if (child.length < begin + length) {
       child = child._changeLengthAndBackfillNullBitmap(begin + length);
@@ -209,7 +209,7 @@ export class BodyLayout {
     this.add(begin === 0 && child.length === length ? child : child.slice(begin, length), type, path);
   }
 
-  /** Views, with each data buffer cut to the range that they use. */
+  /** Views, with each data buffer trimmed to the range that they use. */
   #views(data: Data): void {
     const { length } = data;
     const all = data.values as Uint8Array;
@@ -237,7 +237,7 @@ export class BodyLayout {
         const out = new Int32Array(target.buffer, target.byteOffset, 4 * length);
         out.set(words);
         for (let i = 0; i < length; i++) {
-          // What lies behind a null is not sent.
+          // The value under a null is not sent.
           if (isNull(i)) {
             out[4 * i] =
               out[4 * i + 1] =
@@ -265,7 +265,7 @@ export class BodyLayout {
       );
       return;
     }
-    // Each child is cut to the range of values in use, and the offsets into it are moved.
+    // Each child is trimmed to the range of values in use, and the offsets into it are shifted.
     const offsets = data.valueOffsets as Int32Array;
     const low = new Float64Array(128).fill(Infinity);
     const high = new Float64Array(128);
@@ -289,7 +289,7 @@ export class BodyLayout {
   }
 }
 
-/** Whether values of one type can stand for those of another; children are compared when it is their turn. */
+/** Whether values of two types have the same layout; children are compared when they are added. */
 function sameLayout(a: DataType, b: DataType): boolean {
   if (a.typeId !== b.typeId) return false;
   switch (a.typeId) {
@@ -316,10 +316,14 @@ function sameLayout(a: DataType, b: DataType): boolean {
   }
 }
 
+function unsupportedType(path: string, type: DataType): DipcError {
+  return new DipcError("unsupported", `cannot encode column ${quoted(path)}: its type ${type} is not supported`);
+}
+
 const EMPTY = new Uint8Array(0);
 const NOTHING: BufferPiece = { byteLength: 0, write: () => {} };
 
-/** The views as 32-bit words; a copy where they do not start at a multiple of 4. */
+/** The views as 32-bit words; a copy if they are not 4-aligned. */
 function wordsOf(views: Uint8Array, count: number): Int32Array {
   const aligned = views.byteOffset % 4 === 0 ? views : views.slice();
   return new Int32Array(aligned.buffer, aligned.byteOffset, count);

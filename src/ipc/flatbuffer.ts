@@ -1,7 +1,7 @@
 /**
  * A bounds-checked reader of flatbuffers from untrusted peers and files.
  *
- * Layout facts come from the flatbuffers binary format: a table starts with a signed offset back to its vtable, a vtable
+ * The layout is that of the flatbuffers binary format: a table starts with a signed offset back to its vtable, a vtable
  * with its own size and its table's size (u16 each), references are unsigned 32-bit offsets forward from where they stand.
  *
  * @module
@@ -9,24 +9,24 @@
 import { DipcError } from "../errors.ts";
 import { quoted } from "./quote.ts";
 
-/** Deepest nesting of fields that is accepted. */
+/** Maximum nesting depth of fields. */
 export const MAX_DEPTH = 64;
 
 const decoder = new TextDecoder();
 
-/** Makes the error for malformed metadata: `what` was found wrong. */
+/** The error for malformed metadata; `what` is the fault. */
 export function invalidMetadata(what: string): DipcError {
-  return new DipcError("invalid_data", `Cannot read Arrow metadata: ${what}. The sender or file is damaged or hostile`);
+  return new DipcError("invalid_data", `cannot read Arrow metadata: ${what}; the sender or file is damaged or hostile`);
 }
 
 /**
  * Reads tables, vectors and strings of one flatbuffer. Every access is checked against the end of the bytes, and all
- * visits together are charged to a budget in proportion to the bytes, so that shared references cannot multiply work.
+ * visits are charged to a budget proportional to the bytes, so that shared references cannot multiply the work.
  */
 export class FlatReader {
-  /** The flatbuffer's bytes. */
+  /** The whole flatbuffer. */
   readonly bytes: Uint8Array;
-  /** The same bytes for numbers. */
+  /** The same bytes, for reading numbers. */
   readonly view: DataView;
   /** Path of the field being read, for messages; empty outside fields. */
   context = "";
@@ -66,7 +66,7 @@ export class FlatReader {
     const offset = this.view.getUint32(position, true);
     // 0 would refer to itself; the target needs at least 4 bytes.
     if (offset === 0 || position + offset > this.#end - 4) {
-      throw this.#invalid(`${what} offset ${offset} at byte ${position} leads out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} offset ${offset} at byte ${position} points outside the ${this.#end} bytes`);
     }
     return position + offset;
   }
@@ -76,7 +76,7 @@ export class FlatReader {
     this.#charge(4);
     const vtable = this.#vtable(position);
     if (vtable < 0 || vtable > this.#end - 4) {
-      throw this.#invalid(`${what} vtable at byte ${vtable} lies out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} vtable at byte ${vtable} lies outside the ${this.#end} bytes`);
     }
     const vtableSize = this.view.getUint16(vtable, true);
     if (vtableSize < 4 || vtableSize % 2 !== 0 || vtable + vtableSize > this.#end) {
@@ -84,7 +84,7 @@ export class FlatReader {
     }
     const tableSize = this.view.getUint16(vtable + 2, true);
     if (tableSize < 4 || position + tableSize > this.#end) {
-      throw this.#invalid(`${what} table size ${tableSize} at byte ${position} leads out of ${this.#end} bytes`);
+      throw this.#invalid(`${what} table size ${tableSize} at byte ${position} points outside the ${this.#end} bytes`);
     }
     return position;
   }
@@ -94,7 +94,7 @@ export class FlatReader {
     return table - this.view.getInt32(table, true);
   }
 
-  /** Position of field `index` of a checked table, or 0 where it is absent. `size` is that of its inline value. */
+  /** Position of field `index` of a checked table, or 0 if it is absent. `size` is that of its inline value. */
   field(table: number, index: number, size: number, what: string): number {
     const vtable = this.#vtable(table);
     const slot = 4 + 2 * index;
@@ -102,7 +102,7 @@ export class FlatReader {
     const offset = this.view.getUint16(vtable + slot, true);
     if (offset === 0) return 0;
     if (offset < 4 || offset + size > this.view.getUint16(vtable + 2, true)) {
-      throw this.#invalid(`${what} field offset ${offset} leads out of its table`);
+      throw this.#invalid(`${what} field offset ${offset} points outside its table`);
     }
     return table + offset;
   }
@@ -119,7 +119,7 @@ export class FlatReader {
     return at === 0 ? fallback : this.view.getUint8(at);
   }
 
-  /** Boolean field, false where absent. */
+  /** Boolean field, false if absent. */
   bool(table: number, index: number, what: string): boolean {
     return this.uint8(table, index, 0, what) !== 0;
   }
@@ -142,7 +142,7 @@ export class FlatReader {
     return at === 0 ? 0n : this.view.getBigInt64(at, true);
   }
 
-  /** Signed 64-bit field that counts something: 0 … 2⁵³ − 1; 0 where absent. */
+  /** Signed 64-bit field that counts something: 0 … 2⁵³ − 1; 0 if absent. */
   count(table: number, index: number, what: string): number {
     const at = this.field(table, index, 8, what);
     return at === 0 ? 0 : this.countAt(at, what);
@@ -159,7 +159,7 @@ export class FlatReader {
     return high * 4294967296 + this.view.getUint32(position, true);
   }
 
-  /** Table field; 0 where absent. */
+  /** Table field; 0 if absent. */
   child(table: number, index: number, what: string): number {
     const at = this.field(table, index, 4, what);
     return at === 0 ? 0 : this.table(this.reference(at, what), what);
@@ -168,8 +168,8 @@ export class FlatReader {
   /**
    * Vector field.
    *
-   * @param size Bytes of one element
-   * @returns the position of its length word, 0 where absent; elements start 4 bytes later
+   * @param size Size of one element in bytes
+   * @returns the position of its length word, 0 if absent; elements start 4 bytes later
    */
   vector(table: number, index: number, size: number, what: string): number {
     const at = this.field(table, index, 4, what);
@@ -193,7 +193,7 @@ export class FlatReader {
     return this.table(this.reference(vector + 4 + 4 * index, what), what);
   }
 
-  /** String field, `null` where absent. Malformed UTF-8 is replaced, as names are only shown. */
+  /** String field, `null` if absent. Malformed UTF-8 is replaced, because names are only displayed. */
   string(table: number, index: number, what: string): string | null {
     const vector = this.vector(table, index, 1, what);
     if (vector === 0) return null;

@@ -1,5 +1,5 @@
 /**
- * The framing of Arrow streams and files, written: the prefix of a message, the end of a stream, the footer of a file.
+ * Writes the framing of Arrow streams and files: the prefix of a message, the end of a stream, the footer of a file.
  *
  * @module
  */
@@ -15,10 +15,10 @@ export function padTo8(n: number): number {
 }
 
 /**
- * What goes in front of a body in an Arrow stream or file: continuation marker, length, metadata, padding to 8 bytes.
+ * What precedes a body in an Arrow stream or file: continuation marker, length, metadata, padding to 8 bytes.
  *
- * @param header The message
- * @returns its bytes, a multiple of 8 of them
+ * @param header Header of the message
+ * @returns bytes whose number is a multiple of 8
  */
 export function frameMetadata(header: MessageHeader): Uint8Array<ArrayBuffer> {
   const length = padTo8(header.bytes.byteLength);
@@ -30,18 +30,18 @@ export function frameMetadata(header: MessageHeader): Uint8Array<ArrayBuffer> {
   return frame;
 }
 
-/** Bytes of a `Block` struct, see File.fbs. */
+/** Size of a `Block` struct in bytes, see File.fbs. */
 const BLOCK_BYTES = 24;
-/** Bytes of root offset, vtable and table of a footer. */
+/** Size of root offset, vtable and table of a footer in bytes. */
 const FOOTER_TABLE_BYTES = 36;
 
 /**
- * The footer of an Arrow file, a flatbuffer. The schema is not encoded anew: the whole schema message is a part of the
+ * The footer of an Arrow file, a flatbuffer. The schema is not encoded again: the whole schema message is embedded in the
  * footer, and the footer points to the schema inside it.
  *
- * @param schema The schema message
- * @param dictionaries Where the dictionary batches lie
- * @param batches Where the record batches lie
+ * @param schema Header of the schema message
+ * @param dictionaries Positions of the dictionary batches
+ * @param batches Positions of the record batches
  */
 export function encodeFooter(
   schema: MessageHeader,
@@ -55,8 +55,8 @@ export function encodeFooter(
   const view = new DataView(footer.buffer);
   const { version, header } = locateHeader(schema.bytes);
   view.setUint32(0, 16, true); // root: the table at 16
-  view.setUint16(4, 12, true); // vtable: bytes of it
-  view.setUint16(6, 20, true); // bytes of the table
+  view.setUint16(4, 12, true); // vtable: its size in bytes
+  view.setUint16(6, 20, true); // size of the table in bytes
   view.setUint16(8, 4, true); // version
   view.setUint16(10, 8, true); // schema
   view.setUint16(12, 12, true); // dictionaries
@@ -82,7 +82,7 @@ function writeBlocks(view: DataView, at: number, blocks: readonly FileBlock[]): 
   });
 }
 
-/** Version and place of the header table of a verified `Message`: its slots 0 and 2, see Message.fbs. */
+/** Version and position of the header table of a verified `Message`: its slots 0 and 2, see Message.fbs. */
 function locateHeader(message: Uint8Array<ArrayBuffer>): { version: number; header: number } {
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
   const table = view.getUint32(0, true);

@@ -17,33 +17,33 @@ export { messageMetadata, VerifiedHeader } from "./verified_header.ts";
 /** Limits on what a {@linkcode HeaderReader} accepts. */
 export interface HeaderLimits {
   /**
-   * Bytes of one message's metadata.
+   * Largest metadata of one message, in bytes.
    *
    * @default 16_777_216
    */
   maxMetadataBytes: number;
   /**
-   * Bytes of one message's body.
+   * Largest body of one message, in bytes.
    *
    * @default 4_294_967_296
    */
   maxBodyBytes: number;
   /**
-   * Rows of one batch, and values of one nested column or dictionary in it.
+   * Most rows of one batch, and most values of one nested column or dictionary.
    *
    * @default 2_147_483_647
    */
   maxRows: number;
 }
 
-/** The limits where nothing else is asked for. */
+/** The default limits. */
 export const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxMetadataBytes: 16 * 1024 * 1024,
   maxBodyBytes: 4 * 1024 * 1024 * 1024,
   maxRows: 2_147_483_647,
 };
 
-/** Allocations are slow in comparison with reading a header, so small headers are carved from pieces of this size. */
+/** Allocations are slow compared with reading a header, so small headers are carved from slabs of this size. */
 const SLAB_BYTES = 16 * 1024;
 
 /** Numbers of `Schema` and `RecordBatch` in the `MessageHeader` union; `DictionaryBatch` is between them. */
@@ -51,7 +51,7 @@ const SCHEMA = 1, BATCH = 3;
 
 const NO_NUMBERS = new Float64Array(0);
 
-/** The verified header behind a {@linkcode MessageHeader}, made again from its bytes where it was made elsewhere. */
+/** A {@linkcode MessageHeader} as a verified header, read again from its bytes if another reader made it. */
 export function verified(header: MessageHeader, reader: HeaderReader): VerifiedHeader {
   return header instanceof VerifiedHeader && header.layout === reader.layout ? header : reader.read(header.bytes);
 }
@@ -73,7 +73,7 @@ export class HeaderReader {
   /** The last batch header: many batches of a stream have equal metadata, byte for byte. */
   #last: VerifiedHeader | null = null;
   #lastWords: Int32Array = new Int32Array(0);
-  /** A view of the whole buffer that metadata came in last, which usually is the next one's too. */
+  /** The buffer that held the last metadata; usually the next metadata is in it too. */
   #source: ArrayBufferLike | null = null;
   #sourceWords: Int32Array = new Int32Array(0);
   #slab = new ArrayBuffer(0);
@@ -89,7 +89,7 @@ export class HeaderReader {
   }
 
   /**
-   * A reader for the messages after a schema that has been read already.
+   * A reader for the messages after a schema message that has been read already.
    *
    * @param schema Header of the schema message
    * @param limits Limits that differ from the defaults
@@ -110,7 +110,7 @@ export class HeaderReader {
     return this.#schema;
   }
 
-  /** What the schema says, once it has been read. */
+  /** The layout of the schema, once it has been read. */
   get layout(): SchemaLayout | null {
     return this.#layout;
   }
@@ -119,7 +119,7 @@ export class HeaderReader {
    * Verifies one message's metadata. The bytes are copied; the caller may reuse them at once.
    *
    * @param metadata The `Message` flatbuffer without marker and length
-   * @returns an immutable header; the same object as before where the bytes are equal to those of the last batch
+   * @returns an immutable header; the same object as before if the bytes equal those of the last batch
    * @throws {DipcError} `invalid_data`, `limit_exceeded`, `unsupported`
    */
   read(metadata: Uint8Array): VerifiedHeader {
@@ -151,15 +151,15 @@ export class HeaderReader {
     if (size > limits.maxMetadataBytes) {
       throw new DipcError(
         "limit_exceeded",
-        `Cannot accept ${size} bytes of Arrow metadata: the limit maxMetadataBytes is ${limits.maxMetadataBytes}. Raise it`,
+        `cannot accept ${size} bytes of Arrow metadata: the limit maxMetadataBytes is ${limits.maxMetadataBytes}; raise it`,
       );
     }
-    // One allocation holds the copy, and the numbers read from it where their count follows from the schema.
+    // One allocation holds the copy and, if their count follows from the schema, the numbers read from it.
     const padded = (size + 7) & ~7;
     const plan = this.#layout?.plan;
-    const wanted = padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCounts[4]));
-    const storage = this.#reserve(wanted);
-    const start = this.#slabUsed - wanted;
+    const needed = padded + (plan === undefined ? 0 : 16 * (plan.nodeCount + plan.bufferCounts[4]));
+    const storage = this.#reserve(needed);
+    const start = this.#slabUsed - needed;
     const bytes = new Uint8Array(storage, start, size);
     bytes.set(metadata);
     const reader = new FlatReader(bytes);
@@ -172,19 +172,19 @@ export class HeaderReader {
     if (bodyLength > limits.maxBodyBytes) {
       throw new DipcError(
         "limit_exceeded",
-        `Cannot accept a body of ${bodyLength} bytes: the limit maxBodyBytes is ${limits.maxBodyBytes}. Raise it or send smaller batches`,
+        `cannot accept a body of ${bodyLength} bytes: the limit maxBodyBytes is ${limits.maxBodyBytes}; raise it or send smaller batches`,
       );
     }
     this.#checkMetadata(reader, root);
     const { maxRows } = limits;
     const roomStart = start + padded;
-    const message = { reader, table, bytes, version, bodyLength, maxRows, roomStart, roomEnd: start + wanted } as const;
+    const message = { reader, table, bytes, version, bodyLength, maxRows, roomStart, roomEnd: start + needed } as const;
     if (headerType === SCHEMA) return this.#readSchema(message);
     if (this.#layout === null) throw invalidMetadata("the first message is not a schema");
     return headerType === BATCH ? this.#readBatch(message, this.#layout) : this.#readDictionary(message, this.#layout);
   }
 
-  /** Memory for one header, at the end of the used part of what is returned; small ones share an allocation. */
+  /** Memory for one header: the last `byteLength` used bytes of the returned slab. Small headers share a slab. */
   #reserve(byteLength: number): ArrayBuffer {
     if (this.#slabUsed + byteLength > this.#slab.byteLength) {
       this.#slab = new ArrayBuffer(byteLength > SLAB_BYTES / 8 ? byteLength : SLAB_BYTES);
@@ -194,7 +194,7 @@ export class HeaderReader {
     return this.#slab;
   }
 
-  /** Walks through the message's custom metadata, so that it can be read later without surprises. */
+  /** Verifies the message's custom metadata now, so that reading it later cannot fail. */
   #checkMetadata(reader: FlatReader, root: number): void {
     if (reader.field(root, 4, 4, "message metadata") !== 0) readMetadata(reader, root, 4, "message metadata");
   }
@@ -279,9 +279,9 @@ function readVersion(reader: FlatReader, root: number): 4 | 5 {
   if (version >= 0 && version < 3) {
     throw new DipcError(
       "unsupported",
-      `Cannot read Arrow metadata of version V${
+      `cannot read Arrow metadata: its version is V${
         version + 1
-      }, expected V4 or V5. Write the data again with Arrow 0.8 or newer`,
+      }, expected V4 or V5; write the data again with Arrow 0.8 or newer`,
     );
   }
   throw invalidMetadata(`metadata version is ${version}, expected 3 (V4) or 4 (V5)`);

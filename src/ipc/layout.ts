@@ -1,5 +1,5 @@
 /**
- * What a verified schema says: its field tree, and for each field tree the flat list of nodes and buffers that a batch must have.
+ * The content of a verified schema: its fields, and the flat list of nodes and buffers that its batches must have.
  *
  * @module
  */
@@ -49,7 +49,7 @@ export interface DictionaryLayout {
   readonly id: bigint;
   /** Type of the indices. */
   readonly index: { readonly id: "int"; readonly bitWidth: 8 | 16 | 32 | 64; readonly signed: boolean };
-  /** Whether the order of the dictionary means something. */
+  /** Whether the order of the values is meaningful. */
   readonly ordered: boolean;
 }
 
@@ -84,32 +84,32 @@ export interface SchemaLayout {
 /** The values of one dictionary id. */
 export interface DictionaryPlan {
   readonly id: bigint;
-  /** The first field that uses it, with `dictionary` as its type says. */
+  /** The first field that uses it. */
   readonly field: FieldLayout;
   readonly plan: NodePlan;
 }
 
 /** What the length of a node must be, given its parent; the numbers are used in flat arrays. */
 export const LengthRule = {
-  /** Anything; offsets in the body decide. */
+  /** Any length; offsets in the body decide. */
   free: 0,
   /** Exactly the rows of the batch. */
   rows: 1,
   /** At least the parent's length times `factor`. */
   covers: 2,
-  /** Run ends: at least one where the parent has rows. */
+  /** Run ends: at least one if the parent has rows. */
   runEnds: 3,
   /** Values of runs: at least as many as run ends. */
   runValues: 4,
 } as const;
 
-/** The nodes of a field tree in the order in which a batch lists them, as flat arrays. */
+/** The nodes of a message in the order in which its metadata lists them, as flat arrays. */
 export class NodePlan {
   /** Nodes that a batch must have. */
   readonly nodeCount: number;
   /** Buffers that a batch must have, without variadic ones, by the metadata version of its message. */
   readonly bufferCounts: { readonly 4: number; readonly 5: number };
-  /** View columns, and so entries of the variadic counts. */
+  /** View columns, each of which has a variadic count. */
   readonly viewCount: number;
   /** {@linkcode NodeKind} of each node. */
   readonly kinds: NodeKinds;
@@ -128,7 +128,7 @@ export class NodePlan {
 
   /**
    * @param roots Top-level fields
-   * @param asValues True for the values of a dictionary: the roots' own dictionary encoding is taken off
+   * @param asValues True for the values of a dictionary: the dictionary encoding of the roots themselves is ignored
    */
   constructor(roots: readonly FieldLayout[], asValues = false) {
     const kinds: NodeKind[] = [];

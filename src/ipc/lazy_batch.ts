@@ -1,9 +1,9 @@
 /**
- * A `RecordBatch` of apache-arrow that builds its columns when they are asked for.
+ * A `RecordBatch` of apache-arrow that builds its columns on first access.
  *
  * The class's own constructor builds and compares everything at once, which is several times slower than receiving a small
- * batch. So objects are made on its prototype instead. This depends on apache-arrow's internals: its version is pinned, and
- * tests/ipc/decode_test.ts guards what is relied on.
+ * batch. So objects are created on its prototype instead. This relies on apache-arrow's internals: its version is pinned,
+ * and tests/ipc/decode_test.ts guards them.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export interface BatchShape {
   readonly Children: new (length: number) => LazyChildren;
 }
 
-/** Where the buffers of a batch come from. */
+/** Supplies the buffers of a batch. */
 export class BatchSource implements ColumnSource {
   readonly header: VerifiedHeader;
   readonly shape: BatchShape;
@@ -58,8 +58,8 @@ export class BatchSource implements ColumnSource {
     this.#maxDecompressedBytes = maxDecompressedBytes;
   }
 
-  /** True once the memory has been given back. */
-  disposed = false;
+  /** Whether the memory has been given back. */
+  isDisposed = false;
 
   buffer(index: number): Uint8Array {
     const bytes = this.#bytes ?? this.#open();
@@ -82,7 +82,7 @@ export class BatchSource implements ColumnSource {
     return this.#dictionaries.get(id);
   }
 
-  /** Column `index`, built when first asked for. */
+  /** Column `index`, built on first access. */
   column(index: number): Data {
     const known = this.#columns?.[index];
     if (known !== undefined) return known;
@@ -97,7 +97,7 @@ export class BatchSource implements ColumnSource {
   /** The children of the struct behind the batch. */
   children(): Data[] {
     const count = this.shape.columns.length;
-    // For a small batch, building all of them costs less than the getters that would put it off.
+    // For a small batch, building all of them costs less than the getters that would defer it.
     if (count <= 2 || this.header.rows <= 1024) {
       const children: Data[] = [];
       for (let i = 0; i < count; i++) children.push(this.column(i));
@@ -110,17 +110,17 @@ export class BatchSource implements ColumnSource {
 
   /** @throws {DipcError} `closed` after {@linkcode dispose} */
   check(): void {
-    if (this.disposed) {
+    if (this.isDisposed) {
       throw new DipcError(
         "closed",
-        "Cannot read a record batch that was disposed: its memory may hold another batch by now. Copy what is needed before",
+        "cannot read a record batch: it was disposed, and its memory may hold another batch; copy what you need before disposing it",
       );
     }
   }
 
   dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
+    if (this.isDisposed) return;
+    this.isDisposed = true;
     const body = this.#body;
     this.#body = null;
     this.#bytes = null;
@@ -200,8 +200,8 @@ LazyBatch.prototype = Object.create(RecordBatch.prototype, {
   [Symbol.for("Deno.customInspect")]: {
     configurable: true,
     value(this: LazyFields): string {
-      const { disposed, header } = this.source;
-      return `RecordBatch ${disposed ? "(disposed)" : `(${header.rows} rows)`} ${this.schema}`;
+      const { isDisposed, header } = this.source;
+      return `RecordBatch ${isDisposed ? "(disposed)" : `(${header.rows} rows)`} ${this.schema}`;
     },
   },
   [Symbol.dispose]: {

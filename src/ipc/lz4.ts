@@ -1,6 +1,6 @@
 /**
  * A decoder of LZ4 frames for data from untrusted peers: it never writes past the size that the caller expects and never
- * reads past its input. Written after the LZ4 frame and block format descriptions; checksums are skipped, not verified.
+ * reads past its input. Follows the LZ4 frame and block format descriptions; checksums are skipped, not verified.
  *
  * @module
  */
@@ -10,9 +10,9 @@ const MAGIC = 0x184d2204;
 /**
  * Decompresses one LZ4 frame.
  *
- * @param input The frame
- * @param size Bytes of its content
- * @throws {RangeError} where the frame is malformed or its content is not exactly `size` bytes
+ * @param input One LZ4 frame
+ * @param size Size of its content in bytes
+ * @throws {RangeError} if the frame is malformed or its content is not exactly `size` bytes
  */
 export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array {
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
@@ -30,7 +30,7 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
   }
   // Magic, flags, block descriptor, optional content size, header checksum.
   let at = contentSize ? 15 : 7;
-  // One byte of input gives 255 bytes of output at most: nothing is allocated for what cannot be there.
+  // One byte of input gives at most 255 bytes of output: fails before allocating when the input is too short.
   if (size > 255 * end) throw new RangeError(`${end} bytes of LZ4 cannot hold ${size}`);
   const output = new Uint8Array(size);
   let written = 0;
@@ -54,7 +54,7 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
   return output;
 }
 
-/** Decompresses one block behind what is already there, to which its matches may refer; returns the new end. */
+/** Decompresses one block after the output so far, to which its matches may refer; returns the new end. */
 function decompressBlock(input: Uint8Array, from: number, end: number, output: Uint8Array, start: number): number {
   const limit = output.byteLength;
   let at = from;
@@ -84,7 +84,7 @@ function decompressBlock(input: Uint8Array, from: number, end: number, output: U
     if (at + 2 > end) throw new RangeError("LZ4 match offset is cut off");
     const offset = input[at] | (input[at + 1] << 8);
     at += 2;
-    if (offset === 0 || offset > to) throw new RangeError(`LZ4 match offset ${offset} leads before the content`);
+    if (offset === 0 || offset > to) throw new RangeError(`LZ4 match offset ${offset} points before the content`);
     let length = (token & 15) + 4;
     if (length === 19) {
       let more: number;

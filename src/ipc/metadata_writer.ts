@@ -1,13 +1,13 @@
 /**
  * Writes the metadata of record batches and dictionary batches as flatbuffers.
  *
- * The layout is fixed, so it is written front to back in one go: vtables, the tables, then the vectors they refer to. Table
+ * The layout is fixed, so it is written front to back in one pass: vtables, the tables, then the vectors they refer to. Table
  * and field numbers are those of Arrow's `Message.fbs`.
  *
  * @module
  */
 
-/** What the metadata says about one batch. */
+/** What the metadata of one batch contains. */
 export interface BatchMetadata {
   readonly rows: number;
   readonly bodyLength: number;

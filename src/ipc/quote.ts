@@ -1,5 +1,5 @@
 /**
- * Names that a peer chose, in a form that is safe to print.
+ * Makes names that a peer chose safe to print.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { printable } from "../text.ts";
 /** Longest name shown, in UTF-16 code units. */
 const LONGEST = 120;
 
-/** Text without characters that steer a terminal, shortened if it is long. */
+/** Text with the characters that control a terminal escaped, shortened if it is long. */
 export function shortText(text: string): string {
   return printable(shorten(text), "escape");
 }

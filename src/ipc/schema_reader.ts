@@ -15,7 +15,7 @@ import {
 import { quoted } from "./quote.ts";
 import { readInt, readType, TYPE_ENTRIES } from "./type_reader.ts";
 
-/** Shared by the many fields that have none, so that a large schema stays small in memory. */
+/** Shared by the many fields without metadata, so that a large schema stays small in memory. */
 const NO_METADATA: ReadonlyMap<string, string> = new Map();
 const NO_CHILDREN: FieldLayout[] = [];
 
@@ -25,7 +25,7 @@ const NO_CHILDREN: FieldLayout[] = [];
  * @param reader Reader of the whole message
  * @param table Position of the checked `Schema` table
  * @param version Metadata version of the message
- * @throws {DipcError} `invalid_data`; `unsupported` for a type this version does not know
+ * @throws {DipcError} `invalid_data`; `unsupported` for a type that this version does not know
  */
 export function readSchema(reader: FlatReader, table: number, version: 4 | 5): SchemaLayout {
   const endianness = reader.int16(table, 0, 0, "schema endianness");
@@ -90,8 +90,8 @@ function checkChildren(type: ArrowType, children: readonly FieldLayout[], path: 
   }
   if (type.id === "run_end_encoded") {
     const ends = children[0];
-    const good = ends.type.id === "int" && ends.type.signed && ends.type.bitWidth > 8 && ends.dictionary === null;
-    if (!good) throw invalidMetadata(`run ends of field ${quoted(path)} are not int16, int32 or int64`);
+    const isGood = ends.type.id === "int" && ends.type.signed && ends.type.bitWidth > 8 && ends.dictionary === null;
+    if (!isGood) throw invalidMetadata(`run ends of field ${quoted(path)} are not int16, int32 or int64`);
   }
 }
 

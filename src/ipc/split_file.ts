@@ -1,5 +1,5 @@
 /**
- * The framing of Arrow files: where the footer says that messages lie. Decodes nothing else, and trusts nothing.
+ * The framing of Arrow files: the positions of messages that the footer declares. Decodes nothing else, and trusts nothing.
  *
  * @module
  */
@@ -12,17 +12,17 @@ export const FILE_HEAD_BYTES = 8;
 /** Bytes of an Arrow file after its footer: i32 footer length and the magic. */
 export const FILE_TAIL_BYTES = 10;
 
-/** Where one message lies in a file. */
+/** Position of one message in a file. */
 export interface FileBlock {
   /** Byte at which its length prefix starts. */
   readonly offset: number;
-  /** Bytes of length prefix, metadata and padding. */
+  /** Size of length prefix, metadata and padding in bytes. */
   readonly metadataLength: number;
-  /** Bytes of its body, which follows the metadata. */
+  /** Size of its body, which follows the metadata, in bytes. */
   readonly bodyLength: number;
 }
 
-/** What the footer of an Arrow file says. */
+/** Content of the footer of an Arrow file. */
 export interface FileFooter {
   /** The schema as a `Message` flatbuffer, as it would start a stream. Not verified yet. */
   readonly schemaMessage: Uint8Array<ArrayBuffer>;
@@ -34,7 +34,7 @@ export interface FileFooter {
 
 /** Vtable slots of the `Footer` table in File.fbs. */
 const FOOTER_VERSION = 0, FOOTER_SCHEMA = 1, FOOTER_DICTIONARIES = 2, FOOTER_BATCHES = 3;
-/** Bytes of the `Block` struct in File.fbs: i64 offset, i32 metaDataLength, 4 bytes of padding, i64 bodyLength. */
+/** Size of the `Block` struct in File.fbs in bytes: i64 offset, i32 metaDataLength, 4 bytes of padding, i64 bodyLength. */
 const BLOCK_BYTES = 24;
 /** `MessageHeader.Schema` in Message.fbs. */
 const HEADER_SCHEMA = 1;
@@ -43,9 +43,9 @@ const HEADER_SCHEMA = 1;
  * Reads the last 10 bytes of a file.
  *
  * @param tail The last 10 bytes
- * @param fileSize Bytes in the file
- * @param name What to call the file in messages
- * @returns the bytes of the footer, which lies just before them
+ * @param fileSize Size of the file in bytes
+ * @param name Name of the file in messages
+ * @returns the size in bytes of the footer, which precedes them
  * @throws {DipcError} `invalid_data`
  */
 export function footerLength(tail: Uint8Array, fileSize: number, name: string): number {
@@ -53,7 +53,7 @@ export function footerLength(tail: Uint8Array, fileSize: number, name: string): 
     if (tail[4 + i] !== FILE_MAGIC[i]) {
       throw new LocalError(
         "invalid_data",
-        `${name} starts as an Arrow file but does not end with "ARROW1": it was cut short or is still being written`,
+        `cannot read ${name}: it starts as an Arrow file but does not end with "ARROW1"; it was cut short or is still being written`,
       );
     }
   }
@@ -62,7 +62,7 @@ export function footerLength(tail: Uint8Array, fileSize: number, name: string): 
   if (length < 8 || length > room) {
     throw new LocalError(
       "invalid_data",
-      `${name} says that its footer has ${length} bytes, expected 8 to ${room} in a file of ${fileSize} bytes`,
+      `cannot read ${name}: it declares a footer of ${length} bytes, expected 8 to ${room} in a file of ${fileSize} bytes`,
     );
   }
   return length;
@@ -72,8 +72,8 @@ export function footerLength(tail: Uint8Array, fileSize: number, name: string): 
  * Reads and checks a footer: every offset in it lies inside it, and every block inside the file.
  *
  * @param footer The footer flatbuffer, 8-aligned
- * @param fileSize Bytes in the file
- * @param name What to call the file in messages
+ * @param fileSize Size of the file in bytes
+ * @param name Name of the file in messages
  * @throws {DipcError} `invalid_data`
  */
 export function readFooter(footer: Uint8Array<ArrayBuffer>, fileSize: number, name: string): FileFooter {
@@ -106,7 +106,7 @@ function readBlocks(reader: TableReader, root: number, slot: number, end: number
     ) {
       throw reader.broken(
         `puts ${what} ${i} at byte ${offset} with ${metadataLength} bytes of metadata and ${bodyLength} of body, ` +
-          `expected an 8-aligned place inside bytes ${FILE_HEAD_BYTES} to ${end}`,
+          `expected an 8-aligned position inside bytes ${FILE_HEAD_BYTES} to ${end}`,
       );
     }
     blocks.push({ offset, metadataLength, bodyLength });
@@ -127,7 +127,7 @@ class TableReader {
   }
 
   broken(what: string): DipcError {
-    return new LocalError("invalid_data", `the footer of ${this.#name} ${what}; the file is damaged`);
+    return new LocalError("invalid_data", `cannot read ${this.#name}: its footer ${what}; the file is damaged`);
   }
 
   u32(at: number): number {
@@ -138,13 +138,13 @@ class TableReader {
     return this.#view.getInt32(this.#inside(at, 4), true);
   }
 
-  /** A 64-bit number, or NaN (which fails every comparison that has to hold) where it is above 2⁵³. */
+  /** A 64-bit integer, or -1 (which no check accepts) if it is outside ±2⁵³. */
   i64(at: number): number {
     const value = Number(this.#view.getBigInt64(this.#inside(at, 8), true));
     return Number.isSafeInteger(value) ? value : -1;
   }
 
-  /** Checks that a table and its vtable lie inside. @returns the table's place */
+  /** Checks that a table and its vtable lie inside. @returns the position of the table */
   table(at: number): number {
     const vtable = at - this.i32(at);
     const size = this.#u16(vtable);
@@ -153,7 +153,7 @@ class TableReader {
     return at;
   }
 
-  /** The place that an offset field points to, or -1 where the field is absent. */
+  /** The position that an offset field points to, or -1 if the field is absent. */
   child(table: number, slot: number): number {
     const field = this.#field(table, slot);
     if (field < 0) return -1;
@@ -161,7 +161,7 @@ class TableReader {
     return this.#inside(target, 4);
   }
 
-  /** A 16-bit field, 0 where it is absent. */
+  /** A 16-bit field, 0 if it is absent. */
   i16Field(table: number, slot: number): number {
     const field = this.#field(table, slot);
     return field < 0 ? 0 : this.#view.getInt16(this.#inside(field, 2), true);
@@ -187,24 +187,23 @@ class TableReader {
   }
 }
 
-/** Bytes of what is put in front of a schema to make a message of it. */
+/** Size in bytes of what precedes a schema to make a message of it. */
 const WRAP_BYTES = 40;
 
 /**
  * A `Message` flatbuffer around the schema of a footer, without decoding the schema: flatbuffers only point forward, so
- * that the end of the footer, from the schema on, can be used as it is. Whether that holds for this footer is for the
- * verifier of the message to find out.
+ * the end of the footer, from the schema on, can be used as it is. The verifier of the message checks that this holds.
  */
 function wrapSchema(footer: Uint8Array<ArrayBuffer>, schema: number, version: number): Uint8Array<ArrayBuffer> {
   const source = new DataView(footer.buffer, footer.byteOffset, footer.byteLength);
   const vtable = schema - source.getInt32(schema, true);
-  // A writer that puts the tables of the schema before the schema itself is legal, if odd: then take everything.
+  // The vtable may precede the schema, so the copy starts at whichever comes first.
   const cut = Math.min(schema, vtable) & ~7;
   const message = new Uint8Array(WRAP_BYTES + footer.byteLength - cut);
   const view = new DataView(message.buffer);
   view.setUint32(0, 16, true); // root: the table at 16
-  view.setUint16(4, 12, true); // vtable: bytes of it
-  view.setUint16(6, 24, true); // bytes of the table
+  view.setUint16(4, 12, true); // vtable: its size in bytes
+  view.setUint16(6, 24, true); // size of the table in bytes
   view.setUint16(8, 4, true); // version
   view.setUint16(10, 6, true); // header_type
   view.setUint16(12, 8, true); // header

@@ -1,5 +1,6 @@
 /**
- * Reads and verifies the type of a field: one row for each Arrow type. Table and field numbers are those of Arrow's `Schema.fbs`.
+ * Reads and verifies the type of a field: one row for each Arrow type. Table and field numbers are those of Arrow's
+ * `Schema.fbs`.
  *
  * @module
  */
@@ -10,24 +11,24 @@ import { quoted } from "./quote.ts";
 
 const TIME_UNITS: readonly TimeUnitName[] = ["s", "ms", "us", "ns"];
 
-/** The table of one type with its parameters. */
+/** The table that holds the parameters of a type. */
 interface TypeTable {
   readonly reader: FlatReader;
   /** Position of the checked table. */
   readonly table: number;
   /** Path of the field, for messages. */
   readonly path: string;
-  /** Children of the field. */
+  /** Number of children of the field. */
   readonly childCount: number;
 }
 
-/** How one type stands in metadata. */
+/** How one type is encoded in metadata. */
 interface TypeEntry {
   /** Number in the `Type` union. */
   readonly number: number;
-  /** Children that the field must have; `null` if any number is good, or if the type itself says it. */
+  /** Children that the field must have; `null` if any number is valid, or if the parameters decide. */
   readonly children: number | null;
-  /** The type, or how its parameters are read. */
+  /** The type, or a function that reads its parameters. */
   readonly type: ArrowType | ((from: TypeTable) => ArrowType);
 }
 
@@ -69,8 +70,8 @@ const BY_NUMBER = new Map(Object.values(TYPE_ENTRIES).map(({ number, type }) => 
  * @param reader Reader of the whole message
  * @param field Position of the checked `Field` table
  * @param path Path of the field, for messages
- * @param childCount Children of the field
- * @throws {DipcError} `invalid_data`; `unsupported` for a type this version does not know
+ * @param childCount Number of children of the field
+ * @throws {DipcError} `invalid_data`; `unsupported` for a type that this version does not know
  */
 export function readType(reader: FlatReader, field: number, path: string, childCount: number): ArrowType {
   const what = "type of a field";
@@ -82,9 +83,9 @@ export function readType(reader: FlatReader, field: number, path: string, childC
   if (type === undefined) {
     throw new DipcError(
       "unsupported",
-      `Cannot read Arrow metadata: field ${
+      `cannot read Arrow metadata: field ${
         quoted(path)
-      } has type number ${number}, which is newer than this version of dipc. Update dipc`,
+      } has type number ${number}, which is newer than this version of dipc; update dipc`,
     );
   }
   if (table === 0) throw invalidMetadata(`field ${quoted(path)} of type number ${number} lacks its type table`);
@@ -104,7 +105,7 @@ function wrong({ path }: TypeTable, value: unknown, expected: string): DipcError
   return invalidMetadata(`field ${quoted(path)} has type parameter ${value}, expected ${expected}`);
 }
 
-/** Field 0 as one of the names. */
+/** Reads field 0 as an index into `names`. */
 function readUnit<Name extends string>(from: TypeTable, fallback: number, names: readonly Name[]): Name {
   const value = from.reader.int16(from.table, 0, fallback, "type unit");
   if (value < 0 || value >= names.length) throw wrong(from, value, `0 to ${names.length - 1}`);

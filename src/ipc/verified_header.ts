@@ -8,7 +8,7 @@ import type { NodePlan, SchemaLayout } from "./layout.ts";
 import type { MessageHeader, MessageKind } from "./message.ts";
 import { readMetadata } from "./schema_reader.ts";
 
-/** What a {@linkcode VerifiedHeader} is made from, each part checked. */
+/** The verified parts of a {@linkcode VerifiedHeader}. */
 export interface VerifiedParts extends MessageHeader {
   /** Schema of the stream. */
   readonly layout: SchemaLayout;
@@ -18,7 +18,7 @@ export interface VerifiedParts extends MessageHeader {
   readonly version: 4 | 5;
 }
 
-/** A header made by `HeaderReader`, with what only this folder needs to know. */
+/** A header made by `HeaderReader`, with details that only this library uses. */
 export class VerifiedHeader implements VerifiedParts {
   readonly kind: MessageKind;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -33,12 +33,12 @@ export class VerifiedHeader implements VerifiedParts {
   readonly layout: SchemaLayout;
   readonly plan: NodePlan;
   readonly version: 4 | 5;
-  /** Where each top-level column starts, once a decoder has asked: node, buffer and variadic count, 3 numbers a column. */
+  /** Indices of the first node, buffer and variadic count of each top-level column, once a decoder has computed them. */
   starts: Float64Array | null = null;
-  /** Custom metadata of the message, once somebody has asked. */
+  /** Custom metadata of the message, read on first access. */
   customMetadata: Map<string, string> | null = null;
 
-  /** @param parts All fields, each checked */
+  /** @param parts All fields, verified */
   constructor(parts: VerifiedParts) {
     this.kind = parts.kind;
     this.bytes = parts.bytes;

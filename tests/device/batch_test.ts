@@ -1,6 +1,6 @@
 /**
- * Batches in device memory: where their buffers are, what they are waited for, who gives their memory back, and batches from
- * pointers of others.
+ * Batches in device memory: the position of their buffers, what they wait for, the release of their memory, and batches
+ * from pointers of other code.
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import {
@@ -214,7 +214,7 @@ deviceTest(
   },
 );
 
-deviceTest("batches that nobody disposes give their memory back when they are collected", async () => {
+deviceTest("batches that are not disposed release their memory when they are collected", async () => {
   const { setFlagsFromString } = await import("node:v8");
   setFlagsFromString("--expose-gc");
   const gc = (await import("node:vm")).runInNewContext("gc") as () => void;
@@ -328,7 +328,7 @@ deviceTest("batches from pointers are gathered into one body, served, and read b
   await second.ready();
   await third.ready();
   await until(() => disposed > 0);
-  assertEquals(disposed, 1, "the owner is told when its memory is not read any more");
+  assertEquals(disposed, 1, "the owner is disposed once its memory has been read");
   for (const { block } of Object.values(parts)) block.release();
   const expected = [
     { n: 7, s: "hi", z: "yes", p: { q: { 0: 1, 1: 2, 2: 3 } }, l: [0.5] },
@@ -341,7 +341,7 @@ deviceTest("batches from pointers are gathered into one body, served, and read b
   for (let run = 0; run < 2; run++) {
     await using stream = await connect(server.datasets[0].uris);
     assertEquals(rowsOf(await stream.toTable()), [...expected, ...expected, ...expected]);
-    // The dictionary is sent again only where it is another one.
+    // The dictionary is sent again only if it is a different one.
     assertEquals(stream.stats.dictionaries, 2);
   }
   // From device memory to device memory.
@@ -435,7 +435,7 @@ deviceTest("pointers that do not fit are refused, by name, before anything is co
       () =>
         deviceBatch({ schema, device: memory, rows: 4, columns: [{ length: 4, data: buffer }], event: 1n, stream: 1n }),
       "invalid_argument",
-      /not for both/,
+      /both an event and a stream to wait for/,
     ],
   ];
   const before = device.pool.stats.blocksOut;

@@ -70,7 +70,7 @@ async function transfer(source: Dataset, transport: Transport, way: "staged" | "
   }
 }
 
-/** Fails rather than waiting for ever. */
+/** Fails rather than waiting forever. */
 async function within<T>(what: string, work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout>;
   const late = new Promise<never>((_, reject) => {

@@ -1,5 +1,5 @@
 /**
- * Many batches and many streams that end early: the driver is asked for memory at the start only, and gets all of it back.
+ * Many batches and many streams that end early: memory is allocated from the driver at the start only, and all of it is freed.
  */
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { Table, tableFromArrays, tableToIPC } from "apache-arrow";
@@ -66,14 +66,14 @@ function cuttable(transport: Transport): { transport: Transport; cut(): Promise<
   };
 }
 
-deviceTest(`${STREAMS} streams that are cancelled or cut: device memory is back where it was`, async () => {
+deviceTest(`${STREAMS} streams that are cancelled or cut: device memory is back to what it was`, async () => {
   const random = seededRandom();
   // UCX takes a tenth of a second for each stream that does not end well.
   await endEarly(await ucxTransport(), STREAMS / 10, random);
   await endEarly(new LoopbackTransport({ seed }), STREAMS - STREAMS / 10, random);
 });
 
-/** Starts streams of device memory and gives each up in one of four ways. */
+/** Starts streams of device memory and cancels each in one of four ways. */
 async function endEarly(carrier: Transport, streams: number, random: Random): Promise<void> {
   const { transport, cut } = cuttable(carrier);
   const source = generated(200, 1 << 10); // more than is read ahead, 8 KiB a body

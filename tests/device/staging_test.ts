@@ -1,6 +1,6 @@
 /**
- * The two ways of bodies in device memory: straight if the transport takes such memory and a transfer proves it, staged
- * otherwise; the user is told which, and why; and UCX without CUDA never gets an address of a GPU.
+ * The two ways of bodies in device memory: direct if the transport supports such memory and a transfer proves it, staged
+ * otherwise; the user learns which, and why; and UCX without CUDA never gets an address of a GPU.
  */
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type Dataset, DipcError, fromTable, openPath, serve, type ServerEventDetail } from "../../mod.ts";
@@ -80,7 +80,7 @@ deviceTest("without staging a batch needs no event, and compressed bodies are de
   await inner.close();
 }, [needsGold]);
 
-deviceTest("where the transfer from device to device goes wrong, bodies are staged, and it is said why", async () => {
+deviceTest("if the transfer from device to device fails, bodies are staged, and the reason is reported", async () => {
   const inner = await ucxTransport();
   const { transport, traffic } = deviceTransport(inner, openGpu(memory), { damageFrom: 1 << 20 });
   {
@@ -91,11 +91,11 @@ deviceTest("where the transfer from device to device goes wrong, bodies are stag
     assertEquals([stream.stats.staged, traffic.received], [true, 2]);
     assertMatch(
       stream.stats.stagingReason,
-      /transfer from GPU to GPU failed: of 4194304 bytes, that at 2097152 arrived as/,
+      /transfer from GPU to GPU failed: of 4194304 bytes, byte 2097152 arrived as/,
     );
     await assertDipcError(
       "unsupported",
-      /cannot go straight .*staging: "never" requests: .* failed: of 4194304 bytes/,
+      /cannot move bodies directly .*staging: "never" requests: .* failed: of 4194304 bytes/,
       () => connectCuda(uris, { memory, transport, staging: "never" }),
     );
   }
@@ -133,7 +133,7 @@ deviceTest("UCX without CUDA: staged, and the reason names the library and what 
   ) {
     await assertDipcError(
       "unsupported",
-      'bodies cannot go straight from and to cuda:0, as staging: "never" requests: UCX ',
+      'cannot move bodies directly to and from cuda:0, as staging: "never" requests: UCX ',
       attempt as () => Promise<unknown>,
     );
   }
@@ -318,7 +318,7 @@ deviceTest("over Debian's UCX: staged in two processes, and --json and the text 
   assertStringIncludes(text.stdout, `into cuda:0\nstaged: UCX 1.13.1 (`);
   const refused = await dipc(["get", server.uri("trips"), "--memory", memory, "--staging", "never"], { env });
   assertEquals(refused.code, 1);
-  assertStringIncludes(refused.stderr, "error[unsupported]: bodies cannot go straight from and to cuda:0");
+  assertStringIncludes(refused.stderr, "error[unsupported]: cannot move bodies directly to and from cuda:0");
 }, [needsUcx113]);
 
 deviceTest(

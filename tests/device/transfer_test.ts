@@ -120,7 +120,7 @@ deviceTest("every gold file goes between host and device memory in all combinati
 deviceTest("every gold stream goes from device to device in two processes, compared by pyarrow", async () => {
   const memory = ["--memory", "cuda:0"];
   const files = goldFiles(/\.stream$/);
-  // Processes on the simulated driver end with status 86 where it has a complaint or a leak.
+  // Processes on the simulated driver exit with status 86 if it has a complaint or a leak.
   const env = cuda!.env as Record<string, string>;
   const results = await fetchAndCompare("Arrow's gold streams, device to device", files, env, memory, memory);
   const bad = results.filter((result) => !result.equal || (result.bytes === "other" && !isCompressed(result as never)));

@@ -1,4 +1,4 @@
-/** Arrow streams and files as they are written: read back by apache-arrow, dictionaries, framing, and the file that appears whole. */
+/** Arrow streams and files as they are written: read back by apache-arrow, dictionaries, framing, and the file that appears only when complete. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { RecordBatch, Schema, Table, tableFromArrays, tableFromIPC } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
@@ -60,7 +60,7 @@ Deno.test("a file without batches is read back", async () => {
   await again.close();
 });
 
-Deno.test("a stream holds replaced dictionaries, a file refuses them and says what to do", async () => {
+Deno.test("a stream holds replaced dictionaries, a file rejects them and says what to do", async () => {
   using folder = new TemporaryFolder();
   const first = tableFromArrays({ word: ["a", "b"] }).batches[0];
   const second = tableFromArrays({ word: ["x", "y", "z"] }).batches[0];
@@ -80,7 +80,7 @@ Deno.test("a stream holds replaced dictionaries, a file refuses them and says wh
   assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
-Deno.test("bodies are given back where the sink fails", async () => {
+Deno.test("bodies are released if the sink fails", async () => {
   const { pool, assertAllBack } = countedPool();
   const dataset = await fromTable(smallTable());
   for (const Writer of [ArrowStreamWriter, ArrowFileWriter]) {
@@ -100,7 +100,7 @@ Deno.test("bodies are given back where the sink fails", async () => {
   assertAllBack();
 });
 
-Deno.test("an output file appears under its name only when it is whole, and replaces the old one", async () => {
+Deno.test("an output file appears under its name only when it is complete, and replaces the old one", async () => {
   using folder = new TemporaryFolder();
   const path = folder.file("out.bin");
   await Deno.writeTextFile(path, "old");
@@ -122,7 +122,7 @@ Deno.test("an output file appears under its name only when it is whole, and repl
   assertThrows(() => file.write([new Uint8Array(1)]), DipcError, "closed");
 });
 
-Deno.test("an output file that is given up leaves nothing behind", async () => {
+Deno.test("an output file that is aborted leaves nothing behind", async () => {
   using folder = new TemporaryFolder();
   const before = openDescriptors();
   {
@@ -136,7 +136,7 @@ Deno.test("an output file that is given up leaves nothing behind", async () => {
   await Promise.resolve();
 });
 
-Deno.test("a symbolic link is written through, a device directly, a folder and a missing folder are refused", async () => {
+Deno.test("a symbolic link is written through, a device directly, a folder and a missing folder are rejected", async () => {
   using folder = new TemporaryFolder();
   await Deno.writeTextFile(folder.file("target"), "old");
   await Deno.symlink(folder.file("target"), folder.file("link"));

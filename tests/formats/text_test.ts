@@ -84,7 +84,7 @@ Deno.test("times, timestamps, durations and intervals have the digits of their u
   assertEquals(intervalText(0, 0, 0n), "P0D");
 });
 
-Deno.test("decimals are right where they are negative, small, wide or of negative scale", () => {
+Deno.test("decimals are right if they are negative, small, wide or of negative scale", () => {
   assertEquals(decimalText(-5n, 2), "-0.05");
   assertEquals(decimalText(12_345n, 2), "123.45");
   assertEquals(decimalText(-12_345n, 0), "-12345");

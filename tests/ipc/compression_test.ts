@@ -11,7 +11,7 @@ import { assertDipcError } from "../support/assert.ts";
 import { batchMessage, int32, schemaMessage, writeFlat } from "../support/ipc_flatbuffer.ts";
 import { seed, seededRandom } from "../support/random.ts";
 
-/** A compressed buffer as it stands in a body: the declared length, then the content. */
+/** A compressed buffer as it is in a body: the declared length, then the content. */
 function buffer(declared: bigint, content: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(8 + content.byteLength);
   new DataView(bytes.buffer).setBigInt64(0, declared, true);
@@ -61,8 +61,8 @@ Deno.test("malformed LZ4 frames are errors", () => {
       [frame, 8, "longer than 8"],
       [frame, 7, "longer than 7"],
       [frame, 10, "content is 9 bytes, expected 10"],
-      [lz4Frame([0x22, 97, 98, 3, 0, 0x10, 33]), 9, "offset 3 leads before"],
-      [lz4Frame([0x22, 97, 98, 0, 0, 0x10, 33]), 9, "offset 0 leads before"],
+      [lz4Frame([0x22, 97, 98, 3, 0, 0x10, 33]), 9, "offset 3 points before"],
+      [lz4Frame([0x22, 97, 98, 0, 0, 0x10, 33]), 9, "offset 0 points before"],
       [lz4Frame([0x22, 97, 98, 2, 0]), 9, "middle of a sequence"],
       [lz4Frame([0x22, 97, 98, 2]), 9, "offset is cut off"],
       [lz4Frame([0xf0, 255]), 9, "literal length is cut off"],
@@ -120,7 +120,7 @@ Deno.test("declared lengths are checked before anything is allocated, and agains
     () => decompressBuffer("zstd", buffer(9n, new Uint8Array(9)), allowance(9999)),
   );
   assertDipcError("invalid_data", "too few", () => decompressBuffer("zstd", new Uint8Array(5), allowance(9999)));
-  // 100 MB of zeros in 9 KB: nothing near that is made where 1,000 bytes are declared.
+  // 100 MB of zeros in 9 KB: nothing near that is allocated if 1,000 bytes are declared.
   const bomb = zstdCompressSync(new Uint8Array(100_000_000));
   assertDipcError("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(1000n, bomb), allowance(9999)));
   const spent = allowance(1500);

@@ -111,12 +111,12 @@ for (const rows of [0, 1, 100, 5000]) {
   });
 }
 
-Deno.test("columns are views of the body, and only those asked for are built", () => {
+Deno.test("columns are views of the body, and only those that are read are built", () => {
   const original = mixedBatch(5000);
   const encoder = new BatchEncoder(original.schema, rubbishPool());
   const [message] = encoder.encode(original);
   const memory = message.body!.bytes().buffer;
-  // Strings whose offsets lead nowhere: only whoever asks for them sees an error.
+  // Strings whose offsets point nowhere: only reading them fails.
   new Int32Array(memory, message.header.buffers[10], 2).fill(1 << 30);
   const batch = new BatchDecoder(encoder.schemaHeader).decode(message)!;
   assertStrictEquals(batch.getChild("id")!.data[0].values.buffer, memory);
@@ -165,7 +165,7 @@ Deno.test("a small batch throws too once it is disposed", () => {
   assertDipcError("closed", "disposed", () => batch.getChildAt(0));
 });
 
-Deno.test("a batch that was never looked at gives its memory back too", () => {
+Deno.test("a batch that was never read gives its memory back too", () => {
   const pool = hostPool();
   const original = mixedBatch(5000);
   const encoder = new BatchEncoder(original.schema, pool);
@@ -186,7 +186,7 @@ Deno.test("a body that does not start at a multiple of 8 is copied", () => {
   assertEquals(plainColumns(batch), plainColumns(original));
 });
 
-Deno.test("what is relied on inside apache-arrow is still there", () => {
+Deno.test("the internals of apache-arrow that are relied on are still there", () => {
   const type = new Int32();
   const values = new Int32Array([4, 5, 6]);
   const bitmap = new Uint8Array([0b101]);
@@ -268,7 +268,7 @@ function wordStream(options?: BatchDecoderOptions): DictionaryStream {
   };
 }
 
-Deno.test("a replaced dictionary leaves earlier batches as they were, also where they are looked at later", () => {
+Deno.test("a replaced dictionary leaves earlier batches as they were, even if they are read later", () => {
   const stream = wordStream();
   stream.values(["a", "b"]);
   const first = stream.batch([0, 1, 1]);
@@ -308,7 +308,7 @@ Deno.test("indices out of the dictionary and dictionaries that never came are er
   assertDipcError("invalid_data", "index -1 into a dictionary of 2", () => stream.batch([255]).getChildAt(0));
 });
 
-Deno.test("dictionaries beyond their limit are refused, replaced ones do not count", () => {
+Deno.test("dictionaries beyond their limit are rejected, replaced ones do not count", () => {
   const stream = wordStream({ maxDictionaryBytes: 150 });
   for (let i = 0; i < 10; i++) stream.values(["a"]);
   stream.values(["b"], true);
@@ -490,13 +490,13 @@ const refused: [
   ], "value 2 of 2"],
 ];
 for (const [name, column, nodes, parts, error, variadic] of refused) {
-  Deno.test(`data is refused when its column is built: ${name}`, () => {
+  Deno.test(`data is rejected when its column is built: ${name}`, () => {
     const message = oneColumn(column, nodes, parts, variadic);
     assertDipcError("invalid_data", error, () => message.decoder.decode(message)!.getChildAt(0));
   });
 }
 
-Deno.test("the validity buffer that unions had before metadata V5 is passed over, unless it says something", () => {
+Deno.test("the validity buffer that unions had before metadata V5 is skipped, and rejected if it marks nulls", () => {
   const reader = new HeaderReader();
   const union = field("u", 14, [{ i16: 0 }, { ref: { ints: [5] } }], [int32("c")]);
   const decoder = new BatchDecoder(reader.read(flat(schemaMessage([union], { version: 3 }))));
@@ -512,14 +512,14 @@ Deno.test("the validity buffer that unions had before metadata V5 is passed over
   assertDipcError("unsupported", "metadata version V4 with nulls", () => column(1n).getChildAt(0));
 });
 
-Deno.test("rubbish behind a null is no error", () => {
+Deno.test("rubbish under a null is not an error", () => {
   const nulls = new Uint8Array([0b01]);
   const views = new Int32Array([2, 0x6261, 0, 0, 99, 0, 7, 7]);
   const message = oneColumn(field("x", 24), [2n, 1n], [nulls, views, new Uint8Array(8)], [1n]);
   assertEquals(plainColumns(message.decoder.decode(message)!), [["ab", null]]);
 });
 
-Deno.test("a body shorter than its header says is refused and released", () => {
+Deno.test("a body shorter than its header declares is rejected and released", () => {
   const message = oneColumn(int32(), [4n, 0n], [null, new Int32Array(4)]);
   let released = 0;
   const body = wrapBytes(new Uint8Array(100));

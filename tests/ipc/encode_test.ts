@@ -168,7 +168,7 @@ Deno.test("batches without columns keep their rows", () => {
   assertEquals(decoded.numCols, 0);
 });
 
-Deno.test("columns that apache-arrow filled up with nulls are encoded as nulls", () => {
+Deno.test("columns that apache-arrow filled in with nulls are encoded as nulls", () => {
   const fields = [
     new Field("a", new Int32(), true),
     new Field("s", new Utf8(), true),
@@ -279,7 +279,7 @@ Deno.test("columns may share a dictionary, but not with different values", () =>
 
 // What does not fit.
 
-Deno.test("batches that do not fit the schema are refused", () => {
+Deno.test("batches that do not fit the schema are rejected", () => {
   const encoder = new BatchEncoder(new Schema([new Field("x", new Int32())]), rubbishPool());
   assertDipcError(
     "invalid_argument",
@@ -291,12 +291,12 @@ Deno.test("batches that do not fit the schema are refused", () => {
   );
   assertDipcError(
     "invalid_argument",
-    'column "x": it holds Utf8, but the schema says Int32',
+    'column "x": it holds Utf8, but the schema declares Int32',
     () => encoder.encode(batchOf({ x: vectorFromArray(["a"], new Utf8()).data[0] })),
   );
 });
 
-Deno.test("a column of another width, unit, mode or size than the schema says is refused", () => {
+Deno.test("a column of another width, unit, mode or size than the schema declares is rejected", () => {
   const item = new Field("item", new Int32(), true);
   const union = (id: number): DataType => new Union(UnionMode.Sparse, [id], [item]) as DataType;
   const pairs: [DataType, DataType][] = [
@@ -315,7 +315,7 @@ Deno.test("a column of another width, unit, mode or size than the schema says is
   for (const [actual, stated] of pairs) {
     const encoder = new BatchEncoder(new Schema([new Field("x", stated, true)]), rubbishPool());
     const batch = batchOf({ x: randomColumn(actual, 5, random) });
-    assertDipcError("invalid_argument", "but the schema says", () => encoder.encode(batch));
+    assertDipcError("invalid_argument", "but the schema declares", () => encoder.encode(batch));
   }
 });
 
@@ -336,7 +336,7 @@ Deno.test("copyBits copies any range of bits", () => {
   }
 });
 
-Deno.test("describe() puts every type in the words of pyarrow", () => {
+Deno.test("describe() names every type as pyarrow does", () => {
   const fields = allTypes().map((type, i) => new Field(`c${i}`, type, i % 2 === 0));
   const described = describeSchema(encodeSchema(new Schema(fields)));
   assertEquals(described.map(({ type }) => type), [

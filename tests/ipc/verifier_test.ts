@@ -1,4 +1,4 @@
-/** The verifier of metadata: what it refuses, and that each of its checks is needed. */
+/** The verifier of metadata: what it rejects, and that each of its checks is needed. */
 import {
   assert,
   assertEquals,
@@ -33,7 +33,7 @@ function refusal(reader: Reader, { frames }: HostileCase): unknown {
 }
 
 for (const hostile of HOSTILE_METADATA) {
-  Deno.test(`metadata is refused: ${hostile.name}`, () => {
+  Deno.test(`metadata is rejected: ${hostile.name}`, () => {
     const error = refusal(new HeaderReader(), hostile);
     assertInstanceOf(error, DipcError);
     assertStringIncludes(error.message, hostile.text);
@@ -50,7 +50,7 @@ for (const { name, frames } of SOUND_METADATA) {
 
 Deno.test("equal metadata gives the same header, at any alignment; other metadata gives another one", () => {
   const [schema, batch] = SOUND_METADATA[0].frames;
-  // A length that is no multiple of 4, so that the last bytes are compared too.
+  // A length that is not a multiple of 4, so that the last bytes are compared too.
   const longer = new Uint8Array(batch.byteLength + 3);
   longer.set(batch);
   for (const frame of [batch, longer]) {
@@ -75,7 +75,7 @@ Deno.test("equal metadata gives the same header, at any alignment; other metadat
   }
 });
 
-Deno.test("what the schema says is read from the right fields", () => {
+Deno.test("the content of the schema is read from the right fields", () => {
   const [frame] = SOUND_METADATA.find(({ name }) => name.includes("parameters"))!.frames;
   const described = describeSchema(new HeaderReader().read(frame));
   assertEquals(described.slice(0, 15).map(({ type }) => type.replace(/(union<).*/, "$1")), [
@@ -98,7 +98,7 @@ Deno.test("what the schema says is read from the right fields", () => {
   assertEquals([schema, lz4, plain].map((frame) => reader.read(frame).compression), ["none", "lz4", "none"]);
 });
 
-Deno.test("names in errors cannot steer a terminal, and are cut where they are long", () => {
+Deno.test("names in errors cannot control a terminal, and are cut if they are long", () => {
   const name = `\u001b[2J"\u202e\u0085${"x".repeat(500)}`;
   const error = assertThrows(() => new HeaderReader().read(writeFlat(schemaMessage([field(name, 0)])).bytes)) as Error;
   assertStringIncludes(error.message, 'field "\\u001b[2J\\"\\u202e\\u0085xxx');
@@ -117,7 +117,7 @@ Deno.test("a header is a copy: the caller may reuse the memory", () => {
   assertEquals(header.bytes.byteOffset % 8, 0);
 });
 
-Deno.test("each check of the verifier is needed: without it, a crafted message is no longer refused for its reason", async (t) => {
+Deno.test("each check of the verifier is needed: without it, a crafted message is no longer rejected for its reason", async (t) => {
   const folder = await Deno.makeTempDir({ prefix: "dipc-verifier-" });
   const source = new URL("../../src/", import.meta.url);
   const files = ["flatbuffer.ts", "schema_reader.ts", "type_reader.ts", "batch_reader.ts", "header.ts"];
@@ -146,7 +146,7 @@ Deno.test("each check of the verifier is needed: without it, a crafted message i
           HeaderReader: new () => Reader;
         };
         const missed = HOSTILE_METADATA.find((hostile) => {
-          // Would take for ever without the visit budget, which another case needs too.
+          // Would run forever without the visit budget, which another case needs too.
           if (hostile.name.includes("DAG")) return false;
           try {
             const error = refusal(new Damaged(), hostile) as Error | null;

@@ -68,7 +68,7 @@ damaged(
   "root offset 2^32 - 8, backwards where signed",
   schemaMessage([]),
   (view) => view.setUint32(0, 0xfffffff8, true),
-  "leads out of",
+  "points outside",
 );
 {
   const root = schemaMessage([]);
@@ -79,7 +79,7 @@ damaged(
     (view, at) => view.setInt32(at(root), at(root) + 8, true),
     "vtable at byte -8",
   );
-  damaged("vtable past the end", root, (view, at) => view.setInt32(at(root), -(1 << 20), true), "lies out of");
+  damaged("vtable past the end", root, (view, at) => view.setInt32(at(root), -(1 << 20), true), "lies outside");
   damaged("vtable size 2", root, (view, at) => view.setUint16(vtableOf(view, at(root)), 2, true), "vtable size 2");
   damaged("odd vtable size", root, (view, at) => view.setUint16(vtableOf(view, at(root)), 13, true), "vtable size 13");
   damaged(
@@ -248,7 +248,7 @@ afterSchema(
   "node of another length than the batch",
   ints,
   batchMessage({ nodes: [3n, 0n] }),
-  "3 values, too few or too many",
+  "3 values, which does not match",
 );
 afterSchema("node of length -1", ints, batchMessage({ nodes: [-1n, 0n] }), "length of a field node is -1");
 afterSchema("null count -1", ints, batchMessage({ nodes: [4n, -1n] }), "null count of a field node is -1");

@@ -13,7 +13,7 @@ import { type Need, needsUcx, testNeeding } from "../../support/needs.ts";
 // Before any device is opened: the library is found once.
 if (cuda !== null) Deno.env.set("DIPC_LIBCUDA", cuda.library);
 
-/** Memory spaces to test with: one, or two where there are as many GPUs. */
+/** Memory spaces to test with: one, or two if there are as many GPUs. */
 export function deviceSpaces(): `cuda:${number}`[] {
   return openGpu("cuda:0").driver.deviceCount > 1 ? ["cuda:0", "cuda:1"] : ["cuda:0"];
 }
