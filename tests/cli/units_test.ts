@@ -1,6 +1,6 @@
 /** The parts of the command that need no server: parsing, names, numbers, messages. */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { duration, parseCommand, UsageError, wholeNumber } from "../../src/cli/args.ts";
+import { duration, parseCommand, UsageError, integerOption } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { asFailure, failureLine } from "../../src/cli/failure.ts";
 import { formatOf } from "../../src/cli/format.ts";
@@ -56,10 +56,10 @@ Deno.test("cli durations: units and bare seconds; nonsense, zero and too long ar
 });
 
 Deno.test("cli whole numbers: the range is enforced and shown", () => {
-  assertEquals(wholeNumber("--port", "0", 0, 65535), 0);
-  assertEquals(wholeNumber("--port", "65535", 0, 65535), 65535);
+  assertEquals(integerOption("--port", "0", 0, 65535), 0);
+  assertEquals(integerOption("--port", "65535", 0, 65535), 65535);
   for (const text of ["65536", "-1", "1.5", "0x10", "", "1e3", "٣"]) {
-    assertThrows(() => wholeNumber("--port", text, 0, 65535), UsageError, "from 0 to 65535");
+    assertThrows(() => integerOption("--port", text, 0, 65535), UsageError, "from 0 to 65535");
   }
 });
 
