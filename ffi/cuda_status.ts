@@ -52,7 +52,7 @@ function driverText(ask: CudaSymbols["cuGetErrorName"], result: number): string 
  * @param symbols The driver, asked for its own name and text of the result
  * @param result A `CUresult`
  * @param action What was being done, as the start of a sentence
- * @param advice What to do about it, where the caller knows better
+ * @param advice What to do about it, if the caller knows better
  */
 export function cudaError(symbols: CudaSymbols, result: number, action: string, advice?: string): DipcError {
   const known = MAPPED_RESULTS[result];
