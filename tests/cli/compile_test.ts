@@ -90,5 +90,5 @@ Deno.test({ name: NAME, ignore: obstacle !== null }, async () => {
   assertEquals(JSON.parse((await start(["get", parquet, "--json"]).outcome).stdout).rows, 3000);
   const bench = await start(["bench"]).outcome;
   assertEquals(bench.code, 1);
-  assertStringIncludes(bench.stderr, "error[not_found]: the benchmarks are not part");
+  assertStringIncludes(bench.stderr, "error[not_found]: cannot run the benchmarks: they are not part");
 });

@@ -68,7 +68,7 @@ for (
     [["bench", "x"], "takes no argument"],
     [["schema"], "needs a URI"],
     [["help", "srve"], "did you mean serve?"],
-    [["--jsn"], "dipc has no command --jsn"],
+    [["--jsn"], "cannot run dipc --jsn: there is no such command"],
   ] as const
 ) {
   Deno.test(`usage error, exit status 2: dipc ${args.join(" ")}`, async () => {
