@@ -50,7 +50,7 @@ testNeeding([needsUcx], "examples: serve.ts serves a table to read.ts, and ends 
   server.kill("SIGINT");
   const outcome = await server.outcome;
   assertEquals(outcome.code, 0);
-  assertStringIncludes(outcome.stderr, "connection 1 asked for cities");
+  assertStringIncludes(outcome.stderr, "connection 1 requested cities");
 });
 
 testNeeding([needsUcx], "examples: serve.ts serves the files that it is given", async () => {
