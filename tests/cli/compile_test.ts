@@ -1,7 +1,7 @@
 /**
  * `deno compile` makes one binary of the command, as `docs/command.md` describes it.
  *
- * Deno takes its runtime for compiled programs, `denort`, from dl.deno.land. Where that cannot be reached the binary cannot
+ * Deno takes its runtime for compiled programs, `denort`, from dl.deno.land. If that cannot be reached, the binary cannot
  * be made, and what is left to test is that all of the program would be in it.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";

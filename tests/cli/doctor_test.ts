@@ -37,7 +37,7 @@ testNeeding([needsUcx], "doctor ends with 1 where UCX cannot work, and says why"
   assertMatch(broken.stderr, /^error\[ucx\]: /m);
 });
 
-Deno.test("doctor ends with 1 where there is no libucp, and says what to do", async () => {
+Deno.test("doctor ends with 1 if there is no libucp, and says what to do", async () => {
   const { code, stdout, stderr } = await dipc(["doctor"], { env: { DIPC_LIBUCP: "/nonexistent/libucp.so.0" } });
   assertEquals(code, 1);
   assertMatch(stdout, /^libucp +none could be loaded/m);

@@ -222,7 +222,7 @@ testNeeding([needsUcx], "an existing file is replaced only by a whole one", () =
     assertEquals(Deno.readTextFileSync(path), "id,fare,zone\n0,0,\n");
   }));
 
-testNeeding([needsUcx], "a port where nobody listens is an error at once, not after the timeout", async () => {
+testNeeding([needsUcx], "a port without a listener is an error at once, not after the timeout", async () => {
   const free = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = free.addr as Deno.NetAddr;
   free.close();
@@ -412,7 +412,10 @@ testNeeding([needsUcx, needsScript], "binary data is not written to a terminal",
     await using refused = onTerminal(["get", uri, "-o", "-"]);
     const outcome = await refused.outcome;
     assertEquals(outcome.code, 2);
-    assertStringIncludes(outcome.stdout, "error[invalid_argument]: cannot write arrows to standard output: it is a terminal");
+    assertStringIncludes(
+      outcome.stdout,
+      "error[invalid_argument]: cannot write arrows to standard output: it is a terminal",
+    );
     await using shown = onTerminal(["get", uri, "-o", "-", "--format", "csv", "--limit", "1"]);
     assertStringIncludes((await shown.outcome).stdout, "id,fare,zone");
   }));

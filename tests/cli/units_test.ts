@@ -1,6 +1,6 @@
 /** The parts of the command that need no server: parsing, names, numbers, messages. */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { duration, parseCommand, UsageError, integerOption } from "../../src/cli/args.ts";
+import { duration, integerOption, parseCommand, UsageError } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { asFailure, failureLine } from "../../src/cli/failure.ts";
 import { formatOf } from "../../src/cli/format.ts";
@@ -89,7 +89,11 @@ Deno.test("cli serve: a dataset's name is given, or the file's name without its 
 
 Deno.test("cli serve: no file, a name given twice and standard input given twice are usage errors", () => {
   assertThrows(() => namedPaths([]), UsageError, "needs a file");
-  assertThrows(() => namedPaths(["a/x.arrow", "b/x.parquet"]), UsageError, "a/x.arrow and b/x.parquet: both have the name \"x\"");
+  assertThrows(
+    () => namedPaths(["a/x.arrow", "b/x.parquet"]),
+    UsageError,
+    'a/x.arrow and b/x.parquet: both have the name "x"',
+  );
   assertThrows(() => namedPaths(["a=-", "b=-"]), UsageError, 'standard input ("-") twice');
   assertEquals(namedPaths(["x=a", "y=a"]).length, 2);
 });

@@ -98,7 +98,7 @@ testNeeding([needsUcx, needsCuda], "examples: gpu_to_gpu.ts moves a table from G
   assertMatch(stdout, /1000000 rows into cuda:0, (direct|staged)\n$/);
 });
 
-testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so where there is no GPU", async () => {
+testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so if there is no GPU", async () => {
   using folder = new TemporaryFolder();
   const env = { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" };
   await using example = await start("gpu_to_gpu.ts", [], folder.path, env);
