@@ -1,5 +1,5 @@
 /**
- * Bodies in the memory of NVIDIA GPUs: receive a stream there, and serve what lies there.
+ * Bodies in the memory of NVIDIA GPUs: receives a stream into it, and serves data from it.
  *
  * @example Receive into a GPU
  * ```ts ignore

@@ -1,5 +1,5 @@
 /**
- * Moves Apache Arrow data between processes with the Dissociated IPC protocol over UCX: metadata and bodies travel apart.
+ * Moves Apache Arrow data between processes with the Dissociated IPC protocol over UCX: metadata and bodies travel separately.
  *
  * @example Serve a file and read it
  * ```ts ignore
@@ -10,8 +10,8 @@
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
  *
- * Importing this module opens no native library and reads nothing; `connect` and `serve` do. Bodies in the memory of a GPU are
- * in `@arrow-ucx/dipc/cuda`, Arrow Flight on its own is in `@arrow-ucx/dipc/flight`.
+ * Importing this module opens no native library and reads nothing; `connect` and `serve` do. For bodies in the memory of
+ * a GPU see `@arrow-ucx/dipc/cuda`, for Arrow Flight on its own `@arrow-ucx/dipc/flight`.
  *
  * @module
  */

@@ -64,7 +64,7 @@ export class Agent {
   /**
    * Gives a command and waits for its answer.
    *
-   * @throws {Error} where the agent reports an error, ends, or takes longer than `timeoutMs`
+   * @throws {Error} if the agent reports an error, ends, or takes longer than `timeoutMs`
    */
   async call(command: Answer, timeoutMs = 120_000): Promise<Answer> {
     try {
@@ -98,7 +98,7 @@ export class Agent {
     }
   }
 
-  /** Ends the process: closes its input, then kills it where that is not enough. */
+  /** Ends the process: closes its input, then kills it if that is not enough. */
   async stop(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -119,7 +119,7 @@ function drawGroup(group: Group, top: number): { svg: string; bottom: number } {
   return { svg: parts.join("\n"), bottom };
 }
 
-/** The chart of a run: one bar a result, a thin line for the spread of its rounds, a dashed line where the peer is. */
+/** The chart of a run: one bar per result, a thin line for the spread of its rounds, a dashed line at the value of the peer. */
 export function drawChart(report: BenchReport): string {
   const parts: string[] = [];
   let top = 64;

@@ -14,7 +14,7 @@ const WARM_UPS = 3;
 export interface Measured {
   /** The figure, in the unit of the comparison. */
   readonly value: number;
-  /** The single times behind it, where the figure is a median. */
+  /** The individual times, if the figure is a median. */
   readonly samples?: readonly number[];
   /** Transports that carried our side. */
   readonly transports?: readonly string[];

@@ -66,7 +66,7 @@ export function* generateBatches(shape: Shape): Generator<RecordBatch> {
  * Compares every value of a received batch with what it must be.
  *
  * @param batch What was received
- * @param shape The shape that was asked for
+ * @param shape The requested shape
  * @param first Number of its first row
  * @throws {Error} naming the column and row of the first difference
  */

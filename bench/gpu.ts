@@ -24,7 +24,7 @@ interface Result {
   readonly peer: number | null;
   readonly peerName: string;
   readonly ratio: number | null;
-  /** The ratio that is aimed at, where there is one. */
+  /** The target ratio, if there is one. */
   readonly target: number | null;
   readonly note: string;
 }
@@ -58,7 +58,7 @@ function start(name: string): Promise<Agent> {
   return Agent.start({ name, command: Deno.execPath(), args });
 }
 
-/** `ucx_perftest` of the libucp in use, where there is one. */
+/** `ucx_perftest` of the libucp in use, if there is one. */
 function perftestPath(library: string): string | null {
   const folder = library.slice(0, library.lastIndexOf("/"));
   for (const path of [Deno.env.get("DIPC_PERFTEST"), `${folder}/../bin/ucx_perftest`]) {

@@ -1,5 +1,5 @@
 /**
- * One end of the benchmark of GPU memory, as a process of its own: serves or fetches what it is told to, and measures copies.
+ * One end of the benchmark of GPU memory, as a separate process: serves or fetches on command, and measures copies.
  *
  * @module
  */

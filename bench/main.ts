@@ -36,7 +36,7 @@ DIPC_LIBUCP chooses another libucp, DIPC_PERFTEST its ucx_perftest, DIPC_PYTHON 
  * Runs the benchmark.
  *
  * @param args What follows `bench` on the command line
- * @returns the exit status: 0 where every chosen comparison was made, 1 where one failed or had no peer, 2 for usage
+ * @returns the exit status: 0 if every chosen comparison was made, 1 if one failed or had no peer, 2 for usage
  */
 export async function runBench(args: string[]): Promise<number> {
   const unknown: string[] = [];

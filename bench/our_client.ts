@@ -1,5 +1,5 @@
 /**
- * Our client, as a process of its own: fetches what it is told to and takes the time.
+ * Our client, as a separate process: fetches on command and measures the time.
  *
  * @module
  */

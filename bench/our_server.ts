@@ -1,5 +1,5 @@
 /**
- * Our server, as a process of its own: serves the data sets that it is told to, one set after another.
+ * Our server, as a separate process: serves data sets on command, one after another.
  *
  * @module
  */

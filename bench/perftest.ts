@@ -44,7 +44,7 @@ export function parseBandwidth(output: string): number | null {
  * One run of `tag_bw` with the error mode PEER (`-e`), the mode that we use.
  *
  * @returns bytes a second
- * @throws {Error} with its output where it fails
+ * @throws {Error} with its output if it fails
  */
 export async function tagBandwidth(options: PerftestOptions): Promise<number> {
   let output = "";

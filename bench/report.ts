@@ -35,7 +35,7 @@ export interface BenchResult {
   readonly ratioMax: number;
   /** Our rounds; the peer runs once more. */
   readonly rounds: number;
-  /** The ratio that we aim for, or null where the figure is only reported. */
+  /** The target ratio, or null if the figure is only reported. */
   readonly target: number | null;
   /** The UCX transports that carried our side. */
   readonly transports: readonly string[];
@@ -55,11 +55,11 @@ export interface BenchReport {
   /** Length of the run in seconds. */
   readonly seconds: number;
   readonly machine: MachineFacts;
-  /** Cores of server and client, or null where nothing is pinned. */
+  /** Cores of server and client, or null if nothing is pinned. */
   readonly cores: { server: number; client: number } | null;
   readonly libucp: { path: string; version: string };
   readonly pyarrow: string | null;
-  /** UCX settings of our server and of `ucx_perftest`, beside `UCX_TLS=tcp` where a result's name says so. */
+  /** UCX settings of our server and of `ucx_perftest`, in addition to `UCX_TLS=tcp` if a result's name says so. */
   readonly ucxSettings: Readonly<Record<string, string>>;
   readonly results: readonly BenchResult[];
   /** Comparisons without a peer on this machine. */
@@ -68,7 +68,7 @@ export interface BenchReport {
   readonly failed: readonly Skipped[];
 }
 
-/** A number with about three significant digits, in thousands (k) or millions (M) where it is large. */
+/** A number with about three significant digits, in thousands (k) or millions (M) if it is large. */
 export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return "–";
   if (value >= 1e6) return `${formatNumber(value / 1e6)} M`;

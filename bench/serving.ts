@@ -16,7 +16,7 @@ export const coldBytes = (quick: boolean) => quick ? GiB / 4 : GiB;
 /**
  * Checks that a fetch brought everything.
  *
- * @throws {Error} where it did not
+ * @throws {Error} if it did not
  */
 export function checkTotals(fetched: Fetched, shape: Shape, times = 1): Fetched {
   const rows = shape.rows * shape.batches * times;

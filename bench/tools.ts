@@ -42,7 +42,7 @@ async function findPerftest(library: string): Promise<Tools["perftest"]> {
     ...(folder === null ? ["ucx_perftest"] : [`${folder}/../bin/ucx_perftest`, `${folder}/../../bin/ucx_perftest`]),
   ];
   for (const candidate of candidates) {
-    // Its help starts only where all its libraries load.
+    // Its help is printed only if all its libraries load.
     if (candidate && await succeeds(candidate, ["-h"], env) !== null) return { path: candidate, env };
   }
   return null;
@@ -61,7 +61,7 @@ async function findPython(): Promise<Tools["python"]> {
  * Looks for everything, and fetches what can be had without root. What is missing then is null, except libucp.
  *
  * @param report Told what is done
- * @throws {DipcError} `library_not_found` where there is no libucp
+ * @throws {DipcError} `library_not_found` if there is no libucp
  */
 export async function findTools(report: (line: string) => void): Promise<Tools> {
   const { path, version } = await setup({ tools: true, report });

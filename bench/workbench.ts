@@ -25,7 +25,7 @@ export interface Fetched {
 
 /** How a process is started. */
 export interface AgentVariant {
-  /** `UCX_TLS`, where not the default. */
+  /** `UCX_TLS`, if not the default. */
   readonly tls?: string;
   /** Tells processes of one role apart. */
   readonly index?: number;
@@ -35,9 +35,9 @@ export interface AgentVariant {
 
 /** Starts processes and runs `ucx_perftest`. */
 export class Workbench {
-  /** Where the tools are. */
+  /** Paths of the tools. */
   readonly tools: Tools;
-  /** A folder that goes away with the workbench; in memory where the machine has such a place. */
+  /** A folder that is removed with the workbench; in memory if the machine has such a file system. */
   readonly folder: string;
   /** Cores of the two ends, or null. */
   readonly cores: { server: number; client: number } | null;
@@ -58,7 +58,7 @@ export class Workbench {
     return new Workbench(tools, cores, folder);
   }
 
-  /** The process of a role, started when it is asked for the first time. */
+  /** The process of a role, started when it is first used. */
   agent(role: Role, variant: AgentVariant = {}): Promise<Agent> {
     const name = [role, variant.tls, variant.index, variant.pinned === false ? "unpinned" : undefined]
       .filter((part) => part !== undefined).join("-");

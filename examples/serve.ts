@@ -22,7 +22,7 @@ if (Deno.args.length === 0) {
 await using server = await serve({ datasets });
 server.addEventListener("request", (event) => {
   const { connection, dataset } = (event as CustomEvent<{ connection: number; dataset: string }>).detail;
-  console.error(`connection ${connection} asked for ${dataset}`);
+  console.error(`connection ${connection} requested ${dataset}`);
 });
 for (const { name, uris } of server.datasets) console.log(`${name} ${uris.join(" ")}`);
 

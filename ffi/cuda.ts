@@ -69,7 +69,7 @@ export function openLibcuda(option?: string, options: FindLibcudaOptions = {}): 
       "  install the NVIDIA driver of your system (it brings libcuda.so.1; the CUDA toolkit is not needed)\n" +
       "  in a container: start it with the GPU, such as docker run --gpus all\n" +
       `  export DIPC_LIBCUDA=/path/to/${LIBRARY}\n` +
-      '  omit `memory: "cuda:N"`: bodies stay in host memory\n' +
+      "  without a GPU: use `connect`, and neither `memory` nor --memory; bodies then stay in host memory\n" +
       `Tried:\n${causes.map((line) => `  ${line}`).join("\n")}`,
   );
 }

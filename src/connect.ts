@@ -20,7 +20,7 @@ export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
  *
- * @example A flight, by UCX if that can be, otherwise by gRPC
+ * @example A flight, by UCX if possible, otherwise by gRPC
  * ```ts ignore
  * import { connect } from "@arrow-ucx/dipc";
  *
@@ -30,11 +30,11 @@ export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
  * ```
  *
  * @param uri The URI of a Flight server (`grpc:`, `grpc+tcp:`, `grpc+tls:`, `grpc+unix:`), a `ucx:` URI, or the URIs of metadata
- * and bodies, or a list of alternatives with `role`s as a server gives it
+ * and bodies, or a list of alternatives with `role`s as a server reports it
  * @param options Ticket, route, limits, timeouts
  * @returns The reader, once the schema has arrived
- * @throws {DipcError} `invalid_uri`, `invalid_argument` (also for an option that cannot count with this URI), `library_not_found`,
- * `unreachable`, `timeout`, `cancelled`, `connection_lost`, and what the server answers, such as `not_found`, or `flight` if no
+ * @throws {DipcError} `invalid_uri`, `invalid_argument` (also for an option that does not apply to this URI), `library_not_found`,
+ * `unreachable`, `timeout`, `cancelled`, `connection_lost`, and the server's errors, such as `not_found`, or `flight` if no
  * other code fits
  */
 export async function connect(

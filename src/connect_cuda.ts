@@ -30,7 +30,7 @@ export interface ConnectCudaOptions extends Omit<ConnectOptions, "pool"> {
   /** The GPU that bodies are received into. Default `"cuda:0"`. */
   memory?: `cuda:${number}`;
   /**
-   * When bodies are copied through pinned host memory: if UCX cannot write device memory straight (`"auto"`), `"never"`, or
+   * When bodies are copied through pinned host memory: if UCX cannot write device memory directly (`"auto"`), `"never"`, or
    * `"always"`. Default `"auto"`.
    */
   staging?: "auto" | "never" | "always";
@@ -58,15 +58,15 @@ export async function connectCuda(
   options: ConnectCudaOptions = {},
 ): Promise<DeviceStreamReader> {
   const startedMs = performance.now();
-  const { memory = "cuda:0", staging: wish, ...rest } = options;
+  const { memory = "cuda:0", staging: requested, ...rest } = options;
   const checked = checkOptions(uri, rest);
   const device = openGpu(memory);
-  const { transport, ...staging } = await chooseStaging(device, stagingOption(wish), checked);
+  const { transport, ...staging } = await chooseStaging(device, stagingOption(requested), checked);
   const route = await chooseRoute(uri);
   const { input, schema, routes } = await route.open(uri, {
     ...checked,
     transport,
-    // What comes by Flight's DoGet goes through host memory in any case.
+    // What comes by Flight's DoGet always goes through host memory.
     pool: device.pinned,
     ucxPool: staging.isStaged ? device.pinned : device.pool,
   });
@@ -87,23 +87,23 @@ export async function connectCuda(
 
 async function chooseStaging(
   device: Gpu,
-  wish: Staging,
+  requested: Staging,
   { route, transport, library }: RouteOptions,
 ): Promise<StagingDecision & { transport?: Transport }> {
   if (route === "flight") {
     return await decideStaging(
-      wish,
+      requested,
       device.space,
       () => Promise.resolve({ isStaged: true, reason: BY_FLIGHT, probe: null }),
     );
   }
   if (transport !== undefined) {
-    const decision = await decideStaging(wish, device.space, () => findStaging(transport, device));
+    const decision = await decideStaging(requested, device.space, () => findStaging(transport, device));
     return { ...decision, transport };
   }
   const source: TransportSource = {
     open: (access) => sharedTransport(library, access),
-    discard: () => Promise.resolve(), // it serves the next stream
+    discard: () => Promise.resolve(), // the next stream uses it
   };
-  return await chooseUcx(device, wish, source);
+  return await chooseUcx(device, requested, source);
 }

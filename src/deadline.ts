@@ -1,15 +1,15 @@
 /**
- * Waiting for work, but not forever.
+ * Waiting with a deadline.
  *
  * @module
  */
 import { MAX_TIMER_MS } from "./limits.ts";
 
 /**
- * Waits for work until a deadline. Work that is late is left to itself; what it throws then is ignored.
+ * Waits for work until a deadline. Work that is late goes on unobserved; its error is ignored.
  *
- * @param work What is waited for
- * @param timeoutMs The deadline in milliseconds; none if a timer cannot wait for as long, 24.8 days
+ * @param work The promise to wait for
+ * @param timeoutMs The deadline in milliseconds; there is none beyond what a timer can wait, 24.8 days
  * @param onTimeout Called at the deadline: what it returns is the result, what it throws is thrown
  * @default onTimeout The result is `undefined`
  */

@@ -15,9 +15,9 @@
  * | `permission_denied` | a Deno permission is missing, or the server refused |
  * | `library_not_found` | libucp or libcuda could not be opened |
  * | `unreachable` | no connection could be made |
- * | `connection_lost` | the peer went away before the stream was whole |
+ * | `connection_lost` | the peer went away before the stream was complete |
  * | `timeout` | the peer did not answer in time |
- * | `cancelled` | the caller gave up |
+ * | `cancelled` | the caller cancelled the operation |
  * | `protocol` | the peer broke the Dissociated IPC protocol |
  * | `invalid_data` | Arrow metadata, a body or a file is malformed |
  * | `limit_exceeded` | a configured limit was hit |
@@ -54,7 +54,7 @@ export type DipcErrorCode =
   | "flight"
   | "internal";
 
-/** What an error of another system said, kept as data. */
+/** The error of another system, kept as data. */
 export interface ForeignStatus {
   /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`. */
   readonly system: string;
@@ -79,7 +79,7 @@ export interface DipcErrorOptions extends ErrorOptions {
  * ```ts
  * import { DipcError } from "@arrow-ucx/dipc";
  *
- * const error = new DipcError("timeout", "no answer from ucx://127.0.0.1:1 within 30 s");
+ * const error = new DipcError("timeout", "cannot connect to ucx://127.0.0.1:1: no answer within 30 s");
  * console.log(error.code); // "timeout"
  * ```
  */
@@ -90,14 +90,14 @@ export class DipcError extends Error {
   readonly code: DipcErrorCode;
   /** The status of another system that led to this error, if one did. */
   readonly foreign?: ForeignStatus;
-  /** Record batches handed to the caller before the error, where that is known. */
+  /** Record batches handed to the caller before the error, if known. */
   readonly batches?: number;
 
   /**
    * Makes an error.
    *
    * @param code One of the closed list of codes
-   * @param message What was being done, what was expected, what was found, what to do
+   * @param message `cannot x: what is so; what to do`
    * @param options Cause, foreign status and number of batches delivered
    */
   constructor(code: DipcErrorCode, message: string, options: DipcErrorOptions = {}) {
@@ -109,8 +109,8 @@ export class DipcError extends Error {
 }
 
 /**
- * An error about this process's own files, libraries or memory. Its text is for the user of this process; a peer is told the
- * code alone.
+ * An error about this process's own files, libraries or memory. Its text is for the user of this process; a peer learns
+ * only the code.
  *
  * @ignore
  */
@@ -128,7 +128,7 @@ export function asDipcError(error: unknown, otherwise?: (cause: unknown) => Dipc
   return otherwise?.(error) ?? new DipcError("internal", `cannot go on: ${thrownText(error)}`, { cause: error });
 }
 
-/** Anything can be thrown, also what cannot become a text. */
+/** Anything can be thrown, even a value that cannot be converted to text. */
 function thrownText(thrown: unknown): string {
   try {
     return String(thrown);
@@ -138,10 +138,10 @@ function thrownText(thrown: unknown): string {
 }
 
 /**
- * The error that ends a reader, which says how much had arrived before. What is read comes by a connection of this process's
- * own, so it is a {@linkcode LocalError}, whatever it was.
+ * The error that ends a reader, which reports how much had arrived before. The data comes by a connection of this process,
+ * so it is always a {@linkcode LocalError}.
  *
- * @param error What went wrong
+ * @param error What was thrown
  * @param batches Record batches handed to the caller
  * @returns The same error, with the number; anything but dipc's own errors stays as it is
  * @ignore

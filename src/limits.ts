@@ -11,7 +11,7 @@ export interface ReaderLimits {
   maxMetadataBytes: number;
   /** Longest body of one message, in bytes. Default 4 GiB. */
   maxBodyBytes: number;
-  /** Bytes of bodies that are posted or have arrived and were not read yet; one body is always let through. Default 64 MiB. */
+  /** Bytes of bodies that are posted, or have arrived and were not read yet; one body is always admitted. Default 64 MiB. */
   maxInFlightBytes: number;
   /** Longest decompressed body of one message, in bytes. Default 4 GiB. */
   maxDecompressedBytes: number;
@@ -32,7 +32,7 @@ export const defaultReaderLimits: Readonly<ReaderLimits> = {
 };
 
 /**
- * Fills in defaults and refuses limits that are not integers of 1 or more.
+ * Fills in defaults and rejects limits that are not positive integers.
  *
  * @throws {DipcError} `invalid_argument`
  */
@@ -47,15 +47,15 @@ export function readerLimits(limits: Partial<ReaderLimits> = {}): ReaderLimits {
 }
 
 /**
- * Longest delay of a timer in milliseconds, 24.8 days: `setTimeout` takes a signed number of 32 bits, and goes off at once for a
+ * Longest delay of a timer in milliseconds, 24.8 days: `setTimeout` accepts a signed number of 32 bits, and fires at once for a
  * larger one.
  */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /**
- * A time-out that was given, cut to what a timer can wait.
+ * A time-out of the caller, clamped to what a timer can wait.
  *
- * @throws {DipcError} `invalid_argument` if it is not an integer of 1 or more
+ * @throws {DipcError} `invalid_argument` if it is not a positive integer
  */
 export function timeoutOption(name: string, milliseconds: number): number {
   return Math.min(integerIn(name, milliseconds, 1), MAX_TIMER_MS);

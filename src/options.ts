@@ -1,5 +1,5 @@
 /**
- * Values that a caller gives, checked: integers in a range and words from a list, refused in one sentence everywhere.
+ * Checks of options: integers in a range and words from a list, rejected with the same sentence everywhere.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { DipcError } from "./errors.ts";
 const MAX_UINT64 = 2n ** 64n - 1n;
 
 /**
- * Gives `value` back if it is an integer in a range.
+ * Returns `value` if it is an integer in a range.
  *
- * @param name What the value is, as the caller spells it
- * @param value As given
+ * @param name Name of the option, as the caller spells it
+ * @param value Value of the caller
  * @param min Smallest value
  * @param max Largest value, at most 2⁵³ − 1
  * @default max `Number.MAX_SAFE_INTEGER`
@@ -28,10 +28,10 @@ export function isIntegerIn(value: unknown, min: number, max: number = Number.MA
 }
 
 /**
- * Gives `value` back if it is one of a few words.
+ * Returns `value` if it is one of a few words.
  *
- * @param name What the value is, as the caller spells it
- * @param value As given
+ * @param name Name of the option, as the caller spells it
+ * @param value Value of the caller
  * @param choices The words, two or more
  * @throws {DipcError} `invalid_argument` for anything else
  */
@@ -41,23 +41,23 @@ export function oneOf<const T extends string>(name: string, value: unknown, choi
   throw new DipcError("invalid_argument", choiceRefusal(name, value, choices));
 }
 
-/** The sentence that refuses a value outside a range; for bigints, if the bounds are bigints. */
+/** The sentence that rejects a value outside a range; for bigints, if the bounds are bigints. */
 export function integerRefusal<T extends number | bigint>(name: string, value: unknown, min: T, max: T): string {
   const kind = typeof min === "bigint" ? "a bigint" : "an integer";
   return refusal(name, value, `${kind} from ${bound(min)} to ${bound(max)}`);
 }
 
-/** The sentence that refuses a word that is not in a list. */
+/** The sentence that rejects a word that is not in a list. */
 export function choiceRefusal(name: string, value: unknown, choices: readonly string[]): string {
   const words = choices.map((choice) => `"${choice}"`);
   return refusal(name, value, `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`);
 }
 
 /**
- * The sentence that refuses a value.
+ * The sentence that rejects a value.
  *
- * @param name What the value is, as the caller spells it
- * @param value As given; text is shown in quotation marks
+ * @param name Name of the option, as the caller spells it
+ * @param value Value of the caller; text is shown in quotation marks
  * @param expected What to give instead
  */
 export function refusal(name: string, value: unknown, expected: string): string {

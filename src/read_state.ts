@@ -1,5 +1,5 @@
 /**
- * How far a reader has come with its stream, and how that stream ends: the rules that all readers share.
+ * Progress of a reader and the end of its stream: the rules that all readers share.
  *
  * @module
  */
@@ -16,13 +16,13 @@ export interface ReaderStats {
   batches: number;
   /** Dictionary batches that have arrived. */
   dictionaries: number;
-  /** Bytes of their bodies. */
+  /** Bytes of the bodies of both. */
   bodyBytes: number;
   /** Bytes of metadata, without prefixes. */
   metadataBytes: number;
   /** Seconds from the start of `connect` to now, or to the end of the stream. */
   seconds: number;
-  /** `bodyBytes` a second. */
+  /** `bodyBytes` per second. */
   bytesPerSecond: number;
   /** Seconds from the start of `connect` to the first record batch; `null` before it. */
   firstBatchSeconds: number | null;
@@ -30,7 +30,7 @@ export interface ReaderStats {
   transports: string[];
   /** True once every message has arrived. */
   complete: boolean;
-  /** How the data comes: `"flight"` where any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
+  /** How the data comes: `"flight"` if any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
   route: RouteName;
   /** Why that route was taken, in words. */
   routeReason: string;
@@ -38,9 +38,9 @@ export interface ReaderStats {
   endpoints: EndpointStats[];
 }
 
-/** What {@linkcode ReadState} is made from. */
+/** Constructor arguments of {@linkcode ReadState}. */
 export interface ReadStateParts {
-  /** Closes the input; called once. `flush`: the stream was whole. */
+  /** Closes the input; called once. `flush`: the whole stream was read. */
   readonly close: (flush: boolean) => Promise<void>;
   /** Cancels the stream. */
   readonly signal?: AbortSignal;
@@ -50,11 +50,11 @@ export interface ReadStateParts {
   readonly startedMs: number;
 }
 
-/** Counters of one stream, and its end: whole, cancelled or failed. */
+/** Counters of one stream, and its end: complete, cancelled or failed. */
 export class ReadState {
   /** Whether a read is under way. */
   isBusy = false;
-  /** What ended the stream early. */
+  /** The error that ended the stream early. */
   error: unknown = null;
   #isComplete = false;
   #rows = 0;
@@ -120,24 +120,27 @@ export class ReadState {
     };
   }
 
-  /** The stream was whole. */
+  /** Ends the stream: all of it has arrived. */
   async finish(): Promise<void> {
     this.#isComplete = true;
     this.isBusy = false;
     await this.#close(true);
   }
 
-  /** Gives the stream up and releases everything. Idempotent; does nothing after the end. */
+  /** Cancels the stream and releases everything. Idempotent; does nothing after the end. */
   cancel(reason?: unknown): Promise<void> {
     if (this.error === null && !this.#isComplete) {
       const batches = this.#batches;
       const count = plural(batches, "batch", "batches");
-      this.error = new DipcError("cancelled", `the stream was cancelled after ${count}`, { cause: reason, batches });
+      this.error = new DipcError("cancelled", `cannot go on reading: the stream was cancelled after ${count}`, {
+        cause: reason,
+        batches,
+      });
     }
     return this.#close(false);
   }
 
-  /** Makes `error` this stream's end: says how much had arrived, releases everything, and throws it. */
+  /** Ends the stream with `error`: adds how much had arrived, releases everything, and throws it. */
   async reject(error: unknown): Promise<never> {
     this.isBusy = false;
     if (this.error === null) {

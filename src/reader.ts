@@ -15,22 +15,22 @@ import { busyError, type MessageInput } from "./stream/message_input.ts";
 export type { ReaderStats } from "./read_state.ts";
 export type { EndpointStats, RouteName } from "./routes/stats.ts";
 
-/** Longest stretch of work without letting timers, signals and other tasks run, in milliseconds. */
+/** Longest work without yielding to timers, signals and other tasks, in milliseconds. */
 const TURN_MS = 5;
-/** The clock is looked at once in so many messages, or bytes. */
+/** The clock is read once per this many messages, or bytes. */
 const CLOCK_MESSAGES = 32;
 const CLOCK_BYTES = 4 * 2 ** 20;
 
-/** What {@linkcode DissociatedStreamReader} is made from. */
+/** Constructor arguments of {@linkcode DissociatedStreamReader}. */
 export interface ReaderParts {
-  /** The running stream, its schema taken. */
+  /** The running stream, after its schema. */
   input: MessageInput;
   /** The schema message. */
   schema: MessageHeader;
   /** The routes that its parts take. */
   routes: StreamRoutes;
   limits: ReaderLimits;
-  /** Gives the stream up. */
+  /** Cancels the stream. */
   signal?: AbortSignal;
   /** `performance.now()` when `connect` was called. */
   startedMs: number;
@@ -40,13 +40,13 @@ export interface ReaderParts {
  * Reads one stream. Made by {@linkcode connect}.
  *
  * Use it in one way: as an async iterable of batches, by `messages()`, `toTable()` or `toReadableStream()`. A stream that
- * does not arrive whole throws; it never just ends.
+ * does not arrive completely throws; it never just ends.
  *
  * A stream of a Flight server reports by a `route` event, a `CustomEvent<EndpointStats>`, for each endpoint which route its
- * data takes, once that is settled: when its first batch has arrived. `stats.route` and `stats.routeReason` say it at any time.
+ * data takes, once that is settled: when its first batch has arrived. `stats.route` and `stats.routeReason` report it at any time.
  *
- * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to give the memory back at once; otherwise it
- * comes back when it is collected. A disposed batch throws on access.
+ * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to release the memory at once; otherwise it
+ * is released when the batch is collected. A disposed batch throws on access.
  */
 export class DissociatedStreamReader extends EventTarget implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
@@ -57,7 +57,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   #bytesUntilClock = CLOCK_BYTES;
   #turnStartedMs: number;
 
-  /** The schema message as it arrived; there for every Arrow type. */
+  /** The schema message as it arrived; available for every Arrow type. */
   readonly schemaHeader: MessageHeader;
 
   /** @ignore Use {@linkcode connect}. */
@@ -75,7 +75,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   /**
    * The schema.
    *
-   * @throws {DipcError} `unsupported` where apache-arrow has no such type; the message names column and type
+   * @throws {DipcError} `unsupported` if apache-arrow has no such type; the message names column and type
    */
   get schema(): Schema {
     return this.#decode().schema;
@@ -87,7 +87,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   }
 
   /**
-   * The next record batch; `done` once the stream was whole.
+   * The next record batch; `done` once every message has arrived.
    *
    * @throws {DipcError} `connection_lost`, `protocol`, `timeout`, `cancelled`, `invalid_data`, `limit_exceeded`, `unsupported`
    */
@@ -127,7 +127,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   }
 
   /**
-   * Runs over the raw messages: the schema, then dictionaries and batches. Whoever takes a message releases its body.
+   * Runs over the raw messages: the schema, then dictionaries and batches. The caller releases the body of each message.
    * Works for every Arrow type. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
@@ -156,7 +156,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
   }
 
   /**
-   * Gives the stream up and releases everything but the batches handed out. Idempotent; does nothing after the end.
+   * Cancels the stream and releases everything but the batches handed out. Idempotent; does nothing after the end.
    *
    * @param reason Becomes the cause of the error that a pending read gets
    */
@@ -178,7 +178,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     this.#state.count(header);
   }
 
-  /** False once this task has run for so long that others should have their turn. */
+  /** False once this task has run so long that others should have their turn. */
   #hasTurn(): boolean {
     if (--this.#messagesUntilClock > 0 && this.#bytesUntilClock > 0) return true;
     this.#messagesUntilClock = CLOCK_MESSAGES;
@@ -186,7 +186,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     return performance.now() - this.#turnStartedMs < TURN_MS;
   }
 
-  /** Goes on where the next message is not at hand, is the end, or needs a codec to be loaded. */
+  /** Goes on if the next message has not arrived, is the end, or needs a codec to be loaded. */
   async #nextLater(
     pending: IpcMessage | null | Promise<IpcMessage | null>,
   ): Promise<IteratorResult<OwnedRecordBatch, undefined>> {

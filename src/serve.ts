@@ -33,7 +33,7 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
  */
 export async function serve(options: ServeOptions): Promise<Server> {
   const settings = serverSettings(options);
-  // Uploads and handlers are something to answer, too.
+  // Uploads and handlers can be served without any dataset.
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
   let entries = await openEntries(options.datasets, mayBeEmpty);
   const ownsTransport = options.transport === undefined;
@@ -74,17 +74,17 @@ export async function serve(options: ServeOptions): Promise<Server> {
   }
 }
 
-/** @throws {DipcError} `invalid_argument` for a dataset that is read once, but would be read twice */
+/** @throws {DipcError} `invalid_argument` for a read-once dataset that would be read twice */
 function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: ServerSettings): void {
   if (metadataPort === undefined) return;
   const entry = [...entries.values()].find(({ dataset }) => dataset.readOnce);
   if (entry === undefined) return;
   throw new DipcError(
     "invalid_argument",
-    `the dataset ${
+    `cannot serve ${
       JSON.stringify(entry.name)
-    } can be read only once, but metadata and bodies on two ports are two reads: ` +
-      "leave metadataPort out",
+    }: the dataset can be read only once, but metadata and bodies on two ports ` +
+      "are two reads; leave metadataPort out",
   );
 }
 
@@ -94,7 +94,7 @@ async function openPlane(options: FlightPlaneOptions, host: PlaneHost): Promise<
   return await FlightPlane.open(options, host);
 }
 
-/** UCX, or null if the server may do without it. */
+/** UCX, or null if the server may go without it. */
 async function openTransport({ library, flight }: ServeOptions): Promise<Transport | null> {
   const need = flight?.ucx ?? "required";
   if (need === "off") return null;

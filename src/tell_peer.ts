@@ -1,5 +1,5 @@
 /**
- * What a peer may be told of an error: the one place that decides, for UCX and for Flight.
+ * Decides what a peer may learn of an error, for UCX and for Flight.
  *
  * A peer learns the code and, if the error is about its own request, the text. Texts about this process's files, libraries,
  * memory or other connections stay here; its own log has them.
@@ -8,7 +8,7 @@
  */
 import { DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
 
-/** Codes whose texts name paths, addresses or other things of this process, whoever made the error. */
+/** Codes whose texts name paths, addresses or other details of this process, whichever code made the error. */
 const LOCAL_CODES: readonly DipcErrorCode[] = [
   ...["io", "internal", "ucx", "cuda", "library_not_found", "out_of_memory", "unreachable", "connection_lost"] as const,
 ];
@@ -22,7 +22,7 @@ export class DatasetError extends LocalError {
 }
 
 /**
- * Asks a dataset for something. What it throws becomes a {@linkcode DatasetError}, also later.
+ * Calls a dataset. What it throws becomes a {@linkcode DatasetError}, also if it rejects later.
  *
  * @param ask Calls the dataset
  */
@@ -45,10 +45,10 @@ function rethrow(cause: unknown): never {
 }
 
 /**
- * What a peer is told of an error.
+ * The code and text that a peer may see of an error.
  *
  * @param error What was thrown
- * @returns A code of dipc's list, and a text without anything of this process's own
+ * @returns A code of dipc's list, and a text without details of this process
  */
 export function tellPeer(error: unknown): { code: DipcErrorCode; text: string } {
   if (!(error instanceof DipcError)) {
@@ -62,7 +62,7 @@ export function tellPeer(error: unknown): { code: DipcErrorCode; text: string } 
     return { code, text };
   }
   const isLocal = error instanceof LocalError;
-  // A handler that names a gRPC status writes its text for the client; one that a server elsewhere has sent is not meant for it.
+  // A handler that names a gRPC status writes its text for the client; the text of another server is not meant for it.
   if (foreign?.system === "grpc" && !isLocal) return { code, text: foreign.text };
   if (isLocal || LOCAL_CODES.includes(code) || foreign !== undefined) {
     return { code, text: `the server failed to answer (${code}); its own log says why` };

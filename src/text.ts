@@ -5,7 +5,7 @@
  */
 
 /**
- * What must not reach a terminal: control characters, and those that break lines or change the direction of the text around
+ * Characters that must not reach a terminal: control characters, and those that break lines or change the direction of the text around
  * them.
  */
 // deno-lint-ignore no-control-regex -- these are what is looked for
@@ -16,8 +16,8 @@ const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t"
  * Makes a text that a peer or a file chose safe to print: it cannot move the cursor, colour the terminal or reverse the
  * writing. Such characters become visible escapes such as `\u001b`.
  *
- * @param text As it came
- * @param whitespace What becomes of line ends and tabs: a space for a run of them, or `\n`, `\r` and `\t` for each
+ * @param text Text to print
+ * @param whitespace How line ends and tabs are shown: a space for a run of them, or `\n`, `\r` and `\t` for each
  */
 export function printable(text: string, whitespace: "space" | "escape" = "space"): string {
   const line = whitespace === "space" ? text.replace(/[\r\n\t]+/g, " ") : text;
@@ -28,7 +28,7 @@ function escaped(character: string): string {
   return SHORT[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** What a thrown value says: the message of an error, anything else as text. */
+/** The text of a thrown value: the message of an error, anything else converted. */
 export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -68,11 +68,11 @@ async function downloadPackage(name: string): Promise<Uint8Array> {
 }
 
 /**
- * Path of a data set, fetched where it is not there yet.
+ * Path of a data set, fetched if it is not cached yet.
  *
  * @param name Which one
  * @param report Called before something is downloaded
- * @throws {Error} where it cannot be fetched, or is not the pinned file
+ * @throws {Error} if it cannot be fetched, or is not the pinned file
  */
 export async function fetchData(name: DataName, report: (line: string) => void): Promise<string> {
   const cache = peersFolder();

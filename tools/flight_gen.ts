@@ -1,6 +1,6 @@
 /**
  * `deno task flight:gen [--check]`: makes src/flight/gen/ from src/flight/proto/flight.proto, with the generator of
- * protobuf-es. `--check` writes nothing and fails where the folder is not up to date.
+ * protobuf-es. `--check` writes nothing and fails if the folder is not up to date.
  *
  * @module
  */

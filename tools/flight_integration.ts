@@ -3,8 +3,8 @@
  * [--port P] [--scenario S] [--path FILE]`.
  *
  * The flags are those of the other implementations' testers, with one or two dashes, so that any of them can be the other
- * side. A client ends with status 0 where every answer was the expected one; a server prints where it listens and runs until
- * it is told to end.
+ * side. A client ends with status 0 if every answer was the expected one; a server prints its address and runs until
+ * it is stopped.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Fuzzes what takes bytes from peers and files: `deno task fuzz [--seconds N] [--target NAME] [--seed N] [--save] [--list]`.
  *
  * Each target gets its share of the time. Prints executions a second and how many mutants were accepted; a finding (an
- * error that is no DipcError, a run of over a second, an allocation over the limit) is written to `.cache/fuzz-findings/`, and
+ * error that is not a DipcError, a run of over a second, an allocation over the limit) is written to `.cache/fuzz-findings/`, and
  * the exit status is 1. `--save` keeps inputs with new answers in `tests/fuzz/corpus/`.
  *
  * @module

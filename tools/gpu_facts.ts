@@ -1,5 +1,5 @@
 /**
- * Prints one line about the GPUs of this machine and their driver; fails where there is none.
+ * Prints one line about the GPUs of this machine and their driver; fails if there is none.
  *
  * @module
  */

@@ -33,7 +33,7 @@ async function run(command: string, args: string[], options: { cwd?: string } = 
   return text;
 }
 
-/** Compresses a folder's content. `-9` for what is small, `-6` where it hardly matters. */
+/** Compresses a folder's content. `-9` for small content, `-6` if it hardly matters. */
 async function pack(folder: string, target: string): Promise<void> {
   await run("tar", ["--sort=name", "--owner=0", "--group=0", "--mtime=@0", "-cf", `${target}.tar`, "-C", folder, "."]);
   await run("xz", ["-9", "-f", "-T0", `${target}.tar`]);

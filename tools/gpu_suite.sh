@@ -31,8 +31,8 @@ unxz_to_stdout() {
   else return 127; fi
 }
 
-[ -f "$kit/manifest.json" ] || stop "there is no kit in $kit: run \`deno task gpu:kit\` where there is a network" 1
-# Where the kit is unpacked; DIPC_GPU_WORK names a folder that is kept.
+[ -f "$kit/manifest.json" ] || stop "there is no kit in $kit: run \`deno task gpu:kit\` on a machine with a network" 1
+# The kit is unpacked here; DIPC_GPU_WORK names a folder that is kept.
 if [ -n "${DIPC_GPU_WORK:-}" ]; then work=$DIPC_GPU_WORK
 else work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT; fi
 mkdir -p "$work/deno-dir"
@@ -79,7 +79,7 @@ if "${run[@]}" cli.ts doctor --json > "$results/doctor.json" 2> "$results/doctor
 else fail "doctor (see doctor.json)"; fi
 "${run[@]}" cli.ts doctor >> "$results/doctor.txt" 2>&1
 
-# The tests of device memory on this driver; what needs other peers is skipped, aloud. Never as in CI, where that fails.
+# The tests of device memory on this driver; what needs other peers is skipped, aloud. Never as in CI: there a skipped test is a failure.
 unset CI
 for gold in "$PWD/shared/data/arrow-gold" "$PWD/../shared/data/arrow-gold"; do
   [ -z "${DIPC_GOLD:-}" ] && [ -d "$gold" ] && export DIPC_GOLD=$gold

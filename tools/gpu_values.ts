@@ -1,6 +1,6 @@
 /**
  * Has a program that is not ours (CuPy, PyTorch or Numba) compare the values of batches that dipc has received into the
- * memory of a GPU, staged and not. Where none of them is there, it says so and ends with status 77.
+ * memory of a GPU, staged and not. If none of them is there, it says so and ends with status 77.
  *
  *     deno run -A tools/gpu_values.ts
  *

@@ -10,7 +10,7 @@ export interface CaseResult {
   readonly name: string;
   /** What became of it. */
   readonly outcome: "passed" | "failed" | "skipped";
-  /** First line of the error, where it failed. */
+  /** First line of the error, if it failed. */
   readonly message: string;
 }
 

@@ -17,7 +17,7 @@ const RESULT_HOLDS_MS = 2 * 3_600_000;
 interface Step {
   readonly name: string;
   readonly args: string[];
-  /** Decides by what was printed, where the exit status alone does not tell. */
+  /** Decides by the output, if the exit status alone is not enough. */
   readonly judge?: (code: number, output: string) => boolean;
 }
 

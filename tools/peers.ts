@@ -23,7 +23,7 @@ export interface UcxInstallation {
   readonly version: string;
   /** Path for `DIPC_LIBUCP` or the `library` option. */
   readonly library: string;
-  /** Folder to compile with (`-I`), where its headers are there. */
+  /** Folder to compile with (`-I`), if its headers are there. */
   readonly include: string | null;
   /** Its `ucx_perftest`, to be run with `LD_LIBRARY_PATH` set to the library's folder. */
   readonly perftest: string | null;

@@ -1,5 +1,5 @@
 /**
- * `deno task setup`: finds or fetches libucp, and the peers that the tests compare with. Does nothing where all is there.
+ * `deno task setup`: finds or fetches libucp, and the peers that the tests compare with. Does nothing if everything is there.
  *
  * With `CI=true` a missing peer is a failure; elsewhere it is said, and the tests that need it are skipped.
  *

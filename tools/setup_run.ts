@@ -7,7 +7,7 @@
 /** Called with each line that is worth telling the user. */
 export type Report = (line: string) => void;
 
-/** Thrown where a peer cannot be had; its message is the cause. */
+/** Thrown if a peer is not available; its message is the cause. */
 export class Unavailable extends Error {}
 
 /**
@@ -16,7 +16,7 @@ export class Unavailable extends Error {}
  * @param command Name or path
  * @param args Its arguments
  * @param options Folder and further environment
- * @throws {Unavailable} where it cannot be started or fails; with the last lines that it printed
+ * @throws {Unavailable} if it cannot be started or fails; with the last lines that it printed
  */
 export async function run(
   command: string,

@@ -17,7 +17,7 @@ import { treeDigest } from "./tree.ts";
 const FOLDERS = ["tests", "src", "ffi", "tools", "bench", "examples"];
 /** Longest time for one file. */
 const FILE_TIMEOUT_MS = 480_000;
-/** Where the result of the last whole run is kept. */
+/** File with the result of the last complete run. */
 export const LAST_RESULT: string = `${REPOSITORY}/.cache/last-test.json`;
 
 /** Result of a whole run, as kept in {@linkcode LAST_RESULT}. */
@@ -94,7 +94,7 @@ async function runFile(file: string, options: string[]): Promise<CaseResult[]> {
 /**
  * Runs tests.
  *
- * @param files Test files relative to the repository; all where none is given
+ * @param files Test files relative to the repository; all if none is given
  * @param options Further options of `deno test`
  */
 export async function runTests(files: string[], options: string[] = []): Promise<TestResult> {

@@ -9,7 +9,7 @@ import { REPOSITORY } from "./peers.ts";
 /**
  * A digest of every file that git knows or does not ignore.
  *
- * @returns `null` where there is no git, or no repository
+ * @returns `null` if there is no git, or no repository
  */
 export async function treeDigest(): Promise<string | null> {
   const hash = createHash("sha256");

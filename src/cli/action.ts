@@ -16,7 +16,7 @@ export async function runAction(args: ParsedArgs): Promise<number> {
   const [given, type, body = "", ...more] = args.positional;
   const uri = flightUri(given, "action");
   if (more.length > 0) {
-    throw new UsageError(`dipc action takes a URI, a type and a body, but there is also "${more[0]}"`);
+    throw new UsageError(`cannot run dipc action: it takes a URI, a type and a body, but was also given "${more[0]}"`);
   }
   const isJson = args.flags.has("json");
   if (type === undefined) return await listActions(uri, args, isJson);
@@ -42,7 +42,7 @@ async function listActions(uri: string, args: ParsedArgs, isJson: boolean): Prom
   });
 }
 
-/** Text of several lines stays that, but nothing in it may move the cursor. */
+/** Keeps line ends, but escapes whatever could move the cursor. */
 function lines(text: string): string {
   return text.split("\n").map((line) => printable(line)).join("\n");
 }

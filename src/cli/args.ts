@@ -1,6 +1,6 @@
 /**
- * Command lines, strictly: what a command takes is listed once, everything else is a usage error that says what was
- * probably meant.
+ * Parses command lines strictly: the options of a command are listed once, everything else is a usage error that suggests
+ * what was probably meant.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export class UsageError extends DipcError {
   }
 }
 
-/** What one command takes. */
+/** The options that one command accepts. */
 export interface CommandSpec {
   /** Its name, for messages. */
   readonly name: string;
@@ -26,7 +26,7 @@ export interface CommandSpec {
   readonly flags: readonly string[];
   /** Options with a value, without dashes. */
   readonly values: readonly string[];
-  /** Options with a value under a former name: taken, but neither shown nor suggested. */
+  /** Options with a value under a former name: accepted, but neither shown nor suggested. */
   readonly former?: readonly string[];
   /** Options with a value that may be given several times, without dashes. */
   readonly lists?: readonly string[];
@@ -36,13 +36,13 @@ export interface CommandSpec {
 
 /** A parsed command line. */
 export interface ParsedArgs {
-  /** Arguments that are no options, as they were written. */
+  /** Arguments that are not options, as they were written. */
   readonly positional: readonly string[];
   /** Options without a value that were given. */
   readonly flags: ReadonlySet<string>;
   /** Options with a value that were given. */
   readonly values: ReadonlyMap<string, string>;
-  /** Options that may be given several times, where they were given. */
+  /** Options that may be given several times, if they were given. */
   readonly lists: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -66,7 +66,7 @@ export function parseCommand(spec: CommandSpec, args: readonly string[]): Parsed
       const known = [...spec.flags, ...spec.values, ...lists];
       const guess = nearest(key, known);
       const hint = guess === undefined ? `"dipc ${spec.name} --help" lists the options` : `did you mean --${guess}?`;
-      throw new UsageError(`dipc ${spec.name} has no option ${arg.split("=")[0]}: ${hint}`);
+      throw new UsageError(`cannot run dipc ${spec.name}: it has no option ${arg.split("=")[0]}; ${hint}`);
     },
   });
   const values = new Map<string, string>();
@@ -75,21 +75,23 @@ export function parseCommand(spec: CommandSpec, args: readonly string[]): Parsed
     if (given.length === 0) continue;
     const letter = Object.keys(short).find((each) => short[each] === name);
     const label = letter === undefined ? shown(name) : `-${letter} (--${name})`;
-    if (given.length > 1) throw new UsageError(`option ${label} is given ${given.length} times: give it once`);
-    if (given[0] === "") throw new UsageError(`option ${label} needs a value`);
+    if (given.length > 1) {
+      throw new UsageError(`cannot use option ${label}: it is given ${given.length} times; give it once`);
+    }
+    if (given[0] === "") throw new UsageError(`cannot use option ${label}: it needs a value`);
     values.set(name, given[0]);
   }
   const repeated = new Map<string, readonly string[]>();
   for (const name of lists) {
     const given = parsed[name] as string[];
-    if (given.includes("")) throw new UsageError(`option ${shown(name)} needs a value`);
+    if (given.includes("")) throw new UsageError(`cannot use option ${shown(name)}: it needs a value`);
     if (given.length > 0) repeated.set(name, given);
   }
   const flags = new Set<string>(spec.flags.filter((name) => parsed[name] === true));
   return { positional: parsed._.map(String), flags, values, lists: repeated };
 }
 
-/** An option's name of an earlier version, taken for one version more and not shown in the help. */
+/** The name of an option in an earlier version, accepted for one more version and not shown in the help. */
 export interface FormerOption<T extends string> {
   /** Its name, without dashes. */
   readonly option: string;
@@ -98,11 +100,11 @@ export interface FormerOption<T extends string> {
 }
 
 /**
- * The value of an option that takes one of a few words.
+ * The value of an option that accepts one of a few words.
  *
- * @param args The command line
+ * @param args The parsed command line
  * @param option Its name, without dashes
- * @param choices The words
+ * @param choices Words that the option accepts
  * @param former Its name of an earlier version
  * @throws {UsageError} for another word, or when both names are given
  */
@@ -114,7 +116,9 @@ export function choice<const T extends string>(
 ): T | undefined {
   const old = former === undefined ? undefined : values.get(former.option);
   if (old !== undefined && values.has(option)) {
-    throw new UsageError(`--${former!.option} is the former name of --${option}: give --${option} alone`);
+    throw new UsageError(
+      `cannot use --${former!.option}: it is the former name of --${option}; give --${option} alone`,
+    );
   }
   const value = old === undefined ? values.get(option) : former!.values?.[old] ?? old;
   if (value === undefined) return undefined;
@@ -124,7 +128,7 @@ export function choice<const T extends string>(
 }
 
 /** @throws {UsageError} if `text` is not an integer from `least` to `most` */
-export function wholeNumber(option: string, text: string, least: number, most: number): number {
+export function integerOption(option: string, text: string, least: number, most: number): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
   if (!(value >= least && value <= most)) {
     throw new UsageError(integerRefusal(option, text, least, most));
@@ -138,7 +142,7 @@ const MILLISECONDS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, min: 6
  * Reads a length of time such as `30s`, `500ms`, `1.5m`, `1h`; a bare number counts seconds.
  *
  * @returns milliseconds
- * @throws {UsageError} where it is no such text, zero, or longer than 24 days
+ * @throws {UsageError} if the text is not a length of time, or it is zero or longer than 24 days
  */
 export function duration(option: string, text: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|min|h)?$/.exec(text);

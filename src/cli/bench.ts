@@ -1,12 +1,12 @@
 /**
- * `dipc bench`: hands over to the benchmarks of the repository, which are no part of the published package.
+ * `dipc bench`: hands over to the benchmarks of the repository, which are not part of the published package.
  *
  * @module
  */
 import { DipcError } from "../errors.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 
-/** Path of the benchmarks, or `null` where this is not a clone of the repository. */
+/** Path of the benchmarks, or `null` if this is not a clone of the repository. */
 async function benchmarks(): Promise<string | null> {
   const url = new URL("../../bench/main.ts", import.meta.url);
   if (url.protocol !== "file:") return null;
@@ -22,14 +22,14 @@ async function benchmarks(): Promise<string | null> {
 /** Runs `dipc bench`. @returns exit status */
 export async function runBench(args: ParsedArgs): Promise<number> {
   if (args.positional.length > 0) {
-    throw new UsageError(`dipc bench takes no argument, but there is "${args.positional[0]}"`);
+    throw new UsageError(`cannot run dipc bench: it takes no argument, but was given "${args.positional[0]}"`);
   }
   const path = await benchmarks();
   if (path === null) {
     throw new DipcError(
       "not_found",
-      "the benchmarks are not part of the installed package, because they measure peers that it does not bring: " +
-        'run "deno task bench" in a clone of the repository',
+      "cannot run the benchmarks: they are not part of the installed package, because they measure peers that it does not " +
+        'bring; run "deno task bench" in a clone of the repository',
     );
   }
   const given = ["json", "quick"].filter((flag) => args.flags.has(flag)).map((flag) => `--${flag}`);

@@ -1,5 +1,5 @@
 /**
- * What each command takes and what its `--help` says. Nothing heavy is imported here, so that help is instant.
+ * The options and the `--help` text of each command. Nothing heavy is imported here, so that help is instant.
  *
  * @module
  */
@@ -35,9 +35,9 @@ Options
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
   --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)
   --tls-cert FILE      of Flight: the server's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
-  --client-ca FILE     of Flight: lets in only clients with a certificate of this authority
-  --auth-file FILE     of Flight: who may come in, NAME:PASSWORD or "token NAME:TOKEN" a line; UCX then wants tickets
-  --allow-put FOLDER   of Flight: takes uploads into this folder and serves them
+  --client-ca FILE     of Flight: accepts only clients with a certificate of this authority
+  --auth-file FILE     of Flight: who may connect, NAME:PASSWORD or "token NAME:TOKEN" per line; UCX then needs tickets
+  --allow-put FOLDER   of Flight: accepts uploads into this folder and serves them
   --no-ucx             serve by Flight alone
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
                        and "flight" with --flight-port
@@ -70,16 +70,16 @@ const get: Command = {
   help: `dipc get URI [TICKET] [options]
 
 Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
-first rows, totals and rate. TICKET says what to fetch where it is not the path of the URI; of a Flight server it is the
+first rows, totals and rate. TICKET says what to fetch if that is not the path of the URI; of a Flight server it is the
 name of a flight, one step of a path.
 
 Options
-  --body-uri URI     the server of the bodies, where URI is that of the metadata alone
-  -o, --output FILE  write to FILE, which appears only when it is whole; "-" is standard output
+  --body-uri URI     the server of the bodies, if URI is that of the metadata alone
+  -o, --output FILE  write to FILE, which appears only when it is complete; "-" is standard output
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
-  --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if that can be (default auto)
+  --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
@@ -96,7 +96,7 @@ Examples
   dipc get "$URI" -o - --format csv --limit 1000 | head
   dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
 
-${exitCodes("the stream was whole, or --limit was reached")}
+${exitCodes("the whole stream arrived, or --limit was reached")}
 `,
 };
 
@@ -112,7 +112,7 @@ const schema: Command = {
 Shows the columns of a dataset without fetching its rows.
 
 Options
-  --body-uri URI     the server of the bodies, where URI is that of the metadata alone
+  --body-uri URI     the server of the bodies, if URI is that of the metadata alone
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer (default 30s); seconds without a unit; ms, s, m, h
   --json             one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
@@ -138,7 +138,7 @@ const setup: Command = {
   help: `dipc setup [--json]
 
 Finds UCX, or fetches it: the PyPI package libucx-cu12 by the machine's own pip, checked by SHA-256, into the user's
-cache folder. Needs no root. Says what it chose and why; does nothing where there is nothing to do.
+cache folder. Needs no root. Says what it chose and why; does nothing if there is nothing to do.
 
 Options
   --json      one JSON object with what was found
@@ -161,8 +161,8 @@ const doctor: Command = {
   help: `dipc doctor [--json]
 
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
-process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory and how bodies
-take, speed of copies. Exit status 1 where something is broken; that there is no GPU is no fault.
+process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory, whether bodies
+are staged through host memory, and speed of copies. Exit status 1 if something is broken; having no GPU is not a fault.
 
 Options
   --json      one JSON object

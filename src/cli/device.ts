@@ -1,5 +1,5 @@
 /**
- * What the commands need for bodies in the memory of a GPU.
+ * Options and readers of the commands for bodies in the memory of a GPU.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import type { DeviceStreamReader } from "../device/reader.ts";
 import { copyToHost } from "../device/record_batch.ts";
 import type { Staging } from "../device/staging.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { refusal } from "../options.ts";
 import type { ReaderStats } from "../reader.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
 
@@ -21,16 +22,16 @@ const STAGINGS = ["auto", "never", "always"] as const;
 /** What `--staging` was called before 0.1.0. */
 const ROAD = { option: "road", values: { direct: "never", staged: "always" } } as const;
 
-/** @throws {UsageError} when one of them has no such value, or they do not go together */
+/** @throws {UsageError} if one of them has another value, or they do not go together */
 export function deviceArgs(args: ParsedArgs): DeviceArgs {
   const memory = args.values.get("memory") ?? "host";
   const staging = choice(args, "staging", STAGINGS, ROAD);
   if (memory !== "host" && !/^cuda:\d+$/.test(memory)) {
-    throw new UsageError(`--memory is host, or the memory of a GPU such as cuda:0, not "${memory}"`);
+    throw new UsageError(refusal("--memory", memory, "host, or the memory of a GPU such as cuda:0"));
   }
   if (memory === "host") {
     if (staging !== undefined) {
-      throw new UsageError(`--staging ${staging} is for the memory of a GPU: add --memory cuda:0`);
+      throw new UsageError(`cannot use --staging ${staging}: it is for the memory of a GPU; add --memory cuda:0`);
     }
     return {};
   }
@@ -44,7 +45,7 @@ export interface MessageSource extends AsyncDisposable {
   messages(): AsyncIterable<IpcMessage>;
 }
 
-/** A stream in the memory of a GPU as one whose bodies the CPU can read: each is copied back when it has arrived. */
+/** Makes the bodies of a stream in the memory of a GPU readable by the CPU: each is copied back when it has arrived. */
 export function copiedBack(reader: DeviceStreamReader): MessageSource {
   return {
     schemaHeader: reader.schemaHeader,
@@ -70,7 +71,7 @@ export function copiedBack(reader: DeviceStreamReader): MessageSource {
   };
 }
 
-/** Gives transports and GPUs back, so that the command leaves nothing behind. */
+/** Releases transports and GPUs, so that the command leaves nothing behind. */
 export async function releaseAll(): Promise<void> {
   const { releaseDevices } = await import("../device/devices.ts");
   await releaseDevices();

@@ -1,5 +1,5 @@
 /**
- * What `dipc doctor` says of GPUs: the driver, the devices, whether UCX sees their memory, and how fast copies are.
+ * What `dipc doctor` reports about GPUs: the driver, the devices, whether UCX sees their memory, and how fast copies are.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { asFailure, type FailureJson } from "./failure.ts";
 import { formatBytes, formatRate } from "./numbers.ts";
 
-/** Bytes of each copy that is measured. */
+/** Size in bytes of each copy that is measured. */
 const COPY_BYTES = 64 * 2 ** 20;
-/** Copies of each kind, of which the fastest counts. */
+/** Copies of each kind; the fastest counts. */
 const ROUNDS = 5;
 
-/** Speeds of copies in bytes a second. */
+/** Speeds of copies in bytes per second. */
 export interface CopySpeeds {
   /** From pinned host memory to the device. */
   readonly hostToDevice: number;
@@ -40,19 +40,19 @@ export interface DeviceFacts {
   /** Whether bodies are staged through host memory with these libraries, `null` if that is unknown. */
   readonly staged: boolean | null;
   readonly stagingReason: string;
-  /** `null` where they could not be measured. */
+  /** `null` if they could not be measured. */
   readonly copies: CopySpeeds | null;
   readonly error?: FailureJson;
 }
 
 /** What is known of GPUs. */
 export interface CudaFacts {
-  /** The libcuda in use, `null` where there is none. */
+  /** The libcuda in use, `null` if there is none. */
   readonly library: string | null;
   /** The newest CUDA that the driver supports, such as `"12.9"`. */
   readonly driver: string | null;
   readonly devices: readonly DeviceFacts[];
-  /** Why there is no device memory here. Not a fault: everything else works without. */
+  /** Why there is no device memory here. Not a fault: everything else works without it. */
   readonly error?: FailureJson;
 }
 
@@ -99,7 +99,7 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
   return { ...known, freeBytes, ...staging, copies, ...(error === undefined ? {} : { error }) };
 }
 
-/** Asks UCX, by a transfer from device to device where it says that it can. */
+/** Asks UCX, and checks by a transfer from device to device if UCX reports that it can. */
 async function stagingOf(
   device: Gpu,
 ): Promise<Pick<DeviceFacts, "ucx" | "staged" | "stagingReason">> {

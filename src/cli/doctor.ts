@@ -30,11 +30,11 @@ interface DoctorJson extends SystemFacts {
   /** Versions of dipc and Deno. */
   readonly version: string;
   readonly deno: string;
-  /** The libucp in use, `null` where none could be loaded. */
+  /** The libucp in use, `null` if none could be loaded. */
   readonly library: LibraryJson | null;
-  /** What was looked at and not taken. */
+  /** Candidates that were looked at and rejected. */
   readonly attempts: readonly { readonly path: string; readonly cause: string }[];
-  /** The transfer inside this process, `null` where it failed. */
+  /** The transfer inside this process, `null` if it failed. */
   readonly loopback: LoopbackResult | null;
   /** Driver, GPUs, and whether bodies in their memory are staged. */
   readonly cuda: CudaFacts;
@@ -44,7 +44,7 @@ interface DoctorJson extends SystemFacts {
 /** Runs `dipc doctor`. @returns exit status */
 export async function runDoctor(args: ParsedArgs): Promise<number> {
   if (args.positional.length > 0) {
-    throw new UsageError(`dipc doctor takes no argument, but there is "${args.positional[0]}"`);
+    throw new UsageError(`cannot run dipc doctor: it takes no argument, but was given "${args.positional[0]}"`);
   }
   const result = await examine();
   await print(args.flags.has("json") ? `${JSON.stringify(result)}\n` : doctorText(result));
@@ -53,7 +53,7 @@ export async function runDoctor(args: ParsedArgs): Promise<number> {
 }
 
 async function examine(): Promise<DoctorJson> {
-  // Before UCX is loaded, because that adds settings of dipc's own to the environment.
+  // Before UCX is loaded, because dipc then adds its own settings to the environment.
   const facts = systemFacts();
   const { attempts } = rankLibucp();
   let library: LibraryJson | null = null;
@@ -66,7 +66,7 @@ async function examine(): Promise<DoctorJson> {
     error = { code, message };
   }
   try {
-    // Loaded by the transfer, with dipc's settings; this only asks which one it was.
+    // The transfer has loaded it, with dipc's settings; this only asks which one it was.
     const { findLibucp } = await import("../../ffi/find.ts");
     const { path, version, origin, notes } = findLibucp();
     library = { path, version, origin, notes };
@@ -74,7 +74,7 @@ async function examine(): Promise<DoctorJson> {
     const { code, message } = asFailure(thrown);
     error ??= { code, message };
   }
-  // After the transfer: where UCX is broken, that is what is to be read first.
+  // After the transfer: if UCX is broken, that must be read first.
   const cuda = await cudaFacts();
   return {
     ok: error === undefined,

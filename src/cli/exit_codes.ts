@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Exit status of a command that did what it was asked. */
+/** Exit status of a command that succeeded. */
 export const EXIT_OK = 0;
 /** Exit status of a command that failed. */
 export const EXIT_FAILURE = 1;
@@ -13,13 +13,13 @@ export const EXIT_USAGE = 2;
 /** Exit status after Ctrl-C. */
 export const EXIT_INTERRUPTED = 130;
 
-/** Exit status where the reader of standard output went away, as that of a program that SIGPIPE ends. */
+/** Exit status when the reader of standard output went away, as that of a program that SIGPIPE ends. */
 export const EXIT_OUTPUT_CLOSED = 141;
 
 /**
  * The part of `--help` that lists them.
  *
- * @param done What status 0 says
+ * @param done What status 0 means
  */
 export function exitCodes(done: string): string {
   return `Exit status

@@ -1,5 +1,5 @@
 /**
- * What went wrong, as the command shows it: a code of the closed list, a message, an exit status.
+ * A failure as the command shows it: a code of the closed list, a message, an exit status.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export interface Failure extends FailureJson {
   readonly status: number;
 }
 
-/** What Deno says where a permission is missing, also in the middle of another message. */
+/** What Deno says when a permission is missing, also in the middle of another message. */
 const DENIED = /Requires ([\w-]+) access(?: to (".*?"|<.*?>|[^,]*))?, run again with the --allow-([\w-]+) flag/;
 
 /** Adds the value to the flag that a denied permission needs. */
@@ -45,11 +45,11 @@ function mayNotFindLibrary(): boolean {
   );
 }
 
-/** Any thrown value as a failure. Values that are no {@linkcode DipcError} are mapped once, here. */
+/** Any thrown value as a failure. Values that are not a {@linkcode DipcError} are mapped once, here. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof DipcError) {
     if (error.code === "library_not_found" && mayNotFindLibrary()) {
-      const message = `libucp was not found, and Deno keeps dipc from looking where it may be: run again with ` +
+      const message = `cannot find libucp: Deno denied variables that tell the places to look at; run again with ` +
         `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
       return { code: "permission_denied", message, status: EXIT_FAILURE };
     }
@@ -57,7 +57,8 @@ export function asFailure(error: unknown): Failure {
       return { code: "permission_denied", message: withFlags(error.message), status: EXIT_FAILURE };
     }
     if (error.code === "connection_lost" && error.message.includes("schema was still missing")) {
-      const message = `${error.message}. Is the URI the one that this server has printed? It changes with every start`;
+      const message =
+        `${error.message}; check that the URI is the one that this server printed: it changes with every start`;
       return { code: error.code, message, status: EXIT_FAILURE };
     }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
@@ -67,15 +68,18 @@ export function asFailure(error: unknown): Failure {
   if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", withFlags(error.message));
   if (error instanceof Deno.errors.NotFound) return failed("not_found", error.message);
   if (error instanceof Deno.errors.PermissionDenied) {
-    return failed("permission_denied", `the system refused: ${error.message}. Check owner and mode of the file`);
+    return failed("permission_denied", `cannot open a file: ${error.message}; check its owner and mode`);
   }
   const isSystem = error instanceof Error && typeof (error as { code?: unknown }).code === "string";
   if (isSystem) return failed("io", (error as Error).message);
   if (error instanceof Error) {
     const at = error.stack?.split("\n").slice(1, 3).map((line) => line.trim()).join("; ");
-    return failed("internal", `${error.name}: ${error.message}${at ? ` (${at})` : ""}. Please report this as a defect`);
+    return failed(
+      "internal",
+      `cannot go on: ${error.name}: ${error.message}${at ? ` (${at})` : ""}; please report this as a defect`,
+    );
   }
-  return failed("internal", `${error}. Please report this as a defect`);
+  return failed("internal", `cannot go on: ${error}; please report this as a defect`);
 }
 
 /** The text on standard error: `error[code]: what, why, what to do`. Further lines of a message are indented. */

@@ -1,5 +1,5 @@
 /**
- * What the commands for Flight servers take and what their `--help` says.
+ * The options and `--help` texts of the commands for Flight servers.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export const FLIGHT_OPTIONS = `Options for a Flight server
   --token-file FILE  a bearer token, the content of FILE
   --user NAME:PASS   basic authentication; without ":PASS" the variable DIPC_PASSWORD has the password
   --tls-ca FILE      authorities that the server's certificate is checked against (PEM), with grpc+tls:
-  --tls-cert FILE    certificate of this client (PEM), for servers that want one
+  --tls-cert FILE    certificate of this client (PEM), for servers that require one
   --tls-key FILE     the key of that certificate (PEM)`;
 
 /** `dipc ls`. */
@@ -30,7 +30,7 @@ export const ls: Command = {
   short: { h: "help" },
   help: `dipc ls URI [CRITERIA] [options]
 
-Lists the flights of a Flight server, one a line: name, rows, bytes, endpoints. CRITERIA is an expression of the
+Lists the flights of a Flight server, one per line: name, rows, bytes, endpoints. CRITERIA is an expression of the
 server's own form.
 
 Options
@@ -89,8 +89,8 @@ export const action: Command = {
   short: { h: "help" },
   help: `dipc action URI [TYPE [BODY]] [options]
 
-Runs an action of a Flight server and shows its answers, one a line: text as it is, other bytes as base64. Without TYPE
-it lists the actions that the server offers.
+Runs an action of a Flight server and prints its results, one per line: text as it is, other bytes as base64. Without
+TYPE it lists the actions that the server offers.
 
 Options
   --timeout TIME     longest wait for the server (default 30s); seconds without a unit; ms, s, m, h

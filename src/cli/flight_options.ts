@@ -5,16 +5,17 @@
  */
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { isFlightUri } from "../flight/location.ts";
+import { refusal } from "../options.ts";
 import { openError } from "../sources/paths.ts";
 import { duration, type ParsedArgs, UsageError } from "./args.ts";
 import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
 
-/** Longest wait for the peer unless `--timeout` says otherwise. */
+/** Longest wait for the peer, in milliseconds, by default. */
 export const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** What `FlightClient.connect` is given, and `connect` too. */
+/** Options that `FlightClient.connect` and `connect` have in common. */
 export interface FlightOptions {
-  /** Longest wait for the server. */
+  /** Longest wait for the server, in milliseconds. */
   timeoutMs: number;
   /** Headers of every call. */
   headers?: [string, string][];
@@ -37,28 +38,35 @@ export function timeoutOf(args: ParsedArgs): number {
 /** The URI of a Flight server. @throws {UsageError} */
 export function flightUri(uri: string | undefined, command: string): string {
   if (uri === undefined) {
-    throw new UsageError(`dipc ${command} needs the URI of a Flight server, such as grpc://127.0.0.1:8815`);
+    throw new UsageError(
+      `cannot run dipc ${command}: it needs the URI of a Flight server; give one such as grpc://127.0.0.1:8815`,
+    );
   }
   if (!isFlightUri(uri)) {
-    throw new UsageError(`"${uri}" is no Flight server's URI: its scheme is grpc:, grpc+tcp:, grpc+tls: or grpc+unix:`);
+    throw new UsageError(
+      `cannot use "${uri}": it is not the URI of a Flight server; give one with the scheme grpc:, grpc+tcp:, grpc+tls: or ` +
+        "grpc+unix:",
+    );
   }
   return uri;
 }
 
-/** Refuses options for a Flight server where there is none. @throws {UsageError} */
+/** Rejects options for a Flight server if the URI is not that of one. @throws {UsageError} */
 export function refuseFlightOptions(args: ParsedArgs, more: readonly string[] = []): void {
   const given = [...FLIGHT_VALUES, ...more].find((name) => args.values.has(name)) ??
     FLIGHT_LISTS.find((name) => args.lists.has(name));
   if (given !== undefined) {
-    throw new UsageError(`--${given} is for a Flight server, whose URI begins with grpc:, grpc+tls: or grpc+unix:`);
+    throw new UsageError(
+      `cannot use --${given}: it is for a Flight server; give a URI that begins with grpc:, grpc+tls: or grpc+unix:`,
+    );
   }
 }
 
 /**
  * Reads the options and the files that they name.
  *
- * @throws {UsageError} where they cannot be understood
- * @throws {DipcError} `not_found`, `permission_denied`, `io` where a file cannot be read
+ * @throws {UsageError} if they cannot be understood
+ * @throws {DipcError} `not_found`, `permission_denied`, `io` if a file cannot be read
  */
 export function flightOptionsOf(args: ParsedArgs): FlightOptions {
   const { values } = args;
@@ -69,17 +77,21 @@ export function flightOptionsOf(args: ParsedArgs): FlightOptions {
   if (tokenFile !== undefined) {
     options.token = readText(tokenFile).trim();
     if (!/^[\x21-\x7e]+$/.test(options.token)) {
-      throw new UsageError(`--token-file: ${tokenFile} holds no token, that is one line of visible ASCII characters`);
+      throw new UsageError(
+        `cannot use --token-file: ${tokenFile} holds no token; write one line of visible ASCII characters into it`,
+      );
     }
   }
   const user = values.get("user");
   if (user !== undefined) {
-    if (tokenFile !== undefined) throw new UsageError("--user and --token-file exclude each other: give one");
+    if (tokenFile !== undefined) {
+      throw new UsageError("cannot use --user: it and --token-file exclude each other; give one");
+    }
     [options.user, options.password] = credentialsOf(user);
   }
   const files = { ca: values.get("tls-ca"), cert: values.get("tls-cert"), key: values.get("tls-key") };
   if ((files.cert === undefined) !== (files.key === undefined)) {
-    throw new UsageError("--tls-cert and --tls-key go together: give both");
+    throw new UsageError("cannot use --tls-cert or --tls-key alone: they go together; give both");
   }
   if (Object.values(files).some((file) => file !== undefined)) {
     options.tls = Object.fromEntries(
@@ -95,9 +107,13 @@ function headerOf(text: string): [string, string] {
   const value = text.slice(at + 1);
   // Header names are lower case on HTTP/2; gRPC keeps those that begin with grpc- for itself.
   if (at < 1 || !/^[0-9A-Za-z_.-]+$/.test(name) || /^grpc-/i.test(name)) {
-    throw new UsageError(`--header is K=V, K of letters, digits, "_", "-" and ".", not "grpc-…"; found "${text}"`);
+    throw new UsageError(
+      refusal("--header", text, 'K=V, with K of letters, digits, "_", "-" and ".", but not "grpc-…"'),
+    );
   }
-  if (!/^[\x20-\x7e]*$/.test(value)) throw new UsageError(`--header ${name}: its value has characters beyond ASCII`);
+  if (!/^[\x20-\x7e]*$/.test(value)) {
+    throw new UsageError(`cannot use --header ${name}: its value has characters beyond ASCII`);
+  }
   return [name, value];
 }
 
@@ -106,7 +122,9 @@ function credentialsOf(text: string): [string, string] {
   if (colon >= 0) return [text.slice(0, colon), text.slice(colon + 1)];
   const password = Deno.env.get("DIPC_PASSWORD");
   if (password === undefined) {
-    throw new UsageError(`--user ${text} has no password: write NAME:PASS, or set the variable DIPC_PASSWORD`);
+    throw new UsageError(
+      `cannot use --user ${text}: it has no password; write NAME:PASS, or set the variable DIPC_PASSWORD`,
+    );
   }
   return [text, password];
 }

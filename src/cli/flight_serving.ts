@@ -1,5 +1,5 @@
 /**
- * The options of `dipc serve` that concern Flight, and the file that says who may come in.
+ * The options of `dipc serve` that concern Flight, and the file that lists who may connect.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { constantTimeEqual } from "../bytes.ts";
 import type { FlightAuth } from "../flight/service/options.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import { openError, statPath } from "../sources/paths.ts";
-import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 
 const MAX_PORT = 65_535;
 /** Options of the Flight side that have a value. */
@@ -20,10 +20,10 @@ const PBKDF2 = /^pbkdf2-sha256\$(\d{1,8})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)$
 const HASH_BITS = 256;
 
 /**
- * The Flight side as the command line wants it, or nothing.
+ * The options of the Flight side, or `undefined` if the command line has none.
  *
- * @throws {UsageError} where options do not go together, or the file of users cannot be understood
- * @throws {DipcError} `not_found`, `permission_denied`, `io` where a file cannot be read
+ * @throws {UsageError} if options do not go together, or the file of users cannot be understood
+ * @throws {DipcError} `not_found`, `permission_denied`, `io` if a file cannot be read
  */
 export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefined {
   const { values, flags } = args;
@@ -31,20 +31,20 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
   if (port === undefined) {
     const given = FLIGHT_SERVE_VALUES.find((name) => values.has(name)) ?? (flags.has("no-ucx") ? "no-ucx" : undefined);
     if (given !== undefined) {
-      throw new UsageError(`--${given} is for Flight: give --flight-port PORT too (0: any free one)`);
+      throw new UsageError(`cannot use --${given}: it is for Flight; give --flight-port PORT too (0: any free one)`);
     }
     return undefined;
   }
-  const options: FlightPlaneOptions = { port: wholeNumber("--flight-port", port, 0, MAX_PORT) };
+  const options: FlightPlaneOptions = { port: integerOption("--flight-port", port, 0, MAX_PORT) };
   const [cert, key, clientCa] = ["tls-cert", "tls-key", "client-ca"].map((name) => values.get(name));
   if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError("--tls-cert and --tls-key go together: give both");
+    throw new UsageError("cannot use --tls-cert or --tls-key alone: they go together; give both");
   }
   if (cert !== undefined && key !== undefined) {
     options.tls = { cert: readText(cert), key: readText(key) };
     if (clientCa !== undefined) options.tls.clientCa = readText(clientCa);
   } else if (clientCa !== undefined) {
-    throw new UsageError("--client-ca is for TLS: give --tls-cert and --tls-key too");
+    throw new UsageError("cannot use --client-ca: it is for TLS; give --tls-cert and --tls-key too");
   }
   const authFile = values.get("auth-file");
   if (authFile !== undefined) options.auth = readAuthFile(readText(authFile), authFile);
@@ -56,10 +56,10 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
 
 /**
  * Reads the file of users: `NAME:PASSWORD` or `NAME:pbkdf2-sha256$ITERATIONS$SALT$HASH` (base64) for basic authentication,
- * `token NAME:TOKEN` for a bearer token; empty lines and those that begin with `#` are left out.
+ * `token NAME:TOKEN` for a bearer token; empty lines and those that begin with `#` are skipped.
  *
- * @param text What it holds
- * @param path For messages
+ * @param text Content of the file
+ * @param path Path of the file, for messages
  * @throws {UsageError} naming the line
  */
 export function readAuthFile(text: string, path: string): FlightAuth {
@@ -69,30 +69,30 @@ export function readAuthFile(text: string, path: string): FlightAuth {
     if (/^\s*(#|$)/.test(line)) continue;
     const [, isToken, name, secret] = /^(token\s+)?([^:\s][^:]*):(.+)$/.exec(line) ?? [];
     if (name === undefined || (isToken === undefined && users.has(name))) {
-      const what = name === undefined
-        ? "expected NAME:PASSWORD or token NAME:TOKEN"
-        : `the user "${name}" is there twice`;
-      throw new UsageError(`--auth-file: line ${index + 1} of ${path}: ${what}`);
+      const what = name === undefined ? "is not NAME:PASSWORD or token NAME:TOKEN" : `names the user "${name}" again`;
+      throw new UsageError(`cannot use --auth-file ${path}: line ${index + 1} ${what}`);
     }
     if (isToken === undefined && secret.startsWith(PBKDF2_PREFIX) && !isPbkdf2(secret)) {
       throw new UsageError(
-        `--auth-file: line ${
+        `cannot use --auth-file ${path}: line ${
           index + 1
-        } of ${path}: expected ${PBKDF2_PREFIX}ITERATIONS$SALT$HASH, iterations from 1 to ` +
-          "99999999, salt and the 32 bytes of the hash in base64",
+        } is not ${PBKDF2_PREFIX}ITERATIONS$SALT$HASH; give iterations ` +
+          "from 1 to 99999999, salt and the 32 bytes of the hash in base64",
       );
     }
     if (isToken === undefined) users.set(name, secret);
     else tokens.push([name, digest(secret)]);
   }
-  if (users.size + tokens.length === 0) throw new UsageError(`--auth-file: ${path} lets nobody in: it has no user`);
+  if (users.size + tokens.length === 0) {
+    throw new UsageError(`cannot use --auth-file ${path}: it names no user, so no client could connect`);
+  }
   const [anyone = ""] = users.values();
   return {
     async basic(user, password) {
-      const wanted = users.get(user);
-      // As much work for a user who is not there.
-      const [expected, found] = await secrets(wanted ?? anyone, password);
-      return constantTimeEqual(expected, found) && wanted !== undefined;
+      const known = users.get(user);
+      // As much work for an unknown user.
+      const [expected, found] = await secrets(known ?? anyone, password);
+      return constantTimeEqual(expected, found) && known !== undefined;
     },
     async bearer(token) {
       const found = await digest(token);
@@ -113,7 +113,7 @@ function isPbkdf2(secret: string): boolean {
   }
 }
 
-/** What is known of a password and what a client sent, in a form to be compared. */
+/** The known password and the one that a client sent, in a form that can be compared. */
 async function secrets(known: string, sent: string): Promise<[Uint8Array, Uint8Array]> {
   const [, iterations, salt, hash] = PBKDF2.exec(known) ?? [];
   if (hash === undefined) return [await digest(known), await digest(sent)];
@@ -131,7 +131,7 @@ async function digest(text: string): Promise<Uint8Array> {
 }
 
 function existingFolder(path: string): string {
-  if (!statPath(path).isDirectory) throw new UsageError(`--allow-put: ${path} is no folder`);
+  if (!statPath(path).isDirectory) throw new UsageError(`cannot use --allow-put ${path}: it is not a folder`);
   return path;
 }
 

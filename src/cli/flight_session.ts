@@ -1,5 +1,5 @@
 /**
- * A command's use of a Flight client: connects, runs, closes, and tells Ctrl-C from a failure.
+ * A command's use of a Flight client: connects, runs, closes, and distinguishes Ctrl-C from a failure.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import { catchInterrupt } from "./interrupt.ts";
 /**
  * Runs `use` with a client.
  *
- * @param uri Where the server is
- * @param args The command line
- * @param use What to do; its calls take the signal
+ * @param uri URI of the server
+ * @param args The parsed command line
+ * @param use Work with the client; it passes the signal to its calls
  * @returns exit status
  */
 export async function withFlightClient(

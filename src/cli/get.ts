@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import type { OutputFormat } from "../formats/registry.ts";
 import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
-import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
@@ -19,10 +19,10 @@ import { type Source, sourceOf } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
 import type { Target } from "./target.ts";
 
-/** What `dipc get` was asked for. */
+/** What `dipc get` has to do. */
 interface Plan {
   readonly source: Source;
-  /** Where bodies are received. */
+  /** Memory that receives the bodies. */
   readonly device: DeviceArgs;
   /** File, `-`, or undefined to show the data. */
   readonly output: string | undefined;
@@ -36,12 +36,15 @@ function planOf(args: ParsedArgs): Plan {
   const output = args.values.get("output");
   const named = args.values.get("format");
   if (named !== undefined && output === undefined) {
-    throw new UsageError(`--format ${named} needs -o FILE, or "-o -" for standard output`);
+    throw new UsageError(
+      `cannot use --format ${named}: there is no output; give -o FILE, or "-o -" for standard output`,
+    );
   }
   const format = output === undefined ? undefined : formatOf(output, named);
   if (output === "-" && format !== undefined && !format.isText && Deno.stdout.isTerminal()) {
     throw new UsageError(
-      `standard output is a terminal, and ${format.name} is binary: redirect it, or use ${TEXT_FORMAT_OPTIONS}`,
+      `cannot write ${format.name} to standard output: it is a terminal, and the format is binary; redirect it, or use ` +
+        TEXT_FORMAT_OPTIONS,
     );
   }
   const limit = args.values.get("limit");
@@ -50,7 +53,7 @@ function planOf(args: ParsedArgs): Plan {
     device: deviceArgs(args),
     output,
     format,
-    limit: limit === undefined ? Infinity : wholeNumber("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
+    limit: limit === undefined ? Infinity : integerOption("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
     json: args.flags.has("json"),
   };
 }
@@ -72,7 +75,7 @@ export async function runGet(args: ParsedArgs): Promise<number> {
   return await report(plan, interrupt, totals, failure);
 }
 
-/** Fetches, and fills in the totals also where it fails. */
+/** Fetches, and fills in the totals even if it fails. */
 async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): Promise<void> {
   const { source, limit } = plan;
   const { signal } = interrupt;
@@ -87,7 +90,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     } else {
       const { connectCuda } = await import("../connect_cuda.ts");
       const reader = await connectCuda(source.uri, { ...source.options, signal, memory, staging });
-      // What is only counted stays where it is.
+      // Bodies that are only counted stay on the GPU.
       stream = plan.output === undefined && plan.json ? reader : copiedBack(reader);
     }
     target = await openTarget(plan, stream.schemaHeader);
@@ -116,7 +119,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   }
 }
 
-/** Hands message after message to the target until the end or the limit. */
+/** Writes messages to the target until the end or the limit. */
 async function copyRows(
   stream: MessageSource,
   target: Target,
@@ -130,7 +133,7 @@ async function copyRows(
       if (message.header.kind === "schema") continue;
       if (signal.aborted) {
         message.body?.release();
-        throw new DipcError("cancelled", "interrupted");
+        throw new DipcError("cancelled", "cannot fetch the rest: the command was interrupted");
       }
       const left = limit - rows;
       if (message.header.kind === "batch") rows += Math.min(left, message.header.rows);

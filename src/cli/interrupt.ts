@@ -1,5 +1,5 @@
 /**
- * Ctrl-C, SIGTERM and SIGHUP as an AbortSignal, with a way out for the impatient.
+ * Ctrl-C, SIGTERM and SIGHUP as an AbortSignal; a second signal ends the process at once.
  *
  * @module
  */

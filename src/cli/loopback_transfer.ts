@@ -11,7 +11,7 @@ import type { Body } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 
-/** Bytes of one batch's column. */
+/** Size in bytes of one batch's column. */
 const BATCH_BYTES = 2 ** 20;
 /** Batches of the transfer. */
 const BATCHES = 512;
@@ -57,7 +57,7 @@ function repeated(message: IpcMessage, schema: Dataset["schema"], times: number)
 /**
  * Serves one batch many times from memory and fetches it.
  *
- * @throws {DipcError} what the transfer failed with
+ * @throws {DipcError} the error of the transfer
  */
 export async function loopbackTransfer(): Promise<LoopbackResult> {
   const { connect, serve } = await import("../../mod.ts");
@@ -79,7 +79,10 @@ export async function loopbackTransfer(): Promise<LoopbackResult> {
         if (first === 0) first = performance.now();
         const column = new Float64Array(body!.bytes().buffer, body!.bytes().byteOffset, values.length);
         if (column[values.length - 1] !== values.length - 1) {
-          throw new DipcError("invalid_data", "the loopback transfer delivered other values than were sent");
+          throw new DipcError(
+            "invalid_data",
+            "cannot trust the transport: the loopback transfer delivered other values than were sent",
+          );
         }
         bytes += header.bodyLength;
       }

@@ -1,5 +1,5 @@
 /**
- * `dipc ls`: the flights of a Flight server, as they come.
+ * `dipc ls`: the flights of a Flight server, printed as they arrive.
  *
  * @module
  */
@@ -18,7 +18,9 @@ import { jsonNumber, textOrBase64 } from "./wire_text.ts";
 export async function runLs(args: ParsedArgs): Promise<number> {
   const [given, criteria = "", ...more] = args.positional;
   const uri = flightUri(given, "ls");
-  if (more.length > 0) throw new UsageError(`dipc ls takes a URI and an expression, but there is also "${more[0]}"`);
+  if (more.length > 0) {
+    throw new UsageError(`cannot run dipc ls: it takes a URI and an expression, but was also given "${more[0]}"`);
+  }
   return args.flags.has("json") ? await listJson(uri, criteria, args) : await listText(uri, criteria, args);
 }
 

@@ -1,5 +1,5 @@
 /**
- * The `dipc` command: finds the command that is meant, runs it, turns what it throws into a message and an exit status.
+ * The `dipc` command: finds the command, runs it, and turns what it throws into a message and an exit status.
  *
  * @module
  */
@@ -70,7 +70,7 @@ function findCommand(name: string): Command {
   if (command !== undefined) return command;
   const guess = nearest(name, commands.map((each) => each.name));
   const hint = guess === undefined ? `"dipc --help" lists the commands` : `did you mean ${guess}?`;
-  throw new UsageError(`dipc has no command ${name}: ${hint}`);
+  throw new UsageError(`cannot run dipc ${name}: there is no such command; ${hint}`);
 }
 
 /** Reports what a command threw, as a line on standard error and, with `--json`, as an object too. */

@@ -20,7 +20,7 @@ function distance(a: string, b: string): number {
   return rows[a.length][b.length];
 }
 
-/** The candidate nearest to `word`, or undefined where none is near enough to be a slip. */
+/** The candidate nearest to `word`, or undefined if none is near enough to be a typing error. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const lower = word.toLowerCase();
   let best: string | undefined;

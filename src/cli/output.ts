@@ -1,14 +1,14 @@
 /**
- * Writing to standard output and standard error: whole texts, and quiet where the reader has gone (`dipc get … | head`).
+ * Writing to standard output and standard error: whole texts, and silently if the reader has gone (`dipc get … | head`).
  *
  * @module
  */
 
-/** Thrown when nobody reads standard output any more. The command ends without a message. */
+/** Thrown when standard output has no reader any more. The command then ends without a message. */
 export class OutputClosed extends Error {
   /** Always `"OutputClosed"`. */
   override readonly name = "OutputClosed";
-  /** Made where standard output has no reader. */
+  /** Made when standard output has no reader. */
   constructor() {
     super("standard output was closed by its reader");
   }
@@ -16,7 +16,7 @@ export class OutputClosed extends Error {
 
 /** The part of `Deno.stdout` and `Deno.stderr` that is used here. */
 export interface Sink {
-  /** Writes some of the bytes and answers how many. */
+  /** Writes some of the bytes and returns how many. */
   write(bytes: Uint8Array): Promise<number>;
   /** Whether a person reads it. */
   isTerminal(): boolean;
@@ -27,7 +27,7 @@ const encoder = new TextEncoder();
 /**
  * Writes all of `bytes`.
  *
- * @throws {OutputClosed} where the other end of the pipe is closed
+ * @throws {OutputClosed} if the other end of the pipe is closed
  */
 export async function writeAll(sink: Sink, bytes: Uint8Array): Promise<void> {
   try {
@@ -52,10 +52,10 @@ export async function printError(text: string): Promise<void> {
   }
 }
 
-/** Columns of the terminal on standard output, or `otherwise` where it is none. */
+/** Columns of the terminal on standard output, or `otherwise` if it is not a terminal. */
 export function terminalColumns(otherwise: number): number {
   try {
-    // A terminal without a size, such as that of a container or an editor, says 0.
+    // A terminal without a size, such as that of a container or an editor, reports 0.
     return Deno.stdout.isTerminal() ? Deno.consoleSize().columns || otherwise : otherwise;
   } catch {
     return otherwise;

@@ -21,7 +21,7 @@ export interface ProgressNumbers {
 
 /** The line while it is shown. */
 export interface Progress {
-  /** Takes the line away. */
+  /** Removes the line. */
   stop(): Promise<void>;
 }
 
@@ -30,11 +30,11 @@ export function progressText(now: ProgressNumbers, rate: number, seconds: number
   return `${countOf(now.rows, "row")}, ${formatBytes(now.bodyBytes)}, ${formatRate(rate)}, ${formatSeconds(seconds)}`;
 }
 
-/** Starts the line where standard error is a terminal, else does nothing. */
+/** Starts the line if standard error is a terminal, else does nothing. */
 export function startProgress(read: () => ProgressNumbers): Progress {
   if (!Deno.stderr.isTerminal()) return { stop: () => Promise.resolve() };
   const start = performance.now();
-  let shown = false;
+  let isShown = false;
   let lastBytes = 0;
   let lastTime = start;
   const timer = setInterval(() => {
@@ -44,14 +44,14 @@ export function startProgress(read: () => ProgressNumbers): Progress {
     const rate = (now.bodyBytes - lastBytes) / Math.max(1e-3, (time - lastTime) / 1000);
     lastBytes = now.bodyBytes;
     lastTime = time;
-    shown = true;
-    // Back to the first column, and away with the rest of a longer line.
+    isShown = true;
+    // Returns to the first column, and erases the rest of a longer line.
     printError(`\r${progressText(now, rate, (time - start) / 1000)}\x1b[K`);
   }, INTERVAL_MS);
   return {
     async stop() {
       clearInterval(timer);
-      if (shown) await printError("\r\x1b[K");
+      if (isShown) await printError("\r\x1b[K");
     },
   };
 }

@@ -7,7 +7,7 @@ import type { FlightDescriptorInit } from "../../flight.ts";
 import { parseFlightLocation } from "../flight/location.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { printable } from "../text.ts";
-import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
@@ -19,13 +19,17 @@ import { textOrBase64 } from "./wire_text.ts";
 export async function runPut(args: ParsedArgs): Promise<number> {
   const [file, given, name, ...more] = args.positional;
   if (file === undefined) {
-    throw new UsageError("dipc put needs a file and the URI of a Flight server: dipc put FILE URI");
+    throw new UsageError(
+      "cannot run dipc put: it needs a file and the URI of a Flight server; give both: dipc put FILE URI",
+    );
   }
   const uri = flightUri(given, "put");
-  if (more.length > 0) throw new UsageError(`dipc put takes a file, a URI and a name, but there is also "${more[0]}"`);
+  if (more.length > 0) {
+    throw new UsageError(`cannot run dipc put: it takes a file, a URI and a name, but was also given "${more[0]}"`);
+  }
   const descriptor = descriptorOf(args, uri, name, file);
   const rowsText = args.values.get("batch-rows");
-  const batchRows = rowsText === undefined ? undefined : wholeNumber("--batch-rows", rowsText, 1, 2 ** 31 - 1);
+  const batchRows = rowsText === undefined ? undefined : integerOption("--batch-rows", rowsText, 1, 2 ** 31 - 1);
   const { openPath } = await import("../../mod.ts");
   const dataset = await openPath(file, { batchRows });
   try {
@@ -52,7 +56,9 @@ export async function runPut(args: ParsedArgs): Promise<number> {
 function descriptorOf(args: ParsedArgs, uri: string, name: string | undefined, file: string): FlightDescriptorInit {
   const command = args.values.get("command");
   if (command !== undefined) {
-    if (name !== undefined) throw new UsageError(`--command and the name "${name}" exclude each other: give one`);
+    if (name !== undefined) {
+      throw new UsageError(`cannot use --command: it and the name "${name}" exclude each other; give one`);
+    }
     return { command };
   }
   if (name !== undefined) return { path: name };
@@ -60,7 +66,7 @@ function descriptorOf(args: ParsedArgs, uri: string, name: string | undefined, f
   return { path: path.length > 0 ? path : defaultName(file) };
 }
 
-/** The dataset, with what goes out of it counted. */
+/** The dataset, with what is sent of it counted. */
 function counted(dataset: Dataset, totals: { rows: number; batches: number; bodyBytes: number }): Dataset {
   return {
     schema: dataset.schema,

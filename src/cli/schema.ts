@@ -37,11 +37,11 @@ async function streamSchema({ uri, options }: Source, signal: AbortSignal): Prom
   return stream.schemaHeader;
 }
 
-/** By GetSchema, so that no data is made ready; by GetFlightInfo where the server lacks that. */
+/** By GetSchema, so that the server prepares no data; by GetFlightInfo if the server lacks that. */
 async function flightSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
   const { path = parseFlightLocation(uri).path, command, ...call } = options.flight ?? {};
   if (command === undefined && path.length === 0) {
-    throw new UsageError(`dipc schema needs the name of a flight: dipc schema ${uri} NAME`);
+    throw new UsageError(`cannot show the schema: no flight is named; run dipc schema ${uri} NAME`);
   }
   const [{ FlightClient }, { readEncapsulatedSchema }] = await Promise.all([
     import("../../flight.ts"),

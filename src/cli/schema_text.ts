@@ -7,20 +7,20 @@ import type { FieldDescription, SchemaDescription } from "../ipc/describe.ts";
 import { printable } from "../text.ts";
 import { countOf } from "./numbers.ts";
 
-/** Longest metadata value shown in text. */
+/** Longest metadata value shown in text, in characters. */
 const MAX_VALUE = 60;
 
 /** One field of the JSON form. */
 export interface FieldJson {
   /** Name of the field. */
   readonly name: string;
-  /** Type in pyarrow's words. */
+  /** Type in pyarrow's notation. */
   readonly type: string;
   /** Whether values may be null. */
   readonly nullable: boolean;
-  /** True where values are sent as indices into a dictionary. */
+  /** True if values are sent as indices into a dictionary. */
   readonly dictionary?: true;
-  /** Custom metadata, where there is any. */
+  /** Custom metadata, if there is any. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Fields inside a nested type. */
   readonly children?: readonly FieldJson[];
@@ -59,7 +59,7 @@ function metadataLines(metadata: Readonly<Record<string, string>>, indent: strin
   });
 }
 
-/** The schema as lines: one a column, with its metadata below it. */
+/** The schema as lines: one per column, with its metadata below it. */
 export function schemaText(schema: SchemaDescription): string {
   const { fields } = schema;
   const names = fields.map(({ name }) => printable(name));

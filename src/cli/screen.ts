@@ -13,14 +13,14 @@ import { printable } from "../text.ts";
 import { OutputClosed, print, terminalColumns } from "./output.ts";
 import { schemaText } from "./schema_text.ts";
 
-/** Characters on a line where standard output is no terminal. */
+/** Characters per line if standard output is not a terminal. */
 const COLUMNS = 120;
 
-/** Writes schema and first rows to standard output; what comes after them is only counted. */
+/** Writes schema and first rows to standard output; later rows are only counted. */
 export class ScreenWriter implements MessageWriter {
   readonly #schema: MessageHeader;
   readonly #preview: Preview;
-  /** Null where no more rows are wanted, or where they cannot be decoded. */
+  /** Null if no more rows are shown, or if they cannot be decoded. */
   #decoder: BatchDecoder | null = null;
   #isShown = false;
 
@@ -30,7 +30,7 @@ export class ScreenWriter implements MessageWriter {
     this.#preview = new Preview(schema);
   }
 
-  /** Prints the schema, and why there will be no rows where they cannot be decoded. */
+  /** Prints the schema, and why no rows are shown if they cannot be decoded. */
   async start(): Promise<void> {
     const schema = describe(this.#schema);
     await print(`${schemaText(schema)}\n`);
@@ -70,12 +70,12 @@ export class ScreenWriter implements MessageWriter {
     await print(`${this.#preview.render(terminalColumns(COLUMNS))}\n`);
   }
 
-  /** Prints the table where fewer rows came than it shows. */
+  /** Prints the table if fewer rows arrived than it shows. */
   finish(): Promise<void> {
     return this.#show();
   }
 
-  /** Prints the rows that have come, if any: what was seen before a failure helps. */
+  /** Prints the rows that have arrived, if any: they help to understand a failure. */
   async abort(): Promise<void> {
     if (this.#preview.rows === 0) return;
     try {

@@ -1,5 +1,5 @@
 /**
- * `dipc serve`: files and standard input as datasets, until a signal comes.
+ * `dipc serve`: files and standard input as datasets, until a signal arrives.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { printable } from "../text.ts";
-import { type ParsedArgs, UsageError, wholeNumber } from "./args.ts";
+import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
@@ -18,7 +18,7 @@ import { flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
 
-/** How long running streams may go on after the first signal. */
+/** How long running streams may go on after the first signal, in milliseconds. */
 const DRAIN_MS = 10_000;
 const MAX_PORT = 65_535;
 
@@ -36,8 +36,10 @@ export function namedPath(text: string): NamedPath {
   const hasName = at >= 0 && !text.slice(0, at).includes("/");
   const path = hasName ? text.slice(at + 1) : text;
   const name = hasName ? text.slice(0, at) : defaultName(path);
-  if (path === "") throw new UsageError(`"${text}" names no file: write NAME=PATH or PATH`);
-  if (name === "") throw new UsageError(`"${text}" has no name before the "=": write NAME=PATH or PATH`);
+  if (path === "") throw new UsageError(`cannot serve "${text}": it names no file; write NAME=PATH or PATH`);
+  if (name === "") {
+    throw new UsageError(`cannot serve "${text}": it has no name before the "="; write NAME=PATH or PATH`);
+  }
   return { name, path };
 }
 
@@ -49,22 +51,24 @@ export function defaultName(path: string): string {
   return dot > 0 ? file.slice(0, dot) : file;
 }
 
-/** @throws {UsageError} where there is none, or a name or standard input is given twice */
+/** @throws {UsageError} if there is none, or a name or standard input is given twice */
 export function namedPaths(texts: readonly string[]): NamedPath[] {
-  if (texts.length === 0) throw new UsageError(`dipc serve needs a file to serve: dipc serve [NAME=]PATH...`);
+  if (texts.length === 0) {
+    throw new UsageError(`cannot run dipc serve: it needs a file to serve; give one: dipc serve [NAME=]PATH...`);
+  }
   const list = texts.map(namedPath);
   const seen = new Map<string, NamedPath>();
   for (const each of list) {
     const other = seen.get(each.name);
     if (other !== undefined) {
       throw new UsageError(
-        `the name "${each.name}" is given to ${other.path} and to ${each.path}: name one of them with NAME=PATH`,
+        `cannot serve ${other.path} and ${each.path}: both have the name "${each.name}"; name one of them with NAME=PATH`,
       );
     }
     seen.set(each.name, each);
   }
   if (list.filter(({ path }) => path === "-").length > 1) {
-    throw new UsageError(`standard input ("-") is given twice: it can be served once`);
+    throw new UsageError(`cannot serve standard input ("-") twice: it can be read only once; give it once`);
   }
   return list;
 }
@@ -75,7 +79,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
-    return text === undefined ? undefined : wholeNumber(`--${option}`, text, 0, MAX_PORT);
+    return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
   };
   const options = {
     address: args.values.get("address"),
@@ -86,7 +90,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const batchRowsText = args.values.get("batch-rows");
   const batchRows = batchRowsText === undefined
     ? undefined
-    : wholeNumber("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
+    : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
   const { memory, staging } = deviceArgs(args);
   using interrupt = catchInterrupt();
@@ -157,13 +161,15 @@ async function announceDatasets(server: Server): Promise<void> {
 }
 
 /**
- * Says on standard error which streams failed; the server goes on. A client that leaves early (`get --limit`, `schema`,
- * Ctrl-C) is no failure.
+ * Reports on standard error which streams failed; the server goes on. A client that leaves early (`get --limit`, `schema`,
+ * Ctrl-C) is not a failure.
  */
 function reportStreams(server: Server): void {
   server.addEventListener("error", (event) => {
     const { connection, dataset, totals, error } = (event as CustomEvent<ServerEventDetail>).detail;
-    const { code, message } = asFailure(error ?? new DipcError("internal", "unknown error"));
+    const { code, message } = asFailure(
+      error ?? new DipcError("internal", "cannot serve the connection: the error is not known"),
+    );
     const where = dataset === undefined ? `connection ${connection}` : `connection ${connection}, dataset ${dataset}`;
     if (code === "connection_lost" || code === "cancelled") {
       const after = totals === undefined ? "" : ` after ${countOf(totals.batches, "batch", "batches")}`;

@@ -10,7 +10,7 @@ import { print, printError } from "./output.ts";
 /** Runs `dipc setup`. @returns exit status */
 export async function runSetup(args: ParsedArgs): Promise<number> {
   if (args.positional.length > 0) {
-    throw new UsageError(`dipc setup takes no argument, but there is "${args.positional[0]}"`);
+    throw new UsageError(`cannot run dipc setup: it takes no argument, but was given "${args.positional[0]}"`);
   }
   const json = args.flags.has("json");
   const { setup } = await import("../setup.ts");

@@ -1,5 +1,5 @@
 /**
- * Where to fetch from, as `get` and `schema` are told.
+ * The source that `get` and `schema` fetch from.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_option
 
 const ROUTES = ["auto", "ucx", "flight"] as const;
 
-/** What `connect` is given. */
+/** Arguments of `connect`. */
 export interface Source {
-  /** URI of a Flight server, of both streams, or of the metadata where `options.bodyUri` is there. */
+  /** URI of a Flight server, of both streams, or of the metadata if `options.bodyUri` is set. */
   readonly uri: string;
   /** Options of `connect`. */
   readonly options: ConnectOptions & { readonly timeoutMs: number };
@@ -22,18 +22,18 @@ export interface Source {
  * Reads `URI [TICKET]` and the options.
  *
  * @throws {UsageError}
- * @throws {DipcError} where a file that an option names cannot be read
+ * @throws {DipcError} if a file that an option names cannot be read
  */
 export function sourceOf(args: ParsedArgs, command: string): Source {
   const [uri, ticket, ...more] = args.positional;
   if (uri === undefined) {
     throw new UsageError(
-      `dipc ${command} needs a URI, as "dipc serve" prints it: dipc ${command} ucx://HOST:PORT/NAME?want_data=N`,
+      `cannot run dipc ${command}: it needs a URI; give what "dipc serve" prints, such as ucx://HOST:PORT/NAME?want_data=N`,
     );
   }
   if (more.length > 0) {
     throw new UsageError(
-      `dipc ${command} takes a URI and a ticket, but there is also "${more[0]}": ` +
+      `cannot run dipc ${command}: it takes a URI and a ticket, but was also given "${more[0]}"; ` +
         `quote the URI, or the shell takes its "?" and "&" apart`,
     );
   }
@@ -57,11 +57,11 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
 function flightOf(args: ParsedArgs, name: string | undefined): Pick<ConnectOptions, "route" | "flight"> {
   const { values } = args;
   if (values.has("body-uri")) {
-    throw new UsageError("--body-uri is for a ucx: URI: a Flight server names its locations itself");
+    throw new UsageError("cannot use --body-uri: it is for a ucx: URI, and a Flight server names its locations itself");
   }
   const command = values.get("command");
   if (command !== undefined && name !== undefined) {
-    throw new UsageError(`--command and the name "${name}" exclude each other: give one`);
+    throw new UsageError(`cannot use --command: it and the name "${name}" exclude each other; give one`);
   }
   const route = choice(args, "route", ROUTES, { option: "via" });
   return {

@@ -24,14 +24,14 @@ export interface SystemFacts {
 /** Settings of UCX that break transfers, and why. */
 const HARMFUL: Readonly<Record<string, string>> = {
   UCX_PROTO_ENABLE: "makes one side or the other abort",
-  UCX_POSIX_SEG_SIZE: "gives wrong data where it differs between the two sides",
-  UCX_RNDV_THRESH: "fails connections where it differs between the two sides",
-  UCX_RNDV_SCHEME: "fails connections where it differs between the two sides",
+  UCX_POSIX_SEG_SIZE: "gives wrong data if it differs between the two sides",
+  UCX_RNDV_THRESH: "fails connections if it differs between the two sides",
+  UCX_RNDV_SCHEME: "fails connections if it differs between the two sides",
 };
 
 const NAMES = ["DIPC_LIBCUDA", "DIPC_LIBUCP", "UCX_TLS", "UCX_NET_DEVICES", "UCX_LOG_LEVEL", ...Object.keys(HARMFUL)];
 
-/** Collects the facts; what may not be read is left out. */
+/** Collects the facts; those that may not be read are left out. */
 export function systemFacts(): SystemFacts {
   const settings = readSettings();
   const warnings = Object.keys(settings)
@@ -39,15 +39,15 @@ export function systemFacts(): SystemFacts {
     .map((name) => `${name} is set, which ${HARMFUL[name]}`);
   const isGranted = (descriptor: Deno.PermissionDescriptor): boolean =>
     Deno.permissions.querySync(descriptor).state === "granted";
-  const whole = (descriptor: Deno.PermissionDescriptor): Grant => isGranted(descriptor) ? "granted" : "not granted";
-  // Deno does not tell which paths are granted: the usual one stands for all.
+  const grantOf = (descriptor: Deno.PermissionDescriptor): Grant => isGranted(descriptor) ? "granted" : "not granted";
+  // Deno does not report which paths are granted: the working directory stands for all.
   const paths = (name: "read" | "write"): Grant =>
     isGranted({ name }) ? "granted" : isGranted({ name, path: "." }) ? "some paths" : "not granted";
-  const library: Grant = whole({ name: "env", variable: "DIPC_LIBUCP" });
+  const library: Grant = grantOf({ name: "env", variable: "DIPC_LIBUCP" });
   return {
     platform: `${Deno.build.os} ${Deno.build.arch}`,
     permissions: {
-      ffi: whole({ name: "ffi" }),
+      ffi: grantOf({ name: "ffi" }),
       read: paths("read"),
       write: paths("write"),
       env: isGranted({ name: "env" }) ? "granted" : library === "granted" ? "some variables" : "not granted",

@@ -10,13 +10,13 @@ import type { FailureJson } from "./failure.ts";
 
 /** The object that `dipc get --json` prints, on success and on failure. */
 export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, Partial<DeviceFacts> {
-  /** How the data came; `null` if it never began to. */
+  /** How the data came; `null` if none arrived. */
   route: RouteName | null;
   /** Why that route was taken. */
   routeReason: string | null;
   /** True if `--limit` ended it. */
   limited?: boolean;
-  /** File written, once it is whole. */
+  /** File written, once it is complete. */
   output?: string;
   /** Format written. */
   format?: string;
@@ -24,11 +24,11 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   error?: FailureJson;
 }
 
-/** What there is to say about a stream into the memory of a GPU. */
+/** Facts about a stream into the memory of a GPU. */
 type DeviceFacts = Omit<DeviceReaderStats, keyof ReaderStats>;
 
 /**
- * Takes over what a reader has counted, except for rows and completeness: these are the command's own, which may stop at a
+ * Copies what a reader has counted, except for rows and completeness: the command keeps its own, because it may stop at a
  * limit.
  */
 export function takeStats(stats: ReaderStats, totals: TotalsJson): void {

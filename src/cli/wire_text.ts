@@ -15,7 +15,7 @@ export function textOrBase64(bytes: Uint8Array): { text: string } | { base64: st
   }
 }
 
-/** A 64-bit number as JSON has it; as text where a JSON number could not hold it. */
+/** A 64-bit number as JSON has it; as text if a JSON number could not hold it. */
 export function jsonNumber(value: bigint): number | string {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : String(value);

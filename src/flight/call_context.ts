@@ -29,10 +29,13 @@ export class CallContext {
   readonly #middleware: readonly FlightMiddleware[];
   readonly #cookies: CookieJar | null;
 
-  /** @param options Options of the client */
+  /**
+   * @param options Options of the client
+   * @throws {DipcError} `invalid_argument` for a token that cannot be sent
+   */
   constructor(options: FlightClientOptions) {
     this.#headers = new Headers(options.headers);
-    if (options.token !== undefined) this.#headers.set("authorization", `Bearer ${options.token}`);
+    if (options.token !== undefined) this.#headers.set("authorization", `Bearer ${checkedToken(options.token)}`);
     this.#middleware = options.middleware ?? [];
     this.#cookies = options.cookies === false ? null : new CookieJar();
   }
@@ -75,6 +78,15 @@ export class CallContext {
       },
     };
   }
+}
+
+/** A token goes into a header, whose values are visible ASCII. The message leaves the token out: it is a secret. */
+function checkedToken(token: string): string {
+  if (/^[\x20-\x7e]*$/.test(token)) return token;
+  throw new DipcError(
+    "invalid_argument",
+    "cannot use the token: it has characters that a header cannot hold; give one of visible ASCII characters",
+  );
 }
 
 /** The deadline of a call; `undefined` if it is longer than a timer can wait. */

@@ -1,5 +1,5 @@
 /**
- * The clients of one `connect`: the one that was asked for the flight, and those of the locations that it names.
+ * The clients of one `connect`: the one that requested the flight, and those of the locations that its server named.
  *
  * @module
  */
@@ -12,12 +12,12 @@ export class ClientPool {
   readonly #options: FlightClientOptions;
   readonly #trustLocations: boolean;
   readonly #clients = new Map<string, Promise<FlightClient>>();
-  /** The client of the server that was asked for the flight. */
+  /** The client that requested the flight. */
   readonly first: FlightClient;
 
   /**
-   * @param first The client of the server that was asked for the flight; closed with this
-   * @param options With which it was made
+   * @param first The client that requested the flight; closed with this pool
+   * @param options Options of that client
    * @param trustLocations Whether credentials may go to other hosts
    */
   constructor(first: FlightClient, options: FlightClientOptions, trustLocations: boolean) {
@@ -29,7 +29,7 @@ export class ClientPool {
   /**
    * The client of a location.
    *
-   * @param uri The location; `null` for the server that was asked for the flight
+   * @param uri The location; `null` for the server that the flight was requested from
    * @throws {DipcError} as `FlightClient.connect`
    */
   at(uri: string | null): Promise<FlightClient> {
@@ -53,12 +53,12 @@ export class ClientPool {
 
   async #connect(uri: string): Promise<FlightClient> {
     const location = parseFlightLocation(uri);
-    const asked = this.first.location;
-    if (isSamePlace(location, asked)) return this.first;
+    const original = this.first.location;
+    if (isSamePlace(location, original)) return this.first;
     const { tls, timeoutMs, limits, maxMessageBytes, pool, signal, middleware, cookies } = this.#options;
     const common = { timeoutMs, limits, maxMessageBytes, pool, signal, cookies, tls: location.tls ? tls : undefined };
-    // A server must not be able to send a user's password to anywhere, or in the clear, just by naming a location.
-    const isSafe = this.#trustLocations || (location.host === asked.host && (location.tls || !asked.tls));
+    // A server must not be able to have a user's password sent anywhere, or in the clear, just by naming a location.
+    const isSafe = this.#trustLocations || (location.host === original.host && (location.tls || !original.tls));
     if (!isSafe) return await FlightClient.connect(uri, common);
     const { headers, token, user, password } = this.#options;
     return await FlightClient.connect(uri, { ...common, middleware, headers, token, user, password });

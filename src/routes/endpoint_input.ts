@@ -1,8 +1,8 @@
 /**
- * The stream of one endpoint, by UCX where that works and by DoGet otherwise.
+ * The stream of one endpoint, by UCX if that works and by DoGet otherwise.
  *
- * The route may change as long as no message has been handed out; afterwards a failure is a failure, so that no batch comes
- * twice and none is missed.
+ * The route may change until the first message has been handed out; later a failure ends the stream, so that no batch is
+ * delivered twice or missed.
  *
  * @module
  */
@@ -22,16 +22,16 @@ import { sortLocations } from "./locations.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 
-/** Characters of a reason that are shown. */
+/** Longest reason that is shown, in characters. */
 const REASON_CHARACTERS = 300;
 
 /** What the endpoints of one flight have in common. */
 export interface EndpointOptions {
   clients: ClientPool;
   route: "auto" | RouteName;
-  /** Why the data comes by DoGet, where `route` is `"flight"`. */
+  /** Why the data comes by DoGet, if `route` is `"flight"`. */
   flightReason: string;
-  /** Why UCX is not tried, where it is not; `null` where it is. */
+  /** Why UCX is not tried; `null` if it is. */
   ucxProblem: string | null;
   ucxTimeoutMs: number;
   timeoutMs: number;
@@ -39,7 +39,7 @@ export interface EndpointOptions {
   signal?: AbortSignal;
   library?: string;
   transport?: Transport;
-  /** Where bodies are received by UCX. */
+  /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
 }
 
@@ -54,22 +54,22 @@ interface Candidate {
 export class EndpointInput implements MessageInput {
   readonly #waiting: WaitingEndpoint;
   readonly #options: EndpointOptions;
-  /** Ends what is being opened. */
+  /** Aborts opening. */
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  /** Candidates that were not tried yet; `null` before the first is. */
+  /** Candidates that were not tried yet; `null` before the first attempt. */
   #candidates: Candidate[] | null = null;
-  #mayAskAgain = false;
+  #mayRequestAgain = false;
   #input: MessageInput | null = null;
   #schema: MessageHeader | null = null;
-  /** Why UCX was not taken, up to now. */
+  /** Why UCX was not used, up to now. */
   #reason = "";
   #firstError: unknown = null;
-  /** Until when `ucx:` locations may be tried, all of them together. */
+  /** Deadline of all `ucx:` locations together. */
   #ucxUntilMs: number | null = null;
   #isSettled = false;
   #isClosed = false;
-  /** Metadata of inputs that were given up. */
+  /** Bytes of metadata of abandoned inputs. */
   #metadataBytes = 0;
   #stats: { route: RouteName | null; routeReason: string; location: string | null; batches: number } = {
     route: null,
@@ -83,8 +83,8 @@ export class EndpointInput implements MessageInput {
   onSettled: (stats: EndpointStats) => void = () => {};
 
   /**
-   * @param waiting Ticket and locations
-   * @param options What to try
+   * @param waiting The endpoint: ticket and locations
+   * @param options Route, limits and clients
    */
   constructor(waiting: WaitingEndpoint, options: EndpointOptions) {
     this.#waiting = waiting;
@@ -93,7 +93,7 @@ export class EndpointInput implements MessageInput {
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
   }
 
-  /** Where the data comes from. */
+  /** Route and location of the data. */
   get stats(): EndpointStats {
     return this.#stats;
   }
@@ -104,21 +104,21 @@ export class EndpointInput implements MessageInput {
   }
 
   /**
-   * Starts the stream by the first one that works.
+   * Starts the stream by the first candidate that works.
    *
    * @returns the schema message
-   * @throws {DipcError} what the last candidate failed with, and why those before it were not taken
+   * @throws {DipcError} the error of the last candidate, and why those before it were not used
    */
   async open(): Promise<MessageHeader> {
     const candidates = this.#candidates ??= await this.#plan();
     if (candidates.length === 0) {
-      throw new LocalError("unreachable", `the endpoint cannot be fetched by UCX: ${this.#reason}`);
+      throw new LocalError("unreachable", `cannot fetch the endpoint by UCX: ${this.#reason}`);
     }
     for (let candidate; (candidate = candidates.shift()) !== undefined;) {
       try {
         return await this.#take(candidate);
       } catch (error) {
-        this.#giveUp(candidate, error);
+        this.#abandon(candidate, error);
       }
     }
     throw this.#failure();
@@ -136,14 +136,14 @@ export class EndpointInput implements MessageInput {
   async close(options?: { flush?: boolean }): Promise<void> {
     this.#isClosed = true;
     this.#waiting.release();
-    if (this.#input === null) this.#stop.abort(new LocalError("closed", "the stream was closed"));
+    if (this.#input === null) this.#stop.abort(new LocalError("closed", "cannot read the stream: it was closed"));
     else await this.#input.close(options);
   }
 
   async #plan(): Promise<Candidate[]> {
     const endpoint = await this.#waiting.take();
-    // A server may take it amiss to be asked twice for what it has begun to send, unless it says how long the ticket holds.
-    this.#mayAskAgain = endpoint.expirationTime !== null;
+    // A server may reject a second request for what it has begun to send, unless it states how long the ticket is valid.
+    this.#mayRequestAgain = endpoint.expirationTime !== null;
     const { candidates, reason } = planCandidates(endpoint, this.#options);
     this.#reason = reason;
     return candidates;
@@ -158,12 +158,12 @@ export class EndpointInput implements MessageInput {
         this.onSettled(this.#stats);
         return this.#count(message);
       } catch (error) {
-        const mayAskAgain = this.#stats.route === "ucx" || this.#mayAskAgain;
-        if (!mayAskAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
+        const mayRequestAgain = this.#stats.route === "ucx" || this.#mayRequestAgain;
+        if (!mayRequestAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
-        this.#giveUp({ route: this.#stats.route!, location: this.#stats.location! }, error);
+        this.#abandon({ route: this.#stats.route!, location: this.#stats.location! }, error);
         const schema = this.#schema!;
         sameSchema(schema, await this.open());
         this.#schema = schema;
@@ -180,7 +180,7 @@ export class EndpointInput implements MessageInput {
     const opened = await this.#within(candidate);
     if (this.#isClosed) {
       await opened.input.close();
-      throw new LocalError("closed", "the stream was closed");
+      throw new LocalError("closed", "cannot read the stream: it was closed");
     }
     this.#input = opened.input;
     this.#schema = opened.schema;
@@ -191,7 +191,7 @@ export class EndpointInput implements MessageInput {
     return opened.schema;
   }
 
-  /** Opens a candidate; one that has others behind it has only so much time. */
+  /** Opens a candidate; one that is followed by others must answer in time. */
   async #within(candidate: Candidate): ReturnType<Candidate["open"]> {
     const { route, ucxTimeoutMs } = this.#options;
     const signal = this.#signal;
@@ -200,7 +200,8 @@ export class EndpointInput implements MessageInput {
     // Not AbortSignal.timeout: once the candidate is open, its stream must not be aborted any more.
     const limit = new AbortController();
     const timer = setTimeout(
-      () => limit.abort(new LocalError("timeout", `no answer within ${ucxTimeoutMs / 1000} s`)),
+      () =>
+        limit.abort(new LocalError("timeout", `cannot start the stream: no answer within ${ucxTimeoutMs / 1000} s`)),
       Math.max(1, this.#ucxUntilMs - performance.now()),
     );
     try {
@@ -212,7 +213,7 @@ export class EndpointInput implements MessageInput {
     }
   }
 
-  #giveUp(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
+  #abandon(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
     if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
     if (candidate.route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
     else this.#firstError ??= error;
@@ -224,7 +225,8 @@ export class EndpointInput implements MessageInput {
     if (!(error instanceof DipcError) || this.#options.route !== "auto" || !this.#reason.startsWith("UCX failed")) {
       return error;
     }
-    return new LocalError(error.code, `${error.message} (and before that: ${this.#reason})`, {
+    const message = `${error.message} (and before that: ${this.#reason})`;
+    return new LocalError(error.code, message, {
       cause: error.cause ?? error,
       foreign: error.foreign,
     });
@@ -261,16 +263,16 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
       " and ",
     ),
     async open(signal) {
-      const ask = (ticket: Uint8Array) =>
+      const request = (ticket: Uint8Array) =>
         openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
       try {
-        return await ask(endpoint.ticket);
+        return await request(endpoint.ticket);
       } catch (error) {
-        // The ticket is what the protocol asks with. A server that only passes on the URI of another one may have tickets of
-        // its own; that URI's path is the ticket there.
+        // The protocol requests with the endpoint's ticket. A server that only passes on the URI of another one may have
+        // tickets of its own; the ticket there is that URI's path.
         const isOther = path !== null && !equalBytes(path, endpoint.ticket);
         if (!isOther || !(error instanceof DipcError) || error.code !== "not_found") throw error;
-        return await ask(path);
+        return await request(path);
       }
     },
   };
@@ -288,12 +290,12 @@ function flightCandidate(endpoint: FlightEndpoint, location: string | null, { cl
   };
 }
 
-/** @throws {DipcError} `invalid_data` where two parts of one flight differ */
+/** @throws {DipcError} `invalid_data` if two parts of one flight differ */
 export function sameSchema(expected: MessageHeader, found: MessageHeader): void {
   if (equalBytes(expected.bytes, found.bytes)) return;
-  // Two servers may write one schema in different ways.
+  // Two servers may encode one schema differently.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
-  throw new LocalError("invalid_data", "the endpoints of the flight have different schemas");
+  throw new LocalError("invalid_data", "cannot read the flight: its endpoints have different schemas");
 }
 
 /** Errors that no other candidate can help with. */

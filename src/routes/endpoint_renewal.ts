@@ -7,9 +7,9 @@ import { MAX_TIMER_MS } from "../limits.ts";
 import type { FlightClient } from "../flight/client.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 
-/** An endpoint is renewed when so much of the time that it holds has gone. */
+/** Fraction of its lifetime after which an endpoint is renewed. */
 const RENEW_AT = 0.5;
-/** Not more often than that, in milliseconds, whatever the server says. */
+/** Shortest time between two renewals, in milliseconds, whatever the server states. */
 const LEAST_WAIT_MS = 250;
 
 /** One endpoint that is not being read yet. */
@@ -21,8 +21,8 @@ export class WaitingEndpoint {
   #isWaiting = true;
 
   /**
-   * @param endpoint As the server gave it
-   * @param client What to renew it with
+   * @param endpoint The endpoint as the server sent it
+   * @param client Client that renews it
    */
   constructor(endpoint: FlightEndpoint, client: FlightClient) {
     this.#endpoint = endpoint;
@@ -56,12 +56,12 @@ export class WaitingEndpoint {
   async #renew(): Promise<void> {
     try {
       const renewed = await this.#client.renewFlightEndpoint(this.#endpoint);
-      // One that holds no longer than before is not worth asking again.
+      // One that is not valid for longer than before is not worth renewing again.
       const before = this.#endpoint.expirationTime!.getTime();
       this.#endpoint = renewed;
       if ((renewed.expirationTime?.getTime() ?? 0) > before) this.#arm();
     } catch {
-      // The server does not renew, or not any more. Whether the ticket still holds is seen when it is used.
+      // The server does not renew, or not any more. Using the ticket shows whether it is still valid.
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The route by a Flight server: asks a Flight server where the data is, and starts the streams of all endpoints.
+ * The route by a Flight server: requests the locations of a flight, and starts the streams of all its endpoints.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { parseFlightLocation } from "../flight/location.ts";
 import type { FlightDescriptorInit, FlightInfo } from "../flight/model.ts";
 import { readEncapsulatedSchema } from "../flight/schema_bytes.ts";
 
-/** A `ucx:` location that has not answered within this time is given up. */
+/** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
 const UCX_TIMEOUT_MS = 1500;
-/** Endpoints that are read at a time. */
+/** Endpoints that are read concurrently, by default. */
 const PARALLEL_ENDPOINTS = 4;
 
-/** Endpoints of one flight at most: each holds memory until the stream has ended. */
+/** Most endpoints of one flight: each holds memory until the stream has ended. */
 const MAX_ENDPOINTS = 65_536;
 
 /** The route of the URIs of Flight servers. */
@@ -35,7 +35,7 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
   const { headers, token, user, password, tls } = flight;
   const ucxTimeoutMs = integerIn("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS, 1);
   const parallel = integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1);
-  const wanted = requestedFlight(uri, options);
+  const requested = requestedFlight(uri, options);
   const mayUseFfi = isFfiAllowed();
   const pool = options.pool ?? (mayUseFfi ? hostPool() : undefined);
   const clientOptions = { signal, timeoutMs, limits, headers, token, user, password, tls, pool };
@@ -43,14 +43,14 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
   const clients = new ClientPool(first, clientOptions, flight.trustLocations ?? false);
   let input: FlightInput | null = null;
   try {
-    const info = "ticket" in wanted
-      ? infoOfTicket(wanted.ticket)
-      : await first.getFlightInfo(wanted.descriptor, { signal });
+    const info = "ticket" in requested
+      ? infoOfTicket(requested.ticket)
+      : await first.getFlightInfo(requested.descriptor, { signal });
     checkEndpoints(info);
     if (info.endpoints.length === 0) return await openEmpty(info, clients, limits);
     input = new FlightInput({
       clients,
-      route: "ticket" in wanted ? "flight" : route,
+      route: "ticket" in requested ? "flight" : route,
       flightReason: route === "flight"
         ? 'requested by route: "flight"'
         : "requested by ticket, which names no location",
@@ -80,7 +80,8 @@ function checkEndpoints({ endpoints }: FlightInfo): void {
   if (endpoints.length <= MAX_ENDPOINTS) return;
   throw new LocalError(
     "limit_exceeded",
-    `the flight has ${endpoints.length} endpoints, connect reads ${MAX_ENDPOINTS} at most: read them with FlightClient`,
+    `cannot read the flight: it has ${endpoints.length} endpoints, connect reads ${MAX_ENDPOINTS} at most; read them with ` +
+      "FlightClient",
   );
 }
 
@@ -90,13 +91,16 @@ function requestedFlight(
 ): { ticket: string | Uint8Array } | { descriptor: FlightDescriptorInit } {
   const named = [ticket, path, command].filter((value) => value !== undefined).length;
   if (named > 1) {
-    throw new LocalError("invalid_argument", "flight.path, flight.command and ticket exclude each other: give one");
+    throw new LocalError(
+      "invalid_argument",
+      "cannot choose a flight: flight.path, flight.command and ticket exclude each other; give one",
+    );
   }
   if (ticket !== undefined) {
     if (route === "ucx") {
       throw new LocalError(
         "invalid_argument",
-        "a ticket says nothing about ucx: locations: give flight.path or flight.command, or leave route out",
+        "cannot fetch by UCX: a ticket names no ucx: locations; give flight.path or flight.command, or leave route out",
       );
     }
     return { ticket };
@@ -106,13 +110,13 @@ function requestedFlight(
   if (steps.length === 0) {
     throw new LocalError(
       "invalid_argument",
-      "which flight? Give it as the path of the URI, or as flight.path, flight.command or ticket",
+      "cannot choose a flight: none is named; give the path of the URI, flight.path, flight.command or ticket",
     );
   }
   return { descriptor: { path: steps } };
 }
 
-/** A ticket that the caller has is fetched where it was got. */
+/** A ticket that the caller passes is redeemed at the server of the URI. */
 function infoOfTicket(ticket: string | Uint8Array): FlightInfo {
   const bytes = typeof ticket === "string" ? new TextEncoder().encode(ticket) : ticket;
   const nothing = new Uint8Array(0);
@@ -135,7 +139,7 @@ async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLi
   return { input, schema, routes: { transports: [], endpoints: [], reason: "the flight has no endpoints" } };
 }
 
-/** Whether native libraries may be used without a question: Flight works without them. */
+/** Whether native libraries may be used without a prompt: Flight works without them. */
 function isFfiAllowed(): boolean {
   return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }

@@ -12,15 +12,15 @@ import { EndpointInput, type EndpointOptions, sameSchema } from "./endpoint_inpu
 import { WaitingEndpoint } from "./endpoint_renewal.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 
-const UNASKED: EndpointStats = { route: null, routeReason: "", location: null, batches: 0 };
+const NOT_REQUESTED: EndpointStats = { route: null, routeReason: "", location: null, batches: 0 };
 
 /** What {@linkcode FlightInput} reads. */
 export interface FlightInputOptions extends EndpointOptions {
-  /** The parts. */
+  /** Endpoints of the flight. */
   endpoints: readonly FlightEndpoint[];
   /** Whether their order is that of the data. */
   ordered: boolean;
-  /** Endpoints open at a time. */
+  /** Most endpoints that are open concurrently. */
   parallel: number;
 }
 
@@ -29,7 +29,7 @@ interface Part {
   readonly input: EndpointInput;
   /** The read under way. */
   pending: Promise<void> | null;
-  /** What it gave. */
+  /** Its result, until it is handed out. */
   arrived: { message: IpcMessage | null } | null;
 }
 
@@ -59,7 +59,7 @@ export class FlightInput implements MessageInput {
         return [...new Set(all.flatMap((input) => input?.transports ?? []))];
       },
       get endpoints() {
-        return all.map((input) => input?.stats ?? UNASKED);
+        return all.map((input) => input?.stats ?? NOT_REQUESTED);
       },
     };
   }
@@ -70,7 +70,7 @@ export class FlightInput implements MessageInput {
   }
 
   /**
-   * Starts the first endpoint, then as many as are read at a time.
+   * Starts the first endpoint, then as many as are read concurrently.
    *
    * @returns the schema message of the first
    */
@@ -85,7 +85,7 @@ export class FlightInput implements MessageInput {
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     if (this.#failure !== null) throw this.#failure.error;
     const parts = this.#parts;
-    // In turns, so that one endpoint that always has something does not hold up the others.
+    // Round-robin, so that one endpoint that always has a message does not starve the others.
     const most = this.#isSequential ? Math.min(1, parts.length) : parts.length;
     for (let i = 0; i < most; i++) {
       const part = parts[this.#isSequential ? 0 : (this.#turn + i) % parts.length];
@@ -105,7 +105,7 @@ export class FlightInput implements MessageInput {
   }
 
   async close(options?: { flush?: boolean }): Promise<void> {
-    this.#failure ??= { error: new LocalError("closed", "the stream was closed") };
+    this.#failure ??= { error: new LocalError("closed", "cannot read the stream: it was closed") };
     for (const waiting of this.#waiting) waiting.release();
     await Promise.all(this.#all.map((input) => input?.close(options)));
     for (const part of this.#parts) {
@@ -130,7 +130,7 @@ export class FlightInput implements MessageInput {
     return await this.next();
   }
 
-  /** Notes what a read gives once it is there; a failure is every later read's. */
+  /** Keeps the result of a read; after a failure every later read fails. */
   #await(part: Part, message: Promise<IpcMessage | null>): void {
     part.pending = message.then((message) => {
       part.arrived = { message };
@@ -139,7 +139,7 @@ export class FlightInput implements MessageInput {
     }).finally(() => part.pending = null);
   }
 
-  /** Opens endpoints until as many are open as may be. */
+  /** Opens endpoints up to the limit. */
   #fill(): void {
     while (this.#parts.length < this.#options.parallel && this.#opened < this.#waiting.length) {
       const part = this.#start();

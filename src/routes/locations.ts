@@ -1,5 +1,5 @@
 /**
- * The locations of one endpoint, put in the order in which they are tried.
+ * The locations of one endpoint, in the order in which they are tried.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { type Alternative, groupLocations } from "../protocol/uri.ts";
 import { isFlightUri, isReuseConnection } from "../flight/location.ts";
 import { textOf } from "../text.ts";
 
-/** Where an endpoint can be fetched. */
+/** Locations of an endpoint, by route. */
 export interface Choices {
   /** By UCX. */
   readonly ucx: readonly Alternative[];
-  /** Why the `ucx:` locations cannot be used, where they cannot. */
+  /** Why the `ucx:` locations cannot be used; `null` if they can. */
   readonly ucxProblem: string | null;
   /** By DoGet; `null` is the connection that the endpoint came by. */
   readonly flight: readonly (string | null)[];
@@ -20,7 +20,7 @@ export interface Choices {
 /**
  * Sorts the locations of an endpoint.
  *
- * @param locations As the server gave them
+ * @param locations Locations as the server sent them
  */
 export function sortLocations(locations: readonly string[]): Choices {
   let ucx: readonly Alternative[] = [];
@@ -35,6 +35,6 @@ export function sortLocations(locations: readonly string[]): Choices {
     if (isReuseConnection(location)) flight.push(null);
     else if (isFlightUri(location)) flight.push(location);
   }
-  // Without a location of Flight's own there is only the server that gave the endpoint.
+  // Without a Flight location the only choice is the server that sent the endpoint.
   return { ucx, ucxProblem, flight: flight.length === 0 ? [null] : flight };
 }

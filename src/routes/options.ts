@@ -12,10 +12,10 @@ import type { Pool } from "../memory/block.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { RouteName } from "./stats.ts";
 
-/** Where a stream is requested: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server gives them. */
+/** Source of a stream: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server reports them. */
 export type StreamUri = string | URL | readonly (string | URL)[];
 
-/** Options of {@linkcode connect} that only count with the URI of a Flight server; with another one they are rejected. */
+/** Options of {@linkcode connect} that only apply to the URI of a Flight server; with another one they are rejected. */
 export interface ConnectFlightOptions {
   /** Which flight: the steps of its path. Default: the path of the URI. */
   path?: string | readonly string[];
@@ -46,10 +46,10 @@ export interface ConnectFlightOptions {
 export interface ConnectOptions {
   /** Which stream: an opaque identifier. Default: the URI's path. At a Flight server it requests DoGet at once. */
   ticket?: string | Uint8Array;
-  /** Where the bodies come from, if that is another server or port than the metadata's. Only with a `ucx:` URI. */
+  /** URI of the bodies, if that is another server or port than the metadata's. Only with a `ucx:` URI. */
   bodyUri?: string | URL;
   /**
-   * How the data comes. `"auto"` takes UCX when this process can reach it, Flight's DoGet otherwise; `"ucx"` and `"flight"` take
+   * How the data comes. `"auto"` takes UCX when this process can reach it, Flight's DoGet otherwise; `"ucx"` and `"flight"` allow
    * nothing else. A `ucx:` URI leaves no choice. Default `"auto"`.
    */
   route?: "auto" | RouteName;
@@ -59,11 +59,11 @@ export interface ConnectOptions {
   signal?: AbortSignal;
   /** Longest wait for the peer, in milliseconds: to connect, and between two messages. Default 30,000. */
   timeoutMs?: number;
-  /** What the peer may make this reader do. */
+  /** Limits on what the peer can make this reader do. */
   limits?: Partial<ReaderLimits>;
   /** Path of libucp. Default: the variable `DIPC_LIBUCP`, the copy that `dipc setup` made, then the system's. */
   library?: string;
-  /** Where bodies are received. Default: the pool that all streams of the isolate share. */
+  /** Memory that receives the bodies. Default: the pool that all streams of the isolate share. */
   pool?: Pool;
   /** What carries the protocol. Default: UCX. */
   transport?: Transport;
@@ -74,7 +74,7 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits"> {
   readonly timeoutMs: number;
   readonly limits: ReaderLimits;
   readonly route: "auto" | RouteName;
-  /** Where bodies that come by UCX are received, if that is not `pool`. */
+  /** Memory that receives the bodies that come by UCX, if that is not `pool`. */
   readonly ucxPool?: Pool;
 }
 
@@ -89,10 +89,10 @@ const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
 };
 
 /**
- * Checks the options of `connect`: every one of them must be known, and count with this URI.
+ * Checks the options of `connect`: every one of them must be known, and apply to this URI.
  *
- * @param uri Where the stream is requested
- * @param options As given
+ * @param uri Source of the stream
+ * @param options Options of the caller
  * @throws {DipcError} `invalid_argument` naming the option
  */
 export function checkOptions(uri: StreamUri, options: ConnectOptions): RouteOptions {
@@ -111,22 +111,34 @@ function rejectUnknown(prefix: string, given: object, known: Readonly<Record<str
   if (unknown === "memory" || unknown === "staging") {
     throw new DipcError(
       "invalid_argument",
-      `connect receives into host memory and has no option ${unknown}: use connectCuda of @arrow-ucx/dipc/cuda`,
+      `cannot use the option ${unknown}: connect receives into host memory; use connectCuda of @arrow-ucx/dipc/cuda`,
     );
   }
-  throw new DipcError("invalid_argument", `connect has no option ${prefix}${unknown}: it has ${Object.keys(known)}`);
+  throw new DipcError(
+    "invalid_argument",
+    `cannot use the option ${prefix}${unknown}: connect has no such option; it has ${Object.keys(known)}`,
+  );
 }
 
 function checkForFlight(route: RouteOptions["route"], { bodyUri, flight, transport, library }: ConnectOptions): void {
   if (bodyUri !== undefined) {
-    throw new DipcError("invalid_argument", "bodyUri goes with a ucx: URI: a Flight server names its locations itself");
+    throw new DipcError(
+      "invalid_argument",
+      "cannot use bodyUri: it goes with a ucx: URI, and a Flight server names its locations itself",
+    );
   }
   if (route !== "auto" && flight?.ucxTimeoutMs !== undefined) {
-    throw new DipcError("invalid_argument", `flight.ucxTimeoutMs goes with route: "auto", not "${route}"`);
+    throw new DipcError(
+      "invalid_argument",
+      `cannot use flight.ucxTimeoutMs: it goes with route: "auto", not "${route}"`,
+    );
   }
   const unused = Object.entries({ transport, library }).find(([, value]) => value !== undefined);
   if (route === "flight" && unused !== undefined) {
-    throw new DipcError("invalid_argument", `${unused[0]} is for UCX, which route: "flight" does not use`);
+    throw new DipcError(
+      "invalid_argument",
+      `cannot use ${unused[0]}: it is for UCX, which route: "flight" does not use`,
+    );
   }
 }
 
@@ -134,14 +146,14 @@ function checkForUcx(route: RouteOptions["route"], { flight = {} }: ConnectOptio
   if (route === "flight") {
     throw new DipcError(
       "invalid_argument",
-      'route: "flight" needs the URI of a Flight server, which begins with grpc:',
+      'cannot use route: "flight": it needs the URI of a Flight server, which begins with grpc:',
     );
   }
   const given = Object.entries(flight).find(([, value]) => value !== undefined);
   if (given !== undefined) {
     throw new DipcError(
       "invalid_argument",
-      `flight.${given[0]} needs the URI of a Flight server, which begins with grpc:`,
+      `cannot use flight.${given[0]}: it needs the URI of a Flight server, which begins with grpc:`,
     );
   }
 }

@@ -1,5 +1,5 @@
 /**
- * How a stream gets here: the interface of a route.
+ * The interface of a route: a way from a URI to a running stream.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { MessageInput } from "../stream/message_input.ts";
 import type { RouteOptions, StreamUri } from "./options.ts";
 import type { StreamRoutes } from "./stats.ts";
 
-/** A running stream, its schema taken. */
+/** A running stream whose schema has been read. */
 export interface OpenStream {
   /** The messages after the schema. */
   readonly input: MessageInput;
@@ -23,8 +23,8 @@ export interface Route {
   /**
    * Starts a stream.
    *
-   * @param uri Where to ask
-   * @param options As checked by `checkOptions`, and the memory that bodies are received into
+   * @param uri Source of the stream
+   * @param options Options, checked by `checkOptions`, and the memory that bodies are received into
    * @throws {DipcError} as `connect` does
    */
   open(uri: StreamUri, options: RouteOptions): Promise<OpenStream>;

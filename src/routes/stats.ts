@@ -7,11 +7,11 @@
 /** How data comes: by UCX, or by Flight's DoGet. */
 export type RouteName = "ucx" | "flight";
 
-/** One part of a stream: where it comes from. A `ucx:` URI is one part, a flight has as many as it has endpoints. */
+/** One part of a stream and its source. A `ucx:` URI is one part, a flight has as many as it has endpoints. */
 export interface EndpointStats {
   /** How its data comes; `null` until it has been requested. */
   readonly route: RouteName | null;
-  /** Why so; empty until it has been requested. */
+  /** Why it comes by that route; empty until it has been requested. */
   readonly routeReason: string;
   /** The URI in use, both URIs if metadata and bodies come from two; `null` until one is. */
   readonly location: string | null;
@@ -27,7 +27,7 @@ export interface StreamRoutes {
   readonly endpoints: readonly EndpointStats[];
   /** Why that route, if the stream has no parts. */
   readonly reason?: string;
-  /** To be called when a part's route is settled, that is when its first message or its end has arrived. */
+  /** Called when a part's route is settled, that is when its first message or its end has arrived. */
   onSettled?: (endpoint: EndpointStats) => void;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Starts a stream over UCX: chooses the location, connects, asks, and waits for the schema.
+ * Starts a stream over UCX: chooses the location, connects, sends the request, and waits for the schema.
  *
  * @module
  */
@@ -22,19 +22,19 @@ import { sharedTransport } from "../wire/ucx/shared.ts";
 export interface UcxStreamOptions {
   /** Which stream. Default: the URI's path. */
   ticket?: string | Uint8Array;
-  /** Where the bodies come from, where that is another server or port than the metadata's. */
+  /** URI of the bodies, if that is another server or port than the metadata's. */
   bodyUri?: string | URL;
-  /** Gives up. */
+  /** Aborts the request. */
   signal?: AbortSignal;
   /** Longest wait for the peer, in milliseconds. */
   timeoutMs: number;
-  /** What the peer may make this reader do. */
+  /** Limits on what the peer can make this reader do. */
   limits: ReaderLimits;
   /** Path of libucp. */
   library?: string;
-  /** Where bodies are received. */
+  /** Memory that receives the bodies. */
   pool: Pool;
-  /** What carries the protocol, where it is not UCX. */
+  /** What carries the protocol, if it is not UCX. */
   transport?: Transport;
 }
 
@@ -46,7 +46,7 @@ export interface UcxStream {
   schema: MessageHeader;
   /** Names of the transports in use. */
   transports: readonly string[];
-  /** Where it comes from: a URI, or two. */
+  /** Its source: a URI, or two. */
   location: string;
 }
 
@@ -66,7 +66,7 @@ export const ucxRoute: Route = {
 /**
  * Requests a stream from a location.
  *
- * @param alternative Where to fetch from
+ * @param alternative Location of the stream
  * @param options Ticket, limits, timeouts
  * @throws {DipcError} as `connect` does
  */
@@ -80,7 +80,7 @@ export async function openAlternative(
   const channel = await transport.connect(metadata, body, {
     timeoutMs,
     signal,
-    // The server's reason for refusing must get through a tighter limit.
+    // The server's reason for rejecting must pass even a tighter limit.
     maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
   });
   const input = new IncomingStream(channel, {
@@ -94,7 +94,7 @@ export async function openAlternative(
   try {
     for (const request of requests) await send(channel, request, timeoutMs, signal);
     const schema = await input.next();
-    if (schema === null) throw new LocalError("protocol", "the stream ended before its schema");
+    if (schema === null) throw new LocalError("protocol", "cannot start the stream: it ended before its schema");
     return {
       input,
       schema: schema.header,
@@ -111,7 +111,10 @@ function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
   const locations = typeof uri === "string" || uri instanceof URL ? [uri] : [...uri];
   if (bodyUri !== undefined) {
     if (locations.length !== 1) {
-      throw new LocalError("invalid_argument", "bodyUri goes with one URI, that of the metadata");
+      throw new LocalError(
+        "invalid_argument",
+        `cannot use bodyUri: it goes with one URI, that of the metadata, but ${locations.length} are given`,
+      );
     }
     return { metadata: parseUri(locations[0]), body: parseUri(bodyUri) };
   }
@@ -121,15 +124,17 @@ function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
     if (only.role === "metadata" || only.role === "body") {
       throw new LocalError(
         "invalid_uri",
-        `the URI serves only the ${
+        `cannot start the stream: the URI serves only its ${
           only.role === "body" ? "bodies" : "metadata"
-        } of a stream: give both URIs, metadata first`,
+        }; give both URIs, metadata first`,
       );
     }
     return { metadata: only, body: null };
   }
   const [first] = groupLocations(locations);
-  if (first === undefined) throw new LocalError("invalid_uri", "there is no ucx: URI among the locations given");
+  if (first === undefined) {
+    throw new LocalError("invalid_uri", "cannot start the stream: there is no ucx: URI among the locations given");
+  }
   return first;
 }
 
@@ -144,7 +149,10 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
   const request = (uri: UcxUri, role: Request["role"]): Request => {
     const name = given ?? uri.ticket ?? metadata.ticket;
     if (name === null || name === undefined) {
-      throw new LocalError("invalid_argument", "which stream? The URI has no path: give a ticket");
+      throw new LocalError(
+        "invalid_argument",
+        "cannot start the stream: no stream is selected, because the URI has no path; pass a ticket",
+      );
     }
     const bytes = uri.dipc ? encodeRequest(name, REQUEST_ERRORS | REQUEST_NO_ADDRESSES) : name.slice();
     return { role, tag: uri.wantData, bytes };
@@ -160,7 +168,12 @@ async function send(
 ): Promise<void> {
   const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
   if (operation === null) return;
-  const sent = await channel.until(() => operation.poll() !== PENDING, { timeoutMs, signal });
-  if (!sent) throw new LocalError("timeout", `the server did not take the request within ${timeoutMs / 1000} s`);
+  const isSent = await channel.until(() => operation.poll() !== PENDING, { timeoutMs, signal });
+  if (!isSent) {
+    throw new LocalError(
+      "timeout",
+      `cannot start the stream: the server did not accept the request within ${timeoutMs / 1000} s`,
+    );
+  }
   if (operation.poll() === FAILED) throw operation.error!;
 }

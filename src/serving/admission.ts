@@ -1,5 +1,5 @@
 /**
- * Who may fetch what: turns the ticket of a request into a dataset, or refuses it.
+ * Decides who may fetch what: turns the ticket of a request into a dataset, or rejects it.
  *
  * @module
  */
@@ -7,17 +7,17 @@ import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import type { StreamRole } from "../protocol/role.ts";
 
-/** Names that a refusal lists. */
+/** Names that the error for an unknown one lists. */
 const NAMED = 10;
 
-/** Leave to fetch one dataset once. */
+/** Permission for one fetch of one dataset. */
 export interface Grant {
   /** What may be fetched. */
   readonly entry: Entry;
   /**
-   * Called before the first body is sent; uses up a ticket that is good for one time.
+   * Called before the first body is sent; uses up a ticket that is good for one use.
    *
-   * @throws {DipcError} `permission_denied` where another stream was faster; this one must end then
+   * @throws {DipcError} `permission_denied` if another stream was faster; this one must end then
    */
   spend(): void;
 }
@@ -26,7 +26,7 @@ export interface Grant {
 export interface Admission {
   /**
    * @param ticket The ticket as it came from the client
-   * @param role Which half of the stream it asks for
+   * @param role Half of the stream that it requests
    * @throws {DipcError} `not_found`, `permission_denied`
    */
   admit(ticket: Uint8Array, role: StreamRole): Grant | Promise<Grant>;
@@ -35,7 +35,7 @@ export interface Admission {
 /**
  * Everyone may fetch everything: the ticket is the dataset's name.
  *
- * @param entries What is served
+ * @param entries Datasets that are served, by name
  */
 export function admitByName(entries: ReadonlyMap<string, Entry>): Admission {
   return {
@@ -43,7 +43,10 @@ export function admitByName(entries: ReadonlyMap<string, Entry>): Admission {
       const name = decodeName(ticket);
       const entry = entries.get(name);
       if (entry === undefined) {
-        throw new DipcError("not_found", `there is no dataset ${JSON.stringify(name)} here; ${listNames(entries)}`);
+        throw new DipcError(
+          "not_found",
+          `cannot fetch ${JSON.stringify(name)}: this server has no such dataset; ${listNames(entries)}`,
+        );
       }
       return { entry, spend() {} };
     },
@@ -54,7 +57,7 @@ function decodeName(ticket: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(ticket);
   } catch {
-    throw new DipcError("not_found", "the ticket is not the name of a dataset: it is not UTF-8");
+    throw new DipcError("not_found", "cannot find the dataset: the ticket is not a name, because it is not UTF-8");
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The datasets of a server as flights: what is there, where it can be fetched, and the tickets for it.
+ * The datasets of a server as flights: their names, their locations, and the tickets for them.
  *
  * @module
  */
@@ -22,11 +22,11 @@ export interface CatalogOptions {
   entries: ReadonlyMap<string, Entry>;
   /** Issues and checks tickets. */
   tickets: Tickets;
-  /** Whether a dataset's name is a ticket too. */
+  /** Whether the name of a dataset is also accepted as a ticket. */
   namesAreTickets: boolean;
 }
 
-/** The datasets of a server as flights. It is also what decides who may fetch over UCX. */
+/** The datasets of a server as flights. Also decides who may fetch over UCX. */
 export class Catalog implements Admission, FlightCatalog {
   readonly #options: CatalogOptions;
   readonly #byName: Admission;
@@ -43,7 +43,7 @@ export class Catalog implements Admission, FlightCatalog {
    * Checks a ticket.
    *
    * @param ticket As it came from the client
-   * @param role Which half of the stream it asks for
+   * @param role Half of the stream that it requests
    * @throws {DipcError} `permission_denied`, `not_found`
    */
   async admit(ticket: Uint8Array, role: StreamRole): Promise<Grant> {
@@ -52,7 +52,10 @@ export class Catalog implements Admission, FlightCatalog {
     const claims = await tickets.verify(ticket, role);
     const entry = entries.get(claims.dataset);
     if (entry === undefined) {
-      throw new DipcError("not_found", `there is no dataset ${JSON.stringify(claims.dataset)} here any more`);
+      throw new DipcError(
+        "not_found",
+        `cannot fetch ${JSON.stringify(claims.dataset)}: this server no longer has the dataset`,
+      );
     }
     return { entry, spend: () => tickets.spend(claims, role) };
   }
@@ -67,7 +70,7 @@ export class Catalog implements Admission, FlightCatalog {
     return { name: entry.name, dataset: entry.inHost ?? entry.dataset, spend };
   }
 
-  /** Every dataset whose name contains the criteria, as UTF-8 text; all of them where those are empty. */
+  /** Every dataset whose name contains the criteria, as UTF-8 text; all of them if those are empty. */
   async *list(criteria: Uint8Array): AsyncGenerator<FlightInfo, undefined> {
     const text = new TextDecoder().decode(criteria);
     for (const entry of [...this.#options.entries.values()]) {
@@ -86,9 +89,9 @@ export class Catalog implements Admission, FlightCatalog {
   }
 
   /**
-   * Refuses the tickets of a flight from now on.
+   * Rejects the tickets of a flight from now on.
    *
-   * @returns false where one of them is none of this server's, or holds no more
+   * @returns false if one of them is not this server's, or is not valid any more
    */
   async cancel(info: FlightInfo): Promise<boolean> {
     const { tickets } = this.#options;
@@ -102,7 +105,7 @@ export class Catalog implements Admission, FlightCatalog {
   }
 
   /**
-   * A new ticket for one that still holds; the old one is not taken back.
+   * A new ticket for one that is still valid; the old one is not revoked.
    *
    * @throws {DipcError} `permission_denied`
    */
@@ -119,7 +122,9 @@ export class Catalog implements Admission, FlightCatalog {
     if (entry === undefined) {
       throw new DipcError(
         "not_found",
-        `there is no flight ${JSON.stringify(name)} here; ListFlights tells what there is`,
+        `cannot find the flight ${
+          JSON.stringify(name)
+        }: this server has none of that name; ListFlights lists its flights`,
       );
     }
     return entry;

@@ -1,5 +1,5 @@
 /**
- * What a server serves under which name: opens paths, tables and iterables as datasets, and closes what it opened.
+ * Opens the paths, tables and iterables that a server serves as datasets, and closes what it opened.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type { Entry } from "./entry.ts";
 /** What can be served from where it lies: a dataset, a file, a table, or batches. */
 export type ServableSource = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
 
-/** Something to be put into a memory space before it is served: read to its end once, then sent from there. */
+/** A source that is copied into a memory space before it is served: read to its end once, then sent from there. */
 export interface PlacedSource {
-  /** What to serve. */
+  /** The source to copy. */
   readonly source: ServableSource;
-  /** Such as `"cuda:0"`; `"host"` leaves it where it is. */
+  /** Such as `"cuda:0"`; `"host"` does not copy it. */
   readonly memory: string;
 }
 
@@ -24,10 +24,10 @@ export interface PlacedSource {
 export type Servable = ServableSource | PlacedSource;
 
 /**
- * Opens everything that is to be served; where one fails, those before it are closed.
+ * Opens everything that is to be served; if one fails, those before it are closed.
  *
- * @param datasets What to serve under which name
- * @param mayBeEmpty Whether there need not be any: clients will upload some
+ * @param datasets What to serve, by name
+ * @param mayBeEmpty Whether there may be none, because clients will upload some
  * @throws {DipcError} `invalid_argument`, `not_found`, `invalid_data`
  */
 export async function openEntries(
@@ -36,7 +36,10 @@ export async function openEntries(
 ): Promise<Map<string, Entry>> {
   const names = Object.keys(datasets);
   if (names.length === 0 && !mayBeEmpty) {
-    throw new DipcError("invalid_argument", "there is nothing to serve: give at least one dataset");
+    throw new DipcError(
+      "invalid_argument",
+      "cannot start the server: there is nothing to serve; give at least one dataset",
+    );
   }
   const entries = new Map<string, Entry>();
   try {
@@ -50,7 +53,10 @@ export async function openEntries(
 
 async function openEntry(name: string, served: Servable): Promise<Entry> {
   if (name === "") {
-    throw new DipcError("invalid_argument", "a dataset's name is empty: give it a name, it becomes the URI's path");
+    throw new DipcError(
+      "invalid_argument",
+      "cannot serve a dataset: its name is empty; give it a name, which becomes the URI's path",
+    );
   }
   if (isPlaced(served)) return await place(name, served);
   if (typeof served === "string" || served instanceof URL) {
@@ -66,7 +72,7 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
   }
   throw new DipcError(
     "invalid_argument",
-    `the dataset ${JSON.stringify(name)} is no Dataset, Table, path or iterable of batches`,
+    `cannot serve ${JSON.stringify(name)}: it is not a Dataset, Table, path or iterable of batches`,
   );
 }
 
@@ -74,7 +80,7 @@ function isPlaced(served: Servable): served is PlacedSource {
   return typeof served === "object" && "source" in served && "memory" in served;
 }
 
-/** Opens a source and puts it into the memory of a GPU; what was opened for that is closed again. */
+/** Opens a source and copies it into the memory of a GPU; what was opened for that is closed again. */
 async function place(name: string, { source, memory }: PlacedSource): Promise<Entry> {
   const { isDeviceSpace } = await import("./device_memory.ts");
   const isDevice = isDeviceSpace(name, memory);
@@ -95,7 +101,7 @@ function isDataset(value: object): value is Dataset {
 /**
  * Closes the datasets that the server made itself.
  *
- * @param entries What was opened
+ * @param entries Entries to close
  */
 export async function closeEntries(entries: Iterable<Entry>): Promise<void> {
   for (const { dataset, owned } of entries) if (owned) await dataset.close();

@@ -22,11 +22,11 @@ import { refusal } from "../options.ts";
 
 export { stagingOption } from "../device/staging.ts";
 
-/** What the server goes on with. */
+/** The datasets of a server, prepared for sending. */
 export interface PreparedEntries {
   /** The datasets as they are sent. */
   readonly entries: Map<string, Entry>;
-  /** The transport that was made; null where the caller gave one, or has to make one for host memory. */
+  /** The transport that was made; null if the caller gave one, or has to make one for host memory. */
   readonly transport: Transport | null;
 }
 
@@ -36,18 +36,18 @@ function spaceOf({ memory = "host" }: Dataset): string {
 }
 
 /**
- * Decides for every dataset in device memory. UCX works on one GPU at a time: with datasets on several, those of the first one
- * go straight, if they can, and the others are staged.
+ * Decides for every dataset in device memory. UCX works with one GPU at a time: with datasets on several, those of the first one
+ * are sent directly, if possible, and the others are staged.
  *
- * @param entries What is served
- * @param options The wish, the send window, path of libucp, and the caller's transport
- * @throws {DipcError} what opening the GPU throws; `unsupported` when staging is forbidden and needed
+ * @param entries Datasets that are served, by name
+ * @param options The requested staging, the send window, path of libucp, and the caller's transport
+ * @throws {DipcError} errors of opening the GPU; `unsupported` if staging is needed but forbidden
  */
 export async function prepareDevices(
   entries: ReadonlyMap<string, Entry>,
   options: { staging: Staging; windowBytes: number; library?: string; transport?: Transport },
 ): Promise<PreparedEntries> {
-  const { staging: wish, windowBytes, library, transport: given } = options;
+  const { staging: requested, windowBytes, library, transport: given } = options;
   const spaces = new Set([...entries.values()].map(({ dataset }) => spaceOf(dataset)));
   spaces.delete("host");
   const decisions = new Map<string, StagingDecision>();
@@ -56,14 +56,14 @@ export async function prepareDevices(
     for (const space of spaces) {
       const device = openGpu(space);
       if (given !== undefined) {
-        decisions.set(space, await decideStaging(wish, space, () => findStaging(given, device)));
+        decisions.set(space, await decideStaging(requested, space, () => findStaging(given, device)));
       } else if (transport === null) {
-        const chosen = await chooseUcx(device, wish, ownTransports(library));
+        const chosen = await chooseUcx(device, requested, ownTransports(library));
         transport = chosen.transport;
         decisions.set(space, chosen);
       } else {
         const other: Transport = transport;
-        decisions.set(space, await decideStaging(wish, space, () => findStaging(other, device)));
+        decisions.set(space, await decideStaging(requested, space, () => findStaging(other, device)));
       }
     }
     const prepared = new Map<string, Entry>();
@@ -87,7 +87,7 @@ function prepare(entry: Entry, decision: StagingDecision | undefined, windowByte
 }
 
 /**
- * Checks the memory that a dataset is to be put into.
+ * Checks the memory space that a dataset is to be copied into.
  *
  * @returns Whether it is the memory of a GPU
  * @throws {DipcError} `invalid_argument`

@@ -11,14 +11,14 @@ export interface Entry {
   readonly name: string;
   /** What is served. */
   readonly dataset: Dataset;
-  /** True where the server made the dataset itself and therefore closes it. */
+  /** True if the server made the dataset itself and therefore closes it. */
   readonly owned: boolean;
-  /** The same with bodies in host memory, for what cannot read those of the dataset. */
+  /** The same with bodies in host memory, for readers that cannot use those of the dataset. */
   readonly inHost?: Dataset;
-  /** Memory space that its bodies are sent from, where that is not host memory. */
+  /** Memory space that its bodies are sent from, if that is not host memory. */
   readonly memory?: string;
-  /** Whether they are staged through host memory; otherwise they go to the wire as they are. */
+  /** Whether they are staged through host memory; otherwise they are sent directly. */
   readonly staged?: boolean;
-  /** Why so. */
+  /** Why they are staged or not. */
   readonly stagingReason?: string;
 }

@@ -14,11 +14,11 @@ import { Uploads } from "./uploads.ts";
 
 /** Options of the Flight side of a server of datasets. */
 export interface FlightPlaneOptions extends FlightServerOptions {
-  /** Tickets: keys, lifetime, for one time or many. */
+  /** Tickets: keys, lifetime, for one use or many. */
   tickets?: TicketOptions;
   /**
    * Whether nothing is served without a ticket of this server, by Flight and by UCX; otherwise a dataset's name is a ticket, too.
-   * Default: true where clients must prove who they are (`auth`, or `tls.clientCa`), false elsewhere.
+   * Default: true if clients must authenticate (`auth`, or `tls.clientCa`), false otherwise.
    */
   requireTickets?: boolean;
   /**
@@ -27,19 +27,19 @@ export interface FlightPlaneOptions extends FlightServerOptions {
    */
   allowPut?: boolean | string;
   /**
-   * Whether UCX must be there. `"required"` by default; `"optional"` serves by Flight alone where libucp cannot be opened,
-   * `"off"` does so in any case.
+   * Whether UCX must be available. `"required"` by default; `"optional"` serves by Flight alone if libucp cannot be opened,
+   * `"off"` always does.
    */
   ucx?: "required" | "optional" | "off";
 }
 
-/** What the server of the datasets does for its Flight side. */
+/** The server of the datasets, as its Flight side uses it. */
 export interface PlaneHost {
   /** Everything that is served by name; uploads are added to it. */
   entries: Map<string, Entry>;
   /** URIs of a dataset over UCX. */
   urisOf(name: string): readonly string[];
-  /** Serves an uploaded dataset from now on; the one that had its name before is closed. */
+  /** Serves an uploaded dataset from now on; an earlier one of that name is closed. */
   publish(name: string, dataset: Dataset): void | Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export class FlightPlane {
     this.#catalog = new Catalog({
       entries: host.entries,
       tickets,
-      // Whoever must prove who he is must not get by with a guess.
+      // If callers must authenticate, a guessable name must not be a ticket.
       namesAreTickets: !(options.requireTickets ?? (options.auth !== undefined || options.tls?.clientCa !== undefined)),
     });
     const { allowPut = false } = options;
@@ -93,8 +93,8 @@ export class FlightPlane {
   /**
    * Listens.
    *
-   * @param address Address to bind, where the options name none
-   * @param advertise Host that locations name, where the options name none
+   * @param address Address to bind, if the options have none
+   * @param advertise Host that locations name, if the options have none
    * @throws {DipcError} `invalid_argument`, `unreachable`
    */
   async listen(address: string, advertise: string | undefined): Promise<FlightServer> {

@@ -1,5 +1,5 @@
 /**
- * The options of `serve`, how they are checked, and what a server tells of itself.
+ * The options of `serve`, how they are checked, and the facts that a server reports.
  *
  * @module
  */
@@ -13,25 +13,25 @@ import type { FlightPlaneOptions } from "./flight_plane.ts";
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
   /**
-   * What to serve under which name; the name is the URI's path and the default ticket. None at all will do where `flight` takes
+   * What to serve under which name; the name is the URI's path and the default ticket. It may be empty if `flight` accepts
    * uploads or has handlers.
    */
   datasets: Record<string, Servable>;
   /** Address to bind. Default `127.0.0.1`; a loopback address is reachable from this machine only. */
   address?: string;
-  /** Port of both streams, or of the bodies where `metadataPort` is given. Default 0, any free one. */
+  /** Port of both streams, or of the bodies if `metadataPort` is given. Default 0, any free one. */
   port?: number;
-  /** Port of a listener of its own for metadata (0 for any free one). Default: none, one connection carries both. */
+  /** Port of a separate listener for metadata (0 for any free one). Default: none, one connection carries both. */
   metadataPort?: number;
   /** Host that the URIs name. Default: the address bound to. */
   advertise?: string;
-  /** Connections at one time; further ones are refused. Default 256. */
+  /** Connections open concurrently; further ones are refused. Default 256. */
   maxConnections?: number;
-  /** A connection that has not asked for anything after this many milliseconds is closed. Default 5,000. */
+  /** A connection that has not sent a request after this many milliseconds is closed. Default 5,000. */
   requestTimeoutMs?: number;
-  /** A stream whose client takes nothing for this many milliseconds is ended. Default 600,000. */
+  /** A stream whose client accepts nothing for this many milliseconds is aborted. Default 600,000. */
   idleTimeoutMs?: number;
-  /** Bytes of bodies under way on one stream. Default 8 MiB; at least two bodies always go. */
+  /** Bytes of bodies under way on one stream. Default 8 MiB; at least two bodies are always admitted. */
   windowBytes?: number;
   /** Messages under way on one stream. Default 256. */
   windowBatches?: number;
@@ -41,10 +41,10 @@ export interface ServeOptions {
   transport?: Transport;
   /**
    * When bodies in device memory are copied through pinned host memory on their way to the wire: if UCX cannot move them
-   * straight (`"auto"`), `"never"`, or `"always"`. Default `"auto"`.
+   * directly (`"auto"`), `"never"`, or `"always"`. Default `"auto"`.
    */
   staging?: "auto" | "never" | "always";
-  /** Serves the same datasets by Arrow Flight too. Default: not. */
+  /** Serves the same datasets by Arrow Flight too. Default: UCX only. */
   flight?: FlightPlaneOptions;
 }
 
@@ -54,17 +54,17 @@ export interface ServedDataset {
   readonly name: string;
   /** One URI, or metadata URI and body URI. Give both to `connect`. */
   readonly uris: readonly string[];
-  /** Total rows, where known. */
+  /** Total rows, if known. */
   readonly rows?: number;
-  /** Number of record batches, where known. */
+  /** Number of record batches, if known. */
   readonly batches?: number;
-  /** Bytes of all bodies, where known. */
+  /** Bytes of all bodies, if known. */
   readonly bodyBytes?: number;
-  /** Memory space that its bodies are sent from, where that is not host memory. */
+  /** Memory space that its bodies are sent from, if that is not host memory. */
   readonly memory?: string;
   /** Whether they are staged through host memory; set for bodies in device memory. */
   readonly staged?: boolean;
-  /** Why so. */
+  /** Why they are staged or not. */
   readonly stagingReason?: string;
 }
 
@@ -74,9 +74,9 @@ export interface ServerStats {
   connections: number;
   /** Connections open now. */
   activeConnections: number;
-  /** Requests understood. */
+  /** Requests admitted. */
   requests: number;
-  /** Streams that were sent whole. */
+  /** Streams that were sent completely. */
   completed: number;
   /** Connections that ended otherwise. */
   failed: number;
@@ -92,11 +92,11 @@ export interface ServerStats {
 export interface ServerEventDetail {
   /** Number of the connection, from 1. */
   connection: number;
-  /** The dataset asked for, once known. */
+  /** The requested dataset, once known. */
   dataset?: string;
   /** What was sent (`end`, `error`). */
   totals?: OutgoingTotals;
-  /** What went wrong (`error`). */
+  /** The failure (`error`). */
   error?: DipcError;
 }
 

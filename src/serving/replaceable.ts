@@ -1,5 +1,5 @@
 /**
- * Datasets that may be taken away while streams of them are running.
+ * Datasets that may be replaced while streams of them are running.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export class ReplaceableDataset implements Dataset {
   #runs = 0;
   #isClosed = false;
 
-  /** @param dataset Taken over */
+  /** @param dataset The dataset; closed with this one */
   constructor(dataset: Dataset) {
     this.#dataset = dataset;
     this.schema = dataset.schema;
@@ -30,7 +30,7 @@ export class ReplaceableDataset implements Dataset {
 
   /** Starts a run. */
   async open(options: { signal?: AbortSignal } = {}): Promise<MessageStream> {
-    if (this.#isClosed) throw new DipcError("closed", "the dataset was replaced by a later upload");
+    if (this.#isClosed) throw new DipcError("closed", "cannot read the dataset: a later upload replaced it");
     this.#runs++;
     let run: MessageStream;
     try {
@@ -51,7 +51,7 @@ export class ReplaceableDataset implements Dataset {
     };
   }
 
-  /** Refuses further runs, and releases everything once those that go on have ended. Idempotent. */
+  /** Rejects further runs, and releases everything once the running ones have ended. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -15,7 +15,7 @@ import type { FlightPlane } from "./flight_plane.ts";
 import type { ServedDataset, ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
 import { UcxPlane } from "./ucx_plane.ts";
 
-/** What a {@linkcode Server} is made from. */
+/** Constructor arguments of a {@linkcode Server}. */
 export interface ServerParts {
   readonly settings: ServerSettings;
   /** What carries the protocol; `null` for a server without UCX. */
@@ -94,7 +94,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     this.flight = await plane.listen(address, advertise);
   }
 
-  /** @ignore Serves a dataset that came later, in place of one of the same name. The server closes it. */
+  /** @ignore Serves a dataset from now on, in place of an earlier one of the same name. The server closes it. */
   async _publish(name: string, dataset: Dataset): Promise<void> {
     if (this.#stop.signal.aborted) {
       await dataset.close();
@@ -119,10 +119,10 @@ export class Server extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting, lets running streams finish within a deadline, cuts those that do not, and releases everything.
+   * Stops accepting, lets running streams finish within a deadline, aborts those that do not, and releases everything.
    * Idempotent.
    *
-   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 cuts at once, `Infinity` never
+   * @param options `timeoutMs`: the deadline in milliseconds, default 10,000; 0 aborts at once, `Infinity` never
    */
   shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
     return this.#closing ??= this.#shutdown(options.timeoutMs ?? 10_000);
@@ -133,7 +133,7 @@ export class Server extends EventTarget implements AsyncDisposable {
     const plane = this.#plane;
     await plane?.stopAccepting();
     if (plane?.isBusy && timeoutMs > 0) await withDeadline(plane.idle(), timeoutMs);
-    this.#stop.abort(new DipcError("closed", "the server is shutting down"));
+    this.#stop.abort(new DipcError("closed", "cannot complete the stream: the server is shutting down"));
     await plane?.idle();
     await flight;
     const { entries, ownsTransport, transport } = this.#parts;

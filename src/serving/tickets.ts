@@ -1,5 +1,5 @@
 /**
- * Tickets: opaque, signed leave to fetch one dataset until some time, once or many times.
+ * Tickets: opaque, signed permission to fetch one dataset until they expire, once or many times.
  *
  * A ticket is ASCII text, so that it can be an argument of a command: `dipc1.` and a signed content (`signing.ts`), which
  * is flags (1 byte), expiry (8 bytes, milliseconds since 1970, little-endian), nonce (16 bytes) and the dataset's name.
@@ -12,30 +12,30 @@ import { integerIn } from "../options.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { Keyring } from "../flight/signing.ts";
 
-/** How every ticket starts. */
+/** Start of every ticket. */
 const PREFIX = "dipc1.";
-/** Flag: good for one time. */
+/** Flag: good for one use. */
 const ONCE = 1;
 const NONCE_AT = 1 + 8;
 const NAME_AT = NONCE_AT + 16;
 /** Longest name of a dataset in a ticket, in bytes. */
 const MAX_NAME_BYTES = 2048;
-/** Longest ticket, in bytes: what is longer is refused before anything is computed. */
+/** Longest ticket, in bytes: a longer one is rejected before anything is computed. */
 export const MAX_TICKET_BYTES = 4096;
-/** Used tickets are looked through for expired ones from this number on. */
+/** Number of used tickets above which expired ones are removed. */
 const FIRST_SWEEP = 1024;
 
 /** Options of {@linkcode Tickets.open}. */
 export interface TicketOptions {
   /**
    * Secrets of at least 32 bytes. The first one signs; all of them are accepted, so that a key can be replaced while
-   * tickets of the old one are still good. Servers with the same key accept each other's tickets; which one-time tickets
-   * were used is known to each of them alone. Default: a random one, made at the start and gone with the process.
+   * tickets of the old one are still valid. Servers with the same key accept each other's tickets; which one-time tickets
+   * were used is known only to the server that accepted them. Default: a random one, made at the start and gone with the process.
    */
   keys?: readonly Uint8Array[];
-  /** How long a ticket is good, in milliseconds. Default 3,600,000, an hour. */
+  /** How long a ticket is valid, in milliseconds. Default 3,600,000, an hour. */
   lifetimeMs?: number;
-  /** Whether tickets are good for one time. Default false. */
+  /** Whether tickets are good for one use. Default false. */
   once?: boolean;
   /** One-time tickets that were used and have not expired yet, at most; further ones are refused. Default 100,000. */
   maxSpent?: number;
@@ -43,15 +43,15 @@ export interface TicketOptions {
   now?: () => number;
 }
 
-/** What a ticket says. */
+/** The content of a ticket. */
 export interface TicketClaims {
   /** Name of the dataset. */
   readonly dataset: string;
-  /** When it ends, in milliseconds since 1970. */
+  /** When it expires, in milliseconds since 1970. */
   readonly expiresAtMs: number;
-  /** Whether it is good for one time. */
+  /** Whether it is good for one use. */
   readonly once: boolean;
-  /** What tells it from all others, 32 hexadecimal digits. */
+  /** Distinguishes it from all others: 32 hexadecimal digits. */
   readonly nonce: string;
 }
 
@@ -102,8 +102,8 @@ export class Tickets {
    * Makes a ticket.
    *
    * @param dataset Name of the dataset
-   * @param options How long and how often it is good, where that differs from what was set when opened
-   * @returns The ticket, ASCII, and when it ends
+   * @param options How long and how often it is valid, if that differs from what was set when opened
+   * @returns The ticket, ASCII, and when it expires
    * @throws {DipcError} `invalid_argument` for a name of more than 2,048 bytes
    */
   async issue(
@@ -114,7 +114,7 @@ export class Tickets {
     if (name.byteLength > MAX_NAME_BYTES) {
       throw new DipcError(
         "invalid_argument",
-        `a ticket for a dataset: its name may have ${MAX_NAME_BYTES} bytes at most, this one has ${name.byteLength}`,
+        `cannot issue a ticket: the dataset's name has ${name.byteLength} bytes, at most ${MAX_NAME_BYTES} are allowed`,
       );
     }
     const expiresAtMs = this.#now() + integerIn("lifetimeMs", options.lifetimeMs ?? this.#lifetimeMs, 1);
@@ -130,7 +130,7 @@ export class Tickets {
    * Checks a ticket: signature, expiry, and that it was not used up before.
    *
    * @param ticket As it came from the client
-   * @param role Which half of the stream is asked for
+   * @param role Half of the stream that is requested
    * @throws {DipcError} `permission_denied`
    */
   async verify(ticket: Uint8Array, role: StreamRole): Promise<TicketClaims> {
@@ -138,7 +138,7 @@ export class Tickets {
     if (content === null || content.byteLength < NAME_AT) {
       throw new DipcError(
         "permission_denied",
-        "the ticket is none that this server accepts: it was altered, or comes from elsewhere; ask for one (GetFlightInfo)",
+        "cannot accept the ticket: it was altered, or another server issued it; request a new one (GetFlightInfo)",
       );
     }
     const claims: TicketClaims = {
@@ -148,19 +148,22 @@ export class Tickets {
       nonce: content.subarray(NONCE_AT, NAME_AT).toHex(),
     };
     if (claims.expiresAtMs <= this.#now()) {
-      throw new DipcError("permission_denied", "the ticket has expired: ask for a new one (GetFlightInfo)");
+      throw new DipcError(
+        "permission_denied",
+        "cannot accept the ticket: it has expired; request a new one (GetFlightInfo)",
+      );
     }
     this.#checkUnspent(claims, role);
     return claims;
   }
 
   /**
-   * Uses a one-time ticket up for one half of the stream, or for both. To be called when the first body goes out, so that a
-   * refused or failed attempt costs nothing; of two attempts at the same time the second one fails here.
+   * Uses a one-time ticket up for one half of the stream, or for both. To be called when the first body is sent, so that a
+   * rejected or failed attempt costs nothing; of two concurrent attempts the second one fails here.
    *
-   * @param claims What {@linkcode verify} said
-   * @param role Which half of the stream is sent
-   * @throws {DipcError} `permission_denied` where it was used before, `busy` where too many used tickets are remembered
+   * @param claims Result of {@linkcode verify}
+   * @param role Half of the stream that is sent
+   * @throws {DipcError} `permission_denied` if it was used before, `busy` if too many used tickets are remembered
    */
   spend(claims: TicketClaims, role: StreamRole): void {
     this.#checkUnspent(claims, role);
@@ -168,10 +171,10 @@ export class Tickets {
   }
 
   /**
-   * Refuses a ticket from now on.
+   * Rejects a ticket from now on.
    *
-   * @param claims What {@linkcode verify} said
-   * @throws {DipcError} `busy` where too many tickets are remembered
+   * @param claims Result of {@linkcode verify}
+   * @throws {DipcError} `busy` if too many tickets are remembered
    */
   revoke(claims: TicketClaims): void {
     this.#remember(claims, REVOKED);
@@ -180,10 +183,13 @@ export class Tickets {
   #checkUnspent(claims: TicketClaims, role: StreamRole): void {
     const parts = this.#spent.get(claims.nonce)?.parts ?? 0;
     if ((parts & REVOKED) !== 0) {
-      throw new DipcError("permission_denied", "the ticket was cancelled: ask for a new one");
+      throw new DipcError("permission_denied", "cannot accept the ticket: it was cancelled; request a new one");
     }
     if ((parts & UNSENT[role]) !== 0) {
-      throw new DipcError("permission_denied", "the ticket was good for one time and has been used: ask for a new one");
+      throw new DipcError(
+        "permission_denied",
+        "cannot accept the ticket: it was good for one use and has been used; request a new one",
+      );
     }
   }
 
@@ -195,12 +201,15 @@ export class Tickets {
     }
     if (this.#spent.size >= Math.min(this.#sweepAt, this.#maxSpent)) this.#forget();
     if (this.#spent.size >= this.#maxSpent) {
-      throw new DipcError("busy", "the server remembers as many used tickets as it may: try again later");
+      throw new DipcError(
+        "busy",
+        "cannot accept the ticket: the server remembers as many used tickets as it may; try again later",
+      );
     }
     this.#spent.set(nonce, { parts, expiresAtMs });
   }
 
-  /** Forgets tickets that have expired: they are refused for that. */
+  /** Forgets tickets that have expired: those are rejected anyway. */
   #forget(): void {
     const now = this.#now();
     for (const [nonce, { expiresAtMs }] of this.#spent) if (expiresAtMs <= now) this.#spent.delete(nonce);
@@ -208,7 +217,7 @@ export class Tickets {
   }
 }
 
-/** Whether bytes look like a ticket of {@linkcode Tickets}, good or not. */
+/** Whether bytes look like a ticket of {@linkcode Tickets}, valid or not. */
 export function looksLikeTicket(bytes: Uint8Array): boolean {
   return startsWith(bytes, PREFIX);
 }

@@ -1,5 +1,5 @@
 /**
- * The life of one UCX connection to a server: one request, one stream, an end that the client sees.
+ * The life of one UCX connection to a server: one request, one stream, and an orderly end.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type Channel, FAILED, PENDING } from "../wire/transport.ts";
 import type { Admission } from "./admission.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
 
-/** Longest wait for a client to close a connection that has served its purpose, in milliseconds. */
+/** Longest wait for a client to close a finished connection, in milliseconds. */
 const CLOSE_MS = 5_000;
 
 /** What all connections of a server share. */
@@ -26,11 +26,11 @@ export interface ConnectionHost {
   readonly wantData: Readonly<Record<StreamRole, bigint>>;
   /** Aborted when the server stops. */
   readonly stop: AbortSignal;
-  /** Called once a request is understood and admitted. */
+  /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
 }
 
-/** A request as it came from a client. */
+/** A parsed request of a client. */
 interface ClientRequest {
   readonly role: StreamRole;
   readonly ticket: Uint8Array;
@@ -44,14 +44,14 @@ export class UcxConnection {
   readonly #host: ConnectionHost;
   readonly #detail: ServerEventDetail;
   #outgoing: OutgoingStream | null = null;
-  #isWhole = false;
-  /** How long the client may take to close the connection by itself, in milliseconds; 0 for not at all. */
+  #isSentWhole = false;
+  /** How long to wait for the client to close the connection, in milliseconds; 0 does not wait. */
   #lingerMs = 0;
 
   /**
    * @param channel The accepted connection; closed by {@linkcode UcxConnection.run}
-   * @param connection Its number
-   * @param host What it shares with others
+   * @param connection Number of the connection, from 1
+   * @param host The server, as its connections use it
    */
   constructor(channel: Channel, connection: number, host: ConnectionHost) {
     this.#channel = channel;
@@ -62,7 +62,7 @@ export class UcxConnection {
   /**
    * Answers the one request and closes the connection. Never rejects.
    *
-   * @returns What became of it: `error` is set if it failed, `totals` if anything was sent
+   * @returns The outcome: `error` is set if it failed, `totals` if anything was sent
    */
   async run(): Promise<ServerEventDetail> {
     const detail = this.#detail;
@@ -72,8 +72,8 @@ export class UcxConnection {
     } catch (error) {
       detail.error = asDipcError(error);
     }
-    // An error message must arrive too, so the connection is flushed unless the client broke the rules or is gone.
-    const flush = this.#isWhole || (channel.failure === null && detail.error?.code !== "protocol");
+    // An error message must arrive too, so the connection is flushed unless the client violated the protocol or is gone.
+    const flush = this.#isSentWhole || (channel.failure === null && detail.error?.code !== "protocol");
     if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
     try {
       await channel.close({ flush });
@@ -103,14 +103,14 @@ export class UcxConnection {
         onFirstBody: () => grant.spend(),
       });
       await this.#outgoing.run();
-      this.#isWhole = true;
+      this.#isSentWhole = true;
       // The other half of a stream may take much longer, and closing this one would look like a lost connection.
       this.#lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
     } catch (cause) {
-      // What ends the streams of a server that shuts down is its own reason, not the wait that it cut short.
+      // The streams of a server that shuts down end with that reason, not with the wait that it aborted.
       const error = stop.aborted ? stop.reason : cause;
       if (acceptsErrors && role !== "body" && channel.failure === null) this.#sendError(error);
-      // Also if no error is sent with bodies: the metadata's connection says why, and must not lose the race.
+      // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
     }
@@ -123,8 +123,8 @@ export class UcxConnection {
 
   /**
    * Lets the client close first: the news that a connection was closed can overtake what was sent on it, and UCX then
-   * drops what is still in the socket, so that the client would lose the end of the stream. One that goes on sending instead
-   * is cut off.
+   * drops what is still in the socket, so that the client would lose the end of the stream. One that keeps sending instead
+   * is disconnected.
    */
   async #awaitClose(timeoutMs: number): Promise<void> {
     const channel = this.#channel;
@@ -145,34 +145,38 @@ export class UcxConnection {
       signal,
       timeoutMs,
     });
-    if (!hasRequest) throw new DipcError("timeout", `no request arrived within ${timeoutMs} ms`);
+    if (!hasRequest) {
+      throw new DipcError("timeout", `cannot answer the client: no request arrived within ${timeoutMs} ms`);
+    }
     const message = channel.probe();
-    if (message === null) throw new DipcError("protocol", "the client sent an untagged message");
+    if (message === null) throw new DipcError("protocol", "cannot answer the client: it sent an untagged message");
     const role = this.#roleOf(message.tag);
     if (role === null) {
       throw new DipcError(
         "protocol",
-        `request tag 0x${message.tag.toString(16)} matches no want_data value of this server`,
+        `cannot answer the client: request tag 0x${message.tag.toString(16)} matches no want_data value of this server`,
       );
     }
     if (message.byteLength > MAX_REQUEST_BYTES) {
       throw new DipcError(
         "limit_exceeded",
-        `the client's request has ${message.byteLength} bytes, at most ${MAX_REQUEST_BYTES} are allowed`,
+        `cannot answer the client: its request has ${message.byteLength} bytes, at most ${MAX_REQUEST_BYTES} are allowed`,
       );
     }
     const block = hostPool().acquire(message.byteLength);
-    let settled = false;
+    let isSettled = false;
     try {
       const receive = channel.receive(message.tag, FULL_MASK, block, message.byteLength);
-      settled = await channel.until(() => receive.poll() !== PENDING, { signal, timeoutMs });
-      if (!settled) throw new DipcError("timeout", `the client's request did not arrive within ${timeoutMs} ms`);
+      isSettled = await channel.until(() => receive.poll() !== PENDING, { signal, timeoutMs });
+      if (!isSettled) {
+        throw new DipcError("timeout", `cannot answer the client: its request did not arrive within ${timeoutMs} ms`);
+      }
       if (receive.poll() === FAILED) throw receive.error!;
       const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
       return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
     } finally {
       // A receive that may still be written to keeps its block until the worker is gone.
-      if (settled) block.release();
+      if (isSettled) block.release();
       else channel.close().then(() => block.release(), () => {});
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The UCX side of a server of datasets: one listener (or two, if metadata and bodies are apart), and the connections that they
+ * The UCX side of a server of datasets: one listener (or two, if metadata and bodies are separate), and the connections that they
  * accept.
  *
  * @module
@@ -12,11 +12,11 @@ import type { Admission } from "./admission.ts";
 import type { ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
 import { type ConnectionHost, UcxConnection } from "./ucx_connection.ts";
 
-/** What the plane needs of its server. */
+/** The server, as the plane uses it. */
 export interface UcxPlaneHost {
   readonly settings: ServerSettings;
   readonly admission: Admission;
-  /** Counted up. */
+  /** Incremented per connection and stream. */
   readonly stats: ServerStats;
   /** Aborted when the server stops. */
   readonly stop: AbortSignal;

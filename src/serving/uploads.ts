@@ -15,26 +15,26 @@ import type { UploadSink } from "../flight/service/parts.ts";
 import { textOf } from "../text.ts";
 import { ReplaceableDataset } from "./replaceable.ts";
 
-/** Longest name of an uploaded dataset, in bytes of UTF-8: a file system takes 255, with what is put around it. */
+/** Longest name of an uploaded dataset, in bytes of UTF-8: file systems allow 255, which must include prefix and extension. */
 const MAX_NAME_BYTES = 200;
 
-/** Where uploads go. */
+/** Options of {@linkcode Uploads}. */
 export interface UploadOptions {
-  /** A folder, or `null` for memory. */
+  /** Folder that keeps the uploads; `null` keeps them in memory. */
   folder: string | null;
-  /** Most bytes of one upload. */
+  /** Largest upload, in bytes. */
   maxBytes: number;
-  /** Most bytes of all uploads, kept and under way. */
+  /** Most bytes of all uploads together, kept and under way. */
   maxTotalBytes: number;
-  /** Uploaded datasets at one time. */
+  /** Most uploaded datasets kept. */
   maxUploads: number;
-  /** Whether a name is that of a dataset which is no upload. */
+  /** Whether a name is that of a dataset which is not an upload. */
   isTaken(name: string): boolean;
   /** Serves the dataset under its name from now on, in place of an earlier upload of that name. */
   publish(name: string, dataset: Dataset): void | Promise<void>;
 }
 
-/** Takes uploads. */
+/** Receives uploads and publishes them as datasets. */
 export class Uploads implements UploadSink {
   readonly #options: UploadOptions;
   /** Bytes of each upload that is kept, by name. */
@@ -42,17 +42,17 @@ export class Uploads implements UploadSink {
   /** Bytes of all of them, and of those under way. */
   #totalBytes = 0;
 
-  /** @param options Where they go */
+  /** @param options Folder, limits and the server */
   constructor(options: UploadOptions) {
     this.#options = options;
   }
 
   /**
-   * Takes one upload whole, then serves it. Every application metadata of the client is sent back once the message that it
-   * came with has been taken.
+   * Receives one upload completely, then serves it. All application metadata of the client is sent back once the message that
+   * it came with has been stored.
    *
-   * @param upload What the client sends
-   * @throws {DipcError} `invalid_argument` for a bad name, `limit_exceeded`, `flight` (ALREADY_EXISTS), `io`, and what reading throws
+   * @param upload The call of the client
+   * @throws {DipcError} `invalid_argument` for a bad name, `limit_exceeded`, `flight` (ALREADY_EXISTS), `io`, and errors of reading
    */
   async take(upload: FlightUpload): Promise<void> {
     const name = this.#nameOf(upload);
@@ -90,11 +90,14 @@ export class Uploads implements UploadSink {
     if (bytes > maxBytes) {
       throw new DipcError(
         "limit_exceeded",
-        `the upload is larger than ${maxBytes} bytes, which is the most that this server takes`,
+        `cannot keep the upload: it is larger than ${maxBytes} bytes, which is the most that this server accepts`,
       );
     }
     if (this.#totalBytes > maxTotalBytes) {
-      throw new DipcError("limit_exceeded", "this server has no room for the upload beside those that it keeps");
+      throw new DipcError(
+        "limit_exceeded",
+        "cannot keep the upload: this server has no room for it beside those that it keeps",
+      );
     }
   }
 
@@ -104,25 +107,33 @@ export class Uploads implements UploadSink {
     if (name === "" || new TextEncoder().encode(name).byteLength > MAX_NAME_BYTES) {
       throw new DipcError(
         "invalid_argument",
-        `an upload needs a descriptor whose path is a name of 1 to ${MAX_NAME_BYTES} bytes`,
+        `cannot keep the upload: it needs a descriptor whose path is a name of 1 to ${MAX_NAME_BYTES} bytes`,
       );
     }
-    // What a file may be called; no name with this form leaves the folder or hides in it.
+    // Names of this form are file names that neither leave the folder nor are hidden in it.
     if (folder !== null && !/^[\p{L}\p{N}_][\p{L}\p{N}_. -]*$/u.test(name)) {
       throw new DipcError(
         "invalid_argument",
-        `${
+        `cannot keep the upload: ${
           JSON.stringify(name)
-        } cannot be the name of an upload: letters, digits, "_", and after the first also ".", " " and "-"`,
+        } is not a valid name; use letters, digits, "_", and after the ` +
+          'first also ".", " " and "-"',
       );
     }
     if (!this.#kept.has(name)) {
       if (folder !== null && isThere(this.#path(name))) {
-        throw exists(`a file for ${JSON.stringify(name)} is there already: choose another name`);
+        throw exists(`cannot keep the upload: a file for ${JSON.stringify(name)} exists already; choose another name`);
       }
-      if (isTaken(name)) throw exists(`the dataset ${JSON.stringify(name)} is the server's own: choose another name`);
+      if (isTaken(name)) {
+        throw exists(
+          `cannot keep the upload: the dataset ${JSON.stringify(name)} is the server's own; choose another name`,
+        );
+      }
       if (this.#kept.size >= maxUploads) {
-        throw new DipcError("limit_exceeded", `this server keeps ${maxUploads} uploads, and has as many`);
+        throw new DipcError(
+          "limit_exceeded",
+          `cannot keep the upload: this server keeps at most ${maxUploads} uploads, and has as many`,
+        );
       }
     }
     return name;
@@ -174,7 +185,7 @@ class FileTarget implements Target {
   }
 
   write(message: IpcMessage): void {
-    // Writing to a file is done when it returns.
+    // Writing to a file is complete when it returns.
     inFolder(() => this.#writer.write(message));
   }
 
@@ -189,7 +200,7 @@ class FileTarget implements Target {
   }
 }
 
-/** Does something with the folder; what goes wrong with it is the server's affair, and names its paths. */
+/** Works on the folder; its errors name the server's paths, so the client must not see them. */
 function inFolder<T>(work: () => T): T {
   try {
     return work();
@@ -199,7 +210,7 @@ function inFolder<T>(work: () => T): T {
 }
 
 function hidden(cause: unknown): never {
-  throw new LocalError("io", `an upload could not be kept: ${textOf(cause)}`, { cause });
+  throw new LocalError("io", `cannot keep the upload: ${textOf(cause)}`, { cause });
 }
 
 function isThere(path: string): boolean {

@@ -1,7 +1,7 @@
 /**
  * `deno compile` makes one binary of the command, as `docs/command.md` describes it.
  *
- * Deno takes its runtime for compiled programs, `denort`, from dl.deno.land. Where that cannot be reached the binary cannot
+ * Deno takes its runtime for compiled programs, `denort`, from dl.deno.land. If that cannot be reached, the binary cannot
  * be made, and what is left to test is that all of the program would be in it.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -90,5 +90,5 @@ Deno.test({ name: NAME, ignore: obstacle !== null }, async () => {
   assertEquals(JSON.parse((await start(["get", parquet, "--json"]).outcome).stdout).rows, 3000);
   const bench = await start(["bench"]).outcome;
   assertEquals(bench.code, 1);
-  assertStringIncludes(bench.stderr, "error[not_found]: the benchmarks are not part");
+  assertStringIncludes(bench.stderr, "error[not_found]: cannot run the benchmarks: they are not part");
 });

@@ -37,7 +37,7 @@ testNeeding([needsUcx], "doctor ends with 1 where UCX cannot work, and says why"
   assertMatch(broken.stderr, /^error\[ucx\]: /m);
 });
 
-Deno.test("doctor ends with 1 where there is no libucp, and says what to do", async () => {
+Deno.test("doctor ends with 1 if there is no libucp, and says what to do", async () => {
   const { code, stdout, stderr } = await dipc(["doctor"], { env: { DIPC_LIBUCP: "/nonexistent/libucp.so.0" } });
   assertEquals(code, 1);
   assertMatch(stdout, /^libucp +none could be loaded/m);
@@ -68,7 +68,7 @@ for (
     [["bench", "x"], "takes no argument"],
     [["schema"], "needs a URI"],
     [["help", "srve"], "did you mean serve?"],
-    [["--jsn"], "dipc has no command --jsn"],
+    [["--jsn"], "cannot run dipc --jsn: there is no such command"],
   ] as const
 ) {
   Deno.test(`usage error, exit status 2: dipc ${args.join(" ")}`, async () => {

@@ -111,13 +111,13 @@ withTrips("options that do not go together are usage errors", async (folder, tri
   const empty = folder.file("empty");
   await Deno.writeTextFile(empty, "# nobody\n");
   const cases: [string[], string][] = [
-    [["--auth-file", empty], "--auth-file is for Flight: give --flight-port"],
-    [["--no-ucx"], "--no-ucx is for Flight"],
+    [["--auth-file", empty], "cannot use --auth-file: it is for Flight; give --flight-port"],
+    [["--no-ucx"], "cannot use --no-ucx: it is for Flight"],
     [["--flight-port", "x"], "--flight-port"],
-    [["--flight-port", "0", "--tls-cert", empty], "--tls-cert and --tls-key go together"],
-    [["--flight-port", "0", "--client-ca", empty], "--client-ca is for TLS"],
-    [["--flight-port", "0", "--auth-file", empty], "lets nobody in"],
-    [["--flight-port", "0", "--allow-put", empty], "is no folder"],
+    [["--flight-port", "0", "--tls-cert", empty], "--tls-cert or --tls-key alone: they go together"],
+    [["--flight-port", "0", "--client-ca", empty], "cannot use --client-ca: it is for TLS"],
+    [["--flight-port", "0", "--auth-file", empty], "it names no user"],
+    [["--flight-port", "0", "--allow-put", empty], "it is not a folder"],
   ];
   for (const [args, text] of cases) {
     const { code, stderr } = await dipc(["serve", trips, ...args]);

@@ -222,7 +222,7 @@ testNeeding([needsUcx], "an existing file is replaced only by a whole one", () =
     assertEquals(Deno.readTextFileSync(path), "id,fare,zone\n0,0,\n");
   }));
 
-testNeeding([needsUcx], "a port where nobody listens is an error at once, not after the timeout", async () => {
+testNeeding([needsUcx], "a port without a listener is an error at once, not after the timeout", async () => {
   const free = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = free.addr as Deno.NetAddr;
   free.close();
@@ -356,7 +356,7 @@ testNeeding([needsUcx], "a URI that is not the server's own ends with a hint", (
   withTrips(async (uri) => {
     const outcome = await dipc(["get", uri.replace(/want_data=\d+/, "want_data=1"), "--timeout", "10s"]);
     assertError(outcome, 1, "connection_lost");
-    assertStringIncludes(outcome.stderr, "Is the URI the one that this server has printed?");
+    assertStringIncludes(outcome.stderr, "; check that the URI is the one that this server printed");
   }));
 
 const needsScript: Need = {
@@ -412,7 +412,10 @@ testNeeding([needsUcx, needsScript], "binary data is not written to a terminal",
     await using refused = onTerminal(["get", uri, "-o", "-"]);
     const outcome = await refused.outcome;
     assertEquals(outcome.code, 2);
-    assertStringIncludes(outcome.stdout, "error[invalid_argument]: standard output is a terminal");
+    assertStringIncludes(
+      outcome.stdout,
+      "error[invalid_argument]: cannot write arrows to standard output: it is a terminal",
+    );
     await using shown = onTerminal(["get", uri, "-o", "-", "--format", "csv", "--limit", "1"]);
     assertStringIncludes((await shown.outcome).stdout, "id,fare,zone");
   }));

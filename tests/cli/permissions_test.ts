@@ -32,7 +32,7 @@ async function npmFolder(): Promise<string> {
   return JSON.parse(new TextDecoder().decode(stdout)).npmCache;
 }
 
-/** Whether libucp is found also where no variable may be read: then nothing needs `--allow-env`. */
+/** Whether libucp is found even if no variable may be read: then nothing needs `--allow-env`. */
 async function findsLibraryWithoutEnv(): Promise<boolean> {
   return (await start([FFI], ["doctor"], ROOT).outcome).code === 0;
 }
@@ -50,7 +50,7 @@ async function checkFlags(flags: readonly string[], args: readonly string[], cwd
   const withoutEnv = await findsLibraryWithoutEnv();
   for (const flag of flags) {
     if (flag === ENV && withoutEnv) {
-      console.log(`${ENV} is not needed here: the system has a libucp where its loader finds it`);
+      console.log(`${ENV} is not needed here: the system's loader finds a libucp`);
       continue;
     }
     assertDenied(await start(flags.filter((each) => each !== flag), args, cwd).outcome, flag);

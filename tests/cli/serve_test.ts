@@ -44,19 +44,23 @@ testNeeding([needsUcx], "serve --json: exactly one object as the first line, and
   assertEquals(stdout.trimEnd().split("\n").length, 1);
 });
 
-testNeeding([needsUcx], "serve --port takes the port that it is told, and a second server on it says so", async () => {
-  using folder = folderWithTrips();
-  const path = folder.file("trips.arrow");
-  const probe = Deno.listen({ port: 0, hostname: "127.0.0.1" });
-  const { port } = probe.addr as Deno.NetAddr;
-  probe.close();
-  await using server = await serve([path, "--port", String(port)]);
-  assertEquals(server.info.port, port);
-  const second = await dipc(["serve", path, "--port", String(port), "--json"], { timeoutMs: 20_000 });
-  assertEquals(second.code, 1);
-  assertMatch(second.stderr, /^error\[unreachable\]: .*\d+/m);
-  assertEquals(JSON.parse(second.stdout).error.code, "unreachable");
-});
+testNeeding(
+  [needsUcx],
+  "serve --port listens on that port, and a second server on it reports the conflict",
+  async () => {
+    using folder = folderWithTrips();
+    const path = folder.file("trips.arrow");
+    const probe = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+    const { port } = probe.addr as Deno.NetAddr;
+    probe.close();
+    await using server = await serve([path, "--port", String(port)]);
+    assertEquals(server.info.port, port);
+    const second = await dipc(["serve", path, "--port", String(port), "--json"], { timeoutMs: 20_000 });
+    assertEquals(second.code, 1);
+    assertMatch(second.stderr, /^error\[unreachable\]: .*\d+/m);
+    assertEquals(JSON.parse(second.stdout).error.code, "unreachable");
+  },
+);
 
 testNeeding([needsUcx], "serve --advertise names the host of the URIs", async () => {
   using folder = folderWithTrips();
@@ -160,7 +164,7 @@ testNeeding([needsUcx], "serve refuses what it cannot serve, and says why", asyn
   }
 });
 
-testNeeding([needsUcx], "a client that leaves early is no error of the server", async () => {
+testNeeding([needsUcx], "a client that leaves early is not an error of the server", async () => {
   using folder = folderWithTrips();
   await using server = await serve([folder.file("trips.arrow")]);
   assertEquals((await dipc(["get", server.uri("trips"), "--limit", "1"])).code, 0);

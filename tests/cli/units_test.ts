@@ -1,6 +1,6 @@
 /** The parts of the command that need no server: parsing, names, numbers, messages. */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { duration, parseCommand, UsageError, wholeNumber } from "../../src/cli/args.ts";
+import { duration, integerOption, parseCommand, UsageError } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { asFailure, failureLine } from "../../src/cli/failure.ts";
 import { formatOf } from "../../src/cli/format.ts";
@@ -30,13 +30,13 @@ Deno.test("cli parser: what follows -- is positional, and numbers stay text", ()
 
 for (
   const [args, message] of [
-    [["--jsno"], "no option --jsno: did you mean --json?"],
-    [["--time=3s"], "no option --time: did you mean --timeout?"],
+    [["--jsno"], "cannot run dipc get: it has no option --jsno; did you mean --json?"],
+    [["--time=3s"], "no option --time; did you mean --timeout?"],
     [["--quux"], '"dipc get --help" lists the options'],
     [["-x"], "no option -x"],
-    [["--limit"], "option --limit needs a value"],
-    [["--limit="], "option --limit needs a value"],
-    [["-o", "a.csv", "-o", "b.csv"], "option -o (--output) is given 2 times"],
+    [["--limit"], "cannot use option --limit: it needs a value"],
+    [["--limit="], "cannot use option --limit: it needs a value"],
+    [["-o", "a.csv", "-o", "b.csv"], "cannot use option -o (--output): it is given 2 times"],
   ] as const
 ) {
   Deno.test(`cli parser: ${args.join(" ")} is a usage error that says what to do`, () => {
@@ -55,11 +55,11 @@ Deno.test("cli durations: units and bare seconds; nonsense, zero and too long ar
   }
 });
 
-Deno.test("cli whole numbers: the range is enforced and shown", () => {
-  assertEquals(wholeNumber("--port", "0", 0, 65535), 0);
-  assertEquals(wholeNumber("--port", "65535", 0, 65535), 65535);
+Deno.test("cli integers: the range is enforced and shown", () => {
+  assertEquals(integerOption("--port", "0", 0, 65535), 0);
+  assertEquals(integerOption("--port", "65535", 0, 65535), 65535);
   for (const text of ["65536", "-1", "1.5", "0x10", "", "1e3", "٣"]) {
-    assertThrows(() => wholeNumber("--port", text, 0, 65535), UsageError, "from 0 to 65535");
+    assertThrows(() => integerOption("--port", text, 0, 65535), UsageError, "from 0 to 65535");
   }
 });
 
@@ -89,8 +89,12 @@ Deno.test("cli serve: a dataset's name is given, or the file's name without its 
 
 Deno.test("cli serve: no file, a name given twice and standard input given twice are usage errors", () => {
   assertThrows(() => namedPaths([]), UsageError, "needs a file");
-  assertThrows(() => namedPaths(["a/x.arrow", "b/x.parquet"]), UsageError, "a/x.arrow and to b/x.parquet");
-  assertThrows(() => namedPaths(["a=-", "b=-"]), UsageError, "given twice");
+  assertThrows(
+    () => namedPaths(["a/x.arrow", "b/x.parquet"]),
+    UsageError,
+    'a/x.arrow and b/x.parquet: both have the name "x"',
+  );
+  assertThrows(() => namedPaths(["a=-", "b=-"]), UsageError, 'standard input ("-") twice');
   assertEquals(namedPaths(["x=a", "y=a"]).length, 2);
 });
 

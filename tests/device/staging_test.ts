@@ -362,7 +362,10 @@ testNeeding([needsUcx], "doctor without libcuda says what was tried, and is well
 
 for (
   const [args, text] of [
-    [["serve", "x.arrow", "--memory", "gpu"], "--memory is host, or the memory of a GPU such as cuda:0"],
+    [
+      ["serve", "x.arrow", "--memory", "gpu"],
+      'cannot use --memory: it is "gpu"; give host, or the memory of a GPU such as cuda:0',
+    ],
     [["get", "ucx://h:1/x?want_data=1", "--staging", "never"], "add --memory cuda:0"],
     [
       ["get", "ucx://h:1/x?want_data=1", "--memory", "cuda:0", "--staging", "fast"],

@@ -65,7 +65,7 @@ simTest("work is done late: after some queries, or in a wait", () => {
   assertEquals(control.peek(memory, 1)![0], 3);
 });
 
-simTest("what events and streams order is no complaint, and is done in order", () => {
+simTest("work ordered by events and streams causes no complaint, and is done in order", () => {
   using raw = new RawCuda();
   const { symbols, control } = raw;
   control.setDelay(2);
@@ -465,7 +465,7 @@ simTest("a process that leaves nothing behind ends as it would", async () => {
   assertEquals([code, errors], [0, ""]);
 });
 
-simTest("leaks are told at the end of a process, and end it with status 86", async () => {
+simTest("leaks are reported at the end of a process, and end it with status 86", async () => {
   const { code, errors } = await child(
     "begin(); symbols.cuMemAlloc_v2(out, 100n); symbols.cuMemHostAlloc(out, 200n, 0); symbols.cuStreamCreate(out, 1); " +
       "symbols.cuEventCreate(out, 2);",
@@ -495,7 +495,7 @@ simTest("a call before cuInit is reported", async () => {
   assertMatch(errors, /init: cuDeviceGetCount before cuInit/);
 });
 
-simTest("a CPU that dereferences device memory dies, and it is told why", async () => {
+simTest("a CPU that dereferences device memory dies, and the reason is printed", async () => {
   const { code, errors } = await child(
     "begin(); symbols.cuMemAlloc_v2(out, 100n); " +
       "console.log(Deno.UnsafePointerView.getCString(Deno.UnsafePointer.create(out[0])));",

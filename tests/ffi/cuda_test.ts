@@ -103,7 +103,7 @@ Deno.test("a library that a caller or DIPC_LIBCUDA names is the only one tried, 
   }
 });
 
-Deno.test("a library that is no CUDA driver, or an old one, is named with the function that it lacks", () => {
+Deno.test("a library that is not a CUDA driver, or an old one, is named with the function that it lacks", () => {
   assertDipcError(
     "library_not_found",
     /libc\.so\.6: .*symbol: cu\w+; dipc needs a driver of CUDA 11\.0 or newer/s,
@@ -154,20 +154,24 @@ testNeeding([needsCuda], "importing loads no library, opening it once does", asy
   assertEquals(output.trim(), "false true true true true");
 });
 
-testNeeding([needsSimulator], "a driver without a GPU is told apart from no driver, with what to look at", async () => {
-  const code = `import { openCuda } from "${ROOT}/src/memory/cuda/driver.ts";
+testNeeding(
+  [needsSimulator],
+  "a driver without a GPU is distinguished from no driver, with what to look at",
+  async () => {
+    const code = `import { openCuda } from "${ROOT}/src/memory/cuda/driver.ts";
     for (let i = 0; i < 2; i++) try { openCuda(); } catch (error) { console.log(error.code, error.message); }`;
-  const output = await evaluate(code, ["-A"], { ...cuda!.env, CUDA_SIM_DEVICES: "0" });
-  const lines = output.trim().split("\n");
-  assertEquals(lines.length, 2, output);
-  for (const line of lines) {
-    assertMatch(
-      line,
-      /^unsupported cannot initialise the CUDA driver \(.*\): the CUDA driver reports CUDA_ERROR_NO_DEVICE \(100\)/,
-    );
-    assertStringIncludes(line, "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES");
-  }
-});
+    const output = await evaluate(code, ["-A"], { ...cuda!.env, CUDA_SIM_DEVICES: "0" });
+    const lines = output.trim().split("\n");
+    assertEquals(lines.length, 2, output);
+    for (const line of lines) {
+      assertMatch(
+        line,
+        /^unsupported cannot initialise the CUDA driver \(.*\): the CUDA driver reports CUDA_ERROR_NO_DEVICE \(100\)/,
+      );
+      assertStringIncludes(line, "no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES");
+    }
+  },
+);
 
 Deno.test("a memory space is host or cuda:N", () => {
   assertEquals(["host", "cuda:0", "cuda:15"].map(parseSpace), [null, 0, 15]);

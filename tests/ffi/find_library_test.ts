@@ -1,5 +1,5 @@
 /**
- * Which libucp is taken, and what is said where there is none.
+ * Which libucp is chosen, and the message if there is none.
  *
  * @module
  */
@@ -39,7 +39,7 @@ Deno.test("versions are compared by number, not by text", () => {
   assertEquals(compareVersions("1.18", "1.18.0"), 0);
 });
 
-Deno.test("the version of a library file is the one text N.N.N that is no symbol version", () => {
+Deno.test("the version of a library file is the one text N.N.N that is not a symbol version", () => {
   const file = (text: string) => versionInFile(new TextEncoder().encode(text));
   assertEquals(file("GLIBC_2.2.5\0xx1.20.3\0"), "1.20.3");
   assertEquals(file("1.20.3\0 and again 1.20.3\0"), "1.20.3");
@@ -68,7 +68,7 @@ Deno.test("the system's UCX comes first from 1.18 on, and last before", async ()
   assertStringIncludes(alone.candidates[0].notes[0], "`dipc setup` fetches 1.22.0");
 });
 
-Deno.test("an older UCX of the system comes first where there is RDMA hardware", async () => {
+Deno.test("an older UCX of the system comes first if there is RDMA hardware", async () => {
   const [old, rdmaFolder] = [await fakeSystem("1.13.1"), await Deno.makeTempDir()];
   const env = { XDG_CACHE_HOME: await fakeSetup() };
   const search = { ...NOWHERE, systemFolders: [old], rdmaFolder };

@@ -49,7 +49,7 @@ Deno.test("a reader that stops takes no more than a few MiB, and leaving it ends
   await until(() => sent.aborted);
 });
 
-Deno.test("other calls go on where one of several streams is left", async () => {
+Deno.test("other calls go on if one of several streams is left", async () => {
   const sent = { bytes: 0, aborted: false };
   await using server = await fakeFlight(async (call) => {
     if (call.method === "DoGet" && await call.ticket() === "endless") return await endless(call, sent);
@@ -100,7 +100,7 @@ Deno.test("an upload that the server refuses half-way fails with the server's st
   assertEquals(released, 1);
 });
 
-Deno.test("deadlines and signals end calls, and the server is told the deadline", async () => {
+Deno.test("deadlines and signals end calls, and the deadline is sent to the server", async () => {
   const timeouts: (string | undefined)[] = [];
   await using server = await fakeFlight((call) => {
     timeouts.push(call.headers["grpc-timeout"] as string | undefined);
@@ -127,7 +127,7 @@ Deno.test("deadlines and signals end calls, and the server is told the deadline"
   assertEquals(timeouts, ["100m", "10000m", undefined, undefined]);
 });
 
-Deno.test("time-outs longer than a timer can wait are no short ones, and those that are none are refused", async () => {
+Deno.test("time-outs longer than a timer can wait are not cut short, and invalid ones are rejected", async () => {
   await using server = await fakeFlight(async (call) => {
     await delay(20);
     await call.message(infoBytes([]));
@@ -205,7 +205,7 @@ Deno.test("a client finds a server again that was restarted, and is of no use on
   await assertDipcError("closed", "", () => client.getFlightInfo({ path: "x" }));
 });
 
-Deno.test("a call ends at once where its connection is closed before it was on its way, whenever that is", async () => {
+Deno.test("a call ends at once if its connection is closed before it was sent, whenever that is", async () => {
   await using server = await fakeFlight(() => new Promise(() => {}));
   for (let turns = 0; turns < 12; turns++) {
     const client = await FlightClient.connect(server.location);
@@ -216,7 +216,7 @@ Deno.test("a call ends at once where its connection is closed before it was on i
   }
 });
 
-Deno.test("who gives up waiting for a connection does not give it up for others; closing ends the wait of all", async () => {
+Deno.test("a caller that stops waiting for a connection does not abort it for others; closing ends the wait of all", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const location = parseFlightLocation(`grpc+tls://127.0.0.1:${listener.addr.port}`);
   // A server that accepts and says nothing, in the middle of TLS's handshake.
@@ -231,7 +231,7 @@ Deno.test("who gives up waiting for a connection does not give it up for others;
   await connection.close();
   await second;
 
-  // With nobody left to wait the attempt is given up, and the next one is new.
+  // Without any waiting caller the attempt is aborted, and the next one is new.
   const other = new GrpcConnection(location, { timeoutMs: 60_000 });
   for (let i = 0; i < 2; i++) {
     const alone = new AbortController();
@@ -264,7 +264,7 @@ Deno.test("leaving a loop never throws, whatever has come behind what was read",
   assertEquals(seen, 1);
 });
 
-Deno.test("a status in front of an answer that goes on is not its end", async () => {
+Deno.test("a status before an answer that goes on is not its end", async () => {
   await using server = await fakeFlight(async (call) => {
     call.respond({ "grpc-status": "0" });
     await call.message(infoBytes([]));

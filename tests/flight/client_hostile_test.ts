@@ -13,7 +13,7 @@ import { printTable } from "../support/table.ts";
 const TIMEOUT_MS = 1000;
 /** Longest time from the call to its error. */
 const CASE_MS = 5000;
-/** The client's memory must not peak higher above where it was. */
+/** Most growth of the client's memory, in bytes. */
 const GROWTH_BYTES = 64 * 2 ** 20;
 
 interface Outcome {

@@ -1,8 +1,9 @@
 /**
  * The Flight client's parts that need no server: locations, cookies, status codes, deadlines, and the stubs.
  */
-import { assert, assertEquals } from "@std/assert";
-import { DipcError } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, DipcError } from "../../mod.ts";
+import { FlightClient } from "../../flight.ts";
 import { CookieJar } from "../../src/flight/cookies.ts";
 import { grpcTimeout } from "../../src/grpc/client_call.ts";
 import {
@@ -192,4 +193,18 @@ testNeeding([needsGenerator], "the stubs are what flight.proto gives", async () 
   const args = ["run", "-A", `${ROOT}/tools/flight_gen.ts`, "--check"];
   const { code, stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "null" }).output();
   assertEquals(code, 0, new TextDecoder().decode(stdout));
+});
+
+Deno.test("a token that a header cannot hold is an invalid argument, which does not show it", async () => {
+  for (const token of ["s\u00e4cret", "\u{1F511}secret", "se\ncret"]) {
+    for (
+      const connecting of [
+        () => FlightClient.connect("grpc://127.0.0.1:9", { token }),
+        () => connect("grpc://127.0.0.1:9/x", { flight: { token } }),
+      ]
+    ) {
+      const error = await assertRejects(connecting, DipcError, "cannot use the token") as DipcError;
+      assertEquals([error.code, error.message.includes("cret")], ["invalid_argument", false]);
+    }
+  }
 });

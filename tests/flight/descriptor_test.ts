@@ -29,7 +29,7 @@ function find(bytes: Uint8Array, start: Uint8Array): number {
   return -1;
 }
 
-/** Where the fields of a FileDescriptorProto end: all are length-delimited, but for `edition` at the end. */
+/** Offsets of the ends of the fields of a FileDescriptorProto: all are length-delimited, but for `edition` at the end. */
 function endOf(bytes: Uint8Array, from: number): number {
   let at = from;
   const varint = (): number => {
@@ -62,7 +62,7 @@ async function descriptorIn(path: string): Promise<FileDescriptorProto> {
 }
 
 function fieldText(message: DescriptorProto, field: FieldDescriptorProto): string {
-  // `oneofIndex` of a field that is `optional` names a oneof of its own, which is no part of the wire format.
+  // `oneofIndex` of a field that is `optional` names a oneof of its own, which is not part of the wire format.
   const oneof = field.proto3Optional || !Object.hasOwn(field, "oneofIndex") || message.oneofDecl.length === 0
     ? ""
     : ` in ${message.oneofDecl[field.oneofIndex]?.name}`;

@@ -16,7 +16,7 @@ import { PEER_ADVICE } from "../../tools/peers.ts";
 import { documentedRows, printTable } from "../support/table.ts";
 
 const DOCUMENT = "docs/flight-interop.md";
-/** Scenarios that run at one time. */
+/** Scenarios that run concurrently. */
 const AT_ONCE = 3;
 const TESTERS: readonly Tester[] = ["dipc", "arrow-go"];
 /** Client, then server. */

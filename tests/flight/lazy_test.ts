@@ -1,5 +1,5 @@
 /**
- * Importing the library loads no gRPC and no protobuf code: what the module graph says, and what happens where there is none.
+ * Importing the library loads no gRPC and no protobuf code: checked in the module graph, and at run time without npm.
  *
  * @module
  */
@@ -45,7 +45,7 @@ Deno.test("importing the library loads neither gRPC nor protobuf code, as the mo
     assert(now.length > 5, `${program} loads ${now.length} modules`);
     assertEquals(now.filter((specifier) => GRPC.test(specifier)), [], program);
   }
-  // The same look finds it where it is: behind a dynamic import, and in the module for Flight.
+  // The same search finds it in its places: behind a dynamic import, and in the module for Flight.
   assert((await loaded("mod.ts", true)).some((specifier) => GRPC.test(specifier)), "a lazy import was not followed");
   assert(
     (await loaded("flight.ts")).some((specifier) => GRPC.test(specifier)),

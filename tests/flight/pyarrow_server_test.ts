@@ -148,12 +148,12 @@ testNeeding(needs, "headers go to pyarrow's server and come back, in plain calls
     await client.getFlightInfo({ path: "numbers" }, call);
     await using reader = await client.doGet("numbers", call);
     for await (const _ of reader);
-    // pyarrow sends it twice where a call has one answer.
+    // pyarrow sends it twice if a call has one answer.
     assertEquals(seen.map((value) => value?.split(", ")[0]), ["there and back", "there and back"]);
   });
 });
 
-testNeeding(needs, "TLS with pyarrow's server: its authority is asked for, another one is refused", async () => {
+testNeeding(needs, "TLS with pyarrow's server: its authority is required, another one is rejected", async () => {
   const authority = await Authority.create();
   const other = await Authority.create("somebody else");
   const { cert, key } = await authority.issue("server");
@@ -259,7 +259,7 @@ testNeeding(needs, "a cancelled DoGet ends pyarrow's stream, and the connection 
   });
 });
 
-testNeeding(needs, "a deadline ends a stream of pyarrow's server that goes on for ever", async () => {
+testNeeding(needs, "a deadline ends a stream of pyarrow's server that goes on forever", async () => {
   await withServer({ generated: { endless: { batches: -1, bytes: 1024 } } }, async (client) => {
     await assertDipcError("timeout", "", async () => {
       await using reader = await client.doGet("endless", { timeoutMs: 500 });

@@ -21,7 +21,7 @@ const AUTH: FlightAuth = {
   keys: [SECRET],
 };
 
-/** `ok`, or the code of what was thrown, with gRPC's name of the status where there is one. */
+/** `ok`, or the code of what was thrown, with gRPC's name of the status if there is one. */
 async function outcomeOf(fetch: () => Promise<number>): Promise<string> {
   try {
     const rows = await fetch();
@@ -275,7 +275,7 @@ testNeeding([needsUcx], "of many who use a one-time ticket at the same time exac
   assertEquals(outcomes.filter((outcome) => outcome.startsWith(REFUSED)).length, 11, outcomes.join());
 });
 
-Deno.test("renewing needs a ticket that still holds, and keeps it good for one time", async () => {
+Deno.test("renewing needs a ticket that is still valid, and keeps it good for one use", async () => {
   let now = Date.now();
   const tickets = { once: true, lifetimeMs: 60_000, now: () => now };
   await using server = await serve({ datasets: { a: table }, flight: { ucx: "off", auth: AUTH, tickets } });

@@ -12,7 +12,7 @@ import { printTable } from "../support/table.ts";
 
 /** Longest time from the start of a case to its end. */
 const CASE_MS = 5000;
-/** The server's memory must not go higher above where it was before the case. */
+/** Most growth of the server's memory during a case, in bytes. */
 const GROWTH_BYTES = 64 * 2 ** 20;
 /** Uploads of more than this are refused. */
 const UPLOAD_BYTES = 8 * 2 ** 20;

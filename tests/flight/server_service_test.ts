@@ -103,7 +103,7 @@ Deno.test("mTLS: only certificates of the authority are let in, and handlers see
   assertEquals(subjects, ["ada"]);
 });
 
-Deno.test("with certificates of clients a dataset's name is no ticket, unless that is asked for", async () => {
+Deno.test("with certificates of clients a dataset's name is not a ticket, unless that is requested", async () => {
   const authority = await Authority.create();
   const { cert, key } = await authority.issue("server");
   const tls = { cert, key, clientCa: authority.cert };
@@ -354,7 +354,7 @@ Deno.test("an upload that replaces one which is being read leaves that stream wh
   }
 });
 
-Deno.test("what fails inside the server is told there, and not to clients", async () => {
+Deno.test("a failure inside the server is reported there, and not to clients", async () => {
   const inner = await fromTable(table(3));
   const { schema, readOnce } = inner;
   const secret = "/secret/folder/a.arrow";
@@ -395,7 +395,7 @@ Deno.test("what fails inside the server is told there, and not to clients", asyn
   assertEquals(server.flight!.activeCalls, 0);
 });
 
-Deno.test("ucx: off, and optional where there is no libucp, serve by Flight alone; required ends", async () => {
+Deno.test("ucx: off, and optional without a libucp, serve by Flight alone; required ends", async () => {
   const program = `${ROOT}/tests/flight/support/server_program.ts`;
   const env = { DIPC_LIBUCP: "/nowhere/libucp.so.0" };
   for (const ucx of ["off", "optional"]) {
@@ -411,7 +411,7 @@ Deno.test("ucx: off, and optional where there is no libucp, serve by Flight alon
   assertMatch(stderr, /DipcError: .*libucp/);
 });
 
-testNeeding([needsUcx], "ucx: optional serves by both where there is a libucp", async () => {
+testNeeding([needsUcx], "ucx: optional serves by both if there is a libucp", async () => {
   await using server = await serve({ datasets: { a: table(3) }, flight: { ucx: "optional" } });
   await using stream = await connect(server.flight!.location, { flight: { path: "a" } });
   assertEquals(stream.stats.route, "ucx");

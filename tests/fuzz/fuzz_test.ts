@@ -41,7 +41,7 @@ const toy = (run: FuzzTarget["run"], more: Partial<FuzzTarget> = {}): FuzzTarget
 });
 const short = { seconds: 0.05, seed: 1, corpus: [] };
 
-Deno.test("an error that is no DipcError is a finding with its input", async () => {
+Deno.test("an error that is not a DipcError is a finding with its input", async () => {
   const report = await fuzz(
     toy((input) => {
       if (input[0] === 0xFF) throw new RangeError("out of range");
@@ -74,7 +74,7 @@ Deno.test("a run that allocates too much is a finding", async () => {
   assertEquals(within.findings, []);
 });
 
-Deno.test("a run of over a second is a finding, where it is slow again", async () => {
+Deno.test("a run of over a second is a finding if it is slow again", async () => {
   /** A target whose first runs are slow. */
   const slowFor = (runs: number) =>
     toy(() => {

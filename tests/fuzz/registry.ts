@@ -7,7 +7,7 @@ import type { FuzzTarget } from "./target.ts";
 
 const HERE = new URL("./", import.meta.url);
 
-/** All targets, by name. @throws {Error} where a module has no target or a name is taken */
+/** All targets, by name. @throws {Error} if a module has no target or a name is taken */
 export async function loadTargets(): Promise<FuzzTarget[]> {
   const targets = new Map<string, FuzzTarget>();
   const files = [...Deno.readDirSync(new URL("targets/", HERE))].map(({ name }) => name).filter((name) =>

@@ -6,21 +6,21 @@
  */
 import type { Random } from "../support/random.ts";
 
-/** Something that takes bytes nobody can trust. */
+/** Code that parses untrusted bytes. */
 export interface FuzzTarget {
   /** Name such as `protocol/uri`; `--target` chooses by the whole name or by one part of it. */
   readonly name: string;
   /** Valid inputs to start from, besides those in `corpus/<name>/`. */
   seeds(): Uint8Array[];
   /**
-   * Takes one input, synchronously where that is possible.
+   * Processes one input, synchronously if possible.
    *
-   * @returns true where the input was accepted; a refused one may also throw a `DipcError`. Anything else thrown is a finding
+   * @returns true if the input was accepted; a rejected one may also throw a `DipcError`. Anything else thrown is a finding
    */
   run(input: Uint8Array<ArrayBuffer>): boolean | Promise<boolean>;
   /** A mutation that knows the format; otherwise bytes are changed blindly. */
   mutate?(input: Uint8Array, random: Random): Uint8Array;
-  /** Bytes that the last run allocated because of its input, where the target can tell. */
+  /** Bytes that the last run allocated because of its input, if the target can tell. */
   allocatedBytes?(): number;
   /**
    * Most bytes that one run may allocate.

@@ -17,7 +17,7 @@ export interface WatchOptions {
   worker?: URL;
 }
 
-/** Runs one target in a worker and notices where it stands still. */
+/** Runs one target in a worker and notices if it hangs. */
 export function watch(job: Omit<FuzzJob, "shared">, options: WatchOptions = {}): Promise<FuzzReport> {
   const { hangMs = HANG_MS, worker: url = new URL("./worker.ts", import.meta.url) } = options;
   const shared = new SharedArrayBuffer(SHARED_BYTES);

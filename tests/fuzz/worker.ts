@@ -14,7 +14,7 @@ export interface FuzzJob {
   seed: number;
   /** Keep inputs with new answers in the corpus. */
   save: boolean;
-  /** u32 number of runs, u32 length of the current input, then its bytes. */
+  /** u32 number of runs, u32 length of the current input, then the input. */
   shared: SharedArrayBuffer;
 }
 

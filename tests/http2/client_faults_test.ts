@@ -32,7 +32,7 @@ const STREAM_ERRORS: [string, Uint8Array, number][] = [
   ["no status", bad(0, ["a", "b"]), Http2Code.protocolError],
   ["a status of two digits", bad(0, [":status", "20"]), Http2Code.protocolError],
   ["a status of four digits", bad(0, [":status", "2000"]), Http2Code.protocolError],
-  ["a status that is no number", bad(0, [":status", "2x0"]), Http2Code.protocolError],
+  ["a status that is not a number", bad(0, [":status", "2x0"]), Http2Code.protocolError],
   ["a status below 100", bad(0, [":status", "099"]), Http2Code.protocolError],
   ["a status twice", bad(0, ok, ok), Http2Code.protocolError],
   ["a status behind others", bad(0, ["a", "b"], ok), Http2Code.protocolError],
@@ -46,7 +46,7 @@ const STREAM_ERRORS: [string, Uint8Array, number][] = [
   ["te other than trailers", bad(0, ok, ["te", "gzip"]), Http2Code.protocolError],
   ["a 1xx answer that is malformed", bad(0, [":status", "100"], ["upgrade", "x"]), Http2Code.protocolError],
   ["a 1xx answer that is the end", bad(endStream, [":status", "100"]), Http2Code.protocolError],
-  ["a content-length that is no number", bad(0, ok, ["content-length", "-1"]), Http2Code.protocolError],
+  ["a content-length that is not a number", bad(0, ok, ["content-length", "-1"]), Http2Code.protocolError],
   ["two content-lengths", bad(0, ok, ["content-length", "1"], ["content-length", "2"]), Http2Code.protocolError],
   ["headers that are too long", bad(0, ok, ["a", "b".repeat(33_000)]), Http2Code.enhanceYourCalm],
   ["trailers that are too long", join(answer(1), bad(1, ["a", "b".repeat(33_000)])), Http2Code.enhanceYourCalm],
@@ -58,9 +58,9 @@ const STREAM_ERRORS: [string, Uint8Array, number][] = [
   ["a second answer", join(answer(1), answer(1)), Http2Code.protocolError],
   ["trailers with a pseudo-header", join(answer(1), answer(1, endStream)), Http2Code.protocolError],
   ["trailers with a header of HTTP/1.1", join(answer(1), bad(1, ["upgrade", "x"])), Http2Code.protocolError],
-  ["DATA in front of the headers", frame(data, 0, 1, hex("00")), Http2Code.protocolError],
+  ["DATA before HEADERS", frame(data, 0, 1, hex("00")), Http2Code.protocolError],
   ["DATA behind 1xx", join(bad(0, [":status", "100"]), frame(data, endStream, 1, hex("00"))), Http2Code.protocolError],
-  ["no body where one is announced", bad(endStream, ok, ["content-length", "1"]), Http2Code.protocolError],
+  ["no body although one is announced", bad(endStream, ok, ["content-length", "1"]), Http2Code.protocolError],
   [
     "a body longer than its content-length",
     join(bad(0, ok, ["content-length", "1"]), frame(data, 0, 1, hex("0000")), frame(data, 0, 1, hex("00"))),
@@ -115,7 +115,7 @@ Deno.test("what is wrong with an answer resets its stream alone, and the connect
   }
 });
 
-Deno.test("trailers are told of only where the body is as long as was announced", async () => {
+Deno.test("trailers are reported only if the body is as long as was announced", async () => {
   const memory = await connected();
   const stream = memory.request();
   const log = watch(stream);
@@ -222,9 +222,9 @@ Deno.test("what is wrong with a connection ends it and its calls with the code o
   const starts: [string, Uint8Array][] = [
     ["an answer of HTTP/1.1", text("HTTP/1.1 400 Bad Request\r\n\r\n")],
     ["a preface, as clients send it", PREFACE],
-    ["PING in front of SETTINGS", join(frame(ping, 0, 0, eights), HELLO)],
-    ["an acknowledgement in front of SETTINGS", frame(settings, 1, 0)],
-    ["an answer in front of SETTINGS", join(answer(1), HELLO)],
+    ["PING before SETTINGS", join(frame(ping, 0, 0, eights), HELLO)],
+    ["an acknowledgement before SETTINGS", frame(settings, 1, 0)],
+    ["an answer before SETTINGS", join(answer(1), HELLO)],
   ];
   for (const [name, bytes] of starts) {
     await t.step(name, async () => {
@@ -278,7 +278,7 @@ Deno.test("what is thrown away is credited at once, and read to its end", async 
   await memory.end();
 });
 
-Deno.test("the end of a request goes out once the write in front of it was given up", async () => {
+Deno.test("the end of a request is sent once the write before it was cancelled", async () => {
   for (const isEndFirst of [false, true]) {
     const memory = await connected();
     const stream = memory.request();

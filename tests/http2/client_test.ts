@@ -181,7 +181,7 @@ Deno.test("DATA may end an answer, and may be empty there", async () => {
   }
 });
 
-Deno.test("padding is no part of a body or of headers, and counts for the windows", async () => {
+Deno.test("padding is not part of a body or of headers, and counts for the windows", async () => {
   const memory = await connected();
   const stream = memory.request();
   const log = watch(stream);
@@ -244,7 +244,7 @@ Deno.test("headers longer than the server's frames are sent in CONTINUATION fram
   await memory.end();
 });
 
-Deno.test("further requests wait where the server takes no more, and what is written meanwhile is sent then", async () => {
+Deno.test("further requests wait while the server accepts no more, and what is written meanwhile is sent then", async () => {
   const memory = await connected(maxStreams(2));
   const streams = ["/0", "/1", "/2", "/3"].map((path) => memory.request(path));
   let taken = 0;
@@ -271,7 +271,7 @@ Deno.test("further requests wait where the server takes no more, and what is wri
   await memory.end();
 });
 
-Deno.test("one request goes before the server has said how many it takes, and any number where it does not", async () => {
+Deno.test("one request is sent before the server has announced how many it accepts, and any number if it does not", async () => {
   const memory = new MemoryClientConnection();
   for (let i = 0; i < 300; i++) memory.request();
   assertEquals(memory.connection.activeStreams, 1);
@@ -293,7 +293,7 @@ Deno.test("blanks around a value of an answer are let pass, as servers of gRPC s
   await memory.end();
 });
 
-Deno.test("a server that takes no request gets none until it takes some", async () => {
+Deno.test("a server that accepts no request gets none until it accepts some", async () => {
   const memory = await connected(maxStreams(0));
   const streams = [0, 1, 2].map(() => memory.request());
   streams[0].write(new Uint8Array(20_000), nothing);
@@ -307,7 +307,7 @@ Deno.test("a server that takes no request gets none until it takes some", async 
   await memory.end();
 });
 
-Deno.test("a request that waits can be given up, and is never opened", async () => {
+Deno.test("a request that waits can be cancelled, and is never opened", async () => {
   const memory = await connected(maxStreams(1));
   const [first, second, third] = [0, 1, 2].map(() => memory.request());
   const log = watch(second);
@@ -352,7 +352,7 @@ Deno.test("GOAWAY: calls that the server has taken go on, the others fail, and t
   const late = memory.request();
   await late.closed;
   assertInstanceOf(late.error, Http2Reset);
-  assert(!memory.connection.isUsable, "the connection takes new calls");
+  assert(!memory.connection.isUsable, "the connection accepts new calls");
   assertEquals(memory.sent(headers).map(({ streamId }) => streamId), [1, 3, 5]);
   await memory.send(answer(1), frame(data, 0, 1, hex("01")), trailers(1));
   assertEquals(await memory.over, null);

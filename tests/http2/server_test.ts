@@ -229,7 +229,7 @@ Deno.test("what is wrong with a connection ends it with the code of RFC 9113", a
       assert(error instanceof Http2Error, String(error));
     });
   }
-  await t.step("bytes that are no HTTP/2, and a first frame that is not SETTINGS", async () => {
+  await t.step("bytes that are not HTTP/2, and a first frame that is not SETTINGS", async () => {
     for (const bytes of [new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"), join(START.subarray(0, 24), request(1))]) {
       const memory = new MemoryConnection();
       await memory.send(bytes);
@@ -350,7 +350,7 @@ Deno.test("a client that does not read is not read either, and its answers stay 
   await memory.end();
 });
 
-Deno.test("closing lets streams under way end, and takes no further one", async () => {
+Deno.test("closing lets streams under way end, and accepts no further one", async () => {
   const streams: ServerStream[] = [];
   const memory = new MemoryConnection({ onStream: (stream) => streams.push(stream) });
   await memory.send(START, request(1, endHeaders | endStream));

@@ -75,7 +75,7 @@ def write_table(out, table, pending):
         size += width
     vtable = struct.pack("<HH", 4 + 2 * slots, size)
     vtable += b"".join(struct.pack("<H", offsets.get(slot, 0)) for slot in range(slots))
-    # The table itself starts at a multiple of 8, so that its 64-bit fields are aligned where their offset is.
+    # The table itself starts at a multiple of 8, so that its 64-bit fields are aligned if their offset is.
     out += bytes(-(len(out) + len(vtable)) % 8)
     start = len(out) + len(vtable)
     out += vtable
@@ -141,7 +141,7 @@ def schema_message(schema):
 
 
 def widths(data_type):
-    """Bytes of the number in each buffer of a column of this type, 1 where there is nothing to swap."""
+    """Bytes of the number in each buffer of a column of this type, 1 if there is nothing to swap."""
     if pa.types.is_boolean(data_type):
         return [1, 1]
     if pa.types.is_string(data_type) or pa.types.is_binary(data_type):
@@ -156,7 +156,7 @@ def widths(data_type):
 
 
 def swapped(message, schema):
-    """The body of a record batch message with each number turned round. Padding stays where it is."""
+    """The body of a record batch message with each number turned round. Padding is unchanged."""
     body = bytearray(message.body.to_pybytes())
     regions = buffer_regions(message.metadata.to_pybytes())
     all_widths = [width for field in schema for width in widths(field.type)]

@@ -129,7 +129,7 @@ def plain(metadata):
 
 
 def compare(want_path, got_path):
-    """Raises Different where the two differ; returns batches, rows and what became of the bytes."""
+    """Raises Different if the two differ; returns batches, rows and how the bytes compare."""
     want_schema, want, growing = read(want_path)
     got_schema, got, _ = read(got_path)
     if not want_schema.equals(got_schema, check_metadata=True):

@@ -128,7 +128,7 @@ class Client:
         return found.endpoints[0].ticket
 
     def get(self, of, path=None):
-        """Reads a flight to its end: counts, and all app_metadata; the batches go into an Arrow stream where a path is given."""
+        """Reads a flight to its end: counts, and all app_metadata; the batches go into an Arrow stream if a path is given."""
         reader = self.client.do_get(self.ticket(of), self.call)
         batches, rows, size, metadata = 0, 0, 0, []
         writer = ipc.new_stream(path, reader.schema) if path else None

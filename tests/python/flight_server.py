@@ -86,7 +86,7 @@ class EchoHeaderFactory(flight.ServerMiddlewareFactory):
 
 
 class NoAuth(flight.ServerAuthHandler):
-    """Needed where a middleware does the work: without a handler, pyarrow refuses Handshake with Unimplemented."""
+    """Needed if a middleware does the work: without a handler, pyarrow rejects Handshake with Unimplemented."""
 
     def authenticate(self, outgoing, incoming):
         pass
@@ -198,7 +198,7 @@ class Server(flight.FlightServerBase):
         self.held[name] = (reader.schema, batches)
 
     def do_exchange(self, context, descriptor, reader, writer):
-        """Echo: data and metadata go back as they came, in one message where they came in one."""
+        """Echo: data and metadata go back as they came, in one message if they came in one."""
         if descriptor.command != b"echo":
             raise flight.FlightServerError("the only exchange here is echo")
         started = False

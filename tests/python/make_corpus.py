@@ -355,7 +355,7 @@ def cases(seed):
 
 
 def write(case, folder):
-    """Writes one case as stream and, where it can be one, as file; returns its entry for the list."""
+    """Writes one case as stream and, if possible, as file; returns its entry for the list."""
     options = ipc.IpcWriteOptions(**case.options)
     entry = {
         "name": case.name,

@@ -50,7 +50,7 @@ testNeeding([needsUcx], "examples: serve.ts serves a table to read.ts, and ends 
   server.kill("SIGINT");
   const outcome = await server.outcome;
   assertEquals(outcome.code, 0);
-  assertStringIncludes(outcome.stderr, "connection 1 asked for cities");
+  assertStringIncludes(outcome.stderr, "connection 1 requested cities");
 });
 
 testNeeding([needsUcx], "examples: serve.ts serves the files that it is given", async () => {
@@ -98,7 +98,7 @@ testNeeding([needsUcx, needsCuda], "examples: gpu_to_gpu.ts moves a table from G
   assertMatch(stdout, /1000000 rows into cuda:0, (direct|staged)\n$/);
 });
 
-testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so where there is no GPU", async () => {
+testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so if there is no GPU", async () => {
   using folder = new TemporaryFolder();
   const env = { DIPC_LIBCUDA: "/nowhere/libcuda.so.1" };
   await using example = await start("gpu_to_gpu.ts", [], folder.path, env);

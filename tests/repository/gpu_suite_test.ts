@@ -28,7 +28,10 @@ Deno.test("the GPU suite without its kit says how to make it", async () => {
   Deno.copyFileSync(`${ROOT}/tools/gpu_suite.sh`, folder.file("tools/gpu_suite.sh"));
   const { code, stdout } = await run("bash", [folder.file("tools/gpu_suite.sh"), folder.file("results")]);
   assertEquals(code, 1);
-  assertMatch(stdout, /^STOPPED {2}there is no kit in .*\.gpu-kit: run `deno task gpu:kit` where there is a network$/m);
+  assertMatch(
+    stdout,
+    /^STOPPED {2}there is no kit in .*\.gpu-kit: run `deno task gpu:kit` on a machine with a network$/m,
+  );
   assertEquals(Deno.readTextFileSync(folder.file("results/summary.txt")), stdout);
 });
 

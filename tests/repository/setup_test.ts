@@ -98,7 +98,7 @@ Deno.test("without HOME there is no folder to put UCX into, and setup says so", 
   assertStringIncludes(error!.message, "neither XDG_CACHE_HOME nor HOME is set");
 });
 
-peerTest(["ucx"], "setup does nothing where the copy is there", async ({ ucx }) => {
+peerTest(["ucx"], "setup does nothing if the copy is there", async ({ ucx }) => {
   const env = { PATH: "/nonexistent", XDG_CACHE_HOME: ucx.library.replace(/\/dipc\/ucx-.*/, "") };
   const { result, lines } = await runLibraryChild({ do: "setup", search: NO_SYSTEM, tools: true }, { env });
   assertEquals([result.path, result.origin, result.downloaded], [ucx.library, "setup", false]);
@@ -130,7 +130,7 @@ Deno.test("setup names all the permissions that it lacks, and the whole command,
 
 peerTest(
   ["olderUcx"],
-  "an older UCX of the system is used where nothing newer can be fetched",
+  "an older UCX of the system is used if nothing newer can be fetched",
   async ({ olderUcx }) => {
     const cache = await Deno.makeTempDir();
     const search = { ...NO_SYSTEM, systemFolders: [olderUcx.library.replace(/\/[^/]*$/, "")] };

@@ -25,7 +25,7 @@ const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
   </testsuite>
 </testsuites>`;
 
-Deno.test("a report's tests are counted once each, by their steps where they have some", () => {
+Deno.test("a report's tests are counted once each, by their steps if they have some", () => {
   assertEquals(readJunit(REPORT), [
     { name: `ok <1> & "x"`, outcome: "passed", message: "" },
     { name: "bad", outcome: "failed", message: "Uncaught Error: boom & bust" },

@@ -45,6 +45,13 @@ Deno.test("each rule of words finds its planted offence, and nothing in what is 
   for (const text of FINE) assertEquals(offencesIn(text, false), [], text);
 });
 
+Deno.test("the table that quotes words not to write is exempt, and only that", () => {
+  const row = '| forever | "for ever" |';
+  assertEquals(offencesIn(`| write | not |\n| --- | --- |\n${row}\n`, true), []);
+  assertEquals(offencesIn(`| write | not |\n| --- | --- |\n\n${row}\n`, true).map(({ line }) => line), [4]);
+  assertEquals(offencesIn(`| term | means |\n| --- | --- |\n${row}\n`, true).length, 1);
+});
+
 Deno.test("messages: the form is checked wherever an error is made, in every branch of what it says", () => {
   const lint = (source: string): string[] =>
     Deno.lint.runPlugin(plugin, "/package/src/x.ts", source).map(({ hint }) => hint ?? "");

@@ -14,7 +14,7 @@ import { documentedRows, printTable } from "../support/table.ts";
 
 /** Cases in the folder; each as stream and as file. */
 const CASES = 27;
-/** Processes at one time. */
+/** Processes that run concurrently. */
 const AT_ONCE = 2;
 /** Longest life of each, in milliseconds. */
 const TIMEOUT_MS = 120_000;

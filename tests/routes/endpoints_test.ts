@@ -68,7 +68,7 @@ Deno.test("every endpoint is read, and no location, an unknown one and the reuse
   assertEquals(server.calls.filter((method) => method === "DoGet").length, 3);
 });
 
-Deno.test("the locations of an endpoint are tried in turn, and the error of the first is told where none works", async () => {
+Deno.test("the locations of an endpoint are tried in turn, and the error of the first is reported if none works", async () => {
   await using other = await fakeFlight((call) => answer(call, []));
   await using server = await fakeFlight((call) =>
     answer(call, [endpoint("5:2", { locations: [CLOSED, other.location, REUSE] })])
@@ -218,7 +218,7 @@ async function withRoads(
   await run(server.location, transport, server.calls);
 }
 
-Deno.test("UCX is taken where it answers; flight and ucx can be asked for", async () => {
+Deno.test("UCX is used if it answers; flight and ucx can be requested", async () => {
   await withRoads(await numbers(0, 3), async (location, transport, calls) => {
     for (const [route, taken] of [["auto", "ucx"], ["ucx", "ucx"], ["flight", "flight"]] as const) {
       calls.length = 0;
@@ -291,8 +291,8 @@ Deno.test("route ucx never falls back, and says what there was", async () => {
   );
 });
 
-Deno.test("a ucx: server that says nothing is given up in time, and DoGet is taken", async () => {
-  // It takes connections and never answers.
+Deno.test("a ucx: server that stays silent is abandoned in time, and DoGet is used", async () => {
+  // It accepts connections and never answers.
   await using silent = await fakeFlight(() => new Promise(() => {}));
   const port = silent.location.replace(/^.*:/, "");
   const locations = [`ucx://127.0.0.1:${port}/x?want_data=1&dipc=1`];
@@ -302,10 +302,13 @@ Deno.test("a ucx: server that says nothing is given up in time, and DoGet is tak
   await using stream = await connect(server.location, { flight: { path: "x" }, transport: patient(silence) });
   assertLess(performance.now() - started, 5000);
   assertEquals(await values(stream), [3, 4]);
-  assertStringIncludes(stream.stats.routeReason, "UCX failed: timeout: no answer within 1.5 s");
+  assertStringIncludes(
+    stream.stats.routeReason,
+    "UCX failed: timeout: cannot start the stream: no answer within 1.5 s",
+  );
 });
 
-/** A transport whose connecting ends only with its signal, as UCX's does where a firewall swallows everything. */
+/** A transport whose connecting ends only with its signal, as UCX's does if a firewall drops everything. */
 function patient(transport: LoopbackTransport): LoopbackTransport {
   return new Proxy(transport, {
     get: (target, name) =>

@@ -10,7 +10,7 @@ import { ROOT } from "../support/paths.ts";
 import { dipc, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
 import { printTable } from "../support/table.ts";
 
-/** A route that does not answer is given up within this time, in milliseconds. */
+/** A route that does not answer is abandoned within this time, in milliseconds. */
 const FALL_BACK_MS = 2000;
 const ROWS = 1000;
 
@@ -48,7 +48,7 @@ async function get(location: string, options: readonly string[] = [], env: Recor
 
 testNeeding(
   [needsUcx],
-  "dipc get takes UCX where it can, DoGet where it cannot or must not, and says why",
+  "dipc get uses UCX if it can, DoGet if it cannot or must not, and says why",
   async () => {
     await using server = await startServer(5);
     // Locations name a host; on this one nobody listens at the UCX port.

@@ -1,4 +1,4 @@
-/** What clients are told of a server's files and names: uploads that cannot be kept, files that change, and what it serves. */
+/** What clients learn of a server's files and names: uploads that cannot be kept, files that change, and what it serves. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import { FlightClient, type FlightServerEventDetail, GrpcStatus } from "../../flight.ts";

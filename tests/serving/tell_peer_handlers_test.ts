@@ -1,4 +1,4 @@
-/** What clients are told when a handler of a Flight server fails: what it says to them, and nothing of what dipc said to it. */
+/** What clients learn when a handler of a Flight server fails: its own text for them, and nothing of dipc's texts. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import {
@@ -129,7 +129,7 @@ class Failing {
   };
 }
 
-/** Lets every handler throw the error in turn; gives what its client is told. */
+/** Lets every handler throw the error in turn; returns what its client received. */
 async function throughAll(error: unknown, check: (found: DipcError, handler: string) => void): Promise<void> {
   const failing = new Failing();
   failing.error = error;
@@ -218,7 +218,7 @@ Deno.test("errors of dipc that a handler meets reach its client as a status, wit
   }
 });
 
-Deno.test("what is no error of dipc reaches a handler's client as INTERNAL, without its text", async () => {
+Deno.test("what is not an error of dipc reaches a handler's client as INTERNAL, without its text", async () => {
   const bare = Object.assign(Object.create(null), { message: SECRET });
   for (const thrown of [new Error(SECRET), new Deno.errors.NotFound(SECRET), SECRET, bare, null, undefined]) {
     await throughAll(thrown, (found, handler) => {

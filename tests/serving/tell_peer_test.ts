@@ -1,4 +1,4 @@
-/** What clients are told when a dataset fails: a code and no more, by UCX and by Flight, whatever the dataset throws and when. */
+/** What clients learn when a dataset fails: a code and no more, by UCX and by Flight, whatever the dataset throws and when. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import {
@@ -38,7 +38,7 @@ async function good(): Promise<Dataset> {
   return await fromTable(tableFromArrays({ n: Int32Array.of(1, 2, 3) }));
 }
 
-/** Every code with and without what led to it, and things that are no error of dipc, at every point. */
+/** Every code with and without what led to it, and things that are not an error of dipc, at every point. */
 async function failures(): Promise<Case[]> {
   const inner = await good();
   const thrown: [string, DipcErrorCode, () => unknown][] = [
@@ -125,11 +125,11 @@ async function testRoad(cases: readonly Case[], road: Road): Promise<void> {
   console.log(`${cases.length} failures by ${route}`);
 }
 
-Deno.test("a client of dissociated streams is told the code of a dataset's failure, and its server the text", async () => {
+Deno.test("a client of dissociated streams learns the code of a dataset's failure, and its server the text", async () => {
   await testRoad(await failures(), { route: "ucx", transport: new LoopbackTransport({ seed: 1 }) });
 });
 
-Deno.test("a client of Flight is told the code of a dataset's failure, and its server the text", async () => {
+Deno.test("a client of Flight learns the code of a dataset's failure, and its server the text", async () => {
   await testRoad(await failures(), { route: "flight" });
 });
 

@@ -10,7 +10,7 @@ import { seededRandom } from "../support/random.ts";
 
 const KEY = Uint8Array.from({ length: 32 }, (_, i) => i);
 /**
- * Made with Python's hmac, hashlib and base64 from KEY: good for one time, until 2,000,000,000,000 ms, nonce 0 to 15,
+ * Made with Python's hmac, hashlib and base64 from KEY: good for one use, until 2,000,000,000,000 ms, nonce 0 to 15,
  * dataset "trips é".
  */
 const GOLDEN =

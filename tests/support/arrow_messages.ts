@@ -29,7 +29,7 @@ export function splitStream(bytes: Uint8Array): RawMessage[] {
   return messages;
 }
 
-/** Where a Message table keeps `bodyLength`, its fourth field; null where it has none (a schema). */
+/** Offset at which a Message table keeps `bodyLength`, its fourth field; null if it has none (a schema). */
 function bodyLengthPosition(metadata: Uint8Array<ArrayBuffer>): number | null {
   const view = new DataView(metadata.buffer, metadata.byteOffset, metadata.byteLength);
   const table = view.getUint32(0, true);

@@ -31,7 +31,7 @@ const octets = (...parts: Uint8Array[]) => der(0x04, ...parts);
 const text = (tag: number, value: string) => der(tag, new TextEncoder().encode(value));
 const boolean = () => der(0x01, Uint8Array.of(0xFF));
 
-/** A positive INTEGER: no leading zeros but one where the first bit is set. */
+/** A positive INTEGER: no leading zeros but one if the first bit is set. */
 function integer(bytes: Uint8Array): Uint8Array {
   let start = 0;
   while (start < bytes.byteLength - 1 && bytes[start] === 0) start++;
@@ -65,7 +65,7 @@ function extension(id: string, critical: boolean, value: Uint8Array): Uint8Array
   return critical ? sequence(objectId(id), boolean(), octets(value)) : sequence(objectId(id), octets(value));
 }
 
-/** An authority that signs certificates. Its own certificate is what a peer is told to trust. */
+/** An authority that signs certificates. Peers trust its own certificate. */
 export class Authority {
   readonly #name: string;
   readonly #keys: CryptoKeyPair;

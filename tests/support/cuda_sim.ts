@@ -105,7 +105,7 @@ export class SimulatorControl {
     });
   }
 
-  /** Forgets complaints and failures that were asked for. */
+  /** Forgets complaints and planned failures. */
   clear(): void {
     this.#symbols.cuda_sim_clear();
   }
@@ -127,7 +127,7 @@ export class SimulatorControl {
     this.#symbols.cuda_sim_report_leaks();
   }
 
-  /** Reads device memory as it is at the moment, whatever is under way. `null` where the range is not allocated. */
+  /** Reads device memory as it is at the moment, whatever is under way. `null` if the range is not allocated. */
   peek(address: bigint, byteLength: number): Uint8Array | null {
     const bytes = new Uint8Array(byteLength);
     return this.#symbols.cuda_sim_peek(address, bytes, BigInt(byteLength)) === 0 ? bytes : null;
@@ -151,7 +151,7 @@ export interface CudaForTests {
   readonly control: SimulatorControl | null;
 }
 
-/** Compiles the simulator, once for each state of its sources. @returns its path, or `null` where something is missing */
+/** Compiles the simulator, once for each state of its sources. @returns its path, or `null` if something is missing */
 export function buildSimulator(): string | null {
   const { compiler, cudaHeaders } = findPeers();
   if (compiler === null || cudaHeaders === null) return null;
@@ -179,7 +179,7 @@ export function buildSimulator(): string | null {
   return library;
 }
 
-/** Whether the machine's own driver is asked for. */
+/** Whether the machine's own driver is requested. */
 const IS_REAL = Deno.env.get("DIPC_CUDA_TESTS") === "real";
 
 function choose(): CudaForTests | null {
@@ -192,7 +192,7 @@ function choose(): CudaForTests | null {
   return { library, isReal: false, env: { DIPC_LIBCUDA: library }, control: new SimulatorControl(library) };
 }
 
-/** The driver that tests run on, or `null` where the simulator cannot be compiled. */
+/** The driver that tests run on, or `null` if the simulator cannot be compiled. */
 export const cuda: CudaForTests | null = choose();
 
 /** A CUDA driver, simulated or real. */

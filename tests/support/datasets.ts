@@ -15,7 +15,7 @@ import type { IpcMessage } from "../../src/ipc/message.ts";
 import { HostPool } from "../../src/memory/host_pool.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
 
-/** One message with copies of its bytes. */
+/** One message with copies of metadata and body. */
 export interface CopiedMessage {
   kind: string;
   metadata: Uint8Array;

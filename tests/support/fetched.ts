@@ -8,7 +8,7 @@ import { TemporaryFolder } from "./paths.ts";
 import { compareByPyarrow, type Comparison } from "./python.ts";
 import { printTable } from "./table.ts";
 
-/** Processes at one time. */
+/** Processes that run concurrently. */
 const AT_ONCE = 3;
 
 /** A file and the name it is served under. */

@@ -1,5 +1,5 @@
 /**
- * HTTP/2 by hand: connections on a pipe in memory, and a client that sends what it is told, right or wrong.
+ * HTTP/2 by hand: connections on a pipe in memory, and a client that sends any bytes, right or wrong.
  *
  * @module
  */
@@ -65,7 +65,7 @@ export function request(
   return frame(FrameType.headers, flags, streamId, block);
 }
 
-/** The far side of a connection in memory: takes everything unless it is told to stall. */
+/** The far side of a connection in memory: accepts everything unless it is stalled. */
 class Pipe extends Duplex {
   /** Bytes that the connection wrote. */
   readonly written: Uint8Array[] = [];
@@ -209,7 +209,7 @@ export class ClientFrameChecker {
   #block: Uint8Array[] = [];
   readonly #maxFrameBytes: number;
 
-  /** @param maxFrameBytes Longest frame that the server takes */
+  /** @param maxFrameBytes Longest frame that the server accepts, in bytes */
   constructor(maxFrameBytes = 16_384) {
     this.#maxFrameBytes = maxFrameBytes;
   }

@@ -71,7 +71,7 @@ export function writeFlat(root: FlatObject): Written {
       at.set(object, end + vtable);
       end += vtable + size;
     } else {
-      // The length stands right in front of elements that are aligned to 8.
+      // The length stands right before elements that are aligned to 8.
       at.set(object, end + 4);
       const length = "tables" in object
         ? 4 * object.tables.length
@@ -214,7 +214,7 @@ export function batch(spec: BatchSpec = {}): FlatObject {
   };
 }
 
-/** A `RecordBatch` in a `Message`, with a body of 64 bytes where nothing else is said. */
+/** A `RecordBatch` in a `Message`, with a body of 64 bytes by default. */
 export function batchMessage(spec: BatchSpec = {}, around: Partial<MessageSpec> = {}): FlatObject {
   return message({ type: 3, header: batch(spec), bodyLength: 64n, ...around });
 }

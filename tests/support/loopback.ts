@@ -56,7 +56,7 @@ export interface LoopbackOptions {
    */
   maxDelayMs?: number;
   /**
-   * Fails waits where nothing can happen any more, instead of leaving them pending: a simulation never hangs.
+   * Fails waits if nothing can happen any more, instead of leaving them pending: a simulation never hangs.
    *
    * @default false
    */
@@ -171,7 +171,7 @@ export class LoopbackTransport implements Transport, LoopbackNetwork {
     });
   }
 
-  /** Resolves after some virtual time; what is on its way arrives meanwhile only where somebody waits for it. */
+  /** Resolves after some virtual time; what is on its way arrives meanwhile only if something waits for it. */
   async pause(milliseconds: number): Promise<void> {
     const idle = { failure: null, progress: () => false, nextEventAt: () => Infinity };
     await this.scheduler.wait(idle, () => false, { timeoutMs: milliseconds });

@@ -164,7 +164,7 @@ interface Tagged {
   readonly link: Link;
   readonly tag: bigint;
   readonly byteLength: number;
-  /** The sender's bytes: a copy of an eager message, its own memory otherwise, or null where that is gone. */
+  /** The sender's bytes: a copy of an eager message, its own memory otherwise, or null if that is gone. */
   readonly read: () => Uint8Array | null;
   readonly matched: () => void;
 }
@@ -258,7 +258,7 @@ export class LoopbackChannel implements Channel {
   readonly links: Link[] = [];
   /** @internal Frames that have arrived. */
   readonly frames: { bytes: Uint8Array<ArrayBuffer>; fetched: (() => void) | null }[] = [];
-  /** @internal Their bytes. */
+  /** @internal Bytes of the queued messages. */
   frameBytes = 0;
   /** @internal */
   closed = false;

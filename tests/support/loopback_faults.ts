@@ -65,7 +65,7 @@ export class FaultInjector {
     this.#rates = rates;
   }
 
-  /** Whether a message meets a fault; counts it where it does. */
+  /** Whether a message meets a fault; counts it if it does. */
   strikes(kind: FaultKind): boolean {
     if (!this.#random.chance(this.#rates[kind] ?? 0)) return false;
     this.counts[kind]++;

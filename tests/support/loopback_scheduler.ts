@@ -10,7 +10,7 @@ import type { UntilOptions } from "../../src/wire/transport.ts";
 
 /** Half of the rounds without any event before virtual time moves on: code between two waits gets a microtask a round. */
 const QUIET_ROUNDS = 20;
-/** Turns of the event loop without any event before a run without timeouts is given up. */
+/** Turns of the event loop without any event before a run without timeouts is aborted. */
 const QUIET_TURNS = 20;
 /** Rounds after which the event loop gets a turn, however busy the network is: timers outside must not starve. */
 const BUSY_ROUNDS = 1024;
@@ -51,7 +51,7 @@ export class LoopbackScheduler {
 
   /**
    * @param random Decides the order
-   * @param strict Fail waits with `internal` where nothing can happen any more, instead of waiting for other code
+   * @param strict Fail waits with `internal` if nothing can happen any more, instead of waiting for other code
    */
   constructor(random: Random, strict: boolean) {
     this.#random = random;

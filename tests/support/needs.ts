@@ -1,5 +1,5 @@
 /**
- * What a test needs beyond Deno: where it is missing the test is skipped aloud, and with `CI=true` it fails.
+ * What a test needs beyond Deno: if it is missing, the test is skipped aloud, and with `CI=true` it fails.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Tests that need a program by others: they run where it is there; elsewhere they are skipped aloud, or fail with
+ * Tests that need a program by others: they run if it is there; otherwise they are skipped aloud, or fail with
  * `CI=true`.
  *
  * @module

@@ -59,7 +59,7 @@ export function isAlive(pid: number): boolean {
 
 /** Takes the highest resident memory of a process at short intervals until stopped. */
 export class MemoryWatch {
-  /** Highest value seen, in bytes; 0 where the process was never seen. */
+  /** Highest value seen, in bytes; 0 if the process was never seen. */
   peakBytes = 0;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #pid: number;

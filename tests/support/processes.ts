@@ -38,7 +38,7 @@ export class Running implements AsyncDisposable {
   readonly pid: number;
   /** Settles when the process has ended and all its output was read. */
   readonly outcome: Promise<Outcome>;
-  /** Settles with the first line of standard output, or null where it ended without one. */
+  /** Settles with the first line of standard output, or null if it ended without one. */
   readonly firstLine: Promise<string | null>;
   readonly #child: Deno.ChildProcess;
   readonly #lines: string[] = [];

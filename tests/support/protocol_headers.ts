@@ -15,7 +15,7 @@ const NONE = new Float64Array(0);
 export function readTestHeader(metadata: Uint8Array): MessageHeader {
   const text = new TextDecoder("latin1").decode(metadata);
   const match = /^([SDB])(-?[0-9.]+|NaN)$/.exec(text);
-  if (match === null) throw new DipcError("invalid_data", "this is no test header");
+  if (match === null) throw new DipcError("invalid_data", "this is not a test header");
   return {
     kind: KINDS[match[1]],
     bytes: metadata.slice(),

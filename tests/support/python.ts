@@ -51,7 +51,7 @@ export interface Comparison {
   reason: string;
   batches: number;
   rows: number;
-  /** Whether messages are the same byte for byte, also where their order is not; else "other". */
+  /** Whether messages are the same byte for byte, even if their order is not; else "other". */
   bytes: "identical" | "reordered" | "other";
 }
 

@@ -54,12 +54,12 @@ export class Random {
     return this.uint32() / 0x100000000;
   }
 
-  /** A whole number from 0 up to, not including, `bound`. */
+  /** An integer from 0 up to, not including, `bound`. */
   below(bound: number): number {
     return Math.floor(this.fraction() * bound);
   }
 
-  /** A whole number from `low` to `high`, both included. */
+  /** An integer from `low` to `high`, both included. */
   between(low: number, high: number): number {
     return low + this.below(high - low + 1);
   }

@@ -8,12 +8,12 @@ import type { IpcMessage } from "../../src/ipc/message.ts";
 import type { Dataset, MessageStream } from "../../src/sources/dataset.ts";
 
 /**
- * A dataset that runs through another one several times in a row. Dictionaries are repeated only where the dataset sends
+ * A dataset that runs through another one several times in a row. Dictionaries are repeated only if the dataset sends
  * some of them after a batch.
  *
  * @param dataset What to repeat; closed with the result
  * @param times How often, 0 or more; may be `Infinity`
- * @throws {DipcError} `invalid_argument` where the dataset can be read only once, or `times` is no whole number
+ * @throws {DipcError} `invalid_argument` if the dataset can be read only once, or `times` is not an integer
  */
 export function repeat(dataset: Dataset, times: number): Dataset {
   if (dataset.readOnce) {
@@ -23,7 +23,7 @@ export function repeat(dataset: Dataset, times: number): Dataset {
     );
   }
   if (times !== Infinity && !(Number.isSafeInteger(times) && times >= 0)) {
-    throw new DipcError("invalid_argument", `times must be a whole number of 0 or more, but it is ${times}`);
+    throw new DipcError("invalid_argument", `times must be an integer of 0 or more, but it is ${times}`);
   }
   const multiplied = (n: number | undefined): number | undefined =>
     n === undefined || times === Infinity ? undefined : n * times;
@@ -93,7 +93,7 @@ class RepeatedRun implements MessageStream {
     return await started ? await this.#continue(Promise.resolve(this.#run!.next())) : null;
   }
 
-  /** Starts the next pass, without a promise where the dataset needs none. False after the last one. */
+  /** Starts the next pass, without a promise if the dataset needs none. False after the last one. */
   #nextPass(): boolean | Promise<boolean> {
     const run = this.#run;
     if (run === null) return this.#startPass();

@@ -15,12 +15,12 @@ export interface ChildOptions {
   readonly permissions?: string[];
 }
 
-/** Deno's cache folder, which a child with another `HOME` must be told. */
+/** Deno's cache folder, which a child with another `HOME` must be given. */
 export function denoDir(): string {
   return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
 }
 
-/** Runs the child. @throws {Error} where it fails otherwise than by a `DipcError`, or prints anything else */
+/** Runs the child. @throws {Error} if it fails otherwise than by a `DipcError`, or prints anything else */
 export async function runLibraryChild(task: ChildTask, options: ChildOptions = {}): Promise<ChildAnswer> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--no-check", ...(options.permissions ?? ["-A"]), CHILD, JSON.stringify(task)],

@@ -98,7 +98,7 @@ export async function slowReader(bytes: number, mode: "using" | "drop" | "keep-c
   assert(unchanged, "a column that was kept has changed");
   const limit = (mode === "using" ? 300 : 600) * MIB;
   assertLess(peak, limit);
-  // Flat: the end is no higher than the half but for what the collector leaves lying about.
+  // Flat: memory at the end is at most that at half-time, plus garbage that is not collected yet.
   if (mode === "using") assertLess(resident[2], resident[1] + 40 * MIB);
   assertLess(growth, 300 * MIB);
 }

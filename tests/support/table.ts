@@ -22,7 +22,7 @@ export function printTable(title: string, heading: readonly string[], rows: read
  *
  * @param document Its path in the repository
  * @param heading The table's first line
- * @throws {Error} where the document has no such table
+ * @throws {Error} if the document has no such table
  */
 export async function documentedRows(document: string, heading: readonly string[]): Promise<string[][]> {
   const lines = (await Deno.readTextFile(`${ROOT}/${document}`)).replaceAll("`", "").split("\n");

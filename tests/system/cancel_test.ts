@@ -1,5 +1,5 @@
 /**
- * Streams given up in every way, over real UCX: each says so, and nothing is left of it on either side.
+ * Streams cancelled in every way, over real UCX: each reports it, and nothing is left of it on either side.
  *
  * @module
  */
@@ -30,7 +30,7 @@ const PROGRAM = `${ROOT}/tests/system/support/cancel_program.ts`;
 
 for (const { label, need, env } of ucxVersions) {
   for (const [size, rows] of [["eager", 100], ["rendezvous", 100_000]] as const) {
-    testNeeding([need], `a stream can be given up in every way, ${size} bodies, over UCX ${label}`, async () => {
+    testNeeding([need], `a stream can be cancelled in every way, ${size} bodies, over UCX ${label}`, async () => {
       const settings = { datasets: { data: { batches: 100_000, rows } } };
       const running = startDipc([JSON.stringify(settings)], { program: SERVER, stdin: "piped", env });
       await using server = new ServeProcess(running, JSON.parse((await running.firstLine)!));
@@ -43,7 +43,7 @@ for (const { label, need, env } of ucxVersions) {
       assertEquals([code, signal], [0, null], stderr);
       const { results, before, after, released } = JSON.parse(stdout) as Report;
       printTable(
-        `Streams given up, ${size} bodies, UCX ${label}, DIPC_SEED=${seed}, ${Math.round(milliseconds)} ms`,
+        `Streams cancelled, ${size} bodies, UCX ${label}, DIPC_SEED=${seed}, ${Math.round(milliseconds)} ms`,
         ["way", "what the reader says, five times"],
         Object.entries(results).map(([way, codes]) => [way, codes.join(" ")]),
       );

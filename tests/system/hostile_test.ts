@@ -18,7 +18,7 @@ import { ROOT } from "../support/paths.ts";
 
 const PEER = `${ROOT}/tests/system/support/hostile_peer.ts`;
 const SERVER = `${ROOT}/tests/support/server_program.ts`;
-/** Misbehaving peers at one time. */
+/** Misbehaving peers that run concurrently. */
 const AT_ONCE = 3;
 /** No case may make the client's memory peak higher: a body that is only promised must not be made room for. */
 const CLIENT_LIMIT = 450 * 2 ** 20;

@@ -24,7 +24,7 @@ for (const olderServes of [true, false]) {
 
   testNeeding(
     [needsUcx, needsUcx113],
-    `a UCX ${client} client of a UCX ${server} server is told why it fails`,
+    `a UCX ${client} client of a UCX ${server} server learns why it fails`,
     async () => {
       await using running = await startServer(serverEnv);
       const refused = await dipc([...getArguments(running.uris("data")), "--json", "--timeout", "5s"], {

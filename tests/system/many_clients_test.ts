@@ -44,7 +44,7 @@ async function startClient(server: ServeProcess, streams: number, mode: string):
 
 testNeeding([needsUcx], "64 clients at once get 64 MiB each, whole", async () => {
   await using server = await startServer();
-  // One stream first: compiled code and UCX itself are no cost of a connection.
+  // One stream first: compiling and loading UCX are not a cost of a connection.
   const first = await startClient(server, 1, "fetch");
   assertEquals((await first.ask("go") as Report).whole, 1);
   await first[Symbol.asyncDispose]();

@@ -9,7 +9,7 @@ import { needsUcx, testNeeding } from "../support/needs.ts";
 
 const table = tableFromArrays({ n: Int32Array.of(1, 2, 3) });
 
-/** One batch, then nothing for ever. */
+/** One batch, then nothing forever. */
 async function* stuck(): AsyncGenerator<RecordBatch> {
   yield table.batches[0];
   await new Promise<never>(() => {});
@@ -37,7 +37,7 @@ testNeeding([needsUcx], "a source that never goes on holds neither its connectio
   await releaseTransports();
 });
 
-testNeeding([needsUcx], "a client is told that the server shuts down, not that the client gave up", async () => {
+testNeeding([needsUcx], "a client learns that the server shuts down, not that the client cancelled", async () => {
   const server = await serve({ datasets: { live: stuck() } });
   const reader = await connect(server.datasets[0].uris);
   await reader.next();

@@ -1,5 +1,5 @@
 /**
- * The client's part of each scenario of Arrow's Flight integration tests: it asks, and throws where an answer is not the
+ * The client's part of each scenario of Arrow's Flight integration tests: it calls the server, and throws if an answer is not the
  * expected one.
  *
  * @module
@@ -27,7 +27,7 @@ const UNAUTHENTICATED = 16;
 
 /** What a scenario is given. */
 export interface ClientTask {
-  /** Where the server is. */
+  /** Location of the server. */
   location: string;
   /** Of the default scenario: the integration file to upload and fetch. */
   path: string;
@@ -214,8 +214,8 @@ const RUNS: Readonly<Record<Scenario, Run>> = {
  * Runs the client's part of a scenario.
  *
  * @param scenario Which one
- * @param task Where the server is, and what to upload
- * @throws {Error} where an answer is not the expected one
+ * @param task Location of the server, and what to upload
+ * @throws {Error} if an answer is not the expected one
  */
 export async function runClient(scenario: Scenario, task: ClientTask): Promise<void> {
   await using client = await FlightClient.connect(task.location);

@@ -11,10 +11,10 @@ import { frameMetadata } from "../../src/ipc/frame.ts";
 /** The handlers of the scenario. */
 export class UploadedFlights {
   readonly #flights = new Map<string, Dataset>();
-  /** Where the server listens. */
+  /** Address that the server listens on. */
   location = "";
 
-  /** What a server is told. */
+  /** Options of a server. */
   get handlers(): FlightHandlers {
     return {
       doPut: (upload) => this.#take(upload),

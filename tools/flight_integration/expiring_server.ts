@@ -29,7 +29,7 @@ export function expiringHandlers(): FlightHandlers {
   // A client asks for the flight first, and only once.
   let states: State[] = [];
 
-  /** The number in front of a ticket. */
+  /** The number at the start of a ticket. */
   const indexOf = (ticket: Uint8Array): number => {
     const text = new TextDecoder().decode(ticket);
     const index = Number(/^(\d):/.exec(text)?.[1] ?? NaN);

@@ -12,7 +12,7 @@ export interface JsonData {
 }
 
 /**
- * Reads an integration file; gzip where its name ends so.
+ * Reads an integration file; decompresses it if its name ends in .gz.
  *
  * @param path Of the file
  * @throws {Error} where apache-arrow cannot read it
@@ -51,7 +51,7 @@ export function compareBatches(where: string, want: RecordBatch, got: RecordBatc
  * Compares names, types and nullability of all fields, and the metadata.
  *
  * @param where Named in the error
- * @throws {Error} where they differ
+ * @throws {Error} if they differ
  */
 export function compareSchemas(where: string, want: Schema, got: Schema): void {
   const text = ({ fields, metadata }: Schema): string =>

@@ -46,7 +46,7 @@ function info(
   return { schema, descriptor, endpoints, ...unknown, ...more };
 }
 
-/** Everybody must know the password; whoever calls is told his name. */
+/** Callers must know the password; each learns its own name. */
 const AUTH: FlightServerOptions = {
   auth: { basic: (user, password) => user === USER && password === PASSWORD },
   handlers: { doAction: (_type, _body, { user }) => [bytes(user!)] },
@@ -130,8 +130,8 @@ const OPTIONS: Readonly<Record<Exclude<Scenario, "">, () => FlightServerOptions>
  * Starts the server of a scenario.
  *
  * @param scenario Which one
- * @param port Where it listens, on 127.0.0.1; 0 takes a free port
- * @throws {DipcError} `unreachable` where the port is taken
+ * @param port Port on 127.0.0.1; 0 chooses a free one
+ * @throws {DipcError} `unreachable` if the port is taken
  */
 export async function startServer(scenario: Scenario, port: number): Promise<FlightServer> {
   if (scenario !== "") return await serveFlight({ port, ...OPTIONS[scenario]() });

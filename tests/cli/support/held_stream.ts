@@ -15,7 +15,7 @@ const HELD_BYTES = 200;
 export class HeldStream implements AsyncDisposable {
   /** The server's process. */
   readonly server: Running;
-  /** Where the stream is fetched from. */
+  /** URI of the stream. */
   readonly uri: string;
   readonly #end: Uint8Array;
 

@@ -1,6 +1,6 @@
 /**
  * The check of dipc's table of driver functions against NVIDIA's `cuda.h`: from the table and the C declarations in its
- * comments a C file is made that compiles only where all of it is true.
+ * comments a C file is made that compiles only if all of it is true.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { MAPPED_RESULTS } from "../../../ffi/cuda_status.ts";
 import { CUDA_SYMBOLS } from "../../../ffi/cuda_symbols.ts";
 import { ROOT } from "../../support/paths.ts";
 
-/** A parameter: what Deno is told, and what the comment says that C declares. */
+/** A parameter: the type given to Deno, and the C declaration in the comment. */
 export interface Parameter {
-  /** Deno's type, or for a structure by value the number of its bytes. */
+  /** Deno's type, or for a structure by value its size in bytes. */
   ffi: string | number;
   /** C's type. */
   c: string;
@@ -43,7 +43,7 @@ function ffiType(type: unknown): string | number {
 /**
  * Reads the declarations out of the table's source, and sees to it that every parameter of the table has one.
  *
- * @throws where the source cannot be understood
+ * @throws if the source cannot be parsed
  */
 export function readClaims(): Claims {
   const source = Deno.readTextFileSync(`${ROOT}/ffi/cuda_symbols.ts`);
@@ -91,7 +91,7 @@ export function checkSource({ functions, constants, sizes }: Claims): string {
   const lines = ["#include <cuda.h>", "#define KIND(T) __builtin_classify_type((T)0)"];
   for (const { name, parameters, result } of functions) {
     const types = parameters.map(({ c }) => c).join(", ") || "void";
-    // Where the header maps the name to another, the library's function of this name is an older one.
+    // If the header maps the name to another, the library's function of this name is an older one.
     lines.push(`#undef ${name}`);
     lines.push(
       `_Static_assert(__builtin_types_compatible_p(__typeof__(${name}), CUresult (${types})), "${name}(${types})");`,
@@ -116,7 +116,7 @@ export function checkSource({ functions, constants, sizes }: Claims): string {
 /**
  * Compiles the check.
  *
- * @returns What the compiler found wrong; empty where all is true
+ * @returns What the compiler found wrong; empty if all is true
  */
 export function compileCheck(claims: Claims, compiler: string, headers: string): string {
   const file = Deno.makeTempFileSync({ suffix: ".c" });

@@ -194,7 +194,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: tcp(utf8("GET / HTTP/1.1\r\nhost: x\r\n\r\n")),
   },
   {
-    name: "the preface, a byte now and then",
+    name: "the preface, byte by byte",
     ends: ["GOAWAY 0"],
     run: tcp(async (send) => {
       for (const byte of PREFACE) {
@@ -218,7 +218,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: tcp(PREFACE, SETTINGS, (send) => send(frame(0, 0, 1, new Uint8Array(2 ** 24 - 1)))),
   },
   {
-    name: "headers that never end, a piece now and then",
+    name: "headers that never end, piece by piece",
     ends: ["GOAWAY"],
     run: tcp(PREFACE, SETTINGS, OPEN_HEADERS, async (send) => {
       // A literal header, "x: a".
@@ -335,7 +335,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: rpc("DoGet", grpcMessage(new Uint8Array(10), 2 ** 32 - 1)),
   },
   {
-    name: "a request, a byte now and then",
+    name: "a request, byte by byte",
     ends: ["DEADLINE_EXCEEDED"],
     run: writing("DoGet", (stream, end) => {
       stream.write(grpcMessage(new Uint8Array(), 1000));
@@ -410,7 +410,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: writing("DoPut", (stream) => stream.write(grpcMessage(new Uint8Array(10), 2 ** 32 - 1))),
   },
   {
-    name: "an upload, a body of 1.9 GiB announced, a byte now and then",
+    name: "an upload, a body of 1.9 GiB announced, byte by byte",
     ends: ["DEADLINE_EXCEEDED"],
     run: writing("DoPut", (stream, end) => {
       for (const piece of opening("slow")) stream.write(piece);
@@ -429,7 +429,7 @@ export const hostileClients: readonly HostileClient[] = [
     run: put([grpcMessage(new Uint8Array(1000).fill(0xff))]),
   },
   {
-    name: "a header that is no flatbuffer",
+    name: "a header that is not a flatbuffer",
     ends: ["INVALID_ARGUMENT"],
     run: put(opening("x"), encodeFrame({ header: randomBytes(200), body: randomBytes(64) })),
   },

@@ -127,7 +127,7 @@ export const hostileServers: readonly HostileServer[] = [
   { name: "never sends the schema", call: "get", codes: ["timeout"], start: script(respond) },
   { name: "4 GiB announced, nothing sent", call: "get", codes: ["timeout"], start: script(announce(2 ** 32 - 1)) },
   {
-    name: "a body of 3.75 GiB announced, a byte now and then",
+    name: "a body of 3.75 GiB announced, byte by byte",
     call: "get",
     codes: ["timeout"],
     start: script(
@@ -163,7 +163,7 @@ export const hostileServers: readonly HostileServer[] = [
   },
   { name: "a compressed message", call: "get", codes: ["protocol"], start: script(announce(10, 1)) },
   {
-    name: "a header that is no flatbuffer",
+    name: "a header that is not a flatbuffer",
     call: "get",
     codes: ["invalid_data"],
     start: script(frame({ header: randomBytes(200) })),
@@ -226,7 +226,7 @@ export const hostileServers: readonly HostileServer[] = [
     start: script(data(numbers), (call) => call.stream.session!.destroy()),
   },
   {
-    name: "a status that is no number",
+    name: "a status that is not a number",
     call: "get",
     codes: ["protocol"],
     start: script(data(numbers), (call) => call.finish("x" as unknown as number)),

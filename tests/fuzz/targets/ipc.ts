@@ -114,7 +114,7 @@ function mutate(input: Uint8Array, random: Random): Uint8Array {
 
 let seeds: Uint8Array[] | null = null;
 
-/** Streams with every type, made here, and Arrow's gold files where they are at hand. */
+/** Streams with every type, made here, and Arrow's gold files if they are at hand. */
 function makeSeeds(): Uint8Array[] {
   const made: Uint8Array[] = [];
   const random = new Random(1);
@@ -239,7 +239,7 @@ const decode: FuzzTarget = {
         try {
           for (let row = 0; row < vector.length && again.left > 0; row++) walk(vector.get(row), again);
         } catch (error) {
-          // apache-arrow gives times as numbers, and says so where one does not fit.
+          // apache-arrow returns times as numbers, and throws if one does not fit.
           if (!(error instanceof TypeError && error.message.includes("not safe to convert"))) throw error;
         }
       }

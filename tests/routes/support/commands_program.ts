@@ -1,5 +1,5 @@
 /**
- * Many `dipc` commands in one process, one after the other, where a process for each would take too long. The one argument
+ * Many `dipc` commands in one process, one after the other, because a process for each would take too long. The one argument
  * is a list of argument lists as JSON; each command must print one line, as most do with `--json`.
  *
  * @module

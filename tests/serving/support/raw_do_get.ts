@@ -1,5 +1,5 @@
 /**
- * A DoGet over nothing but HTTP/2: what a client is told of its end, field by field.
+ * A DoGet over nothing but HTTP/2: what a client receives at its end, field by field.
  *
  * @module
  */

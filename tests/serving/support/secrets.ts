@@ -1,5 +1,5 @@
 /**
- * Errors whose texts must stay on the server, datasets that throw them, and a look through everything that a client is told.
+ * Errors whose texts must stay on the server, datasets that throw them, and a search through everything that a client receives.
  *
  * @module
  */
@@ -59,10 +59,10 @@ export function assertSaysNothing(text: string, what: string, more: readonly str
   }
 }
 
-/** Where a dataset fails. */
+/** Point at which a dataset fails. */
 export const POINTS = ["open", "open later", "first", "first later", "next", "next later"] as const;
 
-/** Where a dataset fails: in `open()`, in the first `next()`, or in one after it; at once, or by a promise. */
+/** Points at which a dataset fails: in `open()`, in the first `next()`, or in one after it; at once, or by a promise. */
 export type Point = typeof POINTS[number];
 
 /**

@@ -138,7 +138,7 @@ for (const [name, way] of Object.entries(ways)) {
   results[name] = [];
   for (let i = 0; i < 5; i++) results[name].push(await way());
 }
-// A table that was given up had batches nobody disposed of: they come back when they are collected.
+// A cancelled table had batches that were never disposed: their memory is released when they are collected.
 for (let tries = 0; tries < 50 && hostPool().stats.blocksOut > 0; tries++) {
   (globalThis as { gc?: () => void }).gc?.();
   await delay(20);

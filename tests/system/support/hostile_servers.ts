@@ -196,7 +196,7 @@ const bodies: Record<string, ServerCase> = {
     steps: [schema, metadata(1), body(1, { content: (right) => new Uint8Array(right.byteLength + 8) }), end(2)],
   },
   "body much too long": {
-    does: "64 MiB where the metadata says 800 bytes",
+    does: "64 MiB although the metadata says 800 bytes",
     expect: ["protocol", "invalid_data"],
     steps: [schema, metadata(1), body(1, { content: () => new Uint8Array(64 * MiB) }), end(2), delivered],
   },

@@ -155,7 +155,7 @@ export class RawEndpoint {
     await this.#worker.until(() => request.poll() !== 1 || this.failure !== null, 1000);
   }
 
-  /** Closes the connection; `force` cuts it without a word. */
+  /** Closes the connection; `force` cuts it silently. */
   async close(force = false): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -368,7 +368,7 @@ export class RawWorker {
   receive(tag: bigint, mask: bigint, capacity: number): RawReceive {
     const bytes = new Uint8Array(Math.max(capacity, FIXED_BYTES));
     const info = new Uint8Array(FIXED_BYTES);
-    // UCX 1.13 does not fill in tag and length of a receive that is done at once: ask for a request in any case.
+    // UCX 1.13 does not fill in tag and length of a receive that completes at once: always request a request object.
     const params = requestParams(0, addressOf(info), true);
     const result = this.symbols.ucp_tag_recv_nbx(
       this.handle,

@@ -1,5 +1,5 @@
 /**
- * Local stand-in for `parseArgs` of `jsr:@std/cli`, so that dipc runs from its repository where the JSR registry cannot
+ * Local stand-in for `parseArgs` of `jsr:@std/cli`, so that dipc runs from its repository even if the JSR registry cannot
  * be reached. It has the options that dipc uses, with the same names, defaults and types; remove the `links` entry of
  * `deno.json` to use the real package.
  *
