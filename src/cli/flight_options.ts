@@ -11,7 +11,7 @@ import { duration, type ParsedArgs, UsageError } from "./args.ts";
 import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
 
 /** Longest wait for the peer, in milliseconds, by default. */
-export const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** Options that `FlightClient.connect` and `connect` have in common. */
 export interface FlightOptions {

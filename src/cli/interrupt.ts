@@ -21,7 +21,7 @@ export interface Interrupt extends Disposable {
 }
 
 /** Exit status of a command that a signal ended: 130 after Ctrl-C, else 1. */
-export function exitStatusOf(signal: EndSignal): number {
+function exitStatusOf(signal: EndSignal): number {
   return signal === "SIGINT" ? EXIT_INTERRUPTED : EXIT_FAILURE;
 }
 

@@ -43,7 +43,7 @@ export function formatSeconds(seconds: number): string {
 }
 
 /** A count with separators: `3,000,000`. */
-export function formatCount(count: number | bigint): string {
+function formatCount(count: number | bigint): string {
   return count.toLocaleString("en-US");
 }
 

@@ -37,7 +37,7 @@ export interface HeaderLimits {
 }
 
 /** The default limits. */
-export const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
+const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxMetadataBytes: 16 * 1024 * 1024,
   maxBodyBytes: 4 * 1024 * 1024 * 1024,
   maxRows: 2_147_483_647,

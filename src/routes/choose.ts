@@ -9,7 +9,7 @@ import type { Route } from "./route.ts";
 import { ucxRoute } from "./ucx.ts";
 
 /** Whether a stream is requested from a Flight server. */
-export function isFlightStream(uri: StreamUri): uri is string | URL {
+function isFlightStream(uri: StreamUri): uri is string | URL {
   return (typeof uri === "string" || uri instanceof URL) && isFlightUri(uri);
 }
 

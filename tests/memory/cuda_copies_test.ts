@@ -143,7 +143,7 @@ simTest("a wait gives the event loop its turns, and ends in time or on a signal"
   });
 });
 
-simTest("copies given up midway give their memory back once they are done, a hundred times over", async () => {
+simTest("copies aborted midway return their memory once they are done, a hundred times over", async () => {
   await withDevice(async (device, control) => {
     const bytes = pattern(MIB);
     const one = async (round: number) => {
@@ -244,7 +244,7 @@ cudaTest("the driver knows its device and pinned memory, and no other", async ()
   });
 });
 
-cudaTest("a range is taken for device memory only where all of it is, and of this device", async () => {
+cudaTest("a range counts as device memory only if all of it is, and of this device", async () => {
   await withDevice(async (device) => {
     const block = device.pool.acquire(1000), pinned = device.pinned.acquire(1000), plain = new Uint8Array(1000);
     const { address, byteLength } = block.allocation;
@@ -306,7 +306,7 @@ simTest("a copy that fails says what, keeps what the driver said, and leaves its
     assertEquals(event.poll(), FAILED);
     const error = await assertDipcError("cuda", "CUDA_ERROR_LAUNCH_FAILED (719)", () => event.done());
     assertEquals(event.error, error);
-    // The failure was the query's: the copy itself is asked for again before its memory serves others.
+    // The failure was the query's: the copy itself is queried again before its memory serves others.
     block.release();
     pinned.release();
     for (let i = 0; i < 5; i++) event.isFinished();
@@ -328,7 +328,7 @@ const RESULTS: [result: number, name: string, code: DipcErrorCode][] = [
   [999, "CUDA_ERROR_UNKNOWN", "cuda"],
 ];
 
-simTest("closing waits for copies, in time or until it is given up, and can be tried again", async () => {
+simTest("closing waits for copies until its time-out or signal, and can be tried again", async () => {
   const device = openTestDevice();
   const block = device.pool.acquire(MIB);
   const control = cuda!.control!;

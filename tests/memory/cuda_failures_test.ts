@@ -43,7 +43,7 @@ function bounded<T>(promise: Promise<T>): Promise<T> {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-testNeeding([needsSimulator], "device failures: one at each call is told, and leaves nothing behind", async () => {
+testNeeding([needsSimulator], "device failures: one at each call is reported, and leaves nothing behind", async () => {
   const control = cuda!.control!;
   wipe(control);
   const before = control.calls;
@@ -75,26 +75,30 @@ testNeeding([needsSimulator], "device failures: one at each call is told, and le
       }
     }
   }
-  // Giving back is tried twice, and much of what a device is asked may be unknown: those are no errors.
+  // Giving back is tried twice, and much of what a device is asked may be unknown: those are not errors.
   assert(failed > calls, `${failed} of ${2 * calls}`);
 });
 
-testNeeding([needsSimulator], "device failures: a driver that fails for good is told, and nothing hangs", async () => {
-  const control = cuda!.control!;
-  wipe(control);
-  const before = control.calls;
-  await scenario();
-  const calls = control.calls - before;
-  for (let n = 1; n <= calls; n += 3) {
-    control.failAfter(n, 700, true);
-    const error = await bounded(scenario()).then(() => null, (error) => error);
-    assert(error instanceof DipcError, `call ${n}: ${error}`);
-    assertEquals(error.foreign?.status, 700, `call ${n}: ${error.message}`);
+testNeeding(
+  [needsSimulator],
+  "device failures: a driver that fails permanently is reported, and nothing hangs",
+  async () => {
+    const control = cuda!.control!;
     wipe(control);
-  }
-});
+    const before = control.calls;
+    await scenario();
+    const calls = control.calls - before;
+    for (let n = 1; n <= calls; n += 3) {
+      control.failAfter(n, 700, true);
+      const error = await bounded(scenario()).then(() => null, (error) => error);
+      assert(error instanceof DipcError, `call ${n}: ${error}`);
+      assertEquals(error.foreign?.status, 700, `call ${n}: ${error.message}`);
+      wipe(control);
+    }
+  },
+);
 
-testNeeding([needsSimulator], "device failures: what a device never asks again is no failure of the next", async () => {
+testNeeding([needsSimulator], "device failures: what a device never asks again does not fail the next", async () => {
   const control = cuda!.control!;
   wipe(control);
   await scenario();

@@ -221,7 +221,7 @@ cudaTest("memory that the driver does not have is refused with its own words", a
 });
 
 simTest(
-  "where the driver has no room for many blocks it is asked for one, after the pool gave back what is idle",
+  "if the driver has no room for many blocks, one is requested after the pool has returned what is idle",
   async () => {
     await withDevice((device) => {
       const most = device.pool.acquire(960 * MIB);
@@ -248,7 +248,7 @@ cudaTest("free memory beyond what a pool keeps goes back to the driver, and the 
 });
 
 simTest(
-  "a block is not recycled before the copies that use it are done, also where it was released long ago",
+  "a block is not recycled before the copies that use it are done, even if it was released long ago",
   async () => {
     await withDevice(async (device, control) => {
       control!.setDelay(1_000_000);

@@ -37,7 +37,7 @@ import {
 import { hex } from "../support/bytes.ts";
 import { assertDipcError } from "../support/assert.ts";
 
-/** Numbers that are no u32. */
+/** Numbers that are not a u32. */
 const NO_U32 = [-1, 2 ** 32, 2 ** 53, 2 ** 63, 0.5, NaN, Infinity, -Infinity];
 
 Deno.test("the types and masks are those of the protocol", () => {

@@ -204,7 +204,7 @@ Deno.test("what the header reader refuses is refused by number, with its code", 
   fails(
     state,
     "invalid_data",
-    "metadata of sequence number 2: this is no test header",
+    "metadata of sequence number 2: this is not a test header",
     () => state.onFrame(testFrame(2, "?")),
   );
   assert(state.failure!.cause instanceof DipcError, String(state.failure!.cause));
@@ -485,7 +485,7 @@ Deno.test("a body is reported once, for a receive that was posted", () => {
   );
 });
 
-Deno.test("an unexpected body that will be asked for is left alone", () => {
+Deno.test("an unexpected body that will be requested is left alone", () => {
   const state = announced(["B8"], { bodyWindow: 3 });
   assertEquals(state.checkUnexpected(1n, 8), KEEP, "announced, not posted");
   assertEquals(state.checkUnexpected(2n, 123), KEEP, "not announced");
@@ -498,7 +498,7 @@ Deno.test("an unexpected body that will be asked for is left alone", () => {
   );
 });
 
-Deno.test("an unexpected body is refused where it cannot be right", () => {
+Deno.test("an unexpected body is refused if it cannot be right", () => {
   const cases: [bigint, number, DipcErrorCode, string][] = [
     [1n, 7, "protocol", "sequence number 1 has 7 bytes, but its metadata announced 8"],
     [encodeTag(1, 1), 8, "unsupported", "list of addresses"],

@@ -39,7 +39,7 @@ Deno.test("a URI with everything is read and written", () => {
     port: 65535,
     ticket: new TextEncoder().encode("trips"),
     wantData: 18446744073709551615n,
-    freeData: 9007199254740993n, // 2^53 + 1: lost where it passes through a number
+    freeData: 9007199254740993n, // 2^53 + 1: lost if it passes through a number
     remoteHandle: new Uint8Array([0xFB, 0xFF, 0xBF]),
     role: "metadata",
     dipc: true,
@@ -243,7 +243,7 @@ Deno.test("a port is needed, from 1 to 65535", () => {
   }
 });
 
-Deno.test("what is no ucx: URI is refused with a hint", () => {
+Deno.test("what is not a ucx: URI is refused with a hint", () => {
   assertInvalid("", "expected the scheme ucx:, found none");
   assertInvalid("127.0.0.1:1", "expected the scheme ucx:");
   assertInvalid("http://h:1?want_data=1", 'expected the scheme ucx:, found "http:"');

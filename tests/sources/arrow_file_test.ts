@@ -187,7 +187,7 @@ Deno.test("a file that is cut short while it is read fails that run with io, and
   assertAllBack();
 });
 
-Deno.test("a file that is written to while it is read fails with io, also where its size stays", async () => {
+Deno.test("a file that is written to while it is read fails with io, even if its size stays", async () => {
   using folder = new TemporaryFolder();
   const path = folder.file("a.arrow");
   await Deno.writeFile(path, tableToIPC(smallTable(), "file"));

@@ -277,7 +277,7 @@ Deno.test("a named pipe is read as a stream, once", async () => {
   await dataset.close();
 });
 
-Deno.test("text on a pipe is no Arrow stream, and the message says what to pipe in", async () => {
+Deno.test("text on a pipe is not an Arrow stream, and the message says what to pipe in", async () => {
   await assertDipcError(
     "invalid_data",
     "does not start as an Arrow stream; pipe one in",

@@ -53,7 +53,7 @@ function guardTest(name: string, run: (path: string) => Promise<void>): void {
 /** Ends a file at `size` bytes, in a process of its own, as another program would. */
 async function truncateElsewhere(path: string, size: number): Promise<number> {
   const started = performance.now();
-  // Not truncate(1), which opens without waiting and so fails where somebody holds a lease.
+  // Not truncate(1), which opens without waiting and so fails while somebody holds a lease.
   const args = ["if=/dev/null", `of=${path}`, "bs=1", `seek=${size}`];
   const { success, stderr } = await new Deno.Command("dd", { args }).output();
   assert(success, new TextDecoder().decode(stderr));
@@ -95,7 +95,7 @@ guardTest("a writer waits a moment; bodies keep their bytes, and the stream fail
 });
 
 guardTest(
-  "opening the file for writing without writing gives up the map, and the stream goes on whole",
+  "opening the file for writing without writing ends the map, and the stream goes on whole",
   async (path) => {
     const expected = await contents(path);
     const { pool, assertAllBack } = countedPool();
@@ -126,7 +126,7 @@ guardTest("a file that somebody has open for writing is read instead", async (pa
   assertAllBack();
 });
 
-guardTest("no lease is held where nobody reads, also after early ends", async (path) => {
+guardTest("no lease is held while nobody reads, also after early ends", async (path) => {
   const dataset = await arrowFile(path, { map: "guarded" });
   const run = await dataset.open();
   const first = (await run.next())!;

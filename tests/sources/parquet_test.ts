@@ -60,7 +60,7 @@ Deno.test("a table comes back from Parquet, and its rows and batches are known b
   await dataset.close();
 });
 
-Deno.test("dictionaries are sent once where they do not change, and nulls and text come back", async () => {
+Deno.test("dictionaries are sent once if they do not change, and nulls and text come back", async () => {
   using folder = new TemporaryFolder();
   const path = folder.file("words.parquet");
   const words = vectorFromArray(["a", null, "b", "a"], new Dictionary(new Utf8(), new Int32()));
@@ -185,7 +185,7 @@ Deno.test("a sink that fails ends the writer with its error", async () => {
   await dataset.close();
 });
 
-Deno.test("an output that is given up ends the encoder and leaves no file", async () => {
+Deno.test("an output that is aborted ends the encoder and leaves no file", async () => {
   using folder = new TemporaryFolder();
   const dataset = await fromTable(longTable(100_000), { batchRows: 10_000 });
   const writer = await ParquetWriter.create(dataset.schema, AtomicFile.create(folder.file("a.parquet")));

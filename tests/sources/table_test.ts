@@ -93,7 +93,7 @@ Deno.test("batches of an array and of a function can be read again, those of a g
   }
 });
 
-Deno.test("the first batch is not asked for where the schema is given", async () => {
+Deno.test("the first batch is not requested if the schema is given", async () => {
   let started = false;
   async function* generate(): AsyncGenerator<RecordBatch> {
     started = true;
@@ -112,7 +112,7 @@ Deno.test("no batches need a schema", async () => {
   await dataset.close();
 });
 
-Deno.test("an iterator that throws gives io, and one left early is told", async () => {
+Deno.test("an iterator that throws gives io, and one left early is closed", async () => {
   async function* failing(): AsyncGenerator<RecordBatch> {
     yield smallTable().batches[0];
     throw new Error("no more");

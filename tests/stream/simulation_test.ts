@@ -22,7 +22,7 @@ function setting(name: string, fallback: number): number {
   const text = Deno.env.get(name);
   if (text === undefined || text === "") return fallback;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${name} is a whole number, found ${text}`);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${name} is a non-negative integer, found ${text}`);
   return value;
 }
 

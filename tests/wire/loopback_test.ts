@@ -21,7 +21,7 @@ interface Pair {
   transport: LoopbackTransport;
   client: Channel;
   server: Channel;
-  /** The second server's channel, where there are two connections. */
+  /** The second server's channel, if there are two connections. */
   second: Channel;
 }
 
@@ -192,7 +192,7 @@ Deno.test("waits end by timeout in virtual time, and by their signal", async () 
   assertStrictEquals(error.cause, reason);
 });
 
-Deno.test("where nothing can happen any more, a strict network fails its waits", async () => {
+Deno.test("once nothing can happen any more, a strict network fails its waits", async () => {
   const { client } = await pair({ strict: true });
   await assertDipcError("internal", "", () => client.until(() => false));
 });

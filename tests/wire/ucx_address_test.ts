@@ -20,7 +20,7 @@ function names(candidates: SockAddr[][]): string[] {
   );
 }
 
-Deno.test("addresses are tried in the system's order, IPv6 only where it can be used", () => {
+Deno.test("addresses are tried in the system's order, IPv6 only if it can be used", () => {
   const host = [addresses("v6-1 v6-2 v4-3")];
   assertEquals(names(candidateTargets(host, true)), ["v6-1", "v6-2", "v4-3"]);
   assertEquals(names(candidateTargets(host, false)), ["v4-3"]);
@@ -36,7 +36,7 @@ Deno.test("two servers are reached over a family that both have", () => {
   assertEquals(candidateTargets([addresses("v6-1"), old], true), []);
 });
 
-Deno.test("a name that is not looked up in time, or not any more, is given up", async () => {
+Deno.test("a name that is not looked up in time, or no longer needed, is dropped", async () => {
   const peers = [{ host: "slow.example", port: 1 }, { host: "127.0.0.1", port: 1 }];
   const never = () => new Promise<never>(() => {});
   await assertDipcError("timeout", "", () => resolveAddresses(peers, { timeoutMs: 20 }, never));

@@ -23,7 +23,7 @@ class QuietWorker implements Pollable {
     this.onArm();
     return this.armed = true;
   }
-  /** What UCX does where something arrives. */
+  /** What UCX does when something arrives. */
   signal(): void {
     libc().write(this.eventFd, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]), 8n);
   }

@@ -103,7 +103,7 @@ for (const { label, need, env } of ucxVersions) {
   });
 }
 
-testNeeding([main.need], "bytes that are no UCX at the listener's port harm nobody", async () => {
+testNeeding([main.need], "bytes that are not UCX at the listener's port harm nobody", async () => {
   const random = seededRandom(2);
   await withoutLeaks(async () => {
     await using bench = await Bench.open();

@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 
 /**
  * A stand-in for ucp_worker_progress runs a callback that, once the caller is optimised code, makes that code invalid.
- * A process of its own, because V8 aborts where this goes wrong.
+ * A process of its own, because V8 aborts if this fails.
  */
 const PROGRAM = `
 import { progressWorker } from "${new URL("../../ffi/progress.ts", import.meta.url)}";

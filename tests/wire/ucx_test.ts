@@ -298,7 +298,7 @@ function abortLater(reason: unknown): AbortSignal {
   return controller.signal;
 }
 
-wireTest("closing settles everything, twice is once, and the peer is told", async () => {
+wireTest("closing settles everything, twice is once, and the peer is notified", async () => {
   await using bench = await Bench.open();
   for (const flush of [false, true]) {
     for (const size of [100, 1 << 20]) {
@@ -398,7 +398,7 @@ wireTest("a connection that may not be accepted is refused", async () => {
   await transport.close();
 });
 
-wireTest("an address where nobody listens fails soon, and says what was tried", async () => {
+wireTest("an address without a listener fails soon, and says what was tried", async () => {
   const transport = await ucxTransport();
   for (const host of ["127.0.0.1", "localhost"]) {
     const error = await assertDipcError(
@@ -423,7 +423,7 @@ wireTest("an address where nobody listens fails soon, and says what was tried", 
   await transport.close();
 });
 
-wireTest("a server that accepts and never answers is given up after the time or at the signal", async () => {
+wireTest("a server that accepts and never answers is left after the time-out or at the signal", async () => {
   const silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const transport = await ucxTransport();
   const address = { host: "127.0.0.1", port: (silent.addr as Deno.NetAddr).port };

@@ -14,7 +14,7 @@ export function testDriver(): CudaDriver {
   return openCuda({ library: cuda!.library });
 }
 
-/** The same driver, made ready anew: nothing of it is known from before. */
+/** The same driver, initialised anew: nothing of it is known from before. */
 export function freshDriver(): CudaDriver {
   return new CudaDriver(openLibcuda(cuda!.library));
 }

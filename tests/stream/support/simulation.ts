@@ -39,15 +39,15 @@ export interface Outcome {
   readonly seed: number;
   /** What was decided, in words. */
   readonly plan: string;
-  /** True where every message arrived and was equal. */
+  /** True if every message arrived and was equal. */
   readonly whole: boolean;
-  /** The client's error, where the stream was not whole. */
+  /** The client's error, if the stream was not whole. */
   readonly error: unknown;
-  /** True where it must be whole: nothing but harmless faults. */
+  /** True if it must be whole: nothing but harmless faults. */
   readonly mustBeWhole: boolean;
   /** Faults that happened, both directions. */
   readonly faults: FaultCounts;
-  /** What is wrong with the outcome itself, such as a leak; empty where nothing is. */
+  /** What is wrong with the outcome itself, such as a leak; empty if nothing is. */
   readonly defects: readonly string[];
   /** Virtual milliseconds that it took. */
   readonly virtualMs: number;
@@ -219,7 +219,7 @@ async function serveOne(
   block.release();
 }
 
-/** @returns whether the stream was whole; throws where it broke */
+/** @returns whether the stream was whole; throws if it broke */
 async function fetchAll(
   transport: LoopbackTransport,
   port: number,

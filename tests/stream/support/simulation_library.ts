@@ -23,7 +23,7 @@ export interface LibraryOutcome {
   /** How each client ended: `whole` or the code of its error. */
   readonly endings: readonly string[];
   readonly faults: FaultCounts;
-  /** What is wrong, such as a leak; empty where nothing is. */
+  /** What is wrong, such as a leak; empty if nothing is. */
   readonly defects: readonly string[];
 }
 

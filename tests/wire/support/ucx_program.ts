@@ -1,8 +1,8 @@
 /**
  * One side of the wire as a process of its own.
  *
- * - `sender SIZE`: listens, prints its port, and sends frames and bodies of SIZE bytes to everybody for ever.
- * - `receiver PORT SIZE`: connects, prints "connected", and receives them for ever.
+ * - `sender SIZE`: listens, prints its port, and sends frames and bodies of SIZE bytes to everybody forever.
+ * - `receiver PORT SIZE`: connects, prints "connected", and receives them forever.
  * - `listener`: listens, prints its port, and keeps every connection until its peer is gone.
  * - `whole`: both sides and one transfer; prints "done".
  * - `idle COUNT`: COUNT connections that wait; prints "waiting", and at a line on standard input closes all of them.
@@ -18,7 +18,7 @@ import { pump } from "../../support/ucx_pair.ts";
 const WINDOW = 8;
 const MASK = 0xffff_ffffn;
 
-/** Sends for ever. */
+/** Sends forever. */
 export function sendForEver(channel: Channel, size: number): Promise<boolean> {
   const body = hostPool().acquire(size).toBody(size);
   const metadata = new Uint8Array(300);
@@ -36,7 +36,7 @@ export function sendForEver(channel: Channel, size: number): Promise<boolean> {
   }).finally(() => channel.close()).finally(() => body.release());
 }
 
-/** Receives for ever; `onBody` is told of each. */
+/** Receives forever; `onBody` is called for each. */
 export async function receiveForEver(channel: Channel, size: number, onBody: (count: number) => void): Promise<void> {
   const queue: { block: Block; receive: Receive }[] = [];
   let count = 0;
