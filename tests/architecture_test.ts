@@ -92,7 +92,6 @@ Deno.test("the vocabulary of all rooms imports nothing but itself", () => {
 
 Deno.test("every file of src and ffi is reachable from an entry point", () => {
   const unused = [...filesBelow("src"), ...filesBelow("ffi")].filter((file) => !graph.has(file));
-  // `workerModule`, named here, is for `deno compile` alone.
   assertEquals(unused, []);
 });
 
