@@ -16,7 +16,7 @@ export async function runDefault(client: FlightClient, { path }: { path: string 
   await fetchDefault(client, { path });
 }
 
-/** Fetches what somebody has uploaded under the file's path, and compares it with the file. */
+/** Fetches what was uploaded under the file's path, and compares it with the file. */
 export async function fetchDefault(client: FlightClient, { path }: { path: string }): Promise<void> {
   const data = await readJsonData(path);
   const info = await client.getFlightInfo({ path });
