@@ -34,6 +34,14 @@ export interface CommandSpec {
   readonly short?: Readonly<Record<string, string>>;
 }
 
+/** A command: its options, its help, and where its code is. */
+export interface Command extends CommandSpec {
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** Text of `--help`. */
+  readonly help: string;
+}
+
 /** A parsed command line. */
 export interface ParsedArgs {
   /** Arguments that are not options, as they were written. */

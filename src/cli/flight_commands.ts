@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Command } from "./command.ts";
+import type { Command } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
 
 /** Options with a value that every command with a Flight server has. */

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { parseCommand, type ParsedArgs, UsageError } from "./args.ts";
-import type { Command } from "./command.ts";
+import { type Command, parseCommand, type ParsedArgs, UsageError } from "./args.ts";
 import { commands, overview } from "./commands.ts";
 import { EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
