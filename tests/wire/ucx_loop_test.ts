@@ -1,5 +1,5 @@
 /** The loop that moves all workers of an isolate: who wakes it, and when it sleeps. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { EFD_CLOEXEC_NONBLOCK, libc } from "../../ffi/libc.ts";
 import { type Pollable, progressLoop, type Wait } from "../../src/wire/ucx/loop.ts";
 import { delay } from "../support/time.ts";
@@ -88,4 +88,31 @@ Deno.test("an event ends the sleep of its own worker, among several", async () =
     assertEquals(await Promise.all(waits), [true, true, true, true]);
   }
   for (const worker of workers) worker.close();
+});
+
+/**
+ * A worker that UCX does not let sleep was polled for 5 ms before anything else of the isolate got a turn. When server and
+ * client share an isolate, or a file is read in the background, the worker waits for just that turn: 4 ms for each batch.
+ * The test counts polls for each turn of the event loop, not time.
+ */
+Deno.test("a worker that cannot be armed lets the event loop turn while nothing moves", async () => {
+  const worker = new QuietWorker();
+  worker.arm = () => false; // as UCX while a send waits inside it
+  let polls = 0, turns = 0, isOver = false;
+  const progress = worker.progress.bind(worker);
+  worker.progress = () => {
+    polls++;
+    return progress();
+  };
+  const turn = (): void => {
+    if (isOver) return;
+    turns++;
+    setImmediate(turn);
+  };
+  setImmediate(turn);
+  assertEquals(await progressLoop().until(worker, () => false, { timeoutMs: 100 }), false);
+  isOver = true;
+  // 40 microseconds of polls; with 5 ms of them it would be a hundred times as many.
+  assertLess(polls / turns, 2000, `${polls} polls in ${turns} turns`);
+  worker.close();
 });

@@ -225,12 +225,17 @@ export class ProgressLoop {
     this.#isRunning = true;
     try {
       let nextPoll = 0;
+      let lastMove = performance.now();
       while (this.#targets.length > 0) {
         const now = performance.now();
         this.#wokenThisRound = false;
-        const { settled, hot, armed, deadline } = this.#round(now);
+        const { settled, active, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
-        if (now - this.#lastYield >= YIELD_MS) {
+        if (settled || active) lastMove = now;
+        // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
+        // other side of the stream in this isolate, a file that is being read, the user's own code.
+        const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
+        if (isStuck || now - this.#lastYield >= YIELD_MS) {
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
         } else if (hot === 0 && !settled && !this.#wokenThisRound) {
@@ -255,19 +260,20 @@ export class ProgressLoop {
   }
 
   /** Progresses every worker that is not armed, once. */
-  #round(now: number): { settled: boolean; hot: number; armed: number; deadline: number } {
+  #round(now: number): { settled: boolean; active: boolean; hot: number; armed: number; deadline: number } {
     const targets = this.#targets;
-    let kept = 0, hot = 0, armed = 0, deadline = Infinity, settled = false;
+    let kept = 0, hot = 0, armed = 0, deadline = Infinity, settled = false, active = false;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i];
       let next = Infinity;
       for (const wait of target.waits) if (wait.deadline < next) next = wait.deadline;
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
-        const active = target.progress();
+        const isActive = target.progress();
         // Progress may end requests without reporting it: every step is called before the worker is armed.
         if (this.#runSteps(target, now)) settled = true;
-        if (active || target.dirty) target.lastActive = now;
+        if (isActive) active = true;
+        if (isActive || target.dirty) target.lastActive = now;
         else if (now - target.lastActive > SPIN_MS && target.waits.length > 0) this.#arm(target);
       }
       if (target.waits.length === 0) continue;
@@ -279,7 +285,7 @@ export class ProgressLoop {
       targets[kept++] = target;
     }
     targets.length = kept;
-    return { settled, hot, armed, deadline };
+    return { settled, active, hot, armed, deadline };
   }
 
   /** Calls every step of a worker. @returns whether a wait is over */
