@@ -42,8 +42,8 @@ export async function connect(
   options: ConnectOptions = {},
 ): Promise<DissociatedStreamReader> {
   const startedMs = performance.now();
-  const checked = checkOptions(uri, options);
   const route = await chooseRoute(uri);
+  const checked = checkOptions(route.name, options);
   const stream = await route.open(uri, checked);
   return new DissociatedStreamReader({ ...stream, limits: checked.limits, signal: options.signal, startedMs });
 }

@@ -59,10 +59,10 @@ export async function connectCuda(
 ): Promise<DeviceStreamReader> {
   const startedMs = performance.now();
   const { memory = "cuda:0", staging: requested, ...rest } = options;
-  const checked = checkOptions(uri, rest);
+  const route = await chooseRoute(uri);
+  const checked = checkOptions(route.name, rest);
   const device = openGpu(memory);
   const { transport, ...staging } = await chooseStaging(device, stagingOption(requested), checked);
-  const route = await chooseRoute(uri);
   const { input, schema, routes } = await route.open(uri, {
     ...checked,
     transport,

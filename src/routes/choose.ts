@@ -8,12 +8,8 @@ import type { StreamUri } from "./options.ts";
 import type { Route } from "./route.ts";
 import { ucxRoute } from "./ucx.ts";
 
-/** Whether a stream is requested from a Flight server. */
-function isFlightStream(uri: StreamUri): uri is string | URL {
-  return (typeof uri === "string" || uri instanceof URL) && isFlightUri(uri);
-}
-
 /** The route of a URI. Neither gRPC nor protobuf is loaded before it is needed. */
 export async function chooseRoute(uri: StreamUri): Promise<Route> {
-  return isFlightStream(uri) ? (await import("./flight.ts")).flightRoute : ucxRoute;
+  const isFlight = (typeof uri === "string" || uri instanceof URL) && isFlightUri(uri);
+  return isFlight ? (await import("./flight.ts")).flightRoute : ucxRoute;
 }

@@ -27,6 +27,7 @@ const MAX_ENDPOINTS = 65_536;
 
 /** The route of the URIs of Flight servers. */
 export const flightRoute: Route = {
+  name: "flight",
   open: (uri, options) => openFlight(uri as string | URL, options),
 };
 

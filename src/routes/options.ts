@@ -4,7 +4,6 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { isFlightUri } from "../flight/location.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { oneOf } from "../options.ts";
@@ -89,24 +88,25 @@ const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
 };
 
 /**
- * Checks the options of `connect`: every one of them must be known, and apply to this URI.
+ * Checks the options of `connect`: every one of them must be known, and apply to the URI.
  *
- * @param uri Source of the stream
+ * @param kind Which route the URI leads to
  * @param options Options of the caller
  * @throws {DipcError} `invalid_argument` naming the option
  */
-export function checkOptions(uri: StreamUri, options: ConnectOptions): RouteOptions {
+export function checkOptions(kind: RouteName, options: ConnectOptions): RouteOptions {
   const route = oneOf("route", options.route ?? "auto", ["auto", "ucx", "flight"]);
   rejectUnknown("", options, CONNECT_KEYS);
   rejectUnknown("flight.", options.flight ?? {}, FLIGHT_KEYS);
-  if ((typeof uri === "string" || uri instanceof URL) && isFlightUri(uri)) checkForFlight(route, options);
+  if (kind === "flight") checkForFlight(route, options);
   else checkForUcx(route, options);
   const timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
   return { ...options, route, timeoutMs, limits: readerLimits(options.limits) };
 }
 
 function rejectUnknown(prefix: string, given: object, known: Readonly<Record<string, true>>): void {
-  const unknown = Object.keys(given).find((name) => !Object.hasOwn(known, name));
+  const [unknown] = Object.entries(given).find(([name, value]) => value !== undefined && !Object.hasOwn(known, name)) ??
+    [];
   if (unknown === undefined) return;
   if (unknown === "memory" || unknown === "staging") {
     throw new DipcError(

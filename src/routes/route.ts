@@ -6,7 +6,7 @@
 import type { MessageHeader } from "../ipc/message.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import type { RouteOptions, StreamUri } from "./options.ts";
-import type { StreamRoutes } from "./stats.ts";
+import type { RouteName, StreamRoutes } from "./stats.ts";
 
 /** A running stream whose schema has been read. */
 export interface OpenStream {
@@ -20,6 +20,8 @@ export interface OpenStream {
 
 /** A way from a URI to a running stream. */
 export interface Route {
+  /** Its name. */
+  readonly name: RouteName;
   /**
    * Starts a stream.
    *

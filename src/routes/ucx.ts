@@ -52,6 +52,7 @@ export interface UcxStream {
 
 /** The route of `ucx:` URIs. */
 export const ucxRoute: Route = {
+  name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
     const { input, schema, transports, location } = await openAlternative(
