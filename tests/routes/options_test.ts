@@ -55,7 +55,7 @@ Deno.test("the former names --via and --road are taken, are not shown, and mean 
     "--route",
     () => sourceOf(parse(FLIGHT, "--via", "ucx", "--route", "ucx"), "get"),
   );
-  assertDipcError("invalid_argument", "road", () =>
+  assertDipcError("invalid_argument", "narrow", () =>
     choice(parse("--road", "narrow"), "staging", ["auto", "never"], {
       option: "road",
     }));
