@@ -15,6 +15,7 @@ import {
   stagingOption,
   type TransportSource,
 } from "./device/staging.ts";
+import { DipcError } from "./errors.ts";
 import type { VerifiedHeader } from "./ipc/header.ts";
 import type { Gpu } from "./memory/cuda/device.ts";
 import { chooseRoute } from "./routes/choose.ts";
@@ -59,10 +60,18 @@ export async function connectCuda(
 ): Promise<DeviceStreamReader> {
   const startedMs = performance.now();
   const { memory = "cuda:0", staging: requested, ...rest } = options;
+  if ("pool" in rest && rest.pool !== undefined) {
+    throw new DipcError(
+      "invalid_argument",
+      "cannot use the option pool: connectCuda receives into the pool of the GPU",
+    );
+  }
   const route = await chooseRoute(uri);
   const checked = checkOptions(route.name, rest);
   const device = openGpu(memory);
-  const { transport, ...staging } = await chooseStaging(device, stagingOption(requested), checked);
+  // Neither takes UCX: see checkOptions.
+  const isDoGet = route.name === "flight" && (checked.route === "flight" || checked.ticket !== undefined);
+  const { transport, ...staging } = await chooseStaging(device, stagingOption(requested), checked, isDoGet);
   const { input, schema, routes } = await route.open(uri, {
     ...checked,
     transport,
@@ -88,9 +97,10 @@ export async function connectCuda(
 async function chooseStaging(
   device: Gpu,
   requested: Staging,
-  { route, transport, library }: RouteOptions,
+  { transport, library }: RouteOptions,
+  isDoGet: boolean,
 ): Promise<StagingDecision & { transport?: Transport }> {
-  if (route === "flight") {
+  if (isDoGet) {
     return await decideStaging(
       requested,
       device.space,

@@ -17,7 +17,7 @@ const LOCAL_CODES: readonly DipcErrorCode[] = [
 export class DatasetError extends LocalError {
   /** @param cause What the dataset threw; code and message are kept for the server's own log */
   constructor(cause: DipcError) {
-    super(cause.code, cause.message, { cause });
+    super(cause.code, cause.message, { cause, foreign: cause.foreign, batches: cause.batches });
   }
 }
 

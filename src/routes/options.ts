@@ -111,7 +111,8 @@ function rejectUnknown(prefix: string, given: object, known: Readonly<Record<str
   if (unknown === "memory" || unknown === "staging") {
     throw new DipcError(
       "invalid_argument",
-      `cannot use the option ${unknown}: connect receives into host memory; use connectCuda of @arrow-ucx/dipc/cuda`,
+      `cannot use the option ${unknown}: connect receives into host memory; leave it out, or use connectCuda of ` +
+        "@arrow-ucx/dipc/cuda for a GPU",
     );
   }
   throw new DipcError(
@@ -120,26 +121,25 @@ function rejectUnknown(prefix: string, given: object, known: Readonly<Record<str
   );
 }
 
-function checkForFlight(route: RouteOptions["route"], { bodyUri, flight, transport, library }: ConnectOptions): void {
+function checkForFlight(route: RouteOptions["route"], options: ConnectOptions): void {
+  const { bodyUri, flight, transport, library, ticket } = options;
   if (bodyUri !== undefined) {
     throw new DipcError(
       "invalid_argument",
       "cannot use bodyUri: it goes with a ucx: URI, and a Flight server names its locations itself",
     );
   }
-  if (route !== "auto" && flight?.ucxTimeoutMs !== undefined) {
-    throw new DipcError(
-      "invalid_argument",
-      `cannot use flight.ucxTimeoutMs: it goes with route: "auto", not "${route}"`,
-    );
+  const ucxTimeoutMs = flight?.ucxTimeoutMs;
+  if (route === "ucx" && ucxTimeoutMs !== undefined) {
+    throw new DipcError("invalid_argument", 'cannot use flight.ucxTimeoutMs: it goes with route: "auto", not "ucx"');
   }
-  const unused = Object.entries({ transport, library }).find(([, value]) => value !== undefined);
-  if (route === "flight" && unused !== undefined) {
-    throw new DipcError(
-      "invalid_argument",
-      `cannot use ${unused[0]}: it is for UCX, which route: "flight" does not use`,
-    );
-  }
+  // A ticket names no location, so that its data comes by DoGet.
+  if (route !== "flight" && ticket === undefined) return;
+  const forUcx = { transport, library, "flight.ucxTimeoutMs": ucxTimeoutMs };
+  const unused = Object.entries(forUcx).find(([, value]) => value !== undefined);
+  if (unused === undefined) return;
+  const why = route === "flight" ? 'route: "flight"' : "a ticket at a Flight server";
+  throw new DipcError("invalid_argument", `cannot use ${unused[0]}: it is for UCX, which ${why} does not use`);
 }
 
 function checkForUcx(route: RouteOptions["route"], { flight = {} }: ConnectOptions): void {

@@ -1,7 +1,7 @@
 /** The options of `connect`: what is unknown, or does not apply to the URI, is rejected before anything is sent. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, fail } from "@std/assert";
 import { connect, type ConnectOptions } from "../../mod.ts";
-import { connectCuda } from "../../cuda.ts";
+import { connectCuda, type ConnectCudaOptions } from "../../cuda.ts";
 import { choice, parseCommand } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { deviceArgs } from "../../src/cli/device.ts";
@@ -26,12 +26,15 @@ Deno.test("an option that cannot apply to the URI is an invalid argument, and th
     [FLIGHT, { via: "ucx" }, "via"],
     [FLIGHT, { route: "flight", library: "libucp.so.0" }, "library"],
     [FLIGHT, { route: "ucx", flight: { ucxTimeoutMs: 5 } }, "flight.ucxTimeoutMs"],
+    [FLIGHT, { ticket: "t", library: "libucp.so.0" }, "a ticket at a Flight server"],
   ];
   for (const [uri, options, name] of cases) {
     const about = JSON.stringify([uri, options]);
     await assertDipcError("invalid_argument", name, () => connect(uri, options as ConnectOptions), about);
   }
   await assertDipcError("invalid_argument", "flight.token", () => connectCuda(UCX, { flight: { token: "t" } }));
+  const withPool = { pool: { space: "host", acquire: () => fail("nothing is received") } };
+  await assertDipcError("invalid_argument", "the option pool", () => connectCuda(UCX, withPool as ConnectCudaOptions));
 });
 
 Deno.test("an option that is undefined counts as left out", async () => {
@@ -40,7 +43,7 @@ Deno.test("an option that is undefined counts as left out", async () => {
   await assertDipcError("unreachable", "", () => connect(FLIGHT, { ...options, timeoutMs: 2000 }));
 });
 
-Deno.test("the former names --via and --road are taken, are not shown, and mean the same", () => {
+Deno.test("former names of options, --via among them, are accepted, are not shown, and mean the same", () => {
   const get = commands.find(({ name }) => name === "get")!;
   const serve = commands.find(({ name }) => name === "serve")!;
   for (const { help } of [get, serve]) assertEquals([...help.matchAll(/--(?:via|road)\b/g)], []);

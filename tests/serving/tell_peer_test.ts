@@ -61,14 +61,14 @@ async function failures(): Promise<Case[]> {
 }
 
 /** How clients fetch: by dissociated streams, or by Flight. */
-interface Road {
+interface Way {
   readonly route: "ucx" | "flight";
   /** In place of UCX; then there is no Flight beside it. */
   readonly transport?: Transport;
 }
 
 /** Reads a stream to its end, which is a failure. */
-async function failureOf(server: Server, name: string, { route, transport }: Road): Promise<DipcError> {
+async function failureOf(server: Server, name: string, { route, transport }: Way): Promise<DipcError> {
   const [uri] = server.datasets.find((each) => each.name === name)!.uris;
   return await assertRejects(
     async () => {
@@ -93,9 +93,14 @@ function logOf(target: EventTarget): Map<string, DipcError> {
   return log;
 }
 
-/** The code that a client of Flight makes of one of a server. */
-function byFlight(code: DipcErrorCode): DipcErrorCode {
-  return errorOfGrpcStatus(grpcStatusOf(new DipcError(code, "")), "", "").code;
+/** The status that a failure has by Flight: that of another Flight server if it came from there, else that of its code. */
+function statusOf({ name, code }: Pick<Case, "name" | "code">): number {
+  return name.includes(" quoted ") ? QUOTED.foreign!.status : grpcStatusOf(new DipcError(code, ""));
+}
+
+/** The code that a client of Flight makes of a failure. */
+function byFlight(failure: Pick<Case, "name" | "code">): DipcErrorCode {
+  return errorOfGrpcStatus(statusOf(failure), "", "").code;
 }
 
 /** Waits until the server has told of everything that went wrong. */
@@ -104,15 +109,15 @@ async function settled(log: Map<string, DipcError>, size: number): Promise<void>
 }
 
 /** Fetches failing datasets, and compares what clients and server say. */
-async function testRoad(cases: readonly Case[], road: Road): Promise<void> {
-  const { route, transport } = road;
+async function testWay(cases: readonly Case[], way: Way): Promise<void> {
+  const { route, transport } = way;
   const datasets = Object.fromEntries(cases.map(({ name, dataset }) => [name, dataset]));
   const flight: ServeOptions["flight"] = route === "ucx" ? {} : { ucx: "off" };
   await using server = await serve({ datasets, ...(transport === undefined ? { flight } : { transport }) });
   const log = logOf(route === "ucx" ? server : server.flight!);
   for (const { name, code } of cases) {
-    const error = await failureOf(server, name, road);
-    assertEquals(error.code, route === "ucx" ? code : byFlight(code), `${name}: ${error.message}`);
+    const error = await failureOf(server, name, way);
+    assertEquals(error.code, route === "ucx" ? code : byFlight({ name, code }), `${name}: ${error.message}`);
     assertSaysNothing(textsOf(error), `${name} by ${route}`);
   }
   await settled(log, cases.length);
@@ -126,17 +131,17 @@ async function testRoad(cases: readonly Case[], road: Road): Promise<void> {
 }
 
 Deno.test("a client of dissociated streams learns the code of a dataset's failure, and its server the text", async () => {
-  await testRoad(await failures(), { route: "ucx", transport: new LoopbackTransport({ seed: 1 }) });
+  await testWay(await failures(), { route: "ucx", transport: new LoopbackTransport({ seed: 1 }) });
 });
 
 Deno.test("a client of Flight learns the code of a dataset's failure, and its server the text", async () => {
-  await testRoad(await failures(), { route: "flight" });
+  await testWay(await failures(), { route: "flight" });
 });
 
 testNeeding([needsUcx], "it is so by UCX itself, for each kind of failure at one point or another", async () => {
   const all = await failures();
   const some = all.filter((_, i) => i % POINTS.length === Math.floor(i / POINTS.length) % POINTS.length);
-  await testRoad(some, { route: "ucx" });
+  await testWay(some, { route: "ucx" });
 });
 
 Deno.test("neither headers nor trailers of a failed DoGet have anything of the server's inside", async () => {
@@ -145,7 +150,7 @@ Deno.test("neither headers nor trailers of a failed DoGet have anything of the s
   await using server = await serve({ datasets, flight: { ucx: "off" } });
   for (const { name, code } of cases) {
     const { status, fields } = await rawDoGet(server.flight!.location, name);
-    assertEquals(status, grpcStatusOf(new DipcError(code, "")), name);
+    assertEquals(status, statusOf({ name, code }), name);
     assertSaysNothing(decodeURIComponent(fields), name);
   }
 });

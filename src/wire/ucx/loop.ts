@@ -235,7 +235,7 @@ export class ProgressLoop {
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
-        if (isStuck || now - this.#lastYield >= YIELD_MS) {
+        if ((isStuck && hot > 0) || now - this.#lastYield >= YIELD_MS) {
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
         } else if (hot === 0 && !settled && !this.#wokenThisRound) {
