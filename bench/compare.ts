@@ -35,8 +35,8 @@ export interface Comparison {
   readonly peerName: string;
   /** The ratio that we aim for; null: only reported. */
   readonly target: number | null;
-  /** Which peer must be there. */
-  readonly needs: "perftest" | "python";
+  /** Which peer must be there; `null` if it is dipc itself. */
+  readonly needs: "perftest" | "python" | null;
   /** Makes the data on both sides and checks the contents of one whole transfer. */
   prepare(bench: Workbench, quick: boolean): Promise<Sides>;
 }

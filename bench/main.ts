@@ -86,7 +86,7 @@ export async function runBench(args: string[]): Promise<number> {
   try {
     for (const comparison of chosen) {
       const { name, needs } = comparison;
-      if (tools[needs] === null) {
+      if (needs !== null && tools[needs] === null) {
         const reason = needs === "python"
           ? "no Python with pyarrow was found"
           : "no ucx_perftest of this libucp was found";

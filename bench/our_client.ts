@@ -3,8 +3,10 @@
  *
  * @module
  */
-import { connect, type ConnectOptions } from "../mod.ts";
-import { checkBatch, type Shape } from "./data.ts";
+import { connect, type ConnectOptions, fromBatches, serve, type Server } from "../mod.ts";
+import { resident } from "../src/sources/resident.ts";
+import type { Dataset } from "../src/sources/dataset.ts";
+import { checkBatch, generateBatches, type Shape } from "./data.ts";
 import { answerCommands } from "./commands.ts";
 
 /** What every fetch answers; times in seconds, the absolute ones since 1970. */
@@ -47,14 +49,44 @@ async function timed(
   };
 }
 
+/** Every batch in turn, disposed at once. */
+function readAll(command: Record<string, unknown>): Promise<Fetched> {
+  return timed(command, async (stream) => {
+    let rows = 0;
+    for await (using batch of stream) rows += batch.numRows;
+    return { rows };
+  });
+}
+
+/** The server of this isolate, if it has one. */
+let own: { server: Server; dataset: Dataset } | null = null;
+
+async function serveHere(shape: Shape): Promise<string> {
+  if (own === null) {
+    const dataset = await resident(await fromBatches(generateBatches(shape)));
+    own = { dataset, server: await serve({ datasets: { data: dataset } }) };
+  }
+  return own.server.datasets[0].uris[0];
+}
+
+async function serveNothing(): Promise<void> {
+  await own?.server.shutdown();
+  await own?.dataset.close();
+  own = null;
+}
+
 await answerCommands({
-  // Every batch in turn, disposed at once.
-  read: (command) =>
-    timed(command, async (stream) => {
-      let rows = 0;
-      for await (using batch of stream) rows += batch.numRows;
-      return { rows };
-    }),
+  read: readAll,
+  // The same from a server in this isolate.
+  "one-process": async ({ shape }) => await readAll({ uri: await serveHere(shape as Shape) }),
+  "serve-nothing": async () => {
+    await serveNothing();
+    return {};
+  },
+  // Several streams at once.
+  "read-many": async ({ uri, count }) => ({
+    streams: await Promise.all(Array.from({ length: count as number }, () => readAll({ uri }))),
+  }),
   // The same, but every value is compared with what it must be.
   verify: (command) =>
     timed(command, async (stream) => {
@@ -98,3 +130,4 @@ await answerCommands({
     return { samples };
   },
 });
+await serveNothing();

@@ -10,6 +10,7 @@ import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf, totalBytes } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
+import { ISOLATES } from "./isolates.ts";
 import { checkTotals, coldBytes, GiB, KiB, MiB, rate, serveFlight, serveNothing, serveOurs } from "./serving.ts";
 import type { Fetched } from "./workbench.ts";
 
@@ -229,6 +230,7 @@ export const SUITE: readonly Comparison[] = [
   file("file/1MiB/read", false, null),
   parquet,
   clients,
+  ...ISOLATES,
   ...FLIGHT,
   firstBatch,
   importing,

@@ -7,6 +7,7 @@
  * @module
  */
 import { LocalError } from "../src/errors.ts";
+import { withUcxLog } from "./ucx_log.ts";
 import { applyUcxSettings } from "./ucx_settings.ts";
 
 /** Version of UCX that `dipc setup` fetches. */
@@ -328,8 +329,12 @@ export function compareVersions(a: string, b: string): number {
 type Handle = Deno.DynamicLibrary<Deno.ForeignLibraryInterface>;
 
 function load(path: string): { version: string; handles: Handle[] } | { cause: string } {
-  const handles: Handle[] = [];
   applyUcxSettings();
+  return withUcxLog(() => loadWithSettings(path));
+}
+
+function loadWithSettings(path: string): { version: string; handles: Handle[] } | { cause: string } {
+  const handles: Handle[] = [];
   try {
     if (path.includes("/")) {
       // The lower libraries must come from the same folder, even if this libucp has no RUNPATH and the system has others: the

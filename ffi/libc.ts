@@ -157,6 +157,93 @@ const LIBC_SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  getifaddrs: { parameters: ["buffer" /* struct ifaddrs **ifap */], result: "i32" },
+  freeifaddrs: { parameters: ["usize" /* struct ifaddrs *ifa */], result: "void" },
+  socket: {
+    parameters: [
+      "i32", // int domain
+      "i32", // int type
+      "i32", // int protocol
+    ],
+    result: "i32",
+  },
+  connect: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // const struct sockaddr *addr
+      "u32", // socklen_t addrlen
+    ],
+    result: "i32",
+  },
+  getsockname: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // struct sockaddr *addr
+      "buffer", // socklen_t *addrlen
+    ],
+    result: "i32",
+  },
+  // Both are variadic in C; with these arguments the calling conventions of x86-64 and arm64 on Linux are the same.
+  fcntl: {
+    parameters: [
+      "i32", // int fd
+      "i32", // int cmd
+      "i32", // int arg
+    ],
+    result: "i32",
+  },
+  syscall: {
+    parameters: [
+      "i64", // long number
+      "u32",
+      "u32",
+      "i32",
+    ],
+    result: "i64",
+  },
+  memfd_create: {
+    parameters: [
+      "buffer", // const char *name
+      "u32", // unsigned int flags
+    ],
+    result: "i32",
+  },
+  ftruncate: {
+    parameters: [
+      "i32", // int fd
+      "i64", // off_t length
+    ],
+    result: "i32",
+  },
+  lseek: {
+    parameters: [
+      "i32", // int fd
+      "i64", // off_t offset
+      "i32", // int whence
+    ],
+    result: "i64",
+  },
+  pread: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // void *buf
+      "usize", // size_t count
+      "i64", // off_t offset
+    ],
+    result: "isize",
+  },
+  readlink: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // char *buf
+      "usize", // size_t bufsiz
+    ],
+    result: "isize",
+  },
+  opendir: { parameters: ["buffer" /* const char *name */], result: "usize" }, // DIR *
+  readdir: { parameters: ["usize" /* DIR *dirp */], result: "usize" }, // struct dirent *
+  closedir: { parameters: ["usize" /* DIR *dirp */], result: "i32" },
+  unsetenv: { parameters: ["buffer" /* const char *name */], result: "i32" },
   freeaddrinfo: { parameters: ["usize" /* struct addrinfo *res */], result: "void" },
   gai_strerror: { parameters: ["i32" /* int errcode */], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -188,6 +275,18 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CLOEXEC = 0x80000;
 /** `EFD_CLOEXEC | EFD_NONBLOCK` of eventfd. */
 export const EFD_CLOEXEC_NONBLOCK = 0x80800;
+/** `F_GETFD` of fcntl. */
+export const F_GETFD = 1;
+/** `F_SETFD` of fcntl. */
+export const F_SETFD = 2;
+/** `FD_CLOEXEC` of fcntl. */
+export const FD_CLOEXEC = 1;
+/** `SOCK_DGRAM | SOCK_CLOEXEC` of socket on Linux. */
+export const SOCK_DGRAM_CLOEXEC = 0x80002;
+/** Number of the system call close_range, since Linux 5.9, the same on all architectures. */
+export const SYS_CLOSE_RANGE = 436n;
+/** `CLOSE_RANGE_CLOEXEC` of close_range, since Linux 5.11. */
+export const CLOSE_RANGE_CLOEXEC = 4;
 /** `RLIMIT_NOFILE` of getrlimit on x86-64 and arm64. */
 export const RLIMIT_NOFILE = 7;
 
@@ -232,6 +331,28 @@ export function printed(print: (stream: bigint) => void): string {
   const result = pointer === null ? "" : new Deno.UnsafePointerView(pointer).getCString();
   c.free(text[0]);
   return result;
+}
+
+/** `d_name` of struct dirent of glibc on 64-bit systems. */
+const DIRENT_NAME = 19n;
+
+/**
+ * The names in a folder, read without Deno's permission.
+ *
+ * @param folder Absolute path
+ * @returns Names in the system's order without `.` and `..`; empty if there is no such folder
+ */
+export function namesIn(folder: string): string[] {
+  const c = libc();
+  const open = c.opendir(cString(folder));
+  if (open === 0n) return [];
+  const names: string[] = [];
+  for (let entry; (entry = c.readdir(open)) !== 0n;) {
+    const name = new Deno.UnsafePointerView(Deno.UnsafePointer.create(entry + DIRENT_NAME)!).getCString();
+    if (name !== "." && name !== "..") names.push(name);
+  }
+  c.closedir(open);
+  return names;
 }
 
 /**

@@ -9,12 +9,22 @@ import { type DipcError, type DipcErrorCode, LocalError } from "../src/errors.ts
 export const UCS_OK = 0;
 /** `UCS_INPROGRESS`. */
 export const UCS_INPROGRESS = 1;
+/** `UCS_ERR_INVALID_PARAM`. */
+export const UCS_ERR_INVALID_PARAM = -5;
+/** `UCS_ERR_UNREACHABLE`: no transport leads to the peer. */
+export const UCS_ERR_UNREACHABLE = -6;
 /** `UCS_ERR_MESSAGE_TRUNCATED`: a message was longer than the receive posted for it. */
 export const UCS_ERR_MESSAGE_TRUNCATED = -9;
 /** `UCS_ERR_BUSY`: events are waiting, or an address is in use. */
 export const UCS_ERR_BUSY = -15;
 /** `UCS_ERR_CANCELED`. */
 export const UCS_ERR_CANCELED = -16;
+/** `UCS_ERR_UNSUPPORTED`. */
+export const UCS_ERR_UNSUPPORTED = -22;
+/** `UCS_ERR_REJECTED`: the listener rejected the connection. */
+export const UCS_ERR_REJECTED = -23;
+/** `UCS_ERR_NOT_CONNECTED`. */
+export const UCS_ERR_NOT_CONNECTED = -24;
 /** `UCS_ERR_CONNECTION_RESET`: also reported for a peer's orderly close. */
 export const UCS_ERR_CONNECTION_RESET = -25;
 

@@ -163,7 +163,9 @@ export function listenerAttr(): CStruct {
 }
 
 /**
- * `ucp_ep_params_t` of an endpoint in error mode PEER. A socket address must stay referenced until the endpoint exists.
+ * `ucp_ep_params_t` of an endpoint. A connection is made in error mode PEER; an accepted one has the mode that the client
+ * requested, because UCX refuses every client whose mode is not the one that the server names, and most name none. A
+ * socket address must stay referenced until the endpoint exists.
  *
  * @param peer The address to connect to, or the `ucp_conn_request_h` to accept
  * @param errorCallback A `ucp_err_handler_cb_t`
@@ -173,15 +175,15 @@ export function endpointParams(peer: SockAddr | bigint, errorCallback: bigint, e
   const at = LAYOUT.ucp_ep_params_t;
   const struct = allocate(at.size);
   const accepting = typeof peer === "bigint";
-  // ERR_HANDLING_MODE, ERR_HANDLER and FLAGS, then CONN_REQUEST or SOCK_ADDR
-  u64(struct, at.field_mask, 1n << 1n | 1n << 2n | 1n << 5n | (accepting ? 1n << 6n : 1n << 4n));
-  u32(struct, at.err_mode, 1); // UCP_ERR_HANDLING_MODE_PEER
+  // ERR_HANDLER and FLAGS, then CONN_REQUEST, or ERR_HANDLING_MODE and SOCK_ADDR
+  u64(struct, at.field_mask, 1n << 2n | 1n << 5n | (accepting ? 1n << 6n : 1n << 1n | 1n << 4n));
   u64(struct, at.err_handler + LAYOUT.ucp_err_handler_t.cb, errorCallback);
   u64(struct, at.err_handler + LAYOUT.ucp_err_handler_t.arg, errorArgument);
   if (accepting) {
     u32(struct, at.flags, 0);
     u64(struct, at.conn_request, peer);
   } else {
+    u32(struct, at.err_mode, 1); // UCP_ERR_HANDLING_MODE_PEER
     u32(struct, at.flags, 1); // UCP_EP_PARAMS_FLAGS_CLIENT_SERVER
     u64(struct, at.sockaddr + LAYOUT.ucs_sock_addr_t.addr, addressOf(peer.bytes));
     u32(struct, at.sockaddr + LAYOUT.ucs_sock_addr_t.addrlen, peer.length);

@@ -1,23 +1,22 @@
 /**
- * Settings in the environment of the process that UCX reads when its libraries are loaded.
+ * Settings in the environment of the process that UCX reads when its libraries are loaded, and which of them are the user's.
  *
  * @module
  */
+import { keepInheritable } from "./close_on_exec.ts";
 import { cString, libc } from "./libc.ts";
 
 /**
  * Settings that UCX reads when it is loaded or initialised. Each applies only if the user has not set it.
  *
- * The first two enable shared memory, which error mode PEER disables by default. The others keep UCX from writing to standard
- * output and from warning about messages that were dropped with their stream, and let a restarted server bind its port again.
- * UCX has two kinds of shared memory and initialises both, each with 2 MB and 4 descriptors per connection, although it uses
- * one of them, System V's if it has the choice: so the other one is disabled (a peer with both agrees).
+ * The first two enable shared memory, which error mode PEER disables by default. The others keep UCX from warning about
+ * messages that were dropped with their stream, and let a restarted server bind its port again. UCX has two kinds of shared
+ * memory and initialises both, each with 2 MB and 4 descriptors per connection, although it uses one of them, System V's if it
+ * has the choice: so the other one is disabled (a peer with both agrees).
  */
 const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ["UCX_POSIX_ERROR_HANDLING", "y"],
   ["UCX_SYSV_ERROR_HANDLING", "y"],
-  ["UCX_LOG_FILE", "stderr"],
-  ["UCX_LOG_LEVEL", "error"],
   ["UCX_WARN_UNUSED_ENV_VARS", "n"],
   ["UCX_TCP_CM_REUSEADDR", "y"],
   ["UCX_TLS", "^posix"],
@@ -34,6 +33,23 @@ const RDMA_DEVICES = "/sys/class/infiniband";
 
 let isApplied = false;
 
+/** A variable of the environment as C sees it, `null` if it is not set. */
+function variable(name: string): string | null {
+  const pointer = Deno.UnsafePointer.create(libc().getenv(cString(name)));
+  return pointer === null ? null : new Deno.UnsafePointerView(pointer).getCString();
+}
+
+/**
+ * What the user has set a variable of UCX to; `null` if nothing, or if it has dipc's own value, which a child of a process that
+ * uses dipc inherits.
+ *
+ * @param name Such as `"UCX_TLS"`
+ */
+export function userSetting(name: string): string | null {
+  const value = variable(name);
+  return value === SETTINGS.find(([ours]) => ours === name)?.[1] ? null : value;
+}
+
 /**
  * Puts dipc's settings into the environment of the process, unless the user has set them. Must be called before any library
  * of UCX is loaded: some are read by its constructors. It uses the C library, so that it needs no permission beyond
@@ -44,6 +60,7 @@ let isApplied = false;
 export function applyUcxSettings(): void {
   if (isApplied) return;
   isApplied = true;
+  keepInheritable();
   const c = libc();
   const settings = c.access(cString(RDMA_DEVICES), 0) === 0 ? SETTINGS : [...SETTINGS, HOOKS_WITHOUT_RDMA];
   for (const [name, value] of settings) c.setenv(cString(name), cString(value), 0);

@@ -28,6 +28,8 @@ export interface ReaderStats {
   firstBatchSeconds: number | null;
   /** Transports that UCX chose, such as `["posix"]`. */
   transports: string[];
+  /** Why they are not the fastest that this machine has, such as shared memory that failed; empty if nothing was in the way. */
+  transportsReason: string;
   /** True once every message has arrived. */
   complete: boolean;
   /** How the data comes: `"flight"` if any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
@@ -114,6 +116,7 @@ export class ReadState {
       bytesPerSecond: seconds > 0 ? this.#bodyBytes / seconds : 0,
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
       transports: [...routes.transports],
+      transportsReason: routes.transportsReason,
       complete: this.#isComplete,
       ...routeOf(routes),
       endpoints: routes.endpoints.map((endpoint) => ({ ...endpoint })),

@@ -54,7 +54,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     checkReadOnce(entries, settings);
     const plane = options.flight && await openPlane(options.flight, {
       entries,
-      urisOf: (name) => server!.datasets.find((each) => each.name === name)?.uris ?? [],
+      urisOf: (name, approach) => server!._urisOf(name, approach),
       publish: (name, dataset) => server!._publish(name, dataset),
     });
     if (transport === undefined) transport = await openTransport(options);

@@ -111,7 +111,12 @@ async function stagingOf(
       import("../../ffi/find.ts"),
     ]);
   const access = deviceAccess(device);
-  const context = new UcxContext(loadUcp(findLibucp().path), { loopback: true, ipv6: false, device: access });
+  const context = new UcxContext(loadUcp(findLibucp().path), {
+    devices: ["lo"],
+    ipv6: false,
+    sharedMemory: true,
+    device: access,
+  });
   let ucx: readonly string[];
   try {
     ucx = cudaSupport(context, access).components;

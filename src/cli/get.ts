@@ -178,6 +178,10 @@ async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thro
   return status;
 }
 
+function because(reason: string): string {
+  return reason === "" ? "" : ` (${printable(reason)})`;
+}
+
 /** One line of totals and rate. */
 function summary(plan: Plan, totals: TotalsJson): string {
   const { rows, batches, bodyBytes, seconds, bytesPerSecond, transports } = totals;
@@ -186,7 +190,7 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const over = totals.route === "flight"
     ? ` by Flight (${printable(totals.routeReason ?? "")})`
     : transports.length > 0
-    ? ` over ${transports.join(", ")}`
+    ? ` over ${transports.join(", ")}${because(totals.transportsReason)}`
     : "";
   const limited = totals.limited ? ` (stopped by --limit)` : "";
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";

@@ -48,6 +48,7 @@ export function noTotals(): TotalsJson {
     bytesPerSecond: 0,
     firstBatchSeconds: null,
     transports: [],
+    transportsReason: "",
     route: null,
     routeReason: null,
     endpoints: [],

@@ -55,6 +55,8 @@ const MAX_REFUSED = 64;
 
 interface Connection {
   readonly http2: ServerConnection;
+  /** Address of the server's end. */
+  readonly localAddress: string;
   calls: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -185,6 +187,7 @@ export class GrpcServer {
           if (error !== null) this.#report(error);
         },
       }),
+      localAddress: socket.localAddress ?? "",
       calls: 0,
       timer: undefined,
     };
@@ -225,6 +228,7 @@ export class GrpcServer {
     const call = new ServerCall(stream, path.slice(service.length), {
       stop: this.#stop.signal,
       idleTimeoutMs: this.#options.idleTimeoutMs,
+      localAddress: connection.localAddress,
     });
     connection.calls++;
     clearTimeout(connection.timer);

@@ -10,6 +10,7 @@ import { Http2Code } from "../http2/errors.ts";
 import type { HeaderField } from "../http2/static_table.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
 import { GrpcStatus } from "./status.ts";
+import type { Approach } from "../reachable_host.ts";
 import { CallInput } from "./server_input.ts";
 
 /**
@@ -34,6 +35,8 @@ export interface ServerCallOptions {
   stop: AbortSignal;
   /** Longest time that the client may accept nothing, in milliseconds. */
   idleTimeoutMs: number;
+  /** Address of the server's end of the connection; empty if that is not known. */
+  localAddress: string;
 }
 
 /** One call. Never used after {@linkcode ServerCall.finish}. */
@@ -52,6 +55,8 @@ export class ServerCall {
   readonly input: CallInput;
   /** The client's certificate, or `null`. */
   readonly peerCertificate: { subject: string } | null;
+  /** How the client has reached this server. */
+  readonly approach: Approach;
   readonly #stream: ServerStream;
   readonly #idleTimeoutMs: number;
   readonly #abort = new AbortController();
@@ -85,6 +90,7 @@ export class ServerCall {
     if (options.stop.aborted) this.#onStop();
     else options.stop.addEventListener("abort", this.#onStop, { once: true });
     this.headers = stream.request.headers;
+    this.approach = { authority: stream.request.authority, localAddress: options.localAddress };
     this.peerCertificate = stream.peerSubject === null ? null : { subject: stream.peerSubject };
     this.signal.addEventListener("abort", () => this.#settle?.(), { once: true });
     stream.onClose = () => this.#gone();

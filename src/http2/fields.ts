@@ -11,6 +11,8 @@ export interface RequestHeaders {
   method: string;
   /** `:path`. */
   path: string;
+  /** `:authority`, or the header `host`: how the client addressed the server; empty if it did not say. */
+  authority: string;
   /** Every other field. */
   headers: Headers;
   /** Size of the body in bytes if the client announces it, otherwise `null`. */
@@ -61,7 +63,8 @@ export function readRequest(fields: readonly HeaderField[]): RequestHeaders | st
   if (method === undefined || !path || !pseudo.has(":scheme")) return "the method, scheme or path is missing";
   const length = headers.get("content-length");
   if (length !== null && !/^\d{1,15}$/.test(length)) return "its content-length is not a number";
-  return { method, path, headers, contentLength: length === null ? null : Number(length) };
+  const authority = pseudo.get(":authority") ?? headers.get("host") ?? "";
+  return { method, path, authority, headers, contentLength: length === null ? null : Number(length) };
 }
 
 /**

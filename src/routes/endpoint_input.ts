@@ -47,7 +47,15 @@ export interface EndpointOptions {
 interface Candidate {
   readonly route: RouteName;
   readonly location: string;
-  open(signal: AbortSignal): Promise<{ input: MessageInput; schema: MessageHeader; transports: readonly string[] }>;
+  open(signal: AbortSignal): Promise<OpenedCandidate>;
+}
+
+/** A running stream of the endpoint. */
+interface OpenedCandidate {
+  readonly input: MessageInput;
+  readonly schema: MessageHeader;
+  readonly transports: readonly string[];
+  readonly transportsReason: string;
 }
 
 /** The stream of one endpoint. */
@@ -79,6 +87,8 @@ export class EndpointInput implements MessageInput {
   };
   /** Names of UCX's transports in use. */
   transports: readonly string[] = [];
+  /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
+  transportsReason = "";
   /** Called once, when the route is settled. */
   onSettled: (stats: EndpointStats) => void = () => {};
 
@@ -185,6 +195,7 @@ export class EndpointInput implements MessageInput {
     this.#input = opened.input;
     this.#schema = opened.schema;
     this.transports = opened.transports;
+    this.transportsReason = opened.transportsReason;
     this.#stats.route = candidate.route;
     this.#stats.location = candidate.location;
     this.#stats.routeReason = candidate.route === "ucx" ? "the server offers UCX, and it answered" : this.#reason;
@@ -285,7 +296,7 @@ function flightCandidate(endpoint: FlightEndpoint, location: string | null, { cl
     async open(signal) {
       const client = await clients.at(location);
       const input = await client.openStream(endpoint.ticket, { signal });
-      return { input, schema: input.schema!, transports: [] };
+      return { input, schema: input.schema!, transports: [], transportsReason: "" };
     },
   };
 }

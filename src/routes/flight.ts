@@ -137,7 +137,11 @@ async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLi
   const schema = readEncapsulatedSchema(info.schema, limits);
   await clients.close();
   const input: MessageInput = { metadataBytes: 0, next: () => null, close: () => Promise.resolve() };
-  return { input, schema, routes: { transports: [], endpoints: [], reason: "the flight has no endpoints" } };
+  return {
+    input,
+    schema,
+    routes: { transports: [], transportsReason: "", endpoints: [], reason: "the flight has no endpoints" },
+  };
 }
 
 /** Whether native libraries may be used without a prompt: Flight works without them. */

@@ -58,6 +58,9 @@ export class FlightInput implements MessageInput {
       get transports() {
         return [...new Set(all.flatMap((input) => input?.transports ?? []))];
       },
+      get transportsReason() {
+        return all.find((input) => (input?.transportsReason ?? "") !== "")?.transportsReason ?? "";
+      },
       get endpoints() {
         return all.map((input) => input?.stats ?? NOT_REQUESTED);
       },

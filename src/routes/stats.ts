@@ -23,6 +23,8 @@ export interface EndpointStats {
 export interface StreamRoutes {
   /** Names of the transports that UCX chose. */
   readonly transports: readonly string[];
+  /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
+  readonly transportsReason: string;
   /** The parts, in order. */
   readonly endpoints: readonly EndpointStats[];
   /** Why that route, if the stream has no parts. */

@@ -12,9 +12,9 @@ import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } 
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import type { MessageInput } from "../stream/message_input.ts";
 import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport.ts";
 import type { Route } from "./route.ts";
+import type { EndpointStats } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
@@ -41,11 +41,13 @@ export interface UcxStreamOptions {
 /** A running stream of UCX. */
 export interface UcxStream {
   /** The messages after the schema. */
-  input: MessageInput;
+  input: IncomingStream;
   /** The schema message. */
   schema: MessageHeader;
   /** Names of the transports in use. */
   transports: readonly string[];
+  /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
+  transportsReason: string;
   /** Its source: a URI, or two. */
   location: string;
 }
@@ -55,12 +57,19 @@ export const ucxRoute: Route = {
   name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
-    const { input, schema, transports, location } = await openAlternative(
+    const { input, schema, transports, transportsReason, location } = await openAlternative(
       chooseLocation(uri, options.bodyUri),
       { ...options, pool },
     );
-    const endpoint = { route: "ucx", routeReason: "requested by a ucx: URI", location, batches: 0 } as const;
-    return { input, schema, routes: { transports, endpoints: [endpoint] } };
+    const endpoint: EndpointStats = {
+      route: "ucx",
+      routeReason: "requested by a ucx: URI",
+      location,
+      get batches() {
+        return input.batches;
+      },
+    };
+    return { input, schema, routes: { transports, transportsReason, endpoints: [endpoint] } };
   },
 };
 
@@ -77,6 +86,7 @@ export async function openAlternative(
 ): Promise<UcxStream> {
   const { signal, timeoutMs, limits } = options;
   const requests = makeRequests(metadata, body, options.ticket);
+  const end = performance.now() + timeoutMs;
   const transport = options.transport ?? await sharedTransport(options.library);
   const channel = await transport.connect(metadata, body, {
     timeoutMs,
@@ -88,18 +98,20 @@ export async function openAlternative(
     limits,
     pool: options.pool,
     timeoutMs,
+    schemaDeadline: end,
     signal,
     errorMessages: metadata.dipc,
     isApart: body !== null,
   });
   try {
-    for (const request of requests) await send(channel, request, timeoutMs, signal);
+    for (const request of requests) await send(channel, request, end, options);
     const schema = await input.next();
     if (schema === null) throw new LocalError("protocol", "cannot start the stream: it ended before its schema");
     return {
       input,
       schema: schema.header,
       transports: channel.transports,
+      transportsReason: channel.transportsReason ?? "",
       location: [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and "),
     };
   } catch (error) {
@@ -164,12 +176,15 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
 async function send(
   channel: Channel,
   { role, tag, bytes }: Request,
-  timeoutMs: number,
-  signal?: AbortSignal,
+  end: number,
+  { timeoutMs, signal }: UcxStreamOptions,
 ): Promise<void> {
   const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
   if (operation === null) return;
-  const isSent = await channel.until(() => operation.poll() !== PENDING, { timeoutMs, signal });
+  const isSent = await channel.until(() => operation.poll() !== PENDING, {
+    timeoutMs: Math.max(0, end - performance.now()),
+    signal,
+  });
   if (!isSent) {
     throw new LocalError(
       "timeout",

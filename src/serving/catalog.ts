@@ -10,6 +10,7 @@ import { DipcError } from "../errors.ts";
 import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { StreamRole } from "../protocol/role.ts";
+import type { Approach } from "../reachable_host.ts";
 import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
 import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
@@ -30,8 +31,8 @@ export interface CatalogOptions {
 export class Catalog implements Admission, FlightCatalog {
   readonly #options: CatalogOptions;
   readonly #byName: Admission;
-  /** Locations of a dataset, in order of preference. */
-  locationsOf: (name: string) => readonly string[] = () => [];
+  /** Locations of a dataset, in order of preference, for a client that has reached this server in some way. */
+  locationsOf: (name: string, approach: Approach) => readonly string[] = () => [];
 
   /** @param options Datasets and tickets */
   constructor(options: CatalogOptions) {
@@ -71,16 +72,16 @@ export class Catalog implements Admission, FlightCatalog {
   }
 
   /** Every dataset whose name contains the criteria, as UTF-8 text; all of them if those are empty. */
-  async *list(criteria: Uint8Array): AsyncGenerator<FlightInfo, undefined> {
+  async *list(criteria: Uint8Array, approach: Approach): AsyncGenerator<FlightInfo, undefined> {
     const text = new TextDecoder().decode(criteria);
     for (const entry of [...this.#options.entries.values()]) {
-      if (entry.name.includes(text)) yield await this.#info(entry, { path: [entry.name] });
+      if (entry.name.includes(text)) yield await this.#info(entry, { path: [entry.name] }, approach);
     }
   }
 
   /** @throws {DipcError} `not_found` */
-  async info(descriptor: FlightDescriptor): Promise<FlightInfo> {
-    return await this.#info(this.#entry(descriptor), descriptor);
+  async info(descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo> {
+    return await this.#info(this.#entry(descriptor), descriptor, approach);
   }
 
   /** @throws {DipcError} `not_found` */
@@ -130,14 +131,18 @@ export class Catalog implements Admission, FlightCatalog {
     return entry;
   }
 
-  async #info({ name, dataset }: Entry, descriptor: FlightDescriptor): Promise<FlightInfo> {
+  async #info(
+    { name, dataset }: Entry,
+    descriptor: FlightDescriptor,
+    approach: Approach,
+  ): Promise<FlightInfo> {
     const { ticket, expiresAtMs } = await this.#options.tickets.issue(name);
     return {
       schema: frameMetadata(dataset.schema),
       descriptor,
       endpoints: [{
         ticket,
-        locations: this.locationsOf(name),
+        locations: this.locationsOf(name, approach),
         expirationTime: new Date(expiresAtMs),
         appMetadata: NOTHING,
       }],

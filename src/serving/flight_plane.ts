@@ -5,6 +5,7 @@
  */
 import type { Admission } from "./admission.ts";
 import type { Entry } from "./entry.ts";
+import type { Approach } from "../reachable_host.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";
@@ -37,8 +38,8 @@ export interface FlightPlaneOptions extends FlightServerOptions {
 export interface PlaneHost {
   /** Everything that is served by name; uploads are added to it. */
   entries: Map<string, Entry>;
-  /** URIs of a dataset over UCX. */
-  urisOf(name: string): readonly string[];
+  /** URIs of a dataset over UCX, for a client that has reached this server in some way. */
+  urisOf(name: string, approach: Approach): readonly string[];
   /** Serves an uploaded dataset from now on; an earlier one of that name is closed. */
   publish(name: string, dataset: Dataset): void | Promise<void>;
 }
@@ -101,7 +102,10 @@ export class FlightPlane {
     const options = { ...this.#options, address: this.#options.address ?? address };
     options.advertise ??= advertise;
     const server = await FlightServer._start(options, { catalog: this.#catalog, uploads: this.#uploads });
-    this.#catalog.locationsOf = (name) => [...this.#host.urisOf(name), server.location];
+    this.#catalog.locationsOf = (name, approach) => [
+      ...this.#host.urisOf(name, approach),
+      server.locationFor(approach),
+    ];
     return server;
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
+import { advertisedHost } from "../reachable_host.ts";
 import type { OutgoingTotals } from "../stream/outgoing.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { Servable } from "./datasets.ts";
@@ -23,7 +24,10 @@ export interface ServeOptions {
   port?: number;
   /** Port of a separate listener for metadata (0 for any free one). Default: none, one connection carries both. */
   metadataPort?: number;
-  /** Host that the URIs name. Default: the address bound to. */
+  /**
+   * Host that the URIs name. Default: the address bound to; if that stands for all addresses (`0.0.0.0`, `::`), the one by which a
+   * Flight client has reached this server, otherwise this machine's own.
+   */
   advertise?: string;
   /** Connections open concurrently; further ones are refused. Default 256. */
   maxConnections?: number;
@@ -123,7 +127,7 @@ export function serverSettings(options: ServeOptions): ServerSettings {
     address: options.address ?? "127.0.0.1",
     port: portNumber("port", options.port ?? 0),
     metadataPort: options.metadataPort === undefined ? undefined : portNumber("metadataPort", options.metadataPort),
-    advertise: options.advertise,
+    advertise: advertisedHost(options.advertise),
     maxConnections: integerIn("maxConnections", options.maxConnections ?? 256, 1),
     requestTimeoutMs: integerIn("requestTimeoutMs", options.requestTimeoutMs ?? 5_000, 1),
     idleTimeoutMs: integerIn("idleTimeoutMs", options.idleTimeoutMs ?? 600_000, 1),

@@ -6,6 +6,7 @@
 import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
 import type { FlightServer } from "../flight/service/flight_server.ts";
+import type { Approach } from "../reachable_host.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { Admission } from "./admission.ts";
@@ -106,6 +107,11 @@ export class Server extends EventTarget implements AsyncDisposable {
     entries.set(name, entry);
     this.datasets = [...this.datasets.filter((each) => each.name !== name), this.#describe(entry)];
     if (before?.owned) await before.dataset.close();
+  }
+
+  /** @ignore URIs of a dataset for a client that reached this server's Flight side by an address. */
+  _urisOf(name: string, approach: Approach): readonly string[] {
+    return this.#plane?.urisOf(name, approach) ?? [];
   }
 
   #describe({ name, dataset, memory, staged, stagingReason }: Entry): ServedDataset {

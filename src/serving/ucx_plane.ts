@@ -8,6 +8,7 @@ import type { DipcError } from "../errors.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { formatUri } from "../protocol/uri.ts";
 import type { Channel, Listener, Transport } from "../wire/transport.ts";
+import { type Approach, reachableHost } from "../reachable_host.ts";
 import type { Admission } from "./admission.ts";
 import type { ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
 import { type ConnectionHost, UcxConnection } from "./ucx_connection.ts";
@@ -69,11 +70,17 @@ export class UcxPlane {
     if (metadataPort !== undefined) this.metadataPort = await this.#bind(metadataPort);
   }
 
-  /** The URIs of a dataset: one, or metadata and bodies. */
-  urisOf(name: string): string[] {
+  /**
+   * The URIs of a dataset: one, or metadata and bodies.
+   *
+   * @param name Name of the dataset
+   * @param approach How the client has reached this server, if it has
+   */
+  urisOf(name: string, approach?: Approach): string[] {
     const { advertise, address } = this.#host.settings;
+    const host = advertise ?? reachableHost(address, "one", approach).host;
     const uri = (role: StreamRole, port: number): string =>
-      formatUri({ host: advertise ?? address, port, ticket: name, wantData: this.#wantData[role], role, dipc: true });
+      formatUri({ host, port, ticket: name, wantData: this.#wantData[role], role, dipc: true });
     return this.metadataPort === undefined
       ? [uri("both", this.port)]
       : [uri("metadata", this.metadataPort), uri("body", this.port)];

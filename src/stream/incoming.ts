@@ -48,6 +48,8 @@ export interface IncomingOptions {
   pool: Pool;
   /** Longest wait for the peer, in milliseconds. */
   timeoutMs: number;
+  /** Latest time of the schema, of `performance.now()`; the connection has used up some of the first wait. */
+  schemaDeadline?: number;
   /** Aborts the stream with `cancelled`. */
   signal?: AbortSignal;
   /** Whether error messages were requested from the server. */
@@ -68,9 +70,13 @@ export class IncomingStream implements MessageInput {
   /** Taken from the window by a step that only had to check whether there is one. */
   #ahead: IpcMessage | null = null;
   #lastBody = 0;
+  #batches = 0;
   #pumps = 0;
   /** The channel's activity when an expected message arrived last. */
   #activeWhenDue = 0;
+  /** When the channel was last seen to do something while this stream waited, of `performance.now()`. */
+  #newsAt = 0;
+  #newsActivity = 0;
   /** Bodies that were received ahead of their metadata, by sequence number. */
   readonly #early = new Map<number, Incoming>();
   #earlyBytes = 0;
@@ -98,6 +104,11 @@ export class IncomingStream implements MessageInput {
   /** True once every message has arrived and was handed out. */
   get finished(): boolean {
     return this.#state.finished;
+  }
+
+  /** Record batches that were handed out. */
+  get batches(): number {
+    return this.#batches;
   }
 
   /** Bytes of metadata received, without prefixes. */
@@ -144,27 +155,33 @@ export class IncomingStream implements MessageInput {
   }
 
   async #wait(): Promise<IpcMessage | null> {
-    const { timeoutMs, signal } = this.#options;
+    const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
+    const isFirst = this.#state.announced === 0;
     try {
-      let { announced } = this.#state;
-      let { activity } = this.#channel;
-      while (!await this.#channel.until(this.#step, { signal, timeoutMs })) {
-        if (announced === this.#state.announced && activity === this.#channel.activity) {
-          throw new LocalError(
-            "timeout",
-            `cannot receive the stream: nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`,
-          );
-        }
-        announced = this.#state.announced;
-        activity = this.#channel.activity;
+      this.#newsAt = performance.now();
+      this.#newsActivity = this.#channel.activity;
+      const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
+      for (let left; (left = deadline() - performance.now()) > 0;) {
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left })) return this.#take();
       }
-      return this.#take();
+      throw new LocalError(
+        "timeout",
+        `cannot receive the stream: nothing arrived for ${timeoutMs / 1000} s: ${this.#state.describe()}`,
+      );
     } catch (error) {
       throw this.#fail(error);
     }
   }
 
-  #step = (): boolean => this.#pump();
+  #step = (): boolean => {
+    const isReady = this.#pump();
+    const { activity } = this.#channel;
+    if (activity !== this.#newsActivity) {
+      this.#newsActivity = activity;
+      this.#newsAt = performance.now();
+    }
+    return isReady;
+  };
 
   /** Advances everything once. True if a message can be taken or the stream is complete. */
   #pump(): boolean {
@@ -300,10 +317,10 @@ export class IncomingStream implements MessageInput {
   }
 
   #take(): IpcMessage | null {
-    const ahead = this.#ahead;
-    if (ahead === null) return this.#fromState();
+    const message = this.#ahead ?? this.#fromState();
     this.#ahead = null;
-    return ahead;
+    if (message !== null && message.header.kind === "batch") this.#batches++;
+    return message;
   }
 
   #fromState(): IpcMessage | null {

@@ -75,6 +75,8 @@ export interface UntilOptions {
 export interface Channel {
   /** Names of the transports in use, such as `["posix"]` or `["tcp"]`; what is known so far. */
   readonly transports: readonly string[];
+  /** Why they are not the fastest that this machine has; empty if nothing was in the way. Not all transports know. */
+  readonly transportsReason?: string;
   /** Why the connection is gone, once it is. Operations pending at that moment may never settle before `close()`. */
   readonly failure: DipcError | null;
   /**

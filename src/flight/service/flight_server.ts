@@ -11,6 +11,7 @@ import { Authenticator } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
+import { advertisedHost, type Approach, reachableHost } from "../../reachable_host.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { type FlightServerOptions, serverLimits } from "./options.ts";
 import type { FlightServerParts } from "./parts.ts";
@@ -38,6 +39,7 @@ export interface FlightServerEventDetail {
  */
 export class FlightServer extends EventTarget implements AsyncDisposable {
   readonly #grpc: GrpcServer;
+  readonly #options: FlightServerOptions;
   /** The address bound to. */
   readonly address: string;
   /** The port bound to. */
@@ -51,7 +53,8 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
     this.#grpc = grpc;
     this.address = options.address ?? "127.0.0.1";
     this.port = grpc.port;
-    this.location = formatFlightLocation(options.advertise ?? this.address, this.port, options.tls !== undefined);
+    this.#options = options;
+    this.location = this.locationFor();
     for (const type of ["end", "error"]) {
       events.addEventListener(type, (event) => {
         this.dispatchEvent(new CustomEvent(type, { detail: (event as CustomEvent).detail }));
@@ -60,9 +63,23 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   }
 
   /**
+   * Location for one client.
+   *
+   * @param approach How the client has reached this server; counts if the server listens on all addresses
+   */
+  locationFor(approach?: Approach): string {
+    const { advertise, tls } = this.#options;
+    const { host, port } = advertise === undefined
+      ? reachableHost(this.address, "both", approach)
+      : { host: advertise };
+    return formatFlightLocation(host, port ?? this.port, tls !== undefined);
+  }
+
+  /**
    * @ignore Starts a server.
    */
   static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
+    advertisedHost(options.advertise);
     const limits = serverLimits(options.limits);
     const authenticator = options.auth === undefined ? null : await Authenticator.open(options.auth);
     const methods = new FlightMethods({ ...parts, handlers: options.handlers ?? {}, limits, authenticator });

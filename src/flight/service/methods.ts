@@ -122,7 +122,7 @@ export class FlightMethods {
     ) => {
       for await (const info of infos) await call.writeMessage(toBinary(proto.FlightInfoSchema, infoToProto(info)));
     };
-    if (catalog !== null) await send(catalog.list(expression));
+    if (catalog !== null) await send(catalog.list(expression, call.approach));
     if (handlers.listFlights !== undefined) await send(handlers.listFlights(expression, context));
     await call.flush();
   };
@@ -130,7 +130,7 @@ export class FlightMethods {
   #getFlightInfo: Method = async (call, context) => {
     const { handlers, catalog } = this.#parts;
     const descriptor = await this.#descriptor(call);
-    const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor);
+    const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor, call.approach);
     if (info === undefined) throw noFlight();
     await this.#answer(call, toBinary(proto.FlightInfoSchema, infoToProto(info)));
   };
@@ -140,7 +140,8 @@ export class FlightMethods {
     const descriptor = await this.#descriptor(call);
     let poll = await handlers.pollFlightInfo?.(descriptor, context);
     if (poll === undefined) {
-      const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor);
+      const info = await handlers.getFlightInfo?.(descriptor, context) ??
+        await catalog?.info(descriptor, call.approach);
       if (info === undefined) throw noFlight();
       // Datasets are available immediately.
       poll = { info, descriptor: null, progress: 1, expirationTime: null };

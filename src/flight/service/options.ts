@@ -164,7 +164,10 @@ export interface FlightServerOptions {
   address?: string;
   /** Port to bind. Default 0, any free one. */
   port?: number;
-  /** Host in locations. Default: the address bound to. */
+  /**
+   * Host in locations. Default: the address bound to; if that stands for all addresses (`0.0.0.0`, `::`), the one by which the
+   * client has reached this server, otherwise this machine's own.
+   */
   advertise?: string;
   /** Certificates; with them the scheme is `grpc+tls:`. */
   tls?: FlightServerTls;

@@ -6,6 +6,7 @@
 import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../model.ts";
+import type { Approach } from "../../reachable_host.ts";
 import type { FlightUpload } from "./exchange.ts";
 
 /** Permission to send one dataset once. */
@@ -24,10 +25,10 @@ export interface DatasetGrant {
 
 /** Datasets as flights. */
 export interface FlightCatalog {
-  /** Flights that match the criteria of ListFlights. */
-  list(criteria: Uint8Array): AsyncIterable<FlightInfo>;
-  /** @throws {DipcError} `not_found` */
-  info(descriptor: FlightDescriptor): Promise<FlightInfo>;
+  /** Flights that match the criteria of ListFlights. @param approach How the client has reached this server */
+  list(criteria: Uint8Array, approach: Approach): AsyncIterable<FlightInfo>;
+  /** @param approach How the client has reached this server @throws {DipcError} `not_found` */
+  info(descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo>;
   /** @throws {DipcError} `not_found` */
   schema(descriptor: FlightDescriptor): MessageHeader;
   /** @throws {DipcError} `not_found`, `permission_denied` */

@@ -155,18 +155,3 @@ export function isLoopback(address: SockAddr): boolean {
 export function isIpv6(address: SockAddr): boolean {
   return address.bytes[0] === AF_INET6;
 }
-
-/**
- * Host and port of a `struct sockaddr_storage`.
- *
- * @param bytes The structure
- */
-export function formatAddress(bytes: Uint8Array): PeerAddress {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const port = view.getUint16(2);
-  if (view.getUint16(0, true) === AF_INET) return { host: bytes.subarray(4, 8).join("."), port };
-  const groups: string[] = [];
-  for (let i = 8; i < 24; i += 2) groups.push(view.getUint16(i).toString(16));
-  const host = groups.join(":").replace(/(?:^|:)0(?::0)+(?:$|:)/, "::");
-  return { host, port };
-}

@@ -89,6 +89,7 @@ export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
 /** A UCX channel. Made by the transport. */
 export class UcxChannel implements Channel, WorkerOwner {
   failure: DipcError | null = null;
+  transportsReason = "";
   readonly #worker: UcxWorker;
   readonly #symbols: UcpSymbols;
   readonly #handle: bigint;

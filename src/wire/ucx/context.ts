@@ -3,8 +3,10 @@
  *
  * @module
  */
-import { cString, libc, printed } from "../../../ffi/libc.ts";
-import { applyUcxSettings } from "../../../ffi/ucx_settings.ts";
+import { closeOnExec } from "../../../ffi/close_on_exec.ts";
+import { cString, namesIn, printed } from "../../../ffi/libc.ts";
+import { withUcxLog } from "../../../ffi/ucx_log.ts";
+import { applyUcxSettings, userSetting } from "../../../ffi/ucx_settings.ts";
 import { statusError } from "../../../ffi/status.ts";
 import { openUcp, type Ucp, type UcpSymbols } from "../../../ffi/ucp.ts";
 import {
@@ -17,6 +19,7 @@ import {
 } from "../../../ffi/ucp_structs.ts";
 import type { DeviceAccess } from "../transport.ts";
 import { cudaSupport } from "./cuda_support.ts";
+import { requireDescriptors } from "./descriptors.ts";
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
@@ -29,15 +32,28 @@ const API_MAJOR = 1, API_MINOR = 13;
  */
 export function loadUcp(path: string): Ucp {
   applyUcxSettings();
-  return openUcp(path);
+  return withUcxLog(() => openUcp(path));
 }
 
-/** What kind of address a context is for. */
+const RDMA_DEVICES = "/sys/class/infiniband";
+
+/** Value of UCX_NET_DEVICES for some interfaces: RDMA devices, which it would rule out, are named beside them. */
+function netDevices(interfaces: readonly string[]): string {
+  const ports = namesIn(RDMA_DEVICES).flatMap((device) =>
+    namesIn(`${RDMA_DEVICES}/${device}/ports`).map((port) => `${device}:${port}`)
+  );
+  // Nothing but lo can reach a loopback address.
+  return [...interfaces, ...(interfaces.every((name) => name === "lo") ? [] : ports)].join(",");
+}
+
+/** What the connections of a context may use. */
 export interface ContextOptions {
-  /** Whether its sockets listen on loopback addresses only. */
-  readonly loopback: boolean;
+  /** Names of the network interfaces that data may take, such as `["lo"]`; RDMA devices always may. `null` for all. */
+  readonly devices: readonly string[] | null;
   /** Whether its connections are made over IPv6. */
   readonly ipv6: boolean;
+  /** Whether memory may be shared with processes of this machine. */
+  readonly sharedMemory: boolean;
   /** The GPU whose memory is sent and received, if there is one. */
   readonly device?: DeviceAccess;
 }
@@ -66,10 +82,12 @@ export class UcxContext {
    * @throws {DipcError} `ucx`
    */
   constructor(ucp: Ucp, options: ContextOptions) {
+    requireDescriptors();
     this.ucp = ucp;
     this.symbols = ucp.symbols;
     this.device = options.device ?? null;
     this.handle = this.within(() => this.#init(options));
+    closeOnExec();
     this.deviceSpace = this.device !== null && cudaSupport(this, this.device).supported ? this.device.space : null;
   }
 
@@ -80,7 +98,8 @@ export class UcxContext {
     if (status !== 0) throw statusError(status, "read the UCX configuration");
     const config = out[0];
     try {
-      if (options.loopback) this.#configure(config, "NET_DEVICES", "lo");
+      if (options.devices !== null) this.#configure(config, "NET_DEVICES", netDevices(options.devices));
+      if (!options.sharedMemory) this.#configure(config, "TLS", "^sm");
       // A TCP endpoint of UCX has room for an address of its interface's family only, and writes the peer's into it
       // unchecked: over a connection of the other family it corrupts the heap (seen in 1.13.1 and 1.22.0).
       this.#configure(config, "TCP_AF_PRIO", options.ipv6 ? "inet6" : "inet");
@@ -158,7 +177,7 @@ export class UcxContext {
 
   /** Changes a setting unless the user has set it. */
   #configure(config: bigint, name: string, value: string): void {
-    if (libc().getenv(cString(`UCX_${name}`)) !== 0n) return;
+    if (userSetting(`UCX_${name}`) !== null) return;
     const status = this.symbols.ucp_config_modify(config, cString(name), cString(value));
     if (status !== 0) throw statusError(status, `set UCX_${name}=${value}`);
   }

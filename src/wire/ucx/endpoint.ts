@@ -1,8 +1,9 @@
 /**
- * A UCX endpoint in error mode PEER.
+ * A UCX endpoint: in error mode PEER if it connects, in the client's mode if it was accepted.
  *
  * @module
  */
+import { closeOnExec } from "../../../ffi/close_on_exec.ts";
 import { addressOf, printed } from "../../../ffi/libc.ts";
 import { isStatusError, pointerStatus, statusError, UCS_INPROGRESS, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
@@ -109,6 +110,7 @@ export class UcxEndpoint {
     const params = endpointParams(peer, errorHandler(), this.#id);
     const { context } = worker;
     const status = context.within(() => context.symbols.ucp_ep_create(worker.handle, params.bytes, out));
+    closeOnExec();
     if (status !== UCS_OK) {
       endpoints.delete(this.#id);
       throw statusError(status, "create a UCX endpoint");

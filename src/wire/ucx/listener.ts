@@ -4,10 +4,11 @@
  * @module
  */
 import { asDipcError, type DipcError, LocalError } from "../../errors.ts";
+import { closeOnExec } from "../../../ffi/close_on_exec.ts";
+import { formatAddress } from "../../../ffi/interfaces.ts";
 import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
 import { LAYOUT, listenerAttr, listenerParams, type SockAddr } from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
-import { formatAddress } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { progressLoop } from "./loop.ts";
@@ -65,6 +66,7 @@ export class UcxListener implements Listener, WorkerOwner {
     const out = new BigUint64Array(16);
     const params = listenerParams(address, connectionHandler(), this.#id);
     let status = symbols.ucp_listener_create(this.#worker.handle, params.bytes, out);
+    closeOnExec();
     if (status !== UCS_OK) {
       this.#worker.destroy();
       const where = `${options.host} port ${options.port}`;

@@ -7,6 +7,7 @@
  * @module
  */
 import { type DipcError, LocalError } from "../../errors.ts";
+import { closeOnExec } from "../../../ffi/close_on_exec.ts";
 import {
   EFD_CLOEXEC_NONBLOCK,
   EPOLL_CLOEXEC,
@@ -236,6 +237,7 @@ export class ProgressLoop {
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
         if ((isStuck && hot > 0) || now - this.#lastYield >= YIELD_MS) {
+          closeOnExec(); // what UCX has opened, before anybody else can start a child
           await new Promise<void>((resolve) => setImmediate(resolve));
           this.#lastYield = performance.now();
         } else if (hot === 0 && !settled && !this.#wokenThisRound) {
@@ -333,6 +335,7 @@ export class ProgressLoop {
 
   async #sleep(deadline: number): Promise<void> {
     const timeout = deadline === Infinity ? -1 : Math.max(0, Math.ceil(deadline - performance.now()));
+    closeOnExec();
     this.#isAsleep = true;
     this.#isWoken = false;
     const count = await this.#libc.epollWaitAsync(

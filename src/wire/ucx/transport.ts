@@ -5,7 +5,15 @@
  */
 import { DipcError, type DipcErrorCode, LocalError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
-import { statusError } from "../../../ffi/status.ts";
+import {
+  statusError,
+  UCS_ERR_INVALID_PARAM,
+  UCS_ERR_NOT_CONNECTED,
+  UCS_ERR_REJECTED,
+  UCS_ERR_UNREACHABLE,
+  UCS_ERR_UNSUPPORTED,
+} from "../../../ffi/status.ts";
+import { userSetting } from "../../../ffi/ucx_settings.ts";
 import type { Ucp } from "../../../ffi/ucp.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import { MIB } from "../../bytes.ts";
@@ -19,20 +27,37 @@ import type {
   SpaceSupport,
   Transport,
 } from "../transport.ts";
-import { candidateTargets, isIpv6, isLoopback, resolveAddress, resolveAddresses } from "./address.ts";
+import { candidateTargets, isIpv6, resolveAddress, resolveAddresses } from "./address.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
-import { loadUcp, UcxContext } from "./context.ts";
+import { loadUcp } from "./context.ts";
 import { cudaSupport } from "./cuda_support.ts";
-import { type EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import { UcxEndpoint } from "./endpoint.ts";
+import { explanations } from "./explanations.ts";
 import { FRAME_PREFIX_BYTES } from "./frames.ts";
+import { pathOf, pathTo } from "./interfaces.ts";
 import { UcxListener } from "./listener.ts";
-import { WorkerPool } from "./worker_pool.ts";
+import { type PlaneKind, Planes } from "./planes.ts";
 
-const WARM_WORKERS = 3;
 /** UCX 1.13 corrupts the heap in IPv6 connections. */
 const IPV6_MINOR = 14;
-/** Statuses of a first connection between incompatible versions or settings. */
-const MISMATCH = [-5, -6, -22, -23];
+/** Statuses of a first connection between incompatible versions. */
+const MISMATCH = [UCS_ERR_INVALID_PARAM, UCS_ERR_UNSUPPORTED];
+
+/**
+ * Longest wait for a connection that may share memory, in milliseconds: UCX chooses shared memory with every process of the
+ * machine, and notices only in some cases that it cannot be used (another user, another namespace).
+ */
+const SHARED_MEMORY_MS = 3_000;
+/** How long it is remembered that a peer shares no memory, in milliseconds. */
+const REMEMBERED_MS = 60_000;
+/** Failures that are never shared memory's: the peer rejected the connection, or there is none. */
+const NOT_SHARED_MEMORY = [UCS_ERR_REJECTED, UCS_ERR_NOT_CONNECTED];
+
+/** Whether a connection may have failed because memory could not be shared. */
+function mayBeSharedMemory(error: unknown): boolean {
+  if (!(error instanceof DipcError)) return false;
+  return error.foreign?.system === "ucx" ? !NOT_SHARED_MEMORY.includes(error.foreign.status) : error.code === "timeout";
+}
 
 /** Failures that another address of the same host may not have. */
 const TRY_NEXT: DipcErrorCode[] = ["unreachable", "unsupported"];
@@ -69,27 +94,38 @@ function channelLimits(
   };
 }
 
-/** A context and its idle workers. */
-interface Plane {
-  readonly context: UcxContext;
-  readonly pool: WorkerPool;
-}
-
 function peerName(peer: PeerAddress): string {
   return peer.host.includes(":") ? `[${peer.host}]:${peer.port}` : `${peer.host}:${peer.port}`;
+}
+
+/** An attempt to connect. */
+interface Attempt {
+  /** Why it goes without shared memory, if it does though the peer may be on this machine. */
+  readonly obstacle: string;
+  /** Until when it may take, in milliseconds of `performance.now()`. */
+  readonly until: number;
+  readonly options: ConnectChannelOptions;
+}
+
+/** What became of shared memory with a peer. */
+interface SharedMemoryFailure {
+  /** Until when it is not tried again, in milliseconds of `performance.now()`. */
+  readonly until: number;
+  readonly reason: string;
 }
 
 class UcxTransport implements Transport {
   readonly #ucp: Ucp;
   readonly #limits: ChannelLimits;
-  readonly #planes = new Map<string, Plane>();
+  readonly #planes: Planes;
   readonly #device: DeviceAccess | undefined;
-  #isClosed = false;
+  readonly #withoutSharedMemory = new Map<string, SharedMemoryFailure>();
 
   constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
     this.#ucp = ucp;
     this.#limits = limits;
     this.#device = device;
+    this.#planes = new Planes(ucp, device);
   }
 
   async connect(
@@ -102,7 +138,7 @@ class UcxTransport implements Transport {
     let last: unknown;
     for (const targets of this.#candidates(await resolveAddresses(peers, options))) {
       try {
-        return await this.#connectTo(targets, peers, Math.max(0, end - performance.now()), options);
+        return await this.#connectToEither(targets, peers, end, options);
       } catch (error) {
         last = error;
         if (!(error instanceof DipcError) || !TRY_NEXT.includes(error.code)) throw error;
@@ -113,25 +149,26 @@ class UcxTransport implements Transport {
 
   async listen(options: ListenOptions): Promise<Listener> {
     const [[address]] = this.#candidates([await resolveAddress(options)]);
-    return new UcxListener(this.#plane([address]).pool, address, options, this.#limits);
+    const { device } = pathOf(address);
+    const plane = this.#planes.of({
+      devices: device === null ? null : [device],
+      ipv6: isIpv6(address),
+      sharedMemory: true,
+    });
+    return new UcxListener(plane.pool, address, options, this.#limits);
   }
 
   supports(space: string): SpaceSupport {
     if (this.#device?.space !== space) {
       return { supported: false, reason: `this transport was made for ${this.#device?.space ?? "host memory only"}` };
     }
-    const { context } = this.#planeOf({ loopback: true, ipv6: false });
+    const { context } = this.#planes.of({ devices: ["lo"], ipv6: false, sharedMemory: true });
     const { supported, reason } = cudaSupport(context, this.#device);
     return { supported, reason };
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
-    for (const plane of this.#planes.values()) {
-      plane.pool.close();
-      plane.context.close();
-    }
-    this.#planes.clear();
+    this.#planes.close();
     return Promise.resolve();
   }
 
@@ -153,42 +190,55 @@ class UcxTransport implements Transport {
     );
   }
 
-  #plane(targets: SockAddr[]): Plane {
-    return this.#planeOf({ loopback: targets.every(isLoopback), ipv6: targets.some(isIpv6) });
-  }
-
-  #planeOf(options: { loopback: boolean; ipv6: boolean }): Plane {
-    if (this.#isClosed) throw new LocalError("closed", "cannot use the UCX transport: it was closed");
-    const key = `${options.loopback} ${options.ipv6}`;
-    let plane = this.#planes.get(key);
-    if (plane === undefined) {
-      const context = new UcxContext(this.#ucp, { ...options, device: this.#device });
-      this.#planes.set(key, plane = { context, pool: new WorkerPool(context, WARM_WORKERS) });
-    }
-    return plane;
-  }
-
-  async #connectTo(
+  /** Connects with shared memory if the peer may be on this machine, and without it if that fails. */
+  async #connectToEither(
     targets: SockAddr[],
     peers: PeerAddress[],
-    timeoutMs: number,
+    end: number,
     options: ConnectChannelOptions,
   ): Promise<Channel> {
-    const plane = this.#plane(targets);
-    const worker = plane.pool.take();
-    const channel = new UcxChannel(worker, channelLimits(options, this.#limits), plane.pool.giveBack);
+    const paths = targets.map(pathTo);
+    const devices = paths.map(({ device }) => device);
+    const kind = {
+      devices: devices.includes(null) ? null : [...new Set(devices as string[])],
+      ipv6: targets.some(isIpv6),
+    };
     const names = peers.map(peerName);
+    const attempt = (sharedMemory: boolean, obstacle: string, until: number): Promise<Channel> =>
+      this.#connectTo(targets, names, { ...kind, sharedMemory }, { obstacle, until, options });
+    if (!paths.every(({ isLocal }) => isLocal)) return await attempt(false, "", end);
+    const peer = names.join(" and ");
+    const known = this.#withoutSharedMemory.get(peer);
+    const now = performance.now();
+    if (known !== undefined && now < known.until) return await attempt(false, known.reason, end);
+    const until = userSetting("UCX_TLS") === null ? Math.min(now + (end - now) / 2, now + SHARED_MEMORY_MS) : end;
     try {
-      const requests: EndpointRequest[] = [];
+      return await attempt(true, "", until);
+    } catch (error) {
+      if (until === end || !mayBeSharedMemory(error)) throw error;
+      const reason = `shared memory failed: ${(error as DipcError).foreign?.text ?? "no answer"}`;
+      const channel = await attempt(false, reason, end);
+      this.#withoutSharedMemory.set(peer, { until: performance.now() + REMEMBERED_MS, reason });
+      return channel;
+    }
+  }
+
+  async #connectTo(targets: SockAddr[], names: string[], kind: PlaneKind, attempt: Attempt): Promise<Channel> {
+    const { options, until } = attempt;
+    const { pool, obstacle } = this.#planes.of(kind);
+    const worker = pool.take();
+    const channel = new UcxChannel(worker, channelLimits(options, this.#limits), pool.giveBack);
+    channel.transportsReason = attempt.obstacle || obstacle;
+    try {
       const endpoints = targets.map((target, i) => {
         const endpoint = new UcxEndpoint(worker, target);
         channel.attach(endpoint, names[i]);
         return endpoint;
       });
-      for (const endpoint of endpoints) requests.push(endpoint.flush());
+      const requests = endpoints.map((endpoint) => endpoint.flush());
       const connected = await channel.until(() => requests.every((request) => request.done()), {
         signal: options.signal,
-        timeoutMs,
+        timeoutMs: Math.max(0, until - performance.now()),
       });
       if (!connected) {
         throw new LocalError(
@@ -210,13 +260,20 @@ class UcxTransport implements Transport {
   }
 }
 
+/** Why a connection failed, in the words that fit the status. */
+function adviceFor(status: number, version: string): string {
+  const versions =
+    `the two sides run versions of UCX that cannot talk to each other: here it is ${version}, compare it ` +
+    "with the server's (`dipc doctor`)";
+  if (status === UCS_ERR_REJECTED) return `the server is full, or ${versions}`;
+  if (status === UCS_ERR_UNREACHABLE) return "the two sides have no transport in common: compare `dipc doctor` on both";
+  if (MISMATCH.includes(status)) return versions;
+  return "is the server running there, is the port right, and does a firewall let it through?";
+}
+
 function connectError(status: number, names: string[], version: string, cause: unknown): DipcError {
-  const where = names.join(" and ");
-  const advice = MISMATCH.includes(status)
-    ? `the server is full, or the two sides run versions of UCX that cannot talk to each other: here it is ${version}, ` +
-      "compare it with the server's (`dipc doctor`)"
-    : "is the server running there, is the port right, and does a firewall let it through?";
-  return statusError(status, `connect to ${where}`, advice, "unreachable", cause);
+  const advice = [adviceFor(status, version), ...explanations()].join("; ");
+  return statusError(status, `connect to ${names.join(" and ")}`, advice, "unreachable", cause);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 import type { DipcError } from "../../errors.ts";
+import { closeOnExec } from "../../../ffi/close_on_exec.ts";
 import { addressOf, type Libc, libc } from "../../../ffi/libc.ts";
 import { progressWorker } from "../../../ffi/progress.ts";
 import { statusError, UCS_OK } from "../../../ffi/status.ts";
@@ -11,6 +12,7 @@ import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
 import type { UcxContext } from "./context.ts";
 import { requireDescriptors } from "./descriptors.ts";
+import { explanations } from "./explanations.ts";
 import { type Pollable, progressLoop, type Wait } from "./loop.ts";
 
 /** The active message id of metadata frames. */
@@ -65,6 +67,11 @@ function amHandler(): bigint {
   return BigInt(Deno.UnsafePointer.value(amCallback.pointer));
 }
 
+function workerError(status: number): DipcError {
+  const advice = "UCX found no transport that it could set up";
+  return statusError(status, "create a UCX worker", [advice, ...explanations()].join("; "));
+}
+
 /** Workers that exist; for leak tests. */
 export let liveWorkers = 0;
 
@@ -101,7 +108,8 @@ export class UcxWorker implements Pollable {
     const symbols = this.#symbols = context.symbols;
     const out = new BigUint64Array(16);
     let status = context.within(() => symbols.ucp_worker_create(context.handle, workerParams().bytes, out));
-    if (status !== UCS_OK) throw statusError(status, "create a UCX worker", "check `ulimit -n`");
+    closeOnExec();
+    if (status !== UCS_OK) throw workerError(status);
     this.handle = out[0];
     liveWorkers++;
     context.addWorker();

@@ -1,0 +1,109 @@
+/**
+ * What UCX logs, kept in memory instead of on the terminal: it explains failures that its status codes do not.
+ *
+ * UCX writes to the file that `UCX_LOG_FILE` names when libucs is loaded. It is given a file in memory of a fixed size, so
+ * that a UCX that logs without end costs neither disk nor memory. Only what ends the process is still printed, by UCX
+ * itself. A user who sets `UCX_LOG_FILE` or `UCX_LOG_LEVEL` gets the log where they want it.
+ *
+ * @module
+ */
+import { cString, libc } from "./libc.ts";
+
+const LOG_BYTES = 64 * 1024;
+/** `MFD_CLOEXEC | MFD_ALLOW_SEALING` of memfd_create. */
+const MFD_CLOEXEC_SEALABLE = 3;
+/** `F_ADD_SEALS` of fcntl, with `F_SEAL_SHRINK | F_SEAL_GROW`. */
+const F_ADD_SEALS = 1033, SEAL_SIZE = 2 | 4;
+const SEEK_SET = 0, SEEK_CUR = 1;
+/** Descriptors among which UCX's own of the log is looked for. */
+const DESCRIPTORS_SEARCHED = 1024;
+/** Most lines that {@linkcode recentUcxMessages} returns. */
+const MAX_MESSAGES = 3;
+
+/** A log that UCX has opened. */
+interface Log {
+  /** Our descriptor, to read with. */
+  readonly descriptor: number;
+  /** UCX's descriptor, whose position is the length of the log. */
+  readonly writer: number;
+  /** Up to where it was read. */
+  readUpTo: number;
+}
+
+const logs: Log[] = [];
+let count = 0;
+
+function isSet(name: string): boolean {
+  return libc().getenv(cString(name)) !== 0n;
+}
+
+/** What a descriptor refers to, as the system names it. */
+function targetOf(descriptor: number): string {
+  const target = new Uint8Array(128);
+  const length = Number(libc().readlink(cString(`/proc/self/fd/${descriptor}`), target, BigInt(target.byteLength)));
+  return new TextDecoder().decode(target.subarray(0, Math.max(0, length)));
+}
+
+/** The descriptor other than `own` that refers to the same file; −1 if there is none. */
+function otherDescriptor(own: number): number {
+  const target = targetOf(own);
+  if (target === "") return -1;
+  for (let descriptor = 0; descriptor < DESCRIPTORS_SEARCHED; descriptor++) {
+    if (descriptor !== own && targetOf(descriptor) === target) return descriptor;
+  }
+  return -1;
+}
+
+/**
+ * Loads a library of UCX so that it logs into memory, unless the user has said where it should log.
+ *
+ * @param load Opens the library; must not be asynchronous
+ * @returns what `load` returned
+ */
+export function withUcxLog<T>(load: () => T): T {
+  if (isSet("UCX_LOG_FILE") || isSet("UCX_LOG_LEVEL")) return load();
+  const c = libc();
+  const descriptor = c.memfd_create(cString(`dipc-ucx-log-${++count}`), MFD_CLOEXEC_SEALABLE);
+  const set = (name: string, value: string): number => c.setenv(cString(name), cString(value), 1);
+  set("UCX_LOG_FILE", descriptor < 0 ? "stderr" : `/proc/self/fd/${descriptor}`);
+  set("UCX_LOG_LEVEL", descriptor < 0 ? "error" : "warn");
+  let isInUse = false;
+  try {
+    return load();
+  } finally {
+    // A child of this process must not inherit them: the file is not there for it.
+    c.unsetenv(cString("UCX_LOG_FILE"));
+    c.unsetenv(cString("UCX_LOG_LEVEL"));
+    const writer = descriptor < 0 ? -1 : otherDescriptor(descriptor);
+    if (writer >= 0) {
+      c.ftruncate(descriptor, BigInt(LOG_BYTES));
+      isInUse = c.fcntl(descriptor, F_ADD_SEALS, SEAL_SIZE) === 0;
+      if (isInUse) logs.push({ descriptor, writer, readUpTo: 0 });
+    }
+    // A library that was loaded before logs where it did.
+    if (!isInUse && descriptor >= 0) c.close(descriptor);
+  }
+}
+
+/** What a log holds beyond what was read. */
+function readOn(log: Log): string {
+  const c = libc();
+  const end = Number(c.lseek(log.writer, 0n, SEEK_CUR));
+  if (end <= log.readUpTo) return "";
+  const bytes = new Uint8Array(end - log.readUpTo);
+  const length = Number(c.pread(log.descriptor, bytes, BigInt(bytes.byteLength), BigInt(log.readUpTo)));
+  log.readUpTo = end;
+  // UCX goes on at the start: what was read is not needed again, and a full log takes nothing more.
+  if (end > LOG_BYTES / 2 && c.lseek(log.writer, 0n, SEEK_SET) === 0n) log.readUpTo = 0;
+  return new TextDecoder().decode(bytes.subarray(0, Math.max(0, length)));
+}
+
+/**
+ * The last warnings and errors of UCX since the last call, without time and place, each once.
+ *
+ * @returns Such as `["shmat(shmid=1) failed: Permission denied"]`; empty if UCX logs elsewhere
+ */
+export function recentUcxMessages(): string[] {
+  const lines = logs.map(readOn).join("").matchAll(/UCX\s+(?:WARN|ERROR)\s+(.*)/g);
+  return [...new Set(Array.from(lines, (match) => match[1].trim()))].slice(-MAX_MESSAGES);
+}
