@@ -104,7 +104,8 @@ export class Workbench {
     const perftest = this.tools.perftest;
     if (perftest === null) throw new Error("ucx_perftest is missing");
     // The library restricts a loopback server to this device by other means than the environment.
-    const env = { UCX_NET_DEVICES: "lo", ...settings, ...perftest.env };
+    const quiet = { UCX_LOG_FILE: "stderr", UCX_LOG_LEVEL: "error" };
+    const env = { UCX_NET_DEVICES: "lo", ...quiet, ...settings, ...perftest.env };
     if (settings.UCX_TLS !== "tcp") Object.assign(this.ucxSettings, { UCX_NET_DEVICES: "lo", ...settings });
     return tagBandwidth({ path: perftest.path, bytes, count, env, cores: this.cores });
   }

@@ -197,6 +197,12 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
       return loaded.location;
     }
   }
+  if (failures.some(({ cause }) => cause.includes("Too many open files"))) {
+    throw new LocalError(
+      "io",
+      "cannot load libucp: the process may open no more files; close some, or raise the limit with `ulimit -n`",
+    );
+  }
   throw new LocalError("library_not_found", explain(failures));
 }
 

@@ -9,7 +9,9 @@ import type { SockAddr } from "./ucp_structs.ts";
 const AF_INET = 2, AF_INET6 = 10;
 const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct ifaddrs of glibc on 64-bit systems
-const IFADDRS = { size: 56n, next: 0, name: 8, addr: 24 };
+const IFADDRS = { size: 56n, next: 0, name: 8, flags: 16, addr: 24 };
+/** `IFF_UP | IFF_RUNNING` of net/if.h. */
+const IFF_ACTIVE = 0x41;
 
 /** An address of this machine and the interface that has it. */
 export interface InterfaceAddress {
@@ -17,6 +19,8 @@ export interface InterfaceAddress {
   readonly name: string;
   /** The address, without brackets. */
   readonly host: string;
+  /** Whether the interface can carry data now. */
+  readonly isActive: boolean;
 }
 
 /**
@@ -53,7 +57,8 @@ export function interfaceAddresses(): InterfaceAddress[] {
     c.memcpy(addressOf(address), pointer, BigInt(family === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES));
     // An alias such as eth0:1 is an address of eth0.
     const device = new Deno.UnsafePointerView(name).getCString().split(":")[0];
-    found.push({ name: device, host: formatAddress(address).host });
+    const isActive = (view.getUint32(IFADDRS.flags, true) & IFF_ACTIVE) === IFF_ACTIVE;
+    found.push({ name: device, host: formatAddress(address).host, isActive });
   }
   c.freeifaddrs(list[0]);
   return found;
@@ -79,7 +84,7 @@ export function sourceAddress(target: SockAddr): string | null {
   }
 }
 
-/** Addresses of documentation, 192.0.2.1 and 2001:db8::1: no network has them, so the way to them is the way to far away. */
+/** Addresses of documentation, 192.0.2.1 and 2001:db8::1: hardly a network has them, so the way to them is the way to far away. */
 const FAR_IPV4 = [AF_INET, 0, 0, 9, 192, 0, 2, 1];
 const FAR_IPV6 = [AF_INET6, 0, 0, 9, 0, 0, 0, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 

@@ -19,12 +19,16 @@ export const UCS_ERR_MESSAGE_TRUNCATED = -9;
 export const UCS_ERR_BUSY = -15;
 /** `UCS_ERR_CANCELED`. */
 export const UCS_ERR_CANCELED = -16;
+/** `UCS_ERR_SHMEM_SEGMENT`: shared memory could not be made or opened. */
+export const UCS_ERR_SHMEM_SEGMENT = -17;
 /** `UCS_ERR_UNSUPPORTED`. */
 export const UCS_ERR_UNSUPPORTED = -22;
 /** `UCS_ERR_REJECTED`: the listener rejected the connection. */
 export const UCS_ERR_REJECTED = -23;
 /** `UCS_ERR_NOT_CONNECTED`. */
 export const UCS_ERR_NOT_CONNECTED = -24;
+/** `UCS_ERR_ENDPOINT_TIMEOUT`: the peer does not answer any more. */
+export const UCS_ERR_ENDPOINT_TIMEOUT = -80;
 /** `UCS_ERR_CONNECTION_RESET`: also reported for a peer's orderly close. */
 export const UCS_ERR_CONNECTION_RESET = -25;
 

@@ -3,11 +3,11 @@
  *
  * UCX writes to the file that `UCX_LOG_FILE` names when libucs is loaded. It is given a file in memory of a fixed size, so
  * that a UCX that logs without end costs neither disk nor memory. Only what ends the process is still printed, by UCX
- * itself. A user who sets `UCX_LOG_FILE` or `UCX_LOG_LEVEL` gets the log where they want it.
+ * itself. A user who sets `UCX_LOG_FILE` gets the log there, one who sets only `UCX_LOG_LEVEL` on standard error.
  *
  * @module
  */
-import { cString, libc } from "./libc.ts";
+import { cString, F_SETFD, FD_CLOEXEC, libc } from "./libc.ts";
 
 const LOG_BYTES = 64 * 1024;
 /** `MFD_CLOEXEC | MFD_ALLOW_SEALING` of memfd_create. */
@@ -61,28 +61,38 @@ function otherDescriptor(own: number): number {
  * @returns what `load` returned
  */
 export function withUcxLog<T>(load: () => T): T {
-  if (isSet("UCX_LOG_FILE") || isSet("UCX_LOG_LEVEL")) return load();
+  if (isSet("UCX_LOG_FILE")) return load();
+  if (isSet("UCX_LOG_LEVEL")) return withVariables({ UCX_LOG_FILE: "stderr" }, load);
+  const descriptor = libc().memfd_create(cString(`dipc-ucx-log-${++count}`), MFD_CLOEXEC_SEALABLE);
+  if (descriptor < 0) return withVariables({ UCX_LOG_FILE: "stderr", UCX_LOG_LEVEL: "error" }, load);
+  try {
+    return withVariables({ UCX_LOG_FILE: `/proc/self/fd/${descriptor}`, UCX_LOG_LEVEL: "warn" }, load);
+  } finally {
+    // A library that was loaded before logs where it did.
+    if (!keepLog(descriptor)) libc().close(descriptor);
+  }
+}
+
+/** Runs `load` with variables in the environment, which a child of this process does not inherit. */
+function withVariables<T>(variables: Record<string, string>, load: () => T): T {
   const c = libc();
-  const descriptor = c.memfd_create(cString(`dipc-ucx-log-${++count}`), MFD_CLOEXEC_SEALABLE);
-  const set = (name: string, value: string): number => c.setenv(cString(name), cString(value), 1);
-  set("UCX_LOG_FILE", descriptor < 0 ? "stderr" : `/proc/self/fd/${descriptor}`);
-  set("UCX_LOG_LEVEL", descriptor < 0 ? "error" : "warn");
-  let isInUse = false;
+  for (const [name, value] of Object.entries(variables)) c.setenv(cString(name), cString(value), 1);
   try {
     return load();
   } finally {
-    // A child of this process must not inherit them: the file is not there for it.
-    c.unsetenv(cString("UCX_LOG_FILE"));
-    c.unsetenv(cString("UCX_LOG_LEVEL"));
-    const writer = descriptor < 0 ? -1 : otherDescriptor(descriptor);
-    if (writer >= 0) {
-      c.ftruncate(descriptor, BigInt(LOG_BYTES));
-      isInUse = c.fcntl(descriptor, F_ADD_SEALS, SEAL_SIZE) === 0;
-      if (isInUse) logs.push({ descriptor, writer, readUpTo: 0 });
-    }
-    // A library that was loaded before logs where it did.
-    if (!isInUse && descriptor >= 0) c.close(descriptor);
+    for (const name of Object.keys(variables)) c.unsetenv(cString(name));
   }
+}
+
+/** Fixes the size of a log that UCX has opened. @returns whether it has */
+function keepLog(descriptor: number): boolean {
+  const c = libc();
+  const writer = otherDescriptor(descriptor);
+  if (writer >= 0) c.fcntl(writer, F_SETFD, FD_CLOEXEC);
+  if (writer < 0 || c.ftruncate(descriptor, BigInt(LOG_BYTES)) !== 0) return false;
+  if (c.fcntl(descriptor, F_ADD_SEALS, SEAL_SIZE) !== 0) return false;
+  logs.push({ descriptor, writer, readUpTo: 0 });
+  return true;
 }
 
 /** What a log holds beyond what was read. */

@@ -10,6 +10,7 @@ import { type CudaFacts, cudaFacts, cudaLines } from "./device_facts.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import { asFailure, type FailureJson, failureLine } from "./failure.ts";
 import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
+import { type NetworkFacts, networkFacts, networkLines } from "./network_facts.ts";
 import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print, printError } from "./output.ts";
 import { type SystemFacts, systemFacts } from "./system_facts.ts";
@@ -36,6 +37,8 @@ interface DoctorJson extends SystemFacts {
   readonly attempts: readonly { readonly path: string; readonly cause: string }[];
   /** The transfer inside this process, `null` if it failed. */
   readonly loopback: LoopbackResult | null;
+  /** Interfaces, and which of them UCX uses. */
+  readonly network: NetworkFacts;
   /** Driver, GPUs, and whether bodies in their memory are staged. */
   readonly cuda: CudaFacts;
   readonly error?: FailureJson;
@@ -83,6 +86,7 @@ async function examine(): Promise<DoctorJson> {
     library,
     attempts,
     loopback,
+    network: networkFacts(),
     cuda,
     ...facts,
     ...(error === undefined ? {} : { error }),
@@ -108,15 +112,17 @@ function doctorText(result: DoctorJson): string {
   for (const [name, value] of settings) more(`${name}=${value}`);
   result.warnings.forEach((text, i) => line(i === 0 ? "warning" : "", text));
   line("hardware", result.hardware.join(", "));
+  networkLines(result.network).forEach((text, i) => line(i === 0 ? "network" : "", text));
   if (result.loopback === null) {
     line("transfer", "failed");
   } else {
-    const { bytes, seconds, bytesPerSecond, transports, connectSeconds } = result.loopback;
+    const { bytes, seconds, bytesPerSecond, transports, transportsReason, connectSeconds } = result.loopback;
     line(
       "transfer",
       `${formatBytes(bytes)} inside this process in ${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)} over ` +
         `${transports.join(", ") || "unknown transports"}; connected in ${formatSeconds(connectSeconds)}`,
     );
+    if (transportsReason !== "") more(transportsReason);
   }
   for (const [label, text] of cudaLines(result.cuda)) line(label, text);
   lines.push("", result.ok ? "All is well." : "Something is broken:");

@@ -28,6 +28,8 @@ export interface LoopbackResult {
   readonly connectSeconds: number;
   /** Transports that UCX chose. */
   readonly transports: readonly string[];
+  /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
+  readonly transportsReason: string;
 }
 
 /** A body that many messages share; its owner releases it. */
@@ -95,6 +97,7 @@ export async function loopbackTransfer(): Promise<LoopbackResult> {
       bytesPerSecond: bytes / seconds,
       connectSeconds: (connected - begin) / 1000,
       transports: [...stream.stats.transports],
+      transportsReason: stream.stats.transportsReason,
     };
   } finally {
     await dataset.close();

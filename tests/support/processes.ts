@@ -29,6 +29,8 @@ export interface StartOptions {
   program?: string;
   /** Options of Deno itself, such as `--v8-flags=--expose-gc`. */
   flags?: readonly string[];
+  /** Words before the command, such as `["unshare", "--ipc"]`, which then run it. */
+  within?: readonly string[];
   /** Standard input. Default none. */
   stdin?: "piped" | "null";
 }
@@ -141,8 +143,9 @@ async function readText(stream: ReadableStream<Uint8Array>, onLine?: (line: stri
 /** Starts a program of this repository with Deno, by default the `dipc` command. */
 export function startDipc(args: readonly string[], options: StartOptions = {}): Running {
   const started = performance.now();
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", ...(options.flags ?? []), options.program ?? CLI, ...args],
+  const [program, ...rest] = [...(options.within ?? []), Deno.execPath()];
+  const command = new Deno.Command(program, {
+    args: [...rest, "run", "-A", "--quiet", ...(options.flags ?? []), options.program ?? CLI, ...args],
     env: { NO_COLOR: "1", ...options.env },
     stdin: options.stdin ?? "null",
     stdout: "piped",
@@ -197,7 +200,7 @@ export class ServeProcess implements AsyncDisposable {
 export async function serve(args: readonly string[], options: StartOptions = {}): Promise<ServeProcess> {
   const running = startDipc(["serve", ...args, "--json"], { timeoutMs: 600_000, ...options });
   const line = await running.firstLine;
-  if (line === null || !line.startsWith("{")) {
+  if (line === null || !line.startsWith('{"pid"')) {
     running.kill("SIGKILL");
     const outcome = await running.outcome;
     throw new Error(`dipc serve did not start (exit status ${outcome.code}): ${line ?? ""}\n${outcome.stderr}`);

@@ -5,7 +5,13 @@
  */
 import { DipcError, LocalError } from "../../errors.ts";
 import { addressOf } from "../../../ffi/libc.ts";
-import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
+import {
+  isStatusError,
+  pointerStatus,
+  statusError,
+  UCS_ERR_CONNECTION_RESET,
+  UCS_ERR_INVALID_PARAM,
+} from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import type { Block, Body } from "../../memory/block.ts";
 import type { StreamRole } from "../../protocol/role.ts";
@@ -426,6 +432,8 @@ export class UcxChannel implements Channel, WorkerOwner {
     const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
     const done = settled(closes);
     if (!await this.#drain(done, DRAIN_MS)) clean = false;
+    // UCX does not cut connections in error mode NONE: they live on until their worker ends.
+    if (closes.some(({ status }) => status === UCS_ERR_INVALID_PARAM)) clean = false;
     await this.#drain(() => this.#pollAll(), CANCELLED_MS);
     // The next connection would take what is left in the worker for its own.
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;

@@ -20,6 +20,7 @@ import {
 import type { DeviceAccess } from "../transport.ts";
 import { cudaSupport } from "./cuda_support.ts";
 import { requireDescriptors } from "./descriptors.ts";
+import { explanations } from "./explanations.ts";
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
@@ -109,7 +110,7 @@ export class UcxContext {
         throw statusError(
           status,
           `initialise UCX ${ucp.version} (${ucp.path})`,
-          "check the UCX_* variables of the environment, above all UCX_TLS and UCX_NET_DEVICES",
+          explanations().join("; ") || undefined,
         );
       }
     } finally {

@@ -15,6 +15,7 @@ import {
   requestParams,
   type SockAddr,
 } from "../../../ffi/ucp_structs.ts";
+import { explanations } from "./explanations.ts";
 import type { UcxWorker } from "./worker.ts";
 
 /** Most transports that are queried. */
@@ -113,7 +114,7 @@ export class UcxEndpoint {
     closeOnExec();
     if (status !== UCS_OK) {
       endpoints.delete(this.#id);
-      throw statusError(status, "create a UCX endpoint");
+      throw statusError(status, "create a UCX endpoint", explanations().join("; ") || undefined);
     }
     this.handle = out[0];
   }

@@ -20,8 +20,8 @@ export interface Path {
 const LOOPBACK: Path = { device: "lo", isLocal: true };
 
 function interfaceOf(host: string | null): string | null {
-  const name = interfaceAddresses().find((each) => each.host === host)?.name;
-  // UCX looks for interfaces there; limited to one that it does not find it could use none.
+  const name = interfaceAddresses().find((each) => each.isActive && each.host === host)?.name;
+  // UCX uses active interfaces that it finds there. Limited to another it would have none, and 1.13 ends the process then.
   return name !== undefined && libc().access(cString(`/sys/class/net/${name}`), 0) === 0 ? name : null;
 }
 

@@ -46,6 +46,7 @@ export class UcxRequest implements Operation {
   /** @ignore */
   _previous!: RequestList | UcxRequest;
   protected state: 0 | 1 | 2 = PENDING;
+  protected isCancelled = false;
   protected readonly list: RequestList;
   protected readonly request: bigint;
   /** Objects that must not be collected while UCX uses them. */
@@ -78,7 +79,9 @@ export class UcxRequest implements Operation {
 
   /** Asks UCX to end it early. */
   cancel(): void {
-    if (this.state === PENDING) this.list.symbols.ucp_request_cancel(this.list.worker, this.request);
+    if (this.state !== PENDING) return;
+    this.isCancelled = true;
+    this.list.symbols.ucp_request_cancel(this.list.worker, this.request);
   }
 
   /**
@@ -105,7 +108,7 @@ export class UcxRequest implements Operation {
     if (status === 0) this.state = DONE;
     else {
       this.state = FAILED;
-      this.error = requestError(status);
+      this.error = requestError(status, this.isCancelled);
     }
   }
 
@@ -160,8 +163,10 @@ export class UcxReceive extends UcxRequest implements Receive {
  * The error of a request.
  *
  * @param status Its final status
+ * @param isCancelled Whether it was this side that cancelled it: UCX cancels the requests of a connection in error mode NONE
+ * when the peer ends it
  */
-export function requestError(status: number): DipcError {
+export function requestError(status: number, isCancelled = false): DipcError {
   if (status === UCS_ERR_MESSAGE_TRUNCATED) {
     return statusError(
       status,
@@ -170,7 +175,10 @@ export function requestError(status: number): DipcError {
       "protocol",
     );
   }
-  if (status === UCS_ERR_CANCELED) return statusError(status, "complete the operation, which was cancelled");
+  if (status === UCS_ERR_CANCELED) {
+    if (isCancelled) return statusError(status, "complete the operation, which was cancelled");
+    return statusError(status, "complete the operation: the connection was lost", undefined, "connection_lost");
+  }
   return statusError(status, "complete the operation");
 }
 

@@ -28,6 +28,26 @@ export interface PlaneKind {
   readonly sharedMemory: boolean;
 }
 
+/** Transports that need no network, or move data within a process. */
+const WITHOUT_NETWORK = /^(?:self|loopback|sm|shm|mm|posix|sysv|cma|knem|xpmem|(?:cuda|gdr|rocm|ze)\w*)$/;
+
+/**
+ * Rejects a choice of transports that leaves none for making connections: UCX would let a client wait in vain, and 1.13 ends
+ * its process.
+ *
+ * @param transports The user's UCX_TLS, `null` if it is not set
+ * @throws {DipcError} `unsupported`
+ */
+export function requireNetwork(transports: string | null): void {
+  const names = transports?.split(",").map((name) => name.trim()) ?? [];
+  if (names.length === 0 || !names.every((name) => WITHOUT_NETWORK.test(name))) return;
+  throw new LocalError(
+    "unsupported",
+    `cannot make connections by UCX: UCX_TLS=${transports} in the environment allows no network transport, by which even ` +
+      `processes of one machine meet; unset it, or add tcp (UCX_TLS=tcp,${transports})`,
+  );
+}
+
 /** The planes of a transport, made when first needed. */
 export class Planes {
   readonly #ucp: Ucp;
@@ -59,6 +79,7 @@ export class Planes {
   }
 
   #open(kind: PlaneKind): Plane {
+    requireNetwork(userSetting("UCX_TLS"));
     const context = new UcxContext(this.#ucp, { ...kind, device: this.#device });
     const pool = new WorkerPool(context, WARM_WORKERS);
     try {
@@ -71,7 +92,8 @@ export class Planes {
       const isUcx = error instanceof DipcError && error.foreign?.system === "ucx";
       if (!isUcx || !kind.sharedMemory || userSetting("UCX_TLS") !== null) throw error;
       const plane = this.of({ ...kind, sharedMemory: false });
-      return { ...plane, obstacle: `UCX could not set up shared memory (${error.foreign!.text})` };
+      const obstacle = `shared memory could not be set up (${error.foreign!.text}; \`ipcs -l\` shows its limits)`;
+      return { ...plane, obstacle };
     }
   }
 

@@ -7,9 +7,11 @@ import { DipcError, type DipcErrorCode, LocalError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
 import {
   statusError,
+  UCS_ERR_ENDPOINT_TIMEOUT,
   UCS_ERR_INVALID_PARAM,
   UCS_ERR_NOT_CONNECTED,
   UCS_ERR_REJECTED,
+  UCS_ERR_SHMEM_SEGMENT,
   UCS_ERR_UNREACHABLE,
   UCS_ERR_UNSUPPORTED,
 } from "../../../ffi/status.ts";
@@ -57,6 +59,18 @@ const NOT_SHARED_MEMORY = [UCS_ERR_REJECTED, UCS_ERR_NOT_CONNECTED];
 function mayBeSharedMemory(error: unknown): boolean {
   if (!(error instanceof DipcError)) return false;
   return error.foreign?.system === "ucx" ? !NOT_SHARED_MEMORY.includes(error.foreign.status) : error.code === "timeout";
+}
+
+/** What became of shared memory, in words. */
+function sharedMemoryReason(foreign: DipcError["foreign"]): string {
+  const why = foreign === undefined
+    ? "the server did not answer through it"
+    : foreign.status === UCS_ERR_SHMEM_SEGMENT
+    ? "this user may not open the server's"
+    : foreign.status === UCS_ERR_ENDPOINT_TIMEOUT
+    ? "the server was not found by its process number, as in another container"
+    : foreign.text;
+  return `shared memory cannot be used: ${why}`;
 }
 
 /** Failures that another address of the same host may not have. */
@@ -216,7 +230,7 @@ class UcxTransport implements Transport {
       return await attempt(true, "", until);
     } catch (error) {
       if (until === end || !mayBeSharedMemory(error)) throw error;
-      const reason = `shared memory failed: ${(error as DipcError).foreign?.text ?? "no answer"}`;
+      const reason = sharedMemoryReason((error as DipcError).foreign);
       const channel = await attempt(false, reason, end);
       this.#withoutSharedMemory.set(peer, { until: performance.now() + REMEMBERED_MS, reason });
       return channel;
@@ -265,7 +279,9 @@ function adviceFor(status: number, version: string): string {
   const versions =
     `the two sides run versions of UCX that cannot talk to each other: here it is ${version}, compare it ` +
     "with the server's (`dipc doctor`)";
-  if (status === UCS_ERR_REJECTED) return `the server is full, or ${versions}`;
+  if (status === UCS_ERR_REJECTED) {
+    return `the server is full, its settings of UCX rule out this connection (its own log says so), or ${versions}`;
+  }
   if (status === UCS_ERR_UNREACHABLE) return "the two sides have no transport in common: compare `dipc doctor` on both";
   if (MISMATCH.includes(status)) return versions;
   return "is the server running there, is the port right, and does a firewall let it through?";
