@@ -18,10 +18,12 @@ async function locationsFor(host: string, port: number): Promise<string[]> {
   return info.endpoints.flatMap(({ locations }) => [...locations]);
 }
 
-for (const [address, hosts, needs] of [
-  ["0.0.0.0", ["127.0.0.1", "localhost"], [needsUcx]],
-  ["::", ["::1"], [needsUcx, needsIpv6]],
-] as const) {
+for (
+  const [address, hosts, needs] of [
+    ["0.0.0.0", ["127.0.0.1", "localhost"], [needsUcx]],
+    ["::", ["::1"], [needsUcx, needsIpv6]],
+  ] as const
+) {
   testNeeding(needs, `locations of a server on ${address} name the host that the client requested`, async () => {
     await using server = await serve({
       address,

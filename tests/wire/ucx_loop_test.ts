@@ -116,3 +116,39 @@ Deno.test("a worker that cannot be armed lets the event loop turn while nothing 
   assertLess(polls / turns, 2000, `${polls} polls in ${turns} turns`);
   worker.close();
 });
+
+function spin(milliseconds: number): void {
+  const end = performance.now() + milliseconds;
+  while (performance.now() < end);
+}
+
+/**
+ * Beside busy streams everything else of the isolate got one turn in 5 ms: a Flight call of a few hundred turns took seconds
+ * instead of milliseconds. Counts polls for each turn, not time: a poll of this worker takes 10 microseconds, so that 5 ms
+ * are 500 polls.
+ */
+Deno.test("beside a worker that is always busy, others that have work get a turn after as long again", async () => {
+  const worker = new QuietWorker();
+  let polls = 0, turns = 0;
+  worker.progress = () => {
+    polls++;
+    spin(0.01);
+    return true;
+  };
+  const TURNS = 100;
+  const work = (): void => {
+    spin(0.1);
+    if (++turns < TURNS) setImmediate(work);
+  };
+  setImmediate(work);
+  await progressLoop().until(worker, () => turns === TURNS);
+  assertLess(polls / TURNS, 150, `${polls} polls in ${TURNS} turns`);
+  // With nothing else to do, turns become rare again.
+  polls = 0;
+  let timers = 0;
+  const timer = setInterval(() => timers++, 1);
+  await progressLoop().until(worker, () => polls === 20_000);
+  clearInterval(timer);
+  assertLess(timers, 200, `${timers} turns in ${polls} polls`);
+  worker.close();
+});

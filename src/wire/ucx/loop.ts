@@ -23,8 +23,13 @@ import type { UntilOptions } from "../transport.ts";
 
 /** Longest time a quiet worker is polled before it is armed, in milliseconds. */
 const SPIN_MS = 0.04;
-/** Longest time without letting Deno's event loop run, in milliseconds. */
-const YIELD_MS = 5;
+/**
+ * Time without letting Deno's event loop run, in milliseconds: the longest if nothing else happens there. After a turn in which
+ * something did (`BUSY_TURN_MS` or longer) the next comes after as long again, at least `YIELD_MIN_MS`, and so do the
+ * `EAGER_TURNS` that follow, because a call over a socket takes many turns, most of them short. So other connections, timers and
+ * the user's code get a fair share beside busy streams.
+ */
+const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
 /**
  * A worker that UCX does not let sleep (sends wait inside it for a stalled peer) and that makes no progress is polled
  * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`.
@@ -111,6 +116,10 @@ export class ProgressLoop {
   /** Woken since the last round began: its view of the waits may be out of date. */
   #wokenThisRound = false;
   #lastYield = 0;
+  /** Time until the next turn of Deno's event loop. */
+  #yieldAfterMs = YIELD_MS;
+  /** Turns that are left until that time grows again. */
+  #eagerTurns = 0;
 
   /** @throws {DipcError} `ucx` if the system refuses the file descriptors */
   constructor() {
@@ -145,8 +154,8 @@ export class ProgressLoop {
     try {
       if (signal?.aborted) return Promise.reject(abortError(signal));
       let now = performance.now();
-      if (now - this.#lastYield < YIELD_MS) {
-        const limit = this.#lastYield + YIELD_MS;
+      if (now - this.#lastYield < this.#yieldAfterMs) {
+        const limit = this.#lastYield + this.#yieldAfterMs;
         let end = now + SPIN_MS;
         // Other waits get their turn between two spins of this one, never in the middle of it.
         const isAlone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
@@ -236,10 +245,8 @@ export class ProgressLoop {
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
-        if ((isStuck && hot > 0) || now - this.#lastYield >= YIELD_MS) {
-          closeOnExec(); // what UCX has opened, before anybody else can start a child
-          await new Promise<void>((resolve) => setImmediate(resolve));
-          this.#lastYield = performance.now();
+        if ((isStuck && hot > 0) || now - this.#lastYield >= this.#yieldAfterMs) {
+          await this.#yield();
         } else if (hot === 0 && !settled && !this.#wokenThisRound) {
           await this.#sleep(deadline);
         } else if (armed > 0 && now >= nextPoll) {
@@ -331,6 +338,24 @@ export class ProgressLoop {
       this.#control(EPOLL_CTL_MOD, target.eventFd, target.token);
     }
     return true;
+  }
+
+  /** Lets everything else in the isolate run once. */
+  async #yield(): Promise<void> {
+    closeOnExec(); // what UCX has opened, before anybody else can start a child
+    const start = performance.now();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#lastYield = performance.now();
+    const turn = this.#lastYield - start;
+    if (turn >= BUSY_TURN_MS) {
+      this.#eagerTurns = EAGER_TURNS;
+      this.#yieldAfterMs = Math.min(Math.max(turn, YIELD_MIN_MS), YIELD_MS);
+    } else if (this.#eagerTurns > 0) {
+      this.#eagerTurns--;
+      this.#yieldAfterMs = YIELD_MIN_MS;
+    } else {
+      this.#yieldAfterMs = Math.min(2 * this.#yieldAfterMs, YIELD_MS);
+    }
   }
 
   async #sleep(deadline: number): Promise<void> {
