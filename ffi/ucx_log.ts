@@ -68,7 +68,7 @@ export function withUcxLog<T>(load: () => T): T {
   try {
     return withVariables({ UCX_LOG_FILE: `/proc/self/fd/${descriptor}`, UCX_LOG_LEVEL: "warn" }, load);
   } finally {
-    // A library that was loaded before logs where it did.
+    // A library that was loaded before keeps its own log.
     if (!keepLog(descriptor)) libc().close(descriptor);
   }
 }

@@ -28,7 +28,7 @@
 #define MAX_MESSAGES 100000
 #define LONGEST_MS 60000
 
-/* A metadata message or a body: where it is, and how far its transfer has come. */
+/* A metadata message or a body: its memory, and how far its transfer has come. */
 struct piece {
     uint8_t *bytes;
     size_t length;

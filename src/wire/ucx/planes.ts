@@ -83,7 +83,7 @@ export class Planes {
     const context = new UcxContext(this.#ucp, { ...kind, device: this.#device });
     const pool = new WorkerPool(context, WARM_WORKERS);
     try {
-      // Whether UCX can have the memory that it wants shows in its first worker, which is needed in any case.
+      // Whether UCX gets its memory shows in the first worker, which is needed soon.
       pool.giveBack(pool.take(), true);
       return { context, pool, obstacle: "" };
     } catch (error) {
