@@ -158,7 +158,7 @@ export class ProgressLoop {
         const limit = this.#lastYield + this.#yieldAfterMs;
         let end = now + SPIN_MS;
         // Other waits get their turn between two spins of this one, never in the middle of it.
-        const isAlone = this.#targets.length === (target.waits.length === 0 ? 0 : 1);
+        const isAlone = this.isAlone(target);
         do {
           let active = false;
           for (let i = 0; i < 8; i++) {
@@ -193,6 +193,16 @@ export class ProgressLoop {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Whether nothing else of this isolate is waited on: then only another process can move `target`. Otherwise it may be the others
+   * that it waits for, so it must not keep the thread from them.
+   *
+   * @param target A worker
+   */
+  isAlone(target: Pollable): boolean {
+    return this.#targets.length === (target.waits.length === 0 ? 0 : 1);
   }
 
   /** Makes a sleeping loop check its waits again. */
@@ -242,6 +252,7 @@ export class ProgressLoop {
         const { settled, active, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
         if (settled || active) lastMove = now;
+        else if (this.#targets.length > 1) this.#libc.sched_yield();
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;

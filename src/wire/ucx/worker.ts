@@ -145,11 +145,12 @@ export class UcxWorker implements Pollable {
       this.#leaveDevice();
     }
     current = outer;
-    // With nothing to do, others that share the core get it: the peer, other streams, V8's own threads.
+    // With nothing to do, others that share the core get it: the peer, V8's own threads. Not while other workers of the isolate
+    // may have something to do: on a busy machine the core does not come back for milliseconds.
     if (active) {
       this.activity++;
       this.#quiet = 0;
-    } else if ((++this.#quiet & 1) === 0) {
+    } else if ((++this.#quiet & 1) === 0 && progressLoop().isAlone(this)) {
       this.#yield();
     }
     return active;
