@@ -143,12 +143,5 @@ Deno.test("beside a worker that is always busy, others that have work get a turn
   setImmediate(work);
   await progressLoop().until(worker, () => turns === TURNS);
   assertLess(polls / TURNS, 150, `${polls} polls in ${TURNS} turns`);
-  // With nothing else to do, turns become rare again.
-  polls = 0;
-  let timers = 0;
-  const timer = setInterval(() => timers++, 1);
-  await progressLoop().until(worker, () => polls === 20_000);
-  clearInterval(timer);
-  assertLess(timers, 200, `${timers} turns in ${polls} polls`);
   worker.close();
 });
