@@ -5,6 +5,8 @@
  */
 import { DipcError } from "../errors.ts";
 import type { OutputFormat } from "../formats/registry.ts";
+import { outputPermissions } from "../formats/atomic_file.ts";
+import type { NeededPermission } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
@@ -14,6 +16,7 @@ import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printError } from "./output.ts";
+import { connecting, NATIVE, requireForCommand } from "./permissions.ts";
 import { startProgress } from "./progress.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
@@ -61,6 +64,7 @@ function planOf(args: ParsedArgs): Plan {
 /** Runs `dipc get`. @returns exit status */
 export async function runGet(args: ParsedArgs): Promise<number> {
   const plan = planOf(args);
+  requireForCommand("get", permissionsOf(plan));
   using interrupt = catchInterrupt();
   const totals = noTotals();
   let failure: unknown;
@@ -75,12 +79,24 @@ export async function runGet(args: ParsedArgs): Promise<number> {
   return await report(plan, interrupt, totals, failure);
 }
 
+/** Everything is requested before the transfer begins. */
+function permissionsOf({ source, device, output }: Plan): NeededPermission[] {
+  const { uri, options } = source;
+  const isNative = device.memory !== undefined || options.route === "ucx";
+  return [
+    ...connecting(uri),
+    ...(isNative ? NATIVE : []),
+    ...(output === undefined || output === "-" ? [] : outputPermissions(output)),
+  ];
+}
+
 /** Fetches, and fills in the totals even if it fails. */
 async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): Promise<void> {
   const { source, limit } = plan;
   const { signal } = interrupt;
   const start = performance.now();
   const [{ connect }, { openTarget }] = await Promise.all([import("../../mod.ts"), import("./target.ts")]);
+  await plan.format?.load?.();
   let stream: MessageSource | undefined;
   let target: Target | undefined;
   try {

@@ -10,12 +10,14 @@ import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure } from "./failure.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
+import { connecting, requireForCommand } from "./permissions.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";
 import { type Source, sourceOf } from "./source.ts";
 
 /** Runs `dipc schema`. @returns exit status */
 export async function runSchema(args: ParsedArgs): Promise<number> {
   const source = sourceOf(args, "schema");
+  requireForCommand("schema", connecting(source.uri));
   using interrupt = catchInterrupt();
   const { describe } = await import("../ipc/describe.ts");
   try {

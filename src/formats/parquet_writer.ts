@@ -13,7 +13,7 @@ import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { hostPool } from "../memory/host_pool.ts";
+import { permittedPool } from "../memory/plain_pool.ts";
 import { loadParquetWasm } from "../sources/parquet_wasm.ts";
 import { textOf } from "../text.ts";
 import type { ByteSink } from "./sink.ts";
@@ -191,7 +191,7 @@ export class ParquetWriter implements MessageWriter {
   async #recode(message: IpcMessage): Promise<IpcMessage[]> {
     if (this.#recoder === null) {
       const decoder = new BatchDecoder(this.#schema);
-      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, hostPool()) };
+      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, permittedPool()) };
     }
     const { decoder, encoder } = this.#recoder;
     using batch = await decoder.decodeAsync(message);

@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
+import { requirePermissions } from "../permissions.ts";
+import { statPath } from "../sources/paths.ts";
 import type { Admission } from "./admission.ts";
 import type { Entry } from "./entry.ts";
 import type { Approach } from "../reachable_host.ts";
@@ -80,9 +83,11 @@ export class FlightPlane {
   /**
    * Prepares the tickets.
    *
-   * @throws {DipcError} `invalid_argument` for bad keys
+   * @throws {DipcError} `invalid_argument` for bad keys, or a folder for uploads that is not one; `not_found`,
+   * `permission_denied` if uploads could not be kept there
    */
   static async open(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+    if (typeof options.allowPut === "string") checkUploadFolder(options.allowPut);
     return new FlightPlane(options, await Tickets.open(options.tickets), host);
   }
 
@@ -96,7 +101,7 @@ export class FlightPlane {
    *
    * @param address Address to bind, if the options have none
    * @param advertise Host that locations name, if the options have none
-   * @throws {DipcError} `invalid_argument`, `unreachable`
+   * @throws {DipcError} `invalid_argument`, `unreachable`, `permission_denied`
    */
   async listen(address: string, advertise: string | undefined): Promise<FlightServer> {
     const options = { ...this.#options, address: this.#options.address ?? address };
@@ -108,4 +113,14 @@ export class FlightPlane {
     ];
     return server;
   }
+}
+
+/** Nothing that makes every upload fail is found by the first client. */
+function checkUploadFolder(path: string): void {
+  requirePermissions(`keep uploads in "${path}"`, [
+    { descriptor: { name: "read", path } },
+    { descriptor: { name: "write", path } },
+  ]);
+  if (statPath(path).isDirectory) return;
+  throw new DipcError("invalid_argument", `cannot keep uploads in "${path}": it is not a folder; give the path of one`);
 }

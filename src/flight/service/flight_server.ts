@@ -159,7 +159,7 @@ function emit(events: EventTarget, type: string, detail: FlightServerEventDetail
  * ```
  *
  * @param options Address, authentication, handlers and limits
- * @throws {DipcError} `invalid_argument`, `unreachable` if the address cannot be bound
+ * @throws {DipcError} `invalid_argument`, `unreachable` if the address cannot be bound, `permission_denied`
  */
 export async function serveFlight(options: FlightServerOptions): Promise<FlightServer> {
   return await FlightServer._start(options, { catalog: null, uploads: null });
