@@ -4,6 +4,7 @@
  * @module
  */
 import type { FlightClient } from "../../flight.ts";
+import { withPeerCheck } from "../routes/peer_check.ts";
 import type { ParsedArgs } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure } from "./failure.ts";
@@ -32,8 +33,10 @@ export async function withFlightClient(
   const { signal } = interrupt;
   const { FlightClient } = await import("../../flight.ts");
   try {
-    await using client = await FlightClient.connect(uri, { ...options, signal });
-    await use(client, signal);
+    await withPeerCheck(uri, { signal }, async (signal) => {
+      await using client = await FlightClient.connect(uri, { ...options, signal });
+      await use(client, signal!);
+    });
     return EXIT_OK;
   } catch (error) {
     if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;

@@ -109,12 +109,12 @@ function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (text.startsWith("ARROW1")) return "arrow-file";
   if (text.startsWith("PAR1")) return "parquet";
   for (const [prefix, what] of OTHERS) {
-    if (text.startsWith(prefix)) throw new LocalError("unsupported", `cannot serve "${path}": it is ${what}`);
+    if (text.startsWith(prefix)) throw new LocalError("unsupported", `cannot open "${path}": it is ${what}`);
   }
   if (looksLikeStream(head)) return "arrow-stream";
   throw new LocalError(
     "invalid_data",
-    `cannot serve "${path}": it is of no known format; give an Arrow, Feather or Parquet ` +
+    `cannot open "${path}": it is of no known format; give an Arrow, Feather or Parquet ` +
       "file (CSV, JSON and text are not supported)",
   );
 }
