@@ -4,10 +4,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { FlightServer, FlightServerEventDetail } from "../flight/service/flight_server.ts";
+import type { FlightServer } from "../flight/service/flight_server.ts";
 import type { NeededPermission } from "../permissions.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
-import type { ServerEventDetail } from "../serving/options.ts";
 import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
@@ -185,7 +184,7 @@ async function announceDatasets(server: Server): Promise<void> {
  */
 function reportStreams(server: Server): void {
   server.addEventListener("error", (event) => {
-    const { connection, dataset, totals, error } = (event as CustomEvent<ServerEventDetail>).detail;
+    const { connection, dataset, totals, error } = event.detail;
     const { code, message } = asFailure(
       error ?? new DipcError("internal", "cannot serve the connection: the error is not known"),
     );
@@ -202,7 +201,7 @@ function reportStreams(server: Server): void {
 /** The same for the calls of Flight clients, such as an upload that cannot be kept: the client learns only the code of that. */
 function reportCalls(server: FlightServer): void {
   server.addEventListener("error", (event) => {
-    const { method, error } = (event as CustomEvent<FlightServerEventDetail>).detail;
+    const { method, error } = event.detail;
     if (error === undefined || error.code === "connection_lost" || error.code === "cancelled") return;
     const { code, message } = asFailure(error);
     printError(failureLine({ code, message: `Flight, ${method || "connection"}: ${message}` }));

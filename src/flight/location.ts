@@ -57,6 +57,12 @@ export function isReuseConnection(uri: string): boolean {
  * @throws {DipcError} `invalid_uri`
  */
 export function parseFlightLocation(uri: string | URL): FlightLocation {
+  if (typeof uri !== "string" && !(uri instanceof URL)) {
+    throw new LocalError(
+      "invalid_argument",
+      `cannot use ${typeof uri} as a location: give a string or a URL, such as ${EXAMPLE}`,
+    );
+  }
   const text = String(uri);
   const scheme = /^[A-Za-z][A-Za-z0-9+.-]*:/.exec(text)?.[0].toLowerCase() ?? "";
   if (!SCHEMES.includes(scheme)) {

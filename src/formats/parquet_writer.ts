@@ -160,12 +160,22 @@ export class ParquetWriter implements MessageWriter {
         this.#batches,
         this.#properties,
       );
-      for await (const chunk of encoded) await this.#sink.write([chunk]);
+      for await (const chunk of encoded) await this.#toSink(chunk);
       if (!this.#hasEnded) throw new Error("the encoder stopped before the last batch");
     } catch (cause) {
-      this.#failure = parquetWriteError(cause);
+      this.#failure ??= parquetWriteError(cause);
     } finally {
       this.#wake?.();
+    }
+  }
+
+  /** What the sink throws is the caller's to understand, such as a pipe that its reader has closed. */
+  async #toSink(chunk: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await this.#sink.write([chunk]);
+    } catch (error) {
+      this.#failure = error;
+      throw error;
     }
   }
 

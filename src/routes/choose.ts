@@ -11,7 +11,16 @@ import { ucxRoute } from "./ucx.ts";
 
 /** The route of a URI. Neither gRPC nor protobuf is loaded before it is needed. */
 export async function chooseRoute(uri: StreamUri): Promise<Route> {
-  const isOne = typeof uri === "string" || uri instanceof URL;
+  const isOne = isUri(uri);
+  if (!isOne && !(Array.isArray(uri) && uri.every(isUri))) {
+    throw new LocalError(
+      "invalid_argument",
+      `cannot connect: ${
+        Array.isArray(uri) ? "an element of the list" : uri === null ? "null" : typeof uri
+      } is not a URI; give a ` +
+        "string, a URL, or a list of them",
+    );
+  }
   const meant = isOne ? flightUriFor(String(uri)) : null;
   if (meant !== null) {
     throw new LocalError(
@@ -24,4 +33,8 @@ export async function chooseRoute(uri: StreamUri): Promise<Route> {
   }
   const isFlight = isOne && isFlightUri(uri);
   return isFlight ? (await import("./flight.ts")).flightRoute : ucxRoute;
+}
+
+function isUri(uri: unknown): uri is string | URL {
+  return typeof uri === "string" || uri instanceof URL;
 }

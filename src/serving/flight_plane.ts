@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
 import { requirePermissions } from "../permissions.ts";
 import { statPath } from "../sources/paths.ts";
 import type { Admission } from "./admission.ts";
@@ -13,7 +14,7 @@ import type { Dataset } from "../sources/dataset.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";
 import { FlightServer } from "../flight/service/flight_server.ts";
-import { type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
+import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Options of the Flight side of a server of datasets. */
@@ -36,6 +37,11 @@ export interface FlightPlaneOptions extends FlightServerOptions {
    */
   ucx?: "required" | "optional" | "off";
 }
+
+const KEYS: Readonly<Record<keyof FlightPlaneOptions, true>> = {
+  ...FLIGHT_SERVER_KEYS,
+  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true },
+};
 
 /** The server of the datasets, as its Flight side uses it. */
 export interface PlaneHost {
@@ -87,6 +93,7 @@ export class FlightPlane {
    * `permission_denied` if uploads could not be kept there
    */
   static async open(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+    checkOptionNames("serve", options, KEYS, "flight.");
     if (typeof options.allowPut === "string") checkUploadFolder(options.allowPut);
     return new FlightPlane(options, await Tickets.open(options.tickets), host);
   }

@@ -36,6 +36,9 @@ export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
  * damaged file or one of no known format, `unsupported` for a known other format
  */
 export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
+  if (typeof path !== "string") {
+    throw new LocalError("invalid_argument", `cannot open ${typeof path}: it is not a path; give a string`);
+  }
   if (path === "-") return await arrowStream(Deno.stdin, { ...options, name: "standard input" });
   if (!statFile(path).isFile) {
     let file: Deno.FsFile;

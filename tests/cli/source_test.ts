@@ -9,7 +9,7 @@ import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve, startDipc } from "../support/processes.ts";
 
-Deno.test("an address without the scheme of Flight is told its URI", async () => {
+Deno.test("an address without the scheme of Flight leads to its URI", async () => {
   const cases: [string, string | null][] = [
     ["127.0.0.1:8815", "grpc://127.0.0.1:8815"],
     ["localhost:8815/trips", "grpc://localhost:8815/trips"],
@@ -67,7 +67,7 @@ testNeeding(
   },
 );
 
-testNeeding([needsUcx], "a grpc: URI at a server with TLS is told so", async () => {
+testNeeding([needsUcx], "a grpc: URI at a server with TLS leads to grpc+tls:", async () => {
   using folder = new TemporaryFolder();
   Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
   const { cert, key } = await (await Authority.create()).issue("127.0.0.1");
@@ -83,7 +83,7 @@ testNeeding([needsUcx], "a grpc: URI at a server with TLS is told so", async () 
   }
 });
 
-testNeeding([needsUcx], "a Flight server without the name of a flight is asked for its names", async () => {
+testNeeding([needsUcx], "the URI of a Flight server alone leads to the names of its flights", async () => {
   using folder = new TemporaryFolder();
   for (const name of ["trips", "my zones"]) Deno.writeFileSync(folder.file(`${name}.arrow`), tripsBytes("file"));
   const files = [folder.file("trips.arrow"), folder.file("my zones.arrow")];
