@@ -39,7 +39,12 @@ export {
   FlightUpload,
   type FlightUploadItem,
 } from "./src/flight/service/exchange.ts";
-export { FlightServer, type FlightServerEventDetail, serveFlight } from "./src/flight/service/flight_server.ts";
+export {
+  FlightServer,
+  type FlightServerEventDetail,
+  type FlightServerEvents,
+  serveFlight,
+} from "./src/flight/service/flight_server.ts";
 export type { FlightServerTls, FlightTlsOptions } from "./src/grpc/tls.ts";
 export type {
   FlightAction,

@@ -24,10 +24,16 @@ export type { IpcMessage, MessageHeader } from "./src/ipc/message.ts";
 export type { ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
-export type { DissociatedStreamReader, EndpointStats, ReaderStats, RouteName } from "./src/reader.ts";
+export type { DissociatedStreamReader, EndpointStats, ReaderEvents, ReaderStats, RouteName } from "./src/reader.ts";
 export { serve } from "./src/serve.ts";
 export type { PlacedSource, Servable, ServableSource } from "./src/serving/datasets.ts";
-export type { ServedDataset, ServeOptions, ServerEventDetail, ServerStats } from "./src/serving/options.ts";
+export type {
+  ServedDataset,
+  ServeOptions,
+  ServerEventDetail,
+  ServerEvents,
+  ServerStats,
+} from "./src/serving/options.ts";
 export type { Server } from "./src/serving/server.ts";
 export { arrowFile, type ArrowFileOptions } from "./src/sources/arrow_file.ts";
 export { arrowStream, type ArrowStreamOptions } from "./src/sources/arrow_stream.ts";

@@ -21,7 +21,7 @@ if (Deno.args.length === 0) {
 
 await using server = await serve({ datasets });
 server.addEventListener("request", (event) => {
-  const { connection, dataset } = (event as CustomEvent<{ connection: number; dataset: string }>).detail;
+  const { connection, dataset } = event.detail;
   console.error(`connection ${connection} requested ${dataset}`);
 });
 for (const { name, uris } of server.datasets) console.log(`${name} ${uris.join(" ")}`);

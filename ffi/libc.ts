@@ -299,18 +299,24 @@ let symbols: Libc | null = null;
  */
 export function libc(): Libc {
   if (symbols !== null) return symbols;
+  // A prompt of dlopen would grant this one path, with which Deno allows no raw pointers: the whole permission is requested.
+  const { permissions } = Deno;
+  const ffi = { name: "ffi" } as const;
+  if (permissions.querySync(ffi).state !== "granted" && permissions.requestSync(ffi).state !== "granted") {
+    throw new LocalError(
+      "permission_denied",
+      "cannot open libc.so.6: Deno may not load native libraries; run with --allow-ffi " +
+        "(without a path: Deno allows no raw pointers with a path-scoped permission)",
+    );
+  }
   try {
     return symbols = Deno.dlopen("libc.so.6", LIBC_SYMBOLS).symbols;
   } catch (cause) {
-    if (cause instanceof Deno.errors.NotCapable) {
-      throw new LocalError(
-        "permission_denied",
-        "cannot open libc.so.6: Deno may not load native libraries; run with --allow-ffi " +
-          "(without a path: Deno allows no raw pointers with a path-scoped permission)",
-        { cause },
-      );
-    }
-    throw new LocalError("unsupported", "cannot open libc.so.6: dipc needs Linux with glibc", { cause });
+    throw new LocalError(
+      "unsupported",
+      `cannot open libc.so.6: ${(cause as Error).message}; dipc needs Linux with glibc`,
+      { cause },
+    );
   }
 }
 

@@ -19,6 +19,7 @@ import { DipcError } from "./errors.ts";
 import type { VerifiedHeader } from "./ipc/header.ts";
 import type { Gpu } from "./memory/cuda/device.ts";
 import { chooseRoute } from "./routes/choose.ts";
+import { withPeerCheck } from "./routes/peer_check.ts";
 import { checkOptions, type ConnectOptions, type RouteOptions } from "./routes/options.ts";
 import type { Transport } from "./wire/transport.ts";
 import { sharedTransport } from "./wire/ucx/shared.ts";
@@ -72,13 +73,17 @@ export async function connectCuda(
   // Neither takes UCX: see checkOptions.
   const isDoGet = route.name === "flight" && (checked.route === "flight" || checked.ticket !== undefined);
   const { transport, ...staging } = await chooseStaging(device, stagingOption(requested), checked, isDoGet);
-  const { input, schema, routes } = await route.open(uri, {
-    ...checked,
-    transport,
-    // What comes by Flight's DoGet always goes through host memory.
-    pool: device.pinned,
-    ucxPool: staging.isStaged ? device.pinned : device.pool,
-  });
+  const start = (signal?: AbortSignal) =>
+    route.open(uri, {
+      ...checked,
+      signal,
+      transport,
+      // What comes by Flight's DoGet always goes through host memory.
+      pool: device.pinned,
+      ucxPool: staging.isStaged ? device.pinned : device.pool,
+    });
+  const { input, schema, routes } =
+    await (checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal));
   const header = schema as VerifiedHeader;
   const { limits } = checked;
   const { maxDecompressedBytes, maxInFlightBytes } = limits;

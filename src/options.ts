@@ -78,3 +78,30 @@ function bound(value: number | bigint): string {
   if (value === Number.MAX_SAFE_INTEGER) return "2^53 - 1";
   return value === MAX_UINT64 ? "2^64 - 1" : String(value);
 }
+
+/**
+ * Checks that options are an object with known names only: one that is misspelt would otherwise change nothing.
+ *
+ * @param call The function that takes them, for the message
+ * @param options Options of the caller
+ * @param known Names of all options
+ * @param prefix What the names follow, such as `"flight."`
+ * @throws {DipcError} `invalid_argument`
+ */
+export function checkOptionNames(
+  call: string,
+  options: unknown,
+  known: Readonly<Record<string, unknown>>,
+  prefix = "",
+): asserts options is object {
+  const what = prefix === "" ? "options" : `option ${prefix.slice(0, -1)}`;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new DipcError("invalid_argument", `cannot use the ${what} of ${call}: ${shown(options)} is not an object`);
+  }
+  const unknown = Object.entries(options).find(([name, value]) => value !== undefined && !Object.hasOwn(known, name));
+  if (unknown === undefined) return;
+  throw new DipcError(
+    "invalid_argument",
+    `cannot use the option ${prefix}${unknown[0]}: ${call} has no such option; it has ${Object.keys(known)}`,
+  );
+}

@@ -6,6 +6,7 @@
 import { DipcError, withBatches } from "./errors.ts";
 import type { MessageHeader } from "./ipc/message.ts";
 import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/stats.ts";
+import { readTwice } from "./stream/message_input.ts";
 import { plural } from "./text.ts";
 
 /** Counters and facts of a stream that is read. */
@@ -79,6 +80,27 @@ export class ReadState {
     return this.isBusy && this.error === null;
   }
 
+  /**
+   * Begins to read in one of the ways of a reader. A stream can be read once.
+   *
+   * @param fromStart Whether that way needs the whole stream, and not merely the rest of it
+   * @throws {DipcError} `closed` after the end, `invalid_argument` if messages that it needs were read already, and the error that
+   * ended the stream
+   */
+  begin(fromStart = false): void {
+    if (this.error !== null) throw this.error;
+    if (this.#isComplete) throw readTwice();
+    if (fromStart && this.#batches + this.#dictionaries > 0) {
+      throw new DipcError(
+        "invalid_argument",
+        `cannot read the messages of the stream: ${
+          plural(this.#batches, "batch", "batches")
+        } of it were read in another ` +
+          "way before; read it in one way",
+      );
+    }
+  }
+
   /** Begins a read. False after the end of the stream. */
   enter(): boolean {
     if (this.error !== null) throw this.error;
@@ -140,6 +162,17 @@ export class ReadState {
         batches,
       });
     }
+    return this.#close(false);
+  }
+
+  /** Ends the use of the stream: what reads from now on gets `closed`. Idempotent. */
+  dispose(): Promise<void> {
+    const batches = this.#batches;
+    this.error ??= new DipcError(
+      "closed",
+      `cannot read the stream: it was disposed after ${plural(batches, "batch", "batches")}; read it before`,
+      { batches },
+    );
     return this.#close(false);
   }
 

@@ -7,9 +7,10 @@ import { type RecordBatch, type Schema, Table } from "apache-arrow";
 import { arrowReadableStream } from "./formats/readable_stream.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "./ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "./ipc/message.ts";
+import { TypedEventTarget } from "./events.ts";
 import type { ReaderLimits } from "./limits.ts";
 import { type ReaderStats, ReadState } from "./read_state.ts";
-import type { StreamRoutes } from "./routes/stats.ts";
+import type { EndpointStats, StreamRoutes } from "./routes/stats.ts";
 import { busyError, type MessageInput } from "./stream/message_input.ts";
 
 export type { ReaderStats } from "./read_state.ts";
@@ -36,11 +37,17 @@ export interface ReaderParts {
   startedMs: number;
 }
 
+/** The events of a {@linkcode DissociatedStreamReader}, by type. */
+export interface ReaderEvents {
+  /** The route of an endpoint is settled: its first batch has arrived. */
+  route: CustomEvent<EndpointStats>;
+}
+
 /**
  * Reads one stream. Made by {@linkcode connect}.
  *
- * Use it in one way: as an async iterable of batches, by `messages()`, `toTable()` or `toReadableStream()`. A stream that
- * does not arrive completely throws; it never just ends.
+ * Use it in one way, once: as an async iterable of batches, by `messages()`, `toTable()` or `toReadableStream()`. A stream that
+ * does not arrive completely throws; it never just ends. Reading it again after its end throws `closed`.
  *
  * A stream of a Flight server reports by a `route` event, a `CustomEvent<EndpointStats>`, for each endpoint which route its
  * data takes, once that is settled: when its first batch has arrived. `stats.route` and `stats.routeReason` report it at any time.
@@ -48,7 +55,8 @@ export interface ReaderParts {
  * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to release the memory at once; otherwise it
  * is released when the batch is collected. A disposed batch throws on access.
  */
-export class DissociatedStreamReader extends EventTarget implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
+export class DissociatedStreamReader extends TypedEventTarget<ReaderEvents>
+  implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
   readonly #limits: ReaderLimits;
   readonly #state: ReadState;
@@ -114,6 +122,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
 
   /** Runs over the batches. Leaving the loop early cancels the stream. */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedRecordBatch, undefined> {
+    this.#state.begin();
     return {
       next: () => this.next(),
       return: async () => {
@@ -131,6 +140,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
    * Works for every Arrow type. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    this.#state.begin(true);
     try {
       yield { header: this.schemaHeader, body: null };
       for (;;) {
@@ -152,6 +162,7 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
 
   /** The stream as the bytes of an Arrow IPC stream; for every Arrow type. Cancelling it cancels this reader. */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#state.begin(true);
     return arrowReadableStream(this.messages(), (reason) => this.cancel(reason));
   }
 
@@ -164,9 +175,9 @@ export class DissociatedStreamReader extends EventTarget implements AsyncIterabl
     return this.#state.cancel(reason);
   }
 
-  /** The same as `cancel()`. */
+  /** As `cancel()`; what reads afterwards gets `closed`. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.cancel();
+    return this.#state.dispose();
   }
 
   #decode(): BatchDecoder {

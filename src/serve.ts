@@ -29,7 +29,8 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
  *
  * @param options What to serve, and where
  * @returns The running server; dispose it or call `shutdown()`
- * @throws {DipcError} `invalid_argument`, `library_not_found`, `unreachable` (the address cannot be bound), `not_found`, `invalid_data`
+ * @throws {DipcError} `invalid_argument`, `library_not_found`, `unreachable` (the address cannot be bound), `not_found`,
+ * `permission_denied`, `invalid_data`
  */
 export async function serve(options: ServeOptions): Promise<Server> {
   const settings = serverSettings(options);

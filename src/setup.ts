@@ -173,7 +173,7 @@ function checkPermissions(folder: string | null): void {
   throw new DipcError(
     "permission_denied",
     `cannot set up UCX: fetching it needs ${missing.join(", ")}; run ${setupCommand()}` +
-      (isClone() ? " (or: deno task setup)" : ""),
+      (isClone() ? " in the folder of the clone" : ""),
   );
 }
 

@@ -20,7 +20,7 @@ export async function runAction(args: ParsedArgs): Promise<number> {
   }
   const isJson = args.flags.has("json");
   if (type === undefined) return await listActions(uri, args, isJson);
-  return await withFlightClient(uri, args, async (client, signal) => {
+  return await withFlightClient("action", uri, args, async (client, signal) => {
     const results: ({ text: string } | { base64: string })[] = [];
     for await (const bytes of client.doAction(type, body, { signal })) {
       const result = textOrBase64(bytes);
@@ -32,7 +32,7 @@ export async function runAction(args: ParsedArgs): Promise<number> {
 }
 
 async function listActions(uri: string, args: ParsedArgs, isJson: boolean): Promise<number> {
-  return await withFlightClient(uri, args, async (client, signal) => {
+  return await withFlightClient("action", uri, args, async (client, signal) => {
     const actions: ActionType[] = [];
     for await (const action of client.listActions({ signal })) {
       if (isJson) actions.push(action);

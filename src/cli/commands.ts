@@ -58,7 +58,7 @@ ${EXIT_CODES}
 
 const get: Command = {
   name: "get",
-  summary: "fetch a dataset, show it or write it to a file",
+  summary: "fetch a dataset or read a file, show it or write it to a file",
   flags: ["json", "help"],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command"],
@@ -68,10 +68,12 @@ const get: Command = {
   lists: FLIGHT_LISTS,
   short: { o: "output", h: "help" },
   help: `dipc get URI [TICKET] [options]
+dipc get FILE [options]
 
 Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
 first rows, totals and rate. TICKET says what to fetch if that is not the path of the URI; of a Flight server it is the
-name of a flight, one step of a path.
+name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard input), a Feather V2 or a
+Parquet file, which is read without a server.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
@@ -95,6 +97,7 @@ Examples
   dipc get "$URI" -o trips.parquet
   dipc get "$URI" -o - --format csv --limit 1000 | head
   dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
+  dipc get trips.parquet -o trips.csv
 
 ${exitCodes("the whole stream arrived, or --limit was reached")}
 `,
@@ -108,8 +111,9 @@ const schema: Command = {
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc schema URI [TICKET] [options]
+dipc schema FILE [options]
 
-Shows the columns of a dataset without fetching its rows.
+Shows the columns of a dataset without fetching its rows, or those of a file.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
@@ -123,6 +127,7 @@ ${FLIGHT_OPTIONS}
 Examples
   dipc schema 'ucx://127.0.0.1:13337/trips?want_data=42'
   dipc schema grpc://127.0.0.1:8815 trips
+  dipc schema trips.parquet
   dipc schema "$URI" --json | jq -r '.fields[].name'
 
 ${EXIT_CODES}

@@ -21,7 +21,7 @@ import { LengthRule } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { defaultReaderLimits } from "../limits.ts";
 import type { Body, Pool } from "../memory/block.ts";
-import { hostPool } from "../memory/host_pool.ts";
+import { permittedPool } from "../memory/plain_pool.ts";
 
 /** Fields of `Message` and `RecordBatch` in Arrow's `Message.fbs` that are changed. */
 const MESSAGE_HEADER = 2, MESSAGE_BODY_LENGTH = 3, BATCH_LENGTH = 0, BATCH_NODES = 1, BATCH_BUFFERS = 2;
@@ -49,7 +49,7 @@ export async function cutBatch(
   schema: MessageHeader,
   message: IpcMessage,
   rows: number,
-  pool: Pool = hostPool(),
+  pool: Pool = permittedPool(),
 ): Promise<IpcMessage> {
   const { body } = message;
   try {

@@ -8,7 +8,7 @@ import { copyToHost } from "../device/record_batch.ts";
 import type { Staging } from "../device/staging.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { refusal } from "../options.ts";
-import type { ReaderStats } from "../reader.ts";
+import type { ReaderStats, RouteName } from "../reader.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
 
 /** `--memory` and `--staging` of a command line. */
@@ -38,10 +38,13 @@ export function deviceArgs(args: ParsedArgs): DeviceArgs {
   return { memory: memory as `cuda:${number}`, staging };
 }
 
+/** Counters of what is read; a file comes by no route. */
+export type SourceStats = Omit<ReaderStats, "route"> & { readonly route: RouteName | null };
+
 /** What the commands use of a reader, whichever memory it reads into. */
 export interface MessageSource extends AsyncDisposable {
   readonly schemaHeader: MessageHeader;
-  readonly stats: ReaderStats;
+  readonly stats: SourceStats;
   messages(): AsyncIterable<IpcMessage>;
 }
 

@@ -4,9 +4,11 @@
  * @module
  */
 import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { isGranted } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
 import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
+import { LIBRARY_VARIABLES } from "./permissions.ts";
 
 /** The `error` of every JSON object that the command prints. */
 export interface FailureJson {
@@ -35,20 +37,18 @@ function withFlags(message: string): string {
   });
 }
 
-/** Variables that say where libucp is. */
-const LIBRARY_VARIABLES = ["DIPC_LIBUCP", "HOME", "XDG_CACHE_HOME"];
-
-/** Whether a variable that says where libucp is may not be read. */
-function mayNotFindLibrary(): boolean {
-  return LIBRARY_VARIABLES.some((variable) =>
-    Deno.permissions.querySync({ name: "env", variable }).state !== "granted"
-  );
+/** Whether libucp may have been missed because a variable that says where it is may not be read. */
+function mayHaveMissedLibrary(): boolean {
+  const isDenied = (variable: string): boolean => !isGranted({ name: "env", variable });
+  // A library that is named is the only one that was tried.
+  if (!isDenied("DIPC_LIBUCP") && Deno.env.get("DIPC_LIBUCP")) return false;
+  return LIBRARY_VARIABLES.some(isDenied);
 }
 
 /** Any thrown value as a failure. Values that are not a {@linkcode DipcError} are mapped once, here. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof DipcError) {
-    if (error.code === "library_not_found" && mayNotFindLibrary()) {
+    if (error.code === "library_not_found" && mayHaveMissedLibrary()) {
       const message = `cannot find libucp: Deno denied variables that tell the places to look at; run again with ` +
         `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
       return { code: "permission_denied", message, status: EXIT_FAILURE };

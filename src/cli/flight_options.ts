@@ -4,7 +4,7 @@
  * @module
  */
 import type { FlightTlsOptions } from "../grpc/tls.ts";
-import { isFlightUri } from "../flight/location.ts";
+import { flightUriFor, isFlightUri } from "../flight/location.ts";
 import { refusal } from "../options.ts";
 import { openError } from "../sources/paths.ts";
 import { duration, type ParsedArgs, UsageError } from "./args.ts";
@@ -43,10 +43,11 @@ export function flightUri(uri: string | undefined, command: string): string {
     );
   }
   if (!isFlightUri(uri)) {
-    throw new UsageError(
-      `cannot use "${uri}": it is not the URI of a Flight server; give one with the scheme grpc:, grpc+tcp:, grpc+tls: or ` +
-        "grpc+unix:",
-    );
+    const meant = flightUriFor(uri);
+    const advice = meant === null
+      ? "give one with the scheme grpc:, grpc+tcp:, grpc+tls: or grpc+unix:"
+      : `did you mean ${meant}?`;
+    throw new UsageError(`cannot use "${uri}": it is not the URI of a Flight server; ${advice}`);
   }
   return uri;
 }

@@ -49,7 +49,7 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
   const authFile = values.get("auth-file");
   if (authFile !== undefined) options.auth = readAuthFile(readText(authFile), authFile);
   const folder = values.get("allow-put");
-  if (folder !== undefined) options.allowPut = existingFolder(folder);
+  if (folder !== undefined) options.allowPut = folder;
   if (flags.has("no-ucx")) options.ucx = "off";
   return options;
 }
@@ -130,9 +130,10 @@ async function digest(text: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 }
 
-function existingFolder(path: string): string {
-  if (!statPath(path).isDirectory) throw new UsageError(`cannot use --allow-put ${path}: it is not a folder`);
-  return path;
+/** @throws {UsageError} if uploads are to be kept in what is not a folder */
+export function checkUploadFolder({ allowPut }: FlightPlaneOptions): void {
+  if (typeof allowPut !== "string" || statPath(allowPut).isDirectory) return;
+  throw new UsageError(`cannot use --allow-put ${allowPut}: it is not a folder`);
 }
 
 function readText(path: string): string {

@@ -5,15 +5,20 @@
  */
 import { DipcError } from "../errors.ts";
 import type { OutputFormat } from "../formats/registry.ts";
+import { outputPermissions } from "../formats/atomic_file.ts";
+import type { NeededPermission } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
+import { openFileSource } from "./file_source.ts";
+import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printError } from "./output.ts";
+import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { startProgress } from "./progress.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
@@ -61,6 +66,7 @@ function planOf(args: ParsedArgs): Plan {
 /** Runs `dipc get`. @returns exit status */
 export async function runGet(args: ParsedArgs): Promise<number> {
   const plan = planOf(args);
+  requireForCommand("get", permissionsOf(plan));
   using interrupt = catchInterrupt();
   const totals = noTotals();
   let failure: unknown;
@@ -75,24 +81,27 @@ export async function runGet(args: ParsedArgs): Promise<number> {
   return await report(plan, interrupt, totals, failure);
 }
 
+/** Everything is requested before the transfer begins. */
+function permissionsOf({ source, device, output }: Plan): NeededPermission[] {
+  const isNative = source.kind === "file" || device.memory !== undefined || source.options.route === "ucx";
+  return [
+    ...(source.kind === "file" ? reading(source.path === "-" ? [] : [source.path]) : connecting(source.uri)),
+    ...(isNative ? NATIVE : []),
+    ...(output === undefined || output === "-" ? [] : outputPermissions(output)),
+  ];
+}
+
 /** Fetches, and fills in the totals even if it fails. */
 async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): Promise<void> {
-  const { source, limit } = plan;
+  const { limit } = plan;
   const { signal } = interrupt;
   const start = performance.now();
-  const [{ connect }, { openTarget }] = await Promise.all([import("../../mod.ts"), import("./target.ts")]);
+  const { openTarget } = await import("./target.ts");
+  await plan.format?.load?.();
   let stream: MessageSource | undefined;
   let target: Target | undefined;
   try {
-    const { memory, staging } = plan.device;
-    if (memory === undefined) {
-      stream = await connect(source.uri, { ...source.options, signal });
-    } else {
-      const { connectCuda } = await import("../connect_cuda.ts");
-      const reader = await connectCuda(source.uri, { ...source.options, signal, memory, staging });
-      // Bodies that are only counted stay on the GPU.
-      stream = plan.output === undefined && plan.json ? reader : copiedBack(reader);
-    }
+    stream = await openSource(plan, signal);
     target = await openTarget(plan, stream.schemaHeader);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;
@@ -117,6 +126,20 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     }
     if (plan.device.memory !== undefined) await releaseAll();
   }
+}
+
+async function openSource({ source, device, output, json }: Plan, signal: AbortSignal): Promise<MessageSource> {
+  if (source.kind === "file") return await openFileSource(source.path, signal);
+  if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed("get", source, signal);
+  const { memory, staging } = device;
+  if (memory === undefined) {
+    const { connect } = await import("../../mod.ts");
+    return await connect(source.uri, { ...source.options, signal });
+  }
+  const { connectCuda } = await import("../connect_cuda.ts");
+  const reader = await connectCuda(source.uri, { ...source.options, signal, memory, staging });
+  // Bodies that are only counted stay on the GPU.
+  return output === undefined && json ? reader : copiedBack(reader);
 }
 
 /** Writes messages to the target until the end or the limit. */
@@ -187,7 +210,9 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const { rows, batches, bodyBytes, seconds, bytesPerSecond, transports } = totals;
   const what = `${countOf(rows, "row")} in ${countOf(batches, "batch", "batches")}, ${formatBytes(bodyBytes)}`;
   const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
-  const over = totals.route === "flight"
+  const over = plan.source.kind === "file"
+    ? " from a file"
+    : totals.route === "flight"
     ? ` by Flight (${printable(totals.routeReason ?? "")})`
     : transports.length > 0
     ? ` over ${transports.join(", ")}${because(totals.transportsReason)}`

@@ -25,7 +25,7 @@ export async function runLs(args: ParsedArgs): Promise<number> {
 }
 
 async function listText(uri: string, criteria: string, args: ParsedArgs): Promise<number> {
-  return await withFlightClient(uri, args, async (client, signal) => {
+  return await withFlightClient("ls", uri, args, async (client, signal) => {
     for await (const info of client.listFlights(criteria, { signal })) await print(`${line(info)}\n`);
   });
 }
@@ -36,7 +36,7 @@ async function listJson(uri: string, criteria: string, args: ParsedArgs): Promis
   let status = EXIT_OK;
   await print(`{"flights":[`);
   try {
-    status = await withFlightClient(uri, args, async (client, signal) => {
+    status = await withFlightClient("ls", uri, args, async (client, signal) => {
       for await (const info of client.listFlights(criteria, { signal })) {
         await print(`${isFirst ? "" : ","}${JSON.stringify(infoJson(info))}`);
         isFirst = false;

@@ -12,6 +12,7 @@ import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print } from "./output.ts";
+import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { defaultName } from "./serve.ts";
 import { textOrBase64 } from "./wire_text.ts";
 
@@ -30,10 +31,11 @@ export async function runPut(args: ParsedArgs): Promise<number> {
   const descriptor = descriptorOf(args, uri, name, file);
   const rowsText = args.values.get("batch-rows");
   const batchRows = rowsText === undefined ? undefined : integerOption("--batch-rows", rowsText, 1, 2 ** 31 - 1);
+  requireForCommand("put", [...NATIVE, ...reading(file === "-" ? [] : [file]), ...connecting(uri)]);
   const { openPath } = await import("../../mod.ts");
   const dataset = await openPath(file, { batchRows });
   try {
-    return await withFlightClient(uri, args, async (client, signal) => {
+    return await withFlightClient("put", uri, args, async (client, signal) => {
       const started = performance.now();
       const totals = { rows: 0, batches: 0, bodyBytes: 0 };
       const results = await client.put(descriptor, counted(dataset, totals), { signal });

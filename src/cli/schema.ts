@@ -3,25 +3,29 @@
  *
  * @module
  */
-import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
+import { parseFlightLocation } from "../flight/location.ts";
+import { withPeerCheck } from "../routes/peer_check.ts";
+import type { NeededPermission } from "../permissions.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { type ParsedArgs, UsageError } from "./args.ts";
+import type { ParsedArgs } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure } from "./failure.ts";
+import { openFileSource } from "./file_source.ts";
+import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
+import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";
-import { type Source, sourceOf } from "./source.ts";
+import { type FlightServerSource, type Source, sourceOf, type UcxSource } from "./source.ts";
 
 /** Runs `dipc schema`. @returns exit status */
 export async function runSchema(args: ParsedArgs): Promise<number> {
   const source = sourceOf(args, "schema");
+  requireForCommand("schema", permissionsOf(source));
   using interrupt = catchInterrupt();
   const { describe } = await import("../ipc/describe.ts");
   try {
-    const schema = describe(
-      await (isFlightUri(source.uri) ? flightSchema : streamSchema)(source, interrupt.signal),
-    );
+    const schema = describe(await schemaOf(source, interrupt.signal));
     await print(args.flags.has("json") ? `${JSON.stringify(schemaJson(schema))}\n` : schemaText(schema));
     return EXIT_OK;
   } catch (error) {
@@ -30,28 +34,41 @@ export async function runSchema(args: ParsedArgs): Promise<number> {
   }
 }
 
+function permissionsOf(source: Source): NeededPermission[] {
+  if (source.kind !== "file") return connecting(source.uri);
+  return [...reading(source.path === "-" ? [] : [source.path]), ...NATIVE];
+}
+
+async function schemaOf(source: Source, signal: AbortSignal): Promise<MessageHeader> {
+  if (source.kind === "flight") return await flightSchema(source, signal);
+  if (source.kind === "ucx") return await streamSchema(source, signal);
+  await using file = await openFileSource(source.path, signal);
+  return file.schemaHeader;
+}
+
 /** From the start of the stream. */
-async function streamSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
+async function streamSchema({ uri, options }: UcxSource, signal: AbortSignal): Promise<MessageHeader> {
   const { connect } = await import("../../mod.ts");
   await using stream = await connect(uri, { ...options, signal });
   return stream.schemaHeader;
 }
 
 /** By GetSchema, so that the server prepares no data; by GetFlightInfo if the server lacks that. */
-async function flightSchema({ uri, options }: Source, signal: AbortSignal): Promise<MessageHeader> {
-  const { path = parseFlightLocation(uri).path, command, ...call } = options.flight ?? {};
-  if (command === undefined && path.length === 0) {
-    throw new UsageError(`cannot show the schema: no flight is named; run dipc schema ${uri} NAME`);
-  }
+async function flightSchema(source: FlightServerSource, signal: AbortSignal): Promise<MessageHeader> {
+  if (namesNoFlight(source)) throw await noFlightNamed("schema", source, signal);
+  const { uri, options } = source;
+  const { path = parseFlightLocation(uri).path, command, ...call } = options.flight;
   const [{ FlightClient }, { readEncapsulatedSchema }] = await Promise.all([
     import("../../flight.ts"),
     import("../flight/schema_bytes.ts"),
   ]);
-  await using client = await FlightClient.connect(uri, { ...call, timeoutMs: options.timeoutMs, signal });
   const descriptor = command === undefined ? { path } : { command };
-  const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
-    if (asFailure(error).code !== "unsupported") throw error;
-    return (await client.getFlightInfo(descriptor, { signal })).schema;
+  return await withPeerCheck(uri, { signal }, async (signal) => {
+    await using client = await FlightClient.connect(uri, { ...call, timeoutMs: options.timeoutMs, signal });
+    const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
+      if (asFailure(error).code !== "unsupported") throw error;
+      return (await client.getFlightInfo(descriptor, { signal })).schema;
+    });
+    return readEncapsulatedSchema(bytes);
   });
-  return readEncapsulatedSchema(bytes);
 }

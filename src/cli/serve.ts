@@ -4,7 +4,9 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { ServerEventDetail } from "../serving/options.ts";
+import type { FlightServer } from "../flight/service/flight_server.ts";
+import type { NeededPermission } from "../permissions.ts";
+import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
@@ -14,9 +16,10 @@ import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
-import { flightServingOf } from "./flight_serving.ts";
+import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
 const DRAIN_MS = 10_000;
@@ -93,6 +96,8 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
   const { memory, staging } = deviceArgs(args);
+  requireForCommand("serve", permissionsOf(paths, options.address, flight));
+  if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
@@ -105,6 +110,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     const server = await serve({ datasets: served, ...options, staging, flight });
     try {
       reportStreams(server);
+      if (server.flight !== undefined) reportCalls(server.flight);
       await announce(server, args.flags.has("json"));
       await new Promise<void>((resolve) => {
         if (interrupt.signal.aborted) resolve();
@@ -118,6 +124,18 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     if (memory !== undefined) await releaseAll();
   }
   return interrupt.caught === "SIGINT" ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+/** Everything is requested before the server starts, what only uploads need as well. */
+function permissionsOf(
+  paths: readonly NamedPath[],
+  address = "127.0.0.1",
+  flight: FlightPlaneOptions | undefined,
+): NeededPermission[] {
+  const needed = [...NATIVE, ...reading(paths.map(({ path }) => path).filter((path) => path !== "-"))];
+  if (flight !== undefined) needed.push(listening(address, flight.port ?? 0));
+  if (typeof flight?.allowPut === "string") needed.push(...keepingIn(flight.allowPut));
+  return needed;
 }
 
 async function announce(server: Server, json: boolean): Promise<void> {
@@ -166,7 +184,7 @@ async function announceDatasets(server: Server): Promise<void> {
  */
 function reportStreams(server: Server): void {
   server.addEventListener("error", (event) => {
-    const { connection, dataset, totals, error } = (event as CustomEvent<ServerEventDetail>).detail;
+    const { connection, dataset, totals, error } = event.detail;
     const { code, message } = asFailure(
       error ?? new DipcError("internal", "cannot serve the connection: the error is not known"),
     );
@@ -177,6 +195,16 @@ function reportStreams(server: Server): void {
     } else {
       printError(failureLine({ code, message: `${where}: ${message}` }));
     }
+  });
+}
+
+/** The same for the calls of Flight clients, such as an upload that cannot be kept: the client learns only the code of that. */
+function reportCalls(server: FlightServer): void {
+  server.addEventListener("error", (event) => {
+    const { method, error } = event.detail;
+    if (error === undefined || error.code === "connection_lost" || error.code === "cancelled") return;
+    const { code, message } = asFailure(error);
+    printError(failureLine({ code, message: `Flight, ${method || "connection"}: ${message}` }));
   });
 }
 

@@ -3,32 +3,54 @@
  *
  * @module
  */
-import type { ConnectOptions } from "../connect.ts";
+import type { ConnectFlightOptions, ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
+import { isPath, pathOf, refuseServerOptions } from "./file_source.ts";
 import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
 
 const ROUTES = ["auto", "ucx", "flight"] as const;
 
-/** Arguments of `connect`. */
-export interface Source {
-  /** URI of a Flight server, of both streams, or of the metadata if `options.bodyUri` is set. */
+/** A UCX server. */
+export interface UcxSource {
+  readonly kind: "ucx";
+  /** URI of both streams, or of the metadata if `options.bodyUri` is set. */
   readonly uri: string;
   /** Options of `connect`. */
   readonly options: ConnectOptions & { readonly timeoutMs: number };
 }
 
+/** A Flight server. */
+export interface FlightServerSource {
+  readonly kind: "flight";
+  /** Its URI. */
+  readonly uri: string;
+  /** Options of `connect`. */
+  readonly options: ConnectOptions & { readonly timeoutMs: number; readonly flight: ConnectFlightOptions };
+}
+
+/** A file, read without a server. */
+export interface PathSource {
+  readonly kind: "file";
+  /** Its path; `-` is an Arrow stream on standard input. */
+  readonly path: string;
+}
+
+/** What `get` and `schema` read. */
+export type Source = UcxSource | FlightServerSource | PathSource;
+
 /**
- * Reads `URI [TICKET]` and the options.
+ * Reads `URI [TICKET]`, or `FILE`, and the options.
  *
  * @throws {UsageError}
- * @throws {DipcError} if a file that an option names cannot be read
+ * @throws {DipcError} `invalid_uri` for what is neither a URI nor a file, and if a file that an option names cannot be read
  */
 export function sourceOf(args: ParsedArgs, command: string): Source {
   const [uri, ticket, ...more] = args.positional;
   if (uri === undefined) {
     throw new UsageError(
-      `cannot run dipc ${command}: it needs a URI; give what "dipc serve" prints, such as ucx://HOST:PORT/NAME?want_data=N`,
+      `cannot run dipc ${command}: it needs a URI or a file; give what "dipc serve" prints, such as ` +
+        "ucx://HOST:PORT/NAME?want_data=N, or the path of an Arrow or Parquet file",
     );
   }
   if (more.length > 0) {
@@ -37,13 +59,18 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
         `quote the URI, or the shell takes its "?" and "&" apart`,
     );
   }
+  if (isPath(uri)) {
+    refuseServerOptions(args);
+    return { kind: "file", path: pathOf(uri) };
+  }
   if (isFlightUri(uri)) {
     const { timeoutMs, ...call } = flightOptionsOf(args);
     const { route, flight } = flightOf(args, ticket);
-    return { uri, options: { route, flight: { ...flight, ...call }, timeoutMs } };
+    return { kind: "flight", uri, options: { route, flight: { ...flight, ...call }, timeoutMs } };
   }
   refuseFlightOptions(args, ["command", "route", "via"]);
   return {
+    kind: "ucx",
     uri,
     options: {
       ...(ticket === undefined ? {} : { ticket }),

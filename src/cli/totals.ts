@@ -4,6 +4,7 @@
  * @module
  */
 import type { DeviceReaderStats } from "../device/reader.ts";
+import type { SourceStats } from "./device.ts";
 import type { ReaderStats } from "../reader.ts";
 import type { RouteName } from "../routes/stats.ts";
 import type { FailureJson } from "./failure.ts";
@@ -31,7 +32,7 @@ type DeviceFacts = Omit<DeviceReaderStats, keyof ReaderStats>;
  * Copies what a reader has counted, except for rows and completeness: the command keeps its own, because it may stop at a
  * limit.
  */
-export function takeStats(stats: ReaderStats, totals: TotalsJson): void {
+export function takeStats(stats: SourceStats, totals: TotalsJson): void {
   const { rows, complete } = totals;
   Object.assign(totals, stats, { rows, complete });
 }

@@ -138,6 +138,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
 
   /** Iterates over the batches. Leaving the loop early cancels the stream. */
   async *[Symbol.asyncIterator](): AsyncGenerator<DeviceRecordBatch, undefined> {
+    this.#state.begin();
     try {
       for (let result; !(result = await this.next()).done;) yield result.value;
     } finally {
@@ -150,6 +151,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
    * The caller releases the body of each message. Works for every Arrow type. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    this.#state.begin(true);
     try {
       yield { header: this.schemaHeader, body: null };
       for (;;) {
@@ -184,9 +186,9 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     return this.#state.cancel(reason);
   }
 
-  /** The same as `cancel()`. */
+  /** As `cancel()`; what reads afterwards gets `closed`. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.cancel();
+    return this.#state.dispose();
   }
 
   /** Takes a dictionary over, for the batches that follow. */

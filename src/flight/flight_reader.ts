@@ -8,7 +8,8 @@ import { DipcError, withBatches } from "../errors.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
-import { busyError } from "../stream/message_input.ts";
+import { busyError, readTwice } from "../stream/message_input.ts";
+import { plural } from "../text.ts";
 import type { FlightStream } from "./flight_stream.ts";
 
 /** A batch, application metadata, or both. */
@@ -22,8 +23,8 @@ export interface FlightChunk {
 /**
  * Reads one stream of Flight. Made by `doGet` and `doExchange`.
  *
- * Use it in one way: as an async iterable of chunks, by `messages()` or by `toTable()`. An incomplete stream always throws; it
- * never just ends. Leaving a loop early cancels the call; that of an exchange continues until it is cancelled.
+ * Use it in one way, once: as an async iterable of chunks, by `messages()` or by `toTable()`. An incomplete stream always throws;
+ * it never just ends. Reading it again after its end throws `closed`. Leaving a loop early cancels the call; that of an exchange continues until it is cancelled.
  */
 export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable {
   readonly #stream: FlightStream;
@@ -33,6 +34,8 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   #batches = 0;
   #isBusy = false;
   #isOver = false;
+  /** What reading gets after the stream has ended early. */
+  #error: unknown = null;
 
   /** @ignore Use `doGet` or `doExchange`. */
   constructor(stream: FlightStream, limits: ReaderLimits, isExchange = false) {
@@ -103,6 +106,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
 
   /** Iterates over the chunks. Leaving the loop early cancels the stream, but not an exchange. */
   [Symbol.asyncIterator](): AsyncIterableIterator<FlightChunk, undefined> {
+    this.#begin();
     return {
       next: () => this.next(),
       return: async () => {
@@ -120,20 +124,25 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
    * release the body of each. Leaving the loop early cancels the stream.
    */
   async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    this.#begin();
     this.#enter();
+    let isWhole = false;
     try {
       if (this.#stream.schema !== null) yield { header: this.#stream.schema, body: null };
       for (;;) {
         const item = await this.#stream.nextItem();
-        if (item === null) return;
+        if (item === null) {
+          isWhole = this.#isOver = true;
+          return;
+        }
         if (item.message !== null) yield item.message;
       }
     } catch (error) {
       throw this.#fail(error);
     } finally {
       this.#isBusy = false;
-      this.#isOver = true;
-      if (!this.#isExchange) await this.cancel();
+      if (!isWhole && !this.#isExchange) await this.cancel();
+      else if (!this.#isExchange) await this.#stream.close();
     }
   }
 
@@ -146,17 +155,32 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
 
   /** Cancels the call and releases everything but the batches that were returned. Idempotent; does nothing after the end. */
   async cancel(): Promise<void> {
-    this.#isOver = true;
+    if (!this.#isOver) this.#end("cancelled", "cancelled");
     await this.#stream.close();
   }
 
-  /** The same as `cancel()`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.cancel();
+  /** As `cancel()`; what reads afterwards gets `closed`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#error === null) this.#end("closed", "disposed");
+    await this.#stream.close();
+  }
+
+  #end(code: "cancelled" | "closed", how: string): void {
+    this.#isOver = true;
+    const count = plural(this.#batches, "batch", "batches");
+    this.#error = new DipcError(code, `cannot go on reading: the stream was ${how} after ${count}`, {
+      batches: this.#batches,
+    });
+  }
+
+  #begin(): void {
+    if (this.#error !== null) throw this.#error;
+    if (this.#isOver) throw readTwice();
   }
 
   #enter(): void {
     if (this.#isBusy) throw busyError();
+    if (this.#error !== null) throw this.#error;
     this.#isBusy = true;
   }
 
@@ -179,6 +203,7 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   #fail(error: unknown): unknown {
     this.#isOver = true;
     void this.#stream.close();
-    return withBatches(error, this.#batches);
+    // A read that was pending when the stream was cancelled does not replace that error.
+    return this.#error ??= withBatches(error, this.#batches);
   }
 }

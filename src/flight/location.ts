@@ -34,6 +34,17 @@ export function isFlightUri(uri: string | URL): boolean {
   return SCHEMES.some((scheme) => text.length > scheme.length && text.slice(0, scheme.length).toLowerCase() === scheme);
 }
 
+/**
+ * The URI that was probably meant by a text with another scheme or none, such as `http://host:port` or `host:port`.
+ *
+ * @returns `null` if the text is nothing like it
+ */
+export function flightUriFor(text: string): string | null {
+  const [, scheme, rest] =
+    /^(https?:\/\/|\/\/)?((?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:\/[^?#]*)?)$/.exec(text.trim()) ?? [];
+  return rest === undefined ? null : `${scheme === "https://" ? "grpc+tls" : "grpc"}://${rest}`;
+}
+
 /** Whether a location of an endpoint means the connection that the endpoint came by. */
 export function isReuseConnection(uri: string): boolean {
   return /^arrow-flight-reuse-connection:/i.test(uri);
@@ -46,10 +57,18 @@ export function isReuseConnection(uri: string): boolean {
  * @throws {DipcError} `invalid_uri`
  */
 export function parseFlightLocation(uri: string | URL): FlightLocation {
+  if (typeof uri !== "string" && !(uri instanceof URL)) {
+    throw new LocalError(
+      "invalid_argument",
+      `cannot use ${typeof uri} as a location: give a string or a URL, such as ${EXAMPLE}`,
+    );
+  }
   const text = String(uri);
   const scheme = /^[A-Za-z][A-Za-z0-9+.-]*:/.exec(text)?.[0].toLowerCase() ?? "";
   if (!SCHEMES.includes(scheme)) {
-    throw invalid(text, `its scheme is none of ${SCHEMES.join(" ")}; expected something like ${EXAMPLE}`);
+    const meant = flightUriFor(text);
+    const expected = meant === null ? `expected something like ${EXAMPLE}` : `did you mean ${meant}?`;
+    throw invalid(text, `its scheme is none of ${SCHEMES.join(" ")}; ${expected}`);
   }
   const rest = text.slice(scheme.length);
   if (scheme === "grpc+unix:") return parseSocket(text, rest);

@@ -3,19 +3,11 @@
  *
  * @module
  */
-import { EINTR, errnoText, fileErrno, fileLibrary, OPEN_WRITE } from "../../ffi/files.ts";
-import { addressOf, cString, libc } from "../../ffi/libc.ts";
 import { DipcError, LocalError } from "../errors.ts";
-import { ioError } from "../sources/file_handle.ts";
+import { isGranted, type NeededPermission } from "../permissions.ts";
 import { textOf } from "../text.ts";
-import { type ByteSink, type Piece, pieceBytes } from "./sink.ts";
-
-/** Pieces smaller than this are staged before they are written. */
-const SMALL_BYTES = 8 * 1024;
-/** Size of the staging buffer in bytes. */
-const STAGE_BYTES = 256 * 1024;
-/** Most bytes that Linux moves in one read or write call, see write(2). */
-const MAX_CALL_BYTES = 0x7fff_f000n;
+import { type FileOutput, openOutput } from "./file_output.ts";
+import type { ByteSink, Piece } from "./sink.ts";
 
 /**
  * Writes to a temporary file next to the target and renames it once it is complete and on disk. A target that is not a
@@ -28,18 +20,14 @@ export class AtomicFile implements ByteSink {
   byteLength = 0;
   readonly #target: string;
   readonly #temporary: string | null;
-  readonly #lib = fileLibrary();
-  readonly #stage = new Uint8Array(STAGE_BYTES);
-  readonly #stageAddress = addressOf(this.#stage);
-  readonly #iov = new BigUint64Array(4);
-  #staged = 0;
-  #fd: number;
+  /** Null once it is closed. */
+  #output: FileOutput | null;
 
-  private constructor(path: string, target: string, temporary: string | null, fd: number) {
+  private constructor(path: string, target: string, temporary: string | null, output: FileOutput) {
     this.path = path;
     this.#target = target;
     this.#temporary = temporary;
-    this.#fd = fd;
+    this.#output = output;
   }
 
   /**
@@ -48,7 +36,6 @@ export class AtomicFile implements ByteSink {
    * @throws {DipcError} `permission_denied`, `not_found` if the folder does not exist, `invalid_argument`, `io`
    */
   static create(path: string): AtomicFile {
-    const lib = fileLibrary();
     const existing = statOrNull(path);
     if (existing?.isDirectory) {
       throw new LocalError("invalid_argument", `cannot write "${path}": it is a directory; give the path of a file`);
@@ -63,42 +50,32 @@ export class AtomicFile implements ByteSink {
     } catch (cause) {
       throw createError(path, cause);
     }
-    const fd = lib.open(cString(temporary ?? target), OPEN_WRITE, 0);
-    if (fd < 0) {
-      const errno = fileErrno();
+    try {
+      return new AtomicFile(path, target, temporary, openOutput(temporary ?? target, path));
+    } catch (error) {
       if (temporary !== null) Deno.removeSync(temporary);
-      throw ioError(`write "${path}"`, errno);
+      throw error;
     }
-    return new AtomicFile(path, target, temporary, fd);
   }
 
   /** Writes the pieces; large ones are passed to the system without a copy. @throws {DipcError} `io`, `closed` */
   write(pieces: readonly Piece[]): void {
-    if (this.#fd < 0) throw new LocalError("closed", `cannot write "${this.path}": it was closed`);
-    for (const piece of pieces) {
-      const { byteLength } = piece;
-      this.byteLength += byteLength;
-      if (byteLength >= SMALL_BYTES) {
-        this.#flush(piece instanceof Uint8Array ? addressOf(piece) : piece.address, byteLength);
-      } else if (byteLength > 0) {
-        if (this.#staged + byteLength > STAGE_BYTES) this.#flush(0n, 0);
-        this.#stage.set(pieceBytes(piece), this.#staged);
-        this.#staged += byteLength;
-      }
-    }
+    const output = this.#output;
+    if (output === null) throw new LocalError("closed", `cannot write "${this.path}": it was closed`);
+    for (const piece of pieces) output.write(piece);
+    this.byteLength = output.byteLength;
   }
 
   /** Writes what is left, waits for the disk, and gives the file its name. @throws {DipcError} `io`, `closed` */
   finish(): void {
-    if (this.#fd < 0) throw new LocalError("closed", `cannot finish "${this.path}": it was closed`);
+    const output = this.#output;
+    if (output === null) throw new LocalError("closed", `cannot finish "${this.path}": it was closed`);
     try {
-      this.#flush(0n, 0);
+      output.flush(null);
       // Pipes and devices cannot be synced, and were never promised to be on disk.
-      if (this.#temporary !== null && this.#lib.fsync(this.#fd) !== 0) {
-        throw ioError(`write "${this.path}" to disk`, fileErrno());
-      }
-      libc().close(this.#fd);
-      this.#fd = -1;
+      if (this.#temporary !== null) output.sync();
+      this.#output = null;
+      output.close();
       if (this.#temporary !== null) Deno.renameSync(this.#temporary, this.#target);
     } catch (error) {
       this.#remove();
@@ -109,7 +86,7 @@ export class AtomicFile implements ByteSink {
 
   /** Removes the temporary file. */
   abort(): void {
-    if (this.#fd >= 0) this.#remove();
+    if (this.#output !== null) this.#remove();
   }
 
   /** As {@linkcode abort}, which does nothing after {@linkcode finish}. */
@@ -118,39 +95,12 @@ export class AtomicFile implements ByteSink {
   }
 
   #remove(): void {
-    if (this.#fd >= 0) libc().close(this.#fd);
-    this.#fd = -1;
+    this.#output?.close();
+    this.#output = null;
     try {
       if (this.#temporary !== null) Deno.removeSync(this.#temporary);
     } catch {
       // The target was never touched; a temporary file that cannot be removed is not worth an error.
-    }
-  }
-
-  /** Writes what is staged and then `byteLength` bytes at `address`, with one call if the system accepts all of it. */
-  #flush(address: bigint, byteLength: number): void {
-    const iov = this.#iov;
-    let first = BigInt(this.#staged), second = BigInt(byteLength);
-    let from = this.#stageAddress, at = address;
-    this.#staged = 0;
-    while (first + second > 0n) {
-      iov[0] = from;
-      iov[1] = first;
-      iov[2] = at;
-      iov[3] = second < MAX_CALL_BYTES - first ? second : MAX_CALL_BYTES - first;
-      const got = BigInt(this.#lib.writev(this.#fd, iov, 2));
-      if (got < 0n) {
-        const errno = fileErrno();
-        if (errno === EINTR) continue;
-        throw new LocalError("io", `cannot write "${this.path}" after ${this.byteLength} bytes: ${errnoText(errno)}`, {
-          foreign: { system: "errno", status: errno, text: errnoText(errno) },
-        });
-      }
-      const fromFirst = got < first ? got : first;
-      first -= fromFirst;
-      from += fromFirst;
-      second -= got - fromFirst;
-      at += got - fromFirst;
     }
   }
 }
@@ -170,8 +120,35 @@ function temporaryBeside(target: string): string {
   return `${target.slice(0, slash)}.${target.slice(slash)}.${unique}.part`;
 }
 
+/**
+ * What writing a file needs. A regular file is first written under another name in its folder, a pipe or device is not.
+ *
+ * @param path Path of the target
+ */
+export function outputPermissions(path: string): NeededPermission[] {
+  if (isGranted({ name: "read", path }) && isSpecial(path)) return [{ descriptor: { name: "write", path } }];
+  const folder = folderOf(path);
+  return [
+    { descriptor: { name: "read", path }, value: folder },
+    { descriptor: { name: "write", path: folder } },
+  ];
+}
+
+function isSpecial(path: string): boolean {
+  try {
+    const { isFile, isDirectory } = Deno.statSync(path);
+    return !isFile && !isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function folderOf(path: string): string {
+  return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
+}
+
 function createError(path: string, cause: unknown): DipcError {
-  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
+  const folder = folderOf(path);
   if (cause instanceof Deno.errors.NotCapable) {
     return new LocalError(
       "permission_denied",

@@ -13,7 +13,7 @@ import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import { hostPool } from "../memory/host_pool.ts";
+import { permittedPool } from "../memory/plain_pool.ts";
 import { loadParquetWasm } from "../sources/parquet_wasm.ts";
 import { textOf } from "../text.ts";
 import type { ByteSink } from "./sink.ts";
@@ -160,12 +160,22 @@ export class ParquetWriter implements MessageWriter {
         this.#batches,
         this.#properties,
       );
-      for await (const chunk of encoded) await this.#sink.write([chunk]);
+      for await (const chunk of encoded) await this.#toSink(chunk);
       if (!this.#hasEnded) throw new Error("the encoder stopped before the last batch");
     } catch (cause) {
-      this.#failure = parquetWriteError(cause);
+      this.#failure ??= parquetWriteError(cause);
     } finally {
       this.#wake?.();
+    }
+  }
+
+  /** What the sink throws is the caller's to understand, such as a pipe that its reader has closed. */
+  async #toSink(chunk: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await this.#sink.write([chunk]);
+    } catch (error) {
+      this.#failure = error;
+      throw error;
     }
   }
 
@@ -191,7 +201,7 @@ export class ParquetWriter implements MessageWriter {
   async #recode(message: IpcMessage): Promise<IpcMessage[]> {
     if (this.#recoder === null) {
       const decoder = new BatchDecoder(this.#schema);
-      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, hostPool()) };
+      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, permittedPool()) };
     }
     const { decoder, encoder } = this.#recoder;
     using batch = await decoder.decodeAsync(message);

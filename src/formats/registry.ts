@@ -18,6 +18,12 @@ export interface OutputFormat {
   /** Whether a terminal can show it. */
   readonly isText: boolean;
   /**
+   * Loads what the writer needs, before data is fetched for it.
+   *
+   * @throws {DipcError} `permission_denied`, `unsupported` if it cannot be loaded
+   */
+  load?(): Promise<unknown>;
+  /**
    * Makes a writer.
    *
    * @param schema Header of the schema message
@@ -48,6 +54,7 @@ export const OUTPUT_FORMATS: readonly OutputFormat[] = [
     meaning: null,
     extensions: ["parquet"],
     isText: false,
+    load: async () => await (await import("../sources/parquet_wasm.ts")).loadParquetWasm(),
     open: async (schema, sink) => await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
   },
   {

@@ -10,6 +10,7 @@ import net, { type AddressInfo, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { withDeadline } from "../deadline.ts";
 import { asDipcError, DipcError } from "../errors.ts";
+import { netPermission, requirePermissions } from "../permissions.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
@@ -103,12 +104,15 @@ export class GrpcServer {
    * Binds and starts to accept connections.
    *
    * @param options Address, limits and callbacks
-   * @throws {DipcError} `unreachable` if the address cannot be bound, `invalid_argument` for a bad certificate
+   * @throws {DipcError} `unreachable` if the address cannot be bound, `permission_denied` without `--allow-net` for it,
+   * `invalid_argument` for a bad certificate
    */
   static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
     if (options.tls !== undefined) checkCertificates(options.tls);
-    const server = new GrpcServer(options);
     const { address, port } = options;
+    // What node:net throws for a missing permission comes so late that no caller can catch it.
+    requirePermissions(`listen on ${address}, port ${port}`, [netPermission(address, port)]);
+    const server = new GrpcServer(options);
     await new Promise<void>((resolve, reject) => {
       server.#server.once(
         "error",

@@ -6,6 +6,7 @@
 import { LocalError } from "../errors.ts";
 import type { ReaderLimits } from "../limits.ts";
 import { integerIn } from "../options.ts";
+import { isGranted } from "../permissions.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { RouteOptions } from "./options.ts";
 import type { OpenStream, Route } from "./route.ts";
@@ -37,7 +38,8 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
   const ucxTimeoutMs = integerIn("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS, 1);
   const parallel = integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1);
   const requested = requestedFlight(uri, options);
-  const mayUseFfi = isFfiAllowed();
+  // Without a prompt: Flight works without native libraries.
+  const mayUseFfi = isGranted({ name: "ffi" });
   const pool = options.pool ?? (mayUseFfi ? hostPool() : undefined);
   const clientOptions = { signal, timeoutMs, limits, headers, token, user, password, tls, pool };
   const first = await FlightClient.connect(uri, clientOptions);
@@ -142,9 +144,4 @@ async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLi
     schema,
     routes: { transports: [], transportsReason: "", endpoints: [], reason: "the flight has no endpoints" },
   };
-}
-
-/** Whether native libraries may be used without a prompt: Flight works without them. */
-function isFfiAllowed(): boolean {
-  return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }

@@ -6,7 +6,7 @@
 import { DipcError } from "../errors.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
-import { oneOf } from "../options.ts";
+import { checkOptionNames, oneOf } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { RouteName } from "./stats.ts";
@@ -95,29 +95,26 @@ const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
  * @throws {DipcError} `invalid_argument` naming the option
  */
 export function checkOptions(kind: RouteName, options: ConnectOptions): RouteOptions {
+  if (typeof options === "object" && options !== null) rejectDeviceOptions(options);
+  checkOptionNames("connect", options, CONNECT_KEYS);
+  checkOptionNames("connect", options.flight ?? {}, FLIGHT_KEYS, "flight.");
   const route = oneOf("route", options.route ?? "auto", ["auto", "ucx", "flight"]);
-  rejectUnknown("", options, CONNECT_KEYS);
-  rejectUnknown("flight.", options.flight ?? {}, FLIGHT_KEYS);
   if (kind === "flight") checkForFlight(route, options);
   else checkForUcx(route, options);
   const timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
   return { ...options, route, timeoutMs, limits: readerLimits(options.limits) };
 }
 
-function rejectUnknown(prefix: string, given: object, known: Readonly<Record<string, true>>): void {
-  const [unknown] = Object.entries(given).find(([name, value]) => value !== undefined && !Object.hasOwn(known, name)) ??
-    [];
-  if (unknown === undefined) return;
-  if (unknown === "memory" || unknown === "staging") {
-    throw new DipcError(
-      "invalid_argument",
-      `cannot use the option ${unknown}: connect receives into host memory; leave it out, or use connectCuda of ` +
-        "@arrow-ucx/dipc/cuda for a GPU",
-    );
-  }
+/** Options of the call for GPUs, which a program may have given to this one. */
+function rejectDeviceOptions(options: object): void {
+  const given = Object.entries(options).find(([name, value]) =>
+    value !== undefined && (name === "memory" || name === "staging")
+  );
+  if (given === undefined) return;
   throw new DipcError(
     "invalid_argument",
-    `cannot use the option ${prefix}${unknown}: connect has no such option; it has ${Object.keys(known)}`,
+    `cannot use the option ${given[0]}: connect receives into host memory; leave it out, or use connectCuda of ` +
+      "@arrow-ucx/dipc/cuda for a GPU",
   );
 }
 

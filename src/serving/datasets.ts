@@ -34,6 +34,12 @@ export async function openEntries(
   datasets: Record<string, Servable>,
   mayBeEmpty: boolean,
 ): Promise<Map<string, Entry>> {
+  if (typeof datasets !== "object" || datasets === null || Array.isArray(datasets)) {
+    throw new DipcError(
+      "invalid_argument",
+      "cannot start the server: datasets is not an object; give one with the name of each dataset and what to serve",
+    );
+  }
   const names = Object.keys(datasets);
   if (names.length === 0 && !mayBeEmpty) {
     throw new DipcError(
@@ -58,6 +64,12 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
       "cannot serve a dataset: its name is empty; give it a name, which becomes the URI's path",
     );
   }
+  if (!isServable(served)) {
+    throw new DipcError(
+      "invalid_argument",
+      `cannot serve ${JSON.stringify(name)}: ${shown(served)} is not a Dataset, Table, path or iterable of batches`,
+    );
+  }
   if (isPlaced(served)) return await place(name, served);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("../sources/open_path.ts");
@@ -74,6 +86,17 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
     "invalid_argument",
     `cannot serve ${JSON.stringify(name)}: it is not a Dataset, Table, path or iterable of batches`,
   );
+}
+
+function isServable(served: unknown): served is Servable {
+  if (typeof served === "string") return true;
+  if (typeof served !== "object" || served === null) return false;
+  const known = ["schema", "source", Symbol.iterator, Symbol.asyncIterator];
+  return served instanceof URL || known.some((name) => name in served);
+}
+
+function shown(value: unknown): string {
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
 function isPlaced(served: Servable): served is PlacedSource {

@@ -3,6 +3,10 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
+import { requirePermissions } from "../permissions.ts";
+import { statPath } from "../sources/paths.ts";
 import type { Admission } from "./admission.ts";
 import type { Entry } from "./entry.ts";
 import type { Approach } from "../reachable_host.ts";
@@ -10,7 +14,7 @@ import type { Dataset } from "../sources/dataset.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";
 import { FlightServer } from "../flight/service/flight_server.ts";
-import { type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
+import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Options of the Flight side of a server of datasets. */
@@ -33,6 +37,11 @@ export interface FlightPlaneOptions extends FlightServerOptions {
    */
   ucx?: "required" | "optional" | "off";
 }
+
+const KEYS: Readonly<Record<keyof FlightPlaneOptions, true>> = {
+  ...FLIGHT_SERVER_KEYS,
+  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true },
+};
 
 /** The server of the datasets, as its Flight side uses it. */
 export interface PlaneHost {
@@ -80,9 +89,12 @@ export class FlightPlane {
   /**
    * Prepares the tickets.
    *
-   * @throws {DipcError} `invalid_argument` for bad keys
+   * @throws {DipcError} `invalid_argument` for bad keys, or a folder for uploads that is not one; `not_found`,
+   * `permission_denied` if uploads could not be kept there
    */
   static async open(options: FlightPlaneOptions, host: PlaneHost): Promise<FlightPlane> {
+    checkOptionNames("serve", options, KEYS, "flight.");
+    if (typeof options.allowPut === "string") checkUploadFolder(options.allowPut);
     return new FlightPlane(options, await Tickets.open(options.tickets), host);
   }
 
@@ -96,7 +108,7 @@ export class FlightPlane {
    *
    * @param address Address to bind, if the options have none
    * @param advertise Host that locations name, if the options have none
-   * @throws {DipcError} `invalid_argument`, `unreachable`
+   * @throws {DipcError} `invalid_argument`, `unreachable`, `permission_denied`
    */
   async listen(address: string, advertise: string | undefined): Promise<FlightServer> {
     const options = { ...this.#options, address: this.#options.address ?? address };
@@ -108,4 +120,14 @@ export class FlightPlane {
     ];
     return server;
   }
+}
+
+/** Nothing that makes every upload fail is found by the first client. */
+function checkUploadFolder(path: string): void {
+  requirePermissions(`keep uploads in "${path}"`, [
+    { descriptor: { name: "read", path } },
+    { descriptor: { name: "write", path } },
+  ]);
+  if (statPath(path).isDirectory) return;
+  throw new DipcError("invalid_argument", `cannot keep uploads in "${path}": it is not a folder; give the path of one`);
 }

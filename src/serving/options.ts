@@ -4,7 +4,7 @@
  * @module
  */
 import type { DipcError } from "../errors.ts";
-import { integerIn } from "../options.ts";
+import { checkOptionNames, integerIn } from "../options.ts";
 import { advertisedHost } from "../reachable_host.ts";
 import type { OutgoingTotals } from "../stream/outgoing.ts";
 import type { Transport } from "../wire/transport.ts";
@@ -104,6 +104,18 @@ export interface ServerEventDetail {
   error?: DipcError;
 }
 
+/** The events of a {@linkcode Server}, by type. */
+export interface ServerEvents {
+  /** A client has connected. */
+  connection: CustomEvent<ServerEventDetail>;
+  /** A client has requested a dataset. */
+  request: CustomEvent<ServerEventDetail>;
+  /** A stream was sent completely. */
+  end: CustomEvent<ServerEventDetail>;
+  /** A connection failed; the server goes on. */
+  error: CustomEvent<ServerEventDetail>;
+}
+
 /** The options of a server that concern UCX, checked. */
 export interface ServerSettings {
   readonly address: string;
@@ -117,12 +129,19 @@ export interface ServerSettings {
   readonly windowBatches: number;
 }
 
+const SERVE_KEYS: Readonly<Record<keyof ServeOptions, true>> = {
+  ...{ datasets: true, address: true, port: true, metadataPort: true, advertise: true, maxConnections: true },
+  ...{ requestTimeoutMs: true, idleTimeoutMs: true, windowBytes: true, windowBatches: true, library: true },
+  ...{ transport: true, staging: true, flight: true },
+};
+
 /**
  * Checks the options and fills in the defaults.
  *
  * @throws {DipcError} `invalid_argument`
  */
 export function serverSettings(options: ServeOptions): ServerSettings {
+  checkOptionNames("serve", options, SERVE_KEYS);
   return {
     address: options.address ?? "127.0.0.1",
     port: portNumber("port", options.port ?? 0),

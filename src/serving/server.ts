@@ -5,6 +5,7 @@
  */
 import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
+import { TypedEventTarget } from "../events.ts";
 import type { FlightServer } from "../flight/service/flight_server.ts";
 import type { Approach } from "../reachable_host.ts";
 import type { Dataset } from "../sources/dataset.ts";
@@ -13,7 +14,7 @@ import type { Admission } from "./admission.ts";
 import { closeEntries } from "./datasets.ts";
 import type { Entry } from "./entry.ts";
 import type { FlightPlane } from "./flight_plane.ts";
-import type { ServedDataset, ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
+import type { ServedDataset, ServerEventDetail, ServerEvents, ServerSettings, ServerStats } from "./options.ts";
 import { UcxPlane } from "./ucx_plane.ts";
 
 /** Constructor arguments of a {@linkcode Server}. */
@@ -30,10 +31,9 @@ export interface ServerParts {
 /**
  * A running server. Made by {@linkcode serve}.
  *
- * Dispatches `CustomEvent<ServerEventDetail>`: `connection`, `request`, `end` and `error` (of one connection; the server
- * goes on).
+ * Dispatches the events of {@linkcode ServerEvents}; those of its Flight side are events of `flight`.
  */
-export class Server extends EventTarget implements AsyncDisposable {
+export class Server extends TypedEventTarget<ServerEvents> implements AsyncDisposable {
   readonly #parts: ServerParts;
   readonly #plane: UcxPlane | null;
   readonly #stop = new AbortController();

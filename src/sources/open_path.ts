@@ -36,6 +36,9 @@ export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
  * damaged file or one of no known format, `unsupported` for a known other format
  */
 export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
+  if (typeof path !== "string") {
+    throw new LocalError("invalid_argument", `cannot open ${typeof path}: it is not a path; give a string`);
+  }
   if (path === "-") return await arrowStream(Deno.stdin, { ...options, name: "standard input" });
   if (!statFile(path).isFile) {
     let file: Deno.FsFile;
@@ -109,12 +112,12 @@ function detectFormat(head: Uint8Array, path: string): FileFormat {
   if (text.startsWith("ARROW1")) return "arrow-file";
   if (text.startsWith("PAR1")) return "parquet";
   for (const [prefix, what] of OTHERS) {
-    if (text.startsWith(prefix)) throw new LocalError("unsupported", `cannot serve "${path}": it is ${what}`);
+    if (text.startsWith(prefix)) throw new LocalError("unsupported", `cannot open "${path}": it is ${what}`);
   }
   if (looksLikeStream(head)) return "arrow-stream";
   throw new LocalError(
     "invalid_data",
-    `cannot serve "${path}": it is of no known format; give an Arrow, Feather or Parquet ` +
+    `cannot open "${path}": it is of no known format; give an Arrow, Feather or Parquet ` +
       "file (CSV, JSON and text are not supported)",
   );
 }

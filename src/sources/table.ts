@@ -44,6 +44,9 @@ const PART_BYTES = 16 * 2 ** 20;
  */
 // deno-lint-ignore require-await -- all sources return promises, and failures are rejections
 export async function fromTable(table: Table, options: TableOptions = {}): Promise<Dataset> {
+  if (!Array.isArray((table as Partial<Table> | undefined)?.batches)) {
+    throw new LocalError("invalid_argument", `cannot take ${typeof table} as a table: give a Table of apache-arrow`);
+  }
   const batchRows = checkedBatchRows(options);
   const encoder = new BatchEncoder(table.schema, options.pool ?? hostPool());
   const messages: IpcMessage[] = [];

@@ -29,3 +29,11 @@ export interface MessageInput {
 export function busyError(): DipcError {
   return new DipcError("invalid_argument", "cannot read the stream: an earlier read of it is not done; await it first");
 }
+
+/** The error of a second run through a stream, which would find nothing and look like an empty one. */
+export function readTwice(): DipcError {
+  return new DipcError(
+    "closed",
+    "cannot read the stream again: it was read to its end, and can be read once; connect again",
+  );
+}

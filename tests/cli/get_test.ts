@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
 import { delay } from "../support/time.ts";
-import { TRIP_BATCH_ROWS, tripsBytes, tripsTable } from "../support/cli_data.ts";
+import { TRIP_BATCH_ROWS, tripsBytes, tripsTable, writeWideFile } from "../support/cli_data.ts";
 import { findCommand } from "../../tools/peers.ts";
 import { type Need, needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
@@ -148,6 +148,23 @@ testNeeding(
       assertMatch(new TextDecoder().decode(stdout), /^\{"id":0,.*\}\n141\n$/);
     }),
 );
+
+Deno.test("every format ends with 141 when the reader of standard output has gone", async () => {
+  using folder = new TemporaryFolder();
+  writeWideFile(folder.file("wide.arrows"), 8);
+  for (const format of ["arrows", "arrow", "parquet", "csv", "ndjson"]) {
+    const { stdout, stderr } = await new Deno.Command("bash", {
+      args: [
+        "-c",
+        `"$0" run -A -q cli.ts get "$1" -o - --format ${format} | head -c 10 > /dev/null; echo "\${PIPESTATUS[0]}"`,
+        Deno.execPath(),
+        folder.file("wide.arrows"),
+      ],
+      cwd: new URL("../..", import.meta.url),
+    }).output();
+    assertEquals([new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], ["141\n", ""], format);
+  }
+});
 
 testNeeding(
   [needsUcx],

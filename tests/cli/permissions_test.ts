@@ -2,13 +2,16 @@
  * The permissions that `docs/permissions.md` names: each set is enough, and without any one of its flags the command says
  * which flag it needs.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { fromTable } from "../../mod.ts";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { DipcError, fromTable, serve as serveData } from "../../mod.ts";
+import { serveFlight } from "../../flight.ts";
 import { tripsBytes, tripsTable } from "../support/cli_data.ts";
 import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
-import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, type Outcome, Running, serve } from "../support/processes.ts";
+import { needsPython } from "../support/python.ts";
+import { onTerminal } from "../support/terminal.ts";
 
 const FFI = "--allow-ffi";
 const ENV = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
@@ -24,12 +27,6 @@ function start(flags: readonly string[], args: readonly string[], cwd: string): 
     stderr: "piped",
   }).spawn();
   return new Running(child, performance.now(), 30_000);
-}
-
-/** Deno's own folder of npm packages, from which parquet-wasm reads its code. */
-async function npmFolder(): Promise<string> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" }).output();
-  return JSON.parse(new TextDecoder().decode(stdout)).npmCache;
 }
 
 /** Whether libucp is found even if no variable may be read: then nothing needs `--allow-env`. */
@@ -160,3 +157,96 @@ Deno.test("a Flight server needs the network, and neither FFI nor variables; put
   await checkFlags([net, "--allow-read=token"], ["ls", server.location, "--token-file", "token"], folder.path);
   await checkFlags([net, FFI, "--allow-read=trips.arrow"], ["put", "trips.arrow", server.location], folder.path);
 });
+
+Deno.test("a flight is limited, shown and written without FFI", async () => {
+  using folder = new TemporaryFolder();
+  const data = await fromTable(tripsTable());
+  await using server = await fakeFlight(async (call) => {
+    await call.received();
+    if (call.method === "DoGet") await call.data(data);
+    if (call.method === "GetFlightInfo") await call.message(infoBytes([endpoint("t")]));
+    call.finish();
+  });
+  const net = `--allow-net=${server.location.replace("grpc://", "")}`;
+  const files = ["--allow-write=.", `--allow-read=.,${await npmFolder()},${ROOT}`];
+  const get = async (...args: string[]): Promise<Outcome> =>
+    await start([net, ...files], ["get", server.location, "trips", ...args], folder.path).outcome;
+  for (const format of ["arrows", "arrow", "csv", "ndjson", "parquet"]) {
+    for (const [limit, rows] of [[[], 3000], [["--limit", "1500"], 1500]] as const) {
+      const { code, stdout, stderr } = await get("-o", `x.${format}`, "--json", ...limit);
+      assertEquals([code, stderr, JSON.parse(stdout).rows], [0, "", rows], format);
+    }
+  }
+  const shown = await get("--limit", "7");
+  assertEquals([shown.code, shown.stderr], [0, ""]);
+  assertStringIncludes(shown.stdout, "7 rows in 1 batch");
+});
+
+testNeeding([needsUcx], "serve names everything that Flight and uploads need before it starts", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  Deno.mkdirSync(folder.file("uploads"));
+  const args = ["serve", "trips.arrow", "--flight-port", "0", "--allow-put", "uploads", "--json"];
+  const nothing = await start([], args, folder.path).outcome;
+  assertEquals([nothing.code, JSON.parse(nothing.stdout).error.code], [1, "permission_denied"]);
+  assertMatch(
+    nothing.stderr,
+    /^error\[permission_denied\]: cannot run dipc serve: .*; run again with --allow-ffi --allow-read=trips\.arrow,uploads --allow-net=127\.0\.0\.1 --allow-write=uploads --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME\n$/,
+  );
+  const flags = [FFI, "--allow-net=127.0.0.1", "--allow-read=trips.arrow,uploads", "--allow-write=uploads"];
+  for (const flag of flags) {
+    const rest = [ENV, ...flags.filter((each) => each !== flag)];
+    const outcome = await start(rest, args, folder.path).outcome;
+    assertDenied(outcome, flag);
+    assertMatch(outcome.stderr, /^error\[[^\n]*\n$/);
+  }
+  await using running = start([ENV, ...flags], args, folder.path);
+  const { flight } = JSON.parse((await running.firstLine) ?? "{}");
+  assertEquals((await dipc(["put", folder.file("trips.arrow"), flight, "mine"])).code, 0);
+  // A folder that becomes read-only is reported by the server, whose client learns only the code.
+  Deno.removeSync(folder.file("uploads"), { recursive: true });
+  const failed = await dipc(["put", folder.file("trips.arrow"), flight, "other"]);
+  assertEquals(failed.code, 1);
+  running.kill("SIGTERM");
+  assertMatch((await running.outcome).stderr, /^error\[io\]: Flight, DoPut: cannot keep the upload: /m);
+});
+
+Deno.test({
+  name: "a missing permission of a server in a program can be caught, and so can a folder that cannot keep uploads",
+  permissions: { ffi: true, env: true, read: true, net: false, write: false },
+  async fn() {
+    const denied = async (run: () => Promise<unknown>): Promise<string> => {
+      const error = await assertRejects(run, DipcError);
+      assertEquals(error.code, "permission_denied");
+      return error.message;
+    };
+    assertMatch(await denied(() => serveFlight({})), /run again with --allow-net=127\.0\.0\.1$/);
+    assertMatch(await denied(() => serveFlight({ address: "::1", port: 8815 })), /--allow-net=\[::1\]:8815$/);
+    const datasets = { trips: tripsTable() };
+    const ucx = "off";
+    assertMatch(await denied(() => serveData({ datasets, flight: { ucx } })), /--allow-net=127\.0\.0\.1$/);
+    assertMatch(await denied(() => serveData({ datasets, flight: { ucx, allowPut: "/tmp" } })), /--allow-write=\/tmp$/);
+  },
+});
+
+testNeeding(
+  [needsUcx, needsPython],
+  "on a terminal the answers to Deno's questions are enough, and a no is named",
+  async () => {
+    using folder = new TemporaryFolder();
+    Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+    await using server = await serve([folder.file("trips.arrow")]);
+    const command = [Deno.execPath(), "run", "--config", `${ROOT}/deno.json`, `${ROOT}/cli.ts`, "schema"];
+    const yes = Array.from({ length: 4 }, () => ["Allow?", "y\n"] as const);
+    const granted = await onTerminal([...command, server.uri("trips")], { cwd: folder.path, answers: yes });
+    assertEquals(granted.code, 0, granted.text);
+    assertMatch(granted.text, /zone/);
+    const no = [["Allow?", "n\n"]] as const;
+    const denied = await onTerminal([...command, server.uri("trips")], { cwd: folder.path, answers: no });
+    assertEquals(denied.code, 1);
+    assertMatch(
+      denied.text,
+      /error\[permission_denied\]: cannot run dipc schema: Deno denied ffi access; run again with/,
+    );
+  },
+);

@@ -9,7 +9,7 @@ import { commands, overview } from "../../src/cli/commands.ts";
 import { cuda, type CudaForTests, needsCuda } from "../support/cuda_sim.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
-import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve } from "../support/processes.ts";
 
 /** Blocks that cannot run in a test, by a piece of their text. */
@@ -197,6 +197,20 @@ testNeeding([needsUcx], "every shell block of the documents runs", async () => {
   assertGreater(count, 3);
 });
 
+/** The line with which a reader of the documents makes the command. */
+function commandAlias(): string {
+  return /^alias dipc='.*'$/m.exec(Deno.readTextFileSync(`${ROOT}/docs/command.md`))![0];
+}
+
+/** The function that does what an alias does, with the programs of this test. */
+function shellFunction(alias: string): string {
+  const command = alias.replace(/^alias dipc='(.*)'$/, "$1").replace("--no-prompt ", "")
+    .replace("deno run", '"$DENO" run --config "$ROOT/deno.json" --no-prompt').replace(" cli.ts", ' "$ROOT/cli.ts"')
+    // What is written for the folder of the clone holds for that of the test, too.
+    .replace("=.,", "=.,$ROOT,");
+  return `dipc() { ${command} "$@"; }`;
+}
+
 /**
  * Makes a script of a block: programs are found wherever they are, permissions stay as they are written, and servers run
  * for a moment in the background, because they would never end.
@@ -210,8 +224,7 @@ function shellScript(code: string): string {
       .replace(/'\$URI'/g, '"$URI"')
       .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
       .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
-    if (/^alias dipc=/.test(program)) return program.replace(/^alias dipc='(.*)'$/, 'dipc() { $1 "$@"; }');
-    if (/^deno task setup$/.test(program)) return ": # libucp is there already";
+    if (/^alias dipc=/.test(program)) return shellFunction(line);
     if (/^dipc serve|examples\/serve\.ts/.test(program)) {
       return `${
         program.replace(/ +#.*$/, "")
@@ -221,7 +234,7 @@ function shellScript(code: string): string {
   });
   // With -m each background job is a process group of its own, so that all of it can be ended.
   return `set -euo pipefail -m
-dipc() { "$DENO" run -A --config "$ROOT/deno.json" "$ROOT/cli.ts" "$@"; }
+${shellFunction(commandAlias())}
 ${lines.join("\n")}`;
 }
 
@@ -325,12 +338,6 @@ Deno.test("no document asks for all permissions beyond the tasks", () => {
     assert(!/ -A\b|--allow-all/.test(Deno.readTextFileSync(`${ROOT}/${file}`)), `${file} has -A`);
   }
 });
-
-/** Deno's own folder of npm packages, from which parquet-wasm reads its code. */
-async function npmFolder(): Promise<string> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" }).output();
-  return JSON.parse(new TextDecoder().decode(stdout)).npmCache;
-}
 
 function exists(path: string): boolean {
   try {

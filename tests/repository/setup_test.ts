@@ -124,7 +124,7 @@ Deno.test("setup names all the permissions that it lacks, and the whole command,
     error!.message,
     "cannot set up UCX: fetching it needs --allow-read, --allow-write, --allow-run; run deno run --allow-ffi " +
       `${VARIABLES} --allow-read=${cache},/usr/lib --allow-write=${cache} --allow-run=python3,pip3,pip cli.ts setup ` +
-      "(or: deno task setup)",
+      "in the folder of the clone",
   );
 });
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TypedEventTarget } from "../../events.ts";
 import { asDipcError, type DipcError } from "../../errors.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
@@ -11,9 +12,10 @@ import { Authenticator } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
+import { checkOptionNames } from "../../options.ts";
 import { advertisedHost, type Approach, reachableHost } from "../../reachable_host.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
-import { type FlightServerOptions, serverLimits } from "./options.ts";
+import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "./options.ts";
 import type { FlightServerParts } from "./parts.ts";
 
 /** Detail of the events of a {@linkcode FlightServer}. */
@@ -32,12 +34,20 @@ export interface FlightServerEventDetail {
   error?: DipcError;
 }
 
+/** The events of a {@linkcode FlightServer}, by type. */
+export interface FlightServerEvents {
+  /** A call has succeeded. */
+  end: CustomEvent<FlightServerEventDetail>;
+  /** A call or a connection has failed; the server goes on. */
+  error: CustomEvent<FlightServerEventDetail>;
+}
+
 /**
  * A running Flight server. Made by {@linkcode serveFlight}, or by `serve` with the option `flight`.
  *
- * Dispatches `CustomEvent<FlightServerEventDetail>`: `end` for every call that succeeded, otherwise `error`; the server goes on.
+ * Dispatches the events of {@linkcode FlightServerEvents}.
  */
-export class FlightServer extends EventTarget implements AsyncDisposable {
+export class FlightServer extends TypedEventTarget<FlightServerEvents> implements AsyncDisposable {
   readonly #grpc: GrpcServer;
   readonly #options: FlightServerOptions;
   /** The address bound to. */
@@ -159,8 +169,9 @@ function emit(events: EventTarget, type: string, detail: FlightServerEventDetail
  * ```
  *
  * @param options Address, authentication, handlers and limits
- * @throws {DipcError} `invalid_argument`, `unreachable` if the address cannot be bound
+ * @throws {DipcError} `invalid_argument`, `unreachable` if the address cannot be bound, `permission_denied`
  */
-export async function serveFlight(options: FlightServerOptions): Promise<FlightServer> {
+export async function serveFlight(options: FlightServerOptions = {}): Promise<FlightServer> {
+  checkOptionNames("serveFlight", options, FLIGHT_SERVER_KEYS);
   return await FlightServer._start(options, { catalog: null, uploads: null });
 }

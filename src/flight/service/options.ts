@@ -5,7 +5,7 @@
  */
 import { MIB } from "../../bytes.ts";
 import { timeoutOption } from "../../limits.ts";
-import { integerIn } from "../../options.ts";
+import { checkOptionNames, integerIn } from "../../options.ts";
 import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import type {
@@ -150,6 +150,7 @@ const DEFAULT_LIMITS: Readonly<FlightServerLimits> = {
 /** Checks limits and adds the defaults. @throws {DipcError} `invalid_argument` */
 export function serverLimits(given: Partial<FlightServerLimits> = {}): FlightServerLimits {
   const limits = { ...DEFAULT_LIMITS };
+  checkOptionNames("the server", given, limits as Readonly<Record<string, unknown>>, "limits.");
   for (const name of Object.keys(limits) as (keyof FlightServerLimits)[]) {
     const value = given[name];
     if (value === undefined) continue;
@@ -178,3 +179,8 @@ export interface FlightServerOptions {
   /** Limits of the server. */
   limits?: Partial<FlightServerLimits>;
 }
+
+/** Names of {@linkcode FlightServerOptions}. */
+export const FLIGHT_SERVER_KEYS: Readonly<Record<keyof FlightServerOptions, true>> = {
+  ...{ address: true, port: true, advertise: true, tls: true, auth: true, handlers: true, limits: true },
+};

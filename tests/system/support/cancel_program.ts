@@ -55,7 +55,7 @@ const ways: Record<string, () => Promise<string>> = {
     for await (using _ of reader) if (left-- <= 0) break;
     return await codeOf(reader.next());
   },
-  "break without a batch": async () => {
+  "dispose without a batch": async () => {
     const reader = await connect(uris);
     await reader[Symbol.asyncDispose]();
     return await codeOf(reader.next());

@@ -1,0 +1,134 @@
+/**
+ * A file, or an Arrow stream on standard input, as a source of `get` and `schema`: read without a server.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { flightUriFor } from "../flight/location.ts";
+import type { IpcMessage } from "../ipc/message.ts";
+import { isGranted } from "../permissions.ts";
+import type { Dataset } from "../sources/dataset.ts";
+import { type ParsedArgs, UsageError } from "./args.ts";
+import type { MessageSource, SourceStats } from "./device.ts";
+import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
+
+/** Options that are for a server alone. */
+const SERVER_OPTIONS = ["body-uri", "route", "via", "command", "timeout", "memory", "staging", ...FLIGHT_VALUES];
+
+/**
+ * Whether an argument is a path rather than a URI.
+ *
+ * @throws {DipcError} `invalid_uri` if it is neither a URI nor the path of something that exists
+ */
+export function isPath(text: string): boolean {
+  if (text === "-") return true;
+  if (/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text)) return /^file:/i.test(text);
+  if (exists(text)) return true;
+  if (flightUriFor(text) !== null) return false;
+  throw new DipcError(
+    "invalid_uri",
+    `cannot use ${
+      JSON.stringify(text)
+    }: it is neither a URI nor a file that exists; give a file, or what "dipc serve" ` +
+      "prints, such as ucx://HOST:PORT/NAME?want_data=N",
+  );
+}
+
+/** The path of an argument that {@linkcode isPath}. */
+export function pathOf(text: string): string {
+  return /^file:\/\//i.test(text) ? decodeURIComponent(new URL(text).pathname) : text;
+}
+
+/** True if that may not be looked at: then the permission is requested later, and the path opened. */
+function exists(path: string): boolean {
+  if (!isGranted({ name: "read", path })) return true;
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    return !(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory);
+  }
+}
+
+/** Rejects what a file leaves without use. @throws {UsageError} */
+export function refuseServerOptions({ positional, values, lists }: ParsedArgs): void {
+  const [path, ticket] = positional;
+  const given = SERVER_OPTIONS.find((name) => values.has(name)) ?? FLIGHT_LISTS.find((name) => lists.has(name));
+  if (ticket === undefined && given === undefined) return;
+  const what = given === undefined ? `the ticket "${ticket}"` : `--${given}`;
+  throw new UsageError(`cannot use ${what}: it is for a server, and ${path} is read as a file; leave it out`);
+}
+
+/** Opens a file as a source of messages. @throws {DipcError} as `openPath` does */
+export async function openFileSource(path: string, signal: AbortSignal): Promise<MessageSource> {
+  const { openPath } = await import("../../mod.ts");
+  return new FileSource(await openPath(path), signal);
+}
+
+class FileSource implements MessageSource {
+  readonly #dataset: Dataset;
+  readonly #signal: AbortSignal;
+  readonly #startedMs = performance.now();
+  #endedMs = 0;
+  #firstBatchMs = 0;
+  readonly #counts = { rows: 0, batches: 0, dictionaries: 0, bodyBytes: 0, metadataBytes: 0 };
+  #isComplete = false;
+
+  constructor(dataset: Dataset, signal: AbortSignal) {
+    this.#dataset = dataset;
+    this.#signal = signal;
+  }
+
+  get schemaHeader(): Dataset["schema"] {
+    return this.#dataset.schema;
+  }
+
+  get stats(): SourceStats {
+    const seconds = ((this.#endedMs || performance.now()) - this.#startedMs) / 1000;
+    return {
+      ...this.#counts,
+      seconds,
+      bytesPerSecond: seconds > 0 ? this.#counts.bodyBytes / seconds : 0,
+      firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - this.#startedMs) / 1000,
+      transports: [],
+      transportsReason: "",
+      route: null,
+      routeReason: "read from a file",
+      endpoints: [],
+      complete: this.#isComplete,
+    };
+  }
+
+  async *messages(): AsyncGenerator<IpcMessage, undefined> {
+    const run = await this.#dataset.open({ signal: this.#signal });
+    try {
+      for (;;) {
+        const message = await run.next();
+        if (message === null) break;
+        this.#count(message);
+        yield message;
+      }
+      this.#isComplete = true;
+    } finally {
+      this.#endedMs ||= performance.now();
+      await run.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#endedMs ||= performance.now();
+    await this.#dataset.close();
+  }
+
+  #count({ header }: IpcMessage): void {
+    this.#counts.bodyBytes += header.bodyLength;
+    this.#counts.metadataBytes += header.bytes.byteLength;
+    if (header.kind === "batch") {
+      this.#counts.rows += header.rows;
+      this.#counts.batches++;
+      this.#firstBatchMs ||= performance.now();
+    } else {
+      this.#counts.dictionaries++;
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Finds out that a URI has the wrong scheme for the server at its port: a `ucx:` URI at a Flight server, a `grpc:` URI at a
+ * UCX server, with TLS or without. Looks only when a connection fails or takes long.
+ *
+ * @module
+ */
+import { DipcError, LocalError } from "../errors.ts";
+import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
+import { isGranted, netPermission } from "../permissions.ts";
+import { parseUri } from "../protocol/uri.ts";
+import { sharedTransport } from "../wire/ucx/shared.ts";
+
+/** A connection that takes longer than this is looked at, in milliseconds. */
+const PATIENCE_MS = 500;
+/** A server that speaks HTTP/2 or TLS answers the first bytes within this many milliseconds. */
+const ANSWER_MS = 500;
+/** Longest wait for a connection of UCX, in milliseconds. */
+const UCX_MS = 1000;
+/** What an HTTP/2 client sends first: the preface, and empty settings. */
+const HTTP2_START = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+/** Bytes that tell protocols apart. */
+const ANSWER_BYTES = 9;
+/** `SETTINGS` and `GOAWAY` of HTTP/2. */
+const HTTP2_FRAMES = [4, 7];
+/** An alert of TLS. */
+const TLS_ALERT = 0x15;
+
+/** What was found at a port. */
+type Found = "http2" | "tls" | "ucx" | null;
+
+/** A server that a URI names. */
+interface Target {
+  readonly uri: string;
+  readonly kind: "ucx" | "grpc" | "grpc+tls";
+  readonly host: string;
+  readonly port: number;
+  /** Path of the URI as it is written, with its slash. */
+  readonly path: string;
+}
+
+/** Options of {@linkcode withPeerCheck}. */
+export interface PeerCheckOptions {
+  /** Aborts `start`. */
+  readonly signal?: AbortSignal;
+  /** Path of libucp. */
+  readonly library?: string;
+}
+
+/**
+ * Starts a connection, and looks at the port if that fails or takes long.
+ *
+ * @param uri URI of the server
+ * @param options Signal and library
+ * @param start Connects
+ * @throws {DipcError} `invalid_uri` naming the right scheme, and what `start` throws
+ */
+export async function withPeerCheck<T>(
+  uri: unknown,
+  { signal, library }: PeerCheckOptions,
+  start: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  const target = targetOf(uri);
+  if (target === null) return await start(signal);
+  const stop = new AbortController();
+  let isSettled = false;
+  const look = (maySend: boolean): Promise<DipcError | null> => examine(target, maySend, library).catch(() => null);
+  let early: Promise<DipcError | null> | undefined;
+  const timer = setTimeout(async () => {
+    // A UCX server that is merely slow must not get bytes of another protocol.
+    early = look(target.kind !== "ucx");
+    const error = await early;
+    if (error !== null && !isSettled) stop.abort(error);
+  }, PATIENCE_MS);
+  try {
+    return await start(signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
+  } catch (error) {
+    isSettled = true;
+    if (stop.signal.aborted) throw stop.signal.reason;
+    if (signal?.aborted || !mayBeWrongScheme(target, error)) throw error;
+    throw await early ?? await look(true) ?? error;
+  } finally {
+    isSettled = true;
+    clearTimeout(timer);
+  }
+}
+
+/** A connection of UCX that was lost later has shown that UCX is there. */
+function mayBeWrongScheme({ kind }: Target, error: unknown): boolean {
+  const codes = kind === "ucx" ? ["unreachable"] : ["unreachable", "connection_lost", "timeout", "protocol"];
+  return error instanceof DipcError && codes.includes(error.code);
+}
+
+/** The server of a URI that names one; a list of URIs comes from a server, which knows its schemes. */
+function targetOf(uri: unknown): Target | null {
+  if (typeof uri !== "string" && !(uri instanceof URL)) return null;
+  const text = String(uri);
+  const path = /^[^:]*:\/\/[^/?#]*(\/[^?#]*)?/.exec(text)?.[1] ?? "";
+  try {
+    if (!isFlightUri(text)) {
+      const { host, port } = parseUri(text);
+      return { uri: text, kind: "ucx", host, port, path };
+    }
+    const { host, port, tls, socketPath } = parseFlightLocation(text);
+    return socketPath === null ? { uri: text, kind: tls ? "grpc+tls" : "grpc", host, port, path } : null;
+  } catch {
+    return null; // the connection says what is wrong with it
+  }
+}
+
+/** The error of a wrong scheme; `null` if the scheme is right, or it cannot be known. */
+async function examine(target: Target, maySend: boolean, library?: string): Promise<DipcError | null> {
+  const found = await answerOf(target, maySend) ?? (target.kind === "ucx" ? null : await ucxOf(target, library));
+  const address = `${target.host.includes(":") ? `[${target.host}]` : target.host}:${target.port}`;
+  const cannot = (what: string, use: string): DipcError =>
+    new LocalError("invalid_uri", `cannot connect to ${target.uri}: ${what} is at that port; ${use}`);
+  switch (found) {
+    case "http2":
+      return target.kind === "grpc" ? null : cannot(
+        target.kind === "ucx" ? "a server that speaks HTTP/2, as Flight does," : "a server without TLS",
+        `use grpc://${address}${target.path}`,
+      );
+    case "tls":
+      return target.kind === "grpc+tls"
+        ? null
+        : cannot("a server that speaks TLS", `use grpc+tls://${address}${target.path}`);
+    case "ucx":
+      return cannot(
+        "a UCX server",
+        `use the URI that it printed, such as ucx://${address}${target.path || "/NAME"}?want_data=N`,
+      );
+    case null:
+      return null;
+  }
+}
+
+/** What the port says to a client of HTTP/2; `null` if it says nothing, or the network may not be used. */
+async function answerOf({ host, port }: Target, maySend: boolean): Promise<Found> {
+  if (!isGranted(netPermission(host, port).descriptor)) return null;
+  using connection = await Deno.connect({ hostname: host, port });
+  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  try {
+    if (maySend) await connection.write(HTTP2_START);
+    const answer = new Uint8Array(ANSWER_BYTES);
+    const length = await connection.read(answer);
+    if (length === null) return null;
+    if (answer[0] === TLS_ALERT && answer[1] === 3) return "tls";
+    return length >= 4 && answer[0] === 0 && HTTP2_FRAMES.includes(answer[3]) ? "http2" : null;
+  } catch {
+    return null;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Whether a client of UCX gets a connection. */
+async function ucxOf({ host, port }: Target, library: string | undefined): Promise<Found> {
+  if (!isGranted({ name: "ffi" })) return null;
+  const transport = await sharedTransport(library);
+  const channel = await transport.connect({ host, port }, null, { timeoutMs: UCX_MS });
+  await channel.close();
+  return "ucx";
+}
