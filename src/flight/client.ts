@@ -350,9 +350,9 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     method: string,
     call: FlightCallOptions,
     decoder: StreamDecoder<T>,
-    defaultDeadlineMs?: number,
+    answerMs?: number,
   ): Promise<GrpcCall<T>> {
-    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, defaultDeadlineMs);
+    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, answerMs);
     let isOver = false;
     const running: GrpcCall<T> = await GrpcCall.start(this.#connection, {
       service: SERVICE_PATH,

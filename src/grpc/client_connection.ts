@@ -8,7 +8,7 @@ import * as tls from "node:tls";
 import { DipcError, LocalError } from "../errors.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
-import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
+import { Http2Error } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
@@ -127,8 +127,9 @@ export class GrpcConnection {
    *
    * @param what The call, such as `"DoGet at grpc://127.0.0.1:8815"`
    * @param cause The reason, if it is known
+   * @param isUntaken Whether the server has certainly not processed it
    */
-  lost(what: string, cause: Error | null): DipcError {
+  lost(what: string, cause: Error | null, isUntaken: boolean): DipcError {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
     if (this.#isClosed) return new LocalError("closed", `cannot complete ${what}: the connection was closed`, options);
@@ -136,7 +137,7 @@ export class GrpcConnection {
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
     }
-    if (cause instanceof Http2Reset && cause.code === Http2Code.refusedStream) {
+    if (isUntaken) {
       return new LocalError(
         "unreachable",
         `cannot complete ${what}: the server did not accept it: ${why}; it can be retried`,
