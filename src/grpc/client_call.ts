@@ -8,6 +8,7 @@ import type { GrpcConnection } from "./client_connection.ts";
 import { Resumption } from "./resumption.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
+import { decodeStatusText, errorOfHttpStatus, isGrpcType } from "./answer_status.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
@@ -52,7 +53,8 @@ export class GrpcCall<T> {
   /** Sends messages. */
   readonly output: MessageOutput;
   #trailers: Headers | null = null;
-  #refusal: unknown = null;
+  /** What the status of HTTP stands for, unless one of gRPC comes; `null` for success. */
+  #httpError: DipcError | null = null;
   readonly #resumption = new Resumption();
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #answerDeadline: ReturnType<typeof setTimeout> | undefined;
@@ -202,21 +204,25 @@ export class GrpcCall<T> {
     this.#connection.answered();
     this.output.commit();
     const type = headers.get("content-type") ?? "";
-    if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
-      this.#refusal = new LocalError(
-        status === 401 || status === 403 ? "permission_denied" : status === 503 ? "unreachable" : "protocol",
-        `cannot complete ${this.#what}: the server answered with HTTP status ${status} and content type ${
-          JSON.stringify(type)
-        }, expected 200 and application/grpc; check that it is a Flight server`,
-      );
-      this.#input.fail(this.#refusal);
-      this.#end(this.#refusal);
-      this.#stream.reset();
-      return;
+    if (status !== 200 || !isGrpcType(type)) {
+      this.#httpError = errorOfHttpStatus(status, type, this.#what);
+      // A status of gRPC wins, here or at the end.
+      const isOver = headers.has("grpc-status") || isLast || !isGrpcType(type);
+      if (isOver) return this.#refuse(headers);
     }
     this.#guard(() => this.#options.onHeaders?.(headers));
     // An answer without messages has its trailers here ("Trailers-Only").
     if (isLast) this.#trailers = headers;
+  }
+
+  /** The answer's headers are all that counts of it. */
+  #refuse(headers: Headers): void {
+    this.#trailers = headers;
+    const error = this.#statusOf();
+    if (error === null) return;
+    this.#input.fail(error);
+    this.#end(error);
+    this.#stream.reset();
   }
 
   #onAbort = (): void => this.cancel(cancelled(this.#what, this.#options.signal!));
@@ -242,20 +248,20 @@ export class GrpcCall<T> {
   }
 
   #statusOf(): unknown {
-    if (this.#refusal !== null) return this.#refusal;
     const trailers = this.#trailers;
     if (trailers === null) {
-      return this.#connection.lost(this.#what, this.#stream.error, this.#stream.untaken !== null);
+      return this.#httpError ?? this.#connection.lost(this.#what, this.#stream.error, this.#stream.untaken !== null);
     }
     const status = trailers.get("grpc-status");
     if (status === null || !/^\d{1,9}$/.test(status)) {
-      return new LocalError(
+      return this.#httpError ?? new LocalError(
         "protocol",
         `cannot complete ${this.#what}: its status is ${JSON.stringify(status)}, expected a number`,
+        { foreign: { system: "grpc", status: GrpcStatus.unknown, text: "" } },
       );
     }
     if (Number(status) === GrpcStatus.ok) return null;
-    return errorOfGrpcStatus(Number(status), decodeMessage(trailers.get("grpc-message") ?? ""), this.#what);
+    return errorOfGrpcStatus(Number(status), decodeStatusText(trailers.get("grpc-message") ?? ""), this.#what);
   }
 
   /** Runs once, on every path. */
@@ -302,15 +308,6 @@ function checkClosed(stream: ClientStream): void {
 export function grpcTimeout(ms: number): string {
   const roundedMs = Math.max(1, Math.ceil(ms));
   return roundedMs < 1e8 ? `${roundedMs}m` : `${Math.min(99_999_999, Math.ceil(roundedMs / 1000))}S`;
-}
-
-/** `grpc-message` is percent-encoded; a malformed one is shown as it is. */
-function decodeMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Connects within the deadline of a call, unless its signal aborts. */

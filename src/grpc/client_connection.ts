@@ -8,7 +8,7 @@ import * as tls from "node:tls";
 import { DipcError, LocalError } from "../errors.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
-import { Http2Error } from "../http2/errors.ts";
+import { Http2Error, Http2TooLong } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
@@ -22,6 +22,8 @@ const SILENCE_MS = 1000;
 const LINGER_MS = 100;
 /** Longest headers of an answer, in bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
+/** The text of a status, which some servers do not encode. */
+const FREE_TEXT: ReadonlySet<string> = new Set(["grpc-message"]);
 
 /** Address of a server. */
 export interface GrpcTarget {
@@ -133,6 +135,10 @@ export class GrpcConnection {
     const why = cause?.message ?? "the connection was closed";
     const options = { cause: cause ?? undefined };
     if (this.#isClosed) return new LocalError("closed", `cannot complete ${what}: the connection was closed`, options);
+    if (cause instanceof Http2TooLong) {
+      const found = `the headers of the answer are longer than ${MAX_HEADER_BYTES / 1024} KiB`;
+      return new LocalError("limit_exceeded", `cannot complete ${what}: ${found}; shorten them at the server`, options);
+    }
     // An error that this side has found in what the server sent.
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
@@ -230,6 +236,7 @@ export class GrpcConnection {
       // The maximum, because a stream that is not read would otherwise stop the others; the streams' windows bound what is held.
       connectionWindow: MAX_WINDOW,
       maxHeaderBytes: MAX_HEADER_BYTES,
+      freeText: FREE_TEXT,
       lingerMs: LINGER_MS,
       onClose: () => {
         this.#open.delete(connection);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Http2Code, Http2Error, Http2Reset } from "./errors.ts";
+import { Http2Code, Http2Error, Http2Reset, Http2TooLong } from "./errors.ts";
 import { fieldsError, headersOf, readStatus } from "./fields.ts";
 import type { HeaderField } from "./static_table.ts";
 import { Http2Stream, type StreamHost } from "./stream.ts";
@@ -67,7 +67,7 @@ export class ClientStream extends Http2Stream {
   /** @ignore */
   override receiveHeaders(fields: readonly HeaderField[], isTooLong: boolean, isLast: boolean): Http2Error | null {
     if (this.isRemoteEnded) return wrong(Http2Code.streamClosed, "headers came after its end");
-    if (isTooLong) return wrong(Http2Code.enhanceYourCalm, "its headers are too long");
+    if (isTooLong) return new Http2TooLong(Http2Code.enhanceYourCalm, "the headers of an answer are too long");
     return this.#hasHeaders ? this.#receiveTrailers(fields, isLast) : this.#receiveFirst(fields, isLast);
   }
 

@@ -1,10 +1,10 @@
 /** Flight behind proxies that end connections, answer themselves and close what is idle: nginx and HAProxy of Debian. */
 import { assertEquals, assertGreater } from "@std/assert";
-import { FlightClient, type FlightServer, serveFlight } from "../../flight.ts";
+import { type DipcError, FlightClient, type FlightServer, GrpcStatus, serveFlight } from "../../flight.ts";
 import { fromTable } from "../../mod.ts";
 import { tableFromArrays } from "apache-arrow";
 import { peerTest } from "../support/peers.ts";
-import { type ProxyName, startProxy } from "../support/proxies.ts";
+import { type ProxyName, type ProxyOptions, startProxy } from "../support/proxies.ts";
 import { delay } from "../support/time.ts";
 
 /** Calls in the test of connections that end; `DIPC_PROXY_CALLS` sets another number. */
@@ -19,7 +19,7 @@ const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 async function backend(): Promise<FlightServer> {
   return await serveFlight({
     handlers: {
-      actions: { echo: { run: (body) => [body] } },
+      actions: { echo: { run: (body) => [body] }, slow: { run: () => delay(2000) } },
       doGet: () => fromTable(tableFromArrays({ n: Int32Array.of(1, 2, 3) })),
     },
   });
@@ -90,6 +90,35 @@ for (const name of NAMES) {
         }),
         [],
       );
+    },
+  );
+}
+
+for (const name of NAMES) {
+  peerTest(
+    ["proxies"],
+    `${name} answers for a server that is not there, is slow, or rejects a length`,
+    async ({ proxies }) => {
+      const asked = async (options: Partial<ProxyOptions>, call: (client: FlightClient) => Promise<unknown>) => {
+        await using proxy = await startProxy(name, proxies, { backend: server.port, ...options });
+        await using client = await FlightClient.connect(proxy.location);
+        return await call(client).then(() => null, ({ code, foreign, message }: DipcError) => {
+          return { code, status: foreign?.status, http: /HTTP status (\d+)/.exec(message)?.[1] };
+        });
+      };
+      await using server = await backend();
+      const act = (client: FlightClient) => client.doAction("slow").next();
+      assertEquals(await asked({ backend: 1 }, act), {
+        ...{ code: "unreachable", status: GrpcStatus.unavailable, http: name === "nginx" ? "502" : "503" },
+      });
+      assertEquals(await asked({ readTimeout: 1 }, act), {
+        ...{ code: "unreachable", status: GrpcStatus.unavailable, http: "504" },
+      });
+      if (name !== "nginx") return;
+      const large = await fromTable(tableFromArrays({ n: new Float64Array(10_000) }));
+      assertEquals(await asked({ maxBody: 1000 }, (client) => client.put({ path: "x" }, large)), {
+        ...{ code: "flight", status: GrpcStatus.unknown, http: "413" },
+      });
     },
   );
 }

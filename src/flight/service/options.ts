@@ -41,6 +41,8 @@ export interface FlightAuth {
   bearer?(token: string): MaybePromise<string | null>;
   /** How long a token that this server signed is valid, in milliseconds. Default 3,600,000, an hour. */
   tokenLifetimeMs?: number;
+  /** Longest bearer token, or user with password, in bytes. Default 65,536. */
+  maxTokenBytes?: number;
   /** Secrets to sign tokens with, as those of tickets. Default: a random one, which is lost when the process ends. */
   keys?: readonly Uint8Array[];
 }
