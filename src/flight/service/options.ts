@@ -124,8 +124,8 @@ export interface FlightServerLimits {
   /** Maximum number of uploaded datasets. Default 1,000. */
   maxUploads: number;
   /**
-   * Longest wait for the first call of a connection, for a complete request, and for each 64 KiB, or the rest, of an uploaded
-   * message that has begun, in milliseconds. Default 4,000.
+   * Longest wait for the first call of a connection, for a complete request, and for each 64 KiB, or the rest, of a message of an
+   * upload, an exchange or a handshake that has begun, in milliseconds. Default 4,000.
    */
   requestTimeoutMs: number;
   /** Calls whose client accepts or sends nothing for this many milliseconds end, and connections without calls. Default 300,000. */
