@@ -6,7 +6,7 @@
 import type { ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
-import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
+import { flightOptionsOf, locationOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
 
 const ROUTES = ["auto", "ucx", "flight"] as const;
 
@@ -69,6 +69,7 @@ function flightOf(args: ParsedArgs, name: string | undefined): Pick<ConnectOptio
     flight: {
       ...(command === undefined ? {} : { command }),
       ...(name === undefined ? {} : { path: name }),
+      ...locationOptionsOf(args),
     },
   };
 }

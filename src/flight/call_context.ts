@@ -33,13 +33,19 @@ export class CallContext {
 
   /**
    * @param options Options of the client
+   * @param cookies Cookies that another client has too
    * @throws {DipcError} `invalid_argument` for a token that cannot be sent
    */
-  constructor(options: FlightClientOptions) {
+  constructor(options: FlightClientOptions, cookies?: CookieJar | null) {
     this.#headers = new Headers(options.headers);
     if (options.token !== undefined) this.#headers.set("authorization", `Bearer ${checkedToken(options.token)}`);
     this.#middleware = options.middleware ?? [];
-    this.#cookies = options.cookies === false ? null : new CookieJar();
+    this.#cookies = options.cookies === false ? null : cookies ?? new CookieJar();
+  }
+
+  /** The cookies of the server; `null` if none are kept. */
+  get cookies(): CookieJar | null {
+    return this.#cookies;
   }
 
   /** Sends a header with every later call. */

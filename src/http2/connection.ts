@@ -82,7 +82,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   readonly #credit: ReceiveCredit;
   readonly #linger: Linger;
   readonly #flood = new FloodLimits();
-  #receivedMs = performance.now();
+  readonly #startedMs = performance.now();
+  #receivedMs = this.#startedMs;
   #lateBytes = 0;
   #data: Http2Stream | null = null;
   #dataFlags = 0;
@@ -149,6 +150,11 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     return this.#receivedMs;
   }
 
+  /** Whether anything has come from the peer. */
+  get hasReceived(): boolean {
+    return this.#receivedMs !== this.#startedMs;
+  }
+
   /** Why the connection failed, or `null` if it has not or the reason is not known. */
   get error(): Error | null {
     return this.#error;
@@ -188,6 +194,12 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.closeStreams();
     this.#sendGoaway(code);
     this.#finish();
+  }
+
+  /** Ends the connection at once because of an error that this side has found. */
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.destroy();
   }
 
   // Reading
