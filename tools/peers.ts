@@ -1,7 +1,7 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * a second, older UCX, NVIDIA's `cuda.h`, and the Flight integration programs of arrow-go. This module only looks;
- * `setup_peers.ts` provides.
+ * a second, older UCX, NVIDIA's `cuda.h`, the Flight integration programs of arrow-go, nginx and HAProxy. This module only
+ * looks; `setup_peers.ts` provides.
  *
  * @module
  */
@@ -39,6 +39,16 @@ export interface FlightGo {
   readonly server: string;
 }
 
+/** Proxies that understand HTTP/2. */
+export interface Proxies {
+  /** Path of nginx. */
+  readonly nginx: string;
+  /** Path of HAProxy. */
+  readonly haproxy: string;
+  /** Environment to run them with. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /** What is on this machine; `null` or an empty list for what is not. */
 export interface Peers {
   /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
@@ -53,6 +63,8 @@ export interface Peers {
   readonly cudaHeaders: string | null;
   /** Arrow's Flight integration client and server in Go. */
   readonly flightGo: FlightGo | null;
+  /** Debian's nginx and HAProxy. */
+  readonly proxies: Proxies | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -80,6 +92,7 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   flightGo:
     `the Flight integration programs of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
     "1.25 or newer, or pip to fetch one, and a Go module proxy)",
+  proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
 };
 
 function isFile(path: string): boolean {
@@ -105,6 +118,17 @@ export function flightGoFolder(folder: string): string {
   return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
 }
 
+/** The programs in the folder of proxies. */
+export const PROXY_PROGRAMS = { nginx: "usr/sbin/nginx", haproxy: "usr/sbin/haproxy" } as const;
+
+/** The libraries in the folder of proxies. */
+export const PROXY_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
+
+/** Folder of nginx and HAProxy, as their packages lay it out. */
+export function proxiesFolder(folder: string): string {
+  return `${folder}/proxies`;
+}
+
 /** The first of some commands that is in `PATH`, or `null`. */
 export function findCommand(...names: string[]): string | null {
   for (const name of names) {
@@ -126,7 +150,7 @@ export function findPeers(): Peers {
   const copy = setupFolder();
   if (folder === null || copy === null) {
     const compiler = findCommand("cc", "gcc", "clang");
-    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null, flightGo: null };
+    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null, flightGo: null, proxies: null };
   }
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
@@ -134,6 +158,8 @@ export function findPeers(): Peers {
   const older = `${olderUcxFolder(folder)}/usr`;
   const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
   const [client, server] = FLIGHT_GO_PROGRAMS.map((name) => `${flightGoFolder(folder)}/${name}`);
+  const proxies = proxiesFolder(folder);
+  const [nginx, haproxy] = Object.values(PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -156,5 +182,8 @@ export function findPeers(): Peers {
       : null,
     cudaHeaders: isFile(`${cudaHeadersFolder(folder)}/cuda.h`) ? cudaHeadersFolder(folder) : null,
     flightGo: isFile(client) && isFile(server) ? { version: FLIGHT_GO_VERSION, client, server } : null,
+    proxies: isFile(nginx) && isFile(haproxy)
+      ? { nginx, haproxy, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
+      : null,
   };
 }

@@ -144,6 +144,23 @@ export function integerOption(option: string, text: string, least: number, most:
   return value;
 }
 
+const BYTES: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/**
+ * Reads a size such as `4194304`, `64M`, `1G`.
+ *
+ * @returns bytes
+ * @throws {UsageError} if the text is not a size, or it is zero
+ */
+export function size(option: string, text: string): number {
+  const [, number, unit] = /^(\d{1,15})([KMG]?)$/.exec(text) ?? [];
+  const bytes = number === undefined ? NaN : Number(number) * BYTES[unit];
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) {
+    throw new UsageError(refusal(option, text, "a number of bytes, or one with K, M or G such as 64M"));
+  }
+  return bytes;
+}
+
 const MILLISECONDS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
 
 /**

@@ -7,7 +7,18 @@ import type { Command } from "./args.ts";
 import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
-import { action, FLIGHT_LISTS, FLIGHT_OPTIONS, FLIGHT_VALUES, ls, put } from "./flight_commands.ts";
+import {
+  action,
+  FLIGHT_FLAGS,
+  FLIGHT_LISTS,
+  FLIGHT_OPTIONS,
+  FLIGHT_VALUES,
+  LOCATION_FLAGS,
+  LOCATION_OPTIONS,
+  LOCATION_VALUES,
+  ls,
+  put,
+} from "./flight_commands.ts";
 
 const serve: Command = {
   name: "serve",
@@ -59,10 +70,11 @@ ${EXIT_CODES}
 const get: Command = {
   name: "get",
   summary: "fetch a dataset or read a file, show it or write it to a file",
-  flags: ["json", "help"],
+  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command"],
     ...FLIGHT_VALUES,
+    ...LOCATION_VALUES,
   ],
   former: ["road", "via"],
   lists: FLIGHT_LISTS,
@@ -91,6 +103,8 @@ Options
 
 ${FLIGHT_OPTIONS}
 
+${LOCATION_OPTIONS}
+
 Examples
   dipc get 'ucx://127.0.0.1:13337/trips?want_data=42'
   dipc get grpc://127.0.0.1:8815 trips -o trips.parquet
@@ -106,7 +120,7 @@ ${exitCodes("the whole stream arrived, or --limit was reached")}
 const schema: Command = {
   name: "schema",
   summary: "show the schema of a dataset",
-  flags: ["json", "help"],
+  flags: ["json", "help", ...FLIGHT_FLAGS],
   values: ["body-uri", "timeout", "command", ...FLIGHT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },

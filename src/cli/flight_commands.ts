@@ -7,24 +7,44 @@ import type { Command } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
 
 /** Options with a value that every command with a Flight server has. */
-export const FLIGHT_VALUES = ["token-file", "user", "tls-ca", "tls-cert", "tls-key"] as const;
+export const FLIGHT_VALUES = [
+  ...["token-file", "user", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "max-message"],
+] as const;
 /** Those that may be given several times. */
 export const FLIGHT_LISTS = ["header"] as const;
+/** Those without a value. */
+export const FLIGHT_FLAGS = ["tls-skip-verify", "no-cookies"] as const;
+
+/** Options with a value for the locations of a flight, which `dipc get` alone follows. */
+export const LOCATION_VALUES = ["parallel-endpoints", "ucx-timeout", "location-timeout"] as const;
+/** Those without a value. */
+export const LOCATION_FLAGS = ["trust-locations"] as const;
 
 /** Their part of `--help`. */
 export const FLIGHT_OPTIONS = `Options for a Flight server
-  --header K=V       a header of every call; may be given several times
-  --token-file FILE  a bearer token, the content of FILE
-  --user NAME:PASS   basic authentication; without ":PASS" the variable DIPC_PASSWORD has the password
-  --tls-ca FILE      authorities that the server's certificate is checked against (PEM), with grpc+tls:
-  --tls-cert FILE    certificate of this client (PEM), for servers that require one
-  --tls-key FILE     the key of that certificate (PEM)`;
+  --header K=V            a header of every call; may be given several times
+  --token-file FILE       a bearer token, the content of FILE
+  --user NAME:PASS        basic authentication; without ":PASS" the variable DIPC_PASSWORD has the password
+  --no-cookies            does not send the server's cookies back
+  --tls-ca FILE           authorities that the server's certificate is checked against (PEM), with grpc+tls:
+  --tls-cert FILE         certificate of this client (PEM), for servers that require one
+  --tls-key FILE          the key of that certificate (PEM)
+  --tls-server-name NAME  name that the server's certificate must have (default: the host of the URI)
+  --tls-skip-verify       accepts any certificate, and therefore any server
+  --max-message SIZE      longest answer that is not Arrow data, in bytes, or with K, M, G (default 2G)`;
+
+/** The part of `--help` about the locations of a flight. */
+export const LOCATION_OPTIONS = `Options for the locations that a Flight server names
+  --trust-locations       sends headers, cookies and credentials to other hosts too, and without TLS if so named
+  --location-timeout TIME longest wait for the connection to one, before the next is tried (default 5s)
+  --ucx-timeout TIME      longest wait for those of UCX, before gRPC is used (default 1500ms)
+  --parallel-endpoints N  parts of a flight that are read concurrently (default 4)`;
 
 /** `dipc ls`. */
 export const ls: Command = {
   name: "ls",
   summary: "list the flights of a Flight server",
-  flags: ["json", "help"],
+  flags: ["json", "help", ...FLIGHT_FLAGS],
   values: ["timeout", ...FLIGHT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
@@ -52,7 +72,7 @@ ${EXIT_CODES}
 export const put: Command = {
   name: "put",
   summary: "upload a file to a Flight server",
-  flags: ["json", "help"],
+  flags: ["json", "help", ...FLIGHT_FLAGS],
   values: ["command", "batch-rows", "timeout", ...FLIGHT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
@@ -83,7 +103,7 @@ ${EXIT_CODES}
 export const action: Command = {
   name: "action",
   summary: "list or run the actions of a Flight server",
-  flags: ["json", "help"],
+  flags: ["json", "help", ...FLIGHT_FLAGS],
   values: ["timeout", ...FLIGHT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },

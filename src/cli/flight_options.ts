@@ -7,8 +7,8 @@ import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { flightUriFor, isFlightUri } from "../flight/location.ts";
 import { refusal } from "../options.ts";
 import { openError } from "../sources/paths.ts";
-import { duration, type ParsedArgs, UsageError } from "./args.ts";
-import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
+import { duration, integerOption, type ParsedArgs, size, UsageError } from "./args.ts";
+import { FLIGHT_FLAGS, FLIGHT_LISTS, FLIGHT_VALUES, LOCATION_FLAGS, LOCATION_VALUES } from "./flight_commands.ts";
 
 /** Longest wait for the peer, in milliseconds, by default. */
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -27,6 +27,34 @@ export interface FlightOptions {
   password?: string;
   /** Certificates. */
   tls?: FlightTlsOptions;
+  /** Longest answer that is not Arrow data, in bytes. */
+  maxMessageBytes?: number;
+  /** Whether cookies are sent back. */
+  cookies?: boolean;
+}
+
+/** Options of `connect` for the locations that a server names. */
+export interface LocationOptions {
+  /** Whether credentials may go to other hosts. */
+  trustLocations?: boolean;
+  /** Longest wait for the connection to a location, in milliseconds. */
+  locationTimeoutMs?: number;
+  /** Longest wait for locations of UCX, in milliseconds. */
+  ucxTimeoutMs?: number;
+  /** Endpoints read concurrently. */
+  parallelEndpoints?: number;
+}
+
+/** The options for the locations of a flight. @throws {UsageError} */
+export function locationOptionsOf({ values, flags }: ParsedArgs): LocationOptions {
+  const options: LocationOptions = {};
+  if (flags.has("trust-locations")) options.trustLocations = true;
+  const [location, ucx] = ["location-timeout", "ucx-timeout"].map((name) => values.get(name));
+  if (location !== undefined) options.locationTimeoutMs = duration("--location-timeout", location);
+  if (ucx !== undefined) options.ucxTimeoutMs = duration("--ucx-timeout", ucx);
+  const parallel = values.get("parallel-endpoints");
+  if (parallel !== undefined) options.parallelEndpoints = integerOption("--parallel-endpoints", parallel, 1, 65_536);
+  return options;
 }
 
 /** `--timeout`, or its default. @throws {UsageError} */
@@ -54,8 +82,9 @@ export function flightUri(uri: string | undefined, command: string): string {
 
 /** Rejects options for a Flight server if the URI is not that of one. @throws {UsageError} */
 export function refuseFlightOptions(args: ParsedArgs, more: readonly string[] = []): void {
-  const given = [...FLIGHT_VALUES, ...more].find((name) => args.values.has(name)) ??
-    FLIGHT_LISTS.find((name) => args.lists.has(name));
+  const given = [...FLIGHT_VALUES, ...LOCATION_VALUES, ...more].find((name) => args.values.has(name)) ??
+    FLIGHT_LISTS.find((name) => args.lists.has(name)) ??
+    [...FLIGHT_FLAGS, ...LOCATION_FLAGS].find((name) => args.flags.has(name));
   if (given !== undefined) {
     throw new UsageError(
       `cannot use --${given}: it is for a Flight server; give a URI that begins with grpc:, grpc+tls: or grpc+unix:`,
@@ -94,11 +123,18 @@ export function flightOptionsOf(args: ParsedArgs): FlightOptions {
   if ((files.cert === undefined) !== (files.key === undefined)) {
     throw new UsageError("cannot use --tls-cert or --tls-key alone: they go together; give both");
   }
-  if (Object.values(files).some((file) => file !== undefined)) {
-    options.tls = Object.fromEntries(
+  const serverName = values.get("tls-server-name");
+  const tls: FlightTlsOptions = {
+    ...Object.fromEntries(
       Object.entries(files).filter(([, file]) => file !== undefined).map(([name, file]) => [name, readText(file!)]),
-    );
-  }
+    ),
+    ...(serverName === undefined ? {} : { serverName }),
+    ...(args.flags.has("tls-skip-verify") ? { insecureSkipVerify: true } : {}),
+  };
+  if (Object.keys(tls).length > 0) options.tls = tls;
+  const maxMessage = values.get("max-message");
+  if (maxMessage !== undefined) options.maxMessageBytes = size("--max-message", maxMessage);
+  if (args.flags.has("no-cookies")) options.cookies = false;
   return options;
 }
 

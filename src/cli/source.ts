@@ -7,7 +7,7 @@ import type { ConnectFlightOptions, ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
 import { isPath, pathOf, refuseServerOptions } from "./file_source.ts";
-import { flightOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
+import { flightOptionsOf, locationOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
 
 const ROUTES = ["auto", "ucx", "flight"] as const;
 
@@ -96,6 +96,7 @@ function flightOf(args: ParsedArgs, name: string | undefined): Pick<ConnectOptio
     flight: {
       ...(command === undefined ? {} : { command }),
       ...(name === undefined ? {} : { path: name }),
+      ...locationOptionsOf(args),
     },
   };
 }

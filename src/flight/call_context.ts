@@ -17,6 +17,8 @@ export interface PreparedCall {
   readonly signal?: AbortSignal;
   /** Longest time of the whole call, in milliseconds. */
   readonly deadlineMs?: number;
+  /** Longest time of the call once the server can take it, in milliseconds. */
+  readonly answerMs?: number;
   /** Must be called with the server's headers. */
   onHeaders(headers: Headers): void;
   /** Must be called once at the end. */
@@ -31,13 +33,19 @@ export class CallContext {
 
   /**
    * @param options Options of the client
+   * @param cookies Cookies that another client has too
    * @throws {DipcError} `invalid_argument` for a token that cannot be sent
    */
-  constructor(options: FlightClientOptions) {
+  constructor(options: FlightClientOptions, cookies?: CookieJar | null) {
     this.#headers = new Headers(options.headers);
     if (options.token !== undefined) this.#headers.set("authorization", `Bearer ${checkedToken(options.token)}`);
     this.#middleware = options.middleware ?? [];
-    this.#cookies = options.cookies === false ? null : new CookieJar();
+    this.#cookies = options.cookies === false ? null : cookies ?? new CookieJar();
+  }
+
+  /** The cookies of the server; `null` if none are kept. */
+  get cookies(): CookieJar | null {
+    return this.#cookies;
   }
 
   /** Sends a header with every later call. */
@@ -50,10 +58,10 @@ export class CallContext {
    *
    * @param method Name of the method, such as `"DoGet"`
    * @param call Options of the call
-   * @param defaultDeadlineMs Longest time of the whole call in milliseconds, unless its options have one
+   * @param answerMs Longest time of the call once the server can take it in milliseconds, unless its options have a deadline
    * @throws What a middleware's `onCall` throws
    */
-  async prepare(method: string, call: FlightCallOptions, defaultDeadlineMs?: number): Promise<PreparedCall> {
+  async prepare(method: string, call: FlightCallOptions, answerMs?: number): Promise<PreparedCall> {
     const headers = new Headers(this.#headers);
     for (const [name, value] of new Headers(call.headers)) headers.set(name, value);
     const cookies = this.#cookies?.header() ?? null;
@@ -65,7 +73,7 @@ export class CallContext {
     return {
       headers,
       signal: call.signal,
-      deadlineMs: call.timeoutMs === undefined ? defaultDeadlineMs : deadlineOf(call.timeoutMs),
+      ...(call.timeoutMs === undefined ? { answerMs } : { deadlineMs: deadlineOf(call.timeoutMs) }),
       onHeaders: (received) => {
         this.#cookies?.take(received);
         for (const middleware of this.#middleware.toReversed()) middleware.onHeaders?.(seen, received);

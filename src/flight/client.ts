@@ -39,8 +39,16 @@ import { FlightExchange, FlightWriter } from "./upload.ts";
 
 const service = proto.FlightService.method;
 
-/** Default of `maxMessageBytes`: that of gRPC's libraries. */
-const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
+/** Default of `maxMessageBytes`: what Arrow's own clients take. Memory grows with what has come, not with what is announced. */
+const MAX_MESSAGE_BYTES = 2 ** 31 - 1;
+
+/** What a client has from another one, whose server has named its location. */
+interface Beside {
+  /** The client whose cookies it has too. */
+  readonly cookiesOf?: FlightClient;
+  /** Longest wait for the connection, in milliseconds, if that is less than `timeoutMs`. */
+  readonly connectTimeoutMs?: number;
+}
 
 /**
  * A connection to a Flight server.
@@ -67,7 +75,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
   readonly #maxMessageBytes: number;
   readonly #running = new Set<{ cancel(error: unknown): void }>();
 
-  private constructor(location: FlightLocation, options: FlightClientOptions) {
+  private constructor(location: FlightLocation, options: FlightClientOptions, beside: Beside = {}) {
     super();
     this.location = location;
     this.#options = options;
@@ -80,8 +88,14 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
         `cannot use tls: it needs a grpc+tls: location, but this is ${location.uri}`,
       );
     }
-    this.#connection = new GrpcConnection(location, { tls: options.tls, timeoutMs: this.#timeoutMs });
-    this.#context = new CallContext(options);
+    this.#connection = new GrpcConnection(location, {
+      tls: options.tls,
+      timeoutMs: Math.min(this.#timeoutMs, beside.connectTimeoutMs ?? Infinity),
+    });
+    this.#context = new CallContext(
+      options,
+      beside.cookiesOf === undefined ? undefined : beside.cookiesOf.#context.cookies,
+    );
   }
 
   /**
@@ -92,7 +106,16 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
    * @throws {DipcError} `invalid_uri`, `invalid_argument`, `unreachable`, `permission_denied`, `timeout`, `cancelled`
    */
   static async connect(location: string | URL, options: FlightClientOptions = {}): Promise<FlightClient> {
-    const client = new FlightClient(parseFlightLocation(location), options);
+    return await FlightClient._connectBeside(location, options, {});
+  }
+
+  /** @ignore Connects to a location that the server of another client has named. */
+  static async _connectBeside(
+    location: string | URL,
+    options: FlightClientOptions,
+    beside: Beside,
+  ): Promise<FlightClient> {
+    const client = new FlightClient(parseFlightLocation(location), options, beside);
     try {
       await client.#connection.connect(options.signal);
       if (options.user !== undefined) {
@@ -350,9 +373,9 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     method: string,
     call: FlightCallOptions,
     decoder: StreamDecoder<T>,
-    defaultDeadlineMs?: number,
+    answerMs?: number,
   ): Promise<GrpcCall<T>> {
-    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, defaultDeadlineMs);
+    const { onHeaders, onEnd, ...prepared } = await this.#context.prepare(method, call, answerMs);
     let isOver = false;
     const running: GrpcCall<T> = await GrpcCall.start(this.#connection, {
       service: SERVICE_PATH,

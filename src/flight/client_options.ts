@@ -61,7 +61,7 @@ export interface FlightClientOptions {
   middleware?: readonly FlightMiddleware[];
   /** Limits of what the server may send. `maxBodyBytes` and `maxMetadataBytes` bound each message of a stream. */
   limits?: Partial<ReaderLimits>;
-  /** Longest message of calls that do not stream Arrow data, in bytes. Default 4 MiB, as everywhere in gRPC. */
+  /** Longest message of calls that do not stream Arrow data, in bytes. Default 2 GiB, as of Arrow's own clients. */
   maxMessageBytes?: number;
   /** Memory to receive bodies in. Default: memory of the garbage collector. */
   pool?: Pool;

@@ -5,8 +5,10 @@
  */
 import { type DipcError, LocalError } from "../errors.ts";
 import type { GrpcConnection } from "./client_connection.ts";
+import { Resumption } from "./resumption.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
+import { decodeStatusText, errorOfHttpStatus, isGrpcType } from "./answer_status.ts";
 import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
@@ -29,6 +31,8 @@ export interface GrpcCallOptions<T> {
   timeoutMs: number;
   /** Longest time of the whole call, in milliseconds. */
   deadlineMs?: number;
+  /** Longest time of the call once the server can take it, in milliseconds. */
+  answerMs?: number;
   /** Cancels the call. */
   signal?: AbortSignal;
   /** Called with the server's headers. */
@@ -42,17 +46,21 @@ export interface GrpcCallOptions<T> {
 /** A running call. */
 export class GrpcCall<T> {
   readonly #connection: GrpcConnection;
-  readonly #stream: ClientStream;
+  #stream: ClientStream;
   readonly #options: GrpcCallOptions<T>;
   readonly #what: string;
   readonly #input: StreamInput<T>;
   /** Sends messages. */
   readonly output: MessageOutput;
   #trailers: Headers | null = null;
-  #refusal: unknown = null;
+  /** What the status of HTTP stands for, unless one of gRPC comes; `null` for success. */
+  #httpError: DipcError | null = null;
+  readonly #resumption = new Resumption();
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #answerDeadline: ReturnType<typeof setTimeout> | undefined;
   #leaving: ReturnType<typeof setTimeout> | undefined;
   readonly #startedMs = performance.now();
+  #openedMs = this.#startedMs;
   #isOver = false;
 
   private constructor(
@@ -65,23 +73,28 @@ export class GrpcCall<T> {
     this.#options = options;
     this.#what = `${options.method} at ${options.peer}`;
     const { decoder, maxInFlightBytes, timeoutMs, peer, leftMs, signal } = options;
-    stream.onHeaders = (status, headers, isLast) => this.#onResponse(status, headers, isLast);
-    stream.onTrailers = (headers) => this.#trailers = headers;
+    const isHeld = (): boolean => this.#resumption.isUnderWay || this.#stream.isQueued;
+    const resumes = (): boolean => this.#resumes();
     this.#input = new StreamInput(stream, decoder, {
       maxInFlightBytes,
       timeoutMs,
       peer,
       onTimeout: () => connection.suspect(timeoutMs),
       endOf: () => this.#endOf(),
+      isHeld,
+      resumes,
     });
-    this.output = new MessageOutput(stream, { timeoutMs, peer, failure: () => this.#failureOfWrite() });
+    this.output = new MessageOutput(stream, {
+      timeoutMs,
+      peer,
+      failure: () => this.#failureOfWrite(),
+      isHeld,
+      resumes,
+    });
+    this.#listen(stream);
     signal?.addEventListener("abort", this.#onAbort);
-    if (leftMs !== undefined) this.#deadline = setTimeout(this.#onDeadline, leftMs);
-    // It is over already if its connection was closed in between.
-    if (stream.isClosed) {
-      stream.onReadable?.();
-      stream.onClose?.();
-    }
+    if (leftMs !== undefined) this.#deadline = setTimeout(() => this.#onDeadline(options.deadlineMs!), leftMs);
+    checkClosed(stream);
   }
 
   /**
@@ -94,14 +107,10 @@ export class GrpcCall<T> {
   static async start<T>(connection: GrpcConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
     const { method, deadlineMs, signal } = options;
     const startedMs = performance.now();
-    const headers = new Headers(options.headers);
-    headers.set("content-type", "application/grpc");
-    headers.set("te", "trailers");
-    if (deadlineMs !== undefined) headers.set("grpc-timeout", grpcTimeout(deadlineMs));
     const what = `${method} at ${options.peer}`;
     if (signal?.aborted) throw cancelled(what, signal);
     if (!connection.isReady) await connectWithin(connection, what, deadlineMs, signal);
-    const stream = await connection.request(options.service + method, headers);
+    const stream = await connection.request(options.service + method, headersOf(options, deadlineMs));
     const leftMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - startedMs));
     const call = new GrpcCall(connection, stream, { ...options, leftMs });
     if (signal?.aborted) call.#onAbort();
@@ -146,32 +155,82 @@ export class GrpcCall<T> {
     (async () => await this.#input.next())().then(stop, stop);
   }
 
+  #listen(stream: ClientStream): void {
+    stream.onHeaders = (status, headers, isLast) => this.#onResponse(status, headers, isLast);
+    stream.onTrailers = (headers) => this.#trailers = headers;
+    if (stream.id === 0) stream.onOpen = () => this.#onOpen();
+    else this.#onOpen();
+  }
+
+  /** The request is sent: only now can the server take its time. */
+  #onOpen(): void {
+    this.#input.restart();
+    this.#openedMs = performance.now();
+    const { answerMs } = this.#options;
+    if (answerMs === undefined || this.#isOver) return;
+    clearTimeout(this.#answerDeadline);
+    this.#answerDeadline = setTimeout(() => this.#onDeadline(answerMs), answerMs);
+  }
+
+  /** Whether the call, whose stream is over, is made again because the server has not taken it. */
+  #resumes(): boolean {
+    if (this.#resumption.isUnderWay) return true;
+    const { untaken } = this.#stream;
+    if (untaken === null || this.#isOver || !this.output.isReplayable || !this.#resumption.begin(untaken)) return false;
+    clearTimeout(this.#answerDeadline);
+    this.#resume().catch((error) => {
+      this.#resumption.end();
+      this.cancel(error);
+    });
+    return true;
+  }
+
+  async #resume(): Promise<void> {
+    await this.#resumption.pause();
+    if (this.#isOver) return;
+    const { service, method, deadlineMs } = this.#options;
+    const leftMs = deadlineMs === undefined ? undefined : deadlineMs - (performance.now() - this.#startedMs);
+    const stream = await this.#connection.request(service + method, headersOf(this.#options, leftMs));
+    this.#resumption.end();
+    if (this.#isOver) return stream.reset();
+    this.#stream = stream;
+    this.#input.attach(stream);
+    this.output.attach(stream);
+    this.#listen(stream);
+    checkClosed(stream);
+  }
+
   #onResponse(status: number, headers: Headers, isLast: boolean): void {
     this.#connection.answered();
+    this.output.commit();
     const type = headers.get("content-type") ?? "";
-    if (status !== 200 || !/^application\/grpc(?:[+;]|$)/.test(type)) {
-      this.#refusal = new LocalError(
-        status === 401 || status === 403 ? "permission_denied" : status === 503 ? "unreachable" : "protocol",
-        `cannot complete ${this.#what}: the server answered with HTTP status ${status} and content type ${
-          JSON.stringify(type)
-        }, expected 200 and application/grpc; check that it is a Flight server`,
-      );
-      this.#input.fail(this.#refusal);
-      this.#end(this.#refusal);
-      this.#stream.reset();
-      return;
+    if (status !== 200 || !isGrpcType(type)) {
+      this.#httpError = errorOfHttpStatus(status, type, this.#what);
+      // A status of gRPC wins, here or at the end.
+      const isOver = headers.has("grpc-status") || isLast || !isGrpcType(type);
+      if (isOver) return this.#refuse(headers);
     }
     this.#guard(() => this.#options.onHeaders?.(headers));
     // An answer without messages has its trailers here ("Trailers-Only").
     if (isLast) this.#trailers = headers;
   }
 
+  /** The answer's headers are all that counts of it. */
+  #refuse(headers: Headers): void {
+    this.#trailers = headers;
+    const error = this.#statusOf();
+    if (error === null) return;
+    this.#input.fail(error);
+    this.#end(error);
+    this.#stream.reset();
+  }
+
   #onAbort = (): void => this.cancel(cancelled(this.#what, this.#options.signal!));
 
-  #onDeadline = (): void => {
-    this.#connection.suspect(performance.now() - this.#startedMs);
-    this.cancel(late(this.#what, this.#options.deadlineMs!));
-  };
+  #onDeadline(deadlineMs: number): void {
+    this.#connection.suspect(performance.now() - this.#openedMs);
+    this.cancel(late(this.#what, deadlineMs));
+  }
 
   /** A hook of the user must not break the stream's event handling; what it throws fails the call. */
   #guard(hook: () => void): void {
@@ -189,18 +248,20 @@ export class GrpcCall<T> {
   }
 
   #statusOf(): unknown {
-    if (this.#refusal !== null) return this.#refusal;
     const trailers = this.#trailers;
-    if (trailers === null) return this.#connection.lost(this.#what, this.#stream.error);
+    if (trailers === null) {
+      return this.#httpError ?? this.#connection.lost(this.#what, this.#stream.error, this.#stream.untaken !== null);
+    }
     const status = trailers.get("grpc-status");
     if (status === null || !/^\d{1,9}$/.test(status)) {
-      return new LocalError(
+      return this.#httpError ?? new LocalError(
         "protocol",
         `cannot complete ${this.#what}: its status is ${JSON.stringify(status)}, expected a number`,
+        { foreign: { system: "grpc", status: GrpcStatus.unknown, text: "" } },
       );
     }
     if (Number(status) === GrpcStatus.ok) return null;
-    return errorOfGrpcStatus(Number(status), decodeMessage(trailers.get("grpc-message") ?? ""), this.#what);
+    return errorOfGrpcStatus(Number(status), decodeStatusText(trailers.get("grpc-message") ?? ""), this.#what);
   }
 
   /** Runs once, on every path. */
@@ -208,6 +269,7 @@ export class GrpcCall<T> {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#deadline);
+    clearTimeout(this.#answerDeadline);
     clearTimeout(this.#leaving);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     // A call that has ended accepts no more messages, even if its stream is still open in this direction.
@@ -225,19 +287,27 @@ export class GrpcCall<T> {
   }
 }
 
+/** The headers of a call that may take so long. */
+function headersOf<T>({ headers, answerMs }: GrpcCallOptions<T>, leftMs: number | undefined): Headers {
+  const all = new Headers(headers);
+  all.set("content-type", "application/grpc");
+  all.set("te", "trailers");
+  const timeoutMs = leftMs ?? answerMs;
+  if (timeoutMs !== undefined) all.set("grpc-timeout", grpcTimeout(timeoutMs));
+  return all;
+}
+
+/** A stream is over already if its connection was closed in between. */
+function checkClosed(stream: ClientStream): void {
+  if (!stream.isClosed) return;
+  stream.onReadable?.();
+  stream.onClose?.();
+}
+
 /** The value of `grpc-timeout`: at most 8 digits and a unit. */
 export function grpcTimeout(ms: number): string {
   const roundedMs = Math.max(1, Math.ceil(ms));
   return roundedMs < 1e8 ? `${roundedMs}m` : `${Math.min(99_999_999, Math.ceil(roundedMs / 1000))}S`;
-}
-
-/** `grpc-message` is percent-encoded; a malformed one is shown as it is. */
-function decodeMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Connects within the deadline of a call, unless its signal aborts. */

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import * as net from "node:net";
-import * as tls from "node:tls";
 import { DipcError, LocalError } from "../errors.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
-import { Http2Code, Http2Error, Http2Reset } from "../http2/errors.ts";
+import { Http2Error, Http2TooLong } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
-import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
-import { textOf } from "../text.ts";
+import type { Transport } from "../http2/transport.ts";
+import { connectError, openTransport } from "./client_socket.ts";
+import type { GrpcTarget } from "./target.ts";
 import type { FlightTlsOptions } from "./tls.ts";
+import { USER_AGENT } from "./user_agent.ts";
 
 /** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream. */
 const STREAM_WINDOW_BYTES = 2 ** 20;
@@ -22,26 +22,14 @@ const SILENCE_MS = 1000;
 const LINGER_MS = 100;
 /** Longest headers of an answer, in bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
-
-/** Address of a server. */
-export interface GrpcTarget {
-  /** As the user wrote it, for error messages. */
-  readonly uri: string;
-  /** Whether the connection is encrypted. */
-  readonly tls: boolean;
-  /** Host name or address; empty with a socket. */
-  readonly host: string;
-  /** Port; 0 with a socket. */
-  readonly port: number;
-  /** Path of a Unix socket, or `null`. */
-  readonly socketPath: string | null;
-}
+/** The text of a status, which some servers do not encode. */
+const FREE_TEXT: ReadonlySet<string> = new Set(["grpc-message"]);
 
 /** Options of a {@linkcode GrpcConnection}. */
 export interface GrpcConnectionOptions {
   /** Certificates. */
   tls?: FlightTlsOptions;
-  /** Longest wait for the connection, in milliseconds. */
+  /** Longest wait for the connection, and for a server on it that says something, in milliseconds. */
   timeoutMs: number;
 }
 
@@ -99,6 +87,7 @@ export class GrpcConnection {
       [":scheme", this.#location.tls ? "https" : "http"],
       [":path", path],
       [":authority", this.#authority],
+      ...(headers.has("user-agent") ? [] : [["user-agent", USER_AGENT] as const]),
       ...headers,
     ]);
   }
@@ -127,16 +116,22 @@ export class GrpcConnection {
    *
    * @param what The call, such as `"DoGet at grpc://127.0.0.1:8815"`
    * @param cause The reason, if it is known
+   * @param isUntaken Whether the server has certainly not processed it
    */
-  lost(what: string, cause: Error | null): DipcError {
+  lost(what: string, cause: Error | null, isUntaken: boolean): DipcError {
     const why = cause?.message ?? "the connection was closed";
+    if (cause instanceof DipcError) return cause;
     const options = { cause: cause ?? undefined };
     if (this.#isClosed) return new LocalError("closed", `cannot complete ${what}: the connection was closed`, options);
+    if (cause instanceof Http2TooLong) {
+      const found = `the headers of the answer are longer than ${MAX_HEADER_BYTES / 1024} KiB`;
+      return new LocalError("limit_exceeded", `cannot complete ${what}: ${found}; shorten them at the server`, options);
+    }
     // An error that this side has found in what the server sent.
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
     }
-    if (cause instanceof Http2Reset && cause.code === Http2Code.refusedStream) {
+    if (isUntaken) {
       return new LocalError(
         "unreachable",
         `cannot complete ${what}: the server did not accept it: ${why}; it can be retried`,
@@ -199,6 +194,7 @@ export class GrpcConnection {
     const controller = new AbortController();
     const { uri } = this.#location;
     const { timeoutMs } = this.#options;
+    const startedMs = performance.now();
     const timer = setTimeout(
       () =>
         controller.abort(
@@ -206,7 +202,7 @@ export class GrpcConnection {
         ),
       timeoutMs,
     );
-    const connection = this.#start(controller.signal).finally(() => {
+    const connection = this.#start(controller.signal, startedMs).finally(() => {
       clearTimeout(timer);
       this.#attempt = null;
     });
@@ -215,10 +211,10 @@ export class GrpcConnection {
     return { connection, controller, waiting: 0 };
   }
 
-  async #start(signal: AbortSignal): Promise<ClientConnection> {
+  async #start(signal: AbortSignal, startedMs: number): Promise<ClientConnection> {
     let transport: Transport;
     try {
-      transport = await (this.#location.tls ? this.#connectSecure(signal) : this.#connectPlain(signal));
+      transport = await openTransport(this.#location, this.#options.tls ?? {}, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw connectError(this.#location.uri, error);
@@ -229,56 +225,28 @@ export class GrpcConnection {
       // The maximum, because a stream that is not read would otherwise stop the others; the streams' windows bound what is held.
       connectionWindow: MAX_WINDOW,
       maxHeaderBytes: MAX_HEADER_BYTES,
+      freeText: FREE_TEXT,
       lingerMs: LINGER_MS,
       onClose: () => {
+        clearTimeout(silence);
         this.#open.delete(connection);
         resolve();
       },
     });
+    const silence = this.#expectBytes(connection, startedMs);
     this.#open.set(connection, promise);
     if (this.#isClosed) connection.destroy();
     return this.#connection = connection;
   }
 
-  async #connectPlain(signal: AbortSignal): Promise<Transport> {
-    const { socketPath, host, port } = this.#location;
-    const connecting = socketPath === null
-      ? Deno.connect({ hostname: host, port, signal })
-      : Deno.connect({ transport: "unix", path: socketPath });
-    const socket = await unlessAborted<Deno.Conn>(connecting, signal, (late) => late.close());
-    if (socketPath === null) (socket as Deno.TcpConn).setNoDelay(true);
-    return new DenoTransport(socket);
-  }
-
-  /** By Node's TLS, because Deno's own cannot skip the check of the server's certificate for `insecureSkipVerify`. */
-  #connectSecure(signal: AbortSignal): Promise<Transport> {
-    const { host, port } = this.#location;
-    const { ca, cert, key, serverName, insecureSkipVerify } = this.#options.tls ?? {};
-    const socket = tls.connect({
-      host,
-      port,
-      ca: typeof ca === "string" || ca === undefined ? ca : [...ca],
-      cert,
-      key,
-      // SNI only allows names, not addresses.
-      servername: serverName ?? (net.isIP(host) === 0 ? host : undefined),
-      rejectUnauthorized: insecureSkipVerify !== true,
-      ALPNProtocols: ["h2"],
-    });
-    const transport = new NodeTransport(socket);
-    socket.setNoDelay(true);
-    const connecting = new Promise<Transport>((resolve, reject) => {
-      socket.once("secureConnect", () => {
-        if (socket.alpnProtocol === "h2") resolve(transport);
-        else reject(new Error("the server does not speak HTTP/2 (ALPN h2)"));
-      });
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Error("the connection was closed during the handshake")));
-    });
-    const stop = (): void => transport.destroy();
-    connecting.catch(stop);
-    signal.addEventListener("abort", stop);
-    return unlessAborted(connecting, signal, stop).finally(() => signal.removeEventListener("abort", stop));
+  /** Every server begins with its settings: one that says nothing is not there, even if its machine has taken the connection. */
+  #expectBytes(connection: ClientConnection, startedMs: number): ReturnType<typeof setTimeout> {
+    const { timeoutMs } = this.#options;
+    return setTimeout(() => {
+      if (connection.hasReceived) return;
+      const found = `it accepted the connection, and said nothing within ${timeoutMs / 1000} s`;
+      connection.fail(new LocalError("timeout", `cannot connect to ${this.#location.uri}: ${found}`));
+    }, Math.max(1, timeoutMs - (performance.now() - startedMs)));
   }
 }
 
@@ -288,36 +256,4 @@ interface Attempt {
   readonly controller: AbortController;
   /** Number of callers that wait for it. */
   waiting: number;
-}
-
-/** Awaits a promise unless a signal aborts first; a later value is passed to `drop`. */
-function unlessAborted<T>(coming: Promise<T>, signal: AbortSignal, drop: (late: T) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    coming.then((it) => {
-      signal.removeEventListener("abort", onAbort);
-      if (signal.aborted) drop(it);
-      else resolve(it);
-    }, (error) => {
-      signal.removeEventListener("abort", onAbort);
-      reject(error);
-    });
-  });
-}
-
-function connectError(uri: string, error: unknown): DipcError {
-  const text = textOf(error);
-  // Deno's own text names the flag.
-  if (/^Requires \w+ access/.test(text)) {
-    return new LocalError("permission_denied", `cannot connect to ${uri}: ${text}`, { cause: error });
-  }
-  return new LocalError(
-    "unreachable",
-    `cannot connect to ${uri}: ${text}; check that a Flight server is listening there`,
-    {
-      cause: error,
-    },
-  );
 }

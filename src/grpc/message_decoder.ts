@@ -80,7 +80,8 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
       if (length > this.#maxMessageBytes) {
         throw new DipcError(
           "limit_exceeded",
-          `cannot read a gRPC message: ${length} bytes are announced, maxMessageBytes is ${this.#maxMessageBytes}`,
+          `cannot read a gRPC message: ${length} bytes are announced, maxMessageBytes is ${this.#maxMessageBytes}; raise it ` +
+            "(--max-message) if you trust the server",
         );
       }
       const next = this.#completeEnd + GRPC_PREFIX_BYTES + length;

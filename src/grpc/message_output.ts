@@ -1,5 +1,6 @@
 /**
- * Outgoing messages of one HTTP/2 stream: waits for a slower peer, and reports when a body is no longer needed.
+ * Outgoing messages of one call: waits for a slower peer, reports when a body is no longer needed, and can send again what a
+ * server has not taken.
  *
  * @module
  */
@@ -13,6 +14,9 @@ const WINDOW_BYTES = 4 * 2 ** 20;
 /** Size of one write, in bytes; each one that finishes is progress of the peer. */
 const PIECE_BYTES = 128 * 2 ** 10;
 
+/** Maximum size of what is kept to be sent again, in bytes; a call that has written more cannot be made again. */
+const REPLAY_BYTES = 256 * 2 ** 10;
+
 /** Options of a {@linkcode MessageOutput}. */
 export interface MessageOutputOptions {
   /** Longest wait for the peer to accept a piece, in milliseconds. */
@@ -21,6 +25,10 @@ export interface MessageOutputOptions {
   peer: string;
   /** Why the peer accepts no more, if that is known, otherwise `null`. */
   failure(): unknown;
+  /** Whether the peer cannot accept anything yet, so that the time does not count. */
+  isHeld(): boolean;
+  /** Called when the stream is over: whether the call goes on with another one. */
+  resumes(): boolean;
 }
 
 /** A piece that waits to be written. */
@@ -39,18 +47,25 @@ interface PendingMessage {
   release: (() => void) | null;
 }
 
+/** The message of pieces that are copies: it has no body to release. */
+const KEPT: PendingMessage = { byteLength: 0, release: null };
+
 /** Sends messages in order. */
 export class MessageOutput {
-  readonly #stream: Http2Stream;
+  /** `null` between two streams. */
+  #stream: Http2Stream | null = null;
   readonly #options: MessageOutputOptions;
   #pendingBytes = 0;
   #failure: unknown = null;
   #waiting: (() => void) | null = null;
-  readonly #pieces: Piece[] = [];
-  /** The message that the stream is writing a piece of. */
-  #writing: PendingMessage | null = null;
+  #pieces: Piece[] = [];
+  /** The piece that the stream is writing. */
+  #writing: Piece | null = null;
+  /** Copies of the pieces written, to be sent again; `null` once that is not possible any more. */
+  #written: Piece[] | null = [];
+  #writtenBytes = 0;
   /** Pieces written, to distinguish a slow peer from a stuck one. */
-  #written = 0;
+  #writtenCount = 0;
   #isEnding = false;
 
   /**
@@ -58,9 +73,28 @@ export class MessageOutput {
    * @param options Timeout and peer
    */
   constructor(stream: Http2Stream, options: MessageOutputOptions) {
-    this.#stream = stream;
     this.#options = options;
-    stream.onClose = () => this.fail(stream.error);
+    this.attach(stream);
+  }
+
+  /** Whether everything so far can be sent again. */
+  get isReplayable(): boolean {
+    return this.#written !== null;
+  }
+
+  /** The peer has taken the call: nothing needs to be sent again. */
+  commit(): void {
+    this.#written = null;
+  }
+
+  /** Sends on this stream from now on, everything so far included. */
+  attach(stream: Http2Stream): void {
+    this.#stream = stream;
+    stream.onClose = () => {
+      if (this.#options.resumes()) this.#rewind();
+      else this.fail(stream.error);
+    };
+    this.#pump();
   }
 
   /**
@@ -120,9 +154,19 @@ export class MessageOutput {
     ));
     for (const { message } of this.#pieces.splice(0)) {
       // The message being written is released once the stream has finished with it.
-      if (message !== this.#writing) releaseOnce(message);
+      if (message !== this.#writing?.message) releaseOnce(message);
     }
+    this.#written = null;
     this.#wake();
+  }
+
+  /** The stream is over, and nothing of what it wrote counts. */
+  #rewind(): void {
+    this.#stream = null;
+    this.#pieces = [...this.#written!, ...(this.#writing === null ? [] : [this.#writing]), ...this.#pieces];
+    this.#writing = null;
+    this.#written = [];
+    this.#writtenBytes = 0;
   }
 
   #push(head: Uint8Array, body: Uint8Array | undefined, message: PendingMessage): void {
@@ -136,22 +180,34 @@ export class MessageOutput {
   }
 
   #pump(): void {
-    while (this.#writing === null && this.#failure === null) {
+    const stream = this.#stream;
+    // What a stream that is over would take is lost.
+    while (stream?.isClosed === false && this.#writing === null && this.#failure === null) {
       const piece = this.#pieces.shift();
       if (piece === undefined) {
-        if (this.#isEnding) this.#stream.end();
+        if (this.#isEnding) stream.end();
         return;
       }
-      this.#writing = piece.message;
+      this.#writing = piece;
       const taken = (): void => this.#taken(piece);
-      if (!this.#stream.write(piece.bytes, () => (taken(), this.#pump()))) return;
+      if (!stream.write(piece.bytes, () => stream === this.#stream && (taken(), this.#pump()))) return;
       taken();
     }
   }
 
-  #taken({ message, isLast }: Piece): void {
+  /** Keeps a copy of a piece that was written, while there is room for it. */
+  #keep({ bytes, message }: Piece): void {
+    this.#writtenBytes += bytes.byteLength;
+    if (this.#writtenBytes > REPLAY_BYTES) this.#written = null;
+    else if (message === KEPT) this.#written!.push({ bytes, message, isLast: false });
+    else this.#written!.push({ bytes: bytes.slice(), message: KEPT, isLast: false });
+  }
+
+  #taken(piece: Piece): void {
+    const { message, isLast } = piece;
     this.#writing = null;
-    this.#written++;
+    this.#writtenCount++;
+    if (this.#written !== null) this.#keep(piece);
     if (isLast) {
       this.#pendingBytes -= message.byteLength;
       if (this.#pendingBytes < WINDOW_BYTES) this.#wake();
@@ -162,14 +218,15 @@ export class MessageOutput {
   async #room(): Promise<void> {
     const { timeoutMs, peer } = this.#options;
     while (this.#failure === null && this.#pendingBytes >= WINDOW_BYTES) {
-      const before = this.#written;
+      const before = this.#writtenCount;
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         this.#waiting = resolve;
         timer = setTimeout(resolve, timeoutMs);
       });
       clearTimeout(timer);
-      if (this.#failure === null && this.#written === before && this.#pendingBytes >= WINDOW_BYTES) {
+      if (this.#options.isHeld()) continue;
+      if (this.#failure === null && this.#writtenCount === before && this.#pendingBytes >= WINDOW_BYTES) {
         throw new LocalError(
           "timeout",
           `cannot send to ${peer}: it accepted less than ${PIECE_BYTES / 1024} KiB in ${timeoutMs / 1000} s`,

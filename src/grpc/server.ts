@@ -17,6 +17,7 @@ import type { ServerStream } from "../http2/server_stream.ts";
 import { NodeTransport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
+import { GrpcStatus } from "./status.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
 
@@ -38,6 +39,8 @@ export interface GrpcServerOptions {
   requestTimeoutMs: number;
   /** A call whose client accepts or sends nothing for this many milliseconds is ended; so is a connection without calls. */
   idleTimeoutMs: number;
+  /** Longest headers of a call, in bytes. */
+  maxHeaderBytes: number;
   /** Answers one call. Must not reject. */
   onCall(call: ServerCall): Promise<void>;
   /** Called with the error of a connection. */
@@ -49,8 +52,6 @@ const STREAM_WINDOW = 2 ** 20;
 const CONNECTION_WINDOW = 8 * 2 ** 20;
 /** How long a client may take to close its side of a connection that has been ended, in milliseconds. */
 const LINGER_MS = 500;
-/** Longest headers of a call, in bytes. */
-const MAX_HEADER_BYTES = 32 * 1024;
 /** Maximum number of connections that are being refused with a GOAWAY; further ones are cut. */
 const MAX_REFUSED = 64;
 
@@ -180,10 +181,11 @@ export class GrpcServer {
         maxStreams: this.#options.maxCalls,
         streamWindow: STREAM_WINDOW,
         connectionWindow: CONNECTION_WINDOW,
-        maxHeaderBytes: MAX_HEADER_BYTES,
+        maxHeaderBytes: this.#options.maxHeaderBytes,
         lingerMs: LINGER_MS,
         peerSubject,
         onStream: (stream) => this.#onStream(connection, stream),
+        onTooLong: (stream, name) => refuseCall(stream, ...tooLong(name, this.#options.maxHeaderBytes)),
         onClose: (error) => {
           clearTimeout(connection.timer);
           this.#connections.delete(connection);
@@ -277,6 +279,14 @@ export class GrpcServer {
     for (const { socket } of this.#handshakes.values()) socket.destroy();
     await closed;
   }
+}
+
+/** The status of a call whose headers are too long. */
+function tooLong(name: string, maxBytes: number): [status: number, text: string] {
+  const what = name === "authorization"
+    ? "the bearer token or password is"
+    : `the headers are, with ${JSON.stringify(name)},`;
+  return [GrpcStatus.resourceExhausted, `${what} too long: all headers of a call may have ${maxBytes} bytes`];
 }
 
 function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {

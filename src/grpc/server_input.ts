@@ -75,10 +75,13 @@ export class CallInput {
    *
    * @param maxBytes Maximum size of the message in bytes
    * @param timeoutMs Longest wait for the complete message, in milliseconds
+   * @param beginMs Longest wait for it to begin, in milliseconds; then it has `timeoutMs` for the rest
+   * @default beginMs The same time is for both
    * @throws {DipcError} `limit_exceeded`, `protocol`, `timeout`, and what ended the call
    */
-  async message(maxBytes: number, timeoutMs: number): Promise<Uint8Array | null> {
-    const endsAt = performance.now() + timeoutMs;
+  async message(maxBytes: number, timeoutMs: number, beginMs?: number): Promise<Uint8Array | null> {
+    let endsAt = performance.now() + (beginMs ?? timeoutMs);
+    let hasBegun = false;
     const prefix = new Uint8Array(GRPC_PREFIX_BYTES);
     let into = prefix;
     let filled = 0;
@@ -96,6 +99,8 @@ export class CallInput {
         if (into === prefix && filled === 0) return null;
         throw new DipcError("protocol", "cannot read the client's request: it ends in the middle of a message");
       }
+      if (!hasBegun && beginMs !== undefined) endsAt = performance.now() + timeoutMs;
+      hasBegun = true;
       const n = Math.min(chunk.byteLength, into.byteLength - filled);
       into.set(chunk.subarray(0, n), filled);
       filled += n;

@@ -93,6 +93,14 @@ const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   internal: GrpcStatus.internal,
 };
 
+/** Longest text of a server in a message, in characters; `foreign` has all of it. */
+const MAX_SHOWN = 4000;
+
+/** The code of dipc for a status of gRPC; unknown ones count as UNKNOWN, as its specification requires. */
+export function codeOfGrpcStatus(status: number): DipcErrorCode {
+  return CODES[status] ?? "flight";
+}
+
 /** gRPC's name of a status code, such as `"NOT_FOUND"`. */
 export function grpcStatusName(status: number): string {
   return NAMES[status] ?? `status ${status}`;
@@ -112,10 +120,10 @@ export function errorOfGrpcStatus(
   what: string,
   options: Omit<DipcErrorOptions, "foreign"> = {},
 ): DipcError {
-  const code = CODES[status] ?? "flight";
+  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
   return new LocalError(
-    code,
-    `cannot complete ${what}: the server answered ${grpcStatusName(status)}${text === "" ? "" : `: ${text}`}`,
+    codeOfGrpcStatus(status),
+    `cannot complete ${what}: the server answered ${grpcStatusName(status)}${shown === "" ? "" : `: ${shown}`}`,
     {
       ...options,
       foreign: { system: "grpc", status, text },

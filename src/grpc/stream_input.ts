@@ -1,5 +1,5 @@
 /**
- * Incoming messages of one HTTP/2 stream: makes the peer wait when the reader does.
+ * Incoming messages of one call: makes the peer wait when the reader does.
  *
  * @module
  */
@@ -41,11 +41,15 @@ export interface StreamInputOptions {
   onTimeout(): void;
   /** Called when the stream has ended: returns the error that its end stands for, or `null` if it succeeded. */
   endOf(): unknown;
+  /** Whether the peer cannot answer yet, so that the time does not count. */
+  isHeld(): boolean;
+  /** Called when the stream has ended: whether the call goes on with another one. */
+  resumes(): boolean;
 }
 
 /** Receives messages. */
 export class StreamInput<T> {
-  readonly #stream: Http2Stream;
+  #stream: Http2Stream;
   readonly #options: StreamInputOptions;
   readonly #decoder: StreamDecoder<T>;
   readonly #highBytes: number;
@@ -67,8 +71,20 @@ export class StreamInput<T> {
     this.#options = options;
     this.#decoder = decoder;
     this.#highBytes = Math.min(decoder.readAheadBytes, options.maxInFlightBytes);
+    this.attach(stream);
+  }
+
+  /** Reads from this stream from now on; nothing has come by the one before. */
+  attach(stream: Http2Stream): void {
+    this.#stream = stream;
     stream.onBytes = (bytes) => this.#offer(bytes);
     stream.onReadable = () => this.#pull();
+    this.restart();
+  }
+
+  /** The wait for a message begins anew: only now can the peer answer. */
+  restart(): void {
+    this.#progressMs = performance.now();
   }
 
   /** Bytes received, gRPC's prefixes included. */
@@ -160,6 +176,7 @@ export class StreamInput<T> {
     if (this.#hasEnded || this.#failure !== null) return;
     // A closed stream may still have unread bytes.
     if (this.#stream.isRemoteEnded && !this.#stream.isReadToEnd) return;
+    if (this.#options.resumes()) return;
     const error = this.#options.endOf() ??
       (this.#decoder.isWhole ? null : new LocalError(
         "connection_lost",
@@ -167,6 +184,9 @@ export class StreamInput<T> {
       ));
     if (error === null) this.#hasEnded = true;
     else this.#failure = error;
+    // What was not read yet needs no further wait; a program may end meanwhile.
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Settles the pending read, if there is a message, an error or the end for it. */
@@ -185,6 +205,7 @@ export class StreamInput<T> {
     this.#timer = undefined;
     if (this.#waiting === null) return;
     const { timeoutMs, peer } = this.#options;
+    if (this.#options.isHeld()) this.restart();
     const quietMs = performance.now() - this.#progressMs;
     if (quietMs < timeoutMs - 1) {
       this.#timer = setTimeout(this.#onTimer, timeoutMs - quietMs);

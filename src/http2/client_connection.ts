@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ClientStream } from "./client_stream.ts";
+import { ClientStream, type Untaken } from "./client_stream.ts";
 import { type ConnectionOptions, Http2Connection } from "./connection.ts";
 import { Http2Code, Http2Error, Http2Reset } from "./errors.ts";
 import { MAX_STREAM_ID } from "./settings.ts";
@@ -17,6 +17,8 @@ export class ClientConnection extends Http2Connection {
   /** Requests that wait until the server accepts one more stream. */
   readonly #waiting = new Set<ClientStream>();
   #nextId = 1;
+  /** Whether the server has taken any request. */
+  #hasTaken = false;
 
   /** No server may open one: push is off. */
   protected override readonly lastPeerId = 0;
@@ -71,6 +73,7 @@ export class ClientConnection extends Http2Connection {
       stream.sendWindow = this.peer.initialWindowSize;
       this.streams.set(stream.id, stream);
       this.sendHeaders(stream, stream.fields, false);
+      stream.onOpen?.();
       if (stream.wantsToSend) this.sendSoon(stream);
     }
   }
@@ -86,6 +89,7 @@ export class ClientConnection extends Http2Connection {
   protected override onGoaway(lastId: number, code: number): void {
     // First, so that no waiting request is opened in the place of one that fails.
     super.close();
+    this.#hasTaken = lastId > 0 && this.lastId > 0;
     for (const [id, stream] of this.streams) {
       if (id > lastId) {
         this.#fail(stream, `the server ended the connection before it accepted the request, with code ${code}`);
@@ -95,13 +99,18 @@ export class ClientConnection extends Http2Connection {
   }
 
   protected override closeStreams(): void {
+    for (const stream of this.streams.values()) this.#hasTaken ||= stream.hasHeaders;
     super.closeStreams();
     for (const stream of this.#waiting) this.#fail(stream, "the connection was lost");
   }
 
+  /** Ends a request that the server has not processed. */
   #fail(stream: Http2Stream, why: string): void {
+    const request = stream as ClientStream;
+    const untaken: Untaken = request.id === 0 && this.#hasTaken ? "waited" : "rejected";
+    request.markUntaken(untaken);
     stream.error ??= this.error ?? new Http2Reset(Http2Code.refusedStream, why);
-    this.#waiting.delete(stream as ClientStream);
+    this.#waiting.delete(request);
     this.remove(stream);
   }
 }

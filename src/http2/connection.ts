@@ -21,7 +21,8 @@ import {
   PREFACE,
   settingsFrame,
 } from "./frames.ts";
-import { encodeHeaders, HpackDecoder } from "./hpack.ts";
+import { withPlainText } from "./fields.ts";
+import { encodeHeaders, type HeaderList, HpackDecoder } from "./hpack.ts";
 import { Linger } from "./linger.ts";
 import { Output } from "./output.ts";
 import { ReceiveCredit } from "./receive_credit.ts";
@@ -55,6 +56,8 @@ export interface ConnectionOptions {
   connectionWindow: number;
   /** Maximum size of the headers of a request or an answer, in bytes. */
   maxHeaderBytes: number;
+  /** Names of headers that hold text for people: any byte may be in them, and they are cut if they are too long. */
+  freeText?: ReadonlySet<string>;
   /** How long the peer may take to close its side once the connection has been ended, in milliseconds. */
   lingerMs: number;
   /** Called once the connection is over; with an error unless it was shut down cleanly. */
@@ -79,7 +82,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   readonly #credit: ReceiveCredit;
   readonly #linger: Linger;
   readonly #flood = new FloodLimits();
-  #receivedMs = performance.now();
+  readonly #startedMs = performance.now();
+  #receivedMs = this.#startedMs;
   #lateBytes = 0;
   #data: Http2Stream | null = null;
   #dataFlags = 0;
@@ -102,7 +106,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#options = options;
     this.#isClient = role === "client";
     this.#reader = new FrameReader(this, MAX_FRAME_BYTES, !this.#isClient);
-    this.#decoder = new HpackDecoder(options.maxHeaderBytes);
+    this.#decoder = new HpackDecoder(options.maxHeaderBytes, options.freeText);
     this.#output = new Output(transport, () => this.#onRoom());
     this.#sending = new SendQueue(this.#output, this.peer);
     const windows = { connection: options.connectionWindow, stream: options.streamWindow };
@@ -146,6 +150,11 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     return this.#receivedMs;
   }
 
+  /** Whether anything has come from the peer. */
+  get hasReceived(): boolean {
+    return this.#receivedMs !== this.#startedMs;
+  }
+
   /** Why the connection failed, or `null` if it has not or the reason is not known. */
   get error(): Error | null {
     return this.#error;
@@ -155,12 +164,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   protected abstract readonly lastPeerId: number;
 
   /** Headers came for a stream that is not under way. */
-  protected abstract onUnknownHeaders(
-    streamId: number,
-    fields: HeaderField[],
-    isTooLong: boolean,
-    isLast: boolean,
-  ): void;
+  protected abstract onUnknownHeaders(streamId: number, list: HeaderList, isLast: boolean): void;
 
   /** The peer is about to end the connection, and has not processed streams after `lastId`. */
   protected abstract onGoaway(lastId: number, code: number): void;
@@ -192,6 +196,12 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#finish();
   }
 
+  /** Ends the connection at once because of an error that this side has found. */
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.destroy();
+  }
+
   // Reading
 
   #onBytes(bytes: Uint8Array): void {
@@ -218,11 +228,13 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   /** @ignore */
   onHeaders(streamId: number, flags: number, block: Uint8Array): void {
-    const { fields, isTooLong } = this.#decoder.decode(block);
+    const list = this.#decoder.decode(block);
     const isLast = (flags & Flag.endStream) !== 0;
     const stream = this.streams.get(streamId);
-    if (stream === undefined) return this.onUnknownHeaders(streamId, fields, isTooLong, isLast);
-    const error = stream.receiveHeaders(fields, isTooLong, isLast);
+    if (stream === undefined) return this.onUnknownHeaders(streamId, list, isLast);
+    const { freeText } = this.#options;
+    const fields = freeText === undefined ? list.fields : withPlainText(list.fields, freeText);
+    const error = stream.receiveHeaders(fields, list.isTooLong, isLast);
     if (error !== null) this.badStream(stream, error);
   }
 

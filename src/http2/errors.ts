@@ -38,5 +38,10 @@ class CodedError extends Error {
 /** A fault of the peer that ends a stream or the whole connection. */
 export class Http2Error extends CodedError {}
 
+/** The headers of a peer are longer than this side accepts. */
+export class Http2TooLong extends Http2Error {
+  override name = "Http2Error";
+}
+
 /** A peer ended a stream or a connection, as it may; the code is the one that it sent. */
 export class Http2Reset extends CodedError {}

@@ -22,6 +22,7 @@ export interface RequestHeaders {
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // deno-lint-ignore no-control-regex
 const BAD_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/;
+const BAD_VALUES = new RegExp(BAD_VALUE, "g");
 const PSEUDO = new Set([":method", ":scheme", ":authority", ":path"]);
 /** Maximum number of headers of one request: each costs more than its text. */
 const MAX_FIELDS = 256;
@@ -90,6 +91,21 @@ export function headersOf(fields: readonly HeaderField[]): Headers {
   const headers = new Headers();
   for (const [name, value] of fields) headers.append(name, value);
   return headers;
+}
+
+/**
+ * Percent-encodes the characters of some fields that no header can hold.
+ *
+ * @param fields Decoded fields, in their order
+ * @param names Names of those fields
+ */
+export function withPlainText(fields: readonly HeaderField[], names: ReadonlySet<string>): readonly HeaderField[] {
+  if (!fields.some(([name, value]) => names.has(name) && BAD_VALUE.test(value))) return fields;
+  return fields.map(([name, value]) => [name, names.has(name) ? value.replace(BAD_VALUES, percent) : value]);
+}
+
+function percent(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 /**

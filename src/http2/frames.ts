@@ -29,10 +29,14 @@ export const Flag = { ack: 0x1, endStream: 0x1, endHeaders: 0x4, padded: 0x8, pr
 export const FRAME_HEADER_BYTES = 9;
 /** What a client sends first. */
 export const PREFACE: Uint8Array = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-/** Longest header block, compressed, in bytes. */
-const MAX_BLOCK_BYTES = 64 * 1024;
-/** Maximum number of frames of one header block. */
+/**
+ * Longest header block, compressed, in bytes. It is more than the headers may have, so that one that is too long ends its stream
+ * alone.
+ */
+const MAX_BLOCK_BYTES = 2 ** 20;
+/** Maximum number of frames of one header block, and how many bytes allow one more. */
 const MAX_BLOCK_FRAMES = 32;
+const BLOCK_FRAME_BYTES = 4096;
 /** Longest frame that is collected, besides those of header blocks, in bytes. */
 const MAX_COLLECTED_BYTES = 16 * 1024;
 /** Bytes of a HEADERS frame that hold a priority. */
@@ -235,10 +239,11 @@ export class FrameReader {
     const block = this.#block!;
     block.parts.push(part);
     block.bytes += part.byteLength;
-    if (block.bytes > MAX_BLOCK_BYTES || block.parts.length > MAX_BLOCK_FRAMES) {
+    const maxFrames = MAX_BLOCK_FRAMES + block.bytes / BLOCK_FRAME_BYTES;
+    if (block.bytes > MAX_BLOCK_BYTES || block.parts.length > maxFrames) {
       throw new Http2Error(
         Http2Code.enhanceYourCalm,
-        `a header block has over ${MAX_BLOCK_BYTES} bytes or ${MAX_BLOCK_FRAMES} frames`,
+        `a header block has over ${MAX_BLOCK_BYTES} bytes or ${Math.floor(maxFrames)} frames`,
       );
     }
     if ((this.#flags & Flag.endHeaders) === 0) return;

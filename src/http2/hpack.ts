@@ -20,11 +20,14 @@ export interface HeaderList {
   fields: HeaderField[];
   /** Whether the fields are longer than allowed. The decoder stays usable. */
   isTooLong: boolean;
+  /** The name of the first field that was left out because of that. */
+  omitted?: string;
 }
 
 /** Decodes the header blocks of one connection, in their order. */
 export class HpackDecoder {
   readonly #maxListBytes: number;
+  readonly #mayCut: ReadonlySet<string>;
   /** Newest last. */
   #table: HeaderField[] = [];
   #tableBytes = 0;
@@ -32,9 +35,13 @@ export class HpackDecoder {
   #block = new Uint8Array();
   #at = 0;
 
-  /** @param maxListBytes Maximum size of a list of headers, in bytes as RFC 9113 counts them */
-  constructor(maxListBytes: number) {
+  /**
+   * @param maxListBytes Maximum size of a list of headers, in bytes as RFC 9113 counts them
+   * @param mayCut Names of fields whose value is cut if it does not fit
+   */
+  constructor(maxListBytes: number, mayCut: ReadonlySet<string> = new Set()) {
     this.#maxListBytes = maxListBytes;
+    this.#mayCut = mayCut;
   }
 
   /** Size of the dynamic table, in bytes as RFC 7541 counts them. */
@@ -53,7 +60,7 @@ export class HpackDecoder {
     this.#at = 0;
     const fields: HeaderField[] = [];
     let bytes = 0;
-    let isTooLong = false;
+    let omitted: string | undefined;
     let mayResize = true;
     while (this.#at < block.byteLength) {
       const first = block[this.#at];
@@ -63,13 +70,23 @@ export class HpackDecoder {
         continue;
       }
       mayResize = false;
-      const field = this.#field(first);
-      bytes += sizeOf(field);
-      if (bytes > this.#maxListBytes) isTooLong = true;
-      if (!isTooLong) fields.push(field);
+      const field = this.#fitting(this.#field(first), this.#maxListBytes - bytes);
+      const size = sizeOf(field);
+      if (bytes + size > this.#maxListBytes) {
+        omitted ??= field[0];
+        continue;
+      }
+      bytes += size;
+      fields.push(field);
     }
     this.#block = new Uint8Array();
-    return { fields, isTooLong };
+    return omitted === undefined ? { fields, isTooLong: false } : { fields, isTooLong: true, omitted };
+  }
+
+  /** The field, cut if it may be and is too long, so that it leaves half of the room to the others. */
+  #fitting(field: HeaderField, left: number): HeaderField {
+    if (sizeOf(field) <= left || !this.#mayCut.has(field[0])) return field;
+    return [field[0], field[1].slice(0, Math.max(0, Math.floor(left / 2) - ENTRY_OVERHEAD - field[0].length))];
   }
 
   #field(first: number): HeaderField {

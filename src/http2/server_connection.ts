@@ -8,7 +8,7 @@ import { Http2Code, Http2Error } from "./errors.ts";
 import { readRequest } from "./fields.ts";
 import { ServerStream } from "./server_stream.ts";
 import { MAX_STREAM_ID } from "./settings.ts";
-import type { HeaderField } from "./static_table.ts";
+import type { HeaderList } from "./hpack.ts";
 import type { Transport } from "./transport.ts";
 
 /** Limits and callbacks of the server's side of a connection. */
@@ -19,6 +19,8 @@ export interface ServerConnectionOptions extends ConnectionOptions {
   peerSubject: string | null;
   /** A request came. */
   onStream(stream: ServerStream): void;
+  /** A request came with headers that are too long; `name` is the first that was left out. Default: it is reset. */
+  onTooLong?(stream: ServerStream, name: string): void;
 }
 
 /** A connection to a client. */
@@ -51,20 +53,15 @@ export class ServerConnection extends Http2Connection {
     else this.destroy();
   }
 
-  protected override onUnknownHeaders(
-    streamId: number,
-    fields: HeaderField[],
-    isTooLong: boolean,
-    isLast: boolean,
-  ): void {
+  protected override onUnknownHeaders(streamId: number, list: HeaderList, isLast: boolean): void {
     if (streamId <= this.lastId) return this.resetStreams.expect(streamId);
     if (streamId % 2 === 0) throw new Http2Error(Http2Code.protocolError, `a request on stream ${streamId}`);
     this.lastId = streamId;
     if (streamId > this.#acceptUpTo) return this.resetStreams.add(streamId);
-    const { maxStreams, peerSubject, streamWindow, onStream } = this.#options;
+    const { maxStreams, peerSubject, streamWindow, onStream, onTooLong } = this.#options;
     if (this.streams.size >= maxStreams) return this.refuse(streamId, isLast, Http2Code.refusedStream);
-    if (isTooLong) return this.refuse(streamId, isLast, Http2Code.enhanceYourCalm);
-    const request = readRequest(fields);
+    if (list.isTooLong && onTooLong === undefined) return this.refuse(streamId, isLast, Http2Code.enhanceYourCalm);
+    const request = readRequest(list.fields);
     if (typeof request === "string") return this.refuse(streamId, isLast, Http2Code.protocolError);
     const windows = { send: this.peer.initialWindowSize, receive: streamWindow };
     const stream = new ServerStream(this, streamId, request, peerSubject, windows);
@@ -72,6 +69,7 @@ export class ServerConnection extends Http2Connection {
     if (isLast && !stream.receiveEnd()) {
       return this.badStream(stream, new Http2Error(Http2Code.protocolError, "a request without the body it announces"));
     }
-    onStream(stream);
+    if (list.omitted === undefined) onStream(stream);
+    else onTooLong?.(stream, list.omitted);
   }
 }

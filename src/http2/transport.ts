@@ -85,6 +85,8 @@ export class NodeTransport implements Transport {
 
 /** Size of one read, in bytes. */
 const READ_BYTES = 64 * 1024;
+/** How long what a peer has sent last may take to be read once nothing can be written, in milliseconds. */
+const LAST_READ_MS = 100;
 
 /**
  * A transport on a socket of Deno, whose reads reuse one buffer: twice as fast as Node's, which allocate a buffer for each
@@ -94,6 +96,8 @@ export class DenoTransport implements Transport {
   readonly #socket: Deno.Conn;
   #sink: TransportSink | null = null;
   #written: Promise<void> = Promise.resolve();
+  #reading: Promise<unknown> = Promise.resolve();
+  #isWriteBroken = false;
   #resume: (() => void) | null = null;
   #isPaused = false;
   #isDestroyed = false;
@@ -105,7 +109,10 @@ export class DenoTransport implements Transport {
 
   start(sink: TransportSink): void {
     this.#sink = sink;
-    this.#read(sink).then(() => this.#end(null), (error) => this.#end(error));
+    this.#reading = this.#read(sink).then(
+      () => this.#isWriteBroken || this.#end(null),
+      (error) => this.#isWriteBroken || this.#end(error),
+    );
   }
 
   pause(): void {
@@ -122,7 +129,7 @@ export class DenoTransport implements Transport {
     this.#written = this.#written.then(() => this.#write(bytes));
     this.#written.then(() => done(), (error) => {
       done(error);
-      this.#end(error);
+      this.#endAfterReading(error);
     });
   }
 
@@ -151,6 +158,18 @@ export class DenoTransport implements Transport {
 
   async #write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.byteLength;) at += await this.#socket.write(bytes.subarray(at));
+  }
+
+  /** A peer that has gone may have said why: GOAWAY names the calls that it has not taken. */
+  #endAfterReading(error: Error): void {
+    if (this.#isWriteBroken) return;
+    this.#isWriteBroken = true;
+    this.resume();
+    const timer = setTimeout(() => this.#end(error), LAST_READ_MS);
+    this.#reading.then(() => {
+      clearTimeout(timer);
+      this.#end(error);
+    });
   }
 
   #end(error: Error | null): void {

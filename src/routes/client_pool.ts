@@ -3,27 +3,35 @@
  *
  * @module
  */
+import { DipcError, LocalError } from "../errors.ts";
 import { FlightClient } from "../flight/client.ts";
 import type { FlightClientOptions } from "../flight/client_options.ts";
 import { type FlightLocation, parseFlightLocation } from "../flight/location.ts";
 
+/** How the clients of locations are made. */
+export interface ClientPoolOptions {
+  /** Options of the client that requested the flight. */
+  readonly client: FlightClientOptions;
+  /** Whether credentials may go to other hosts. */
+  readonly trustLocations: boolean;
+  /** Longest wait for the connection to a location, in milliseconds. */
+  readonly locationTimeoutMs: number;
+}
+
 /** Clients by location; closed together. */
 export class ClientPool {
-  readonly #options: FlightClientOptions;
-  readonly #trustLocations: boolean;
+  readonly #options: ClientPoolOptions;
   readonly #clients = new Map<string, Promise<FlightClient>>();
   /** The client that requested the flight. */
   readonly first: FlightClient;
 
   /**
    * @param first The client that requested the flight; closed with this pool
-   * @param options Options of that client
-   * @param trustLocations Whether credentials may go to other hosts
+   * @param options Options of that client and of those of locations
    */
-  constructor(first: FlightClient, options: FlightClientOptions, trustLocations: boolean) {
+  constructor(first: FlightClient, options: ClientPoolOptions) {
     this.first = first;
     this.#options = options;
-    this.#trustLocations = trustLocations;
   }
 
   /**
@@ -33,7 +41,7 @@ export class ClientPool {
    * @throws {DipcError} as `FlightClient.connect`
    */
   at(uri: string | null): Promise<FlightClient> {
-    if (uri === null) return Promise.resolve(this.first);
+    if (uri === null || this.isFirst(uri)) return Promise.resolve(this.first);
     let client = this.#clients.get(uri);
     if (client === undefined) {
       client = this.#connect(uri);
@@ -41,6 +49,30 @@ export class ClientPool {
       client.catch(() => this.#clients.delete(uri));
     }
     return client;
+  }
+
+  /** Whether a location is the server that the flight was requested from. */
+  isFirst(uri: string): boolean {
+    const location = parsed(uri);
+    return location !== null && isSamePlace(location, this.first.location);
+  }
+
+  /**
+   * The error of a location, which says so if it may be due to credentials that were not sent.
+   *
+   * @param uri The location
+   * @param error What was thrown
+   */
+  explain(uri: string, error: unknown): unknown {
+    const isDenied = error instanceof DipcError && error.code === "permission_denied" && error.foreign !== undefined;
+    const location = parsed(uri);
+    if (!isDenied || location === null || this.isFirst(uri) || this.#mayHaveCredentials(location)) return error;
+    const { headers, token, user, middleware } = this.#options.client;
+    if ([headers, token, user, middleware].every((each) => each === undefined)) return error;
+    const message = `${error.message}; the credentials were held back from ${location.uri}, which ` +
+      `${this.first.location.uri} named as a location: it is another host, or lacks TLS; to send them there, set ` +
+      "flight.trustLocations, or --trust-locations";
+    return new LocalError(error.code, message, { cause: error.cause, foreign: error.foreign });
   }
 
   /** Closes all clients. Idempotent. */
@@ -53,18 +85,45 @@ export class ClientPool {
 
   async #connect(uri: string): Promise<FlightClient> {
     const location = parseFlightLocation(uri);
+    const { client, locationTimeoutMs: connectTimeoutMs } = this.#options;
+    const tls = location.tls ? client.tls : undefined;
+    if (this.#mayHaveCredentials(location)) {
+      return await FlightClient._connectBeside(uri, { ...client, tls }, { cookiesOf: this.first, connectTimeoutMs });
+    }
+    const { headers: _, token: _token, user: _user, password: _password, middleware: _middleware, ...others } = client;
+    return await FlightClient._connectBeside(uri, { ...others, tls }, { connectTimeoutMs });
+  }
+
+  /** A server must not be able to have a user's password sent anywhere, or in the clear, just by naming a location. */
+  #mayHaveCredentials(location: FlightLocation): boolean {
     const original = this.first.location;
-    if (isSamePlace(location, original)) return this.first;
-    const { tls, timeoutMs, limits, maxMessageBytes, pool, signal, middleware, cookies } = this.#options;
-    const common = { timeoutMs, limits, maxMessageBytes, pool, signal, cookies, tls: location.tls ? tls : undefined };
-    // A server must not be able to have a user's password sent anywhere, or in the clear, just by naming a location.
-    const isSafe = this.#trustLocations || (location.host === original.host && (location.tls || !original.tls));
-    if (!isSafe) return await FlightClient.connect(uri, common);
-    const { headers, token, user, password } = this.#options;
-    return await FlightClient.connect(uri, { ...common, middleware, headers, token, user, password });
+    return this.#options.trustLocations || (isSameHost(location, original) && (location.tls || !original.tls));
+  }
+}
+
+function parsed(uri: string): FlightLocation | null {
+  try {
+    return parseFlightLocation(uri);
+  } catch {
+    return null;
   }
 }
 
 function isSamePlace(a: FlightLocation, b: FlightLocation): boolean {
-  return a.tls === b.tls && a.host === b.host && a.port === b.port && a.socketPath === b.socketPath;
+  // 127.0.0.1 and ::1 may have different servers on one port.
+  const isOneAddress = hostOf(a) === hostOf(b) || [a, b].some((each) => hostOf(each) === "localhost");
+  return isOneAddress && isSameHost(a, b) && a.tls === b.tls && a.socketPath === b.socketPath && a.port === b.port;
+}
+
+/** Names of this machine for itself: a server that listens there may be named by any of them. */
+const THIS_MACHINE = new Set(["localhost", "127.0.0.1", "::1"]);
+
+/** Whether both are one host by their names, which is all that is known of other machines. */
+function isSameHost(a: FlightLocation, b: FlightLocation): boolean {
+  return hostOf(a) === hostOf(b) || (a.port === b.port && [a, b].every((each) => THIS_MACHINE.has(hostOf(each))));
+}
+
+/** The host without the dot that ends a name of DNS. */
+function hostOf({ host }: FlightLocation): string {
+  return host.replace(/\.$/, "");
 }

@@ -10,53 +10,13 @@ import { equalBytes } from "../bytes.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { ReaderLimits } from "../limits.ts";
-import type { Pool } from "../memory/block.ts";
-import type { Alternative } from "../protocol/uri.ts";
 import type { EndpointStats, RouteName } from "./stats.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import { openAlternative } from "./ucx.ts";
-import type { Transport } from "../wire/transport.ts";
-import type { ClientPool } from "./client_pool.ts";
-import { sortLocations } from "./locations.ts";
+import { type Candidate, type EndpointOptions, planCandidates } from "./candidates.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
-import type { FlightEndpoint } from "../flight/model.ts";
 
 /** Longest reason that is shown, in characters. */
 const REASON_CHARACTERS = 300;
-
-/** What the endpoints of one flight have in common. */
-export interface EndpointOptions {
-  clients: ClientPool;
-  route: "auto" | RouteName;
-  /** Why the data comes by DoGet, if `route` is `"flight"`. */
-  flightReason: string;
-  /** Why UCX is not tried; `null` if it is. */
-  ucxProblem: string | null;
-  ucxTimeoutMs: number;
-  timeoutMs: number;
-  limits: ReaderLimits;
-  signal?: AbortSignal;
-  library?: string;
-  transport?: Transport;
-  /** Memory that receives bodies by UCX. */
-  ucxPool: () => Pool;
-}
-
-/** One way to fetch the endpoint. */
-interface Candidate {
-  readonly route: RouteName;
-  readonly location: string;
-  open(signal: AbortSignal): Promise<OpenedCandidate>;
-}
-
-/** A running stream of the endpoint. */
-interface OpenedCandidate {
-  readonly input: MessageInput;
-  readonly schema: MessageHeader;
-  readonly transports: readonly string[];
-  readonly transportsReason: string;
-}
 
 /** The stream of one endpoint. */
 export class EndpointInput implements MessageInput {
@@ -72,7 +32,9 @@ export class EndpointInput implements MessageInput {
   #schema: MessageHeader | null = null;
   /** Why UCX was not used, up to now. */
   #reason = "";
-  #firstError: unknown = null;
+  /** What the locations that were tried by DoGet failed with. */
+  readonly #failures: { readonly location: string; readonly error: unknown }[] = [];
+  #ucxError: unknown = null;
   /** Deadline of all `ucx:` locations together. */
   #ucxUntilMs: number | null = null;
   #isSettled = false;
@@ -169,6 +131,7 @@ export class EndpointInput implements MessageInput {
         return this.#count(message);
       } catch (error) {
         const mayRequestAgain = this.#stats.route === "ucx" || this.#mayRequestAgain;
+        this.#dropFallback(this.#stats.route!, error);
         if (!mayRequestAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
@@ -224,81 +187,38 @@ export class EndpointInput implements MessageInput {
     }
   }
 
-  #abandon(candidate: Pick<Candidate, "route" | "location">, error: unknown): void {
+  #abandon({ route, location }: Pick<Candidate, "route" | "location">, error: unknown): void {
     if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
-    if (candidate.route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
-    else this.#firstError ??= error;
-    if (this.#options.route === "ucx") this.#firstError ??= error;
+    if (route === "flight") this.#failures.push({ location, error });
+    else {
+      this.#reason = `UCX failed: ${reasonOf(error)}`;
+      this.#ucxError ??= error;
+    }
+    this.#dropFallback(route, error);
+  }
+
+  /** A location that has answered is one to believe: the server that was asked need not be tried. */
+  #dropFallback(route: RouteName, error: unknown): void {
+    if (route === "ucx" || isUnreached(error)) return;
+    const left = this.#candidates!.findIndex(({ isFallback }) => isFallback);
+    if (left >= 0) this.#candidates!.splice(left, 1);
   }
 
   #failure(): unknown {
-    const error = this.#firstError;
-    if (!(error instanceof DipcError) || this.#options.route !== "auto" || !this.#reason.startsWith("UCX failed")) {
-      return error;
+    const [first, ...others] = this.#failures;
+    const error = first === undefined ? this.#ucxError : first.error;
+    if (!(error instanceof DipcError) || first === undefined) return error;
+    const more = others.map(({ location, error }) => `then ${location}: ${reasonOf(error)}`);
+    if (this.#options.route === "auto" && this.#reason.startsWith("UCX failed")) {
+      more.unshift(`and before that: ${this.#reason}`);
     }
-    const message = `${error.message} (and before that: ${this.#reason})`;
+    if (more.length === 0) return error;
+    const message = `${error.message} (${more.join("; ")})`;
     return new LocalError(error.code, message, {
       cause: error.cause ?? error,
       foreign: error.foreign,
     });
   }
-}
-
-function planCandidates(
-  endpoint: FlightEndpoint,
-  options: EndpointOptions,
-): { candidates: Candidate[]; reason: string } {
-  const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
-  const candidates: Candidate[] = [];
-  let reason = options.flightReason;
-  if (options.route !== "flight") {
-    const problem = options.ucxProblem ?? ucxProblem;
-    reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
-    if (problem === null) {
-      for (const alternative of ucx) candidates.push(ucxCandidate(endpoint, alternative, options));
-    }
-  }
-  if (options.route !== "ucx") {
-    for (const location of flight) candidates.push(flightCandidate(endpoint, location, options));
-  }
-  return { candidates, reason };
-}
-
-function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, ucxPool } = options;
-  const { metadata, body } = alternative;
-  const { ticket: path } = metadata;
-  return {
-    route: "ucx",
-    location: [metadata, ...(body === null ? [] : [body])].map(({ host, port }) => `ucx://${host}:${port}`).join(
-      " and ",
-    ),
-    async open(signal) {
-      const request = (ticket: Uint8Array) =>
-        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
-      try {
-        return await request(endpoint.ticket);
-      } catch (error) {
-        // The protocol requests with the endpoint's ticket. A server that only passes on the URI of another one may have
-        // tickets of its own; the ticket there is that URI's path.
-        const isOther = path !== null && !equalBytes(path, endpoint.ticket);
-        if (!isOther || !(error instanceof DipcError) || error.code !== "not_found") throw error;
-        return await request(path);
-      }
-    },
-  };
-}
-
-function flightCandidate(endpoint: FlightEndpoint, location: string | null, { clients }: EndpointOptions): Candidate {
-  return {
-    route: "flight",
-    location: location ?? clients.first.location.uri,
-    async open(signal) {
-      const client = await clients.at(location);
-      const input = await client.openStream(endpoint.ticket, { signal });
-      return { input, schema: input.schema!, transports: [], transportsReason: "" };
-    },
-  };
 }
 
 /** @throws {DipcError} `invalid_data` if two parts of one flight differ */
@@ -307,6 +227,12 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
   // Two servers may encode one schema differently.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
   throw new LocalError("invalid_data", "cannot read the flight: its endpoints have different schemas");
+}
+
+/** Whether an error is one of reaching a server, not of the server. */
+function isUnreached(error: unknown): boolean {
+  const codes: readonly string[] = ["unreachable", "timeout", "connection_lost", "permission_denied", "invalid_uri"];
+  return error instanceof DipcError && error.foreign === undefined && codes.includes(error.code);
 }
 
 /** Errors that no other candidate can help with. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { LocalError } from "../errors.ts";
-import type { ReaderLimits } from "../limits.ts";
+import { type ReaderLimits, timeoutOption } from "../limits.ts";
 import { integerIn } from "../options.ts";
 import { isGranted } from "../permissions.ts";
 import { hostPool } from "../memory/host_pool.ts";
@@ -20,6 +20,8 @@ import { readEncapsulatedSchema } from "../flight/schema_bytes.ts";
 
 /** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
 const UCX_TIMEOUT_MS = 1500;
+/** Longest wait for the connection to a location, in milliseconds, by default. */
+const LOCATION_TIMEOUT_MS = 5000;
 /** Endpoints that are read concurrently, by default. */
 const PARALLEL_ENDPOINTS = 4;
 
@@ -34,16 +36,19 @@ export const flightRoute: Route = {
 
 async function openFlight(uri: string | URL, options: RouteOptions): Promise<OpenStream> {
   const { signal, timeoutMs, limits, route, flight = {} } = options;
-  const { headers, token, user, password, tls } = flight;
+  const { headers, token, user, password, tls, cookies, middleware, maxMessageBytes } = flight;
   const ucxTimeoutMs = integerIn("flight.ucxTimeoutMs", flight.ucxTimeoutMs ?? UCX_TIMEOUT_MS, 1);
+  const locationTimeoutMs = timeoutOption("flight.locationTimeoutMs", flight.locationTimeoutMs ?? LOCATION_TIMEOUT_MS);
   const parallel = integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1);
   const requested = requestedFlight(uri, options);
   // Without a prompt: Flight works without native libraries.
   const mayUseFfi = isGranted({ name: "ffi" });
   const pool = options.pool ?? (mayUseFfi ? hostPool() : undefined);
-  const clientOptions = { signal, timeoutMs, limits, headers, token, user, password, tls, pool };
+  const credentials = { headers, token, user, password, tls, cookies, middleware };
+  const clientOptions = { signal, timeoutMs, limits, pool, maxMessageBytes, ...credentials };
   const first = await FlightClient.connect(uri, clientOptions);
-  const clients = new ClientPool(first, clientOptions, flight.trustLocations ?? false);
+  const trustLocations = flight.trustLocations ?? false;
+  const clients = new ClientPool(first, { client: clientOptions, trustLocations, locationTimeoutMs });
   let input: FlightInput | null = null;
   try {
     const info = "ticket" in requested

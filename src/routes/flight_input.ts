@@ -8,7 +8,8 @@ import { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import { EndpointInput, type EndpointOptions, sameSchema } from "./endpoint_input.ts";
+import type { EndpointOptions } from "./candidates.ts";
+import { EndpointInput, sameSchema } from "./endpoint_input.ts";
 import { WaitingEndpoint } from "./endpoint_renewal.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 

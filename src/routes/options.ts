@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import type { FlightMiddleware } from "../flight/client_options.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { checkOptionNames, oneOf } from "../options.ts";
@@ -22,6 +23,11 @@ export interface ConnectFlightOptions {
   command?: string | Uint8Array;
   /** Longest time for a `ucx:` location to answer before DoGet is taken, in milliseconds; with `route: "auto"`. Default 1,500. */
   ucxTimeoutMs?: number;
+  /**
+   * Longest wait for the connection to a location that the server named, in milliseconds; then the next one is tried, and at last
+   * the server that was asked. Default 5,000.
+   */
+  locationTimeoutMs?: number;
   /** Endpoints read concurrently. Default 4. */
   parallelEndpoints?: number;
   /** Headers of every call. */
@@ -34,8 +40,14 @@ export interface ConnectFlightOptions {
   password?: string;
   /** Certificates; only with `grpc+tls:`. */
   tls?: FlightTlsOptions;
+  /** Whether cookies of the server are kept and sent back. Default true. */
+  cookies?: boolean;
+  /** Hooks around every call; the first is the outermost. */
+  middleware?: readonly FlightMiddleware[];
+  /** Longest answer that is not Arrow data, such as the list of endpoints, in bytes. Default 2 GiB. */
+  maxMessageBytes?: number;
   /**
-   * Sends headers, token, user and password also to other hosts that the server names as locations, and without TLS if the
+   * Sends headers, cookies, token, user and password also to other hosts that the server names as locations, and without TLS if the
    * server names such. Default false.
    */
   trustLocations?: boolean;
@@ -83,8 +95,9 @@ const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
 };
 
 const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
-  ...{ path: true, command: true, ucxTimeoutMs: true, parallelEndpoints: true, headers: true },
+  ...{ path: true, command: true, ucxTimeoutMs: true, locationTimeoutMs: true, parallelEndpoints: true, headers: true },
   ...{ token: true, user: true, password: true, tls: true, trustLocations: true },
+  ...{ cookies: true, middleware: true, maxMessageBytes: true },
 };
 
 /**

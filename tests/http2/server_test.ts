@@ -151,6 +151,12 @@ const block = (...fields: [string, string][]) => request(1, endHeaders, encodeHe
 const post: [string, string][] = [[":method", "POST"], [":scheme", "http"], [":path", "/"]];
 const times = (count: number, bytes: Uint8Array) => join(...Array.from({ length: count }, () => bytes));
 
+/** A header block of more than 1 MiB. */
+const longBlock = join(
+  frame(headers, 0, 1, new Uint8Array(200_000)),
+  times(5, frame(continuation, 0, 1, new Uint8Array(200_000))),
+);
+
 /** What is wrong, the bytes behind the start, and the code of the GOAWAY that they get. */
 const CONNECTION_ERRORS: [string, Uint8Array, number][] = [
   ["DATA on stream 0", frame(data, 0, 0), Http2Code.protocolError],
@@ -166,7 +172,7 @@ const CONNECTION_ERRORS: [string, Uint8Array, number][] = [
   ["a frame inside a header block", join(request(1, 0), frame(ping, 0, 0, new Uint8Array(8))), Http2Code.protocolError],
   ["CONTINUATION of another stream", join(request(1, 0), frame(continuation, 4, 3)), Http2Code.protocolError],
   ["CONTINUATION without end", join(request(1, 0), times(40, frame(continuation, 0, 1))), Http2Code.enhanceYourCalm],
-  ["a header block too long", frame(headers, 0, 1, new Uint8Array(70_000)), Http2Code.enhanceYourCalm],
+  ["a header block too long", longBlock, Http2Code.enhanceYourCalm],
   ["a frame longer than announced", hex("ffffff 00 00 00000001"), Http2Code.frameSizeError],
   ["PRIORITY on stream 0", frame(priority, 0, 0, new Uint8Array(5)), Http2Code.protocolError],
   ["RST_STREAM too short", join(request(1), frame(rstStream, 0, 1, hex("00"))), Http2Code.frameSizeError],

@@ -1,7 +1,7 @@
 /**
  * `connect` and what a FlightInfo can say: endpoints, locations, order, expiration; and the route that the data takes.
  */
-import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { toBinary } from "@bufbuild/protobuf";
 import {
@@ -77,8 +77,89 @@ Deno.test("the locations of an endpoint are tried in turn, and the error of the 
   assertEquals(await values(stream), [5, 6]);
   assertEquals([server.calls, other.calls], [["GetFlightInfo"], ["DoGet"]]);
 
-  await using nowhere = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [CLOSED] })]));
-  await assertDipcError("unreachable", CLOSED, () => connect(nowhere.location, { flight: { path: "x" } }));
+  await using nowhere = await fakeFlight((call) => {
+    if (call.method === "DoGet") return call.finish(5, "no such ticket");
+    return answer(call, [endpoint("5:2", { locations: [CLOSED] })]);
+  });
+  const text = new RegExp(`${CLOSED}.*then ${nowhere.location}: not_found: .*no such ticket`);
+  await assertDipcError("unreachable", text, () => connect(nowhere.location, { flight: { path: "x" } }));
+});
+
+Deno.test("the server that was asked is tried last, if none of the locations that it named can be reached", async () => {
+  await using server = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [CLOSED] })]));
+  await using stream = await connect(server.location, { flight: { path: "x" } });
+  assertEquals(await values(stream), [5, 6]);
+  assertEquals(stream.stats.endpoints![0].location, server.location);
+
+  await using other = await fakeFlight((call) => call.finish(7, "not for you"));
+  await using asked = await fakeFlight((call) =>
+    answer(call, [endpoint("5:2", { locations: [CLOSED, other.location] })])
+  );
+  await assertDipcError("unreachable", "not for you", () => connect(asked.location, { flight: { path: "x" } }));
+  assertEquals(asked.calls, ["GetFlightInfo"]);
+});
+
+Deno.test("a location that swallows what is sent to it costs the time that it is given", async () => {
+  using hole = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const silent = `grpc://127.0.0.1:${(hole.addr as Deno.NetAddr).port}`;
+  await using server = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [silent] })]));
+  const startedMs = performance.now();
+  await using stream = await connect(server.location, { flight: { path: "x", locationTimeoutMs: 300 } });
+  assertEquals(await values(stream), [5, 6]);
+  const seconds = (performance.now() - startedMs) / 1000;
+  assert(seconds > 0.25 && seconds < 3, `it took ${seconds} s`);
+});
+
+Deno.test("a location that thinks about its first message has the time of every wait", async () => {
+  await using slow = await fakeFlight(async (call) => {
+    await delay(700);
+    await answer(call, []);
+  });
+  await using server = await fakeFlight((call) => answer(call, [endpoint("5:2", { locations: [slow.location] })]));
+  await using stream = await connect(server.location, { flight: { path: "x", locationTimeoutMs: 300 } });
+  assertEquals(await values(stream), [5, 6]);
+  assertEquals(slow.calls, ["DoGet"]);
+});
+
+Deno.test("localhost and 127.0.0.1 of the server that was asked are one place, and have its connection and credentials", async () => {
+  const seen: (string | undefined)[] = [];
+  await using server = await fakeFlight((call) => {
+    seen.push(call.headers.authorization);
+    return answer(call, [endpoint("5:2", { locations: [server.location.replace("127.0.0.1", "localhost")] })]);
+  });
+  await using stream = await connect(server.location, { flight: { path: "x", token: "secret" } });
+  assertEquals(await values(stream), [5, 6]);
+  assertEquals(seen, ["Bearer secret", "Bearer secret"]);
+});
+
+Deno.test("a location that refuses a call without credentials is named with the reason, and with how to send them", async () => {
+  await using other = await fakeFlight((call) => call.finish(16, "who are you"));
+  const elsewhere = other.location.replace("127.0.0.1", "localhost");
+  await using server = await fakeFlight((call) => answer(call, [endpoint("1:1", { locations: [elsewhere] })]));
+  const text = /who are you; the credentials were held back from grpc:\/\/localhost:\d+, .*flight\.trustLocations/;
+  const flight = { path: "x", token: "secret" };
+  const error = await assertDipcError("permission_denied", text, () => connect(server.location, { flight }));
+  assertEquals(error.foreign?.status, 16);
+  await assertDipcError("permission_denied", /who are you$/, () => connect(server.location, { flight: { path: "x" } }));
+});
+
+Deno.test("cookies go where credentials go", async () => {
+  const seen: (string | undefined)[] = [];
+  await using other = await fakeFlight((call) => {
+    seen.push(call.headers.cookie);
+    return answer(call, []);
+  });
+  await using server = await fakeFlight((call) => {
+    call.respond({ "set-cookie": "session=1" });
+    return answer(call, [endpoint("1:1", { locations: [elsewhere] })]);
+  });
+  let elsewhere = other.location;
+  for (const [host, trustLocations] of [["127.0.0.1", false], ["localhost", false], ["localhost", true]] as const) {
+    elsewhere = other.location.replace("127.0.0.1", host);
+    await using stream = await connect(server.location, { flight: { path: "x", trustLocations } });
+    assertEquals(await values(stream), [1]);
+  }
+  assertEquals(seen, ["session=1", undefined, "session=1"]);
 });
 
 Deno.test("ordered endpoints come in order, whichever answers first", async () => {

@@ -14,8 +14,10 @@ import type { FlightAuth } from "./options.ts";
 
 /** Prefix of tokens of this server. */
 const PREFIX = "dipct1.";
-/** Longest token or password that is checked, in bytes. */
-const MAX_TOKEN_BYTES = 8192;
+/** Longest token or password that is accepted by default, in bytes. */
+const MAX_TOKEN_BYTES = 64 * 1024;
+/** The most that the option may be, in bytes: a longer header block ends its connection. */
+const MAX_TOKEN_OPTION = 512 * 1024;
 const EXPIRY_BYTES = 8;
 /** Header in which clients with their own handshake send the token that they got; binary headers are base64. */
 const TOKEN_HEADER = "auth-token-bin";
@@ -25,12 +27,14 @@ export class Authenticator {
   readonly #auth: FlightAuth;
   readonly #keyring: Keyring;
   readonly #lifetimeMs: number;
+  readonly #maxTokenBytes: number;
 
   /** @ignore Use {@linkcode Authenticator.open}. */
   constructor(auth: FlightAuth, keyring: Keyring) {
     this.#auth = auth;
     this.#keyring = keyring;
     this.#lifetimeMs = integerIn("tokenLifetimeMs", auth.tokenLifetimeMs ?? 3_600_000, 1);
+    this.#maxTokenBytes = maxTokenBytes(auth);
   }
 
   /**
@@ -57,11 +61,15 @@ export class Authenticator {
   async user(call: ServerCall): Promise<string> {
     const authorization = call.headers.get("authorization");
     const token = call.headers.get(TOKEN_HEADER);
-    if (authorization === null && token !== null) return await this.#bearer(fromBinaryHeader(token));
+    if (authorization === null && token !== null) {
+      this.#checkLength(TOKEN_HEADER, token);
+      return await this.#bearer(fromBinaryHeader(token));
+    }
     const [, scheme, value] = /^(\S+)\s+(\S+)\s*$/.exec(authorization ?? "") ?? [];
-    if (scheme === undefined || value.length > MAX_TOKEN_BYTES) {
+    if (scheme === undefined) {
       throw unauthenticated("this server requires authentication; send user and password, or a bearer token");
     }
+    this.#checkLength(scheme.toLowerCase() === "bearer" ? "bearer token" : `${scheme} credential`, value);
     if (scheme.toLowerCase() === "basic") {
       const user = await this.#basic(value);
       call.responseHeaders.set("authorization", `Bearer ${await this.#issue(user)}`);
@@ -89,6 +97,13 @@ export class Authenticator {
     return new TextEncoder().encode(token);
   }
 
+  #checkLength(what: string, { length }: string): void {
+    if (length <= this.#maxTokenBytes) return;
+    throw unauthenticated(
+      `the ${what} is too long: it has ${length} bytes, at most ${this.#maxTokenBytes} are accepted`,
+    );
+  }
+
   async #basic(value: string): Promise<string> {
     let text: string;
     try {
@@ -110,7 +125,7 @@ export class Authenticator {
   }
 
   async #bearer(token: string): Promise<string> {
-    const content = await this.#keyring.verify(PREFIX, new TextEncoder().encode(token), MAX_TOKEN_BYTES);
+    const content = await this.#keyring.verify(PREFIX, new TextEncoder().encode(token), this.#maxTokenBytes);
     if (content !== null && content.byteLength >= EXPIRY_BYTES) {
       if (Number(new DataView(content.buffer, content.byteOffset).getBigUint64(0, true)) > Date.now()) {
         return new TextDecoder().decode(content.subarray(EXPIRY_BYTES));
@@ -131,9 +146,13 @@ export class Authenticator {
   }
 }
 
+/** Longest token or password that is accepted, in bytes. @throws {DipcError} `invalid_argument` */
+export function maxTokenBytes(auth: FlightAuth | undefined): number {
+  return integerIn("auth.maxTokenBytes", auth?.maxTokenBytes ?? MAX_TOKEN_BYTES, 1, MAX_TOKEN_OPTION);
+}
+
 function fromBinaryHeader(value: string): string {
   try {
-    if (value.length > MAX_TOKEN_BYTES) throw new RangeError();
     return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.fromBase64(value));
   } catch {
     throw unauthenticated(`the header ${TOKEN_HEADER} holds no token of this server`);

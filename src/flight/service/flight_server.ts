@@ -8,7 +8,7 @@ import { asDipcError, type DipcError } from "../../errors.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
 import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
-import { Authenticator } from "./auth.ts";
+import { Authenticator, maxTokenBytes } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
@@ -17,6 +17,9 @@ import { advertisedHost, type Approach, reachableHost } from "../../reachable_ho
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "./options.ts";
 import type { FlightServerParts } from "./parts.ts";
+
+/** Longest headers of a call besides a token, in bytes. */
+const OTHER_HEADER_BYTES = 32 * 1024;
 
 /** Detail of the events of a {@linkcode FlightServer}. */
 export interface FlightServerEventDetail {
@@ -103,6 +106,7 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
       maxCalls: limits.maxCalls,
       requestTimeoutMs: limits.requestTimeoutMs,
       idleTimeoutMs: limits.idleTimeoutMs,
+      maxHeaderBytes: OTHER_HEADER_BYTES + maxTokenBytes(options.auth),
       onCall: (call) => answer(call, methods, events),
       onError: (error) => emit(events, "error", { method: "", batches: 0, bodyBytes: 0, metadataBytes: 0, error }),
     });

@@ -13,9 +13,9 @@ const MIN_PROGRESS_BYTES = 64 * 1024;
 
 /** Longest waits of a {@linkcode FrameInput}, in milliseconds. */
 export interface FrameTimeouts {
-  /** Wait for the first message, and for every 64 KiB of one that has begun, or its rest. */
+  /** Wait for every 64 KiB of a message that has begun, or its rest. */
   requestTimeoutMs: number;
-  /** Wait between two messages. */
+  /** Wait for a message to begin. */
   idleTimeoutMs: number;
 }
 
@@ -24,7 +24,6 @@ export class FrameInput {
   readonly #input: CallInput;
   readonly #decoder: FrameDecoder;
   readonly #timeouts: FrameTimeouts;
-  #isFirst = true;
   #hasEnded = false;
 
   /**
@@ -45,13 +44,10 @@ export class FrameInput {
    */
   async next(): Promise<FlightFrame | null> {
     const { requestTimeoutMs, idleTimeoutMs } = this.#timeouts;
-    let endsAt = performance.now() + (this.#isFirst || !this.#decoder.isWhole ? requestTimeoutMs : idleTimeoutMs);
+    let endsAt = performance.now() + (this.#decoder.isWhole ? idleTimeoutMs : requestTimeoutMs);
     for (let bytes = 0;;) {
       const frame = this.#decoder.take();
-      if (frame !== null) {
-        this.#isFirst = false;
-        return frame;
-      }
+      if (frame !== null) return frame;
       if (this.#hasEnded) return null;
       const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
       if (chunk === null) {

@@ -101,17 +101,22 @@ export class FlightMethods {
     if (authenticator === null) {
       throw new DipcError("unsupported", "cannot answer the handshake: this server does not authenticate callers");
     }
-    const request = await call.input.message(limits.maxRequestBytes, limits.requestTimeoutMs);
+    const request = await this.#handshakeRequest(call, limits);
     const payload = request === null ? null : parse(proto.HandshakeRequestSchema, request).payload;
     await call.writeMessage(handshakeResponse(await authenticator.handshake(call, payload)));
     await call.flush();
   }
 
   async *#payloads(call: ServerCall): AsyncGenerator<Uint8Array, undefined> {
-    const { maxRequestBytes, idleTimeoutMs } = this.#parts.limits;
-    for (let request; (request = await call.input.message(maxRequestBytes, idleTimeoutMs)) !== null;) {
+    const { limits } = this.#parts;
+    for (let request; (request = await this.#handshakeRequest(call, limits)) !== null;) {
       yield parse(proto.HandshakeRequestSchema, request).payload;
     }
+  }
+
+  /** A client may think before each of its messages, the first one too. */
+  #handshakeRequest(call: ServerCall, limits: FlightServerLimits): Promise<Uint8Array | null> {
+    return call.input.message(limits.maxRequestBytes, limits.requestTimeoutMs, limits.idleTimeoutMs);
   }
 
   #listFlights: Method = async (call, context) => {

@@ -41,6 +41,8 @@ export interface FlightAuth {
   bearer?(token: string): MaybePromise<string | null>;
   /** How long a token that this server signed is valid, in milliseconds. Default 3,600,000, an hour. */
   tokenLifetimeMs?: number;
+  /** Longest bearer token, or user with password, in bytes. Default 65,536. */
+  maxTokenBytes?: number;
   /** Secrets to sign tokens with, as those of tickets. Default: a random one, which is lost when the process ends. */
   keys?: readonly Uint8Array[];
 }
@@ -122,8 +124,8 @@ export interface FlightServerLimits {
   /** Maximum number of uploaded datasets. Default 1,000. */
   maxUploads: number;
   /**
-   * Longest wait for the first call of a connection, for a complete request, and for each 64 KiB, or the rest, of an uploaded
-   * message that has begun, in milliseconds. Default 4,000.
+   * Longest wait for the first call of a connection, for a complete request, and for each 64 KiB, or the rest, of a message of an
+   * upload, an exchange or a handshake that has begun, in milliseconds. Default 4,000.
    */
   requestTimeoutMs: number;
   /** Calls whose client accepts or sends nothing for this many milliseconds end, and connections without calls. Default 300,000. */

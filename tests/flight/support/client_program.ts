@@ -21,7 +21,7 @@ async function perform({ location, call, timeoutMs }: Task): Promise<void> {
     for await (const message of stream.messages()) message.body?.release();
     return;
   }
-  await using client = await FlightClient.connect(location, { timeoutMs });
+  await using client = await FlightClient.connect(location, { timeoutMs, maxMessageBytes: 4 * 2 ** 20 });
   const options = { timeoutMs: 3 * timeoutMs };
   if (call === "info") {
     await client.getFlightInfo({ path: "x" }, options);

@@ -117,7 +117,7 @@ export const hostileServers: readonly HostileServer[] = [
   {
     name: "another service: HTTP status 404",
     call: "get",
-    codes: ["protocol"],
+    codes: ["unsupported"],
     start: script(({ stream }) => {
       stream.respond({ ":status": 404, "content-type": "text/html" });
       stream.end("<h1>no</h1>");

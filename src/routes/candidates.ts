@@ -1,0 +1,131 @@
+/**
+ * The ways to fetch one endpoint: by each of its locations, over UCX or by DoGet.
+ *
+ * @module
+ */
+import { equalBytes } from "../bytes.ts";
+import { DipcError } from "../errors.ts";
+import type { FlightEndpoint } from "../flight/model.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import type { ReaderLimits } from "../limits.ts";
+import type { Pool } from "../memory/block.ts";
+import type { Alternative } from "../protocol/uri.ts";
+import type { MessageInput } from "../stream/message_input.ts";
+import type { Transport } from "../wire/transport.ts";
+import type { ClientPool } from "./client_pool.ts";
+import { sortLocations } from "./locations.ts";
+import type { RouteName } from "./stats.ts";
+import { openAlternative } from "./ucx.ts";
+
+/** What the endpoints of one flight have in common. */
+export interface EndpointOptions {
+  clients: ClientPool;
+  route: "auto" | RouteName;
+  /** Why the data comes by DoGet, if `route` is `"flight"`. */
+  flightReason: string;
+  /** Why UCX is not tried; `null` if it is. */
+  ucxProblem: string | null;
+  ucxTimeoutMs: number;
+  timeoutMs: number;
+  limits: ReaderLimits;
+  signal?: AbortSignal;
+  library?: string;
+  transport?: Transport;
+  /** Memory that receives bodies by UCX. */
+  ucxPool: () => Pool;
+}
+
+/** One way to fetch the endpoint. */
+export interface Candidate {
+  readonly route: RouteName;
+  readonly location: string;
+  /** Whether it is the server that was asked, which named others: only for when none of them can be reached. */
+  readonly isFallback: boolean;
+  open(signal: AbortSignal): Promise<OpenedCandidate>;
+}
+
+/** A running stream of the endpoint. */
+export interface OpenedCandidate {
+  readonly input: MessageInput;
+  readonly schema: MessageHeader;
+  readonly transports: readonly string[];
+  readonly transportsReason: string;
+}
+
+/**
+ * The ways to fetch an endpoint, in the order in which they are tried.
+ *
+ * @param endpoint Ticket and locations
+ * @param options Route, limits and clients
+ * @returns the candidates, and why UCX is not among them
+ */
+export function planCandidates(
+  endpoint: FlightEndpoint,
+  options: EndpointOptions,
+): { candidates: Candidate[]; reason: string } {
+  const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
+  const candidates: Candidate[] = [];
+  let reason = options.flightReason;
+  if (options.route !== "flight") {
+    const problem = options.ucxProblem ?? ucxProblem;
+    reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
+    if (problem === null) {
+      for (const alternative of ucx) candidates.push(ucxCandidate(endpoint, alternative, options));
+    }
+  }
+  if (options.route !== "ucx") {
+    for (const location of flight) candidates.push(flightCandidate(endpoint, location, options, false));
+    // A server may name hosts that only others can reach.
+    const isAskedAmong = flight.some((location) => location === null || options.clients.isFirst(location));
+    if (!isAskedAmong) candidates.push(flightCandidate(endpoint, null, options, true));
+  }
+  return { candidates, reason };
+}
+
+function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
+  const { timeoutMs, limits, library, transport, ucxPool } = options;
+  const { metadata, body } = alternative;
+  const { ticket: path } = metadata;
+  return {
+    route: "ucx",
+    isFallback: false,
+    location: [metadata, ...(body === null ? [] : [body])].map(({ host, port }) => `ucx://${host}:${port}`).join(
+      " and ",
+    ),
+    async open(signal) {
+      const request = (ticket: Uint8Array) =>
+        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
+      try {
+        return await request(endpoint.ticket);
+      } catch (error) {
+        // The protocol requests with the endpoint's ticket. A server that only passes on the URI of another one may have
+        // tickets of its own; the ticket there is that URI's path.
+        const isOther = path !== null && !equalBytes(path, endpoint.ticket);
+        if (!isOther || !(error instanceof DipcError) || error.code !== "not_found") throw error;
+        return await request(path);
+      }
+    },
+  };
+}
+
+function flightCandidate(
+  endpoint: FlightEndpoint,
+  location: string | null,
+  { clients }: EndpointOptions,
+  isFallback: boolean,
+): Candidate {
+  return {
+    route: "flight",
+    location: location ?? clients.first.location.uri,
+    isFallback,
+    async open(signal) {
+      try {
+        const client = await clients.at(location);
+        const input = await client.openStream(endpoint.ticket, { signal });
+        return { input, schema: input.schema!, transports: [], transportsReason: "" };
+      } catch (error) {
+        throw location === null ? error : clients.explain(location, error);
+      }
+    },
+  };
+}
