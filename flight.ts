@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { TypedEventTarget } from "./src/events.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
 export { FlightClient } from "./src/flight/client.ts";
 export type {

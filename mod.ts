@@ -17,6 +17,7 @@
  */
 export { connect, type ConnectFlightOptions, type ConnectOptions } from "./src/connect.ts";
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export type { TypedEventTarget } from "./src/events.ts";
 export { describeSchema, type FieldDescription } from "./src/ipc/describe.ts";
 export type { ArrowType, TimeUnitName } from "./src/ipc/layout.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
@@ -24,7 +25,7 @@ export type { IpcMessage, MessageHeader } from "./src/ipc/message.ts";
 export type { ReaderLimits } from "./src/limits.ts";
 export type { Block, Body, Pool } from "./src/memory/block.ts";
 export { HostPool, type HostPoolOptions, type HostPoolStats } from "./src/memory/host_pool.ts";
-export type { DissociatedStreamReader, EndpointStats, ReaderEvents, ReaderStats, RouteName } from "./src/reader.ts";
+export type { DissociatedStreamReader, EndpointStats, ReaderStats, RouteName } from "./src/reader.ts";
 export { serve } from "./src/serve.ts";
 export type { PlacedSource, Servable, ServableSource } from "./src/serving/datasets.ts";
 export type {

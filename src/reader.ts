@@ -37,12 +37,6 @@ export interface ReaderParts {
   startedMs: number;
 }
 
-/** The events of a {@linkcode DissociatedStreamReader}, by type. */
-export interface ReaderEvents {
-  /** The route of an endpoint is settled: its first batch has arrived. */
-  route: CustomEvent<EndpointStats>;
-}
-
 /**
  * Reads one stream. Made by {@linkcode connect}.
  *
@@ -55,7 +49,7 @@ export interface ReaderEvents {
  * A batch owns its memory. Dispose it (`for await (using batch of reader)`) to release the memory at once; otherwise it
  * is released when the batch is collected. A disposed batch throws on access.
  */
-export class DissociatedStreamReader extends TypedEventTarget<ReaderEvents>
+export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEvent<EndpointStats> }>
   implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #input: MessageInput;
   readonly #limits: ReaderLimits;

@@ -116,7 +116,7 @@ export class FlightPlane {
     const server = await FlightServer._start(options, { catalog: this.#catalog, uploads: this.#uploads });
     this.#catalog.locationsOf = (name, approach) => [
       ...this.#host.urisOf(name, approach),
-      server.locationFor(approach),
+      server._locationFor(approach),
     ];
     return server;
   }

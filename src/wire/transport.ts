@@ -85,7 +85,7 @@ export interface Channel {
    */
   readonly activity: number;
 
-  /** Whether only another process can move it, so that polling it is no waste. Default: yes. */
+  /** Whether only another process can move it, so that it is worth polling. Default: yes. */
   readonly isAlone?: boolean;
 
   /** Advances operations. Never throws for something a peer did. @returns whether anything happened */

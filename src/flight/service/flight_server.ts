@@ -67,7 +67,7 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
     this.address = options.address ?? "127.0.0.1";
     this.port = grpc.port;
     this.#options = options;
-    this.location = this.locationFor();
+    this.location = this._locationFor();
     for (const type of ["end", "error"]) {
       events.addEventListener(type, (event) => {
         this.dispatchEvent(new CustomEvent(type, { detail: (event as CustomEvent).detail }));
@@ -75,12 +75,8 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
     }
   }
 
-  /**
-   * Location for one client.
-   *
-   * @param approach How the client has reached this server; counts if the server listens on all addresses
-   */
-  locationFor(approach?: Approach): string {
+  /** @ignore Location for one client; how it has reached this server counts if that listens on all addresses. */
+  _locationFor(approach?: Approach): string {
     const { advertise, tls } = this.#options;
     const { host, port } = advertise === undefined
       ? reachableHost(this.address, "both", approach)
