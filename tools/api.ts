@@ -81,6 +81,8 @@ function typeText(type: Type | undefined): string {
       return value.map(typeText).join(" | ");
     case "intersection":
       return value.map(typeText).join(" & ");
+    case "indexedAccess":
+      return `${typeText(value.objType)}[${typeText(value.indexType)}]`;
     case "array":
       return `${typeText(value)}[]`;
     case "tuple":
