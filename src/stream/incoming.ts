@@ -34,6 +34,12 @@ const EARLY_PROBES = 32;
 /** Bytes of such bodies that are always accepted, regardless of `maxInFlightBytes`: a sender's window. */
 const EARLY_BYTES = 16 * 2 ** 20;
 
+/**
+ * A transfer under way moves the channel this often within this time, in milliseconds. What moves it less often is no news of the
+ * stream: UCX asks every 20 s whether the peer's system is still there, and that answers for a process that has stopped.
+ */
+const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;
+
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
 
@@ -74,9 +80,11 @@ export class IncomingStream implements MessageInput {
   #pumps = 0;
   /** The channel's activity when an expected message arrived last. */
   #activeWhenDue = 0;
-  /** When the channel was last seen to do something while this stream waited, of `performance.now()`. */
+  /** When something of this stream was last seen to arrive while it waited, of `performance.now()`. */
   #newsAt = 0;
+  /** The channel's activity then, and since when its moves are counted. */
   #newsActivity = 0;
+  #movesSince = 0;
   /** Bodies that were received ahead of their metadata, by sequence number. */
   readonly #early = new Map<number, Incoming>();
   #earlyBytes = 0;
@@ -159,7 +167,7 @@ export class IncomingStream implements MessageInput {
     const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
     const isFirst = this.#state.announced === 0;
     try {
-      this.#newsAt = performance.now();
+      this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
@@ -175,14 +183,22 @@ export class IncomingStream implements MessageInput {
   }
 
   #step = (): boolean => {
+    const { announced } = this.#state;
     const isReady = this.#pump();
     const { activity } = this.#channel;
-    if (activity !== this.#newsActivity) {
-      this.#newsActivity = activity;
-      this.#newsAt = performance.now();
+    if (announced !== this.#state.announced || activity >= this.#newsActivity + NEWS_MOVES) {
+      this.#noteNews(activity, announced !== this.#state.announced);
     }
     return isReady;
   };
+
+  /** Something has arrived, or the channel has moved often: that is news if it did within a short time. */
+  #noteNews(activity: number, isCertain: boolean): void {
+    const now = performance.now();
+    if (isCertain || now - this.#movesSince < NEWS_WINDOW_MS) this.#newsAt = now;
+    this.#newsActivity = activity;
+    this.#movesSince = now;
+  }
 
   /** Advances everything once. True if a message can be taken or the stream is complete. */
   #pump(): boolean {

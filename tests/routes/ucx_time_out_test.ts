@@ -4,7 +4,8 @@
  * seen of 4.
  */
 import { assertGreater, assertLess } from "@std/assert";
-import { connect } from "../../mod.ts";
+import { connect, releaseTransports } from "../../mod.ts";
+import { cString, libc } from "../../ffi/libc.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { tripsBytes } from "../support/cli_data.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
@@ -53,3 +54,29 @@ testNeeding([main.need], "a server that stands still in the middle of a stream c
     });
   });
 });
+
+/**
+ * UCX asks every 20 s whether the peer's system is still there. That was taken for news of the stream, so that a time-out longer
+ * than that, as the default of 30 s, never ended on a server that had stopped. Here it asks every 100 ms.
+ */
+testNeeding(
+  [main.need],
+  "what UCX asks by itself does not extend the wait for a server that stands still",
+  async () => {
+    await releaseTransports();
+    libc().setenv(cString("UCX_KEEPALIVE_INTERVAL"), cString("100ms"), 1);
+    try {
+      await withServer(async (server, uri) => {
+        await using reader = await connect(uri, { timeoutMs: TIMEOUT_MS });
+        await reader.next();
+        server.kill("SIGSTOP");
+        await timesOut(async () => {
+          for await (using _batch of reader);
+        });
+      });
+    } finally {
+      libc().unsetenv(cString("UCX_KEEPALIVE_INTERVAL"));
+      await releaseTransports();
+    }
+  },
+);
