@@ -45,6 +45,11 @@ export class UcxConnection {
   readonly #detail: ServerEventDetail;
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
+  /**
+   * Whether the client is known to be in error mode PEER, as everybody who sends an envelope is. In mode NONE requests may stay
+   * open for ever after the client has died, so nothing of its connection is used again.
+   */
+  #isPeerMode = false;
   /** How long to wait for the client to close the connection, in milliseconds; 0 does not wait. */
   #lingerMs = 0;
 
@@ -76,7 +81,7 @@ export class UcxConnection {
     const flush = this.#isSentWhole || (channel.failure === null && detail.error?.code !== "protocol");
     if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
     try {
-      await channel.close({ flush });
+      await channel.close({ flush, discard: !this.#isPeerMode });
       await this.#outgoing?.release();
     } catch (error) {
       detail.error ??= asDipcError(error);
@@ -173,6 +178,7 @@ export class UcxConnection {
       }
       if (receive.poll() === FAILED) throw receive.error!;
       const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
+      this.#isPeerMode = request.enveloped;
       return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
     } finally {
       // A receive that may still be written to keeps its block until the worker is gone.

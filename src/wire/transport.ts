@@ -135,9 +135,10 @@ export interface Channel {
   /**
    * Ends the channel and settles everything on it; afterwards all memory lent to it is free again. Idempotent.
    *
-   * @param options `flush`: first wait (bounded) until what was sent has arrived; without it the connection is cut
+   * @param options `flush`: first wait (bounded) until what was sent has arrived; without it the connection is cut. `discard`: use
+   * nothing of it for another connection, because it is not known what the peer leaves undone
    */
-  close(options?: { flush?: boolean }): Promise<void>;
+  close(options?: { flush?: boolean; discard?: boolean }): Promise<void>;
 }
 
 /** Makes the context of a GPU current on the thread that calls into UCX. */

@@ -358,8 +358,8 @@ export class UcxChannel implements Channel, WorkerOwner {
     return true;
   }
 
-  close(options: { flush?: boolean } = {}): Promise<void> {
-    return this.#closing ??= this.#close(options.flush === true);
+  close(options: { flush?: boolean; discard?: boolean } = {}): Promise<void> {
+    return this.#closing ??= this.#close(options.flush === true, options.discard === true);
   }
 
   /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */
@@ -408,7 +408,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#pendingFrames = this.#pendingFrames.filter((frame) => !frame.slot.ready);
   }
 
-  async #close(flush: boolean): Promise<void> {
+  async #close(flush: boolean, discard: boolean): Promise<void> {
     const loop = progressLoop();
     const worker = this.#worker;
     // From here on the worker is only used here, and its waits must not fail with the channel.
@@ -443,7 +443,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
     this.#isClosed = true;
     worker.owner = null;
-    this.#returnWorker(worker, clean);
+    this.#returnWorker(worker, clean && !discard);
     for (const endpoint of this.#endpoints) endpoint.forget();
     const error = this.failure ?? closedError();
     for (const request of this.#requests.all()) request.fail(error);
