@@ -47,7 +47,7 @@ export class UcxConnection {
   #isSentWhole = false;
   /**
    * Whether the client is known to be in error mode PEER, as everybody who sends an envelope is. In mode NONE requests may stay
-   * open for ever after the client has died, so nothing of its connection is used again.
+   * open forever after the client has died, so nothing of its connection is used again.
    */
   #isPeerMode = false;
   /** How long to wait for the client to close the connection, in milliseconds; 0 does not wait. */

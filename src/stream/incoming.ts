@@ -35,7 +35,7 @@ const EARLY_PROBES = 32;
 const EARLY_BYTES = 16 * 2 ** 20;
 
 /**
- * A transfer under way moves the channel this often within this time, in milliseconds. What moves it less often is no news of the
+ * A transfer under way moves the channel this often within this time, in milliseconds. What moves it less often says nothing of the
  * stream: UCX asks every 20 s whether the peer's system is still there, and that answers for a process that has stopped.
  */
 const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;

@@ -17,7 +17,7 @@ import {
   watch,
   whole,
 } from "./support/client.ts";
-import { hex, join } from "../support/bytes.ts";
+import { hex, join, joinAll } from "../support/bytes.ts";
 import { answer, checkClientBytes, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
 
 const { data, headers, priority, rstStream, settings, pushPromise, ping, goaway, windowUpdate, continuation } =
@@ -108,7 +108,7 @@ Deno.test("what is wrong with an answer resets its stream alone, and the connect
       await first.closed;
       assertEquals([logs[1].at(-1), second.error], ["closed in order", null]);
       assertEquals(memory.connection.activeStreams, 0);
-      checkClientBytes(join(...memory.pipe.written));
+      checkClientBytes(joinAll(memory.pipe.written));
       await memory.end();
       assertEquals(await memory.over, null);
     });
@@ -221,7 +221,7 @@ Deno.test("what is wrong with a connection ends it and its calls with the code o
       await Promise.all(streams.map(({ closed }) => closed));
       assertEquals([0, 1, 4].map((i) => codeOf(streams[i].error)), [code, code, code]);
       assertEquals([streams[2].error, streams[3].error], [null, null]);
-      checkClientBytes(join(...memory.pipe.written));
+      checkClientBytes(joinAll(memory.pipe.written));
     });
   }
   const text = (line: string) => new TextEncoder().encode(line);
@@ -354,7 +354,7 @@ Deno.test("streams reset from inside of any callback leave whole frames in order
         assertGreater(hits, 0);
         assert(streams[target].isClosed && !streams[target].isReadToEnd, "the stream that was hit goes on");
         assert(streams.slice(1, 3).every(({ id, isClosed }) => id > 0 || isClosed), "a call was forgotten");
-        const seen = checkClientBytes(join(...memory.pipe.written)).streams;
+        const seen = checkClientBytes(joinAll(memory.pipe.written)).streams;
         for (const stream of streams) {
           if (stream.id > 0 && !stream.isClosed && stream !== streams[3]) {
             assertEquals(seen.get(stream.id)!.bytes, 300_000);

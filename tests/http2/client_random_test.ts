@@ -8,7 +8,7 @@ import { Http2Error, Http2Reset } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, numbersFrame, PREFACE, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders } from "../../src/http2/hpack.ts";
 import { DenoTransport } from "../../src/http2/transport.ts";
-import { join } from "../support/bytes.ts";
+import { join, joinAll } from "../support/bytes.ts";
 import { connected, eights, HELLO, OK_STATUS, readAll, trailers } from "./support/client.ts";
 import {
   answer,
@@ -139,7 +139,7 @@ class ModelServer {
   }
 
   #echo(id: number): Uint8Array {
-    const body = join(...this.#received.get(id)!);
+    const body = joinAll(this.#received.get(id)!);
     const done = this.#echoed.get(id);
     if (done === undefined) {
       this.#echoed.set(id, 0);
@@ -220,7 +220,7 @@ Deno.test("random calls to a server that echoes them come back whole, within eve
       if (isReset) continue;
       read.push(readAll(stream));
       assert(stream.isReadToEnd, `round ${round}: stream ${stream.id} has not ended`);
-      assertEquals(join(...read), body, `round ${round}: stream ${stream.id}`);
+      assertEquals(joinAll(read), body, `round ${round}: stream ${stream.id}`);
     }
     assertEquals([memory.connection.activeStreams, server.hasCalls], [0, false]);
     await memory.end();
@@ -326,7 +326,7 @@ Deno.test("random frames, mutated ones and what a caller does leave no call with
       await memory.send(bytes.subarray(0, cut), bytes.subarray(cut));
     }
     try {
-      checkClientBytes(join(...memory.pipe.written), Infinity);
+      checkClientBytes(joinAll(memory.pipe.written), Infinity);
     } catch (error) {
       throw new Error(where, { cause: error });
     }
@@ -390,7 +390,7 @@ Deno.test("200 calls at a time to a server of node:http2 that takes 10 are echoe
     stream.end();
     await ended;
     assertEquals([stream.error, answered], [null, `200 ${path}`]);
-    assertEquals(join(...pieces), body);
+    assertEquals(joinAll(pieces), body);
   };
   const sizes = Array.from(
     { length: 200 },

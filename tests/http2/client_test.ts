@@ -17,7 +17,7 @@ import {
   watch,
   whole,
 } from "./support/client.ts";
-import { hex, join } from "../support/bytes.ts";
+import { hex, join, joinAll } from "../support/bytes.ts";
 import { answer, checkClientBytes, MemoryClientConnection, numberAt } from "../support/http2_raw.ts";
 
 const { data, headers, rstStream, settings, ping, goaway, windowUpdate, continuation } = FrameType;
@@ -26,7 +26,7 @@ const { endStream, endHeaders, padded } = Flag;
 Deno.test("a client starts with the preface, its settings and its window, and answers SETTINGS and PING", async () => {
   const memory = await connected(HELLO, frame(ping, 0, 0, hex("0102030405060708")));
   assertEquals(
-    join(...memory.pipe.written),
+    joinAll(memory.pipe.written),
     hex(
       `505249202a20485454502f322e300d0a0d0a534d0d0a0d0a
        000018 04 00 00000000 0002 00000000 0004 00020000 0005 00040000 0006 00008000
@@ -45,7 +45,7 @@ Deno.test("a request is sent before the server has said anything, in the bytes w
   stream.end();
   await memory.send();
   assertEquals(
-    join(...memory.pipe.written).subarray(24 + 33 + 13),
+    joinAll(memory.pipe.written).subarray(24 + 33 + 13),
     hex(
       `00000f 01 04 00000001 20 83 86 04 04 2f732f4d 01 04 68657265
        000005 00 00 00000001 68656c6c6f  000000 00 01 00000001`,
@@ -267,7 +267,7 @@ Deno.test("further requests wait while the server accepts no more, and what is w
   assertEquals([streams[3].id, taken], [7, 2]);
   assertEquals(memory.sentBytes(7), 1);
   await streams[2].closed;
-  checkClientBytes(join(...memory.pipe.written));
+  checkClientBytes(joinAll(memory.pipe.written));
   await memory.end();
 });
 
@@ -358,7 +358,7 @@ Deno.test("GOAWAY: calls that the server has taken go on, the others fail, and t
   assertEquals(await memory.over, null);
   assertEquals(readAll(streams[0]), hex("01"));
   assertEquals(memory.frames.at(-1), { type: goaway, flags: 0, streamId: 0, payload: new Uint8Array(8) });
-  checkClientBytes(join(...memory.pipe.written));
+  checkClientBytes(joinAll(memory.pipe.written));
 });
 
 Deno.test("GOAWAY with an error: calls that were not taken fail with its code, and so does the connection", async () => {
@@ -473,7 +473,7 @@ Deno.test("DATA waits for the windows of the stream and of the connection", asyn
   assertEquals([memory.sentBytes(), taken], [100_001, 1]);
   await memory.send(numbersFrame(windowUpdate, 0, 1));
   assertEquals([memory.sentBytes(1), memory.sentBytes(3), taken], [100_000, 2, 2]);
-  const { streams } = checkClientBytes(join(...memory.pipe.written));
+  const { streams } = checkClientBytes(joinAll(memory.pipe.written));
   assertEquals([streams.get(1)!.isEnded, streams.get(3)!.isEnded], [true, false]);
   await memory.end();
 });

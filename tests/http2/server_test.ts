@@ -10,7 +10,7 @@ import { Flag, frame, FrameType, headerFrames, numbersFrame, settingsFrame } fro
 import { encodeHeaders, HpackDecoder } from "../../src/http2/hpack.ts";
 import type { ServerStream } from "../../src/http2/server_stream.ts";
 import { until } from "../support/time.ts";
-import { hex, join } from "../support/bytes.ts";
+import { hex, join, joinAll } from "../support/bytes.ts";
 import { MemoryConnection, RawClient, request, requestBlock, START } from "../support/http2_raw.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -135,7 +135,7 @@ Deno.test("a connection starts with its settings and its window, and answers SET
   const memory = new MemoryConnection();
   await memory.send(START, frame(FrameType.ping, 0, 0, hex("0102030405060708")));
   assertEquals(
-    join(...memory.pipe.written),
+    joinAll(memory.pipe.written),
     hex(
       `00001e 04 00 00000000 0002 00000000 0003 0000000a 0004 00020000 0005 00040000 0006 00008000
        000004 08 00 00000000 00030001  000000 04 01 00000000  000008 06 01 00000000 0102030405060708`,

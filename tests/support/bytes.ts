@@ -6,6 +6,11 @@
 
 /** Puts bytes one after the other. */
 export function join(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return joinAll(parts);
+}
+
+/** The same for so many that they cannot be arguments. */
+export function joinAll(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
   let at = 0;
   for (const part of parts) {
