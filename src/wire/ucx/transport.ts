@@ -9,7 +9,6 @@ import {
   statusError,
   UCS_ERR_ENDPOINT_TIMEOUT,
   UCS_ERR_INVALID_PARAM,
-  UCS_ERR_NOT_CONNECTED,
   UCS_ERR_REJECTED,
   UCS_ERR_SHMEM_SEGMENT,
   UCS_ERR_UNREACHABLE,
@@ -45,31 +44,24 @@ const IPV6_MINOR = 14;
 /** Statuses of a first connection between incompatible versions. */
 const MISMATCH = [UCS_ERR_INVALID_PARAM, UCS_ERR_UNSUPPORTED];
 
-/**
- * Longest wait for a connection that may share memory, in milliseconds: UCX chooses shared memory with every process of the
- * machine, and notices only in some cases that it cannot be used (another user, another namespace).
- */
-const SHARED_MEMORY_MS = 3_000;
 /** How long it is remembered that a peer shares no memory, in milliseconds. */
 const REMEMBERED_MS = 60_000;
-/** Failures that are never shared memory's: the peer rejected the connection, or there is none. */
-const NOT_SHARED_MEMORY = [UCS_ERR_REJECTED, UCS_ERR_NOT_CONNECTED];
 
-/** Whether a connection may have failed because memory could not be shared. */
-function mayBeSharedMemory(error: unknown): boolean {
-  if (!(error instanceof DipcError)) return false;
-  return error.foreign?.system === "ucx" ? !NOT_SHARED_MEMORY.includes(error.foreign.status) : error.code === "timeout";
+/**
+ * Whether a connection has failed because memory could not be shared: UCX chooses shared memory with every process of the machine,
+ * and notices later that it may not open it, or does not find the other process. A server that is slow to answer is neither: were
+ * it asked a second time meanwhile, many clients at once would keep it from ever answering.
+ */
+function isSharedMemoryFailure(error: unknown): error is DipcError {
+  if (!(error instanceof DipcError) || error.foreign?.system !== "ucx") return false;
+  return error.foreign.status === UCS_ERR_SHMEM_SEGMENT || error.foreign.status === UCS_ERR_ENDPOINT_TIMEOUT;
 }
 
 /** What became of shared memory, in words. */
-function sharedMemoryReason(foreign: DipcError["foreign"]): string {
-  const why = foreign === undefined
-    ? "the server did not answer through it"
-    : foreign.status === UCS_ERR_SHMEM_SEGMENT
+function sharedMemoryReason({ foreign }: DipcError): string {
+  const why = foreign?.status === UCS_ERR_SHMEM_SEGMENT
     ? "this user may not open the server's"
-    : foreign.status === UCS_ERR_ENDPOINT_TIMEOUT
-    ? "the server was not found by its process number, as in another container"
-    : foreign.text;
+    : "the server was not found by its process number, as in another container";
   return `shared memory cannot be used: ${why}`;
 }
 
@@ -117,7 +109,7 @@ interface Attempt {
   /** Why it goes without shared memory, if it does though the peer may be on this machine. */
   readonly obstacle: string;
   /** Until when it may take, in milliseconds of `performance.now()`. */
-  readonly until: number;
+  readonly end: number;
   readonly options: ConnectChannelOptions;
 }
 
@@ -218,27 +210,25 @@ class UcxTransport implements Transport {
       ipv6: targets.some(isIpv6),
     };
     const names = peers.map(peerName);
-    const attempt = (sharedMemory: boolean, obstacle: string, until: number): Promise<Channel> =>
-      this.#connectTo(targets, names, { ...kind, sharedMemory }, { obstacle, until, options });
-    if (!paths.every(({ isLocal }) => isLocal)) return await attempt(false, "", end);
+    const attempt = (sharedMemory: boolean, obstacle: string): Promise<Channel> =>
+      this.#connectTo(targets, names, { ...kind, sharedMemory }, { obstacle, end, options });
+    if (!paths.every(({ isLocal }) => isLocal)) return await attempt(false, "");
     const peer = names.join(" and ");
     const known = this.#withoutSharedMemory.get(peer);
-    const now = performance.now();
-    if (known !== undefined && now < known.until) return await attempt(false, known.reason, end);
-    const until = userSetting("UCX_TLS") === null ? Math.min(now + (end - now) / 2, now + SHARED_MEMORY_MS) : end;
+    if (known !== undefined && performance.now() < known.until) return await attempt(false, known.reason);
     try {
-      return await attempt(true, "", until);
+      return await attempt(true, "");
     } catch (error) {
-      if (until === end || !mayBeSharedMemory(error)) throw error;
-      const reason = sharedMemoryReason((error as DipcError).foreign);
-      const channel = await attempt(false, reason, end);
+      if (!isSharedMemoryFailure(error) || userSetting("UCX_TLS") !== null) throw error;
+      const reason = sharedMemoryReason(error);
+      const channel = await attempt(false, reason);
       this.#withoutSharedMemory.set(peer, { until: performance.now() + REMEMBERED_MS, reason });
       return channel;
     }
   }
 
   async #connectTo(targets: SockAddr[], names: string[], kind: PlaneKind, attempt: Attempt): Promise<Channel> {
-    const { options, until } = attempt;
+    const { options, end } = attempt;
     const { pool, obstacle } = this.#planes.of(kind);
     const worker = pool.take();
     const channel = new UcxChannel(worker, channelLimits(options, this.#limits), pool.giveBack);
@@ -252,7 +242,7 @@ class UcxTransport implements Transport {
       const requests = endpoints.map((endpoint) => endpoint.flush());
       const connected = await channel.until(() => requests.every((request) => request.done()), {
         signal: options.signal,
-        timeoutMs: Math.max(0, until - performance.now()),
+        timeoutMs: Math.max(0, end - performance.now()),
       });
       if (!connected) {
         throw new LocalError(
