@@ -43,6 +43,7 @@ export class UcxConnection {
   readonly #channel: Channel;
   readonly #host: ConnectionHost;
   readonly #detail: ServerEventDetail;
+  readonly #isRefused: boolean;
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
   /**
@@ -57,8 +58,10 @@ export class UcxConnection {
    * @param channel The accepted connection; closed by {@linkcode UcxConnection.run}
    * @param connection Number of the connection, from 1
    * @param host The server, as its connections use it
+   * @param isRefused Whether the server has no room, so that the answer is `busy`
    */
-  constructor(channel: Channel, connection: number, host: ConnectionHost) {
+  constructor(channel: Channel, connection: number, host: ConnectionHost, isRefused = false) {
+    this.#isRefused = isRefused;
     this.#channel = channel;
     this.#host = host;
     this.#detail = { connection };
@@ -96,6 +99,12 @@ export class UcxConnection {
     const { windowBytes, windowBatches, idleTimeoutMs } = settings;
     const channel = this.#channel;
     try {
+      if (this.#isRefused) {
+        throw new DipcError(
+          "busy",
+          `cannot serve the stream: the server has all of its ${settings.maxConnections} connections in use; try again later`,
+        );
+      }
       const grant = await admission.admit(ticket, role);
       this.#detail.dataset = grant.entry.name;
       onRequest(this.#detail);

@@ -25,6 +25,9 @@ export interface UcxPlaneHost {
   emit(type: "connection" | "request" | "end" | "error", detail: ServerEventDetail): void;
 }
 
+/** Connections beyond `maxConnections` that still learn that the server is full; UCX rejects further ones without a reason. */
+const MAX_REFUSED = 64;
+
 /** The UCX side of a server. */
 export class UcxPlane {
   readonly #host: UcxPlaneHost;
@@ -106,7 +109,7 @@ export class UcxPlane {
     const listener = await this.#transport.listen({
       host: settings.address,
       port,
-      mayAccept: () => !stop.aborted && stats.activeConnections < settings.maxConnections,
+      mayAccept: () => !stop.aborted && stats.activeConnections < settings.maxConnections + MAX_REFUSED,
       onChannel: (channel) => this.#accept(channel),
       onError: (error: DipcError) => emit("error", { connection: 0, error }),
     });
@@ -119,7 +122,8 @@ export class UcxPlane {
     const connection = ++stats.connections;
     stats.activeConnections++;
     emit("connection", { connection });
-    const run = new UcxConnection(channel, connection, this.#connectionHost).run()
+    const isFull = stats.activeConnections > this.#host.settings.maxConnections;
+    const run = new UcxConnection(channel, connection, this.#connectionHost, isFull).run()
       .then((detail) => this.#conclude(detail))
       .finally(() => {
         stats.activeConnections--;

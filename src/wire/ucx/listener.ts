@@ -130,7 +130,10 @@ export class UcxListener implements Listener, WorkerOwner {
       } catch (error) {
         this.#report(error);
       }
+      // Making a worker takes milliseconds, in which nobody else is served: one for each round, while others wait.
+      if (!this.#pool.hasIdle) break;
     }
+    if (this.#requests.length > 0) this.#worker.dirty = true; // or the loop might let it sleep
     return false;
   }
 

@@ -35,6 +35,8 @@ const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
  * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
+/** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
+const LATE_MS = 50;
 /** Limit of the steps after the end of a connection. */
 const MAX_LAST_STEPS = 1_000_000;
 /** struct epoll_event, which is packed on x86-64 only. */
@@ -70,7 +72,8 @@ export class Wait {
   constructor(
     readonly target: Pollable,
     readonly step: () => boolean,
-    readonly deadline: number,
+    /** When it ends without its step, of `performance.now()`. Time in which the loop could not run does not count. */
+    public deadline: number,
     readonly resolve: (value: boolean) => void,
     readonly reject: (reason: unknown) => void,
     readonly signal: AbortSignal | undefined,
@@ -116,6 +119,8 @@ export class ProgressLoop {
   /** Woken since the last round began: its view of the waits may be out of date. */
   #wokenThisRound = false;
   #lastYield = 0;
+  /** When the next round should begin. */
+  #roundDue = 0;
   /** Time until the next turn of Deno's event loop. */
   #yieldAfterMs = YIELD_MS;
   /** Turns that are left until that time grows again. */
@@ -246,8 +251,11 @@ export class ProgressLoop {
     try {
       let nextPoll = 0;
       let lastMove = performance.now();
+      this.#roundDue = lastMove;
       while (this.#targets.length > 0) {
         const now = performance.now();
+        if (now - this.#roundDue > LATE_MS) this.#forgive(now - this.#roundDue);
+        this.#roundDue = now;
         this.#wokenThisRound = false;
         const { settled, active, hot, armed, deadline } = this.#round(now);
         if (settled) await null;
@@ -351,6 +359,14 @@ export class ProgressLoop {
     return true;
   }
 
+  /**
+   * Puts off the end of every wait: no clock that judges a peer runs while this side is the one that is late, because it makes
+   * workers for many clients at once, because the program computes, or because the process was suspended.
+   */
+  #forgive(lateMs: number): void {
+    for (const target of this.#targets) for (const wait of target.waits) wait.deadline += lateMs;
+  }
+
   /** Lets everything else in the isolate run once. */
   async #yield(): Promise<void> {
     closeOnExec(); // what UCX has opened, before anybody else can start a child
@@ -382,6 +398,7 @@ export class ProgressLoop {
     );
     this.#isAsleep = false;
     this.#lastYield = performance.now();
+    this.#roundDue = deadline === Infinity ? this.#lastYield : Math.min(deadline, this.#lastYield);
     this.#dispatch(count, this.#lastYield);
   }
 

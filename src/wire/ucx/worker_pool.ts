@@ -32,6 +32,11 @@ export class WorkerPool {
     this.#warm = warm;
   }
 
+  /** Whether a worker is ready, so that taking one costs nothing. */
+  get hasIdle(): boolean {
+    return this.#idle.length > 0;
+  }
+
   /** A worker without endpoints and without messages. */
   take(): UcxWorker {
     const worker = this.#idle.pop() ?? new UcxWorker(this.#context);
