@@ -71,9 +71,9 @@ const get: Command = {
 dipc get FILE [options]
 
 Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
-first rows (10, or those of --limit), totals and rate. TICKET says what to fetch if that is not the path of the URI; of a Flight server it is the
-name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard input), a Feather V2 or a
-Parquet file, which is read without a server.
+first rows (10, or those of --limit), totals and rate. TICKET says what to fetch if that is not the path of the URI; of
+a Flight server it is the name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard
+input), a Feather V2 or a Parquet file, which is read without a server.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
