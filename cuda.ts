@@ -5,7 +5,7 @@
  * ```ts ignore
  * import { connectCuda } from "@arrow-ucx/dipc/cuda";
  *
- * await using stream = await connectCuda("ucx://127.0.0.1:13337/flights?want_data=1&dipc=1");
+ * await using stream = await connectCuda(Deno.args[0]);
  * for await (using batch of stream) {
  *   await batch.ready();
  *   console.log(batch.columns[0].data?.address);

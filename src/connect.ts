@@ -17,7 +17,7 @@ export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
  * ```ts ignore
  * import { connect } from "@arrow-ucx/dipc";
  *
- * await using reader = await connect("ucx://127.0.0.1:13337/flights?want_data=1&dipc=1");
+ * await using reader = await connect(Deno.args[0]);
  * for await (using batch of reader) console.log(batch.numRows);
  * ```
  *

@@ -45,7 +45,7 @@ export interface ConnectCudaOptions extends Omit<ConnectOptions, "pool"> {
  * ```ts ignore
  * import { connectCuda } from "@arrow-ucx/dipc/cuda";
  *
- * await using reader = await connectCuda("ucx://127.0.0.1:13337/flights?want_data=1&dipc=1", { memory: "cuda:0" });
+ * await using reader = await connectCuda(Deno.args[0], { memory: "cuda:0" });
  * for await (using batch of reader) console.log(batch.numRows, batch.columns[0].data?.address);
  * ```
  *

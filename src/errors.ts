@@ -10,7 +10,7 @@
  * | code | meaning |
  * |---|---|
  * | `invalid_argument` | the caller passed something that cannot be used |
- * | `invalid_uri` | a `ucx:` URI is malformed or lacks a parameter |
+ * | `invalid_uri` | a URI is malformed, lacks a parameter, or has the wrong scheme for its server |
  * | `not_found` | the dataset, file or ticket does not exist |
  * | `permission_denied` | a Deno permission is missing, or the server refused |
  * | `library_not_found` | libucp or libcuda could not be opened |

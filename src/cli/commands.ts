@@ -83,9 +83,9 @@ const get: Command = {
 dipc get FILE [options]
 
 Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
-first rows, totals and rate. TICKET says what to fetch if that is not the path of the URI; of a Flight server it is the
-name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard input), a Feather V2 or a
-Parquet file, which is read without a server.
+first rows (10, or those of --limit), totals and rate. TICKET says what to fetch if that is not the path of the URI; of
+a Flight server it is the name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard
+input), a Feather V2 or a Parquet file, which is read without a server.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
@@ -106,7 +106,7 @@ ${FLIGHT_OPTIONS}
 ${LOCATION_OPTIONS}
 
 Examples
-  dipc get 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc get 'ucx://127.0.0.1:13337/trips?want_data=…'
   dipc get grpc://127.0.0.1:8815 trips -o trips.parquet
   dipc get "$URI" -o trips.parquet
   dipc get "$URI" -o - --format csv --limit 1000 | head
@@ -139,7 +139,7 @@ Options
 ${FLIGHT_OPTIONS}
 
 Examples
-  dipc schema 'ucx://127.0.0.1:13337/trips?want_data=42'
+  dipc schema 'ucx://127.0.0.1:13337/trips?want_data=…'
   dipc schema grpc://127.0.0.1:8815 trips
   dipc schema trips.parquet
   dipc schema "$URI" --json | jq -r '.fields[].name'

@@ -10,10 +10,9 @@ import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
-import { FLIGHT_LISTS, FLIGHT_VALUES } from "./flight_commands.ts";
 
-/** Options that are for a server alone. */
-const SERVER_OPTIONS = ["body-uri", "route", "via", "command", "timeout", "memory", "staging", ...FLIGHT_VALUES];
+/** Options that a file leaves with a use; all others are for a server. */
+const FILE_OPTIONS = ["output", "format", "limit", "json", "help"];
 
 /**
  * Whether an argument is a path rather than a URI.
@@ -51,9 +50,9 @@ function exists(path: string): boolean {
 }
 
 /** Rejects what a file leaves without use. @throws {UsageError} */
-export function refuseServerOptions({ positional, values, lists }: ParsedArgs): void {
+export function refuseServerOptions({ positional, values, lists, flags }: ParsedArgs): void {
   const [path, ticket] = positional;
-  const given = SERVER_OPTIONS.find((name) => values.has(name)) ?? FLIGHT_LISTS.find((name) => lists.has(name));
+  const given = [...values.keys(), ...lists.keys(), ...flags].find((name) => !FILE_OPTIONS.includes(name));
   if (ticket === undefined && given === undefined) return;
   const what = given === undefined ? `the ticket "${ticket}"` : `--${given}`;
   throw new UsageError(`cannot use ${what}: it is for a server, and ${path} is read as a file; leave it out`);

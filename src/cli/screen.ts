@@ -16,6 +16,11 @@ import { schemaText } from "./schema_text.ts";
 /** Characters per line if standard output is not a terminal. */
 const COLUMNS = 120;
 
+/** Rows shown by default. */
+const ROWS = 10;
+/** Most rows shown: they are held in memory as text until all of them have arrived. */
+const MAX_ROWS = 10_000;
+
 /** Writes schema and first rows to standard output; later rows are only counted. */
 export class ScreenWriter implements MessageWriter {
   readonly #schema: MessageHeader;
@@ -24,10 +29,14 @@ export class ScreenWriter implements MessageWriter {
   #decoder: BatchDecoder | null = null;
   #isShown = false;
 
-  /** @param schema The schema message */
-  constructor(schema: MessageHeader) {
+  /**
+   * @param schema The schema message
+   * @param limit Rows that were requested; `Infinity` shows the first 10
+   */
+  constructor(schema: MessageHeader, limit = Infinity) {
     this.#schema = schema;
-    this.#preview = new Preview(schema);
+    const rows = limit === Infinity ? ROWS : Math.min(limit, MAX_ROWS);
+    this.#preview = new Preview(schema, { rows });
   }
 
   /** Prints the schema, and why no rows are shown if they cannot be decoded. */

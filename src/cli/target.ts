@@ -24,6 +24,8 @@ export interface TargetOptions {
   readonly output: string | undefined;
   /** Format, if there is an output. */
   readonly format: OutputFormat | undefined;
+  /** Rows that were requested; `Infinity` for all. */
+  readonly limit: number;
   /** Print only the totals to standard output. */
   readonly json: boolean;
 }
@@ -77,7 +79,7 @@ export async function openTarget(options: TargetOptions, schema: MessageHeader):
   if (output === undefined || format === undefined) {
     if (json) return new WriterTarget(schema, discard);
     const { ScreenWriter } = await import("./screen.ts");
-    const screen = new ScreenWriter(schema);
+    const screen = new ScreenWriter(schema, options.limit);
     await screen.start();
     return new WriterTarget(schema, screen);
   }

@@ -104,7 +104,12 @@ export function parseUri(text: string | URL): UcxUri {
   const parameters = parseQuery(uri, queryStart < 0 ? "" : rest.slice(queryStart + 1));
 
   const want = parameters.get("want_data");
-  if (want === undefined) throw invalid(uri, `the parameter want_data is missing; an example is ${EXAMPLE}`);
+  if (want === undefined) {
+    throw invalid(
+      uri,
+      `the parameter want_data is missing; give the whole URI that the server printed, in quotes if a shell reads it, such as ${EXAMPLE}`,
+    );
+  }
   const free = parameters.get("free_data");
   const handle = parameters.get("remote_handle");
   const role = parameters.get("role");

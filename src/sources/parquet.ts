@@ -17,6 +17,7 @@ import { FileHandle } from "./file_handle.ts";
 import type { SourceOptions } from "./options.ts";
 import { OwnedBody } from "./owned_body.ts";
 import { type DecodedStream, ParquetDecoder, type ParquetInfo } from "./parquet_decoder.ts";
+import { replaceViews } from "./parquet_schema.ts";
 
 /** Options of {@linkcode parquetFile}. */
 export interface ParquetFileOptions extends SourceOptions {
@@ -78,6 +79,7 @@ class ParquetDataset implements Dataset {
     this.#batchRows = batchRows;
     this.#limits = limits;
     const [message] = splitStream(info.schema, file.path);
+    replaceViews(message.metadata);
     this.schema = new HeaderReader(limits).read(message.metadata);
     this.rows = info.groupRows.reduce((sum, rows) => sum + rows, 0);
     this.batches = info.groupRows.reduce((sum, rows) => sum + Math.ceil(rows / batchRows), 0);

@@ -139,3 +139,15 @@ Deno.test("a password may be kept as PBKDF2, and a bad line of the file is named
     await assertRejects(() => Promise.resolve().then(() => readAuthFile(text, "users")), UsageError, "line");
   }
 });
+
+withTrips("the actions of a server include a health check, which its users alone may call", async (folder, trips) => {
+  const users = folder.file("users.txt");
+  Deno.writeTextFileSync(users, "ada:secret\n");
+  await using open = await serve([trips, "--flight-port", "0"]);
+  const health = await dipc(["action", flightOf(open), "healthcheck"]);
+  assertEquals([health.code, health.stdout, health.stderr], [0, "ok\n", ""]);
+  assertStringIncludes((await dipc(["action", flightOf(open)])).stdout, "\nhealthcheck  answers ok");
+  await using closed = await serve([trips, "--flight-port", "0", "--auth-file", users]);
+  assertEquals((await dipc(["action", flightOf(closed), "healthcheck"])).code, 1);
+  assertEquals((await dipc(["action", flightOf(closed), "healthcheck", "--user", "ada:secret"])).stdout, "ok\n");
+});

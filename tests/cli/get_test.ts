@@ -149,6 +149,23 @@ testNeeding(
     }),
 );
 
+Deno.test("the screen shows ten rows, or as many as --limit", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  for (const [limit, rows] of [[null, 10], [0, 0], [7, 7], [30, 30], [1007, 1007]] as const) {
+    const { code, stdout } = await dipc([
+      ...["get", folder.file("trips.arrow")],
+      ...(limit === null ? [] : ["--limit", `${limit}`]),
+    ]);
+    const shown = stdout.slice(stdout.lastIndexOf("─\n") + 2).split("\n\n")[0];
+    assertEquals(
+      [code, shown.startsWith("\n") ? 0 : shown.trimEnd().split("\n").length],
+      [0, rows],
+      `--limit ${limit}`,
+    );
+  }
+});
+
 Deno.test("every format ends with 141 when the reader of standard output has gone", async () => {
   using folder = new TemporaryFolder();
   writeWideFile(folder.file("wide.arrows"), 8);

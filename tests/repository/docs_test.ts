@@ -11,6 +11,7 @@ import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve } from "../support/processes.ts";
+import { needsPackages, needsPython, python } from "../support/python.ts";
 
 /** Blocks that cannot run in a test, by a piece of their text. */
 const IGNORED: Readonly<Record<string, string>> = {
@@ -22,6 +23,7 @@ const IGNORED: Readonly<Record<string, string>> = {
   "deno install -g": "needs the registry",
   "deno compile": "tested by tests/cli/compile_test.ts",
   "--advertise my-host": "needs a second machine",
+  "pip install": "needs the registry; the packages are those of tests/python/requirements.txt",
   "--flight-port 8815": "needs a port of its own; tested by tests/cli/flight_serve_test.ts",
   "--metadata-port 13338": "needs a port of its own; tested by tests/cli/get_test.ts",
 };
@@ -118,15 +120,14 @@ class Stage implements AsyncDisposable {
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
     Deno.writeTextFileSync(
       path,
-      code.replace(/ucx:\/\/[\w.]+:13337\/flights\?[\w=&]+/g, this.uri)
-        .replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
+      code.replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
     );
     const env = `--allow-env=${driver === undefined ? "" : "DIPC_LIBCUDA,"}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
     if (/flight: \{|\/flight"|grpc:/.test(code)) flags.push("--allow-net=127.0.0.1");
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
     flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
-    return await this.run(Deno.execPath(), ["run", ...flags, path], driver?.env);
+    return await this.run(Deno.execPath(), ["run", ...flags, path, this.uri], driver?.env);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -189,6 +190,10 @@ testNeeding([needsUcx], "every shell block of the documents runs", async () => {
       );
       continue;
     }
+    if (block.code.includes("pyarrow") && !needsPython.present) {
+      console.log(`SKIPPED a block of ${block.file}: ${needsPython.what} is missing`);
+      continue;
+    }
     await using stage = await Stage.open();
     const { code, text } = await stage.run("bash", ["-c", shellScript(block.code)]);
     assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
@@ -222,6 +227,7 @@ function shellScript(code: string): string {
       .replace("ucx://127.0.0.1:…", "$URI")
       .replace("--no-prompt ", "")
       .replace(/'\$URI'/g, '"$URI"')
+      .replace("python3 -c", `"${python ?? "python3"}" -c`)
       .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
       .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
     if (/^alias dipc=/.test(program)) return shellFunction(line);
@@ -237,6 +243,29 @@ function shellScript(code: string): string {
 ${shellFunction(commandAlias())}
 ${lines.join("\n")}`;
 }
+
+testNeeding(
+  [needsUcx, needsPackages("pyarrow", "polars", "duckdb")],
+  "every Python block of the documents runs against dipc serve",
+  async () => {
+    await using stage = await Stage.open();
+    Deno.mkdirSync(stage.folder.file("uploads"));
+    const flight = ["--flight-port", "0", "--allow-put", stage.folder.file("uploads")];
+    await using server = await serve([stage.folder.file("flights.parquet"), ...flight]);
+    const printed: string[] = [];
+    for (const { file, code } of documents().flatMap(blocksOf).filter(({ language }) => language === "python")) {
+      const program = code.replaceAll("grpc://127.0.0.1:8815", server.info.flight!);
+      const outcome = await stage.run(python!, ["-c", program]);
+      assertEquals(outcome.code, 0, `${file}:\n${code}\n${outcome.text}`);
+      printed.push(outcome.text);
+    }
+    const all = printed.join("");
+    for (const text of ["[b'flights'] 3000 rows", "id: int32", "3 rows", "count_star()", "749.75"]) {
+      assertStringIncludes(all, text);
+    }
+    assertGreater(printed.length, 4);
+  },
+);
 
 testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
   await using stage = await Stage.open();
@@ -304,6 +333,21 @@ Deno.test("JSON in the command's document is JSON, with the fields that it has",
   assertEquals(objects.length, 2);
   assertEquals(Object.keys(objects[0]), ["pid", "address", "port", "datasets"]);
   assert("firstBatchSeconds" in objects[1], JSON.stringify(objects[1]));
+});
+
+Deno.test("no document shows a want_data as if it could be typed: servers draw a new one at every start", () => {
+  const values = [...documents(), "examples/serve.ts", "mod.ts", "src/connect.ts", "src/cli/commands.ts"].flatMap((
+    file,
+  ) =>
+    [...Deno.readTextFileSync(`${ROOT}/${file}`).matchAll(/[^\s"'`]*want_data=\d+/g)].map(([uri]) => `${file}: ${uri}`)
+  );
+  assertEquals(values, [
+    // What a server printed, and what a program receives from one.
+    "docs/command.md: ucx://127.0.0.1:13337/trips?want_data=6293747189528801011",
+    "docs/command.md: ucx://127.0.0.1:13337/trips?want_data=6293747189528801011",
+    // Nobody listens there, which is what the example shows.
+    "docs/errors.md: ucx://127.0.0.1:9/flights?want_data=1",
+  ]);
 });
 
 Deno.test("every error code is documented, and no other", () => {

@@ -6,6 +6,7 @@ import { cuda, needsCuda } from "../support/cuda_sim.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, Running, serve } from "../support/processes.ts";
+import { needsPython, programOf } from "../support/python.ts";
 
 /** The permission flags of the command in an example's first comment. */
 async function documentedFlags(name: string): Promise<string[]> {
@@ -120,6 +121,34 @@ testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by
     "",
   ]);
 });
+
+const tpchgen = programOf("tpchgen-cli");
+const needsTpch = { what: "tpchgen-cli", present: tpchgen !== null, how: needsPython.how };
+
+testNeeding(
+  [needsTpch],
+  "examples: TPC-H is made, read and served as their README says",
+  async () => {
+    const readme = await Deno.readTextFile(`${ROOT}/examples/README.md`);
+    const [, version, generate, get] = /pip install tpchgen-cli==(\S+)\ntpchgen-cli (.*)\ndipc (get .*)\n/.exec(
+      readme,
+    )!;
+    assertStringIncludes(await Deno.readTextFile(`${ROOT}/tests/python/requirements.txt`), `tpchgen-cli==${version}`);
+    using folder = new TemporaryFolder();
+    const made = await new Deno.Command(tpchgen!, { args: generate.split(" "), cwd: folder.path }).output();
+    assertEquals(made.code, 0, new TextDecoder().decode(made.stderr));
+    const file = folder.file("lineitem.parquet");
+    const shown = await dipc(get.replace("lineitem.parquet", file).split(" "));
+    assertEquals([shown.code, shown.stderr], [0, ""]);
+    assertMatch(shown.stdout, /l_returnflag +string not null/);
+    assertMatch(shown.stdout, /─\n(.*\n){30}… and \d+ more columns/);
+    const written = await dipc(["get", file, "-o", folder.file("lineitem.arrow"), "--json"]);
+    assertEquals([written.code, JSON.parse(written.stdout).rows], [0, 60_175]);
+    await using server = await serve([file, "--no-ucx", "--flight-port", "0"]);
+    const fetched = await dipc(["get", `${server.info.flight}/lineitem`, "--json"]);
+    assertEquals([fetched.code, JSON.parse(fetched.stdout).rows], [0, 60_175]);
+  },
+);
 
 Deno.test("examples: every program is in their README, and tested here", async () => {
   const readme = await Deno.readTextFile(`${ROOT}/examples/README.md`);

@@ -2,7 +2,9 @@
 import { assertEquals, assertGreater } from "@std/assert";
 import { DipcError } from "../../src/errors.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
+import { NdjsonWriter } from "../../src/formats/ndjson_writer.ts";
 import { ParquetWriter } from "../../src/formats/parquet_writer.ts";
+import { describeSchema } from "../../src/ipc/describe.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { writeAll } from "../support/datasets.ts";
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
@@ -49,5 +51,28 @@ testNeeding(
     assertEquals(results.flatMap(({ name, different }) => different.map((text) => `${name}: ${text}`)), []);
     assertEquals(refused.sort(), ["generated_nested_dictionary", "generated_union"]);
     assertGreater(results.length, 22);
+  },
+);
+
+testNeeding(
+  [needsPython],
+  "a Parquet file whose Arrow schema has views is read, and its schema says what is sent",
+  async () => {
+    using folder = new TemporaryFolder();
+    const path = folder.file("views.parquet"), copy = folder.file("views.ndjson");
+    const rows = await runPython("make_views.py", [path]);
+    const dataset = await openPath(path);
+    const types = describeSchema(dataset.schema).map(({ name, type }) => `${name}: ${type}`);
+    assertEquals(types, [
+      "text: string",
+      "list_of_views: list<element: string>",
+      "list_view: list<element: string>",
+      "large_list_view: large_list<element: string>",
+      "struct_of_views: struct<x: string>",
+      "n: int32",
+    ]);
+    await writeAll(dataset, new NdjsonWriter(dataset.schema, AtomicFile.create(copy)));
+    await dataset.close();
+    assertEquals(Deno.readTextFileSync(copy).trim().split("\n").map((line) => JSON.parse(line)), rows);
   },
 );

@@ -17,6 +17,26 @@ export const needsPython: Need = {
   how: PEER_ADVICE.python,
 };
 
+/** Python with further packages of `requirements.txt`, such as those of an environment that was made before they were in it. */
+export function needsPackages(...modules: readonly string[]): Need {
+  const search = `import importlib.util, sys; sys.exit(any(importlib.util.find_spec(m) is None for m in ${
+    JSON.stringify(modules)
+  }))`;
+  const present = python !== null &&
+    new Deno.Command(python, { args: ["-c", search], stderr: "null" }).outputSync().success;
+  return { what: `Python with ${modules.join(" and ")}`, present, how: PEER_ADVICE.python };
+}
+
+/** A program that a package of `requirements.txt` brings. */
+export function programOf(name: string): string | null {
+  const path = python?.replace(/[^/]*$/, name);
+  try {
+    return path !== undefined && Deno.statSync(path).isFile ? path : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Runs one of the programs and returns what it printed, as JSON.
  *

@@ -1,5 +1,5 @@
 /**
- * The pre-defined actions: cancelling flights, renewing endpoints, sessions.
+ * The actions of every server: those that Flight defines (cancelling flights, renewing endpoints, sessions), and a health check.
  *
  * @module
  */
@@ -41,6 +41,7 @@ const ACTIONS: Readonly<Record<string, readonly [description: string, run: Run]>
   SetSessionOptions: ["sets options for all later calls of the client", setSessionOptions],
   GetSessionOptions: ["returns the options of the client's session", getSessionOptions],
   CloseSession: ["ends the client's session", closeSession],
+  healthcheck: ["answers ok while the server runs", healthcheck],
 };
 
 /** What ListActions answers for them. */
@@ -159,4 +160,9 @@ function closeSession({ sessions }: ActionParts, body: Uint8Array, call: ServerC
       create(proto.CloseSessionResultSchema, { status: closeStatusNumber("closed") }),
     ),
   );
+}
+
+/** Not one of Flight's own, but what monitoring tools call: it takes anything, and needs nothing but a server that answers. */
+function healthcheck(): Promise<Uint8Array> {
+  return Promise.resolve(new TextEncoder().encode("ok"));
 }

@@ -251,7 +251,8 @@ export class FlightMethods {
     const { handlers } = this.#parts;
     await this.#request(call, proto.EmptySchema);
     const own = Object.entries(handlers.actions ?? {}).map(([type, { description = "" }]) => ({ type, description }));
-    const all: readonly ActionType[] = await handlers.listActions?.(context) ?? [...own, ...PREDEFINED];
+    const all: readonly ActionType[] = await handlers.listActions?.(context) ??
+      [...own, ...PREDEFINED.filter(({ type }) => !own.some((action) => action.type === type))];
     for (const action of all) {
       await call.writeMessage(toBinary(proto.ActionTypeSchema, create(proto.ActionTypeSchema, action)));
     }

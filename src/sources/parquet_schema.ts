@@ -1,0 +1,44 @@
+/**
+ * The schema that parquet-wasm's batches have, from the one that it reports for the file.
+ *
+ * @module
+ */
+import { FlatReader, invalidMetadata, MAX_DEPTH } from "../ipc/flatbuffer.ts";
+
+/** Fields of `Message`, `Schema` and `Field` in Arrow's `Message.fbs` and `Schema.fbs`. */
+const MESSAGE_HEADER = 2, SCHEMA_FIELDS = 1, FIELD_TYPE = 2, FIELD_CHILDREN = 5;
+
+/**
+ * Members of the union `Type`, as parquet-wasm reports them and as it decodes them: views become plain columns. The table of
+ * each is empty, so that only the number of the type changes.
+ */
+const DECODED_TYPES: ReadonlyMap<number, number> = new Map([
+  [23, 4], // BinaryView, Binary
+  [24, 5], // Utf8View, Utf8
+  [25, 12], // ListView, List
+  [26, 21], // LargeListView, LargeList
+]);
+
+/**
+ * Replaces in the metadata of a schema, in place, the types that are decoded as others.
+ *
+ * @param metadata A `Message` that parquet-wasm made
+ * @throws {DipcError} `invalid_data` if it is malformed
+ */
+export function replaceViews(metadata: Uint8Array<ArrayBuffer>): void {
+  const reader = new FlatReader(metadata);
+  const schema = reader.child(reader.root(), MESSAGE_HEADER, "schema");
+  replaceIn(reader, metadata, schema, SCHEMA_FIELDS, 1);
+}
+
+function replaceIn(reader: FlatReader, bytes: Uint8Array, table: number, slot: number, depth: number): void {
+  if (depth > MAX_DEPTH) throw invalidMetadata(`fields are nested deeper than ${MAX_DEPTH}`);
+  const fields = reader.vector(table, slot, 4, "fields");
+  for (let i = 0, count = reader.length(fields); i < count; i++) {
+    const field = reader.element(fields, i, "field");
+    const at = reader.field(field, FIELD_TYPE, 1, "type of a field");
+    const decoded = at === 0 ? undefined : DECODED_TYPES.get(bytes[at]);
+    if (decoded !== undefined) bytes[at] = decoded;
+    replaceIn(reader, bytes, field, FIELD_CHILDREN, depth + 1);
+  }
+}
