@@ -203,14 +203,23 @@ export function findLibucp(option?: string, options: FindLibucpOptions = {}): Li
       "cannot load libucp: the process may open no more files; close some, or raise the limit with `ulimit -n`",
     );
   }
-  throw new LocalError("library_not_found", explain(failures));
+  const [only] = candidates;
+  const who = only?.origin === "option" ? "the option library" : "DIPC_LIBUCP";
+  const isNamed = only?.origin === "option" || only?.origin === "DIPC_LIBUCP";
+  throw new LocalError("library_not_found", explain(failures, isNamed ? { path: only.path, who } : undefined));
 }
 
 /** The message for a libucp that was not found: what to do, then what was tried and why each was rejected. */
-export function explain(attempts: readonly LibucpAttempt[]): string {
+export function explain(attempts: readonly LibucpAttempt[], named?: { path: string; who: string }): string {
+  if (named !== undefined) {
+    const cause = attempts.find(({ path }) => path === named.path)?.cause ?? "it cannot be loaded";
+    return `cannot load the libucp that ${named.who} names, ${named.path}: ${cause}; correct the path, or leave it out to ` +
+      "use the system's or the copy of `dipc setup`";
+  }
   return `cannot load libucp: no usable UCX ${OLDEST_UCX_VERSION} or newer was found; do one of these:\n` +
-    `  ${isClone() ? "deno task setup" : setupCommand()}\n` +
-    `      fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip\n` +
+    "  dipc setup\n" +
+    `      fetch UCX ${SETUP_UCX_VERSION} into your cache folder with pip; with the permissions that this needs:\n` +
+    `      ${setupCommand()}\n` +
     "  sudo apt-get install libucx0\n" +
     "      install your system's UCX (Fedora, RHEL: sudo dnf install ucx)\n" +
     `  export DIPC_LIBUCP=/path/to/${LIBRARY}\n` +

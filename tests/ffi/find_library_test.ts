@@ -92,7 +92,10 @@ Deno.test("a library that the caller or DIPC_LIBUCP names is the only one consid
   assertEquals(candidates.map(({ path }) => path), ["/nonexistent/option.so"]);
   const { error } = await runLibraryChild({ do: "find", search }, { env });
   assertEquals(error?.code, "library_not_found");
-  assertMatch(error!.message, /\/nonexistent\/env\.so: cannot open .*No such file/);
+  assertMatch(
+    error!.message,
+    /^cannot load the libucp that DIPC_LIBUCP names, \/nonexistent\/env\.so: cannot open .*No such file.*; correct the path/,
+  );
 });
 
 Deno.test("the error names every path, the cause of each and what to do", async () => {
@@ -109,7 +112,7 @@ Deno.test("the error names every path, the cause of each and what to do", async 
       `${broken}/libucp.so.0: `,
       "/nonexistent/.cache/dipc/ucx-1.22.0/libucx/lib/libucp.so.0: not there: `dipc setup` has not been run",
       "sudo apt-get install libucx0",
-      "deno task setup",
+      "  dipc setup\n",
       "DIPC_LIBUCP=",
     ]
   ) assertStringIncludes(error!.message, expected);

@@ -1,11 +1,12 @@
 /** What the documents state and a program can check: flags, exit statuses, fields of JSON, statuses of gRPC, descriptors. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { DipcError, type DipcErrorCode } from "../../mod.ts";
+import { connect, DipcError, type DipcErrorCode, type DissociatedStreamReader } from "../../mod.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { errorOfGrpcStatus, GrpcStatus, grpcStatusOf } from "../../src/grpc/status.ts";
-import { tripsBytes } from "../support/cli_data.ts";
+import { tripsBytes, writeWideFile } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
+import { descriptorCount } from "../support/proc.ts";
 import { dipc, Running, serve, startDipc } from "../support/processes.ts";
 
 function read(file: string): string {
@@ -211,4 +212,24 @@ Deno.test("docs/errors.md: the statuses of gRPC become these codes, and these co
   }
   const documented = tableOf("docs/errors.md", "code").flatMap(([code]) => namesIn(code));
   assertEquals([...all].sort(), documented.sort(), "every code has a status");
+});
+
+testNeeding([needsUcx], "docs/troubleshooting.md: a connection takes as many file descriptors as stated", async () => {
+  const stated = Number(/A connection takes about (\d+) file descriptors/.exec(read("docs/troubleshooting.md"))![1]);
+  using folder = new TemporaryFolder();
+  writeWideFile(folder.file("wide.arrows"), 64);
+  await using server = await serve([folder.file("wide.arrows")]);
+  const count = 8;
+  const open = async (): Promise<DissociatedStreamReader> => {
+    const reader = await connect(server.uri("wide"));
+    (await reader.next()).value?.[Symbol.dispose]();
+    return reader;
+  };
+  const readers = [await open()];
+  const before = descriptorCount(server.pid);
+  for (let i = 0; i < count; i++) readers.push(await open());
+  const each = (descriptorCount(server.pid) - before) / count;
+  for (const reader of readers) await reader.cancel();
+  console.log(`${each} descriptors for each connection, stated are ${stated}`);
+  assert(Math.abs(each - stated) <= 3, `${each} for each connection, the document says ${stated}`);
 });

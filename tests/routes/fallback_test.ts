@@ -61,7 +61,7 @@ testNeeding(
       [
         "DIPC_LIBUCP names nothing",
         "flight",
-        /^UCX failed: library_not_found: cannot load libucp: no usable UCX .* was found/,
+        /^UCX failed: library_not_found: cannot load the libucp that DIPC_LIBUCP names, \/nowhere\/libucp\.so\.0: /,
         await get(server.location, [], nowhere),
       ],
       ["the UCX port is closed", "flight", /^UCX failed: unreachable: .*127\.0\.0\.9/, await get(closed.location)],
