@@ -5,6 +5,7 @@
  */
 import { ownAddress } from "../ffi/interfaces.ts";
 import { LocalError } from "./errors.ts";
+import { isGranted } from "./permissions.ts";
 
 /** How a client has reached a server. */
 export interface Approach {
@@ -80,8 +81,8 @@ function parseAuthority(text: string): ReachableHost | null {
 
 /** An address of this machine, found by the means that the program is permitted. */
 function machineAddress(ipv6: boolean): string | null {
-  if (Deno.permissions.querySync({ name: "ffi" }).state === "granted") return ownAddress(ipv6);
-  if (Deno.permissions.querySync({ name: "sys", kind: "networkInterfaces" }).state !== "granted") return null;
+  if (isGranted({ name: "ffi" })) return ownAddress(ipv6);
+  if (!isGranted({ name: "sys", kind: "networkInterfaces" })) return null;
   const family = ipv6 ? "IPv6" : "IPv4";
   const isReachable = (each: Deno.NetworkInterfaceInfo): boolean =>
     each.family === family && each.name !== "lo" && !each.address.startsWith("fe80:");

@@ -5,6 +5,7 @@
  */
 import { interfaceAddresses } from "../../ffi/interfaces.ts";
 import { userSetting } from "../../ffi/ucx_settings.ts";
+import { isGranted } from "../permissions.ts";
 
 /** What `dipc doctor` reports about the network. */
 export interface NetworkFacts {
@@ -16,7 +17,7 @@ export interface NetworkFacts {
 
 /** Collects the facts; no addresses without `--allow-ffi`. */
 export function networkFacts(): NetworkFacts {
-  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
+  if (!isGranted({ name: "ffi" })) {
     return { addresses: [], choice: "interfaces unknown (needs --allow-ffi)" };
   }
   const addresses = interfaceAddresses().filter(({ host, isActive }) => isActive && !host.startsWith("fe80:"));

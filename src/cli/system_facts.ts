@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isGranted } from "../permissions.ts";
+
 /** How much of a permission is granted. */
 export type Grant = "granted" | "some paths" | "some variables" | "not granted";
 
@@ -37,8 +39,6 @@ export function systemFacts(): SystemFacts {
   const warnings = Object.keys(settings)
     .filter((name) => Object.hasOwn(HARMFUL, name))
     .map((name) => `${name} is set, which ${HARMFUL[name]}`);
-  const isGranted = (descriptor: Deno.PermissionDescriptor): boolean =>
-    Deno.permissions.querySync(descriptor).state === "granted";
   const grantOf = (descriptor: Deno.PermissionDescriptor): Grant => isGranted(descriptor) ? "granted" : "not granted";
   // Deno does not report which paths are granted: the working directory stands for all.
   const paths = (name: "read" | "write"): Grant =>
@@ -61,9 +61,9 @@ export function systemFacts(): SystemFacts {
 
 function readSettings(): Record<string, string> {
   const settings: Record<string, string> = {};
-  const isGranted = (variable?: string): boolean =>
-    Deno.permissions.querySync({ name: "env", ...(variable === undefined ? {} : { variable }) }).state === "granted";
-  const names = isGranted() ? Object.keys(Deno.env.toObject()) : NAMES.filter(isGranted);
+  const names = isGranted({ name: "env" })
+    ? Object.keys(Deno.env.toObject())
+    : NAMES.filter((variable) => isGranted({ name: "env", variable }));
   for (const name of names.filter((name) => /^(DIPC|UCX)_/.test(name)).sort()) {
     const value = Deno.env.get(name);
     if (value !== undefined) settings[name] = value;
@@ -72,7 +72,7 @@ function readSettings(): Record<string, string> {
 }
 
 function namesIn(folder: string): string[] | null {
-  if (Deno.permissions.querySync({ name: "read", path: folder }).state !== "granted") return null;
+  if (!isGranted({ name: "read", path: folder })) return null;
   try {
     return Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
   } catch {
