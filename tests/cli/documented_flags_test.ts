@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { tripsBytes } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
-import { Running } from "../support/processes.ts";
+import { type Running, startWithFlags } from "../support/processes.ts";
 
 /** Documents that make the command. */
 const DOCUMENTS = ["README.md", "docs/command.md"];
@@ -33,15 +33,7 @@ async function documentedLines(): Promise<Line[]> {
 }
 
 function start({ flags }: Line, args: readonly string[], cwd: string): Running {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/cli.ts`, ...args],
-    cwd,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  return new Running(child, performance.now(), 60_000);
+  return startWithFlags(flags, args, cwd);
 }
 
 const lines = await documentedLines();

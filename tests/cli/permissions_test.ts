@@ -9,7 +9,7 @@ import { tripsBytes, tripsTable } from "../support/cli_data.ts";
 import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
-import { dipc, type Outcome, Running, serve } from "../support/processes.ts";
+import { dipc, type Outcome, type Running, serve, startWithFlags } from "../support/processes.ts";
 import { needsPython } from "../support/python.ts";
 import { onTerminal } from "../support/terminal.ts";
 
@@ -18,15 +18,7 @@ const ENV = "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME";
 
 /** Runs `dipc` with these permissions and no others. */
 function start(flags: readonly string[], args: readonly string[], cwd: string): Running {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-prompt", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/cli.ts`, ...args],
-    cwd,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  return new Running(child, performance.now(), 30_000);
+  return startWithFlags(["--no-prompt", ...flags], args, cwd);
 }
 
 /** Whether libucp is found even if no variable may be read: then nothing needs `--allow-env`. */

@@ -7,7 +7,7 @@ import { tripsBytes, writeWideFile } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { descriptorCount } from "../support/proc.ts";
-import { dipc, Running, serve, startDipc } from "../support/processes.ts";
+import { dipc, type Running, serve, startDipc, startWithFlags } from "../support/processes.ts";
 
 function read(file: string): string {
   return Deno.readTextFileSync(`${ROOT}/${file}`);
@@ -30,15 +30,7 @@ function namesIn(cell: string): string[] {
 
 /** Deno with exactly these flags. */
 function start(flags: readonly string[], args: readonly string[], cwd: string): Running {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-prompt", "--config", `${ROOT}/deno.json`, ...flags, `${ROOT}/cli.ts`, ...args],
-    cwd,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  return new Running(child, performance.now(), 60_000);
+  return startWithFlags(["--no-prompt", ...flags], args, cwd);
 }
 
 testNeeding([needsUcx], "docs/permissions.md: each command runs with the flags of its row", async () => {

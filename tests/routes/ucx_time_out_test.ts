@@ -36,6 +36,16 @@ async function timesOut(act: () => Promise<unknown>): Promise<void> {
   assertLess(milliseconds, TIMEOUT_MS + LATE_MS);
 }
 
+async function stopsInTheMiddle(server: Running, uri: string): Promise<void> {
+  await using reader = await connect(uri, { timeoutMs: TIMEOUT_MS });
+  await reader.next();
+  server.kill("SIGSTOP");
+  // What had been sent before still arrives.
+  await timesOut(async () => {
+    for await (using _batch of reader);
+  });
+}
+
 testNeeding([main.need], "a server that stands still before it is connected to costs one time-out", async () => {
   await withServer(async (server, uri) => {
     server.kill("SIGSTOP");
@@ -44,15 +54,7 @@ testNeeding([main.need], "a server that stands still before it is connected to c
 });
 
 testNeeding([main.need], "a server that stands still in the middle of a stream costs one time-out", async () => {
-  await withServer(async (server, uri) => {
-    await using reader = await connect(uri, { timeoutMs: TIMEOUT_MS });
-    await reader.next();
-    server.kill("SIGSTOP");
-    // What had been sent before still arrives.
-    await timesOut(async () => {
-      for await (using _batch of reader);
-    });
-  });
+  await withServer(stopsInTheMiddle);
 });
 
 /**
@@ -66,14 +68,7 @@ testNeeding(
     await releaseTransports();
     libc().setenv(cString("UCX_KEEPALIVE_INTERVAL"), cString("100ms"), 1);
     try {
-      await withServer(async (server, uri) => {
-        await using reader = await connect(uri, { timeoutMs: TIMEOUT_MS });
-        await reader.next();
-        server.kill("SIGSTOP");
-        await timesOut(async () => {
-          for await (using _batch of reader);
-        });
-      });
+      await withServer(stopsInTheMiddle);
     } finally {
       libc().unsetenv(cString("UCX_KEEPALIVE_INTERVAL"));
       await releaseTransports();

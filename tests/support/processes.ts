@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fromFileUrl } from "./paths.ts";
+import { fromFileUrl, ROOT } from "./paths.ts";
 
 /** The command's program. */
 export const CLI = fromFileUrl(new URL("../../cli.ts", import.meta.url));
@@ -152,6 +152,25 @@ export function startDipc(args: readonly string[], options: StartOptions = {}): 
     stderr: "piped",
   });
   return new Running(command.spawn(), started, options.timeoutMs ?? 60_000, options.stdin === "piped");
+}
+
+/**
+ * Starts `dipc` with these flags of Deno and no others, so with no other permissions.
+ *
+ * @param flags Such as `"--allow-ffi"`; `"--no-prompt"` unless a page says otherwise
+ * @param args Arguments of the command
+ * @param cwd Working directory
+ */
+export function startWithFlags(flags: readonly string[], args: readonly string[], cwd: string): Running {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--config", `${ROOT}/deno.json`, ...flags, CLI, ...args],
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child, performance.now(), 60_000);
 }
 
 /** Runs `dipc` to its end. */
