@@ -25,8 +25,6 @@ export const UCS_ERR_SHMEM_SEGMENT = -17;
 export const UCS_ERR_UNSUPPORTED = -22;
 /** `UCS_ERR_REJECTED`: the listener rejected the connection. */
 export const UCS_ERR_REJECTED = -23;
-/** `UCS_ERR_NOT_CONNECTED`. */
-export const UCS_ERR_NOT_CONNECTED = -24;
 /** `UCS_ERR_ENDPOINT_TIMEOUT`: the peer does not answer any more. */
 export const UCS_ERR_ENDPOINT_TIMEOUT = -80;
 /** `UCS_ERR_CONNECTION_RESET`: also reported for a peer's orderly close. */
