@@ -178,13 +178,13 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
    *
    * @param ticket The ticket of an endpoint
    * @param call Options of this call
-   * @returns The reader, once the schema has arrived
+   * @returns The reader, once the schema has arrived, or the stream has ended without one
    */
   async doGet(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightReader> {
     return new FlightReader(await this.openStream(ticket, call), this.#limits);
   }
 
-  /** @ignore The stream of {@linkcode doGet}, after reading its schema. */
+  /** @ignore The stream of {@linkcode doGet}, after reading its schema, if it has one. */
   async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
     const running = await this.#startData("DoGet", call);
     try {

@@ -94,7 +94,8 @@ export class GrpcServer {
     }, (socket) => this.#onSecure(socket));
     server.on("connection", (socket) => this.#onHandshake(socket));
     server.on("tlsClientError", (error, socket) => {
-      this.#report(error);
+      const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
+      if ((error as { code?: string }).code !== "ECONNRESET" || received > 0) this.#report(error);
       socket.destroy(); // which a handshake that took too long does not do
     });
     this.#server = server;
@@ -186,7 +187,8 @@ export class GrpcServer {
           clearTimeout(connection.timer);
           this.#connections.delete(connection);
           this.#refused.delete(connection.http2);
-          if (error !== null) this.#report(error);
+          // Health checks come and go without a byte.
+          if (error !== null && connection.http2.hasReceived) this.#report(error);
         },
       }),
       localAddress: socket.localAddress ?? "",
