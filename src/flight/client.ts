@@ -12,6 +12,7 @@ import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
+import { cutDataset } from "./cut_dataset.ts";
 import { GrpcConnection } from "../grpc/client_connection.ts";
 import { type FlightFrame, frameOfMessage, writeFrame } from "./data.ts";
 import { GrpcCall } from "../grpc/client_call.ts";
@@ -231,7 +232,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     dataset: Dataset,
     call: FlightCallOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const run = await dataset.open({ signal: call.signal });
+    const run = await cutDataset(dataset, this.#options.maxBatchBytes).open({ signal: call.signal });
     try {
       await using writer = await this.doPut(descriptor, dataset, call);
       const results = collect(writer.results());

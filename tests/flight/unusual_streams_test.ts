@@ -108,7 +108,7 @@ async function answerOf(port: number, method: string, messages: Uint8Array[]): P
   return found;
 }
 
-Deno.test("an upload whose descriptor comes in a frame of its own is taken, and metadata before its schema is no fault", async () => {
+Deno.test("an upload whose descriptor comes in a frame of its own is accepted, as is metadata before its schema", async () => {
   const served = await serve({ datasets: {}, flight: { allowPut: true, ucx: "off" } });
   await using _ = served;
   const run = await numbers.open();
@@ -127,7 +127,7 @@ Deno.test("an upload whose descriptor comes in a frame of its own is taken, and 
   await run.close();
 });
 
-Deno.test("a compressed request gets UNIMPLEMENTED, and is told what the server takes, in every call", async () => {
+Deno.test("a compressed request gets UNIMPLEMENTED and the encoding that the server accepts, in every call", async () => {
   await using server = await serveFlight({
     handlers: {
       async doPut(upload) {
@@ -148,7 +148,7 @@ Deno.test("a compressed request gets UNIMPLEMENTED, and is told what the server 
   }
 });
 
-Deno.test("connections that come and go without a byte are no errors of a server, nor is one by TLS", async () => {
+Deno.test("connections that come and go without a byte cause no error of a server, with TLS neither", async () => {
   const { Authority } = await import("../support/certificates.ts");
   const { delay } = await import("../support/time.ts");
   const certificate = await (await Authority.create()).issue("server");

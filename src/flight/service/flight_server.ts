@@ -4,6 +4,7 @@
  * @module
  */
 import { asDipcError, type DipcError } from "../../errors.ts";
+import { integerIn } from "../../options.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
 import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
@@ -84,8 +85,16 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
   static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
     advertisedHost(options.advertise);
     const limits = serverLimits(options.limits);
+    const { maxBatchBytes } = options;
+    if (maxBatchBytes !== undefined && maxBatchBytes !== false) integerIn("maxBatchBytes", maxBatchBytes, 1024);
     const authenticator = options.auth === undefined ? null : await Authenticator.open(options.auth);
-    const methods = new FlightMethods({ ...parts, handlers: options.handlers ?? {}, limits, authenticator });
+    const methods = new FlightMethods({
+      ...parts,
+      handlers: options.handlers ?? {},
+      limits,
+      authenticator,
+      maxBatchBytes,
+    });
     const events = new EventTarget();
     const grpc = await GrpcServer.listen({
       address: options.address ?? "127.0.0.1",
