@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkDeno } from "./runtime.ts";
 import { DipcError } from "./errors.ts";
 import { admitByName } from "./serving/admission.ts";
 import { closeEntries, openEntries } from "./serving/datasets.ts";
@@ -32,6 +33,7 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
  * @throws {DipcError} `invalid_argument`, `library_not_found`, `unreachable` (the address cannot be bound), `not_found`, `invalid_data`
  */
 export async function serve(options: ServeOptions): Promise<Server> {
+  checkDeno();
   const settings = serverSettings(options);
   // Uploads and handlers can be served without any dataset.
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;

@@ -8,6 +8,7 @@ import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { integerIn } from "../options.ts";
+import { checkDeno } from "../runtime.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
@@ -116,6 +117,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     options: FlightClientOptions,
     beside: Beside,
   ): Promise<FlightClient> {
+    checkDeno();
     const client = new FlightClient(parseFlightLocation(location), options, beside);
     try {
       await client.#connection.connect(options.signal);

@@ -68,7 +68,7 @@ Deno.test(`every type keeps its values when its batch is cut (seed ${seed})`, as
   }
 });
 
-Deno.test("rows of very different sizes are cut where they are large, and a row that is too large comes alone", async () => {
+Deno.test("rows of very different sizes are cut into slices of different lengths, and a row that is too large comes alone", async () => {
   const texts = Array.from({ length: 1000 }, (_, i) => i > 990 ? "x".repeat(50_000) : `${i}`);
   const { schema, messages } = await sent(new Table({ t: vectorFromArray(texts, new Utf8()) }).batches[0]);
   const cut = [...slicesOf(schema, messages[0], 60_000, hostPool())];

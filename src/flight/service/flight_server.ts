@@ -5,6 +5,7 @@
  */
 import { asDipcError, type DipcError } from "../../errors.ts";
 import { integerIn } from "../../options.ts";
+import { checkDeno } from "../../runtime.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
 import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
@@ -83,6 +84,7 @@ export class FlightServer extends EventTarget implements AsyncDisposable {
    * @ignore Starts a server.
    */
   static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
+    checkDeno();
     advertisedHost(options.advertise);
     const limits = serverLimits(options.limits);
     const { maxBatchBytes } = options;
