@@ -6,6 +6,7 @@
 import { DissociatedStreamReader } from "./reader.ts";
 import { chooseRoute } from "./routes/choose.ts";
 import { withPeerCheck } from "./routes/peer_check.ts";
+import { checkDeno } from "./runtime.ts";
 import { checkOptions, type ConnectOptions } from "./routes/options.ts";
 
 export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
@@ -42,6 +43,7 @@ export async function connect(
   uri: string | URL | readonly (string | URL)[],
   options: ConnectOptions = {},
 ): Promise<DissociatedStreamReader> {
+  checkDeno();
   const startedMs = performance.now();
   const route = await chooseRoute(uri);
   const checked = checkOptions(route.name, options);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkDeno } from "./runtime.ts";
 import { openGpu } from "./device/devices.ts";
 import { DeviceInput } from "./device/input.ts";
 import { DeviceStreamReader } from "./device/reader.ts";
@@ -59,6 +60,7 @@ export async function connectCuda(
   uri: string | URL | readonly (string | URL)[],
   options: ConnectCudaOptions = {},
 ): Promise<DeviceStreamReader> {
+  checkDeno();
   const startedMs = performance.now();
   const { memory = "cuda:0", staging: requested, ...rest } = options;
   if ("pool" in rest && rest.pool !== undefined) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkDeno } from "./runtime.ts";
 import { DipcError } from "./errors.ts";
 import { admitByName } from "./serving/admission.ts";
 import { closeEntries, openEntries } from "./serving/datasets.ts";
@@ -33,6 +34,7 @@ import { ucxTransport } from "./wire/ucx/transport.ts";
  * `permission_denied`, `invalid_data`
  */
 export async function serve(options: ServeOptions): Promise<Server> {
+  checkDeno();
   const settings = serverSettings(options);
   // Uploads and handlers can be served without any dataset.
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;

@@ -149,14 +149,15 @@ const BYTES: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20,
 /**
  * Reads a size such as `4194304`, `64M`, `1G`.
  *
+ * @param least Smallest size
  * @returns bytes
- * @throws {UsageError} if the text is not a size, or it is zero
+ * @throws {UsageError} if the text is not a size, or it is less
  */
-export function size(option: string, text: string): number {
+export function size(option: string, text: string, least: number = 1): number {
   const [, number, unit] = /^(\d{1,15})([KMG]?)$/.exec(text) ?? [];
   const bytes = number === undefined ? NaN : Number(number) * BYTES[unit];
-  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) {
-    throw new UsageError(refusal(option, text, "a number of bytes, or one with K, M or G such as 64M"));
+  if (!(bytes >= least && bytes <= Number.MAX_SAFE_INTEGER)) {
+    throw new UsageError(refusal(option, text, `${least} bytes or more, or a number with K, M or G such as 64M`));
   }
   return bytes;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { DipcError, unexpected } from "../errors.ts";
+import { patchBatch } from "../ipc/batch_patch.ts";
 import {
   buffersIn,
   type BufferSpec,
@@ -15,7 +16,6 @@ import {
   NodeKind,
 } from "../ipc/buffers.ts";
 import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
-import { FlatReader } from "../ipc/flatbuffer.ts";
 import { HeaderReader, verified, type VerifiedHeader } from "../ipc/header.ts";
 import { LengthRule } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
@@ -23,8 +23,6 @@ import { defaultReaderLimits } from "../limits.ts";
 import type { Body, Pool } from "../memory/block.ts";
 import { permittedPool } from "../memory/plain_pool.ts";
 
-/** Fields of `Message` and `RecordBatch` in Arrow's `Message.fbs` that are changed. */
-const MESSAGE_HEADER = 2, MESSAGE_BODY_LENGTH = 3, BATCH_LENGTH = 0, BATCH_NODES = 1, BATCH_BUFFERS = 2;
 /** Buffers of a body start at multiples of this many bytes. */
 const ALIGNMENT = 64;
 
@@ -219,24 +217,9 @@ function pack(header: VerifiedHeader, bytes: Uint8Array, cut: Cut, pool: Pool): 
 
 /** The metadata with the new numbers. */
 function patch(header: VerifiedHeader, rows: number, cut: Cut, packed: Packed): Uint8Array<ArrayBuffer> {
-  const bytes = header.bytes.slice();
-  const view = new DataView(bytes.buffer);
-  const reader = new FlatReader(bytes);
-  const root = reader.root();
-  const batch = reader.child(root, MESSAGE_HEADER, "record batch");
-  const set = (at: number, value: number): void => view.setBigInt64(at, BigInt(value), true);
-  set(reader.field(batch, BATCH_LENGTH, 8, "row count"), rows);
-  const bodyLengthAt = reader.field(root, MESSAGE_BODY_LENGTH, 8, "body length");
-  // Absent if it was 0, and then it still is.
-  if (bodyLengthAt !== 0) set(bodyLengthAt, packed.body.byteLength);
-  const nodesAt = reader.vector(batch, BATCH_NODES, 16, "field nodes") + 4;
-  cut.nodes.forEach((value, i) => set(nodesAt + 8 * i, value));
-  const buffersAt = reader.vector(batch, BATCH_BUFFERS, 16, "buffers") + 4;
-  cut.lengths.forEach((length, i) => {
-    set(buffersAt + 16 * i, packed.offsets[i]);
-    set(buffersAt + 16 * i + 8, length);
-  });
-  return bytes;
+  const { nodes, lengths } = cut;
+  const { offsets, body } = packed;
+  return patchBatch(header.bytes, { rows, nodes, offsets, lengths, bodyLength: body.byteLength });
 }
 
 /** Number of bits that are set among the first `count`. */

@@ -31,6 +31,8 @@ export interface FlightOptions {
   maxMessageBytes?: number;
   /** Whether cookies are sent back. */
   cookies?: boolean;
+  /** Longest message of an upload, in bytes; `false` for batches as they are. */
+  maxBatchBytes?: number | false;
 }
 
 /** Options of `connect` for the locations that a server names. */
@@ -43,6 +45,12 @@ export interface LocationOptions {
   ucxTimeoutMs?: number;
   /** Endpoints read concurrently. */
   parallelEndpoints?: number;
+}
+
+/** `--max-batch`: bytes, or `false` for batches as they are. @throws {UsageError} */
+export function maxBatchOf({ values }: ParsedArgs): number | false | undefined {
+  const text = values.get("max-batch");
+  return text === undefined ? undefined : text === "none" ? false : size("--max-batch", text, 1024);
 }
 
 /** The options for the locations of a flight. @throws {UsageError} */
@@ -135,6 +143,8 @@ export function flightOptionsOf(args: ParsedArgs): FlightOptions {
   const maxMessage = values.get("max-message");
   if (maxMessage !== undefined) options.maxMessageBytes = size("--max-message", maxMessage);
   if (args.flags.has("no-cookies")) options.cookies = false;
+  const maxBatchBytes = maxBatchOf(args);
+  if (maxBatchBytes !== undefined) options.maxBatchBytes = maxBatchBytes;
   return options;
 }
 

@@ -8,11 +8,12 @@ import type { FlightAuth } from "../flight/service/options.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import { openError, statPath } from "../sources/paths.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
+import { maxBatchOf } from "./flight_options.ts";
 
 const MAX_PORT = 65_535;
 /** Options of the Flight side that have a value. */
 export const FLIGHT_SERVE_VALUES: readonly string[] = [
-  ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put"],
+  ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put", "max-batch"],
 ];
 
 const PBKDF2_PREFIX = "pbkdf2-sha256$";
@@ -50,6 +51,8 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
   if (authFile !== undefined) options.auth = readAuthFile(readText(authFile), authFile);
   const folder = values.get("allow-put");
   if (folder !== undefined) options.allowPut = folder;
+  const maxBatchBytes = maxBatchOf(args);
+  if (maxBatchBytes !== undefined) options.maxBatchBytes = maxBatchBytes;
   if (flags.has("no-ucx")) options.ucx = "off";
   return options;
 }

@@ -61,8 +61,8 @@ function infoJson(info: FlightInfo): Record<string, unknown> {
       : "path" in descriptor
       ? { path: descriptor.path }
       : { command: textOrBase64(descriptor.command) }),
-    ...(totalRecords < 0n ? {} : { rows: jsonNumber(totalRecords) }),
-    ...(totalBytes < 0n ? {} : { bytes: jsonNumber(totalBytes) }),
+    ...(isKnown(totalRecords, info) ? { rows: jsonNumber(totalRecords) } : {}),
+    ...(isKnown(totalBytes, info) ? { bytes: jsonNumber(totalBytes) } : {}),
     ordered,
     endpoints: endpoints.map(({ locations, expirationTime, appMetadata }) => ({
       locations,
@@ -73,11 +73,17 @@ function infoJson(info: FlightInfo): Record<string, unknown> {
   };
 }
 
-function line({ descriptor, totalRecords, totalBytes, endpoints }: FlightInfo): string {
+/** Whether a server says so much: one that sets neither total sends 0 for both. */
+function isKnown(total: bigint, { totalRecords, totalBytes, endpoints }: FlightInfo): boolean {
+  return total > 0n || (total === 0n && (totalRecords !== 0n || totalBytes !== 0n || endpoints.length === 0));
+}
+
+function line(info: FlightInfo): string {
+  const { descriptor, totalRecords, totalBytes, endpoints } = info;
   const facts = [
     nameOf(descriptor),
-    totalRecords < 0n ? "rows not known" : countOf(totalRecords, "row"),
-    totalBytes < 0n ? "bytes not known" : formatBytes(Number(totalBytes)),
+    isKnown(totalRecords, info) ? countOf(totalRecords, "row") : "rows not known",
+    isKnown(totalBytes, info) ? formatBytes(Number(totalBytes)) : "bytes not known",
     countOf(endpoints.length, "endpoint"),
   ];
   return facts.join("  ");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkDeno } from "../runtime.ts";
 import { type Command, parseCommand, type ParsedArgs, UsageError } from "./args.ts";
 import { commands, overview } from "./commands.ts";
 import { EXIT_OK, EXIT_OUTPUT_CLOSED, EXIT_USAGE } from "./exit_codes.ts";
@@ -47,6 +48,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       return EXIT_OK;
     }
     command = findCommand(first);
+    checkDeno();
     const parsed = parseCommand(command, rest);
     if (parsed.flags.has("help")) {
       await print(command.help);

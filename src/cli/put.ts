@@ -73,6 +73,7 @@ function counted(dataset: Dataset, totals: { rows: number; batches: number; body
   return {
     schema: dataset.schema,
     readOnce: dataset.readOnce,
+    hasFreeBatches: dataset.hasFreeBatches,
     async open(options): Promise<MessageStream> {
       const run = await dataset.open(options);
       return {

@@ -8,10 +8,12 @@ import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { integerIn } from "../options.ts";
+import { checkDeno } from "../runtime.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
+import { cutDataset } from "./cut_dataset.ts";
 import { GrpcConnection } from "../grpc/client_connection.ts";
 import { type FlightFrame, frameOfMessage, writeFrame } from "./data.ts";
 import { GrpcCall } from "../grpc/client_call.ts";
@@ -115,6 +117,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     options: FlightClientOptions,
     beside: Beside,
   ): Promise<FlightClient> {
+    checkDeno();
     const client = new FlightClient(parseFlightLocation(location), options, beside);
     try {
       await client.#connection.connect(options.signal);
@@ -178,13 +181,13 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
    *
    * @param ticket The ticket of an endpoint
    * @param call Options of this call
-   * @returns The reader, once the schema has arrived
+   * @returns The reader, once the schema has arrived, or the stream has ended without one
    */
   async doGet(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightReader> {
     return new FlightReader(await this.openStream(ticket, call), this.#limits);
   }
 
-  /** @ignore The stream of {@linkcode doGet}, after reading its schema. */
+  /** @ignore The stream of {@linkcode doGet}, after reading its schema, if it has one. */
   async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
     const running = await this.#startData("DoGet", call);
     try {
@@ -231,7 +234,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     dataset: Dataset,
     call: FlightCallOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const run = await dataset.open({ signal: call.signal });
+    const run = await cutDataset(dataset, this.#options.maxBatchBytes).open({ signal: call.signal });
     try {
       await using writer = await this.doPut(descriptor, dataset, call);
       const results = collect(writer.results());

@@ -47,14 +47,16 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   /**
    * The schema message as it arrived; available for every Arrow type.
    *
-   * @throws {DipcError} `invalid_argument` in an exchange until the server has begun its stream
+   * @throws {DipcError} `invalid_argument` in an exchange until the server has begun its stream, and if the stream has none
    */
   get schemaHeader(): MessageHeader {
     const { schema } = this.#stream;
     if (schema === null) {
       throw new DipcError(
         "invalid_argument",
-        "cannot return the schema: it has not arrived yet; read from the stream first",
+        this.#isOver || !this.#isExchange
+          ? "cannot return the schema: the stream has none; the schema of its FlightInfo says what its columns would be"
+          : "cannot return the schema: it has not arrived yet; read from the stream first",
       );
     }
     return schema;
@@ -150,6 +152,8 @@ export class FlightReader implements AsyncIterable<FlightChunk>, AsyncDisposable
   async toTable(): Promise<Table> {
     const batches: RecordBatch[] = [];
     for await (const { batch } of this) if (batch !== null) batches.push(batch);
+    // A stream without a schema is an empty one.
+    if (this.#stream.schema === null) return new Table();
     return batches.length === 0 ? new Table(this.schema) : new Table(this.schema, batches);
   }
 

@@ -18,11 +18,18 @@ export interface FlightItem {
   readonly appMetadata: Uint8Array<ArrayBuffer> | null;
 }
 
+/** Memory of an item besides its content, in bytes. */
+const ITEM_BYTES = 256;
+
 /** The stream of a DoGet, or the server's stream of a DoExchange. */
 export class FlightStream implements MessageInput {
   readonly #call: GrpcCall<FlightFrame>;
   readonly #verifier: FrameVerifier;
   #schema: MessageHeader | null = null;
+  /** Application metadata that came no later than the schema, to be read after it. */
+  readonly #early: FlightItem[] = [];
+  #earlyBytes = 0;
+  readonly #maxEarlyBytes: number;
 
   /**
    * @param call The running call; closed with this stream
@@ -31,6 +38,7 @@ export class FlightStream implements MessageInput {
   constructor(call: GrpcCall<FlightFrame>, limits: ReaderLimits) {
     this.#call = call;
     this.#verifier = new FrameVerifier(limits);
+    this.#maxEarlyBytes = limits.maxMetadataBytes;
   }
 
   /** The schema message, once it has arrived. */
@@ -44,19 +52,32 @@ export class FlightStream implements MessageInput {
   }
 
   /**
-   * Waits for the schema of a stream that begins with it.
+   * Waits for the schema of a stream that begins with it. Application metadata before it can be read afterwards.
    *
-   * @throws {DipcError} `protocol` if the stream ends before it, and as `next` does
+   * @returns the schema, or `null` if the stream has ended without one
+   * @throws {DipcError} as `next` does
    */
-  async readSchema(): Promise<MessageHeader> {
+  async readSchema(): Promise<MessageHeader | null> {
+    const early: FlightItem[] = [];
     while (this.#schema === null) {
       const item = await this.nextItem();
-      if (item !== null) continue;
-      const error = new DipcError("protocol", "cannot read the stream: it ended before its schema");
-      this.#call.cancel(error);
-      throw error;
+      if (item === null) break;
+      if (item.appMetadata !== null) early.push(this.#kept(item.appMetadata));
     }
+    this.#early.push(...early);
     return this.#schema;
+  }
+
+  #kept(appMetadata: Uint8Array<ArrayBuffer>): FlightItem {
+    this.#earlyBytes += appMetadata.byteLength + ITEM_BYTES;
+    if (this.#earlyBytes <= this.#maxEarlyBytes) return { message: null, appMetadata };
+    const error = new DipcError(
+      "limit_exceeded",
+      `cannot read the stream: over ${this.#maxEarlyBytes} bytes of application metadata came before its schema; raise ` +
+        "limits.maxMetadataBytes if you trust the server",
+    );
+    this.#call.cancel(error);
+    throw error;
   }
 
   /**
@@ -77,6 +98,7 @@ export class FlightStream implements MessageInput {
 
   /** The next frame, including the schema's; otherwise like {@linkcode next}. */
   nextItem(): FlightItem | null | Promise<FlightItem | null> {
+    if (this.#early.length > 0) return this.#early.shift()!;
     const frame = this.#call.next();
     return frame instanceof Promise ? frame.then(this.#verify) : this.#verify(frame);
   }

@@ -23,6 +23,8 @@ export interface FrameDecoderOptions {
   pool?: Pool;
   /** The messages are PutResults: application metadata as field 1, and nothing else. */
   isPutResults?: boolean;
+  /** A client sends the messages: it learns that it must not compress them. */
+  isRequest?: boolean;
 }
 
 /** Fields of FlightData; others are skipped. */
@@ -136,6 +138,9 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     const prefix = this.#prefix;
     while (at < chunk.byteLength && this.#prefixBytes < GRPC_PREFIX_BYTES) prefix[this.#prefixBytes++] = chunk[at++];
     if (this.#prefixBytes < GRPC_PREFIX_BYTES) return at;
+    if (prefix[0] === 1 && this.#options.isRequest === true) {
+      throw new DipcError("unsupported", "cannot read a FlightData: it is compressed; send it uncompressed (identity)");
+    }
     if (prefix[0] !== 0) {
       throw malformed(
         prefix[0] === 1

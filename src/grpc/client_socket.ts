@@ -4,7 +4,7 @@
  * @module
  */
 import * as net from "node:net";
-import * as tls from "node:tls";
+import tls from "node:tls";
 import { DipcError, LocalError } from "../errors.ts";
 import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
@@ -82,7 +82,10 @@ async function connectSecure(
   socket.setNoDelay(true);
   const connecting = new Promise<Transport>((resolve, reject) => {
     socket.once("secureConnect", () => {
-      if (socket.alpnProtocol === "h2") resolve(transport);
+      // Node is configured to end such a connection itself; credentials must not depend on that alone.
+      if (insecureSkipVerify !== true && !socket.authorized) {
+        reject(new Error("the server's certificate was not verified"));
+      } else if (socket.alpnProtocol === "h2") resolve(transport);
       else reject(new Error("the server does not speak HTTP/2 (ALPN h2)"));
     });
     socket.once("error", reject);

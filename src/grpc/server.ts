@@ -95,7 +95,8 @@ export class GrpcServer {
     }, (socket) => this.#onSecure(socket));
     server.on("connection", (socket) => this.#onHandshake(socket));
     server.on("tlsClientError", (error, socket) => {
-      this.#report(error);
+      const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
+      if ((error as { code?: string }).code !== "ECONNRESET" || received > 0) this.#report(error);
       socket.destroy(); // which a handshake that took too long does not do
     });
     this.#server = server;
@@ -158,15 +159,26 @@ export class GrpcServer {
 
   #onSecure(socket: TLSSocket): void {
     this.#endHandshake(addressOf(socket));
-    if (socket.alpnProtocol === "h2") return this.#onSocket(socket, subjectOf(socket));
+    const problem = this.#handshakeProblem(socket);
+    if (problem === null) return this.#onSocket(socket, subjectOf(socket));
     socket.on("error", () => {});
     socket.destroy();
-    this.#report(
-      new DipcError(
-        "protocol",
-        "cannot accept a connection: the client did not offer HTTP/2 (ALPN h2) in its TLS handshake",
-      ),
-    );
+    this.#report(problem);
+  }
+
+  /** What is wrong with a handshake that TLS has accepted, or `null`. */
+  #handshakeProblem(socket: TLSSocket): DipcError | null {
+    // The runtime is configured to end such a connection itself; who may call must not depend on that alone.
+    if (this.#options.tls?.clientCa !== undefined && socket.authorized !== true) {
+      return new DipcError(
+        "permission_denied",
+        "cannot accept a connection: the client's certificate is missing or was not verified; give the client one that " +
+          "the authority in tls.clientCa has signed",
+      );
+    }
+    if (socket.alpnProtocol === "h2") return null;
+    const what = "the client did not offer HTTP/2 (ALPN h2) in its TLS handshake";
+    return new DipcError("protocol", `cannot accept a connection: ${what}`);
   }
 
   #onSocket(socket: Socket, peerSubject: string | null): void {
@@ -190,7 +202,8 @@ export class GrpcServer {
           clearTimeout(connection.timer);
           this.#connections.delete(connection);
           this.#refused.delete(connection.http2);
-          if (error !== null) this.#report(error);
+          // Health checks come and go without a byte.
+          if (error !== null && connection.http2.hasReceived) this.#report(error);
         },
       }),
       localAddress: socket.localAddress ?? "",

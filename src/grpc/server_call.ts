@@ -200,6 +200,8 @@ export class ServerCall {
     if (this.#isStuck) return stream.reset(Http2Code.cancel);
     const end: HeaderField[] = [["grpc-status", String(status)]];
     if (text !== "") end.push(["grpc-message", encodeText(text)]);
+    // What a client that has compressed its request needs to know.
+    if (status === GrpcStatus.unimplemented) end.push(["grpc-accept-encoding", "identity"]);
     const trailers = fieldsOf(end, this.trailers);
     if (stream.headersSent) {
       if (this.#stagedBytes > 0 && !this.signal.aborted) {

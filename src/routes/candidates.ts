@@ -4,7 +4,7 @@
  * @module
  */
 import { equalBytes } from "../bytes.ts";
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -33,6 +33,8 @@ export interface EndpointOptions {
   transport?: Transport;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
+  /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
+  flightSchema: () => MessageHeader | null;
 }
 
 /** One way to fetch the endpoint. */
@@ -111,7 +113,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
 function flightCandidate(
   endpoint: FlightEndpoint,
   location: string | null,
-  { clients }: EndpointOptions,
+  { clients, flightSchema }: EndpointOptions,
   isFallback: boolean,
 ): Candidate {
   return {
@@ -122,10 +124,17 @@ function flightCandidate(
       try {
         const client = await clients.at(location);
         const input = await client.openStream(endpoint.ticket, { signal });
-        return { input, schema: input.schema!, transports: [], transportsReason: "" };
+        // An empty stream may lack its schema.
+        const schema = input.schema ?? flightSchema() ?? await noSchema(input, client.location.uri);
+        return { input, schema, transports: [], transportsReason: "" };
       } catch (error) {
         throw location === null ? error : clients.explain(location, error);
       }
     },
   };
+}
+
+async function noSchema(input: MessageInput, uri: string): Promise<never> {
+  await input.close();
+  throw new LocalError("protocol", `cannot read the stream of ${uri}: it ended before its schema`);
 }

@@ -10,6 +10,7 @@ import { isGranted } from "../permissions.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { RouteOptions } from "./options.ts";
 import type { OpenStream, Route } from "./route.ts";
+import type { MessageHeader } from "../ipc/message.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { FlightClient } from "../flight/client.ts";
 import { ClientPool } from "./client_pool.ts";
@@ -17,6 +18,8 @@ import { FlightInput } from "./flight_input.ts";
 import { parseFlightLocation } from "../flight/location.ts";
 import type { FlightDescriptorInit, FlightInfo } from "../flight/model.ts";
 import { readEncapsulatedSchema } from "../flight/schema_bytes.ts";
+import { encodeSchema } from "../ipc/encode.ts";
+import { Schema } from "apache-arrow";
 
 /** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
 const UCX_TIMEOUT_MS = 1500;
@@ -71,6 +74,7 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
       signal,
       library: options.library,
       transport: options.transport,
+      flightSchema: () => info.schema.byteLength === 0 ? null : readEncapsulatedSchema(info.schema, limits),
       ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),
       endpoints: info.endpoints,
       ordered: info.ordered,
@@ -141,7 +145,8 @@ function infoOfTicket(ticket: string | Uint8Array): FlightInfo {
 
 /** A flight without endpoints has no data; its schema is all there is. */
 async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLimits): Promise<OpenStream> {
-  const schema = readEncapsulatedSchema(info.schema, limits);
+  // What only does something, such as a statement that creates a table, has neither endpoints nor columns.
+  const schema = info.schema.byteLength === 0 ? emptySchema() : readEncapsulatedSchema(info.schema, limits);
   await clients.close();
   const input: MessageInput = { metadataBytes: 0, next: () => null, close: () => Promise.resolve() };
   return {
@@ -149,4 +154,8 @@ async function openEmpty(info: FlightInfo, clients: ClientPool, limits: ReaderLi
     schema,
     routes: { transports: [], transportsReason: "", endpoints: [], reason: "the flight has no endpoints" },
   };
+}
+
+function emptySchema(): MessageHeader {
+  return encodeSchema(new Schema([]));
 }

@@ -51,7 +51,8 @@ export class FlightInput implements MessageInput {
 
   /** @param options The endpoints and how to fetch them */
   constructor(options: FlightInputOptions) {
-    this.#options = options;
+    // Once an endpoint has sent its schema, that one counts.
+    this.#options = { ...options, flightSchema: () => this.#schema ?? options.flightSchema() };
     this.#waiting = options.endpoints.map((endpoint) => new WaitingEndpoint(endpoint, options.clients.first));
     this.#all = options.endpoints.map(() => null);
     const all = this.#all;

@@ -13,6 +13,7 @@ export class ReplaceableDataset implements Dataset {
   readonly rows?: number;
   readonly batches?: number;
   readonly bodyBytes?: number;
+  readonly hasFreeBatches?: boolean;
   readonly readOnce: boolean;
   readonly #dataset: Dataset;
   #runs = 0;
@@ -25,6 +26,7 @@ export class ReplaceableDataset implements Dataset {
     this.rows = dataset.rows;
     this.batches = dataset.batches;
     this.bodyBytes = dataset.bodyBytes;
+    this.hasFreeBatches = dataset.hasFreeBatches;
     this.readOnce = dataset.readOnce;
   }
 

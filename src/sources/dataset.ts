@@ -31,6 +31,8 @@ export interface Dataset {
   readonly bodyBytes?: number;
   /** Memory space of all bodies, such as `"cuda:0"`. Default: host memory. */
   readonly memory?: string;
+  /** True if the size of its batches is this package's own choice, so that they may be cut for a peer. Default: false. */
+  readonly hasFreeBatches?: boolean;
   /** True if only one run is possible (standard input, an iterator). */
   readonly readOnce: boolean;
   /**

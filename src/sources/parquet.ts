@@ -49,7 +49,8 @@ export async function parquetFile(path: string, options: ParquetFileOptions = {}
   const decoder = new ParquetDecoder(file);
   try {
     checkMagic(file);
-    return new ParquetDataset(file, decoder, await decoder.info(), batchRows, limits);
+    const hasFreeBatches = options.batchRows === undefined;
+    return new ParquetDataset(file, decoder, await decoder.info(), { batchRows, hasFreeBatches, limits });
   } catch (error) {
     decoder.close();
     file.close();
@@ -61,6 +62,7 @@ class ParquetDataset implements Dataset {
   readonly schema: MessageHeader;
   readonly rows: number;
   readonly batches: number;
+  readonly hasFreeBatches: boolean;
   readonly readOnce = false;
   readonly #file: FileHandle;
   readonly #decoder: ParquetDecoder;
@@ -71,9 +73,9 @@ class ParquetDataset implements Dataset {
     file: FileHandle,
     decoder: ParquetDecoder,
     info: ParquetInfo,
-    batchRows: number,
-    limits: ReaderLimits,
+    { batchRows, hasFreeBatches, limits }: { batchRows: number; hasFreeBatches: boolean; limits: ReaderLimits },
   ) {
+    this.hasFreeBatches = hasFreeBatches;
     this.#file = file;
     this.#decoder = decoder;
     this.#batchRows = batchRows;

@@ -12,8 +12,16 @@ const COMMANDS = ["get", "schema", "ls", "put", "action"] as const;
 /** Options of the command for one of the library, or why it has none. */
 type OfCommand = readonly string[] | { readonly none: string };
 
+interface Row {
+  /** The option as `connect` takes it; empty if it cannot count there. */
+  readonly connect: Partial<ConnectOptions>;
+  readonly command: OfCommand;
+  /** The commands that it can count for. Default: all. */
+  readonly of?: readonly string[];
+}
+
 /** Every option of `FlightClient`: the compiler asks for a row for each. */
-const CLIENT: Record<keyof FlightClientOptions, { connect: Partial<ConnectOptions>; command: OfCommand }> = {
+const CLIENT: Record<keyof FlightClientOptions, Row> = {
   signal: { connect: { signal: new AbortController().signal }, command: { none: "Ctrl-C" } },
   timeoutMs: { connect: { timeoutMs: 1 }, command: ["timeout"] },
   tls: {
@@ -28,6 +36,8 @@ const CLIENT: Record<keyof FlightClientOptions, { connect: Partial<ConnectOption
   middleware: { connect: { flight: { middleware: [] } }, command: { none: "functions of a program" } },
   limits: { connect: { limits: {} }, command: { none: "the command holds one message at a time" } },
   maxMessageBytes: { connect: { flight: { maxMessageBytes: 1 } }, command: ["max-message"] },
+  // Only uploads are cut.
+  maxBatchBytes: { connect: {}, command: ["max-batch"], of: ["put"] },
   pool: { connect: { pool: undefined }, command: { none: "memory of a program" } },
 };
 
@@ -51,11 +61,11 @@ const shown = (of: OfCommand): string => "none" in of ? `(${of.none})` : of.map(
 Deno.test("FlightClient, connect and every command for a Flight server take the same options", () => {
   const rows: string[][] = [];
   const lacks: string[] = [];
-  for (const [option, { connect, command }] of Object.entries(CLIENT)) {
+  for (const [option, { connect, command, of = COMMANDS }] of Object.entries(CLIENT)) {
     checkOptions("flight", connect);
-    for (const name of COMMANDS) lacks.push(...missing(name, command).map((each) => `${name} --${each}`));
-    const [place] = Object.keys(connect);
-    rows.push([option, place === "flight" ? `flight.${option}` : place, shown(command), COMMANDS.join(" ")]);
+    for (const name of of) lacks.push(...missing(name, command).map((each) => `${name} --${each}`));
+    const [place = "(uploads only)"] = Object.keys(connect);
+    rows.push([option, place === "flight" ? `flight.${option}` : place, shown(command), of.join(" ")]);
   }
   for (const [option, command] of Object.entries(CONNECT)) {
     lacks.push(...missing("get", command).map((each) => `get --${each}`));

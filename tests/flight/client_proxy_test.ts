@@ -5,7 +5,7 @@ import { proxyFor } from "../../src/grpc/proxy.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { Authority } from "../support/certificates.ts";
 
-/** A proxy that opens tunnels to 127.0.0.1, whatever host is named, or gives a chosen answer. */
+/** A proxy that opens tunnels to 127.0.0.1, whatever host is named, or gives the answer of the test. */
 class TunnelProxy implements AsyncDisposable {
   readonly requests: string[] = [];
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

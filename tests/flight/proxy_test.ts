@@ -1,8 +1,11 @@
 /** Flight behind proxies that end connections, answer themselves and close what is idle: nginx and HAProxy of Debian. */
 import { assertEquals, assertGreater } from "@std/assert";
 import { type DipcError, FlightClient, type FlightServer, GrpcStatus, serveFlight } from "../../flight.ts";
-import { fromTable } from "../../mod.ts";
+import { connect, fromTable } from "../../mod.ts";
 import { tableFromArrays } from "apache-arrow";
+import { assertDipcError } from "../support/assert.ts";
+import { utf8 } from "../support/bytes.ts";
+import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { peerTest } from "../support/peers.ts";
 import { type ProxyName, type ProxyOptions, startProxy } from "../support/proxies.ts";
 import { delay } from "../support/time.ts";
@@ -12,8 +15,6 @@ const CALLS = Number(Deno.env.get("DIPC_PROXY_CALLS") ?? 2000);
 /** Callers that call concurrently. */
 const CALLERS = 8;
 const NAMES: readonly ProxyName[] = ["nginx", "haproxy"];
-
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** A server whose action `echo` returns its body, and whose only flight has three rows. */
 async function backend(): Promise<FlightServer> {
@@ -119,6 +120,65 @@ for (const name of NAMES) {
       assertEquals(await asked({ maxBody: 1000 }, (client) => client.put({ path: "x" }, large)), {
         ...{ code: "flight", status: GrpcStatus.unknown, http: "413" },
       });
+    },
+  );
+}
+
+for (const name of NAMES) {
+  peerTest(["proxies"], `unusual streams, long answers, statuses and credentials pass ${name}`, async ({ proxies }) => {
+    const numbers = await fromTable(tableFromArrays({ n: Float64Array.from({ length: 1_000_000 }, (_, i) => i) }));
+    const tickets = ["data", "empty", ...Array.from({ length: 5000 }, () => "empty".padEnd(1000))];
+    const seen: (string | undefined)[] = [];
+    await using server = await fakeFlight(async (call) => {
+      seen.push(call.headers.authorization);
+      if (call.method === "DoPut") return call.finish(8, "voll: 表 100%");
+      if (call.method === "GetFlightInfo") {
+        const isMany = new TextDecoder().decode(await call.request()).includes("many");
+        const endpoints = (isMany ? tickets : tickets.slice(0, 2)).map((ticket) =>
+          endpoint(ticket, { locations: [proxy.location.replace("127.0.0.1", "localhost")] })
+        );
+        await call.message(infoBytes(endpoints, true, numbers));
+        return call.finish();
+      }
+      const ticket = await call.ticket();
+      if (ticket === "meta") await call.frame({ appMetadata: utf8("rows=3") });
+      if (ticket === "data") await call.data(numbers);
+      call.finish();
+    });
+    await using proxy = await startProxy(name, proxies, { backend: Number(new URL(server.location).port) });
+    await using stream = await connect(proxy.location, { flight: { path: "few", token: "secret" } });
+    assertEquals((await stream.toTable()).numRows, 1_000_000);
+    assertEquals([...new Set(seen)], ["Bearer secret"]);
+    await using client = await FlightClient.connect(proxy.location);
+    assertEquals((await client.getFlightInfo({ path: "many" })).endpoints.length, tickets.length);
+    const chunks = await Array.fromAsync(await client.doGet("meta"));
+    assertEquals(chunks.map(({ batch, appMetadata }) => [batch, new TextDecoder().decode(appMetadata!)]), [[
+      null,
+      "rows=3",
+    ]]);
+    await assertDipcError("limit_exceeded", "voll: 表 100%", () => client.put({ path: "x" }, numbers));
+  });
+
+  peerTest(
+    ["proxies"],
+    `an exchange may be quiet before its first message, behind ${name} too`,
+    async ({ proxies }) => {
+      await using server = await serveFlight({
+        limits: { requestTimeoutMs: 300 },
+        handlers: {
+          async doExchange(exchange) {
+            for await (const { appMetadata } of exchange) await exchange.writeMetadata(appMetadata!);
+          },
+        },
+      });
+      await using proxy = await startProxy(name, proxies, { backend: server.port });
+      await using client = await FlightClient.connect(proxy.location);
+      await using exchange = await client.doExchange({ path: "x" });
+      await delay(1000);
+      await exchange.writeMetadata(utf8("late"));
+      await exchange.doneWriting();
+      const chunks = await Array.fromAsync(exchange.reader);
+      assertEquals(chunks.map(({ appMetadata }) => new TextDecoder().decode(appMetadata!)), ["late"]);
     },
   );
 }

@@ -53,15 +53,21 @@ export class ClientStream {
 
   /** @ignore Reads until the schema has arrived. */
   async _readSchema(): Promise<MessageHeader> {
-    if (this.#schema === null) {
-      const item = await this.next();
-      if (item?.message !== null && item?.message !== undefined) {
-        item.message.body?.release();
-        throw new DipcError("protocol", "cannot read the client's stream: it begins without a schema");
-      }
-      if (this.#schema === null) throw new DipcError("protocol", "cannot read the client's stream: it has no schema");
+    // The descriptor may come in a frame of its own.
+    while (this.#schema === null) {
+      const first = this.#first ?? await this.#read();
+      this.#first = null;
+      if (first === null) throw new DipcError("protocol", "cannot read the client's stream: it has no schema");
+      if (first.message === null) continue;
+      first.message.body?.release();
+      throw new DipcError("protocol", "cannot read the client's stream: it begins without a schema");
     }
     return this.#schema;
+  }
+
+  async #read(): Promise<FlightUploadItem | null> {
+    const frame = await this.#input.next();
+    return frame === null ? null : this.#take(frame);
   }
 
   /**
@@ -78,9 +84,8 @@ export class ClientStream {
         if (first.message !== null || first.appMetadata !== null) return first;
         continue;
       }
-      const frame = await this.#input.next();
-      if (frame === null) return null;
-      const item = this.#take(frame);
+      const item = await this.#read();
+      if (item === null) return null;
       if (item.message !== null || item.appMetadata !== null) return item;
     }
   }

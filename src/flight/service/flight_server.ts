@@ -5,6 +5,8 @@
  */
 import { TypedEventTarget } from "../../events.ts";
 import { asDipcError, type DipcError } from "../../errors.ts";
+import { integerIn } from "../../options.ts";
+import { checkDeno } from "../../runtime.ts";
 import { formatFlightLocation } from "../location.ts";
 import { SERVICE_PATH } from "../model.ts";
 import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
@@ -88,10 +90,19 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
    * @ignore Starts a server.
    */
   static async _start(options: FlightServerOptions, parts: FlightServerParts): Promise<FlightServer> {
+    checkDeno();
     advertisedHost(options.advertise);
     const limits = serverLimits(options.limits);
+    const { maxBatchBytes } = options;
+    if (maxBatchBytes !== undefined && maxBatchBytes !== false) integerIn("maxBatchBytes", maxBatchBytes, 1024);
     const authenticator = options.auth === undefined ? null : await Authenticator.open(options.auth);
-    const methods = new FlightMethods({ ...parts, handlers: options.handlers ?? {}, limits, authenticator });
+    const methods = new FlightMethods({
+      ...parts,
+      handlers: options.handlers ?? {},
+      limits,
+      authenticator,
+      maxBatchBytes,
+    });
     const events = new EventTarget();
     const grpc = await GrpcServer.listen({
       address: options.address ?? "127.0.0.1",

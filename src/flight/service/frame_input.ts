@@ -33,7 +33,7 @@ export class FrameInput {
    */
   constructor(input: CallInput, options: FrameDecoderOptions, timeouts: FrameTimeouts) {
     this.#input = input;
-    this.#decoder = new FrameDecoder(options);
+    this.#decoder = new FrameDecoder({ ...options, isRequest: true });
     this.#timeouts = timeouts;
   }
 

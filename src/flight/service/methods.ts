@@ -17,6 +17,7 @@ import { type Authenticator, handshakeResponse } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import { FrameInput } from "./frame_input.ts";
 import { FlightContext } from "./context.ts";
+import { cutDataset } from "../cut_dataset.ts";
 import { sendDataset, type SentData } from "./data_out.ts";
 import { FlightServerExchange, FlightUpload } from "./exchange.ts";
 import type { FlightHandlers, FlightServerLimits } from "./options.ts";
@@ -30,6 +31,8 @@ export interface MethodParts extends FlightServerParts {
   limits: FlightServerLimits;
   /** Authenticates callers; `null` if everyone may call. */
   authenticator: Authenticator | null;
+  /** Longest message of a DoGet, in bytes; `false` for batches as they are. */
+  maxBatchBytes?: number | false;
 }
 
 /** The outcome of one call. */
@@ -167,12 +170,12 @@ export class FlightMethods {
   };
 
   #doGet: Method = async (call, context, record) => {
-    const { handlers, catalog } = this.#parts;
+    const { handlers, catalog, maxBatchBytes } = this.#parts;
     const { ticket } = await this.#request(call, proto.TicketSchema);
     const own: Dataset | undefined = await handlers.doGet?.(ticket, context);
     if (own !== undefined) {
       try {
-        await sendDataset(call, own, () => {}, record);
+        await sendDataset(call, cutDataset(own, maxBatchBytes), () => {}, record);
       } finally {
         await fromDataset(() => own.close());
       }
@@ -182,7 +185,7 @@ export class FlightMethods {
       }
       const grant = await catalog.grant(ticket);
       record.dataset = grant.name;
-      await sendDataset(call, grant.dataset, () => grant.spend(), record);
+      await sendDataset(call, cutDataset(grant.dataset, maxBatchBytes), () => grant.spend(), record);
     }
     await call.flush();
   };

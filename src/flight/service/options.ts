@@ -180,6 +180,11 @@ export interface FlightServerOptions {
   handlers?: FlightHandlers;
   /** Limits of the server. */
   limits?: Partial<FlightServerLimits>;
+  /**
+   * Longest message of a DoGet, in bytes: longer batches are cut by their rows. `false` sends them as they are. Default: 4 MiB, the
+   * most that clients of gRPC take by default, for Parquet files that are read without `batchRows`; others as they are.
+   */
+  maxBatchBytes?: number | false;
 }
 
 /** Names of {@linkcode FlightServerOptions}. */
