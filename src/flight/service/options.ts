@@ -189,5 +189,14 @@ export interface FlightServerOptions {
 
 /** Names of {@linkcode FlightServerOptions}. */
 export const FLIGHT_SERVER_KEYS: Readonly<Record<keyof FlightServerOptions, true>> = {
-  ...{ address: true, port: true, advertise: true, tls: true, auth: true, handlers: true, limits: true },
+  ...{
+    address: true,
+    port: true,
+    advertise: true,
+    tls: true,
+    auth: true,
+    handlers: true,
+    limits: true,
+    maxBatchBytes: true,
+  },
 };
