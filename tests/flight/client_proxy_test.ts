@@ -113,13 +113,13 @@ Deno.test("a plain and an encrypted connection go through the proxy, which gets 
   for (const [scheme, { port }, options] of [["grpc", plain, {}], ["grpc+tls", secure, { tls }]] as const) {
     await t.step(scheme, async () => {
       await using client = await FlightClient.connect(`${scheme}://flight.test:${port}`, options);
-      assertEquals(await actions(client), 5);
+      assertEquals(await actions(client), 6);
       const [line, host, authorization] = proxy.requests.at(-1)!.split("\r\n");
       assertEquals([line, host], [`CONNECT flight.test:${port} HTTP/1.1`, `host: flight.test:${port}`]);
       assertEquals(authorization, `proxy-authorization: Basic ${btoa("ada:a secret")}`);
       const before = proxy.requests.length;
       await using direct = await FlightClient.connect(`${scheme}://127.0.0.1:${port}`, options);
-      assertEquals(await actions(direct), 5);
+      assertEquals(await actions(direct), 6);
       assertEquals(proxy.requests.length, before);
     });
   }
@@ -168,5 +168,5 @@ Deno.test("an error of TLS names the option that mends it", async () => {
   const wrong = { ca: authority.cert, serverName: "other.test" };
   await assertDipcError("unreachable", "tls.serverName, or --tls-server-name NAME", () => attempt(wrong));
   await using client = await attempt({ insecureSkipVerify: true });
-  assertEquals(await actions(client), 5);
+  assertEquals(await actions(client), 6);
 });
