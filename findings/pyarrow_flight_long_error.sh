@@ -6,7 +6,7 @@
 # no longer a FlightUnauthorizedError, so that a program that asks for a password on that error does not.
 #
 # Bites: servers whose errors quote what they were given, such as the text of a query or a path, and every client that acts on
-# the kind of an error. A server written with pyarrow can only keep its texts short, 1 KB where a traceback comes along. A user
+# the kind of an error. A server written with pyarrow can only keep its texts short, 1 KB when a traceback comes along. A user
 # of Flight has reported the loss of the text (https://github.com/xorq-labs/xorq/issues/2269, September 2026), not that of the kind.
 #
 # Seen: 2026-11-28, pyarrow 26.0.1, Python 3.11, Linux x86-64. With texts between 7,000 and 16,000 characters the outcome differs
