@@ -21,7 +21,7 @@ const POSTED_BYTES = 512 * 1024;
 const POSTED_LARGE = 4;
 const POSTED_HUGE = 1;
 const HUGE_BODY = 8 * 2 ** 20;
-/** Progress calls without a complete message before the shared loop takes over; one if it has others to move. */
+/** Progress calls without a complete message before the shared loop takes over. */
 const SPINS = 64;
 /** Unexpected messages are probed for in every 16th round. */
 const PROBE_EVERY = 15;
@@ -137,7 +137,6 @@ export class IncomingStream implements MessageInput {
     try {
       for (let spins = 0; spins < SPINS; spins++) {
         if (this.#pump()) return this.#take();
-        if (this.#channel.isAlone === false) break;
       }
     } catch (error) {
       throw this.#fail(error);

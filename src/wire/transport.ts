@@ -85,9 +85,6 @@ export interface Channel {
    */
   readonly activity: number;
 
-  /** Whether only another process can move it, so that it is worth polling. Default: yes. */
-  readonly isAlone?: boolean;
-
   /** Advances operations. Never throws for something a peer did. @returns whether anything happened */
   progress(): boolean;
 

@@ -171,10 +171,6 @@ export class UcxChannel implements Channel, WorkerOwner {
     return this.#worker.activity;
   }
 
-  get isAlone(): boolean {
-    return progressLoop().isAlone(this.#worker);
-  }
-
   get queuedFrames(): number {
     return this.#frames.count;
   }
