@@ -73,6 +73,7 @@ function parseAuthority(text: string): ReachableHost | null {
     if (text === "" || username + search + hash !== "" || pathname !== "/") return null;
     // `port` is empty for the default port of the scheme.
     const number = port !== "" ? Number(port) : /:80$/.test(text) && host === hostname ? 80 : undefined;
+    if (number === 0) return null;
     return { host: hostname.replace(/^\[|\]$/g, ""), port: number };
   } catch {
     return null;

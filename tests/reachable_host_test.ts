@@ -55,7 +55,21 @@ Deno.test("a server that is bound to all addresses names the host and port that 
 
 Deno.test("a requested host that cannot be meant gives way to the address of the connection", () => {
   for (
-    const authority of ["", "0.0.0.0:1", "[::]:1", "[::1]:1", "a/b", "user@host", "a b", "host:99999", "x?y", "x#y"]
+    const authority of [
+      "",
+      "0.0.0.0:1",
+      "[::]:1",
+      "[::1]:1",
+      "a/b",
+      "user@host",
+      "a b",
+      "host:99999",
+      "host:0",
+      "host:-1",
+      "host:4294967296",
+      "x?y",
+      "x#y",
+    ]
   ) {
     assertEquals(reachableHost("0.0.0.0", "one", approach(authority, "10.9.8.7")), { host: "10.9.8.7" }, authority);
   }
