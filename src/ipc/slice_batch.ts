@@ -65,22 +65,24 @@ export function* slicesOf(
   const { header, body, appMetadata } = message;
   const bodyBytes = maxBytes - header.bytes.byteLength;
   const isSmall = body === null || header.bytes.byteLength + body.byteLength <= maxBytes;
-  const headers = isSmall ? null : HeaderReader.continuing(schema);
-  const batch = headers === null ? null : verified(header, headers);
-  const slicer = batch === null ? null : slicerOf(batch, body!.bytes(), bodyBytes);
-  if (batch === null || slicer === null) {
-    yield message;
-    return;
-  }
+  if (isSmall) return yield message;
+  let isOurs = true;
   try {
+    const headers = HeaderReader.continuing(schema);
+    const batch = verified(header, headers);
+    const slicer = slicerOf(batch, body.bytes(), bodyBytes);
+    if (slicer === null) {
+      isOurs = false;
+      return yield message;
+    }
     let isFirst = true;
     for (const slice of slicer.slices(bodyBytes)) {
-      const sliced = packed(batch, slice, headers!, pool);
+      const sliced = packed(batch, slice, headers, pool);
       yield isFirst && appMetadata !== undefined ? { ...sliced, appMetadata } : sliced;
       isFirst = false;
     }
   } finally {
-    body!.release();
+    if (isOurs) body.release();
   }
 }
 
@@ -243,6 +245,7 @@ class Slicer {
   ): BufferSlice {
     const isLittle = this.#header.layout.endianness === "little";
     const size = bits! / 8;
+    this.#check(index, (start + length + 1) * size);
     const at = this.#header.buffers[2 * index] + start * size;
     const read = (i: number): number =>
       size === 4 ? this.#view.getInt32(at + 4 * i, isLittle) : Number(this.#view.getBigInt64(at + 8 * i, isLittle));
@@ -266,17 +269,22 @@ class Slicer {
   }
 
   #bytesFrom(index: number, start: number, length: number): BufferSlice {
+    this.#check(index, start + length);
     const at = this.#header.buffers[2 * index] + start;
-    if (start + length > this.#lengthOf(index)) {
-      throw new DipcError("invalid_data", "cannot cut a batch: its offsets lead out of a buffer");
-    }
     return { length, write: (target) => target.set(this.#bytes.subarray(at, at + length)) };
+  }
+
+  /** @throws {DipcError} `invalid_data` if a buffer does not have so many bytes: offsets of a parent lead out of it */
+  #check(index: number, bytes: number): void {
+    if (bytes <= this.#lengthOf(index)) return;
+    throw new DipcError("invalid_data", "cannot cut a batch: its offsets lead out of a buffer");
   }
 
   /** Bits that do not begin at a byte. */
   #bits(index: number, start: number, count: number): BufferSlice {
-    const at = this.#header.buffers[2 * index] + (start >> 3);
-    const shift = start & 7;
+    this.#check(index, Math.ceil((start + count) / 8));
+    const at = this.#header.buffers[2 * index] + Math.floor(start / 8);
+    const shift = start % 8;
     const end = this.#header.buffers[2 * index] + this.#lengthOf(index);
     const length = Math.ceil(count / 8);
     return {
@@ -300,9 +308,11 @@ class Slicer {
 
   /** Number of bits that are set in a bitmap, from `start`. */
   #ones(index: number, start: number, count: number): number {
+    // Before the loop, whose length is a number of the file's.
+    this.#check(index, Math.ceil((start + count) / 8));
     const at = this.#header.buffers[2 * index];
     let ones = 0;
-    for (let i = start; i < start + count; i++) ones += (this.#bytes[at + (i >> 3)] >> (i & 7)) & 1;
+    for (let i = start; i < start + count; i++) ones += (this.#bytes[at + Math.floor(i / 8)] >> (i % 8)) & 1;
     return ones;
   }
 }

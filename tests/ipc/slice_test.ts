@@ -1,12 +1,26 @@
 /** Batches that are cut into slices of their rows: every type keeps its values, and every slice its size. */
-import { assert, assertEquals, assertGreater } from "@std/assert";
-import { Data, Field, RecordBatch, Schema, Struct, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
+import { assert, assertEquals, assertGreater, assertInstanceOf } from "@std/assert";
+import {
+  Bool,
+  Data,
+  Field,
+  List,
+  RecordBatch,
+  Schema,
+  Struct,
+  Table,
+  tableFromArrays,
+  Utf8,
+  vectorFromArray,
+} from "apache-arrow";
 import { fromBatches } from "../../mod.ts";
+import { DipcError } from "../../src/errors.ts";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../../src/ipc/message.ts";
 import { slicesOf } from "../../src/ipc/slice_batch.ts";
 import { readerLimits } from "../../src/limits.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
+import { wrapBytes } from "../../src/memory/wrap.ts";
 import { allTypes, randomColumn } from "../support/ipc_columns.ts";
 import { type Plain, plainColumns } from "../support/ipc_values.ts";
 import { Random } from "../support/random.ts";
@@ -98,4 +112,39 @@ Deno.test("the body of a batch that is cut is released, also if its slices are n
   slices.next().value!.body!.release();
   slices.return(undefined);
   assertEquals(released, 1);
+});
+
+/**
+ * Offsets come from a file or an upload. A bitmap below a list with a huge offset was counted bit by bit, two thousand million of
+ * them, before anything was checked; and the body of a batch that was rejected was lost.
+ */
+Deno.test("offsets that lead anywhere are rejected at once, and the body is released", async () => {
+  const rows = 400;
+  const lists = Array.from({ length: rows }, (_, i) => [i % 3 === 0 ? null : `value ${i}`, null]);
+  const flags = Array.from({ length: rows }, (_, i) => [i % 2 === 0, null, true]);
+  const table = new Table({
+    lists: vectorFromArray(lists, new List(new Field("item", new Utf8(), true))),
+    flags: vectorFromArray(flags, new List(new Field("item", new Bool(), true))),
+  });
+  const { schema, messages: [message] } = await sent(table.batches[0]);
+  const whole = message.body!.bytes().slice();
+  let rejected = 0;
+  for (const value of [-1, -(2 ** 31), 2 ** 31 - 1, 2 ** 30, rows * 4]) {
+    for (let at = 0; at < whole.byteLength; at += 4) {
+      const bytes = whole.slice();
+      new DataView(bytes.buffer).setInt32(at, value, true);
+      const body = wrapBytes(bytes);
+      let released = 0;
+      body.release = () => void released++;
+      try {
+        for (const slice of slicesOf(schema, { ...message, body }, 4_000, hostPool())) slice.body!.release();
+      } catch (error) {
+        assertInstanceOf(error, DipcError);
+        assertEquals(error.code, "invalid_data");
+        rejected++;
+      }
+      assertEquals(released, 1, `${value} at ${at}`);
+    }
+  }
+  assertGreater(rejected, 50);
 });
