@@ -10,7 +10,7 @@ import { closeEntries, openEntries } from "./serving/datasets.ts";
 import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
-import { Server } from "./serving/server.ts";
+import type { Server, ServerParts } from "./serving/server.ts";
 import type { Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
@@ -62,7 +62,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     });
     if (transport === undefined) transport = await openTransport(options);
     const admission = plane?.admission ?? admitByName(entries);
-    server = new Server({ settings, transport, ownsTransport, entries, admission });
+    server = await openServer({ settings, transport, ownsTransport, entries, admission });
     await server._listen();
     if (plane !== undefined) await server._listenFlight(plane);
     return server;
@@ -89,6 +89,12 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
     }: the dataset can be read only once, but metadata and bodies on two ports ` +
       "are two reads; leave metadataPort out",
   );
+}
+
+/** Loads the server's side only now: a program that only connects does not pay for it. */
+async function openServer(parts: ServerParts): Promise<Server> {
+  const { Server } = await import("./serving/server.ts");
+  return new Server(parts);
 }
 
 /** Loads the Flight side only when it is requested. */
