@@ -28,6 +28,11 @@ export interface ConnectionHost {
   readonly stop: AbortSignal;
   /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
+  /**
+   * Called once with the outcome: `error` is set if it failed, `totals` if anything was sent. That of a failure does not wait for
+   * the client to take notice.
+   */
+  onOutcome(detail: ServerEventDetail): void;
 }
 
 /** A parsed request of a client. */
@@ -46,6 +51,7 @@ export class UcxConnection {
   readonly #isRefused: boolean;
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
+  #isConcluded = false;
   /**
    * Whether the client is known to be in error mode PEER, as everybody who sends an envelope is. In mode NONE requests may stay
    * open forever after the client has died, so nothing of its connection is used again.
@@ -69,19 +75,20 @@ export class UcxConnection {
 
   /**
    * Answers the one request and closes the connection. Never rejects.
-   *
-   * @returns The outcome: `error` is set if it failed, `totals` if anything was sent
    */
-  async run(): Promise<ServerEventDetail> {
+  async run(): Promise<void> {
     const detail = this.#detail;
     const channel = this.#channel;
     try {
       await this.#answer(await this.#receiveRequest());
     } catch (error) {
       detail.error = asDipcError(error);
+      this.#conclude();
     }
     // An error message must arrive too, so the connection is flushed unless the client violated the protocol or is gone.
-    const flush = this.#isSentWhole || (channel.failure === null && detail.error?.code !== "protocol");
+    // One that accepts nothing would not accept that either.
+    const flush = this.#isSentWhole ||
+      (channel.failure === null && detail.error?.code !== "protocol" && !this.#outgoing?.hasStalled);
     if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
     try {
       await channel.close({ flush, discard: !this.#isPeerMode });
@@ -89,9 +96,15 @@ export class UcxConnection {
     } catch (error) {
       detail.error ??= asDipcError(error);
     }
+    this.#conclude();
+  }
+
+  #conclude(): void {
+    if (this.#isConcluded) return;
+    this.#isConcluded = true;
     const totals: OutgoingTotals | undefined = this.#outgoing?.totals;
-    if (totals !== undefined) detail.totals = totals;
-    return detail;
+    if (totals !== undefined) this.#detail.totals = totals;
+    this.#host.onOutcome(this.#detail);
   }
 
   async #answer({ role, ticket, acceptsErrors }: ClientRequest): Promise<void> {

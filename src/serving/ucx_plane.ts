@@ -59,6 +59,7 @@ export class UcxPlane {
         host.stats.requests++;
         host.emit("request", detail);
       },
+      onOutcome: (detail) => this.#conclude(detail),
     };
   }
 
@@ -124,7 +125,6 @@ export class UcxPlane {
     emit("connection", { connection });
     const isFull = stats.activeConnections > this.#host.settings.maxConnections;
     const run = new UcxConnection(channel, connection, this.#connectionHost, isFull).run()
-      .then((detail) => this.#conclude(detail))
       .finally(() => {
         stats.activeConnections--;
         this.#running.delete(run);

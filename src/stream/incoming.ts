@@ -10,6 +10,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { ERROR_MESSAGE, frameType } from "../protocol/prefix.ts";
 import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
 import { sequenceDistance } from "../protocol/sequence.ts";
 import { FULL_MASK, SEQUENCE_MASK, tagSequence } from "../protocol/tag.ts";
@@ -21,6 +22,8 @@ const POSTED_BYTES = 512 * 1024;
 const POSTED_LARGE = 4;
 const POSTED_HUGE = 1;
 const HUGE_BODY = 8 * 2 ** 20;
+/** Progress calls without effect after which nothing more is expected of a connection that was lost. */
+const LAST_ROUNDS = 16;
 /** Progress calls without a complete message before the shared loop takes over. */
 const SPINS = 64;
 /** Unexpected messages are probed for in every 16th round. */
@@ -221,6 +224,24 @@ export class IncomingStream implements MessageInput {
     return false;
   }
 
+  /**
+   * Why a receive has failed: the server's own word, if it is among what has arrived. The news of the end overtakes it, and the
+   * bodies before it never come.
+   */
+  #lost(error: unknown): unknown {
+    const channel = this.#channel;
+    try {
+      for (let quiet = 0; quiet < LAST_ROUNDS; quiet = channel.progress() ? 0 : quiet + 1) {
+        for (let frame; (frame = channel.takeFrame()) !== null;) {
+          if (frameType(frame) === ERROR_MESSAGE) this.#state.onFrame(frame);
+        }
+      }
+    } catch (said) {
+      return said;
+    }
+    return channel.failure ?? error;
+  }
+
   /** Reports finished receives, the earliest first: bodies mostly arrive in order. */
   #settle(): void {
     const state = this.#state;
@@ -228,7 +249,7 @@ export class IncomingStream implements MessageInput {
       const { receive } = slot.attachment!;
       const status = receive.poll();
       if (status === PENDING) return;
-      if (status === FAILED) throw this.#channel.failure ?? receive.error!;
+      if (status === FAILED) throw this.#lost(receive.error);
       state.onBody(slot, receive.tag, receive.byteLength);
       this.#postedBytes -= slot.byteLength;
       this.#activeWhenDue = this.#channel.activity;

@@ -19,10 +19,10 @@ import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport
 const TURN_MESSAGES = 64;
 /** Bytes sent before the other streams of the isolate get their turn. */
 const TURN_BYTES = 8 * 2 ** 20;
+/** Checks per idle timeout: it may be exceeded by one of them. */
+const IDLE_CHECKS = 16;
 /** Longest wait for a source to end, in milliseconds. */
 const SOURCE_CLOSE_MS = 1_000;
-/** Checks per idle timeout. */
-const IDLE_CHECKS = 4;
 
 /** Options of an {@linkcode OutgoingStream}. */
 export interface OutgoingOptions {
@@ -66,6 +66,8 @@ export class OutgoingStream {
   readonly #dataset: Dataset;
   readonly #options: OutgoingOptions;
   readonly #state: SenderState<Sending>;
+  /** Whether it has ended because the client accepted nothing for too long. */
+  hasStalled = false;
   #stream: MessageStream | null = null;
   /** Taken from the dataset and not sent, because the window is full. */
   #held: IpcMessage | null = null;
@@ -145,9 +147,10 @@ export class OutgoingStream {
       idle = seen === this.#activity ? idle + 1 : 0;
       seen = this.#activity;
     }
+    this.hasStalled = true;
     throw new DipcError(
       "timeout",
-      `cannot send the stream: the client took nothing for ${this.#options.idleTimeoutMs} ms`,
+      `cannot send the stream: the client accepted nothing for ${this.#options.idleTimeoutMs} ms`,
     );
   }
 

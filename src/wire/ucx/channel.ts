@@ -95,6 +95,8 @@ export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
 /** A UCX channel. Made by the transport. */
 export class UcxChannel implements Channel, WorkerOwner {
   failure: DipcError | null = null;
+  /** Whether UCX has reported the end of a connection; other failures are this side's. */
+  #isLost = false;
   transportsReason = "";
   readonly #worker: UcxWorker;
   readonly #symbols: UcpSymbols;
@@ -148,6 +150,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#endpoints.push(endpoint);
     endpoint.onFailure = () => {
       const status = endpoint.failedStatus;
+      this.#isLost = true;
       this.failure ??= statusError(
         status,
         status === UCS_ERR_CONNECTION_RESET
@@ -329,7 +332,9 @@ export class UcxChannel implements Channel, WorkerOwner {
 
   /** @ignore Called by the worker from inside progress. */
   onActiveMessage(data: bigint, size: bigint, rendezvous: boolean): boolean {
-    if (this.failure !== null || this.#closing !== null) return false;
+    if (this.#closing !== null) return false;
+    // The news that a connection was lost overtakes what was sent on it; but nothing can be fetched from there.
+    if (this.failure !== null && (!this.#isLost || rendezvous)) return false;
     const length = Number(size);
     // A queued frame costs its slot, however short it is.
     const queued = this.#frames.bytes + this.#frames.count * SLOT_BYTES;
