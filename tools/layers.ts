@@ -12,7 +12,7 @@ const PAGE = `${REPOSITORY}/CONTRIBUTING.md`;
 const BEGIN = "<!-- layers: begin -->", END = "<!-- layers: end -->";
 /** Files that every room may import; an arrow to them says nothing. */
 export const VOCABULARY: ReadonlySet<string> = new Set([
-  ...["errors", "limits", "options", "bytes", "text", "deadline", "permissions", "events"],
+  ...["errors", "limits", "options", "bytes", "text", "deadline", "patience", "permissions", "events"],
 ]);
 /** Not part of the package, or not code. */
 const APART = new Set(["deno.json", "tools"]);

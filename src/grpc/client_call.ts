@@ -6,6 +6,7 @@
 import { type DipcError, LocalError } from "../errors.ts";
 import type { GrpcConnection } from "./client_connection.ts";
 import { Resumption } from "./resumption.ts";
+import { PatientTimer } from "../patience.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { decodeStatusText, errorOfHttpStatus, isGrpcType } from "./answer_status.ts";
@@ -57,7 +58,7 @@ export class GrpcCall<T> {
   #httpError: DipcError | null = null;
   readonly #resumption = new Resumption();
   #deadline: ReturnType<typeof setTimeout> | undefined;
-  #answerDeadline: ReturnType<typeof setTimeout> | undefined;
+  readonly #answerDeadline = new PatientTimer(() => this.#onDeadline(this.#options.answerMs!));
   #leaving: ReturnType<typeof setTimeout> | undefined;
   readonly #startedMs = performance.now();
   #openedMs = this.#startedMs;
@@ -168,8 +169,7 @@ export class GrpcCall<T> {
     this.#openedMs = performance.now();
     const { answerMs } = this.#options;
     if (answerMs === undefined || this.#isOver) return;
-    clearTimeout(this.#answerDeadline);
-    this.#answerDeadline = setTimeout(() => this.#onDeadline(answerMs), answerMs);
+    this.#answerDeadline.start(answerMs);
   }
 
   /** Whether the call, whose stream is over, is made again because the server has not taken it. */
@@ -177,7 +177,7 @@ export class GrpcCall<T> {
     if (this.#resumption.isUnderWay) return true;
     const { untaken } = this.#stream;
     if (untaken === null || this.#isOver || !this.output.isReplayable || !this.#resumption.begin(untaken)) return false;
-    clearTimeout(this.#answerDeadline);
+    this.#answerDeadline.stop();
     this.#resume().catch((error) => {
       this.#resumption.end();
       this.cancel(error);
@@ -269,7 +269,7 @@ export class GrpcCall<T> {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#deadline);
-    clearTimeout(this.#answerDeadline);
+    this.#answerDeadline.stop();
     clearTimeout(this.#leaving);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     // A call that has ended accepts no more messages, even if its stream is still open in this direction.

@@ -9,6 +9,7 @@ import type { ClientStream } from "../http2/client_stream.ts";
 import { Http2Error, Http2TooLong } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import type { Transport } from "../http2/transport.ts";
+import { patientNow, patientTimeout, type PatientTimer } from "../patience.ts";
 import { connectError, openTransport } from "./client_socket.ts";
 import type { GrpcTarget } from "./target.ts";
 import type { FlightTlsOptions } from "./tls.ts";
@@ -194,16 +195,16 @@ export class GrpcConnection {
     const controller = new AbortController();
     const { uri } = this.#location;
     const { timeoutMs } = this.#options;
-    const startedMs = performance.now();
-    const timer = setTimeout(
+    const startedMs = patientNow();
+    const timer = patientTimeout(
+      timeoutMs,
       () =>
         controller.abort(
           new LocalError("timeout", `cannot connect to ${uri}: it took longer than ${timeoutMs / 1000} s`),
         ),
-      timeoutMs,
     );
     const connection = this.#start(controller.signal, startedMs).finally(() => {
-      clearTimeout(timer);
+      timer.stop();
       this.#attempt = null;
     });
     // Waiting callers get the error; there may be none left.
@@ -228,7 +229,7 @@ export class GrpcConnection {
       freeText: FREE_TEXT,
       lingerMs: LINGER_MS,
       onClose: () => {
-        clearTimeout(silence);
+        silence.stop();
         this.#open.delete(connection);
         resolve();
       },
@@ -240,13 +241,13 @@ export class GrpcConnection {
   }
 
   /** Every server begins with its settings: one that says nothing is not there, even if its machine has taken the connection. */
-  #expectBytes(connection: ClientConnection, startedMs: number): ReturnType<typeof setTimeout> {
+  #expectBytes(connection: ClientConnection, startedMs: number): PatientTimer {
     const { timeoutMs } = this.#options;
-    return setTimeout(() => {
+    return patientTimeout(Math.max(1, timeoutMs - (patientNow() - startedMs)), () => {
       if (connection.hasReceived) return;
       const found = `it accepted the connection, and said nothing within ${timeoutMs / 1000} s`;
       connection.fail(new LocalError("timeout", `cannot connect to ${this.#location.uri}: ${found}`));
-    }, Math.max(1, timeoutMs - (performance.now() - startedMs)));
+    });
   }
 }
 

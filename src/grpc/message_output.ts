@@ -6,6 +6,7 @@
  */
 import { DipcError, LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
+import { patientTimeout } from "../patience.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
 /** Maximum number of queued bytes; a single larger message is admitted when nothing else is queued. */
@@ -219,12 +220,11 @@ export class MessageOutput {
     const { timeoutMs, peer } = this.#options;
     while (this.#failure === null && this.#pendingBytes >= WINDOW_BYTES) {
       const before = this.#writtenCount;
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve;
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      clearTimeout(timer);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting = resolve;
+      const timer = patientTimeout(timeoutMs, resolve);
+      await promise;
+      timer.stop();
       if (this.#options.isHeld()) continue;
       if (this.#failure === null && this.#writtenCount === before && this.#pendingBytes >= WINDOW_BYTES) {
         throw new LocalError(

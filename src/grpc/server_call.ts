@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
+import { PatientTimer } from "../patience.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { HeaderField } from "../http2/static_table.ts";
@@ -24,7 +25,7 @@ const MAX_STATUS_TEXT = 1024;
 const UNREAD_MS = 100;
 /** Longest wait for a client to accept the end of a failed call, in milliseconds. */
 const CLOSE_MS = 5_000;
-/** The same once the server is cutting its calls, in milliseconds. */
+/** The same once the server is cutting its calls, or if the client has accepted nothing for a long time, in milliseconds. */
 const STOP_MS = 500;
 
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
@@ -63,12 +64,13 @@ export class ServerCall {
   readonly #stop: AbortSignal;
   readonly #onStop: () => void;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  readonly #stall = new PatientTimer(() => this.#late());
   /** Small messages that are sent together. */
   #staged: Uint8Array | null = null;
   #stagedBytes = 0;
   #settle: (() => void) | null = null;
   #isFinished = false;
-  /** The client accepts nothing, so that it cannot be sent a status. */
+  /** The client accepts nothing: trailers need no room in its window, and may still reach it. */
   #isStuck = false;
 
   /**
@@ -152,9 +154,8 @@ export class ServerCall {
 
   #send(bytes: Uint8Array): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let timer: ReturnType<typeof setTimeout> | undefined;
     const settle = (): void => {
-      clearTimeout(timer);
+      this.#stall.pause();
       this.#settle = null;
       if (!this.signal.aborted) return resolve();
       // The caller is about to reuse the bytes; and without them the client would not get a complete message anyway.
@@ -165,7 +166,7 @@ export class ServerCall {
     else {
       this.#settle = settle;
       if (this.#stream.write(bytes, settle)) settle();
-      else timer = setTimeout(() => this.#late(), this.#idleTimeoutMs);
+      else this.#stall.start(this.#idleTimeoutMs);
     }
     return promise;
   }
@@ -188,6 +189,7 @@ export class ServerCall {
     if (this.#isFinished) return;
     this.#isFinished = true;
     clearTimeout(this.#deadline);
+    this.#stall.stop();
     this.#stop.removeEventListener("abort", this.#onStop);
     await this.#end(status, text);
   }
@@ -197,7 +199,6 @@ export class ServerCall {
     // What the client still sends is not needed; unread it would fill the window of the whole connection.
     stream.discard();
     if (stream.isClosed) return;
-    if (this.#isStuck) return stream.reset(Http2Code.cancel);
     const end: HeaderField[] = [["grpc-status", String(status)]];
     if (text !== "") end.push(["grpc-message", encodeText(text)]);
     // What a client that has compressed its request needs to know.
@@ -216,7 +217,7 @@ export class ServerCall {
       if (!stream.isRemoteEnded && stream.isWritten) stream.reset(Http2Code.noError);
     }, UNREAD_MS);
     const { promise: late, resolve } = Promise.withResolvers<void>();
-    let timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : CLOSE_MS);
+    let timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : this.#isStuck ? STOP_MS : CLOSE_MS);
     const hurry = (): void => {
       clearTimeout(timer);
       timer = setTimeout(resolve, STOP_MS);

@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
+import { patientNow, patientTimeout, type PatientTimer } from "../patience.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
 /** The bytes of a call, pulled: they are never read faster than they are consumed. */
@@ -39,7 +40,7 @@ export class CallInput {
       this.#rest = null;
       return rest;
     }
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let timer: PatientTimer | undefined;
     let isLate = false;
     try {
       for (;;) {
@@ -58,14 +59,14 @@ export class CallInput {
         }
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
-          timer ??= setTimeout(() => {
+          timer ??= patientTimeout(timeoutMs, () => {
             isLate = true;
             this.#wake?.();
-          }, timeoutMs);
+          });
         });
       }
     } finally {
-      clearTimeout(timer);
+      timer?.stop();
       this.#wake = null;
     }
   }
@@ -80,7 +81,7 @@ export class CallInput {
    * @throws {DipcError} `limit_exceeded`, `protocol`, `timeout`, and what ended the call
    */
   async message(maxBytes: number, timeoutMs: number, beginMs?: number): Promise<Uint8Array | null> {
-    let endsAt = performance.now() + (beginMs ?? timeoutMs);
+    let endsAt = patientNow() + (beginMs ?? timeoutMs);
     let hasBegun = false;
     const prefix = new Uint8Array(GRPC_PREFIX_BYTES);
     let into = prefix;
@@ -94,12 +95,12 @@ export class CallInput {
         into = new Uint8Array(length);
         filled = 0;
       }
-      const chunk = await this.next(Math.max(1, Math.ceil(endsAt - performance.now())));
+      const chunk = await this.next(Math.max(1, Math.ceil(endsAt - patientNow())));
       if (chunk === null) {
         if (into === prefix && filled === 0) return null;
         throw new DipcError("protocol", "cannot read the client's request: it ends in the middle of a message");
       }
-      if (!hasBegun && beginMs !== undefined) endsAt = performance.now() + timeoutMs;
+      if (!hasBegun && beginMs !== undefined) endsAt = patientNow() + timeoutMs;
       hasBegun = true;
       const n = Math.min(chunk.byteLength, into.byteLength - filled);
       into.set(chunk.subarray(0, n), filled);

@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../errors.ts";
 import type { Http2Stream } from "../http2/stream.ts";
+import { PatientTimer } from "../patience.ts";
 
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte from time to time. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
@@ -56,8 +57,7 @@ export class StreamInput<T> {
   #failure: unknown = null;
   #hasEnded = false;
   #waiting: { resolve: (frame: T | null) => void; reject: (error: unknown) => void } | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #progressMs = 0;
+  readonly #timer = new PatientTimer(() => this.#onTime());
   #progressBytes = 0;
   #receivedBytes = 0;
 
@@ -84,7 +84,7 @@ export class StreamInput<T> {
 
   /** The wait for a message begins anew: only now can the peer answer. */
   restart(): void {
-    this.#progressMs = performance.now();
+    if (this.#waiting !== null) this.#timer.start(this.#options.timeoutMs);
   }
 
   /** Bytes received, gRPC's prefixes included. */
@@ -108,8 +108,7 @@ export class StreamInput<T> {
     if (this.#hasEnded) return null;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#progressMs = performance.now();
-      this.#timer ??= setTimeout(this.#onTimer, this.#options.timeoutMs);
+      this.restart();
     });
   }
 
@@ -123,8 +122,7 @@ export class StreamInput<T> {
 
   /** Stops reading and releases the frames that were not taken. Idempotent; the stream itself is the caller's. */
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#timer.stop();
     this.#stop();
     this.#decoder.close();
     this.#failure ??= new LocalError("closed", `cannot read from ${this.#options.peer}: the stream was closed`);
@@ -155,7 +153,7 @@ export class StreamInput<T> {
     this.#receivedBytes += bytes.byteLength;
     if (this.#receivedBytes - this.#progressBytes >= PROGRESS_BYTES) {
       this.#progressBytes = this.#receivedBytes;
-      this.#progressMs = performance.now();
+      this.restart();
     }
     try {
       this.#decoder.push(bytes);
@@ -185,8 +183,7 @@ export class StreamInput<T> {
     if (error === null) this.#hasEnded = true;
     else this.#failure = error;
     // What was not read yet needs no further wait; a program may end meanwhile.
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#timer.stop();
   }
 
   /** Settles the pending read, if there is a message, an error or the end for it. */
@@ -196,21 +193,15 @@ export class StreamInput<T> {
     const frame = this.#decoder.take();
     if (frame === null && this.#failure === null && !this.#hasEnded) return;
     this.#waiting = null;
+    this.#timer.pause();
     if (frame !== null) waiting.resolve(frame);
     else if (this.#failure !== null) waiting.reject(this.#failure);
     else waiting.resolve(null);
   }
 
-  #onTimer = (): void => {
-    this.#timer = undefined;
-    if (this.#waiting === null) return;
+  #onTime(): void {
     const { timeoutMs, peer } = this.#options;
-    if (this.#options.isHeld()) this.restart();
-    const quietMs = performance.now() - this.#progressMs;
-    if (quietMs < timeoutMs - 1) {
-      this.#timer = setTimeout(this.#onTimer, timeoutMs - quietMs);
-      return;
-    }
+    if (this.#options.isHeld()) return this.restart();
     this.#options.onTimeout();
     this.#failure = new LocalError(
       "timeout",
@@ -219,5 +210,5 @@ export class StreamInput<T> {
       } s`,
     );
     this.#settle();
-  };
+  }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { withDeadline } from "../deadline.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
 import { isGranted, netPermission } from "../permissions.ts";
@@ -16,6 +17,8 @@ const PATIENCE_MS = 500;
 const ANSWER_MS = 500;
 /** Longest wait for a connection of UCX, in milliseconds. */
 const UCX_MS = 1000;
+/** How long a look that has begun may still take once the connection's own time is up, in milliseconds. */
+const LAST_LOOK_MS = 250;
 /** What an HTTP/2 client sends first: the preface, and empty settings. */
 const HTTP2_START = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
 /** Bytes that tell protocols apart. */
@@ -77,11 +80,17 @@ export async function withPeerCheck<T>(
     isSettled = true;
     if (stop.signal.aborted) throw stop.signal.reason;
     if (signal?.aborted || !mayBeWrongScheme(target, error)) throw error;
+    // The caller has waited long enough: no look begins now.
+    if (isTimeout(error)) throw await withDeadline(early ?? Promise.resolve(null), LAST_LOOK_MS) ?? error;
     throw await early ?? await look(true) ?? error;
   } finally {
     isSettled = true;
     clearTimeout(timer);
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof DipcError && error.code === "timeout";
 }
 
 /** A connection of UCX that was lost later has shown that UCX is there. */

@@ -5,6 +5,7 @@
  */
 import { DipcError } from "../../errors.ts";
 import type { CallInput } from "../../grpc/server_input.ts";
+import { patientNow } from "../../patience.ts";
 import type { FlightFrame } from "../data.ts";
 import { FrameDecoder, type FrameDecoderOptions } from "../frame_decoder.ts";
 
@@ -44,12 +45,12 @@ export class FrameInput {
    */
   async next(): Promise<FlightFrame | null> {
     const { requestTimeoutMs, idleTimeoutMs } = this.#timeouts;
-    let endsAt = performance.now() + (this.#decoder.isWhole ? idleTimeoutMs : requestTimeoutMs);
+    let endsAt = patientNow() + (this.#decoder.isWhole ? idleTimeoutMs : requestTimeoutMs);
     for (let bytes = 0;;) {
       const frame = this.#decoder.take();
       if (frame !== null) return frame;
       if (this.#hasEnded) return null;
-      const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - performance.now())));
+      const chunk = await this.#input.next(Math.max(1, Math.ceil(endsAt - patientNow())));
       if (chunk === null) {
         this.#hasEnded = true;
         if (!this.#decoder.isWhole) {
@@ -62,7 +63,7 @@ export class FrameInput {
       bytes += chunk.byteLength;
       if (begins || bytes >= MIN_PROGRESS_BYTES) {
         bytes = 0;
-        endsAt = performance.now() + requestTimeoutMs;
+        endsAt = patientNow() + requestTimeoutMs;
       }
     }
   }
