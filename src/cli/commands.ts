@@ -26,6 +26,7 @@ const serve: Command = {
   flags: ["json", "help", "no-ucx"],
   values: [
     ...["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "staging"],
+    ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
   ],
   former: ["road"],
@@ -44,6 +45,9 @@ Options
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
+  --max-connections N  clients at the same time, by UCX and by Flight each; further ones hear that it is busy (default 256)
+  --request-timeout T  longest wait for the request of a client that has connected (default 5s, by Flight 4s)
+  --idle-timeout T     ends a stream whose client accepts nothing for so long (default 10m, by Flight 5m)
   --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)
   --tls-cert FILE      of Flight: the server's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
   --client-ca FILE     of Flight: accepts only clients with a certificate of this authority

@@ -11,7 +11,7 @@ import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { printable } from "../text.ts";
-import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
+import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
@@ -78,7 +78,9 @@ export function namedPaths(texts: readonly string[]): NamedPath[] {
 
 /** Runs `dipc serve`. @returns exit status */
 export async function runServe(args: ParsedArgs): Promise<number> {
+  const limits = limitsOf(args);
   const flight = flightServingOf(args);
+  if (flight !== undefined) flight.limits = limits;
   const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
@@ -89,6 +91,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     port: port("port"),
     metadataPort: port("metadata-port"),
     advertise: args.values.get("advertise"),
+    ...limits,
   };
   const batchRowsText = args.values.get("batch-rows");
   const batchRows = batchRowsText === undefined
@@ -124,6 +127,20 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     if (memory !== undefined) await releaseAll();
   }
   return interrupt.caught === "SIGINT" ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+/** The limits that both sides of the server have. Only those that were given: each side has its own defaults. */
+function limitsOf(
+  { values }: ParsedArgs,
+): { maxConnections?: number; requestTimeoutMs?: number; idleTimeoutMs?: number } {
+  const limits: ReturnType<typeof limitsOf> = {};
+  const [connections, request, idle] = ["max-connections", "request-timeout", "idle-timeout"].map((it) =>
+    values.get(it)
+  );
+  if (connections !== undefined) limits.maxConnections = integerOption("--max-connections", connections, 1, 65_536);
+  if (request !== undefined) limits.requestTimeoutMs = duration("--request-timeout", request);
+  if (idle !== undefined) limits.idleTimeoutMs = duration("--idle-timeout", idle);
+  return limits;
 }
 
 /** Everything is requested before the server starts, what only uploads need as well. */

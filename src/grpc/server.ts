@@ -6,16 +6,18 @@
  *
  * @module
  */
-import net, { type AddressInfo, type Socket } from "node:net";
-import tls, { type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { withDeadline } from "../deadline.ts";
 import { asDipcError, DipcError } from "../errors.ts";
+import { patientTimeout, type PatientTimer } from "../patience.ts";
 import { netPermission, requirePermissions } from "../permissions.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
-import { NodeTransport } from "../http2/transport.ts";
+import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
+import { Acceptor } from "./acceptor.ts";
+import { SecureAcceptor } from "./secure_acceptor.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { GrpcStatus } from "./status.ts";
 import { checkCertificates } from "./certificates.ts";
@@ -52,54 +54,59 @@ const STREAM_WINDOW = 2 ** 20;
 const CONNECTION_WINDOW = 8 * 2 ** 20;
 /** How long a client may take to close its side of a connection that has been ended, in milliseconds. */
 const LINGER_MS = 500;
-/** Maximum number of connections that are being refused with a GOAWAY; further ones are cut. */
+/** Connections beyond `maxConnections` that still learn that the server is full; further ones are cut. */
 const MAX_REFUSED = 64;
+/** A connection that has not sent a byte after this many milliseconds is dropped if another one needs its place. */
+const SILENT_MS = 250;
+/** Connections whose file descriptors are kept free once those have run out. */
+const SPARE_CONNECTIONS = 4;
+/** How long a client has for the call by whose answer it learns it, in milliseconds. */
+const REFUSE_MS = 1000;
 
 interface Connection {
   readonly http2: ServerConnection;
   /** Address of the server's end. */
   readonly localAddress: string;
+  /** When it was accepted, of `performance.now()`. */
+  readonly sinceMs: number;
   calls: number;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: PatientTimer | undefined;
 }
 
 /** A listening server. */
 export class GrpcServer {
   readonly #options: GrpcServerOptions;
-  readonly #server: net.Server;
+  readonly #acceptor: Acceptor;
+  /** TLS, if the server has certificates. */
+  readonly #secure: SecureAcceptor | null;
   readonly #connections = new Set<Connection>();
-  /** Connections beyond `maxConnections` that are being refused with a GOAWAY. */
-  readonly #refused = new Set<ServerConnection>();
-  /** Connections in the middle of their TLS handshake, by the client's address. */
-  readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
+  /** Connections beyond the limit, whose calls are refused. */
+  readonly #refused = new Set<Connection>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  /** Connections that there are file descriptors for, once they have run out. */
+  #room = Infinity;
   #closing: Promise<void> | null = null;
+  /** Resolves when no connection is left. */
+  #onEmpty: (() => void) | null = null;
 
   /** @ignore Use {@linkcode GrpcServer.listen}. */
   constructor(options: GrpcServerOptions) {
     this.#options = options;
-    const own = options.tls;
-    if (own === undefined) {
-      this.#server = net.createServer((socket) => this.#onSocket(socket, null));
-      return;
-    }
-    const server = tls.createServer({
-      cert: own.cert,
-      key: own.key,
-      ca: own.clientCa,
-      requestCert: own.clientCa !== undefined,
-      rejectUnauthorized: own.clientCa !== undefined,
-      handshakeTimeout: options.requestTimeoutMs,
-      ALPNProtocols: ["h2"],
-    }, (socket) => this.#onSecure(socket));
-    server.on("connection", (socket) => this.#onHandshake(socket));
-    server.on("tlsClientError", (error, socket) => {
-      const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
-      if ((error as { code?: string }).code !== "ECONNRESET" || received > 0) this.#report(error);
-      socket.destroy(); // which a handshake that took too long does not do
+    const { address, port, tls, requestTimeoutMs } = options;
+    this.#secure = tls === undefined ? null : new SecureAcceptor({
+      tls,
+      timeoutMs: requestTimeoutMs,
+      onSocket: (socket) => this.#onSecure(socket),
+      onError: (error) => this.#report(error),
     });
-    this.#server = server;
+    this.#acceptor = new Acceptor({
+      address,
+      port,
+      onSocket: (socket) => this.#onAccepted(socket),
+      onExhausted: () => this.#onExhausted(),
+      onError: (error) => this.#report(error),
+    });
   }
 
   /**
@@ -109,29 +116,16 @@ export class GrpcServer {
    * @throws {DipcError} `unreachable` if the address cannot be bound, `permission_denied` without `--allow-net` for it,
    * `invalid_argument` for a bad certificate
    */
-  static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
+  static listen(options: GrpcServerOptions): GrpcServer {
     if (options.tls !== undefined) checkCertificates(options.tls);
     const { address, port } = options;
-    // What node:net throws for a missing permission comes so late that no caller can catch it.
     requirePermissions(`listen on ${address}, port ${port}`, [netPermission(address, port)]);
-    const server = new GrpcServer(options);
-    await new Promise<void>((resolve, reject) => {
-      server.#server.once(
-        "error",
-        (cause) =>
-          reject(
-            new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause }),
-          ),
-      );
-      server.#server.listen(port, address, () => resolve());
-    });
-    server.#server.on("error", (error) => server.#report(error));
-    return server;
+    return new GrpcServer(options);
   }
 
   /** The port bound to. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#acceptor.port;
   }
 
   /** Calls under way. */
@@ -139,28 +133,38 @@ export class GrpcServer {
     return this.#running.size;
   }
 
-  /** A connection that has not finished its TLS handshake: it has its timeout and counts like any other. */
-  #onHandshake(socket: Socket): void {
-    const key = addressOf(socket);
-    if (this.#handshakes.size + this.#connections.size >= this.#options.maxConnections) {
-      socket.destroy();
-      return;
-    }
-    const timer = setTimeout(() => socket.destroy(), this.#options.requestTimeoutMs);
-    this.#handshakes.set(key, { socket, timer });
-    socket.on("error", () => {}); // reported by `tlsClientError`
-    socket.on("close", () => this.#endHandshake(key));
+  #onAccepted(socket: Deno.TcpConn): void {
+    // A connection that has not finished its TLS handshake counts like any other.
+    const open = this.#connections.size + this.#refused.size + (this.#secure?.handshakes ?? 0);
+    if (open >= this.#mostConnections + MAX_REFUSED) return socket.close();
+    socket.setNoDelay(true);
+    if (this.#secure !== null) this.#secure.accept(socket);
+    else this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
   }
 
-  #endHandshake(key: string): void {
-    clearTimeout(this.#handshakes.get(key)?.timer);
-    this.#handshakes.delete(key);
+  get #mostConnections(): number {
+    return Math.min(this.#options.maxConnections, this.#room);
+  }
+
+  /** No file descriptor is left: makes room, and keeps some free from now on, so that whoever comes next hears that it is full. */
+  #onExhausted(): void {
+    const { size } = this.#connections;
+    this.#room = Math.max(1, size - SPARE_CONNECTIONS);
+    let spare = 0;
+    for (const isSpent of [isSilent, isUnused]) {
+      for (const connection of this.#connections) {
+        if (spare < SPARE_CONNECTIONS && isSpent(connection)) {
+          spare++;
+          connection.http2.destroy(Http2Code.enhanceYourCalm);
+        }
+      }
+    }
   }
 
   #onSecure(socket: TLSSocket): void {
-    this.#endHandshake(addressOf(socket));
     const problem = this.#handshakeProblem(socket);
-    if (problem === null) return this.#onSocket(socket, subjectOf(socket));
+    // Node's TLS does not know the address of a socket that is not its own.
+    if (problem === null) return this.#onTransport(new NodeTransport(socket), "", subjectOf(socket));
     socket.on("error", () => {});
     socket.destroy();
     this.#report(problem);
@@ -181,38 +185,39 @@ export class GrpcServer {
     return new DipcError("protocol", `cannot accept a connection: ${what}`);
   }
 
-  #onSocket(socket: Socket, peerSubject: string | null): void {
-    const isFull = this.#connections.size >= this.#options.maxConnections;
-    if (isFull && this.#refused.size >= MAX_REFUSED) {
-      socket.destroy();
-      return;
-    }
-    socket.setNoDelay(true);
+  #onTransport(transport: Transport, localAddress: string, peerSubject: string | null): void {
+    if (this.#connections.size >= this.#mostConnections) this.#dropSilent();
+    const isFull = this.#connections.size >= this.#mostConnections;
+    if (isFull && this.#refused.size >= MAX_REFUSED) return transport.destroy();
     const connection: Connection = {
-      http2: new ServerConnection(new NodeTransport(socket), {
+      http2: new ServerConnection(transport, {
         maxStreams: this.#options.maxCalls,
         streamWindow: STREAM_WINDOW,
         connectionWindow: CONNECTION_WINDOW,
         maxHeaderBytes: this.#options.maxHeaderBytes,
         lingerMs: LINGER_MS,
         peerSubject,
-        onStream: (stream) => this.#onStream(connection, stream),
+        onStream: (stream) => isFull ? this.#refuse(connection, stream) : this.#onStream(connection, stream),
         onTooLong: (stream, name) => refuseCall(stream, ...tooLong(name, this.#options.maxHeaderBytes)),
         onClose: (error) => {
-          clearTimeout(connection.timer);
+          connection.timer?.stop();
           this.#connections.delete(connection);
-          this.#refused.delete(connection.http2);
+          this.#refused.delete(connection);
+          if (this.#connections.size < this.#room / 2) this.#room = Infinity;
+          if (this.#connections.size + this.#refused.size === 0) this.#onEmpty?.();
           // Health checks come and go without a byte.
           if (error !== null && connection.http2.hasReceived) this.#report(error);
         },
       }),
-      localAddress: socket.localAddress ?? "",
+      localAddress,
+      sinceMs: performance.now(),
       calls: 0,
       timer: undefined,
     };
     if (isFull) {
-      this.#refused.add(connection.http2);
-      return connection.http2.destroy(Http2Code.enhanceYourCalm);
+      this.#refused.add(connection);
+      connection.timer = patientTimeout(REFUSE_MS, () => connection.http2.destroy(Http2Code.enhanceYourCalm));
+      return;
     }
     this.#connections.add(connection);
     // A handshake that ends while the server is shutting down.
@@ -220,15 +225,30 @@ export class GrpcServer {
     this.#endUnused(connection, this.#options.requestTimeoutMs);
   }
 
+  /** Drops the oldest connection that has not sent a byte: a client of HTTP/2 speaks at once. */
+  #dropSilent(): void {
+    const { value: oldest } = this.#connections.values().filter(isSilent).next();
+    if (oldest === undefined) return;
+    this.#connections.delete(oldest);
+    oldest.http2.destroy(Http2Code.noError);
+  }
+
   /** Ends a connection that makes no call within a time, which other bytes that arrive do not extend. */
   #endUnused(connection: Connection, timeoutMs: number): void {
-    clearTimeout(connection.timer);
-    connection.timer = setTimeout(() => {
+    connection.timer?.stop();
+    connection.timer = patientTimeout(timeoutMs, () => {
       this.#report(
         new DipcError("timeout", `cannot keep a connection open: the client made no call within ${timeoutMs} ms`),
       );
       connection.http2.destroy(Http2Code.noError);
-    }, timeoutMs);
+    });
+  }
+
+  /** Answers the first call of a connection that there is no room for: clients show the text of a status, and no other. */
+  #refuse({ http2 }: Connection, stream: ServerStream): void {
+    const text = `the server has all of its ${this.#mostConnections} connections in use; try again later`;
+    refuseCall(stream, GrpcStatus.resourceExhausted, text);
+    http2.close();
   }
 
   #onStream(connection: Connection, stream: ServerStream): void {
@@ -250,7 +270,7 @@ export class GrpcServer {
       localAddress: connection.localAddress,
     });
     connection.calls++;
-    clearTimeout(connection.timer);
+    connection.timer?.stop();
     const run = this.#options.onCall(call).finally(() => {
       this.#running.delete(run);
       // Calls may end after their connection.
@@ -279,18 +299,20 @@ export class GrpcServer {
   }
 
   async #shutdown(timeoutMs: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#acceptor.close();
     // Announces to every client that its connection accepts no further call.
     for (const { http2, timer } of this.#connections) {
-      clearTimeout(timer);
+      timer?.stop();
       http2.close();
     }
     if (this.#running.size > 0 && timeoutMs > 0) await withDeadline(Promise.all(this.#running), timeoutMs);
     this.#stop.abort(new DipcError("closed", "cannot complete the call: the server is shutting down"));
     await Promise.all(this.#running);
-    for (const { http2 } of [...this.#connections]) http2.destroy();
-    for (const { socket } of this.#handshakes.values()) socket.destroy();
-    await closed;
+    const empty = new Promise<void>((resolve) => this.#onEmpty = resolve);
+    const open = [...this.#connections, ...this.#refused];
+    for (const { http2 } of open) http2.destroy();
+    this.#secure?.destroy();
+    if (open.length > 0) await empty;
   }
 }
 
@@ -302,8 +324,14 @@ function tooLong(name: string, maxBytes: number): [status: number, text: string]
   return [GrpcStatus.resourceExhausted, `${what} too long: all headers of a call may have ${maxBytes} bytes`];
 }
 
-function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
-  return `${remoteAddress} ${remotePort}`;
+/** Whether a connection has not sent a byte for some time. */
+function isSilent({ http2, sinceMs }: Connection): boolean {
+  return !http2.hasReceived && performance.now() - sinceMs >= SILENT_MS;
+}
+
+/** Whether a connection has no call. */
+function isUnused({ calls }: Connection): boolean {
+  return calls === 0;
 }
 
 function subjectOf(socket: TLSSocket): string | null {

@@ -1,8 +1,10 @@
 /** `dipc serve` with a Flight side, as processes: users, certificates, uploads, and mistakes on the command line. */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { tableToIPC } from "apache-arrow";
+import { FlightClient } from "../../flight.ts";
 import { readAuthFile } from "../../src/cli/flight_serving.ts";
 import { UsageError } from "../../src/cli/args.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { Authority } from "../support/certificates.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
@@ -150,4 +152,24 @@ withTrips("the actions of a server include a health check, which its users alone
   await using closed = await serve([trips, "--flight-port", "0", "--auth-file", users]);
   assertEquals((await dipc(["action", flightOf(closed), "healthcheck"])).code, 1);
   assertEquals((await dipc(["action", flightOf(closed), "healthcheck", "--user", "ada:secret"])).stdout, "ok\n");
+});
+
+withTrips("the limits of the command are those of both sides", async (_folder, trips) => {
+  await using server = await serve([
+    ...[trips, "--flight-port", "0", "--max-connections", "1", "--request-timeout", "700ms", "--idle-timeout", "2m"],
+  ]);
+  const flight = flightOf(server);
+  // A connection that says nothing is closed after the request's time, which also shows that it was the only one.
+  using held = await Deno.connect({ port: Number(new URL(flight).port) });
+  await held.write(new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"));
+  const start = performance.now();
+  await using client = await FlightClient.connect(flight);
+  await assertDipcError("limit_exceeded", "all of its 1 connections in use", () => client.getSchema({ path: "trips" }));
+  const buffer = new Uint8Array(1000);
+  while (await held.read(buffer) !== null);
+  assert(performance.now() - start < 4000);
+  const { code } = await dipc(["get", flight, "trips", "--json"]);
+  assertEquals(code, 0);
+  const wrong = await dipc(["serve", trips, "--max-connections", "0"]);
+  assertEquals(wrong.code, 2);
 });

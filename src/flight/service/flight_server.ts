@@ -104,7 +104,7 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
       maxBatchBytes,
     });
     const events = new EventTarget();
-    const grpc = await GrpcServer.listen({
+    const grpc = GrpcServer.listen({
       address: options.address ?? "127.0.0.1",
       port: options.port ?? 0,
       tls: options.tls,

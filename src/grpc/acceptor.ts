@@ -1,0 +1,87 @@
+/**
+ * Accepts connections at a port, and goes on when the system refuses one because there are no file descriptors left: `node:net`
+ * stops accepting then, without a word and for good.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import { textOf } from "../text.ts";
+
+/** Pause after the system has refused a connection, in milliseconds. */
+const PAUSE_MS = 20;
+/** Shortest time between two reports of that, in milliseconds. */
+const REPORT_MS = 10_000;
+
+/** Options of an {@linkcode Acceptor}. */
+export interface AcceptorOptions {
+  /** Address to bind. */
+  address: string;
+  /** Port, 0 for any free one. */
+  port: number;
+  /** Called for each connection. Must not throw. */
+  onSocket(socket: Deno.TcpConn): void;
+  /** Called when there are no file descriptors left: gives back some, if that is possible. */
+  onExhausted(): void;
+  /** Called with what the system has refused. */
+  onError(error: DipcError): void;
+}
+
+/** A listening socket. */
+export class Acceptor {
+  readonly #options: AcceptorOptions;
+  readonly #listener: Deno.TcpListener;
+  #isClosed = false;
+  #reportedMs = -Infinity;
+
+  /**
+   * Binds and starts to accept.
+   *
+   * @param options Address and callbacks
+   * @throws {DipcError} `unreachable` if the address cannot be bound
+   */
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+    const { address, port } = options;
+    try {
+      this.#listener = Deno.listen({ hostname: address, port });
+    } catch (cause) {
+      throw new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause });
+    }
+    void this.#run();
+  }
+
+  /** The port bound to. */
+  get port(): number {
+    return this.#listener.addr.port;
+  }
+
+  /** Stops accepting. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#listener.close();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        this.#options.onSocket(await this.#listener.accept());
+      } catch (error) {
+        if (this.#isClosed) return;
+        this.#onRefusal(error);
+        await new Promise<void>((resolve) => setTimeout(resolve, PAUSE_MS));
+      }
+    }
+  }
+
+  #onRefusal(error: unknown): void {
+    const isExhausted = ["EMFILE", "ENFILE"].includes((error as { code?: string }).code ?? "");
+    if (isExhausted) this.#options.onExhausted();
+    const now = performance.now();
+    if (now - this.#reportedMs < REPORT_MS) return;
+    this.#reportedMs = now;
+    const advice = isExhausted ? "; allow more by `ulimit -n`, or fewer connections" : "";
+    const text = `cannot accept connections: ${textOf(error)}${advice}`;
+    this.#options.onError(new DipcError("io", text, { cause: error }));
+  }
+}
