@@ -5,6 +5,7 @@ import { connect, fromTable } from "../../mod.ts";
 import { tableFromArrays } from "apache-arrow";
 import { assertDipcError } from "../support/assert.ts";
 import { utf8 } from "../support/bytes.ts";
+import { countConnections } from "../support/connections.ts";
 import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { peerTest } from "../support/peers.ts";
 import { type ProxyName, type ProxyOptions, startProxy } from "../support/proxies.ts";
@@ -34,19 +35,6 @@ async function repeated(count: number, call: (i: number) => Promise<void>): Prom
     for (let i; (i = next++) < count;) await call(i).catch((error) => errors.push(String(error)));
   }));
   return errors;
-}
-
-/** Counts the connections that this process makes. */
-function countConnections(): Disposable & { count: number } {
-  const { connect } = Deno;
-  const counter = {
-    count: 0,
-    [Symbol.dispose]: () => {
-      Deno.connect = connect;
-    },
-  };
-  Deno.connect = ((options: Deno.ConnectOptions) => (counter.count++, connect(options))) as typeof Deno.connect;
-  return counter;
 }
 
 for (const name of NAMES) {
