@@ -95,8 +95,8 @@ export class GrpcServer {
     }, (socket) => this.#onSecure(socket));
     server.on("connection", (socket) => this.#onHandshake(socket));
     server.on("tlsClientError", (error, socket) => {
-      const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
-      if ((error as { code?: string }).code !== "ECONNRESET" || received > 0) this.#report(error);
+      const problem = this.#failureOf(error, socket);
+      if (problem !== null) this.#report(problem);
       socket.destroy(); // which a handshake that took too long does not do
     });
     this.#server = server;
@@ -166,15 +166,20 @@ export class GrpcServer {
     this.#report(problem);
   }
 
+  /** What to report of a handshake that has failed; `null` for a probe, which comes and goes without a byte. */
+  #failureOf(error: Error, socket: TLSSocket): Error | null {
+    // The runtime closes such a connection without naming a cause; it types the code as an error.
+    const verification = socket.authorizationError as unknown;
+    if (this.#options.tls?.clientCa !== undefined && verification) return unverified(verification);
+    const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
+    return (error as { code?: string }).code !== "ECONNRESET" || received > 0 ? error : null;
+  }
+
   /** What is wrong with a handshake that TLS has accepted, or `null`. */
   #handshakeProblem(socket: TLSSocket): DipcError | null {
     // The runtime is configured to end such a connection itself; who may call must not depend on that alone.
     if (this.#options.tls?.clientCa !== undefined && socket.authorized !== true) {
-      return new DipcError(
-        "permission_denied",
-        "cannot accept a connection: the client's certificate is missing or was not verified; give the client one that " +
-          "the authority in tls.clientCa has signed",
-      );
+      return unverified(socket.authorizationError as unknown);
     }
     if (socket.alpnProtocol === "h2") return null;
     const what = "the client did not offer HTTP/2 (ALPN h2) in its TLS handshake";
@@ -300,6 +305,16 @@ function tooLong(name: string, maxBytes: number): [status: number, text: string]
     ? "the bearer token or password is"
     : `the headers are, with ${JSON.stringify(name)},`;
   return [GrpcStatus.resourceExhausted, `${what} too long: all headers of a call may have ${maxBytes} bytes`];
+}
+
+/** The error for a client without a certificate that is verified; the cause is the code that the runtime gives, if any. */
+function unverified(cause: unknown): DipcError {
+  const why = cause ? `was not verified (${textOf(cause)})` : "is missing or was not verified";
+  return new DipcError(
+    "permission_denied",
+    `cannot accept a connection: the client's certificate ${why}; give the client one that the authority in ` +
+      "tls.clientCa has signed",
+  );
 }
 
 function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
