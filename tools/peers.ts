@@ -61,6 +61,8 @@ export interface GrpcJs {
 export interface Proxies {
   /** Path of nginx. */
   readonly nginx: string;
+  /** Path of nginx's module that passes connections on as they are. */
+  readonly streamModule: string;
   /** Path of HAProxy. */
   readonly haproxy: string;
   /** Environment to run them with. */
@@ -161,6 +163,9 @@ export function grpcJsFolder(folder: string): string {
 /** The programs in the folder of proxies. */
 export const PROXY_PROGRAMS = { nginx: "usr/sbin/nginx", haproxy: "usr/sbin/haproxy" } as const;
 
+/** nginx's module for connections, in the folder of proxies. */
+const STREAM_MODULE = "usr/lib/nginx/modules/ngx_stream_module.so";
+
 /** The libraries in the folder of proxies. */
 export const PROXY_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
 
@@ -214,6 +219,7 @@ export function findPeers(): Peers {
   const grpcJs = grpcJsFolder(folder);
   const proxies = proxiesFolder(folder);
   const [nginx, haproxy] = Object.values(PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
+  const streamModule = `${proxies}/${STREAM_MODULE}`;
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -242,8 +248,8 @@ export function findPeers(): Peers {
     grpcJs: isFile(`${grpcJs}/node_modules/@grpc/grpc-js/package.json`)
       ? { version: GRPC_JS_VERSION, folder: grpcJs }
       : null,
-    proxies: isFile(nginx) && isFile(haproxy)
-      ? { nginx, haproxy, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
+    proxies: isFile(nginx) && isFile(haproxy) && isFile(streamModule)
+      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
       : null,
   };
 }
