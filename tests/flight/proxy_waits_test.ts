@@ -7,6 +7,7 @@ import { utf8 } from "../support/bytes.ts";
 import { peerTest } from "../support/peers.ts";
 import { PROXY_NAMES, startProxy } from "../support/proxies.ts";
 import { delay } from "../support/time.ts";
+import { EMPTY_MESSAGE, impatientServer, METADATA_MESSAGE, statusOf } from "./support/quiet_calls.ts";
 
 /** Longest wait of the client for an answer, and how long each answer takes, in milliseconds. */
 const TIMEOUT_MS = 1500, ANSWER_MS = 400;
@@ -48,6 +49,16 @@ for (const name of PROXY_NAMES) {
     ]);
     // They came one after another, or this was no test.
     assertGreater(performance.now() - startedMs, TIMEOUT_MS);
+  });
+
+  peerTest(["proxies"], `calls may be quiet before their first message, behind ${name} too`, async ({ proxies }) => {
+    await using server = await impatientServer();
+    await using proxy = await startProxy(name, proxies, { backend: server.port });
+    const statuses = ["DoPut", "DoExchange", "Handshake"].map((method) => {
+      const message = method === "Handshake" ? EMPTY_MESSAGE : METADATA_MESSAGE;
+      return statusOf(proxy.port, method, [[700, message], [700, message], [700, new Uint8Array()]]);
+    });
+    assertEquals(await Promise.all(statuses), ["0", "0", "0"]);
   });
 
   peerTest(["proxies"], `an upload may be quiet before its first batch, behind ${name} too`, async ({ proxies }) => {
