@@ -1,7 +1,7 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * a second, older UCX, NVIDIA's `cuda.h`, the Flight integration programs of arrow-go, nginx and HAProxy. This module only
- * looks; `setup_peers.ts` provides.
+ * a second, older UCX, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx and HAProxy. This module only looks;
+ * `setup_peers.ts` provides.
  *
  * @module
  */
@@ -39,10 +39,30 @@ export interface FlightGo {
   readonly server: string;
 }
 
+/** Flight programs of this repository that are made of nothing but arrow-go. */
+export interface GoPrograms {
+  /** Version of arrow-go. */
+  readonly version: string;
+  /** Path of a server that ends each connection after a second and takes one call at a time. */
+  readonly agingServer: string;
+  /** Path of a client with arrow-go's defaults: `ADDRESS PATH…`. */
+  readonly defaultClient: string;
+}
+
+/** gRPC's library for JavaScript. */
+export interface GrpcJs {
+  /** Its version. */
+  readonly version: string;
+  /** Folder whose modules `@grpc/grpc-js` is one of. */
+  readonly folder: string;
+}
+
 /** Proxies that understand HTTP/2. */
 export interface Proxies {
   /** Path of nginx. */
   readonly nginx: string;
+  /** Path of nginx's module that passes connections on as they are. */
+  readonly streamModule: string;
   /** Path of HAProxy. */
   readonly haproxy: string;
   /** Environment to run them with. */
@@ -63,6 +83,10 @@ export interface Peers {
   readonly cudaHeaders: string | null;
   /** Arrow's Flight integration client and server in Go. */
   readonly flightGo: FlightGo | null;
+  /** A server and a client on arrow-go, from `tools/flight_go`. */
+  readonly goPrograms: GoPrograms | null;
+  /** gRPC's library for JavaScript. */
+  readonly grpcJs: GrpcJs | null;
   /** Debian's nginx and HAProxy. */
   readonly proxies: Proxies | null;
 }
@@ -82,6 +106,12 @@ export const FLIGHT_GO_VERSION = "18.8.0";
 /** Names of the two programs: client, then server. */
 export const FLIGHT_GO_PROGRAMS = ["arrow-flight-integration-client", "arrow-flight-integration-server"] as const;
 
+/** Names of the programs in `tools/flight_go`: server, then client. */
+export const GO_PROGRAMS = ["aging_server", "default_client"] as const;
+
+/** Version of `@grpc/grpc-js` whose client the tests use. */
+export const GRPC_JS_VERSION = "1.14.7";
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -92,6 +122,8 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   flightGo:
     `the Flight integration programs of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
     "1.25 or newer, or pip to fetch one, and a Go module proxy)",
+  goPrograms: `the Flight programs of tools/flight_go (\`deno task setup\` builds them as those of arrow-go's tests)`,
+  grpcJs: `@grpc/grpc-js ${GRPC_JS_VERSION} (\`deno task setup\`; needs a registry of npm)`,
   proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
 };
 
@@ -118,8 +150,21 @@ export function flightGoFolder(folder: string): string {
   return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
 }
 
+/** Folder of the programs of `tools/flight_go`. */
+export function goProgramsFolder(folder: string): string {
+  return `${folder}/flight-go-programs`;
+}
+
+/** Folder of gRPC's library for JavaScript. */
+export function grpcJsFolder(folder: string): string {
+  return `${folder}/grpc-js-${GRPC_JS_VERSION}`;
+}
+
 /** The programs in the folder of proxies. */
 export const PROXY_PROGRAMS = { nginx: "usr/sbin/nginx", haproxy: "usr/sbin/haproxy" } as const;
+
+/** nginx's module for connections, in the folder of proxies. */
+const STREAM_MODULE = "usr/lib/nginx/modules/ngx_stream_module.so";
 
 /** The libraries in the folder of proxies. */
 export const PROXY_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
@@ -144,13 +189,25 @@ export function pythonPath(folder: string): string {
   return Deno.env.get("DIPC_PYTHON") || `${folder}/venv/bin/python`;
 }
 
+/** What a machine without a folder for peers has. */
+const NOTHING: Peers = {
+  python: null,
+  compiler: null,
+  ucx: null,
+  olderUcx: null,
+  cudaHeaders: null,
+  flightGo: null,
+  goPrograms: null,
+  grpcJs: null,
+  proxies: null,
+};
+
 /** Looks for all peers. Starts nothing and downloads nothing. */
 export function findPeers(): Peers {
   const folder = peersFolder();
   const copy = setupFolder();
   if (folder === null || copy === null) {
-    const compiler = findCommand("cc", "gcc", "clang");
-    return { python: null, compiler, ucx: null, olderUcx: null, cudaHeaders: null, flightGo: null, proxies: null };
+    return { ...NOTHING, compiler: findCommand("cc", "gcc", "clang") };
   }
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
@@ -158,8 +215,11 @@ export function findPeers(): Peers {
   const older = `${olderUcxFolder(folder)}/usr`;
   const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
   const [client, server] = FLIGHT_GO_PROGRAMS.map((name) => `${flightGoFolder(folder)}/${name}`);
+  const [agingServer, defaultClient] = GO_PROGRAMS.map((name) => `${goProgramsFolder(folder)}/${name}`);
+  const grpcJs = grpcJsFolder(folder);
   const proxies = proxiesFolder(folder);
   const [nginx, haproxy] = Object.values(PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
+  const streamModule = `${proxies}/${STREAM_MODULE}`;
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -182,8 +242,14 @@ export function findPeers(): Peers {
       : null,
     cudaHeaders: isFile(`${cudaHeadersFolder(folder)}/cuda.h`) ? cudaHeadersFolder(folder) : null,
     flightGo: isFile(client) && isFile(server) ? { version: FLIGHT_GO_VERSION, client, server } : null,
-    proxies: isFile(nginx) && isFile(haproxy)
-      ? { nginx, haproxy, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
+    goPrograms: isFile(agingServer) && isFile(defaultClient)
+      ? { version: FLIGHT_GO_VERSION, agingServer, defaultClient }
+      : null,
+    grpcJs: isFile(`${grpcJs}/node_modules/@grpc/grpc-js/package.json`)
+      ? { version: GRPC_JS_VERSION, folder: grpcJs }
+      : null,
+    proxies: isFile(nginx) && isFile(haproxy) && isFile(streamModule)
+      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
       : null,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Provides the peers of the tests: a virtual environment of Python, the older UCX of Debian 12 unpacked beside the copy of
- * UCX in the user's cache folder, NVIDIA's `cuda.h`, the Flight integration programs of arrow-go, nginx and HAProxy.
- * Installs nothing in the system.
+ * UCX in the user's cache folder, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx and HAProxy. Installs
+ * nothing in the system.
  *
  * @module
  */
@@ -22,6 +22,8 @@ import {
   REPOSITORY,
 } from "./peers.ts";
 import { provideFlightGo } from "./setup_flight_go.ts";
+import { provideGoPrograms } from "./setup_go_programs.ts";
+import { provideGrpcJs } from "./setup_grpc_js.ts";
 import { provideProxies } from "./setup_proxies.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 
@@ -144,6 +146,8 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
       olderUcx: provideOlderUcx,
       cudaHeaders: provideCudaHeaders,
       flightGo: provideFlightGo,
+      goPrograms: provideGoPrograms,
+      grpcJs: provideGrpcJs,
       proxies: provideProxies,
     } as const;
     for (const [name, provide] of Object.entries(steps)) {

@@ -6,8 +6,15 @@
 import { findCommand, findPeers, proxiesFolder, PROXY_LIBRARIES, PROXY_PROGRAMS } from "./peers.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 
-/** The two programs, and the libraries that HAProxy needs and that few machines have. */
-const PACKAGES = ["nginx", "haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+/** The two programs, nginx's module that passes connections on, and the libraries of HAProxy that few machines have. */
+const PACKAGES = [
+  "nginx",
+  "libnginx-mod-stream",
+  "haproxy",
+  "liblua5.3-0",
+  "libopentracing-c-wrapper0",
+  "libopentracing1",
+];
 
 /**
  * Provides the two programs.

@@ -20,9 +20,11 @@ const OF_HTTP: Readonly<Record<number, number>> = {
 
 /** What to do about an HTTP status, if there is more to say than to check the server. */
 const ADVICE: Readonly<Record<number, string>> = {
+  400:
+    "check the call's headers or, if a proxy verifies clients, the client's certificate: tls.cert, or --tls-cert FILE",
   401: "send credentials that it accepts",
   403: "send credentials that it accepts",
-  413: "send smaller messages, or raise its limit",
+  413: "send less in one call, or raise the limit of the proxy, such as client_max_body_size of nginx",
   429: "try again later",
   502: "check that the server behind the proxy is running",
   503: "check that the server behind the proxy is running, or try again later",

@@ -19,7 +19,7 @@ export interface SecureAcceptorOptions {
   /** Called for each connection whose handshake has succeeded. */
   onSocket(socket: TLSSocket): void;
   /** Called when a handshake has failed. */
-  onError(error: unknown): void;
+  onError(error: Error, socket: TLSSocket): void;
 }
 
 /** Accepts encrypted connections on sockets that were accepted before. */
@@ -45,8 +45,7 @@ export class SecureAcceptor {
       options.onSocket(socket);
     });
     this.#server.on("tlsClientError", (error, socket) => {
-      // Health checks come and go; whoever leaves in the middle of a handshake has seen something wrong and says so elsewhere.
-      if ((error as { code?: string }).code !== "ECONNRESET") options.onError(error);
+      options.onError(error, socket);
       socket.destroy(); // which a handshake that took too long does not do
     });
   }

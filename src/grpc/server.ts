@@ -98,7 +98,10 @@ export class GrpcServer {
       tls,
       timeoutMs: requestTimeoutMs,
       onSocket: (socket) => this.#onSecure(socket),
-      onError: (error) => this.#report(error),
+      onError: (error, socket) => {
+        const problem = this.#failureOf(error, socket);
+        if (problem !== null) this.#report(problem);
+      },
     });
     this.#acceptor = new Acceptor({
       address,
@@ -170,15 +173,20 @@ export class GrpcServer {
     this.#report(problem);
   }
 
+  /** What to report of a handshake that has failed; `null` for a probe, which comes and goes. */
+  #failureOf(error: Error, socket: TLSSocket): Error | null {
+    // The runtime closes such a connection without naming a cause; it types the code as an error.
+    const verification = socket.authorizationError as unknown;
+    if (this.#options.tls?.clientCa !== undefined && verification) return unverified(verification);
+    // One who leaves in the middle of a handshake has seen something wrong, and says so at its own end.
+    return (error as { code?: string }).code === "ECONNRESET" ? null : error;
+  }
+
   /** What is wrong with a handshake that TLS has accepted, or `null`. */
   #handshakeProblem(socket: TLSSocket): DipcError | null {
     // The runtime is configured to end such a connection itself; who may call must not depend on that alone.
     if (this.#options.tls?.clientCa !== undefined && socket.authorized !== true) {
-      return new DipcError(
-        "permission_denied",
-        "cannot accept a connection: the client's certificate is missing or was not verified; give the client one that " +
-          "the authority in tls.clientCa has signed",
-      );
+      return unverified(socket.authorizationError as unknown);
     }
     if (socket.alpnProtocol === "h2") return null;
     const what = "the client did not offer HTTP/2 (ALPN h2) in its TLS handshake";
@@ -332,6 +340,16 @@ function isSilent({ http2, sinceMs }: Connection): boolean {
 /** Whether a connection has no call. */
 function isUnused({ calls }: Connection): boolean {
   return calls === 0;
+}
+
+/** The error for a client without a certificate that is verified; the cause is the code that the runtime gives, if any. */
+function unverified(cause: unknown): DipcError {
+  const why = cause ? `was not verified (${textOf(cause)})` : "is missing or was not verified";
+  return new DipcError(
+    "permission_denied",
+    `cannot accept a connection: the client's certificate ${why}; give the client one that the authority in ` +
+      "tls.clientCa has signed",
+  );
 }
 
 function subjectOf(socket: TLSSocket): string | null {

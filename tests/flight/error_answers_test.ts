@@ -1,6 +1,7 @@
 /** What a server or a proxy says about a failure: its status is never lost for its text, and a call never costs another. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { DipcError, FlightClient, serveFlight } from "../../flight.ts";
+import { errorOfHttpStatus } from "../../src/grpc/answer_status.ts";
 import { GrpcStatus } from "../../src/grpc/status.ts";
 import { frame, FrameType, headerFrames } from "../../src/http2/frames.ts";
 import { encodeHeaders } from "../../src/http2/hpack.ts";
@@ -115,6 +116,11 @@ Deno.test("a status keeps its code whatever its text is, and the answer of a pro
     else if (text !== undefined) assertMatch(error.foreign?.text ?? "", text, name);
   }
   assertEquals(server.connections.length, 1);
+});
+
+Deno.test("the errors for a proxy's 400 and 413 name the client's certificate, and the limit for a whole upload", () => {
+  assertMatch(errorOfHttpStatus(400, "text/html", "DoGet").message, /tls\.cert, or --tls-cert FILE/);
+  assertMatch(errorOfHttpStatus(413, "text/html", "DoPut").message, /send less in one call, .*client_max_body_size/);
 });
 
 testNeeding([needsPython], "the statuses are those that pyarrow's client makes of the same answers", async () => {

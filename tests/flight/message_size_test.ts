@@ -5,9 +5,10 @@ import { FlightClient, serveFlight } from "../../flight.ts";
 import { connect, type Dataset, fromTable, openPath, serve } from "../../mod.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { pythonClient } from "../support/flight_python.ts";
+import { LARGE_FILES, writeLargeFiles } from "../support/large_files.ts";
 import { testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
-import { needsPython, python } from "../support/python.ts";
+import { needsPython } from "../support/python.ts";
 
 /** What gRPC's libraries take by default, in bytes. */
 const DEFAULT_BYTES = 4 * 2 ** 20;
@@ -64,30 +65,14 @@ Deno.test("put cuts batches too", async () => {
   }
 });
 
-/** Writes a Parquet file of 20 columns of doubles, and Arrow files with a batch of 8 MB and with 40,000 columns. */
-async function writeFiles(folder: TemporaryFolder): Promise<void> {
-  const program = `
-import sys, numpy as np, pyarrow as pa, pyarrow.parquet as pq
-folder = sys.argv[1]
-pq.write_table(pa.table({f"c{i}": np.arange(100_000) * 1.0 for i in range(20)}), f"{folder}/doubles.parquet")
-def write(name, table):
-    with pa.OSFile(f"{folder}/{name}.arrow", "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-write("large", pa.table({"n": np.arange(1_000_000) * 1.0}))
-write("columns", pa.table([pa.array([1.0, 2.0, 3.0])] * 40_000, names=[f"c{i}" for i in range(40_000)]))
-`;
-  const { success, stderr } = await new Deno.Command(python!, { args: ["-c", program, folder.path] }).output();
-  assert(success, new TextDecoder().decode(stderr));
-}
-
 testNeeding(
   [needsPython],
   "a Parquet file, a batch of 8 MB and 40,000 columns come in messages that every client takes",
   async () => {
     using folder = new TemporaryFolder();
-    await writeFiles(folder);
+    await writeLargeFiles(folder.path);
     const datasets: Record<string, Dataset> = {};
-    for (const name of ["doubles.parquet", "large.arrow", "columns.arrow"]) {
+    for (const name of Object.keys(LARGE_FILES)) {
       datasets[name.replace(/\..*/, "")] = await openPath(folder.file(name));
     }
     const chosen = await openPath(folder.file("doubles.parquet"), { batchRows: 50_000 });

@@ -1,48 +1,17 @@
 /** A program that has read its stream to the end and closed its client ends, without any timer of a wait that is over. */
-import { assertEquals, assertLess } from "@std/assert";
-import { tableFromArrays } from "apache-arrow";
-import { DipcError, serveFlight } from "../../flight.ts";
-import { fromTable } from "../../mod.ts";
-import { ROOT } from "../support/paths.ts";
-import { delay } from "../support/time.ts";
-
-/** Longest time from "closed" to the end of the process, in milliseconds; the client's time-out is 30 s. */
-const END_MS = 3000;
+import { peerTest } from "../support/peers.ts";
+import { PROXY_NAMES, startProxy } from "../support/proxies.ts";
+import { answeringServer, assertEnds, WAYS } from "./support/ends.ts";
 
 Deno.test("a program ends at once when its stream has been read and its client is closed", async (t) => {
-  await using server = await serveFlight({
-    handlers: {
-      async doGet(ticket) {
-        if (ticket.byteLength > 1) throw new DipcError("not_found", "cannot find it: there is none");
-        await delay(50);
-        return await fromTable(tableFromArrays({ n: Int32Array.of(1) }));
-      },
-      async doExchange(exchange) {
-        await delay(50);
-        await exchange.writeMetadata(new Uint8Array(1));
-      },
-      actions: { x: { run: () => delay(50) } },
-    },
-  });
-  for (const way of ["iterate", "next", "table", "messages", "exchange", "failure", "action"]) {
-    await t.step(way, async () => {
-      const program = `${ROOT}/tests/flight/support/ends_program.ts`;
-      const args = ["run", "-A", "--no-check", "--quiet", program, server.location, way];
-      const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
-      const reader = child.stdout.getReader();
-      let printed = "";
-      while (!printed.includes("closed")) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        printed += new TextDecoder().decode(value);
-      }
-      const closedMs = performance.now();
-      const kill = setTimeout(() => child.kill("SIGKILL"), 2 * END_MS);
-      const { success } = await child.status;
-      clearTimeout(kill);
-      await reader.cancel();
-      assertEquals([printed.trim(), success], ["closed", true]);
-      assertLess(performance.now() - closedMs, END_MS);
-    });
-  }
+  await using server = await answeringServer();
+  for (const way of WAYS) await t.step(way, () => assertEnds(server.location, [way]));
 });
+
+for (const name of PROXY_NAMES) {
+  peerTest(["proxies"], `a program that has read all through ${name} ends at once too`, async ({ proxies }) => {
+    await using server = await answeringServer();
+    await using proxy = await startProxy(name, proxies, { backend: server.port });
+    await assertEnds(proxy.location, WAYS);
+  });
+}

@@ -5,16 +5,16 @@ import { connect, fromTable } from "../../mod.ts";
 import { tableFromArrays } from "apache-arrow";
 import { assertDipcError } from "../support/assert.ts";
 import { utf8 } from "../support/bytes.ts";
+import { countConnections } from "../support/connections.ts";
 import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { peerTest } from "../support/peers.ts";
-import { type ProxyName, type ProxyOptions, startProxy } from "../support/proxies.ts";
+import { PROXY_NAMES, type ProxyOptions, startProxy } from "../support/proxies.ts";
 import { delay } from "../support/time.ts";
 
 /** Calls in the test of connections that end; `DIPC_PROXY_CALLS` sets another number. */
 const CALLS = Number(Deno.env.get("DIPC_PROXY_CALLS") ?? 2000);
 /** Callers that call concurrently. */
 const CALLERS = 8;
-const NAMES: readonly ProxyName[] = ["nginx", "haproxy"];
 
 /** A server whose action `echo` returns its body, and whose only flight has three rows. */
 async function backend(): Promise<FlightServer> {
@@ -36,20 +36,7 @@ async function repeated(count: number, call: (i: number) => Promise<void>): Prom
   return errors;
 }
 
-/** Counts the connections that this process makes. */
-function countConnections(): Disposable & { count: number } {
-  const { connect } = Deno;
-  const counter = {
-    count: 0,
-    [Symbol.dispose]: () => {
-      Deno.connect = connect;
-    },
-  };
-  Deno.connect = ((options: Deno.ConnectOptions) => (counter.count++, connect(options))) as typeof Deno.connect;
-  return counter;
-}
-
-for (const name of NAMES) {
+for (const name of PROXY_NAMES) {
   peerTest(
     ["proxies"],
     `${name} answers every one of many concurrent calls, and nginx ends its connections meanwhile`,
@@ -95,7 +82,7 @@ for (const name of NAMES) {
   );
 }
 
-for (const name of NAMES) {
+for (const name of PROXY_NAMES) {
   peerTest(
     ["proxies"],
     `${name} answers for a server that is not there, is slow, or rejects a length`,
@@ -124,7 +111,7 @@ for (const name of NAMES) {
   );
 }
 
-for (const name of NAMES) {
+for (const name of PROXY_NAMES) {
   peerTest(["proxies"], `unusual streams, long answers, statuses and credentials pass ${name}`, async ({ proxies }) => {
     const numbers = await fromTable(tableFromArrays({ n: Float64Array.from({ length: 1_000_000 }, (_, i) => i) }));
     const tickets = ["data", "empty", ...Array.from({ length: 5000 }, () => "empty".padEnd(1000))];

@@ -4,13 +4,11 @@ import { tableFromArrays } from "apache-arrow";
 import { FlightClient, serveFlight } from "../../flight.ts";
 import { connect, fromTable, serve } from "../../mod.ts";
 import { encodeFrame } from "../../src/flight/data.ts";
-import { Flag, frame, FrameType } from "../../src/http2/frames.ts";
-import { HpackDecoder } from "../../src/http2/hpack.ts";
 import { assertDipcError } from "../support/assert.ts";
-import { grpcMessage, join, utf8 } from "../support/bytes.ts";
+import { join, utf8 } from "../support/bytes.ts";
 import { endpoint, type FakeCall, fakeFlight, infoBytes } from "../support/flight_fake.ts";
-import { cutFrames, request, requestBlock, START } from "../support/http2_raw.ts";
 import { dipc } from "../support/processes.ts";
+import { answerOf, assertRefusesCompression, METHODS, TAKING_HANDLERS } from "./support/raw_calls.ts";
 
 const numbers = await fromTable(tableFromArrays({ n: Int32Array.of(1, 2, 3) }));
 const text = (bytes: Uint8Array | null): string | null => bytes && new TextDecoder().decode(bytes);
@@ -82,32 +80,6 @@ Deno.test("metadata without end before the schema has a bound", async () => {
   await assertDipcError("limit_exceeded", "before its schema", () => client.doGet("x"));
 });
 
-/** Sends messages of a call by hand; returns the headers and trailers of the answer. */
-async function answerOf(port: number, method: string, messages: Uint8Array[]): Promise<Record<string, string>> {
-  using socket = await Deno.connect({ hostname: "127.0.0.1", port });
-  const path = `/arrow.flight.protocol.FlightService/${method}`;
-  await socket.write(join(
-    START,
-    request(1, Flag.endHeaders, requestBlock(path)),
-    ...messages.map((message) => frame(FrameType.data, 0, 1, message)),
-    frame(FrameType.data, Flag.endStream, 1),
-  ));
-  const hpack = new HpackDecoder(65_536);
-  const buffer = new Uint8Array(65_536);
-  const found: Record<string, string> = {};
-  let pending: Uint8Array = new Uint8Array();
-  while (!("grpc-status" in found)) {
-    const n = await socket.read(buffer);
-    if (n === null) throw new Error("the connection was closed");
-    const { frames, rest } = cutFrames(join(pending, buffer.slice(0, n)));
-    pending = rest;
-    for (const { type, payload } of frames) {
-      if (type === FrameType.headers) Object.assign(found, Object.fromEntries(hpack.decode(payload).fields));
-    }
-  }
-  return found;
-}
-
 Deno.test("an upload whose descriptor comes in a frame of its own is accepted, as is metadata before its schema", async () => {
   const served = await serve({ datasets: {}, flight: { allowPut: true, ucx: "off" } });
   await using _ = served;
@@ -128,24 +100,8 @@ Deno.test("an upload whose descriptor comes in a frame of its own is accepted, a
 });
 
 Deno.test("a compressed request gets UNIMPLEMENTED and the encoding that the server accepts, in every call", async () => {
-  await using server = await serveFlight({
-    handlers: {
-      async doPut(upload) {
-        for await (const item of upload) item.message?.body?.release();
-      },
-      async doExchange(exchange) {
-        for await (const item of exchange) item.message?.body?.release();
-      },
-      async *handshake(payloads) {
-        yield* payloads;
-      },
-    },
-  });
-  const compressed = grpcMessage(new Uint8Array(3), 3, 1);
-  for (const method of ["GetFlightInfo", "ListFlights", "DoGet", "DoAction", "DoPut", "DoExchange", "Handshake"]) {
-    const found = await answerOf(server.port, method, [compressed]);
-    assertEquals([found["grpc-status"], found["grpc-accept-encoding"]], ["12", "identity"], method);
-  }
+  await using server = await serveFlight({ handlers: TAKING_HANDLERS });
+  for (const method of METHODS) await assertRefusesCompression(server.port, method);
 });
 
 Deno.test("connections that come and go without a byte cause no error of a server, with TLS neither", async () => {

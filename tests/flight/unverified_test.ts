@@ -1,7 +1,7 @@
 /** Certificates that the runtime lets pass although they are not verified: the connection ends all the same. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import tls from "node:tls";
-import { FlightClient, serveFlight } from "../../flight.ts";
+import { type DipcError, FlightClient, serveFlight } from "../../flight.ts";
 import { Authority } from "../support/certificates.ts";
 import { until } from "../support/time.ts";
 
@@ -39,6 +39,19 @@ Deno.test("a server does not rely on the runtime alone to refuse clients without
   assertEquals(calls, ["ListActions"]);
   await until(() => errors.length, (count) => count === 3);
   for (const error of errors) assertStringIncludes(error, "was not verified");
+});
+
+Deno.test("a server reports each client whose certificate is missing, another authority's or expired", async () => {
+  const [authority, stranger] = [await Authority.create(), await Authority.create("stranger")];
+  await using server = await serveFlight({ tls: { ...await authority.issue("server"), clientCa: authority.cert } });
+  const errors: DipcError[] = [];
+  server.addEventListener("error", ({ detail }) => errors.push(detail.error!));
+  for (const own of [{}, await stranger.issue("ada"), await authority.issue("ada", { expired: true })]) {
+    errors.length = 0;
+    assert(await call(server.location, { ca: authority.cert, ...own }) instanceof Error);
+    await until(() => errors.length, (count) => count === 1);
+    assertMatch(errors[0].message, /peer sent no certificates|certificate was not verified .*tls\.clientCa/);
+  }
 });
 
 Deno.test("a client does not rely on the runtime alone to refuse servers whose certificate is not verified", async () => {

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.flight as flight
 import pyarrow.ipc as ipc
 
@@ -145,6 +146,17 @@ class Client:
         if writer:
             writer.close()
         return {"batches": batches, "rows": rows, "bytes": size, "app_metadata": metadata}
+
+    def get_sum(self, of):
+        """Reads a flight of doubles to its end: counts, and the sum of the first column."""
+        table = self.client.do_get(self.ticket(of), self.call).read_all()
+        column = table.column(0)
+        return {
+            "rows": table.num_rows,
+            "columns": table.num_columns,
+            "batches": column.num_chunks,
+            "sum": pc.sum(column).as_py(),
+        }
 
     def get_counting(self, of):
         """Reads batches of one int64 column that counts up from 1, its first value being the batch's number."""

@@ -5,26 +5,16 @@
  */
 import type { Proxies } from "../../tools/peers.ts";
 import { TemporaryFolder } from "./paths.ts";
+import { haproxyConfiguration, nginxConfiguration, type ProxyOptions } from "./proxy_configuration.ts";
 import { until } from "./time.ts";
+
+export type { ProxyOptions } from "./proxy_configuration.ts";
 
 /** Names of the proxies. */
 export type ProxyName = "nginx" | "haproxy";
 
-/** How a proxy behaves. */
-export interface ProxyOptions {
-  /** Port of the server behind it. */
-  readonly backend: number;
-  /** Calls after which nginx ends a client's connection. */
-  readonly keepaliveRequests?: number;
-  /** Concurrent streams that it accepts on one connection. */
-  readonly maxStreams?: number;
-  /** Longest time in which the server must say something, in seconds. */
-  readonly readTimeout?: number;
-  /** Largest body of a request that nginx passes on, in bytes; 0 for any. */
-  readonly maxBody?: number;
-  /** Further lines for the server of nginx, or the frontend of HAProxy. */
-  readonly lines?: readonly string[];
-}
+/** Both proxies. */
+export const PROXY_NAMES: readonly ProxyName[] = ["nginx", "haproxy"];
 
 /** A running proxy. */
 export class Proxy implements AsyncDisposable {
@@ -33,17 +23,37 @@ export class Proxy implements AsyncDisposable {
   readonly location: string;
   readonly #child: Deno.ChildProcess;
   readonly #folder: TemporaryFolder;
+  readonly #stderr: Promise<string>;
+  #hasEnded = false;
 
-  constructor(port: number, child: Deno.ChildProcess, folder: TemporaryFolder) {
+  constructor(port: number, isSecure: boolean, child: Deno.ChildProcess, folder: TemporaryFolder) {
     this.port = port;
-    this.location = `grpc://127.0.0.1:${port}`;
+    this.location = `${isSecure ? "grpc+tls" : "grpc"}://127.0.0.1:${port}`;
     this.#child = child;
     this.#folder = folder;
+    this.#stderr = new Response(child.stderr).text();
+    child.status.then(() => this.#hasEnded = true);
+  }
+
+  /** Waits until it listens. */
+  async listening(): Promise<void> {
+    await until(() => this.#hasEnded || accepts(this.port));
+    if (this.#hasEnded) throw new Error(`the proxy did not start: ${await this.#stderr}`);
+  }
+
+  /** HAProxy's table of its servers: a row of named fields for each; of the frontend and the backend too. */
+  async statistics(): Promise<Record<string, string>[]> {
+    using socket = await Deno.connect({ transport: "unix", path: this.#folder.file("statistics") });
+    await socket.write(new TextEncoder().encode("show stat\n"));
+    const text = await new Response(socket.readable).text();
+    const [heading, ...rows] = text.replace(/^# /, "").trim().split("\n").map((line) => line.split(","));
+    return rows.map((row) => Object.fromEntries(heading.map((name, i) => [name, row[i]])));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGKILL");
+    if (!this.#hasEnded) this.#child.kill("SIGKILL");
     await this.#child.status;
+    await this.#stderr;
     this.#folder[Symbol.dispose]();
   }
 }
@@ -53,64 +63,22 @@ export async function startProxy(name: ProxyName, proxies: Proxies, options: Pro
   const folder = new TemporaryFolder();
   const port = freePort();
   const file = folder.file(`${name}.conf`);
-  Deno.writeTextFileSync(file, name === "nginx" ? nginx(folder, port, options) : haproxy(port, options));
-  const args = name === "nginx"
-    ? ["-p", folder.file(""), "-e", folder.file("error.log"), "-c", file]
-    : ["-db", "-f", file];
-  const child = new Deno.Command(proxies[name], { args, env: { ...proxies.env }, stdout: "null", stderr: "null" })
+  const text = name === "nginx"
+    ? nginxConfiguration(folder, port, proxies.streamModule, options)
+    : haproxyConfiguration(folder, port, options);
+  Deno.writeTextFileSync(file, text);
+  const args = name === "nginx" ? ["-p", folder.file(""), "-e", "stderr", "-c", file] : ["-db", "-f", file];
+  const child = new Deno.Command(proxies[name], { args, env: { ...proxies.env }, stdout: "null", stderr: "piped" })
     .spawn();
-  const proxy = new Proxy(port, child, folder);
+  const isSecure = options.tls !== undefined || options.passes === "tls";
+  const proxy = new Proxy(port, isSecure, child, folder);
   try {
-    await until(() => accepts(port));
+    await proxy.listening();
   } catch (error) {
     await proxy[Symbol.asyncDispose]();
     throw error;
   }
   return proxy;
-}
-
-function nginx(folder: TemporaryFolder, port: number, options: ProxyOptions): string {
-  const { backend, keepaliveRequests = 1000, maxStreams = 128, readTimeout = 60, maxBody = 0, lines = [] } = options;
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) =>
-    `${name}_temp_path ${folder.file(name)};`
-  );
-  return `daemon off;
-master_process off;
-pid ${folder.file("pid")};
-events { worker_connections 512; }
-http {
-  access_log off;
-  ${temporary.join("\n  ")}
-  client_max_body_size ${maxBody};
-  keepalive_requests ${keepaliveRequests};
-  http2_max_concurrent_streams ${maxStreams};
-  upstream flight { server 127.0.0.1:${backend}; keepalive 16; keepalive_requests 1000000; }
-  server {
-    listen 127.0.0.1:${port} http2;
-    ${lines.join("\n    ")}
-    location / { grpc_pass grpc://flight; grpc_read_timeout ${readTimeout}s; grpc_send_timeout ${readTimeout}s; }
-  }
-}
-`;
-}
-
-function haproxy(port: number, options: ProxyOptions): string {
-  const { backend, maxStreams = 128, readTimeout = 60, lines = [] } = options;
-  return `global
-  maxconn 512
-  tune.h2.max-concurrent-streams ${maxStreams}
-defaults
-  mode http
-  timeout connect 2s
-  timeout client ${readTimeout}s
-  timeout server ${readTimeout}s
-frontend flight
-  bind 127.0.0.1:${port} proto h2
-  ${lines.join("\n  ")}
-  default_backend servers
-backend servers
-  server only 127.0.0.1:${backend} proto h2
-`;
 }
 
 function freePort(): number {
