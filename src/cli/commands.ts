@@ -54,7 +54,7 @@ Options
   --auth-file FILE     of Flight: who may connect, NAME:PASSWORD or "token NAME:TOKEN" per line; UCX then needs tickets
   --allow-put FOLDER   of Flight: accepts uploads into this folder and serves them
   --max-batch SIZE     of Flight: cuts longer batches, so that clients take them; "none" leaves them as they are
-                       (default 4M for Parquet files without --batch-rows, none for others)
+                       (default 4M for Parquet files without --batch-rows, 2G for others)
   --no-ucx             serve by Flight alone
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
                        and "flight" with --flight-port

@@ -86,7 +86,7 @@ Options
   --command TEXT     uploads to a command of the server's own form instead of a path
   --batch-rows N     rows of a batch of a Parquet file (default 65536)
   --max-batch SIZE   cuts longer batches, so that the server takes them; "none" leaves them as they are
-                     (default 4M for a Parquet file without --batch-rows, none for others)
+                     (default 4M for a Parquet file without --batch-rows, 2G for others)
   --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h
   --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","results":[...]}
   -h, --help         this text

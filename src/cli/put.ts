@@ -74,8 +74,12 @@ function counted(dataset: Dataset, totals: { rows: number; batches: number; body
     schema: dataset.schema,
     readOnce: dataset.readOnce,
     hasFreeBatches: dataset.hasFreeBatches,
+    bodyBytes: dataset.bodyBytes,
+    largestBodyBytes: dataset.largestBodyBytes,
     async open(options): Promise<MessageStream> {
       const run = await dataset.open(options);
+      // What was read before, only to look at it, was not sent.
+      Object.assign(totals, { rows: 0, batches: 0, bodyBytes: 0 });
       return {
         async next() {
           const message = await run.next();

@@ -13,7 +13,7 @@ import type { Dataset } from "../sources/dataset.ts";
 import { authenticate } from "./authentication.ts";
 import { CallContext } from "./call_context.ts";
 import type { FlightCallOptions, FlightClientOptions } from "./client_options.ts";
-import { cutDataset } from "./cut_dataset.ts";
+import { checkSendable, cutDataset } from "./cut_dataset.ts";
 import { GrpcConnection } from "../grpc/client_connection.ts";
 import { type FlightFrame, frameOfMessage, writeFrame } from "./data.ts";
 import { GrpcCall } from "../grpc/client_call.ts";
@@ -32,6 +32,7 @@ import {
   pollFromProto,
   type PollInfo,
   SERVICE_PATH,
+  UPLOAD_BYTES_HEADER,
 } from "./model.ts";
 import { MessageDecoder } from "../grpc/message_decoder.ts";
 import { PredefinedActions } from "./predefined_actions.ts";
@@ -234,9 +235,13 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     dataset: Dataset,
     call: FlightCallOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const run = await cutDataset(dataset, this.#options.maxBatchBytes).open({ signal: call.signal });
+    const cut = cutDataset(dataset, this.#options.maxBatchBytes);
+    await checkSendable(cut);
+    const run = await cut.open({ signal: call.signal });
     try {
-      await using writer = await this.doPut(descriptor, dataset, call);
+      const headers = new Headers(call.headers);
+      if (cut.bodyBytes !== undefined) headers.set(UPLOAD_BYTES_HEADER, String(cut.bodyBytes));
+      await using writer = await this.doPut(descriptor, dataset, { ...call, headers: [...headers] });
       const results = collect(writer.results());
       // The await below reports it, unless a write fails first.
       results.catch(() => {});

@@ -64,8 +64,8 @@ export interface FlightClientOptions {
   /** Longest message of calls that do not stream Arrow data, in bytes. Default 2 GiB, as of Arrow's own clients. */
   maxMessageBytes?: number;
   /**
-   * Longest message of `put`, in bytes: longer batches are cut by their rows. `false` sends them as they are. Default: 4 MiB, the
-   * most that servers of gRPC take by default, for Parquet files that are read without `batchRows`; others as they are.
+   * Longest message of `put`, in bytes: longer batches are cut by their rows. `false` sends them as they are, and refuses those over 2 GiB. Default: 4 MiB, the
+   * most that servers of gRPC take by default, for Parquet files that are read without `batchRows`; 2 GiB, more than which nobody takes, for others.
    */
   maxBatchBytes?: number | false;
   /** Memory to receive bodies in. Default: memory of the garbage collector. */

@@ -1,10 +1,12 @@
 /**
  * A dataset whose batches are cut so that other clients and servers take them: gRPC's libraries refuse messages of more than 4
- * MiB by default.
+ * MiB by default, and none takes more than 2 GiB.
  *
  * @module
  */
-import type { IpcMessage } from "../ipc/message.ts";
+import { DipcError } from "../errors.ts";
+import { MAX_GRPC_MESSAGE_BYTES } from "../grpc/framing.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { slicesOf } from "../ipc/slice_batch.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { integerIn } from "../options.ts";
@@ -14,54 +16,111 @@ import type { Dataset, MessageStream } from "../sources/dataset.ts";
 const GRPC_DEFAULT_BYTES = 4 * 2 ** 20;
 /** Bytes of a message besides metadata and body: tags and lengths. */
 const OVERHEAD_BYTES = 64;
+/** Size of the parts of a batch that nobody would take, in bytes: small, because each is a copy. */
+const PART_BYTES = 64 * 2 ** 20;
+
+/** When a batch is cut, and how small its parts are. */
+export interface CutSizes {
+  /** Longest message that stays as it is, in bytes. */
+  readonly maxBytes: number;
+  /** Longest part of a longer one, in bytes; if it cannot be cut so small, `maxBytes`. */
+  readonly partBytes: number;
+}
 
 /**
- * The longest message of a dataset, in bytes.
+ * The sizes for a dataset.
  *
  * @param dataset Dataset to send
  * @param option What the caller says: bytes, or `false` for batches as they are
  * @returns `null` if its batches stay as they are
  * @throws {DipcError} `invalid_argument`
  */
-function maxBytesOf(dataset: Dataset, option: number | false | undefined): number | null {
+function sizesOf(dataset: Dataset, option: number | false | undefined): CutSizes | null {
   if (option === false) return null;
-  if (option === undefined) return dataset.hasFreeBatches === true ? GRPC_DEFAULT_BYTES : null;
-  return integerIn("maxBatchBytes", option, 1024);
+  if (option === undefined && dataset.hasFreeBatches !== true) {
+    return { maxBytes: MAX_GRPC_MESSAGE_BYTES, partBytes: PART_BYTES };
+  }
+  const bytes = option === undefined ? GRPC_DEFAULT_BYTES : integerIn("maxBatchBytes", option, 1024);
+  const maxBytes = Math.min(bytes, MAX_GRPC_MESSAGE_BYTES);
+  return { maxBytes, partBytes: maxBytes };
 }
 
 /**
  * The dataset with batches that are small enough.
  *
  * @param dataset Dataset to send
- * @param option Longest message in bytes, `false` for batches as they are; by default only those are cut whose size this package
- * has chosen
+ * @param option Longest message in bytes, `false` for batches as they are; by default those are cut whose size this package has
+ * chosen, and those that nobody would take
  * @throws {DipcError} `invalid_argument`
  */
 export function cutDataset(dataset: Dataset, option: number | false | undefined): Dataset {
-  const maxBytes = maxBytesOf(dataset, option);
-  if (maxBytes === null) return dataset;
+  const sizes = sizesOf(dataset, option);
+  return sizes === null ? dataset : cutTo(dataset, sizes);
+}
+
+/**
+ * The dataset, cut to given sizes.
+ *
+ * @param dataset Dataset to send
+ * @param sizes When a batch is cut, and how small its parts are
+ */
+export function cutTo(dataset: Dataset, sizes: CutSizes): Dataset {
+  const { largestBodyBytes = Infinity } = dataset;
   return {
     schema: dataset.schema,
     readOnce: dataset.readOnce,
     rows: dataset.rows,
+    // The parts of a batch may have other sizes; metadata has less than half.
+    bodyBytes: largestBodyBytes <= sizes.maxBytes / 2 ? dataset.bodyBytes : undefined,
+    largestBodyBytes: dataset.largestBodyBytes,
     memory: dataset.memory,
     async open(options) {
-      return new CutRun(dataset, await dataset.open(options), maxBytes - OVERHEAD_BYTES);
+      return new CutRun(dataset.schema, await dataset.open(options), sizes);
     },
     close: () => dataset.close(),
   };
 }
 
+/**
+ * Reads a dataset that has bodies which Flight cannot carry as they are, to find out whether they can be cut, before anything of
+ * it is sent. Costs nothing if it has none.
+ *
+ * @param dataset Dataset to send, cut already
+ * @throws {DipcError} `limit_exceeded` if it cannot be sent whole, and what reading it throws
+ */
+export async function checkSendable(dataset: Dataset): Promise<void> {
+  if (dataset.readOnce || (dataset.largestBodyBytes ?? 0) + OVERHEAD_BYTES <= MAX_GRPC_MESSAGE_BYTES) return;
+  const run = await dataset.open();
+  try {
+    for (let message; (message = await run.next()) !== null;) {
+      const bytes = bytesOf(message);
+      message.body?.release();
+      if (bytes + OVERHEAD_BYTES <= MAX_GRPC_MESSAGE_BYTES) continue;
+      throw new DipcError(
+        "limit_exceeded",
+        `cannot send the dataset by Flight: a message of it has ${bytes} bytes and cannot be cut, other programs take ` +
+          `${MAX_GRPC_MESSAGE_BYTES} at most; use smaller batches`,
+      );
+    }
+  } finally {
+    await run.close();
+  }
+}
+
+function bytesOf({ header, body, appMetadata }: IpcMessage): number {
+  return header.bytes.byteLength + (body?.byteLength ?? 0) + (appMetadata?.byteLength ?? 0);
+}
+
 class CutRun implements MessageStream {
-  readonly #dataset: Dataset;
+  readonly #schema: MessageHeader;
   readonly #run: MessageStream;
-  readonly #maxBytes: number;
+  readonly #sizes: CutSizes;
   #slices: Generator<IpcMessage, undefined> | null = null;
 
-  constructor(dataset: Dataset, run: MessageStream, maxBytes: number) {
-    this.#dataset = dataset;
+  constructor(schema: MessageHeader, run: MessageStream, sizes: CutSizes) {
+    this.#schema = schema;
     this.#run = run;
-    this.#maxBytes = maxBytes;
+    this.#sizes = sizes;
   }
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
@@ -80,11 +139,17 @@ class CutRun implements MessageStream {
 
   #cut = (message: IpcMessage | null): IpcMessage | null => {
     if (message === null) return null;
-    const maxBytes = this.#maxBytes - (message.appMetadata?.byteLength ?? 0);
-    const { header, body } = message;
-    if (header.kind !== "batch" || header.bytes.byteLength + (body?.byteLength ?? 0) <= maxBytes) return message;
-    this.#slices = slicesOf(this.#dataset.schema, message, maxBytes, hostPool());
+    const { maxBytes, partBytes } = this.#sizes;
+    if (message.header.kind !== "batch" || bytesOf(message) + OVERHEAD_BYTES <= maxBytes) return message;
+    const first = this.#slice(message, partBytes);
+    // What is too large for small parts, such as values that every part needs, may fit into large ones.
+    return first === message && partBytes < maxBytes ? this.#slice(message, maxBytes) : first;
+  };
+
+  #slice(message: IpcMessage, maxBytes: number): IpcMessage {
+    const left = maxBytes - OVERHEAD_BYTES - (message.appMetadata?.byteLength ?? 0);
+    this.#slices = slicesOf(this.#schema, message, left, hostPool());
     // Never empty: a batch that is too large has rows, or comes as it is.
     return this.#slices.next().value!;
-  };
+  }
 }

@@ -79,7 +79,8 @@ export function encodeFrame(frame: OutgoingFrame): Uint8Array<ArrayBufferLike>[]
   if (length > MAX_GRPC_MESSAGE_BYTES) {
     throw new DipcError(
       "limit_exceeded",
-      `cannot send a message by Flight: it has ${length} bytes, gRPC carries ${MAX_GRPC_MESSAGE_BYTES} at most; use smaller batches`,
+      `cannot send a message by Flight: it has ${length} bytes, other programs take ${MAX_GRPC_MESSAGE_BYTES} at most; use ` +
+        "smaller batches",
     );
   }
   const bytes = new Uint8Array(GRPC_PREFIX_BYTES + head);

@@ -10,6 +10,8 @@ import * as proto from "./gen/flight_pb.ts";
 
 /** Prefix of the path of every method of Flight. */
 export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
+/** Header of an upload by dipc: bytes of all its bodies, so that a server can refuse it before they are sent. */
+export const UPLOAD_BYTES_HEADER = "dipc-upload-bytes";
 
 /** The name of a data set: the segments of a path, or a command in the server's own format. */
 export type FlightDescriptor = { readonly path: readonly string[] } | { readonly command: Uint8Array };

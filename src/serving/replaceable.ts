@@ -13,6 +13,7 @@ export class ReplaceableDataset implements Dataset {
   readonly rows?: number;
   readonly batches?: number;
   readonly bodyBytes?: number;
+  readonly largestBodyBytes?: number;
   readonly hasFreeBatches?: boolean;
   readonly readOnce: boolean;
   readonly #dataset: Dataset;
@@ -26,6 +27,7 @@ export class ReplaceableDataset implements Dataset {
     this.rows = dataset.rows;
     this.batches = dataset.batches;
     this.bodyBytes = dataset.bodyBytes;
+    this.largestBodyBytes = dataset.largestBodyBytes;
     this.hasFreeBatches = dataset.hasFreeBatches;
     this.readOnce = dataset.readOnce;
   }

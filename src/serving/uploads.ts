@@ -56,6 +56,7 @@ export class Uploads implements UploadSink {
    */
   async take(upload: FlightUpload): Promise<void> {
     const name = this.#nameOf(upload);
+    this.#checkSize(upload._announcedBytes, this.#totalBytes + upload._announcedBytes);
     const schema = await upload._readSchema();
     const target = this.#options.folder === null ? new MemoryTarget(schema) : new FileTarget(schema, this.#path(name));
     let bytes = 0;
@@ -66,7 +67,7 @@ export class Uploads implements UploadSink {
           bytes += size;
           this.#totalBytes += size;
           try {
-            this.#checkSize(bytes);
+            this.#checkSize(bytes, this.#totalBytes);
           } catch (error) {
             message.body?.release();
             throw error;
@@ -85,7 +86,7 @@ export class Uploads implements UploadSink {
     this.#kept.set(name, bytes);
   }
 
-  #checkSize(bytes: number): void {
+  #checkSize(bytes: number, totalBytes: number): void {
     const { maxBytes, maxTotalBytes } = this.#options;
     if (bytes > maxBytes) {
       throw new DipcError(
@@ -93,7 +94,7 @@ export class Uploads implements UploadSink {
         `cannot keep the upload: it is larger than ${maxBytes} bytes, which is the most that this server accepts`,
       );
     }
-    if (this.#totalBytes > maxTotalBytes) {
+    if (totalBytes > maxTotalBytes) {
       throw new DipcError(
         "limit_exceeded",
         "cannot keep the upload: this server has no room for it beside those that it keeps",

@@ -81,6 +81,7 @@ class ArrowFileDataset implements Dataset {
   readonly rows: number | undefined;
   readonly batches: number;
   readonly bodyBytes: number;
+  readonly largestBodyBytes: number;
   readonly readOnce = false;
   readonly #file: FileHandle;
   readonly #map: MapSource | null;
@@ -117,6 +118,7 @@ class ArrowFileDataset implements Dataset {
     this.#blocks = [...dictionaries, ...footer.batches];
     this.batches = footer.batches.length;
     this.bodyBytes = this.#blocks.reduce((sum, block) => sum + block.bodyLength, 0);
+    this.largestBodyBytes = this.#blocks.reduce((most, block) => Math.max(most, block.bodyLength), 0);
     if (this.batches <= COUNT_ROWS_BATCHES) {
       let rows = 0;
       for (const block of footer.batches) rows += messages.header(block, "batch").rows;

@@ -29,6 +29,8 @@ export interface Dataset {
   readonly batches?: number;
   /** Total bytes of all bodies, if known. */
   readonly bodyBytes?: number;
+  /** Bytes of the largest body, if known: a route that cannot carry it says so before it sends anything. */
+  readonly largestBodyBytes?: number;
   /** Memory space of all bodies, such as `"cuda:0"`. Default: host memory. */
   readonly memory?: string;
   /** True if the size of its batches is this package's own choice, so that they may be cut for a peer. Default: false. */

@@ -16,6 +16,7 @@ export class ResidentDataset implements Dataset {
   readonly rows: number;
   readonly batches: number;
   readonly bodyBytes: number;
+  readonly largestBodyBytes: number;
   readonly readOnce = false;
   readonly memory: string = "host";
   /** @ignore */
@@ -30,9 +31,10 @@ export class ResidentDataset implements Dataset {
   constructor(schema: MessageHeader, messages: readonly IpcMessage[]) {
     this.schema = schema;
     this._messages = messages;
-    let rows = 0, batches = 0, bodyBytes = 0;
+    let rows = 0, batches = 0, bodyBytes = 0, largestBodyBytes = 0;
     for (const { header, body } of messages) {
       bodyBytes += body?.byteLength ?? 0;
+      largestBodyBytes = Math.max(largestBodyBytes, body?.byteLength ?? 0);
       if (header.kind !== "batch") continue;
       rows += header.rows;
       batches++;
@@ -40,6 +42,7 @@ export class ResidentDataset implements Dataset {
     this.rows = rows;
     this.batches = batches;
     this.bodyBytes = bodyBytes;
+    this.largestBodyBytes = largestBodyBytes;
   }
 
   open(options: { signal?: AbortSignal } = {}): MessageStream {

@@ -7,7 +7,7 @@ import { DipcError } from "../../errors.ts";
 import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import type { ReaderLimits } from "../../limits.ts";
 import { encodeFrame, frameOfMessage, FrameVerifier } from "../data.ts";
-import type { FlightDescriptor } from "../model.ts";
+import { type FlightDescriptor, UPLOAD_BYTES_HEADER } from "../model.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import type { FrameInput } from "./frame_input.ts";
 
@@ -129,6 +129,12 @@ export class FlightUpload extends ClientStream {
     super(input, limits);
     this.#call = call;
     this.#encode = encode;
+  }
+
+  /** @ignore Bytes of all bodies, as far as the client has announced them, otherwise 0. */
+  get _announcedBytes(): number {
+    const text = this.#call.headers.get(UPLOAD_BYTES_HEADER) ?? "";
+    return /^\d{1,15}$/.test(text) ? Number(text) : 0;
   }
 
   /**

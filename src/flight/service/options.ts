@@ -181,8 +181,8 @@ export interface FlightServerOptions {
   /** Limits of the server. */
   limits?: Partial<FlightServerLimits>;
   /**
-   * Longest message of a DoGet, in bytes: longer batches are cut by their rows. `false` sends them as they are. Default: 4 MiB, the
-   * most that clients of gRPC take by default, for Parquet files that are read without `batchRows`; others as they are.
+   * Longest message of a DoGet, in bytes: longer batches are cut by their rows. `false` sends them as they are, and refuses those over 2 GiB. Default: 4 MiB, the
+   * most that clients of gRPC take by default, for Parquet files that are read without `batchRows`; 2 GiB, more than which nobody takes, for others.
    */
   maxBatchBytes?: number | false;
 }
