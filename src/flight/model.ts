@@ -4,7 +4,7 @@
  * @module
  */
 import { create } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { DipcError } from "../errors.ts";
 import * as proto from "./gen/flight_pb.ts";
 
@@ -82,6 +82,9 @@ export type SessionOptionError = "unspecified" | "invalid name" | "invalid value
 
 /** Value of an option of a session; a `bigint` is Flight's int64, a `number` its double, `null` removes the option. */
 export type SessionValue = string | boolean | bigint | number | readonly string[] | null;
+
+/** Farthest time from 1970 that a Date can hold, in milliseconds. */
+const MAX_DATE_MS = 8.64e15;
 
 const CANCEL: readonly CancelStatus[] = ["unspecified", "cancelled", "cancelling", "not cancellable"];
 const CLOSE: readonly CloseSessionStatus[] = ["unspecified", "closed", "closing", "not closeable"];
@@ -245,5 +248,6 @@ function timeToProto(time: Date | null): Timestamp | undefined {
 }
 
 function timeFromProto(time: Timestamp | undefined): Date | null {
-  return time === undefined ? null : timestampDate(time);
+  // Beyond what a Date can hold it would be an invalid one, which throws when it is written or printed.
+  return time === undefined ? null : new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, timestampMs(time))));
 }

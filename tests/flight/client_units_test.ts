@@ -1,6 +1,7 @@
 /**
  * The Flight client's parts that need no server: locations, cookies, status codes, deadlines, and the stubs.
  */
+import { create } from "@bufbuild/protobuf";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, DipcError } from "../../mod.ts";
 import { FlightClient } from "../../flight.ts";
@@ -23,6 +24,7 @@ import {
   sessionValueFromProto,
   sessionValueToProto,
 } from "../../src/flight/model.ts";
+import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
 import { readEncapsulatedSchema } from "../../src/flight/schema_bytes.ts";
 import { errorOfGrpcStatus, GrpcStatus, grpcStatusName, grpcStatusOf } from "../../src/grpc/status.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -207,4 +209,18 @@ Deno.test("a token that a header cannot hold is an invalid argument, which does 
       assertEquals([error.code, error.message.includes("cret")], ["invalid_argument", false]);
     }
   }
+});
+
+Deno.test("an expiration time that a Date cannot hold is the farthest that it can", () => {
+  const read = (seconds: bigint) =>
+    endpointFromProto(create(FlightEndpointSchema, { expirationTime: { seconds, nanos: 999_999_999 } }));
+  const farthest = new Date(8.64e15);
+  for (const seconds of [8_640_000_000_000n, 8_640_000_000_001n, 2n ** 63n - 1n]) {
+    assertEquals(read(seconds).expirationTime, farthest);
+  }
+  assertEquals(read(-(2n ** 63n)).expirationTime, new Date(-8.64e15));
+  assertEquals(read(1n).expirationTime, new Date(2000));
+  // It can be printed, and sent back to be renewed.
+  assertEquals(read(2n ** 62n).expirationTime?.toISOString(), "+275760-09-13T00:00:00.000Z");
+  assertEquals(endpointToProto(read(2n ** 62n)).expirationTime?.seconds, 8_640_000_000_000n);
 });
