@@ -10,7 +10,7 @@ import { closeEntries, openEntries } from "./serving/datasets.ts";
 import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
-import type { Server, ServerParts } from "./serving/server.ts";
+import type { PlaneMaker, Server, ServerParts } from "./serving/server.ts";
 import type { Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
@@ -62,7 +62,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
     });
     if (transport === undefined) transport = await openTransport(options);
     const admission = plane?.admission ?? admitByName(entries);
-    server = await openServer({ settings, transport, ownsTransport, entries, admission });
+    const owned = ownsTransport ? transport : null;
+    server = await openServer({ settings, entries, admission, plane: await planeOver(transport), transport: owned });
     await server._listen();
     if (plane !== undefined) await server._listenFlight(plane);
     return server;
@@ -95,6 +96,13 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
 async function openServer(parts: ServerParts): Promise<Server> {
   const { Server } = await import("./serving/server.ts");
   return new Server(parts);
+}
+
+/** Makes the UCX side in this isolate; `null` without UCX. */
+async function planeOver(transport: Transport | null): Promise<PlaneMaker | null> {
+  if (transport === null) return null;
+  const { UcxPlane } = await import("./serving/ucx_plane.ts");
+  return (parts) => new UcxPlane(transport, parts);
 }
 
 /** Loads the Flight side only when it is requested. */

@@ -15,17 +15,26 @@ import { closeEntries } from "./datasets.ts";
 import type { Entry } from "./entry.ts";
 import type { FlightPlane } from "./flight_plane.ts";
 import type { ServedDataset, ServerEventDetail, ServerEvents, ServerSettings, ServerStats } from "./options.ts";
-import { UcxPlane } from "./ucx_plane.ts";
+import { countedIn, countEvent, type StreamEventType, type StreamPlane, type StreamPlaneHost } from "./stream_plane.ts";
+
+/** What the maker of a UCX side gets. */
+export interface PlaneParts extends StreamPlaneHost {
+  readonly admission: Admission;
+  readonly stats: ServerStats;
+}
+
+/** Makes the UCX side of a server. */
+export type PlaneMaker = (parts: PlaneParts) => StreamPlane;
 
 /** Constructor arguments of a {@linkcode Server}. */
 export interface ServerParts {
   readonly settings: ServerSettings;
-  /** What carries the protocol; `null` for a server without UCX. */
-  readonly transport: Transport | null;
-  /** Whether the transport is closed with the server. */
-  readonly ownsTransport: boolean;
   readonly entries: Map<string, Entry>;
   readonly admission: Admission;
+  /** Makes the UCX side; `null` for a server without UCX. */
+  readonly plane: PlaneMaker | null;
+  /** The transport to close with the server, if it is the server's own. */
+  readonly transport: Transport | null;
 }
 
 /**
@@ -35,7 +44,7 @@ export interface ServerParts {
  */
 export class Server extends TypedEventTarget<ServerEvents> implements AsyncDisposable {
   readonly #parts: ServerParts;
-  readonly #plane: UcxPlane | null;
+  readonly #plane: StreamPlane | null;
   readonly #stop = new AbortController();
   #closing: Promise<void> | null = null;
 
@@ -62,12 +71,13 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   constructor(parts: ServerParts) {
     super();
     this.#parts = parts;
-    const { settings, transport, admission } = parts;
+    const { settings, admission } = parts;
     this.address = settings.address;
-    this.#plane = transport === null ? null : new UcxPlane(transport, {
+    this.#plane = parts.plane === null ? null : parts.plane({
       settings,
       admission,
       stats: this.stats,
+      counter: countedIn(this.stats),
       stop: this.#stop.signal,
       emit: (type, detail) => this.#emit(type, detail),
     });
@@ -120,7 +130,8 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...placed };
   }
 
-  #emit(type: string, detail: ServerEventDetail): void {
+  #emit(type: StreamEventType, detail: ServerEventDetail): void {
+    countEvent(this.stats, type, detail);
     this.dispatchEvent(new CustomEvent<ServerEventDetail>(type, { detail }));
   }
 
@@ -142,9 +153,10 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     this.#stop.abort(new DipcError("closed", "cannot complete the stream: the server is shutting down"));
     await plane?.idle();
     await flight;
-    const { entries, ownsTransport, transport } = this.#parts;
+    await plane?.close();
+    const { entries, transport } = this.#parts;
     await closeEntries(entries.values());
-    if (ownsTransport) await transport?.close();
+    await transport?.close();
   }
 
   /** The same as `shutdown()`. */

@@ -12,8 +12,8 @@ import { FULL_MASK } from "../protocol/tag.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";
 import { type Channel, FAILED, PENDING } from "../wire/transport.ts";
-import type { Admission } from "./admission.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
+import type { StreamAdmission, WantData } from "./stream_plane.ts";
 
 /** Longest wait for a client to close a finished connection, in milliseconds. */
 const CLOSE_MS = 5_000;
@@ -21,9 +21,9 @@ const CLOSE_MS = 5_000;
 /** What all connections of a server share. */
 export interface ConnectionHost {
   readonly settings: ServerSettings;
-  readonly admission: Admission;
+  readonly admission: StreamAdmission;
   /** The tag that requests for each role carry. */
-  readonly wantData: Readonly<Record<StreamRole, bigint>>;
+  readonly wantData: WantData;
   /** Aborted when the server stops. */
   readonly stop: AbortSignal;
   /** Called once a request is parsed and admitted. */

@@ -6,14 +6,13 @@
  */
 import { withDeadline } from "../deadline.ts";
 import { DipcError } from "../errors.ts";
-import type { IpcMessage } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { SenderState } from "../protocol/sender.ts";
-import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
+import type { SendableDataset, SendableMessage, SendableStream } from "./sendable.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
 const TURN_MESSAGES = 64;
@@ -63,14 +62,14 @@ interface Sending {
 export class OutgoingStream {
   readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0, unacknowledged: 0 };
   readonly #channel: Channel;
-  readonly #dataset: Dataset;
+  readonly #dataset: SendableDataset;
   readonly #options: OutgoingOptions;
   readonly #state: SenderState<Sending>;
   /** Whether it has ended because the client accepted nothing for too long. */
   hasStalled = false;
-  #stream: MessageStream | null = null;
+  #stream: SendableStream | null = null;
   /** Taken from the dataset and not sent, because the window is full. */
-  #held: IpcMessage | null = null;
+  #held: SendableMessage | null = null;
   /** The dataset's next message while the dataset is working on it. */
   #awaited: Promise<void> | null = null;
   /** What the dataset threw, which may be anything. */
@@ -79,7 +78,7 @@ export class OutgoingStream {
   #activity = 0;
   #onFirstBody: (() => void) | undefined;
 
-  constructor(channel: Channel, dataset: Dataset, options: OutgoingOptions) {
+  constructor(channel: Channel, dataset: SendableDataset, options: OutgoingOptions) {
     this.#channel = channel;
     this.#dataset = dataset;
     this.#options = options;
@@ -211,7 +210,7 @@ export class OutgoingStream {
     }
   }
 
-  #send(message: IpcMessage, body: Body): void {
+  #send(message: SendableMessage, body: Body): void {
     const state = this.#state;
     try {
       this.#begin();
@@ -259,7 +258,7 @@ export class OutgoingStream {
   }
 
   /** The next message if it is at hand; otherwise null, and `#awaited`, `#sourceError` or `#hasSourceEnded` tells why. */
-  #pull(): IpcMessage | null {
+  #pull(): SendableMessage | null {
     if (this.#awaited !== null) return null;
     try {
       const next = this.#stream!.next();

@@ -1,0 +1,139 @@
+/**
+ * The UCX side of a server as the server uses it: in this isolate, or in several.
+ *
+ * @module
+ */
+import { formatUri } from "../protocol/uri.ts";
+import type { StreamRole } from "../protocol/role.ts";
+import { type Approach, reachableHost } from "../reachable_host.ts";
+import type { SendableDataset } from "../stream/sendable.ts";
+import type { ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
+
+/** The UCX side of a server. */
+export interface StreamPlane {
+  /** Port of both streams, or of the bodies; of the first isolate if there are several. */
+  readonly port: number;
+  /** Port of the metadata, if it has one of its own. */
+  readonly metadataPort?: number;
+  /** Whether any connection is open. */
+  readonly isBusy: boolean;
+  /**
+   * Binds the listeners.
+   *
+   * @throws {DipcError} `unreachable` when the address cannot be bound
+   */
+  listen(): Promise<void>;
+  /**
+   * The URIs of a dataset.
+   *
+   * @param name Name of the dataset
+   * @param approach How the client has reached this server, if it has
+   */
+  urisOf(name: string, approach?: Approach): string[];
+  /** Accepts no further connections. */
+  stopAccepting(): Promise<void>;
+  /** Resolves once no connection is left. */
+  idle(): Promise<void>;
+  /** Releases what the plane has made itself; no connection is open. */
+  close(): Promise<void>;
+}
+
+/** Permission for one stream, as the plane uses it: a `Grant`, or what another isolate has sent of one. */
+export interface StreamGrant {
+  readonly entry: { readonly name: string; readonly dataset: SendableDataset };
+  /** Called before the first body is sent; see `Grant`. */
+  spend(): void;
+}
+
+/** Decides about requests; see `Admission`. */
+export interface StreamAdmission {
+  /** @throws {DipcError} `not_found`, `permission_denied` */
+  admit(ticket: Uint8Array, role: StreamRole): StreamGrant | Promise<StreamGrant>;
+}
+
+/** Counts the connections of a server, of all its isolates. */
+export interface ConnectionCounter {
+  /** Connections open now. */
+  readonly active: number;
+  /**
+   * Counts one more.
+   *
+   * @returns its number, from 1, and how many are open with it
+   */
+  begin(): { connection: number; active: number };
+  /** One of them is closed. */
+  end(): void;
+}
+
+/** Types of the events that a plane reports. */
+export type StreamEventType = "connection" | "request" | "end" | "error";
+
+/** The server, as its UCX side uses it. */
+export interface StreamPlaneHost {
+  readonly settings: ServerSettings;
+  readonly admission: StreamAdmission;
+  readonly counter: ConnectionCounter;
+  /** Aborted when the server stops. */
+  readonly stop: AbortSignal;
+  /** Counts an event of a connection, and reports it. */
+  emit(type: StreamEventType, detail: ServerEventDetail): void;
+}
+
+/** The tag of requests for each role. */
+export type WantData = Readonly<Record<StreamRole, bigint>>;
+
+/** New random tags for requests; never 0. */
+export function randomWantData(): WantData {
+  const [both, metadata, body] = crypto.getRandomValues(new BigUint64Array(3));
+  return { both: both | 1n, metadata: metadata | 1n, body: body | 1n };
+}
+
+/** Where a plane listens. */
+export interface BoundPorts {
+  readonly port: number;
+  readonly metadataPort?: number;
+}
+
+/**
+ * The URIs of a dataset at one listener (one), or at separate ones for metadata and bodies (two).
+ *
+ * @param name Name of the dataset
+ * @param ports Where the plane listens
+ * @param parts Settings of the server, its tags, and how the client has reached it, if it has
+ */
+export function urisAt(
+  name: string,
+  { port, metadataPort }: BoundPorts,
+  { settings, wantData, approach }: { settings: ServerSettings; wantData: WantData; approach?: Approach },
+): string[] {
+  const { advertise, address } = settings;
+  const host = advertise ?? reachableHost(address, "one", approach).host;
+  const uri = (role: StreamRole, port: number): string =>
+    formatUri({ host, port, ticket: name, wantData: wantData[role], role, dipc: true });
+  return metadataPort === undefined ? [uri("both", port)] : [uri("metadata", metadataPort), uri("body", port)];
+}
+
+/** Counts connections in the counters of a server in one isolate. */
+export function countedIn(stats: ServerStats): ConnectionCounter {
+  return {
+    get active() {
+      return stats.activeConnections;
+    },
+    begin: () => ({ connection: ++stats.connections, active: ++stats.activeConnections }),
+    end: () => void stats.activeConnections--,
+  };
+}
+
+/** Counts an event of a connection; connections themselves are counted by {@linkcode ConnectionCounter}. */
+export function countEvent(stats: ServerStats, type: StreamEventType, { connection, totals }: ServerEventDetail): void {
+  if (type === "request") stats.requests++;
+  // Errors without a connection are those of a listener.
+  if (connection === 0 || (type !== "end" && type !== "error")) return;
+  if (totals !== undefined) {
+    stats.batches += totals.batches;
+    stats.bodyBytes += totals.bodyBytes;
+    stats.metadataBytes += totals.metadataBytes;
+  }
+  if (type === "end") stats.completed++;
+  else stats.failed++;
+}
