@@ -20,9 +20,9 @@ const OF_HTTP: [http: number, grpc: number][] = [
   [504, unavailable],
 ];
 
-/** A line with which a proxy rejects the action of this name. */
+/** A line with which a proxy answers calls with this status if their header `x-reject` names it. */
 function rejection(name: ProxyName, http: number): string {
-  // The path of every action is the same: it is told apart by a header.
+  // The path of every action is the same, so a header says which status is expected.
   return name === "nginx"
     ? `if ($http_x_reject = "${http}") { return ${http}; }`
     : `http-request deny deny_status ${http} if { req.hdr(x-reject) ${http} }`;

@@ -47,7 +47,7 @@ for (const name of PROXY_NAMES) {
       ...numbers.map(String),
       ...numbers.map(() => 3),
     ]);
-    // They came one after another, or this was no test.
+    // They came one after another: otherwise none would have waited.
     assertGreater(performance.now() - startedMs, TIMEOUT_MS);
   });
 
