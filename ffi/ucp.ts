@@ -105,6 +105,13 @@ const UCP_SYMBOLS = {
     ],
     result: "i8",
   },
+  ucp_conn_request_query: {
+    parameters: [
+      "usize", // ucp_conn_request_h conn_request
+      "buffer", // ucp_conn_request_attr_t *attr
+    ],
+    result: "i8",
+  },
   ucp_listener_reject: {
     parameters: [
       "usize", // ucp_listener_h listener

@@ -16,6 +16,7 @@ export const LAYOUT = {
   ucp_am_handler_param_t: { size: 32, field_mask: 0, id: 8, flags: 12, cb: 16, arg: 24 },
   ucp_listener_params_t: { size: 56, field_mask: 0, sockaddr: 8, conn_handler: 40 },
   ucp_listener_attr_t: { size: 136, field_mask: 0, sockaddr: 8 },
+  ucp_conn_request_attr_t: { size: 144, field_mask: 0, client_address: 8 },
   ucp_ep_params_t: {
     size: 104,
     field_mask: 0,
@@ -159,6 +160,13 @@ export function listenerParams(address: SockAddr, callback: bigint, argument: bi
 export function listenerAttr(): CStruct {
   const struct = allocate(LAYOUT.ucp_listener_attr_t.size);
   u64(struct, LAYOUT.ucp_listener_attr_t.field_mask, 1n << 0n); // SOCKADDR
+  return struct;
+}
+
+/** A `ucp_conn_request_attr_t` to be filled in, requesting the client's address. */
+export function connectionRequestAttr(): CStruct {
+  const struct = allocate(LAYOUT.ucp_conn_request_attr_t.size);
+  u64(struct, LAYOUT.ucp_conn_request_attr_t.field_mask, 1n << 0n); // CLIENT_ADDR
   return struct;
 }
 

@@ -47,6 +47,10 @@ int main(void) {
     FIELD(ucp_listener_attr_t, field_mask);
     FIELD(ucp_listener_attr_t, sockaddr);
 
+    STRUCT(ucp_conn_request_attr_t);
+    FIELD(ucp_conn_request_attr_t, field_mask);
+    FIELD(ucp_conn_request_attr_t, client_address);
+
     STRUCT(ucp_ep_params_t);
     FIELD(ucp_ep_params_t, field_mask);
     FIELD(ucp_ep_params_t, err_mode);

@@ -7,15 +7,28 @@ import { asDipcError, type DipcError, LocalError } from "../../errors.ts";
 import { closeOnExec } from "../../../ffi/close_on_exec.ts";
 import { formatAddress } from "../../../ffi/interfaces.ts";
 import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
-import { LAYOUT, listenerAttr, listenerParams, type SockAddr } from "../../../ffi/ucp_structs.ts";
+import { peerKey } from "../../../ffi/sockets.ts";
+import {
+  connectionRequestAttr,
+  LAYOUT,
+  listenerAttr,
+  listenerParams,
+  type SockAddr,
+} from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { progressLoop } from "./loop.ts";
+import { PortGuard } from "./port_guard.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
-const listeners = new Map<bigint, bigint[]>();
+/** How often, and how many times, it is looked whether clients are still connecting before the port is bound anew, in milliseconds. */
+const NEWCOMER_MS = 20, NEWCOMER_LOOKS = 50;
+/** Pause before a port that could not be bound anew is tried again, in milliseconds. */
+const RENEW_PAUSE_MS = 100;
+
+const listeners = new Map<bigint, UcxListener>();
 let nextId = 1n;
 let connectionCallback:
   | Deno.UnsafeCallback<{
@@ -29,7 +42,7 @@ function connectionHandler(): bigint {
   connectionCallback ??= new Deno.UnsafeCallback(
     { parameters: ["usize", "usize"], result: "void" } as const,
     (request, id) => {
-      listeners.get(id as bigint)?.push(request as bigint);
+      listeners.get(id as bigint)?._onRequest(request as bigint);
     },
   );
   return BigInt(Deno.UnsafePointer.value(connectionCallback.pointer));
@@ -39,15 +52,21 @@ function connectionHandler(): bigint {
 export class UcxListener implements Listener, WorkerOwner {
   readonly address: PeerAddress;
   failure: DipcError | null = null;
-  readonly #worker: UcxWorker;
+  #worker: UcxWorker;
   readonly #pool: WorkerPool;
   readonly #options: ListenOptions;
   readonly #limits: ChannelLimits;
   readonly #id: bigint;
-  readonly #handle: bigint;
+  #handle: bigint;
+  /** The address bound to, with its port. */
+  readonly #bound: SockAddr;
   readonly #requests: bigint[] = [];
+  readonly #guard: PortGuard;
+  /** Whether there is a listener; not while the port cannot be bound anew. */
+  #isBound = true;
+  #mustRenew = false;
   #isStopped = false;
-  #loop: Promise<unknown> | null = null;
+  readonly #running: Promise<void>;
 
   /**
    * @param pool Source of workers
@@ -60,46 +79,124 @@ export class UcxListener implements Listener, WorkerOwner {
     this.#pool = pool;
     this.#options = options;
     this.#limits = limits;
-    this.#worker = pool.take();
     this.#id = nextId++;
-    const symbols = this.#worker.context.symbols;
-    const out = new BigUint64Array(16);
-    const params = listenerParams(address, connectionHandler(), this.#id);
-    let status = symbols.ucp_listener_create(this.#worker.handle, params.bytes, out);
-    closeOnExec();
-    if (status !== UCS_OK) {
-      this.#worker.destroy();
-      const where = `${options.host} port ${options.port}`;
-      throw statusError(
-        status,
-        `listen on ${where}`,
-        status === UCS_ERR_BUSY
-          ? "the port is in use; choose another, or 0 for a free one"
-          : "check that it is an address of this machine",
-        "unreachable",
-      );
-    }
-    this.#handle = out[0];
-    listeners.set(this.#id, this.#requests);
+    this.#worker = pool.take();
+    this.#handle = this.#bind(address);
+    const { symbols } = this.#worker.context;
     const attr = listenerAttr();
-    status = symbols.ucp_listener_query(this.#handle, attr.bytes);
+    const status = symbols.ucp_listener_query(this.#handle, attr.bytes);
     if (status !== UCS_OK) {
       symbols.ucp_listener_destroy(this.#handle);
       this.#worker.destroy();
       throw statusError(status, "query the listener's address");
     }
-    const bound = formatAddress(attr.bytes.subarray(LAYOUT.ucp_listener_attr_t.sockaddr));
-    this.address = { host: bound.host, port: bound.port };
-    this.#worker.owner = this;
+    const bound = attr.bytes.subarray(LAYOUT.ucp_listener_attr_t.sockaddr);
+    const { host, port } = formatAddress(bound);
+    const bytes = address.bytes.slice();
+    bytes.set(bound.subarray(0, address.length));
+    this.#bound = { bytes, length: address.length };
+    this.address = { host, port };
+    listeners.set(this.#id, this);
+    this.#guard = new PortGuard(port, () => this._renewNext());
     pool.refill();
-    this.#loop = progressLoop().until(this.#worker, () => this.#accept()).catch((error) => {
-      this.#options.onError?.(
-        asDipcError(
-          error,
-          (cause) => new LocalError("internal", "cannot accept connections: the listener failed", { cause }),
-        ),
-      );
-    });
+    this.#running = this.#run();
+  }
+
+  /** Makes the listener of the worker, or destroys the worker. @throws {DipcError} `unreachable` */
+  #bind(address: SockAddr): bigint {
+    const worker = this.#worker;
+    const out = new BigUint64Array(16);
+    const params = listenerParams(address, connectionHandler(), this.#id);
+    const status = worker.context.symbols.ucp_listener_create(worker.handle, params.bytes, out);
+    closeOnExec();
+    if (status === UCS_OK) {
+      worker.owner = this;
+      return out[0];
+    }
+    worker.destroy();
+    throw statusError(
+      status,
+      `listen on ${this.#options.host} port ${this.#options.port}`,
+      status === UCS_ERR_BUSY
+        ? "the port is in use; choose another, or 0 for a free one"
+        : "check that it is an address of this machine",
+      "unreachable",
+    );
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.#isStopped) {
+        await progressLoop().until(this.#worker, () => this.#accept() || this.#mustRenew);
+        await this.#acceptNewcomers();
+        if (!this.#isStopped) await this.#renew();
+      }
+    } catch (error) {
+      this.#report(error, "cannot accept connections: the listener failed");
+    }
+  }
+
+  /** Clients that have connected, but whose requests UCX has not reported yet, would be refused with the listener. */
+  async #acceptNewcomers(): Promise<void> {
+    const isAwaiting = (): boolean => this.#requests.length > 0 || this.#guard.hasNewcomers();
+    for (let i = 0; i < NEWCOMER_LOOKS && !this.#isStopped && isAwaiting(); i++) {
+      await progressLoop().until(this.#worker, () => this.#accept(), { timeoutMs: NEWCOMER_MS });
+    }
+  }
+
+  /**
+   * Binds the port anew: UCX gives back what it holds for connections that it does not understand only with the listener.
+   * Connections that were accepted live on.
+   */
+  async #renew(): Promise<void> {
+    // Made before, so that the port is free for a moment only.
+    let next = this.#pool.take();
+    this.#mustRenew = false;
+    this.#unbind();
+    for (let tries = 0; !this.#isStopped; tries++) {
+      try {
+        this.#worker = next;
+        this.#handle = this.#bind(this.#bound);
+        this.#isBound = true;
+        return;
+      } catch (error) {
+        if (tries === 0) this.#report(error);
+        await new Promise<void>((resolve) => setTimeout(resolve, RENEW_PAUSE_MS));
+        next = this.#pool.take();
+      }
+    }
+    next.destroy();
+  }
+
+  /** Destroys listener and worker. */
+  #unbind(): void {
+    const { symbols } = this.#worker.context;
+    for (const request of this.#requests.splice(0)) symbols.ucp_listener_reject(this.#handle, request);
+    symbols.ucp_listener_destroy(this.#handle);
+    this.#worker.owner = null;
+    this.#worker.destroy();
+    this.#guard.forget();
+    this.#isBound = false;
+  }
+
+  /** @ignore Binds the port anew as soon as no client is waiting to be accepted. */
+  _renewNext(): void {
+    this.#mustRenew = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#worker.armed = false;
+    progressLoop().wake();
+  }
+
+  /** @ignore Called by UCX from inside progress. */
+  _onRequest(request: bigint): void {
+    this.#requests.push(request);
+    const attr = connectionRequestAttr();
+    // Without the address of a client nobody can be told from strangers.
+    if (this.#worker.context.symbols.ucp_conn_request_query(request, attr.bytes) !== UCS_OK) this.#guard.close();
+    else this.#guard.know(peerKey(attr.bytes.subarray(LAYOUT.ucp_conn_request_attr_t.client_address)));
   }
 
   onActiveMessage(): boolean {
@@ -109,17 +206,11 @@ export class UcxListener implements Listener, WorkerOwner {
   async close(): Promise<void> {
     if (!this.#isStopped) {
       this.#isStopped = true;
-      this.#worker.armed = false;
-      progressLoop().wake();
+      this.#wake();
     }
-    await this.#loop;
-    this.#loop = null;
-    if (!listeners.delete(this.#id)) return;
-    const symbols = this.#worker.context.symbols;
-    for (const request of this.#requests) symbols.ucp_listener_reject(this.#handle, request);
-    symbols.ucp_listener_destroy(this.#handle);
-    this.#worker.owner = null;
-    this.#worker.destroy();
+    this.#guard.close();
+    await this.#running;
+    if (listeners.delete(this.#id) && this.#isBound) this.#unbind();
   }
 
   #accept(): boolean {
@@ -158,14 +249,9 @@ export class UcxListener implements Listener, WorkerOwner {
   }
 
   /** An error of one client must not end the listener, nor must an error of its handler. */
-  #report(error: unknown): void {
+  #report(error: unknown, text = "cannot accept a connection: unexpected error"): void {
     try {
-      this.#options.onError?.(
-        asDipcError(
-          error,
-          (cause) => new LocalError("internal", "cannot accept a connection: unexpected error", { cause }),
-        ),
-      );
+      this.#options.onError?.(asDipcError(error, (cause) => new LocalError("internal", text, { cause })));
     } catch {
       // an error of the handler is not the listener's
     }
