@@ -67,7 +67,9 @@ export function cutDataset(dataset: Dataset, option: number | false | undefined)
 export function cutTo(dataset: Dataset, sizes: CutSizes): Dataset {
   const { largestBodyBytes = Infinity } = dataset;
   return {
-    schema: dataset.schema,
+    get schema() {
+      return dataset.schema;
+    },
     readOnce: dataset.readOnce,
     rows: dataset.rows,
     // The parts of a batch may have other sizes; metadata has less than half.

@@ -17,7 +17,6 @@ import type { ServerStream } from "../http2/server_stream.ts";
 import { NodeTransport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
-import { GrpcStatus } from "./status.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
 
@@ -43,8 +42,14 @@ export interface GrpcServerOptions {
   maxHeaderBytes: number;
   /** Answers one call. Must not reject. */
   onCall(call: ServerCall): Promise<void>;
-  /** Called with the error of a connection. */
-  onError(error: DipcError): void;
+  /**
+   * Called with the error of a connection, or of a call that is refused before `onCall`.
+   *
+   * @param error What was wrong
+   * @param connection Number of the connection, from 1; 0 if it failed before it had one
+   * @param method Name of the call, if it is about one
+   */
+  onError(error: DipcError, connection: number, method?: string): void;
 }
 
 /** Flow-control windows: bytes that a client may send before they are read. */
@@ -57,6 +62,8 @@ const MAX_REFUSED = 64;
 
 interface Connection {
   readonly http2: ServerConnection;
+  /** Number of the connection, from 1. */
+  readonly number: number;
   /** Address of the server's end. */
   readonly localAddress: string;
   calls: number;
@@ -74,6 +81,8 @@ export class GrpcServer {
   readonly #handshakes = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  /** Connections so far. */
+  #accepted = 0;
   #closing: Promise<void> | null = null;
 
   /** @ignore Use {@linkcode GrpcServer.listen}. */
@@ -95,8 +104,8 @@ export class GrpcServer {
     }, (socket) => this.#onSecure(socket));
     server.on("connection", (socket) => this.#onHandshake(socket));
     server.on("tlsClientError", (error, socket) => {
-      const received = this.#handshakes.get(addressOf(socket))?.socket.bytesRead ?? 0;
-      if ((error as { code?: string }).code !== "ECONNRESET" || received > 0) this.#report(error);
+      const problem = handshakeError(error, socket, own.clientCa !== undefined);
+      if (problem !== null) this.#report(problem);
       socket.destroy(); // which a handshake that took too long does not do
     });
     this.#server = server;
@@ -143,6 +152,7 @@ export class GrpcServer {
   #onHandshake(socket: Socket): void {
     const key = addressOf(socket);
     if (this.#handshakes.size + this.#connections.size >= this.#options.maxConnections) {
+      this.#report(this.#full());
       socket.destroy();
       return;
     }
@@ -170,11 +180,7 @@ export class GrpcServer {
   #handshakeProblem(socket: TLSSocket): DipcError | null {
     // The runtime is configured to end such a connection itself; who may call must not depend on that alone.
     if (this.#options.tls?.clientCa !== undefined && socket.authorized !== true) {
-      return new DipcError(
-        "permission_denied",
-        "cannot accept a connection: the client's certificate is missing or was not verified; give the client one that " +
-          "the authority in tls.clientCa has signed",
-      );
+      return notVerified();
     }
     if (socket.alpnProtocol === "h2") return null;
     const what = "the client did not offer HTTP/2 (ALPN h2) in its TLS handshake";
@@ -182,7 +188,9 @@ export class GrpcServer {
   }
 
   #onSocket(socket: Socket, peerSubject: string | null): void {
+    const number = ++this.#accepted;
     const isFull = this.#connections.size >= this.#options.maxConnections;
+    if (isFull) this.#report(this.#full(), number);
     if (isFull && this.#refused.size >= MAX_REFUSED) {
       socket.destroy();
       return;
@@ -197,15 +205,16 @@ export class GrpcServer {
         lingerMs: LINGER_MS,
         peerSubject,
         onStream: (stream) => this.#onStream(connection, stream),
-        onTooLong: (stream, name) => refuseCall(stream, ...tooLong(name, this.#options.maxHeaderBytes)),
+        onTooLong: (stream, name) => this.#refuse(connection, stream, tooLong(name, this.#options.maxHeaderBytes)),
         onClose: (error) => {
           clearTimeout(connection.timer);
           this.#connections.delete(connection);
           this.#refused.delete(connection.http2);
           // Health checks come and go without a byte.
-          if (error !== null && connection.http2.hasReceived) this.#report(error);
+          if (error !== null && connection.http2.hasReceived) this.#report(error, number);
         },
       }),
+      number,
       localAddress: socket.localAddress ?? "",
       calls: 0,
       timer: undefined,
@@ -226,6 +235,7 @@ export class GrpcServer {
     connection.timer = setTimeout(() => {
       this.#report(
         new DipcError("timeout", `cannot keep a connection open: the client made no call within ${timeoutMs} ms`),
+        connection.number,
       );
       connection.http2.destroy(Http2Code.noError);
     }, timeoutMs);
@@ -242,12 +252,13 @@ export class GrpcServer {
     const refused = !path.startsWith(service) ? REFUSED.unknown : this.#running.size >= maxCalls ? REFUSED.full : null;
     if (refused !== null) {
       if (connection.calls === 0 && this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
-      return refuseCall(stream, ...refused);
+      return this.#refuse(connection, stream, refused());
     }
     const call = new ServerCall(stream, path.slice(service.length), {
       stop: this.#stop.signal,
       idleTimeoutMs: this.#options.idleTimeoutMs,
       localAddress: connection.localAddress,
+      connection: connection.number,
     });
     connection.calls++;
     clearTimeout(connection.timer);
@@ -260,12 +271,28 @@ export class GrpcServer {
     this.#running.add(run);
   }
 
-  #report(error: unknown): void {
+  /** What a client is told is reported here too. */
+  #refuse(connection: Connection, stream: ServerStream, error: DipcError): void {
+    refuseCall(stream, error);
+    const { path } = stream.request;
+    this.#options.onError(error, connection.number, path.slice(path.lastIndexOf("/") + 1));
+  }
+
+  #full(): DipcError {
+    const { maxConnections } = this.#options;
+    return new DipcError(
+      "busy",
+      `cannot accept a connection: all ${maxConnections} of the server are in use (maxConnections); try again later`,
+    );
+  }
+
+  #report(error: unknown, connection = 0): void {
     this.#options.onError(
       asDipcError(
         error,
         (cause) => new DipcError("protocol", `cannot keep a connection open: ${textOf(cause)}`, { cause }),
       ),
+      connection,
     );
   }
 
@@ -294,12 +321,33 @@ export class GrpcServer {
   }
 }
 
-/** The status of a call whose headers are too long. */
-function tooLong(name: string, maxBytes: number): [status: number, text: string] {
+function notVerified(): DipcError {
+  return new DipcError(
+    "permission_denied",
+    "cannot accept a connection: the client's certificate is missing or was not verified, or the client left in the middle of " +
+      "the handshake; give the client one that the authority in tls.clientCa has signed",
+  );
+}
+
+/** The error of a handshake that has failed; `null` for a client that left without a byte, as health checks do. */
+function handshakeError(cause: Error, socket: TLSSocket, wantsCertificate: boolean): Error | null {
+  const { code } = cause as { code?: string };
+  // The runtime only hangs up on a certificate that it does not accept.
+  const isHungUp = code === "ECONNRESET";
+  if (isHungUp && ((socket as { _parent?: Socket })._parent?.bytesRead ?? 0) === 0) return null;
+  const isAboutCertificate = isHungUp || code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
+  return wantsCertificate && isAboutCertificate ? notVerified() : cause;
+}
+
+/** The error of a call whose headers are too long. */
+function tooLong(name: string, maxBytes: number): DipcError {
   const what = name === "authorization"
     ? "the bearer token or password is"
     : `the headers are, with ${JSON.stringify(name)},`;
-  return [GrpcStatus.resourceExhausted, `${what} too long: all headers of a call may have ${maxBytes} bytes`];
+  return new DipcError(
+    "limit_exceeded",
+    `cannot answer the call: ${what} too long: all headers of a call may have ${maxBytes} bytes`,
+  );
 }
 
 function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {

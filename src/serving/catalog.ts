@@ -11,7 +11,7 @@ import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import type { Approach } from "../reachable_host.ts";
-import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
+import { descriptorName, type FlightDescriptor, type FlightEndpoint, type FlightInfo } from "../flight/model.ts";
 import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
 
@@ -118,7 +118,7 @@ export class Catalog implements Admission, FlightCatalog {
   }
 
   #entry(descriptor: FlightDescriptor): Entry {
-    const name = nameOf(descriptor);
+    const name = descriptorName(descriptor);
     const entry = this.#options.entries.get(name);
     if (entry === undefined) {
       throw new DipcError(
@@ -152,9 +152,4 @@ export class Catalog implements Admission, FlightCatalog {
       appMetadata: NOTHING,
     };
   }
-}
-
-/** The name of the dataset that a descriptor stands for: the steps of its path, joined by `/`, or its command as text. */
-export function nameOf(descriptor: FlightDescriptor): string {
-  return "path" in descriptor ? descriptor.path.join("/") : new TextDecoder().decode(descriptor.command);
 }

@@ -390,7 +390,7 @@ export const hostileClients: readonly HostileClient[] = [
   },
   {
     name: "a stream that is not read",
-    ends: ["reset"],
+    ends: ["DEADLINE_EXCEEDED"],
     run: calls(async (session) => {
       const { stream, end } = start(session, "DoGet");
       stream.end(ticket("endless"));
