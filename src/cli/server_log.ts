@@ -1,6 +1,6 @@
 /**
- * The log of `dipc serve` on standard error: what has failed, on which connection, for which dataset, and why. Whatever a client
- * is told is "in the server's own log" is here.
+ * The log of `dipc serve` on standard error: what has failed, on which connection, for which dataset, and why. Each failure that
+ * sends a client to "the server's own log" is in it.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { printError } from "./output.ts";
 /** Causes that one line names. */
 const MAX_CAUSES = 5;
 
-/** Where something has failed, from the outside to the inside. */
+/** The place of a failure, from the outside to the inside. */
 type Place = readonly (string | false | undefined)[];
 
 /** Logs the failures of a server, of both of its sides; it goes on. */
@@ -73,7 +73,7 @@ function causesOf(error: DipcError): string {
   return added.map((line) => `\n${line}`).join("");
 }
 
-/** Where a value was thrown, if it says so. */
+/** The line of code that threw a value, if the value has it. */
 function placeOf(thrown: unknown): string[] {
   const stack = thrown instanceof Error ? thrown.stack : undefined;
   const at = typeof stack === "string" ? stack.split("\n").find((line) => /^ +at /.test(line)) : undefined;

@@ -271,7 +271,7 @@ export class GrpcServer {
     this.#running.add(run);
   }
 
-  /** What a client is told is reported here too. */
+  /** What is sent to a client is reported here too. */
   #refuse(connection: Connection, stream: ServerStream, error: DipcError): void {
     refuseCall(stream, error);
     const { path } = stream.request;

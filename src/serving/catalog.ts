@@ -9,6 +9,7 @@ import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { fromDataset } from "../tell_peer.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import type { Approach } from "../reachable_host.ts";
 import { descriptorName, type FlightDescriptor, type FlightEndpoint, type FlightInfo } from "../flight/model.ts";
@@ -75,18 +76,25 @@ export class Catalog implements Admission, FlightCatalog {
   async *list(criteria: Uint8Array, approach: Approach): AsyncGenerator<FlightInfo, undefined> {
     const text = new TextDecoder().decode(criteria);
     for (const entry of [...this.#options.entries.values()]) {
-      if (entry.name.includes(text)) yield await this.#info(entry, { path: [entry.name] }, approach);
+      if (!entry.name.includes(text)) continue;
+      // One that cannot be read now is listed as it was; whoever fetches it learns why.
+      await Promise.resolve(entry.dataset.refresh?.()).catch(() => {});
+      yield await this.#info(entry, { path: [entry.name] }, approach);
     }
   }
 
   /** @throws {DipcError} `not_found` */
   async info(descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo> {
-    return await this.#info(this.#entry(descriptor), descriptor, approach);
+    const entry = this.#entry(descriptor);
+    await fromDataset(() => entry.dataset.refresh?.());
+    return await this.#info(entry, descriptor, approach);
   }
 
   /** @throws {DipcError} `not_found` */
-  schema(descriptor: FlightDescriptor): MessageHeader {
-    return this.#entry(descriptor).dataset.schema;
+  async schema(descriptor: FlightDescriptor): Promise<MessageHeader> {
+    const { dataset } = this.#entry(descriptor);
+    await fromDataset(() => dataset.refresh?.());
+    return dataset.schema;
   }
 
   /**

@@ -47,7 +47,7 @@ export class UcxConnection {
   readonly #isRefused: boolean;
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
-  /** Whether the request is for another server, or an earlier start of this one, which is no violation. */
+  /** Whether the request is for another server, or an earlier start of this one, which does not violate the protocol. */
   #isStale = false;
   /**
    * Whether the client is known to be in error mode PEER, as everybody who sends an envelope is. In mode NONE requests may stay
@@ -113,8 +113,8 @@ export class UcxConnection {
         this.#isStale = true;
         throw new DipcError(
           "protocol",
-          "cannot answer the client: the tag of its request matches no want_data value of this server; use the URI that " +
-            "this server has printed: it changes with every start",
+          "cannot answer the client: the tag of its request matches no want_data value of this server; check that the " +
+            "URI is the one that this server printed: it changes with every start",
         );
       }
       const grant = await admission.admit(ticket, role);

@@ -1,4 +1,4 @@
-/** The log of `dipc serve`: whatever a client is told is in it, with connection, dataset and cause, by either route. */
+/** The log of `dipc serve`: each failure of a client is in it, with connection, dataset and cause, by either route. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";

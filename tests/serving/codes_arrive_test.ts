@@ -77,7 +77,7 @@ testNeeding([needsUcx], "a URI with the want_data of an earlier start", async ()
     log1,
     () => readByUcx(uri.replace(/want_data=\d+/, "want_data=77")),
   );
-  assertStringIncludes(error.message, "use the URI that this server has printed");
+  assertStringIncludes(error.message, "check that the URI is the one that this server printed");
   await readByUcx(uri);
 });
 

@@ -170,7 +170,7 @@ export class FlightMethods {
     const schema = await handlers.getSchema?.(descriptor, context);
     let bytes: Uint8Array | undefined = schema && frameMetadata(schema);
     bytes ??= (await handlers.getFlightInfo?.(descriptor, context))?.schema;
-    if (bytes === undefined && catalog !== null) bytes = frameMetadata(catalog.schema(descriptor));
+    if (bytes === undefined && catalog !== null) bytes = frameMetadata(await catalog.schema(descriptor));
     if (bytes === undefined) throw noFlight();
     const result = create(proto.SchemaResultSchema, { schema: bytes });
     await this.#answer(call, toBinary(proto.SchemaResultSchema, result));
