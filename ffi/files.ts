@@ -62,6 +62,8 @@ export const SIGURG = 23;
 export const EINVAL = 22;
 /** `EINTR` of errno.h. */
 export const EINTR = 4;
+/** `EAGAIN` of errno.h. */
+export const EAGAIN = 11;
 
 /** Texts of the `errno` values that file calls set, as in errno(3). */
 const ERRNO_TEXTS: Record<number, string> = {

@@ -30,7 +30,11 @@ function escaped(character: string): string {
 
 /** The text of a thrown value: the message of an error, anything else converted. */
 export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return `a value of type ${typeof error}`; // such as an object without a prototype
+  }
 }
 
 /** A number with its noun: `1 batch`, `2 batches`. */

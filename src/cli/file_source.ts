@@ -61,7 +61,7 @@ export function refuseServerOptions({ positional, values, lists, flags }: Parsed
 /** Opens a file as a source of messages. @throws {DipcError} as `openPath` does */
 export async function openFileSource(path: string, signal: AbortSignal): Promise<MessageSource> {
   const { openPath } = await import("../../mod.ts");
-  return new FileSource(await openPath(path), signal);
+  return new FileSource(await openPath(path, { follow: false }), signal);
 }
 
 class FileSource implements MessageSource {

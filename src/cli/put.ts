@@ -33,7 +33,7 @@ export async function runPut(args: ParsedArgs): Promise<number> {
   const batchRows = rowsText === undefined ? undefined : integerOption("--batch-rows", rowsText, 1, 2 ** 31 - 1);
   requireForCommand("put", [...NATIVE, ...reading(file === "-" ? [] : [file]), ...connecting(uri)]);
   const { openPath } = await import("../../mod.ts");
-  const dataset = await openPath(file, { batchRows });
+  const dataset = await openPath(file, { batchRows, follow: false });
   try {
     return await withFlightClient("put", uri, args, async (client, signal) => {
       const started = performance.now();
@@ -71,7 +71,9 @@ function descriptorOf(args: ParsedArgs, uri: string, name: string | undefined, f
 /** The dataset, with what is sent of it counted. */
 function counted(dataset: Dataset, totals: { rows: number; batches: number; bodyBytes: number }): Dataset {
   return {
-    schema: dataset.schema,
+    get schema() {
+      return dataset.schema;
+    },
     readOnce: dataset.readOnce,
     hasFreeBatches: dataset.hasFreeBatches,
     bodyBytes: dataset.bodyBytes,
@@ -81,6 +83,7 @@ function counted(dataset: Dataset, totals: { rows: number; batches: number; body
       // What was read before, only to look at it, was not sent.
       Object.assign(totals, { rows: 0, batches: 0, bodyBytes: 0 });
       return {
+        schema: run.schema,
         async next() {
           const message = await run.next();
           if (message?.header.kind === "batch") {

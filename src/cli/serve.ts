@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
-import type { FlightServer } from "../flight/service/flight_server.ts";
 import type { NeededPermission } from "../permissions.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import type { Server } from "../serving/server.ts";
@@ -14,11 +12,11 @@ import { printable } from "../text.ts";
 import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
-import { asFailure, failureLine } from "./failure.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { logFailures } from "./server_log.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -112,8 +110,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     }
     const server = await serve({ datasets: served, ...options, staging, flight });
     try {
-      reportStreams(server);
-      if (server.flight !== undefined) reportCalls(server.flight);
+      logFailures(server);
       await announce(server, args.flags.has("json"));
       await new Promise<void>((resolve) => {
         if (interrupt.signal.aborted) resolve();
@@ -193,36 +190,6 @@ async function announceDatasets(server: Server): Promise<void> {
   await print(lines.join(""));
   const [{ memory, staged, stagingReason }] = server.datasets;
   if (memory !== undefined) await printError(`from ${memory}, ${staged ? "staged" : "direct"}: ${stagingReason}\n`);
-}
-
-/**
- * Reports on standard error which streams failed; the server goes on. A client that leaves early (`get --limit`, `schema`,
- * Ctrl-C) is not a failure.
- */
-function reportStreams(server: Server): void {
-  server.addEventListener("error", (event) => {
-    const { connection, dataset, totals, error } = event.detail;
-    const { code, message } = asFailure(
-      error ?? new DipcError("internal", "cannot serve the connection: the error is not known"),
-    );
-    const where = dataset === undefined ? `connection ${connection}` : `connection ${connection}, dataset ${dataset}`;
-    if (code === "connection_lost" || code === "cancelled") {
-      const after = totals === undefined ? "" : ` after ${countOf(totals.batches, "batch", "batches")}`;
-      printError(printable(`${where}: the client left${after}`) + "\n");
-    } else {
-      printError(failureLine({ code, message: `${where}: ${message}` }));
-    }
-  });
-}
-
-/** The same for the calls of Flight clients, such as an upload that cannot be kept: the client learns only the code of that. */
-function reportCalls(server: FlightServer): void {
-  server.addEventListener("error", (event) => {
-    const { method, error } = event.detail;
-    if (error === undefined || error.code === "connection_lost" || error.code === "cancelled") return;
-    const { code, message } = asFailure(error);
-    printError(failureLine({ code, message: `Flight, ${method || "connection"}: ${message}` }));
-  });
 }
 
 async function stop(server: Server, caught: EndSignal | null): Promise<void> {

@@ -52,12 +52,13 @@ export async function deviceResident(dataset: Dataset, memory: string): Promise<
   const uploads = new Uploads(device);
   try {
     const run = await dataset.open();
+    const schema = run.schema ?? dataset.schema;
     try {
       for (let message; (message = await run.next()) !== null;) await uploads.add(message);
     } finally {
       await run.close();
     }
-    return new DeviceResidentDataset(dataset.schema, await uploads.finish(), memory);
+    return new DeviceResidentDataset(schema, await uploads.finish(), memory);
   } catch (error) {
     uploads.abandon();
     throw error;

@@ -241,7 +241,10 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     try {
       const headers = new Headers(call.headers);
       if (cut.bodyBytes !== undefined) headers.set(UPLOAD_BYTES_HEADER, String(cut.bodyBytes));
-      await using writer = await this.doPut(descriptor, dataset, { ...call, headers: [...headers] });
+      await using writer = await this.doPut(descriptor, run.schema ?? dataset.schema, {
+        ...call,
+        headers: [...headers],
+      });
       const results = collect(writer.results());
       // The await below reports it, unless a write fails first.
       results.catch(() => {});

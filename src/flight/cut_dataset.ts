@@ -78,7 +78,8 @@ export function cutTo(dataset: Dataset, sizes: CutSizes): Dataset {
     largestBodyBytes: dataset.largestBodyBytes,
     memory: dataset.memory,
     async open(options) {
-      return new CutRun(dataset.schema, await dataset.open(options), sizes);
+      const run = await dataset.open(options);
+      return new CutRun(run.schema ?? dataset.schema, run, sizes);
     },
     close: () => dataset.close(),
   };
@@ -115,13 +116,13 @@ function bytesOf({ header, body, appMetadata }: IpcMessage): number {
 }
 
 class CutRun implements MessageStream {
-  readonly #schema: MessageHeader;
+  readonly schema: MessageHeader;
   readonly #run: MessageStream;
   readonly #sizes: CutSizes;
   #slices: Generator<IpcMessage, undefined> | null = null;
 
   constructor(schema: MessageHeader, run: MessageStream, sizes: CutSizes) {
-    this.#schema = schema;
+    this.schema = schema;
     this.#run = run;
     this.#sizes = sizes;
   }
@@ -151,7 +152,7 @@ class CutRun implements MessageStream {
 
   #slice(message: IpcMessage, maxBytes: number): IpcMessage {
     const left = maxBytes - OVERHEAD_BYTES - (message.appMetadata?.byteLength ?? 0);
-    this.#slices = slicesOf(this.#schema, message, left, hostPool());
+    this.#slices = slicesOf(this.schema, message, left, hostPool());
     // Never empty: a batch that is too large has rows, or comes as it is.
     return this.#slices.next().value!;
   }

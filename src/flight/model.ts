@@ -16,6 +16,11 @@ export const UPLOAD_BYTES_HEADER = "dipc-upload-bytes";
 /** The name of a data set: the segments of a path, or a command in the server's own format. */
 export type FlightDescriptor = { readonly path: readonly string[] } | { readonly command: Uint8Array };
 
+/** The name that a descriptor stands for: the steps of its path, joined by `/`, or its command as text. */
+export function descriptorName(descriptor: FlightDescriptor): string {
+  return "path" in descriptor ? descriptor.path.join("/") : new TextDecoder().decode(descriptor.command);
+}
+
 /** What is accepted as a descriptor: one segment instead of a list, text instead of bytes. */
 export type FlightDescriptorInit =
   | { readonly path: string | readonly string[] }

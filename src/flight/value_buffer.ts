@@ -4,31 +4,34 @@
  * @module
  */
 import type { Block, Body, Pool } from "../memory/block.ts";
+import { bytesOnDemand } from "../memory/on_demand.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
-import { wrapBytes } from "../memory/wrap.ts";
+import { OwnedBody } from "../sources/owned_body.ts";
 
-/** A value up to this length gets its memory immediately; a longer one as its bytes arrive. */
+/**
+ * A value up to this length gets memory of the pool, which is filled with pages at once; a longer one gets memory whose pages the
+ * system provides as they are written, so that its announced length costs nothing, and no byte is moved.
+ */
 const MAX_EAGER_BYTES = 16 * 2 ** 20;
-/** Factor by which the memory grows each time: all copies together are a third of the value. */
-const GROWTH = 4;
 
 /** Collects a value of a known length. */
 export class ValueBuffer {
   readonly #byteLength: number;
   readonly #block: Block | null;
-  #bytes: Uint8Array<ArrayBuffer>;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
   #filled = 0;
 
   /**
    * @param byteLength Announced length of the value in bytes
    * @param pool Pool of the memory, unless the value is too long to trust its announced length
+   * @throws {DipcError} `out_of_memory`
    */
   constructor(byteLength: number, pool?: Pool) {
     this.#byteLength = byteLength;
     this.#block = pool === undefined || byteLength === 0 || byteLength > MAX_EAGER_BYTES
       ? null
       : pool.acquire(byteLength);
-    this.#bytes = this.#block === null ? new Uint8Array(Math.min(byteLength, MAX_EAGER_BYTES)) : this.#block.bytes();
+    this.#bytes = this.#block === null ? bytesOnDemand(byteLength, "a message of Flight") : this.#block.bytes();
   }
 
   /**
@@ -37,16 +40,14 @@ export class ValueBuffer {
    * @param piece Bytes to copy, at most as many as are missing
    */
   put(piece: Uint8Array): void {
-    const end = this.#filled + piece.byteLength;
-    if (end > this.#bytes.byteLength) this.#grow(end);
     this.#bytes.set(piece, this.#filled);
-    this.#filled = end;
+    this.#filled += piece.byteLength;
   }
 
   /** The value as a body, once it is complete; this buffer must not be used afterwards. */
   toBody(): Body {
     if (this.#byteLength === 0) return EMPTY_BODY;
-    return this.#block === null ? wrapBytes(this.#bytes) : this.#block.toBody(this.#byteLength);
+    return this.#block === null ? new OwnedBody(this.#bytes) : this.#block.toBody(this.#byteLength);
   }
 
   /** The value as bytes, once it is complete. Only without a pool. */
@@ -54,15 +55,9 @@ export class ValueBuffer {
     return this.#bytes;
   }
 
-  /** Releases the memory. */
+  /** Releases the memory of a value that is not complete. */
   release(): void {
-    this.#block?.release();
-  }
-
-  #grow(atLeast: number): void {
-    const capacity = Math.min(this.#byteLength, Math.max(atLeast, GROWTH * this.#bytes.byteLength));
-    const grown = new Uint8Array(capacity);
-    grown.set(this.#bytes.subarray(0, this.#filled));
-    this.#bytes = grown;
+    if (this.#block === null) this.#bytes.buffer.transfer(0);
+    else this.#block.release();
   }
 }

@@ -10,7 +10,7 @@ import { PatientTimer } from "../patience.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { decodeStatusText, errorOfHttpStatus, isGrpcType } from "./answer_status.ts";
-import { errorOfGrpcStatus, GrpcStatus } from "./status.ts";
+import { CODE_TRAILER, errorOfGrpcStatus, GrpcStatus } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
 /** How long a call whose reader has left may take to end by itself, in milliseconds. */
@@ -261,7 +261,8 @@ export class GrpcCall<T> {
       );
     }
     if (Number(status) === GrpcStatus.ok) return null;
-    return errorOfGrpcStatus(Number(status), decodeStatusText(trailers.get("grpc-message") ?? ""), this.#what);
+    const text = decodeStatusText(trailers.get("grpc-message") ?? "");
+    return errorOfGrpcStatus(Number(status), text, this.#what, trailers.get(CODE_TRAILER));
   }
 
   /** Runs once, on every path. */

@@ -6,7 +6,7 @@
 import { DipcError, LocalError } from "../errors.ts";
 import { ClientConnection } from "../http2/client_connection.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
-import { Http2Error, Http2TooLong } from "../http2/errors.ts";
+import { Http2Code, Http2Error, Http2Reset, Http2TooLong } from "../http2/errors.ts";
 import { MAX_WINDOW } from "../http2/settings.ts";
 import type { Transport } from "../http2/transport.ts";
 import { patientNow, patientTimeout, type PatientTimer } from "../patience.ts";
@@ -25,6 +25,10 @@ const LINGER_MS = 100;
 const MAX_HEADER_BYTES = 64 * 1024;
 /** The text of a status, which some servers do not encode. */
 const FREE_TEXT: ReadonlySet<string> = new Set(["grpc-message"]);
+
+/** The alerts of TLS about this side's certificate, as the runtime spells them. */
+const CERTIFICATE_ALERT =
+  /alert: (?:CertificateRequired|BadCertificate|UnsupportedCertificate|CertificateRevoked|CertificateExpired|CertificateUnknown|UnknownCA|AccessDenied)\b/;
 
 /** Options of a {@linkcode GrpcConnection}. */
 export interface GrpcConnectionOptions {
@@ -47,6 +51,8 @@ export class GrpcConnection {
   #isClosed = false;
   /** Whether any call has been answered. */
   #hasAnswered = false;
+  /** The connection that was opened last, whether or not it is still open. */
+  #latest: ClientConnection | null = null;
 
   /**
    * @param location Address of the server
@@ -132,6 +138,14 @@ export class GrpcConnection {
     if (cause instanceof Http2Error) {
       return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
     }
+    if (isUntaken && cause instanceof Http2Reset && cause.code === Http2Code.enhanceYourCalm) {
+      return new LocalError(
+        "busy",
+        `cannot complete ${what}: the server did not accept it: it has too many connections, or this one asked too much of ` +
+          `it: ${why}; try again later`,
+        options,
+      );
+    }
     if (isUntaken) {
       return new LocalError(
         "unreachable",
@@ -139,7 +153,15 @@ export class GrpcConnection {
         options,
       );
     }
-    // A server that requires a client certificate and got none closes the connection after the handshake, when it looks open here.
+    // A server that does not accept a client's certificate, or its absence, closes after the handshake, when it looks open here.
+    if (!this.#hasAnswered && this.#location.tls && this.#isCertificateRefused(why)) {
+      return new LocalError(
+        "permission_denied",
+        `cannot complete ${what}: the server does not accept this client's certificate, or that it has none: ${why}; give ` +
+          "one that its authority has signed: tls.cert and tls.key, or --tls-cert and --tls-key",
+        options,
+      );
+    }
     if (!this.#hasAnswered) {
       const hint = this.#location.tls ? "; check whether the server requires a client certificate" : "";
       return new LocalError("unreachable", `cannot complete ${what}: it was not answered: ${why}${hint}`, options);
@@ -149,6 +171,12 @@ export class GrpcConnection {
       `cannot complete ${what}: it ended before its status arrived: ${why}`,
       options,
     );
+  }
+
+  /** Whether the server's alert says so, or it ended without a byte after it was given a certificate. */
+  #isCertificateRefused(why: string): boolean {
+    return CERTIFICATE_ALERT.test(why) ||
+      (this.#options.tls?.cert !== undefined && this.#latest?.hasReceived === false);
   }
 
   /** Ends all streams and the connection. Idempotent. */
@@ -237,6 +265,7 @@ export class GrpcConnection {
     const silence = this.#expectBytes(connection, startedMs);
     this.#open.set(connection, promise);
     if (this.#isClosed) connection.destroy();
+    this.#latest = connection;
     return this.#connection = connection;
   }
 

@@ -19,7 +19,6 @@ import { textOf } from "../text.ts";
 import { Acceptor } from "./acceptor.ts";
 import { SecureAcceptor } from "./secure_acceptor.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
-import { GrpcStatus } from "./status.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
 
@@ -45,8 +44,14 @@ export interface GrpcServerOptions {
   maxHeaderBytes: number;
   /** Answers one call. Must not reject. */
   onCall(call: ServerCall): Promise<void>;
-  /** Called with the error of a connection. */
-  onError(error: DipcError): void;
+  /**
+   * Called with the error of a connection, or of a call that is refused before `onCall`.
+   *
+   * @param error What was wrong
+   * @param connection Number of the connection, from 1; 0 if it failed before it had one
+   * @param method Name of the call, if it is about one
+   */
+  onError(error: DipcError, connection: number, method?: string): void;
 }
 
 /** Flow-control windows: bytes that a client may send before they are read. */
@@ -60,11 +65,15 @@ const MAX_REFUSED = 64;
 const SILENT_MS = 250;
 /** Connections whose file descriptors are kept free once those have run out. */
 const SPARE_CONNECTIONS = 4;
+/** Shortest time between two reports of such, in milliseconds. */
+const CUT_REPORT_MS = 1000;
 /** How long a client has for the call by whose answer it learns it, in milliseconds. */
 const REFUSE_MS = 1000;
 
 interface Connection {
   readonly http2: ServerConnection;
+  /** Number of the connection, from 1. */
+  readonly number: number;
   /** Address of the server's end. */
   readonly localAddress: string;
   /** When it was accepted, of `performance.now()`. */
@@ -86,6 +95,10 @@ export class GrpcServer {
   readonly #stop = new AbortController();
   /** Connections that there are file descriptors for, once they have run out. */
   #room = Infinity;
+  /** When a connection that was cut was last reported, of `performance.now()`. */
+  #cutReportedMs = -Infinity;
+  /** Connections so far. */
+  #accepted = 0;
   #closing: Promise<void> | null = null;
   /** Resolves when no connection is left. */
   #onEmpty: (() => void) | null = null;
@@ -139,7 +152,7 @@ export class GrpcServer {
   #onAccepted(socket: Deno.TcpConn): void {
     // A connection that has not finished its TLS handshake counts like any other.
     const open = this.#connections.size + this.#refused.size + (this.#secure?.handshakes ?? 0);
-    if (open >= this.#mostConnections + MAX_REFUSED) return socket.close();
+    if (open >= this.#mostConnections + MAX_REFUSED) return this.#cut(new DenoTransport(socket));
     socket.setNoDelay(true);
     if (this.#secure !== null) this.#secure.accept(socket);
     else this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
@@ -194,9 +207,10 @@ export class GrpcServer {
   }
 
   #onTransport(transport: Transport, localAddress: string, peerSubject: string | null): void {
+    const number = ++this.#accepted;
     if (this.#connections.size >= this.#mostConnections) this.#dropSilent();
     const isFull = this.#connections.size >= this.#mostConnections;
-    if (isFull && this.#refused.size >= MAX_REFUSED) return transport.destroy();
+    if (isFull && this.#refused.size >= MAX_REFUSED) return this.#cut(transport);
     const connection: Connection = {
       http2: new ServerConnection(transport, {
         maxStreams: this.#options.maxCalls,
@@ -205,8 +219,8 @@ export class GrpcServer {
         maxHeaderBytes: this.#options.maxHeaderBytes,
         lingerMs: LINGER_MS,
         peerSubject,
-        onStream: (stream) => isFull ? this.#refuse(connection, stream) : this.#onStream(connection, stream),
-        onTooLong: (stream, name) => refuseCall(stream, ...tooLong(name, this.#options.maxHeaderBytes)),
+        onStream: (stream) => isFull ? this.#refuseBusy(connection, stream) : this.#onStream(connection, stream),
+        onTooLong: (stream, name) => this.#refuse(connection, stream, tooLong(name, this.#options.maxHeaderBytes)),
         onClose: (error) => {
           connection.timer?.stop();
           this.#connections.delete(connection);
@@ -214,9 +228,10 @@ export class GrpcServer {
           if (this.#connections.size < this.#room / 2) this.#room = Infinity;
           if (this.#connections.size + this.#refused.size === 0) this.#onEmpty?.();
           // Health checks come and go without a byte.
-          if (error !== null && connection.http2.hasReceived) this.#report(error);
+          if (error !== null && connection.http2.hasReceived) this.#report(error, number);
         },
       }),
+      number,
       localAddress,
       sinceMs: performance.now(),
       calls: 0,
@@ -247,16 +262,25 @@ export class GrpcServer {
     connection.timer = patientTimeout(timeoutMs, () => {
       this.#report(
         new DipcError("timeout", `cannot keep a connection open: the client made no call within ${timeoutMs} ms`),
+        connection.number,
       );
       connection.http2.destroy(Http2Code.noError);
     });
   }
 
   /** Answers the first call of a connection that there is no room for: clients show the text of a status, and no other. */
-  #refuse({ http2 }: Connection, stream: ServerStream): void {
-    const text = `the server has all of its ${this.#mostConnections} connections in use; try again later`;
-    refuseCall(stream, GrpcStatus.resourceExhausted, text);
-    http2.close();
+  #refuseBusy(connection: Connection, stream: ServerStream): void {
+    this.#refuse(connection, stream, this.#full());
+    connection.http2.close();
+  }
+
+  /** Ends a connection that cannot even be told why. */
+  #cut(transport: Transport): void {
+    transport.destroy();
+    const now = performance.now();
+    if (now - this.#cutReportedMs < CUT_REPORT_MS) return;
+    this.#cutReportedMs = now;
+    this.#report(this.#full());
   }
 
   #onStream(connection: Connection, stream: ServerStream): void {
@@ -270,12 +294,13 @@ export class GrpcServer {
     const refused = !path.startsWith(service) ? REFUSED.unknown : this.#running.size >= maxCalls ? REFUSED.full : null;
     if (refused !== null) {
       if (connection.calls === 0 && this.#closing === null) this.#endUnused(connection, this.#options.idleTimeoutMs);
-      return refuseCall(stream, ...refused);
+      return this.#refuse(connection, stream, refused());
     }
     const call = new ServerCall(stream, path.slice(service.length), {
       stop: this.#stop.signal,
       idleTimeoutMs: this.#options.idleTimeoutMs,
       localAddress: connection.localAddress,
+      connection: connection.number,
     });
     connection.calls++;
     connection.timer?.stop();
@@ -288,12 +313,27 @@ export class GrpcServer {
     this.#running.add(run);
   }
 
-  #report(error: unknown): void {
+  /** What is sent to a client is reported here too. */
+  #refuse(connection: Connection, stream: ServerStream, error: DipcError): void {
+    refuseCall(stream, error);
+    const { path } = stream.request;
+    this.#options.onError(error, connection.number, path.slice(path.lastIndexOf("/") + 1));
+  }
+
+  #full(): DipcError {
+    return new DipcError(
+      "busy",
+      `cannot accept a connection: all ${this.#mostConnections} of the server are in use (maxConnections); try again later`,
+    );
+  }
+
+  #report(error: unknown, connection = 0): void {
     this.#options.onError(
       asDipcError(
         error,
         (cause) => new DipcError("protocol", `cannot keep a connection open: ${textOf(cause)}`, { cause }),
       ),
+      connection,
     );
   }
 
@@ -324,12 +364,15 @@ export class GrpcServer {
   }
 }
 
-/** The status of a call whose headers are too long. */
-function tooLong(name: string, maxBytes: number): [status: number, text: string] {
+/** The error of a call whose headers are too long. */
+function tooLong(name: string, maxBytes: number): DipcError {
   const what = name === "authorization"
     ? "the bearer token or password is"
     : `the headers are, with ${JSON.stringify(name)},`;
-  return [GrpcStatus.resourceExhausted, `${what} too long: all headers of a call may have ${maxBytes} bytes`];
+  return new DipcError(
+    "limit_exceeded",
+    `cannot answer the call: ${what} too long: all headers of a call may have ${maxBytes} bytes`,
+  );
 }
 
 /** Whether a connection has not sent a byte for some time. */

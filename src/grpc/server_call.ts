@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, type DipcErrorCode } from "../errors.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
 import { PatientTimer } from "../patience.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { HeaderField } from "../http2/static_table.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
-import { GrpcStatus } from "./status.ts";
+import { CODE_TRAILER, GrpcStatus, statusOfCode } from "./status.ts";
 import type { Approach } from "../reachable_host.ts";
 import { CallInput } from "./server_input.ts";
 
@@ -38,6 +38,8 @@ export interface ServerCallOptions {
   idleTimeoutMs: number;
   /** Address of the server's end of the connection; empty if that is not known. */
   localAddress: string;
+  /** Number of the connection, from 1. */
+  connection: number;
 }
 
 /** One call. Never used after {@linkcode ServerCall.finish}. */
@@ -58,6 +60,8 @@ export class ServerCall {
   readonly peerCertificate: { subject: string } | null;
   /** How the client has reached this server. */
   readonly approach: Approach;
+  /** Number of the connection, from 1. */
+  readonly connection: number;
   readonly #stream: ServerStream;
   readonly #idleTimeoutMs: number;
   readonly #abort = new AbortController();
@@ -92,6 +96,7 @@ export class ServerCall {
     if (options.stop.aborted) this.#onStop();
     else options.stop.addEventListener("abort", this.#onStop, { once: true });
     this.headers = stream.request.headers;
+    this.connection = options.connection;
     this.approach = { authority: stream.request.authority, localAddress: options.localAddress };
     this.peerCertificate = stream.peerSubject === null ? null : { subject: stream.peerSubject };
     this.signal.addEventListener("abort", () => this.#settle?.(), { once: true });
@@ -184,23 +189,23 @@ export class ServerCall {
    *
    * @param status gRPC's code
    * @param text Message of the status
+   * @param code Code of the error, for clients of dipc
    */
-  async finish(status: number, text = ""): Promise<void> {
+  async finish(status: number, text = "", code?: DipcErrorCode): Promise<void> {
     if (this.#isFinished) return;
     this.#isFinished = true;
     clearTimeout(this.#deadline);
     this.#stall.stop();
     this.#stop.removeEventListener("abort", this.#onStop);
-    await this.#end(status, text);
+    await this.#end(status, text, code);
   }
 
-  async #end(status: number, text: string): Promise<void> {
+  async #end(status: number, text: string, code: DipcErrorCode | undefined): Promise<void> {
     const stream = this.#stream;
     // What the client still sends is not needed; unread it would fill the window of the whole connection.
     stream.discard();
     if (stream.isClosed) return;
-    const end: HeaderField[] = [["grpc-status", String(status)]];
-    if (text !== "") end.push(["grpc-message", encodeText(text)]);
+    const end = statusFields(status, text, code);
     // What a client that has compressed its request needs to know.
     if (status === GrpcStatus.unimplemented) end.push(["grpc-accept-encoding", "identity"]);
     const trailers = fieldsOf(end, this.trailers);
@@ -217,7 +222,9 @@ export class ServerCall {
       if (!stream.isRemoteEnded && stream.isWritten) stream.reset(Http2Code.noError);
     }, UNREAD_MS);
     const { promise: late, resolve } = Promise.withResolvers<void>();
-    let timer = setTimeout(resolve, status === 0 ? this.#idleTimeoutMs : this.#isStuck ? STOP_MS : CLOSE_MS);
+    // A client that takes no data may still take the status, which needs no window of its stream.
+    const waitMs = this.#isStuck ? STOP_MS : status === 0 ? this.#idleTimeoutMs : CLOSE_MS;
+    let timer = setTimeout(resolve, waitMs);
     const hurry = (): void => {
       clearTimeout(timer);
       timer = setTimeout(resolve, STOP_MS);
@@ -253,9 +260,16 @@ export class ServerCall {
 }
 
 /** Answers a call that is not processed any further. */
-export function refuseCall(stream: ServerStream, status: number, text: string): void {
-  stream.respond([...ANSWER, ["grpc-status", String(status)], ["grpc-message", encodeText(text)]], true);
+export function refuseCall(stream: ServerStream, { code, message }: DipcError): void {
+  stream.respond([...ANSWER, ...statusFields(statusOfCode(code), message, code)], true);
   if (!stream.isRemoteEnded) stream.reset(Http2Code.noError);
+}
+
+function statusFields(status: number, text: string, code: DipcErrorCode | undefined): HeaderField[] {
+  const fields: HeaderField[] = [["grpc-status", String(status)]];
+  if (text !== "") fields.push(["grpc-message", encodeText(text)]);
+  if (code !== undefined) fields.push([CODE_TRAILER, code]);
+  return fields;
 }
 
 /** Encodes a status text as gRPC requires: percent-encoded except for printable ASCII, without space at its ends. */
@@ -278,8 +292,9 @@ function fieldsOf(own: readonly HeaderField[], more: Headers): HeaderField[] {
   return fields;
 }
 
-/** Statuses of calls that never reach a handler. */
-export const REFUSED: Readonly<Record<"full" | "unknown", readonly [number, string]>> = {
-  full: [GrpcStatus.resourceExhausted, "the server's limit of concurrent calls is reached; try again later"],
-  unknown: [GrpcStatus.unimplemented, "the server has no such method"],
+/** Errors of calls that never reach a handler. */
+export const REFUSED: Readonly<Record<"full" | "unknown", () => DipcError>> = {
+  full: () =>
+    new DipcError("busy", "cannot answer the call: the server's limit of concurrent calls is reached; try again later"),
+  unknown: () => new DipcError("unsupported", "cannot answer the call: the server has no such method"),
 };

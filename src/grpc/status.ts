@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode, type DipcErrorOptions, LocalError } from "../errors.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 
 /** gRPC's status codes (`google.rpc.Code`). */
 export const GrpcStatus = {
@@ -93,6 +93,9 @@ const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   internal: GrpcStatus.internal,
 };
 
+/** Trailer in which a server of dipc says its own code, which is more exact than gRPC's status. */
+export const CODE_TRAILER = "dipc-code";
+
 /** Longest text of a server in a message, in characters; `foreign` has all of it. */
 const MAX_SHOWN = 4000;
 
@@ -112,23 +115,29 @@ export function grpcStatusName(status: number): string {
  * @param status gRPC's code; unknown ones count as UNKNOWN, as its specification requires
  * @param text The server's message
  * @param what The call, such as `"DoGet at grpc://127.0.0.1:8815"`
- * @param options Cause and number of batches delivered
+ * @param ownCode The code that a server of dipc has named; counts only if it is one that has this status
  */
 export function errorOfGrpcStatus(
   status: number,
   text: string,
   what: string,
-  options: Omit<DipcErrorOptions, "foreign"> = {},
+  ownCode: string | null = null,
 ): DipcError {
   const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
   return new LocalError(
-    codeOfGrpcStatus(status),
+    isCodeWith(ownCode, status) ? ownCode : codeOfGrpcStatus(status),
     `cannot complete ${what}: the server answered ${grpcStatusName(status)}${shown === "" ? "" : `: ${shown}`}`,
-    {
-      ...options,
-      foreign: { system: "grpc", status, text },
-    },
+    { foreign: { system: "grpc", status, text } },
   );
+}
+
+function isCodeWith(code: string | null, status: number): code is DipcErrorCode {
+  return code !== null && Object.hasOwn(STATUSES, code) && STATUSES[code as DipcErrorCode] === status;
+}
+
+/** The status for a code of dipc. */
+export function statusOfCode(code: DipcErrorCode): number {
+  return STATUSES[code];
 }
 
 /**

@@ -231,7 +231,9 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
 
 /** Whether an error is one of reaching a server, not of the server. */
 function isUnreached(error: unknown): boolean {
-  const codes: readonly string[] = ["unreachable", "timeout", "connection_lost", "permission_denied", "invalid_uri"];
+  const codes: readonly string[] = [
+    ...["unreachable", "busy", "timeout", "connection_lost", "permission_denied", "invalid_uri"],
+  ];
   return error instanceof DipcError && error.foreign === undefined && codes.includes(error.code);
 }
 

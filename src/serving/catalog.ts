@@ -9,9 +9,10 @@ import type { Entry } from "./entry.ts";
 import { DipcError } from "../errors.ts";
 import { frameMetadata } from "../ipc/frame.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import { fromDataset } from "../tell_peer.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import type { Approach } from "../reachable_host.ts";
-import type { FlightDescriptor, FlightEndpoint, FlightInfo } from "../flight/model.ts";
+import { descriptorName, type FlightDescriptor, type FlightEndpoint, type FlightInfo } from "../flight/model.ts";
 import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
 
@@ -75,18 +76,25 @@ export class Catalog implements Admission, FlightCatalog {
   async *list(criteria: Uint8Array, approach: Approach): AsyncGenerator<FlightInfo, undefined> {
     const text = new TextDecoder().decode(criteria);
     for (const entry of [...this.#options.entries.values()]) {
-      if (entry.name.includes(text)) yield await this.#info(entry, { path: [entry.name] }, approach);
+      if (!entry.name.includes(text)) continue;
+      // One that cannot be read now is listed as it was; whoever fetches it learns why.
+      await Promise.resolve(entry.dataset.refresh?.()).catch(() => {});
+      yield await this.#info(entry, { path: [entry.name] }, approach);
     }
   }
 
   /** @throws {DipcError} `not_found` */
   async info(descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo> {
-    return await this.#info(this.#entry(descriptor), descriptor, approach);
+    const entry = this.#entry(descriptor);
+    await fromDataset(() => entry.dataset.refresh?.());
+    return await this.#info(entry, descriptor, approach);
   }
 
   /** @throws {DipcError} `not_found` */
-  schema(descriptor: FlightDescriptor): MessageHeader {
-    return this.#entry(descriptor).dataset.schema;
+  async schema(descriptor: FlightDescriptor): Promise<MessageHeader> {
+    const { dataset } = this.#entry(descriptor);
+    await fromDataset(() => dataset.refresh?.());
+    return dataset.schema;
   }
 
   /**
@@ -118,7 +126,7 @@ export class Catalog implements Admission, FlightCatalog {
   }
 
   #entry(descriptor: FlightDescriptor): Entry {
-    const name = nameOf(descriptor);
+    const name = descriptorName(descriptor);
     const entry = this.#options.entries.get(name);
     if (entry === undefined) {
       throw new DipcError(
@@ -152,9 +160,4 @@ export class Catalog implements Admission, FlightCatalog {
       appMetadata: NOTHING,
     };
   }
-}
-
-/** The name of the dataset that a descriptor stands for: the steps of its path, joined by `/`, or its command as text. */
-export function nameOf(descriptor: FlightDescriptor): string {
-  return "path" in descriptor ? descriptor.path.join("/") : new TextDecoder().decode(descriptor.command);
 }

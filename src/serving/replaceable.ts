@@ -5,17 +5,10 @@
  */
 import type { MessageHeader } from "../ipc/message.ts";
 import { DipcError } from "../errors.ts";
-import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import type { Dataset, MessageStream, OpenOptions } from "../sources/dataset.ts";
 
 /** A dataset whose `close()` takes effect once the last run through it has ended. */
 export class ReplaceableDataset implements Dataset {
-  readonly schema: MessageHeader;
-  readonly rows?: number;
-  readonly batches?: number;
-  readonly bodyBytes?: number;
-  readonly largestBodyBytes?: number;
-  readonly hasFreeBatches?: boolean;
-  readonly readOnce: boolean;
   readonly #dataset: Dataset;
   #runs = 0;
   #isClosed = false;
@@ -23,17 +16,42 @@ export class ReplaceableDataset implements Dataset {
   /** @param dataset The dataset; closed with this one */
   constructor(dataset: Dataset) {
     this.#dataset = dataset;
-    this.schema = dataset.schema;
-    this.rows = dataset.rows;
-    this.batches = dataset.batches;
-    this.bodyBytes = dataset.bodyBytes;
-    this.largestBodyBytes = dataset.largestBodyBytes;
-    this.hasFreeBatches = dataset.hasFreeBatches;
-    this.readOnce = dataset.readOnce;
+  }
+
+  get schema(): MessageHeader {
+    return this.#dataset.schema;
+  }
+
+  get rows(): number | undefined {
+    return this.#dataset.rows;
+  }
+
+  get batches(): number | undefined {
+    return this.#dataset.batches;
+  }
+
+  get bodyBytes(): number | undefined {
+    return this.#dataset.bodyBytes;
+  }
+
+  get largestBodyBytes(): number | undefined {
+    return this.#dataset.largestBodyBytes;
+  }
+
+  get hasFreeBatches(): boolean | undefined {
+    return this.#dataset.hasFreeBatches;
+  }
+
+  get readOnce(): boolean {
+    return this.#dataset.readOnce;
+  }
+
+  refresh(): void | Promise<void> {
+    return this.#dataset.refresh?.();
   }
 
   /** Starts a run. */
-  async open(options: { signal?: AbortSignal } = {}): Promise<MessageStream> {
+  async open(options: OpenOptions = {}): Promise<MessageStream> {
     if (this.#isClosed) throw new DipcError("closed", "cannot read the dataset: a later upload replaced it");
     this.#runs++;
     let run: MessageStream;
@@ -45,6 +63,7 @@ export class ReplaceableDataset implements Dataset {
     }
     let isOver = false;
     return {
+      schema: run.schema,
       next: () => run.next(),
       close: async () => {
         if (isOver) return;

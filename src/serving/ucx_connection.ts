@@ -37,7 +37,8 @@ export interface ConnectionHost {
 
 /** A parsed request of a client. */
 interface ClientRequest {
-  readonly role: StreamRole;
+  /** `null` if its tag is not one of this server's. */
+  readonly role: StreamRole | null;
   readonly ticket: Uint8Array;
   /** Whether the client understands error messages. */
   readonly acceptsErrors: boolean;
@@ -52,6 +53,8 @@ export class UcxConnection {
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
   #isConcluded = false;
+  /** Whether the request is for another server, or an earlier start of this one, which does not violate the protocol. */
+  #isStale = false;
   /**
    * Whether the client is known to be in error mode PEER, as everybody who sends an envelope is. In mode NONE requests may stay
    * open forever after the client has died, so nothing of its connection is used again.
@@ -87,8 +90,8 @@ export class UcxConnection {
     }
     // An error message must arrive too, so the connection is flushed unless the client violated the protocol or is gone.
     // One that accepts nothing would not accept that either.
-    const flush = this.#isSentWhole ||
-      (channel.failure === null && detail.error?.code !== "protocol" && !this.#outgoing?.hasStalled);
+    const isViolation = detail.error?.code === "protocol" && !this.#isStale;
+    const flush = this.#isSentWhole || (channel.failure === null && !isViolation && !this.#outgoing?.hasStalled);
     if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
     try {
       await channel.close({ flush, discard: !this.#isPeerMode });
@@ -116,6 +119,14 @@ export class UcxConnection {
         throw new DipcError(
           "busy",
           `cannot serve the stream: the server has all of its ${settings.maxConnections} connections in use; try again later`,
+        );
+      }
+      if (role === null) {
+        this.#isStale = true;
+        throw new DipcError(
+          "protocol",
+          "cannot answer the client: the tag of its request matches no want_data value of this server; check that the " +
+            "URI is the one that this server printed: it changes with every start",
         );
       }
       const grant = await admission.admit(ticket, role);
@@ -178,12 +189,6 @@ export class UcxConnection {
     const message = channel.probe();
     if (message === null) throw new DipcError("protocol", "cannot answer the client: it sent an untagged message");
     const role = this.#roleOf(message.tag);
-    if (role === null) {
-      throw new DipcError(
-        "protocol",
-        `cannot answer the client: request tag 0x${message.tag.toString(16)} matches no want_data value of this server`,
-      );
-    }
     if (message.byteLength > MAX_REQUEST_BYTES) {
       throw new DipcError(
         "limit_exceeded",

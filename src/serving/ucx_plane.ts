@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { DipcError } from "../errors.ts";
+import { DipcError } from "../errors.ts";
 import type { Channel, Listener, Transport } from "../wire/transport.ts";
 import type { Approach } from "../reachable_host.ts";
 import type { ServerEventDetail } from "./options.ts";
@@ -72,16 +72,28 @@ export class UcxPlane implements StreamPlane {
   }
 
   async #bind(port: number): Promise<number> {
-    const { settings, stop, counter, emit } = this.#host;
+    const { settings, emit } = this.#host;
     const listener = await this.#transport.listen({
       host: settings.address,
       port,
-      mayAccept: () => !stop.aborted && counter.active < settings.maxConnections + MAX_REFUSED,
+      mayAccept: () => this.#mayAccept(),
       onChannel: (channel) => this.#accept(channel),
       onError: (error: DipcError) => emit("error", { connection: 0, error }),
     });
     this.#listeners.push(listener);
     return listener.address.port;
+  }
+
+  #mayAccept(): boolean {
+    const { settings, stop, counter, emit } = this.#host;
+    if (stop.aborted) return false;
+    if (counter.active < settings.maxConnections + MAX_REFUSED) return true;
+    // Such a client learns from UCX alone that it was rejected.
+    const message =
+      `cannot accept a connection: all ${settings.maxConnections} are in use, and as many as can be are ` +
+      "being refused; raise maxConnections, or connect less often";
+    emit("error", { connection: 0, error: new DipcError("busy", message) });
+    return false;
   }
 
   #accept(channel: Channel): void {

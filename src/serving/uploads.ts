@@ -9,7 +9,7 @@ import { AtomicFile } from "../formats/atomic_file.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { GrpcStatus } from "../grpc/status.ts";
-import { nameOf } from "./catalog.ts";
+import { descriptorName } from "../flight/model.ts";
 import type { FlightUpload } from "../flight/service/exchange.ts";
 import type { UploadSink } from "../flight/service/parts.ts";
 import { textOf } from "../text.ts";
@@ -104,7 +104,7 @@ export class Uploads implements UploadSink {
 
   #nameOf({ descriptor }: FlightUpload): string {
     const { folder, isTaken, maxUploads } = this.#options;
-    const name = descriptor === null ? "" : nameOf(descriptor);
+    const name = descriptor === null ? "" : descriptorName(descriptor);
     if (name === "" || new TextEncoder().encode(name).byteLength > MAX_NAME_BYTES) {
       throw new DipcError(
         "invalid_argument",

@@ -5,8 +5,18 @@
  */
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 
+/** Options of a run. */
+export interface OpenOptions {
+  /** Ends the run. */
+  signal?: AbortSignal;
+  /** Whether another run must have the same content, because metadata and bodies are read apart. Default: false. */
+  isPart?: boolean;
+}
+
 /** One run through a dataset. */
 export interface MessageStream {
+  /** The schema message of this run, if the dataset may have changed since. Default: that of the dataset. */
+  readonly schema?: MessageHeader;
   /**
    * The next dictionary or batch message (never the schema), or `null` at the end. Returns no promise if the data is at
    * hand, because the sender's loop is much faster that way. Never called while an earlier call is pending.
@@ -42,7 +52,13 @@ export interface Dataset {
    *
    * @throws {DipcError} `busy` if the dataset can be read only once and was taken already, `io`, `closed`
    */
-  open(options?: { signal?: AbortSignal }): MessageStream | Promise<MessageStream>;
+  open(options?: OpenOptions): MessageStream | Promise<MessageStream>;
+  /**
+   * Looks whether what it reads has changed, so that what it says of itself is up to date. Default: it never changes.
+   *
+   * @throws {DipcError} `io` if it has changed and cannot be read now
+   */
+  refresh?(): void | Promise<void>;
   /** Releases files and memory; running streams fail with `closed`. Idempotent. */
   close(): void | Promise<void>;
 }

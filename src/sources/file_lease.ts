@@ -3,7 +3,17 @@
  *
  * @module
  */
-import { F_GETLEASE, F_RDLCK, F_SETLEASE, F_SETSIG, F_UNLCK, fileLibrary, SIGURG } from "../../ffi/files.ts";
+import {
+  EAGAIN,
+  F_GETLEASE,
+  F_RDLCK,
+  F_SETLEASE,
+  F_SETSIG,
+  F_UNLCK,
+  fileErrno,
+  fileLibrary,
+  SIGURG,
+} from "../../ffi/files.ts";
 import type { FileHandle } from "./file_handle.ts";
 
 /**
@@ -29,6 +39,13 @@ export class FileLease {
     const { fd } = this.#file;
     const { fcntl } = fileLibrary();
     return fcntl(fd, F_SETSIG, SIGURG) === 0 && fcntl(fd, F_SETLEASE, F_RDLCK) === 0;
+  }
+
+  /** Whether a process has the file open for writing, as far as the system says. */
+  isFileOpenForWriting(): boolean {
+    if (this.take()) this.giveBack();
+    else return fileErrno() === EAGAIN;
+    return false;
   }
 
   /** Whether it is held and no writer waits for it. */

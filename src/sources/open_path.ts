@@ -7,6 +7,7 @@ import { LocalError } from "../errors.ts";
 import { arrowFile } from "./arrow_file.ts";
 import { arrowStream } from "./arrow_stream.ts";
 import type { Dataset } from "./dataset.ts";
+import { FollowedFile } from "./followed_file.ts";
 import { openError, statFile } from "./paths.ts";
 import type { SourceOptions } from "./options.ts";
 
@@ -16,6 +17,11 @@ export interface OpenPathOptions extends SourceOptions {
   batchRows?: number;
   /** Map Arrow files into memory instead of reading them; see `ArrowFileOptions.map`. */
   map?: boolean | "guarded";
+  /**
+   * Whether each run reads the file that is at the path by then: one that was renamed over it, or the same one after it was
+   * written to, once it is whole. `false` reads the file that is there now, and fails once it is written to. Default true.
+   */
+  follow?: boolean;
 }
 
 /** A kind of file that is recognised. */
@@ -49,6 +55,10 @@ export async function openPath(path: string, options: OpenPathOptions = {}): Pro
     }
     return await arrowStream(file, { ...options, name: `"${path}"` });
   }
+  return options.follow === false ? await openFile(path, options) : await FollowedFile.open(path, options, openFile);
+}
+
+async function openFile(path: string, options: OpenPathOptions): Promise<Dataset> {
   switch (detectFormat(readHead(path), path)) {
     case "arrow-file":
       return await arrowFile(path, options);

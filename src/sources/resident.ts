@@ -146,12 +146,13 @@ export async function resident(dataset: Dataset): Promise<Dataset> {
   const messages: IpcMessage[] = [];
   try {
     const run = await dataset.open();
+    const schema = run.schema ?? dataset.schema;
     try {
       for (let message; (message = await run.next()) !== null;) messages.push(message);
     } finally {
       await run.close();
     }
-    return new ResidentDataset(dataset.schema, messages);
+    return new ResidentDataset(schema, messages);
   } catch (error) {
     for (const message of messages) message.body?.release();
     throw error;

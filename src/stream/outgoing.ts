@@ -96,9 +96,11 @@ export class OutgoingStream {
    * @throws {DipcError} the channel's failure, the source's error, `timeout`, `cancelled`, `protocol`
    */
   async run(): Promise<void> {
-    const { signal } = this.#options;
-    this.#stream = await fromDataset(async () => await this.#dataset.open({ signal }));
-    const schema = await fromDataset(() => this.#dataset.schema);
+    const { signal, role } = this.#options;
+    const stream = this.#stream = await fromDataset(async () =>
+      await this.#dataset.open({ signal, isPart: role !== "both" })
+    );
+    const schema = await fromDataset(() => stream.schema ?? this.#dataset.schema);
     const slot = this.#state.assign(0, schema.bytes.byteLength);
     const operation = this.#state.sendsMetadata
       ? this.#channel.sendFrame(METADATA, slot.sequence, schema.bytes, slot.rendezvous)

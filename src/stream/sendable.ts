@@ -25,6 +25,8 @@ export interface SendableMessage {
 
 /** One run through what is sent; see `MessageStream`. */
 export interface SendableStream {
+  /** The schema message of this run, if it may not be that of the dataset. */
+  readonly schema?: SendableHeader;
   /** The next message, or `null` at the end. Never called while an earlier call is pending. */
   next(): SendableMessage | null | Promise<SendableMessage | null>;
   /** Ends the run, finished or not; releases what it holds. Idempotent. */
@@ -36,5 +38,5 @@ export interface SendableDataset {
   /** The schema message that starts every run. */
   readonly schema: SendableHeader;
   /** Starts a run. */
-  open(options?: { signal?: AbortSignal }): SendableStream | Promise<SendableStream>;
+  open(options?: { signal?: AbortSignal; isPart?: boolean }): SendableStream | Promise<SendableStream>;
 }

@@ -389,7 +389,7 @@ testNeeding([needsUcx], "UCX's own messages never reach standard output", () =>
 testNeeding([needsUcx], "a URI that is not the server's own ends with a hint", () =>
   withTrips(async (uri) => {
     const outcome = await dipc(["get", uri.replace(/want_data=\d+/, "want_data=1"), "--timeout", "10s"]);
-    assertError(outcome, 1, "connection_lost");
+    assertError(outcome, 1, "protocol");
     assertStringIncludes(outcome.stderr, "; check that the URI is the one that this server printed");
   }));
 

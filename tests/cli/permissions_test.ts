@@ -200,7 +200,10 @@ testNeeding([needsUcx], "serve names everything that Flight and uploads need bef
   const failed = await dipc(["put", folder.file("trips.arrow"), flight, "other"]);
   assertEquals(failed.code, 1);
   running.kill("SIGTERM");
-  assertMatch((await running.outcome).stderr, /^error\[io\]: Flight, DoPut: cannot keep the upload: /m);
+  assertMatch(
+    (await running.outcome).stderr,
+    /^error\[io\]: Flight, connection \d+, DoPut, dataset other: cannot keep the upload: /m,
+  );
 });
 
 Deno.test({

@@ -98,9 +98,9 @@ function statusOf({ name, code }: Pick<Case, "name" | "code">): number {
   return name.includes(" quoted ") ? QUOTED.foreign!.status : grpcStatusOf(new DipcError(code, ""));
 }
 
-/** The code that a client of Flight makes of a failure. */
-function byFlight(failure: Pick<Case, "name" | "code">): DipcErrorCode {
-  return errorOfGrpcStatus(statusOf(failure), "", "").code;
+/** The code that a client of Flight gets: the server's own, unless the failure has the status of another Flight server. */
+function byFlight({ name, code }: Pick<Case, "name" | "code">): DipcErrorCode {
+  return name.includes(" quoted ") ? errorOfGrpcStatus(QUOTED.foreign!.status, "", "").code : code;
 }
 
 /** Waits until the server has told of everything that went wrong. */

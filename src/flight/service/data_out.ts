@@ -36,7 +36,7 @@ export async function sendDataset(
 ): Promise<void> {
   const run = await fromDataset(async () => await dataset.open({ signal: call.signal }));
   try {
-    const { bytes } = await fromDataset(() => dataset.schema);
+    const { bytes } = await fromDataset(() => run.schema ?? dataset.schema);
     await call.write(encodeFrame({ header: bytes }));
     sent.metadataBytes += bytes.byteLength;
     let isFirst = true;

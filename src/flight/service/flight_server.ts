@@ -16,6 +16,7 @@ import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
 import { checkOptionNames } from "../../options.ts";
 import { advertisedHost, type Approach, reachableHost } from "../../reachable_host.ts";
+import type { SentData } from "./data_out.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "./options.ts";
 import type { FlightServerParts } from "./parts.ts";
@@ -25,9 +26,11 @@ const OTHER_HEADER_BYTES = 32 * 1024;
 
 /** Detail of the events of a {@linkcode FlightServer}. */
 export interface FlightServerEventDetail {
+  /** Number of the connection, from 1; 0 if it failed before it had one. */
+  connection: number;
   /** Name of the call, such as `"DoGet"`; empty if a connection failed before one. */
   method: string;
-  /** Name of the dataset that was fetched, if any. */
+  /** Name of the dataset that the call was about, as far as the client has named one. */
   dataset?: string;
   /** Number of record batches sent. */
   batches: number;
@@ -115,7 +118,8 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
       idleTimeoutMs: limits.idleTimeoutMs,
       maxHeaderBytes: OTHER_HEADER_BYTES + maxTokenBytes(options.auth),
       onCall: (call) => answer(call, methods, events),
-      onError: (error) => emit(events, "error", { method: "", batches: 0, bodyBytes: 0, metadataBytes: 0, error }),
+      onError: (error, connection, method = "") =>
+        emit(events, "error", { connection, method, ...NOTHING_SENT, error }),
     });
     return new FlightServer(grpc, options, events);
   }
@@ -140,9 +144,11 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
   }
 }
 
+const NOTHING_SENT: Readonly<SentData> = { batches: 0, bodyBytes: 0, metadataBytes: 0 };
+
 /** Answers one call, including its status. Never rejects. */
 async function answer(call: ServerCall, methods: FlightMethods, events: EventTarget): Promise<void> {
-  const record: CallRecord = { batches: 0, bodyBytes: 0, metadataBytes: 0 };
+  const record: CallRecord = { ...NOTHING_SENT };
   let error: DipcError | undefined;
   try {
     await methods.run(call, record);
@@ -150,10 +156,15 @@ async function answer(call: ServerCall, methods: FlightMethods, events: EventTar
   } catch (thrown) {
     // The reason is what ended the call, not the wait that it interrupted.
     const reason = call.signal.aborted ? call.signal.reason : thrown;
-    await call.finish(grpcStatusOf(reason), tellPeer(reason).text).catch(() => {});
+    const { code, text } = tellPeer(reason);
+    await call.finish(grpcStatusOf(reason), text, code).catch(() => {});
     error = asDipcError(reason);
   }
-  const detail: FlightServerEventDetail = { method: call.method, ...record };
+  const detail: FlightServerEventDetail = {
+    connection: call.connection,
+    method: call.method,
+    ...record,
+  };
   if (error !== undefined) detail.error = error;
   emit(events, error === undefined ? "end" : "error", detail);
 }

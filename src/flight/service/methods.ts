@@ -10,7 +10,14 @@ import { readerLimits } from "../../limits.ts";
 import { hostPool } from "../../memory/host_pool.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import * as proto from "../gen/flight_pb.ts";
-import { type ActionType, descriptorFromProto, type FlightDescriptor, infoToProto, pollToProto } from "../model.ts";
+import {
+  type ActionType,
+  descriptorFromProto,
+  descriptorName,
+  type FlightDescriptor,
+  infoToProto,
+  pollToProto,
+} from "../model.ts";
 import { GrpcStatus } from "../../grpc/status.ts";
 import { parse, PREDEFINED, runPredefined } from "./actions.ts";
 import { type Authenticator, handshakeResponse } from "./auth.ts";
@@ -37,7 +44,7 @@ export interface MethodParts extends FlightServerParts {
 
 /** The outcome of one call. */
 export interface CallRecord extends SentData {
-  /** Name of the dataset that was fetched, if any. */
+  /** Name of the dataset that the call is about, as far as the client has named one. */
   dataset?: string;
 }
 
@@ -135,17 +142,17 @@ export class FlightMethods {
     await call.flush();
   };
 
-  #getFlightInfo: Method = async (call, context) => {
+  #getFlightInfo: Method = async (call, context, record) => {
     const { handlers, catalog } = this.#parts;
-    const descriptor = await this.#descriptor(call);
+    const descriptor = await this.#descriptor(call, record);
     const info = await handlers.getFlightInfo?.(descriptor, context) ?? await catalog?.info(descriptor, call.approach);
     if (info === undefined) throw noFlight();
     await this.#answer(call, toBinary(proto.FlightInfoSchema, infoToProto(info)));
   };
 
-  #pollFlightInfo: Method = async (call, context) => {
+  #pollFlightInfo: Method = async (call, context, record) => {
     const { handlers, catalog } = this.#parts;
-    const descriptor = await this.#descriptor(call);
+    const descriptor = await this.#descriptor(call, record);
     let poll = await handlers.pollFlightInfo?.(descriptor, context);
     if (poll === undefined) {
       const info = await handlers.getFlightInfo?.(descriptor, context) ??
@@ -157,13 +164,13 @@ export class FlightMethods {
     await this.#answer(call, toBinary(proto.PollInfoSchema, pollToProto(poll)));
   };
 
-  #getSchema: Method = async (call, context) => {
+  #getSchema: Method = async (call, context, record) => {
     const { handlers, catalog } = this.#parts;
-    const descriptor = await this.#descriptor(call);
+    const descriptor = await this.#descriptor(call, record);
     const schema = await handlers.getSchema?.(descriptor, context);
     let bytes: Uint8Array | undefined = schema && frameMetadata(schema);
     bytes ??= (await handlers.getFlightInfo?.(descriptor, context))?.schema;
-    if (bytes === undefined && catalog !== null) bytes = frameMetadata(catalog.schema(descriptor));
+    if (bytes === undefined && catalog !== null) bytes = frameMetadata(await catalog.schema(descriptor));
     if (bytes === undefined) throw noFlight();
     const result = create(proto.SchemaResultSchema, { schema: bytes });
     await this.#answer(call, toBinary(proto.SchemaResultSchema, result));
@@ -190,7 +197,7 @@ export class FlightMethods {
     await call.flush();
   };
 
-  #doPut: Method = async (call, context) => {
+  #doPut: Method = async (call, context, record) => {
     const { handlers, uploads } = this.#parts;
     const encode = (appMetadata: Uint8Array) =>
       toBinary(proto.PutResultSchema, create(proto.PutResultSchema, { appMetadata }));
@@ -200,6 +207,7 @@ export class FlightMethods {
         throw new DipcError("unsupported", "cannot accept the upload: this server accepts none");
       }
       await upload._open();
+      if (upload.descriptor !== null) record.dataset = descriptorName(upload.descriptor);
       const isTaken = handlers.doPut !== undefined && await handlers.doPut(upload, context) !== false;
       if (!isTaken) {
         if (uploads === null) {
@@ -213,7 +221,7 @@ export class FlightMethods {
     }
   };
 
-  #doExchange: Method = async (call, context) => {
+  #doExchange: Method = async (call, context, record) => {
     const { handlers } = this.#parts;
     const exchange = new FlightServerExchange(this.#frames(call), this.#uploadLimits(), call);
     try {
@@ -221,6 +229,7 @@ export class FlightMethods {
         throw new DipcError("unsupported", "cannot start the exchange: this server has none");
       }
       await exchange._open();
+      if (exchange.descriptor !== null) record.dataset = descriptorName(exchange.descriptor);
       await handlers.doExchange(exchange, context);
       await call.flush();
     } finally {
@@ -272,11 +281,12 @@ export class FlightMethods {
     return parse(schema, message);
   }
 
-  async #descriptor(call: ServerCall): Promise<FlightDescriptor> {
+  async #descriptor(call: ServerCall, record: CallRecord): Promise<FlightDescriptor> {
     const descriptor = descriptorFromProto(await this.#request(call, proto.FlightDescriptorSchema));
     if (descriptor === null) {
       throw new DipcError("invalid_argument", "cannot use the descriptor: its type is neither PATH nor CMD");
     }
+    record.dataset = descriptorName(descriptor);
     return descriptor;
   }
 

@@ -30,7 +30,7 @@ export interface FlightCatalog {
   /** @param approach How the client has reached this server @throws {DipcError} `not_found` */
   info(descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo>;
   /** @throws {DipcError} `not_found` */
-  schema(descriptor: FlightDescriptor): MessageHeader;
+  schema(descriptor: FlightDescriptor): Promise<MessageHeader>;
   /** @throws {DipcError} `not_found`, `permission_denied` */
   grant(ticket: Uint8Array): Promise<DatasetGrant>;
   /** Rejects the tickets of a flight from now on; `false` if that is not possible. */
