@@ -11,72 +11,79 @@ import type { FlightServerTls } from "./tls.ts";
 /** Size of one read, in bytes. */
 const READ_BYTES = 64 * 1024;
 
-/** Options of a {@linkcode SecureAcceptor}. */
-export interface SecureAcceptorOptions {
-  tls: FlightServerTls;
-  /** Longest time of a handshake, in milliseconds. */
-  timeoutMs: number;
-  /** Called for each connection whose handshake has succeeded. */
+/** What a {@linkcode SecureAcceptor} is told of a connection. */
+export interface HandshakeHandlers {
+  /** Called when the handshake has succeeded. */
   onSocket(socket: TLSSocket): void;
-  /** Called when a handshake has failed. */
-  onError(error: Error, socket: TLSSocket): void;
+  /** Called when it has failed. The error of the certificate is `null` if it is not about one, or that is not known. */
+  onError(error: Error, certificateError: unknown): void;
 }
 
 /** Accepts encrypted connections on sockets that were accepted before. */
 export class SecureAcceptor {
-  readonly #server: tls.Server;
-  readonly #open = new Set<Duplex>();
-  #secured = 0;
+  readonly #options: tls.TlsOptions;
+  readonly #shaking = new Set<Duplex>();
 
-  /** @param options Certificates and callbacks */
-  constructor(options: SecureAcceptorOptions) {
-    const { cert, key, clientCa } = options.tls;
-    this.#server = tls.createServer({
-      cert,
-      key,
-      ca: clientCa,
-      requestCert: clientCa !== undefined,
-      rejectUnauthorized: clientCa !== undefined,
-      handshakeTimeout: options.timeoutMs,
+  /**
+   * @param own Certificates
+   * @param timeoutMs Longest time of a handshake, in milliseconds
+   */
+  constructor(own: FlightServerTls, timeoutMs: number) {
+    const { cert, key, clientCa } = own;
+    this.#options = {
+      ...{ cert, key, ca: clientCa, requestCert: clientCa !== undefined, rejectUnauthorized: clientCa !== undefined },
+      handshakeTimeout: timeoutMs,
       ALPNProtocols: ["h2"],
-    }, (socket) => {
-      this.#secured++;
-      socket.on("close", () => this.#secured--);
-      options.onSocket(socket);
-    });
-    this.#server.on("tlsClientError", (error, socket) => {
-      options.onError(error, socket);
-      socket.destroy(); // which a handshake that took too long does not do
-    });
+    };
   }
 
   /** Connections in the middle of their handshake. */
   get handshakes(): number {
-    return this.#open.size - this.#secured;
+    return this.#shaking.size;
   }
 
   /** Starts the handshake of a connection. */
-  accept(socket: Deno.Conn): void {
-    const duplex = duplexOf(socket);
-    this.#open.add(duplex);
+  accept(connection: Deno.Conn, { onSocket, onError }: HandshakeHandlers): void {
+    const received = { bytes: 0 };
+    const duplex = duplexOf(connection, received);
+    this.#shaking.add(duplex);
     duplex.on("error", () => {}); // reported by `tlsClientError`
-    duplex.on("close", () => this.#open.delete(duplex));
-    this.#server.emit("connection", duplex);
+    duplex.on("close", () => this.#shaking.delete(duplex));
+    // A server for each connection, because Node's does not tell which socket an encrypted one is on.
+    const server = tls.createServer(this.#options, (socket) => {
+      this.#shaking.delete(duplex);
+      onSocket(socket);
+    });
+    server.on("tlsClientError", (error, socket) => {
+      // Node only hangs up on a certificate that it does not accept.
+      const isHungUp = (error as { code?: string }).code === "ECONNRESET";
+      const isAboutCertificate = this.#options.requestCert && (isHungUp || socket.authorizationError);
+      // Health checks come and go without a byte.
+      const isProbe = received.bytes === 0 && (isHungUp || duplex.destroyed || duplex.readableEnded);
+      if (!isProbe) {
+        onError(error, isAboutCertificate ? socket.authorizationError ?? error : null);
+      }
+      socket.destroy(); // which a handshake that took too long does not do
+    });
+    server.emit("connection", duplex);
   }
 
-  /** Ends all connections. */
+  /** Ends all connections whose handshake is under way. */
   destroy(): void {
-    for (const duplex of this.#open) duplex.destroy();
+    for (const duplex of this.#shaking) duplex.destroy();
   }
 }
 
-/** A socket of Deno as one of Node's streams. */
-function duplexOf(socket: Deno.Conn): Duplex {
+/** A socket of Deno as one of Node's streams, which counts what it receives. */
+function duplexOf(socket: Deno.Conn, received: { bytes: number }): Duplex {
   return new Duplex({
     read() {
       const buffer = new Uint8Array(READ_BYTES);
       socket.read(buffer).then(
-        (length) => this.push(length === null ? null : buffer.subarray(0, length)),
+        (length) => {
+          received.bytes += length ?? 0;
+          this.push(length === null ? null : buffer.subarray(0, length));
+        },
         (error) => this.destroy(error),
       );
     },

@@ -107,15 +107,7 @@ export class GrpcServer {
   constructor(options: GrpcServerOptions) {
     this.#options = options;
     const { address, port, tls, requestTimeoutMs } = options;
-    this.#secure = tls === undefined ? null : new SecureAcceptor({
-      tls,
-      timeoutMs: requestTimeoutMs,
-      onSocket: (socket) => this.#onSecure(socket),
-      onError: (error, socket) => {
-        const problem = this.#failureOf(error, socket);
-        if (problem !== null) this.#report(problem);
-      },
-    });
+    this.#secure = tls === undefined ? null : new SecureAcceptor(tls, requestTimeoutMs);
     this.#acceptor = new Acceptor({
       address,
       port,
@@ -154,8 +146,13 @@ export class GrpcServer {
     const open = this.#connections.size + this.#refused.size + (this.#secure?.handshakes ?? 0);
     if (open >= this.#mostConnections + MAX_REFUSED) return this.#cut(new DenoTransport(socket));
     socket.setNoDelay(true);
-    if (this.#secure !== null) this.#secure.accept(socket);
-    else this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
+    const { hostname } = socket.localAddr;
+    if (this.#secure === null) return this.#onTransport(new DenoTransport(socket), hostname, null);
+    this.#secure.accept(socket, {
+      onSocket: (secure) => this.#onSecure(secure, hostname),
+      onError: (error, certificateError) =>
+        this.#report(certificateError === null ? error : unverified(certificateError)),
+    });
   }
 
   get #mostConnections(): number {
@@ -177,22 +174,12 @@ export class GrpcServer {
     }
   }
 
-  #onSecure(socket: TLSSocket): void {
+  #onSecure(socket: TLSSocket, localAddress: string): void {
     const problem = this.#handshakeProblem(socket);
-    // Node's TLS does not know the address of a socket that is not its own.
-    if (problem === null) return this.#onTransport(new NodeTransport(socket), "", subjectOf(socket));
+    if (problem === null) return this.#onTransport(new NodeTransport(socket), localAddress, subjectOf(socket));
     socket.on("error", () => {});
     socket.destroy();
     this.#report(problem);
-  }
-
-  /** What to report of a handshake that has failed; `null` for a probe, which comes and goes. */
-  #failureOf(error: Error, socket: TLSSocket): Error | null {
-    // The runtime closes such a connection without naming a cause; it types the code as an error.
-    const verification = socket.authorizationError as unknown;
-    if (this.#options.tls?.clientCa !== undefined && verification) return unverified(verification);
-    // One who leaves in the middle of a handshake has seen something wrong, and says so at its own end.
-    return (error as { code?: string }).code === "ECONNRESET" ? null : error;
   }
 
   /** What is wrong with a handshake that TLS has accepted, or `null`. */
