@@ -48,7 +48,7 @@ testNeeding([needsUcx], "a table, a file, batches and a generator arrive whole f
       for (const uri of name === "once" ? uris.slice(1) : uris) {
         assertEquals(await readAll(uri), wholeOf(batches), name);
       }
-      // More at one time than isolates.
+      // More streams than isolates, concurrently.
       if (name === "once") continue;
       const all = await Promise.all([...uris, ...uris, ...uris].map((uri) => readAll(uri)));
       for (const each of all) assertEquals(each, wholeOf(batches), name);

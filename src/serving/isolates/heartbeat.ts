@@ -1,5 +1,5 @@
 /**
- * Notices that an isolate has stopped without a word: it was terminated, or hangs.
+ * Notices that an isolate has stopped silently: it was terminated, or hangs.
  *
  * @module
  */

@@ -47,10 +47,8 @@ export class Isolate {
   #heartbeat: Heartbeat | null = null;
   readonly #grants = new Map<number, Grant>();
   #lastGrant = 0;
-  /** Connections whose end was not reported yet, with the dataset if it is known. */
+  /** Open connections, with the dataset if it is known. */
   readonly #open = new Map<number, string | undefined>();
-  /** Connections that are not closed yet. */
-  #active = 0;
   /** Why it is ending, if that is a failure. */
   #failure: DipcError | null = null;
   #isOver = false;
@@ -82,7 +80,7 @@ export class Isolate {
     worker.onmessage = ({ data }: MessageEvent<FromIsolate>) => this.#receive(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#lose(this.#startError(event.message));
+      this.#lose(this.#heartbeat === null ? this.#startError(event.message) : this.#failed(event.message));
     };
     this.#post({ op: "start", start });
   }
@@ -94,7 +92,7 @@ export class Isolate {
 
   /** Whether it has connections. */
   get isBusy(): boolean {
-    return this.#active > 0;
+    return this.#open.size > 0;
   }
 
   /** Resolves once it listens. @throws {DipcError} `unreachable` if the address cannot be bound, and errors of UCX */
@@ -129,7 +127,6 @@ export class Isolate {
     if (!this.#isOver) this.#worker.postMessage(message);
   }
 
-  /** Errors that nothing has caught arrive here only before the isolate has begun. */
   #startError(cause: unknown): DipcError {
     return workerStartError(`start isolate ${this.index + 1} of the server`, cause);
   }
@@ -160,8 +157,6 @@ export class Isolate {
         return void this.#lender.endRun(message.request, message.run);
       case "event":
         return this.#reportPosted(message.event);
-      case "closed":
-        return this.#closed();
       case "not accepting":
         return this.#notAccepting.resolve();
       case "crashed":
@@ -219,19 +214,17 @@ export class Isolate {
 
   #report(type: StreamEventType, detail: ServerEventDetail): void {
     const { stats, emit } = this.#host.parts;
+    const { connection, dataset } = detail;
     if (type === "connection") {
       stats.connections++;
       stats.activeConnections++;
-      this.#active++;
     }
-    if (type === "connection" || type === "request") this.#open.set(detail.connection, detail.dataset);
-    else this.#open.delete(detail.connection);
+    if (type === "connection" || type === "request") this.#open.set(connection, dataset);
     emit(type, detail);
-  }
-
-  #closed(): void {
-    this.#host.parts.stats.activeConnections--;
-    if (--this.#active > 0) return;
+    // What ends a connection is its last event.
+    if ((type !== "end" && type !== "error") || !this.#open.delete(connection)) return;
+    stats.activeConnections--;
+    if (this.isBusy) return;
     this.#idle.resolve();
     this.#idle = Promise.withResolvers();
   }
@@ -263,7 +256,6 @@ export class Isolate {
     for (const [connection, dataset] of [...this.#open]) {
       this.#report("error", dataset === undefined ? { connection, error } : { connection, dataset, error });
     }
-    while (this.#active > 0) this.#closed();
     new SharedCounter(this.#start.counters, this.index).forget();
     this.#listening.reject(error);
     this.#over.resolve();

@@ -11,7 +11,7 @@ import { transportOf } from "../../wire/ucx/loaded.ts";
 import { closeCallbacks } from "../../wire/ucx/callbacks.ts";
 import { closeProgressLoop } from "../../wire/ucx/loop.ts";
 import type { ServerEventDetail } from "../options.ts";
-import type { ConnectionCounter, StreamEventType } from "../stream_plane.ts";
+import type { StreamEventType } from "../stream_plane.ts";
 import { UcxPlane } from "../ucx_plane.ts";
 import { Link } from "./link.ts";
 import type { FromIsolate, IsolateStart, ToIsolate } from "./messages.ts";
@@ -83,35 +83,13 @@ async function begin(start: IsolateStart): Promise<void> {
     const transport = await transportOf(start.library);
     const admission = new PostedAdmission(link);
     const { settings, wantData } = start;
-    const counter = new ReportedCounter(new SharedCounter(start.counters, start.index));
+    const counter = new SharedCounter(start.counters, start.index);
     const host = { settings, admission, counter, stop: stop.signal, emit };
     running = { plane: new UcxPlane(transport, host, wantData), transport, admission };
     await running.plane.listen();
     link.post({ op: "listening", port: running.plane.port });
   } catch (error) {
     await end({ op: "not started", error: toPortable(asDipcError(error)) });
-  }
-}
-
-/** The main isolate counts too: it learns of each connection by its event, and of its end here. */
-class ReportedCounter implements ConnectionCounter {
-  readonly #shared: SharedCounter;
-
-  constructor(shared: SharedCounter) {
-    this.#shared = shared;
-  }
-
-  get active(): number {
-    return this.#shared.active;
-  }
-
-  begin(): { connection: number; active: number } {
-    return this.#shared.begin();
-  }
-
-  end(): void {
-    this.#shared.end();
-    link.post({ op: "closed" });
   }
 }
 

@@ -107,8 +107,6 @@ export type FromIsolate =
   | { readonly op: "release"; readonly bodies: readonly number[] }
   | { readonly op: "end run"; readonly request: number; readonly run: number }
   | { readonly op: "event"; readonly event: PostedEvent }
-  /** A connection is closed, after its last event. */
-  | { readonly op: "closed" }
   | { readonly op: "not accepting" }
   /** An error was not caught: the isolate cuts its connections and ends. */
   | { readonly op: "crashed"; readonly error: PortableError }

@@ -14,7 +14,7 @@ import { AddressBody } from "./address_body.ts";
 const FIELDS = 5;
 const KINDS: readonly MessageKind[] = ["schema", "dictionary", "batch"];
 
-/** Messages that an isolate reads where they lie. */
+/** Messages in memory, as an isolate of the process finds them. */
 export interface SharedMessages {
   /** Metadata of all messages, one after another, each at a multiple of 8. */
   readonly metadata: SharedArrayBuffer;
@@ -53,7 +53,7 @@ export class SharedDataset implements SendableDataset {
 
   /**
    * @param schema The schema message
-   * @param shared Its messages, which stay where they are for as long as the dataset is used
+   * @param shared Its messages, which keep their places for as long as the dataset is used
    */
   constructor(schema: SendableHeader, { metadata, table }: SharedMessages) {
     this.schema = schema;

@@ -13,7 +13,7 @@ import { ucxTransport } from "./transport.ts";
 export interface LoadedUcx {
   /** Path of libucp. */
   readonly path: string;
-  /** Where they log. */
+  /** Their logs. */
   readonly logs: readonly UcxLog[];
 }
 
