@@ -1,5 +1,6 @@
 /** A server whose connections are held by several isolates: what clients get, and what the program sees of it. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { tableFromArrays } from "apache-arrow";
 import {
   connect,
   type Dataset,
@@ -10,6 +11,7 @@ import {
   serve,
   type Server,
 } from "../../mod.ts";
+import type { MessageStream } from "../../src/sources/dataset.ts";
 import { FlightClient } from "../../flight.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -17,7 +19,7 @@ import { tripsBytes, tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { endless, readAll, wholeOf } from "./support/isolates.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
-import { until } from "../support/time.ts";
+import { delay, until } from "../support/time.ts";
 
 function urisOf(server: Server, name: string): readonly string[] {
   return server.datasets.find((dataset) => dataset.name === name)!.uris;
@@ -289,4 +291,33 @@ console.log(server.stats.completed);
     signal: AbortSignal.timeout(60_000),
   }).output();
   assertEquals([code, new TextDecoder().decode(stdout)], [0, "3\n3\n2\n"], new TextDecoder().decode(stderr));
+});
+
+testNeeding([needsUcx], "what is read ahead for an isolate is bounded in bytes", async () => {
+  const inner = await fromTable(tableFromArrays({ id: new Int32Array(2 ** 20) }));
+  let made = 0;
+  // One message again and again, which costs nothing.
+  const source: Dataset = {
+    schema: inner.schema,
+    readOnce: false,
+    open: () => ({ next: () => (made++, (inner.open() as MessageStream).next()), close() {} }),
+    close() {},
+  };
+  await using server = await serve({ isolates: 2, datasets: { source } });
+  const reader = await connect(server.datasets[0].uris);
+  for (let i = 0; i < 80; i++) {
+    (await reader.next()).value![Symbol.dispose]();
+    await delay(10); // the isolate that reads ahead is this one
+  }
+  // It rises no more once everything that may be under way is.
+  let last = -1;
+  await until(async () => {
+    await delay(200);
+    return made;
+  }, (now) => now === last || (last = now, false));
+  console.log(`${made} batches of 4 MiB were made for a reader of 80`);
+  assert(made < 80 + 12, `${made} batches were made`);
+  await reader.cancel();
+  await inner.close();
+  await releaseTransports();
 });

@@ -8,8 +8,8 @@ import { AddressBody } from "./address_body.ts";
 import type { Link, MessageTaker } from "./link.ts";
 import type { LentMessage } from "./messages.ts";
 
-/** Messages in the queue below which the next ones are requested. */
-const LOW = 64;
+/** Messages and bytes in the queue below which the next ones are requested. */
+const LOW_MESSAGES = 64, LOW_BYTES = 4 * 2 ** 20;
 
 /** A dataset of the main isolate. */
 export class BorrowedDataset implements SendableDataset {
@@ -41,6 +41,7 @@ class BorrowedRun implements SendableStream, MessageTaker {
   readonly #run: number;
   #queue: LentMessage[] = [];
   #index = 0;
+  #queuedBytes = 0;
   #isPulling = false;
   #hasEnded = false;
   #isClosed = false;
@@ -73,7 +74,8 @@ class BorrowedRun implements SendableStream, MessageTaker {
       return new Promise<void>((resolve) => this.#wake = resolve).then(() => this.next());
     }
     this.#index++;
-    if (this.#queue.length - this.#index < LOW) this.#pull();
+    this.#queuedBytes -= lent.byteLength;
+    if (this.#queue.length - this.#index < LOW_MESSAGES && this.#queuedBytes < LOW_BYTES) this.#pull();
     return this.#received(lent);
   }
 
@@ -94,6 +96,7 @@ class BorrowedRun implements SendableStream, MessageTaker {
     this.#isPulling = false;
     this.#queue = [...this.#queue.slice(this.#index), ...messages];
     this.#index = 0;
+    for (const { byteLength } of messages) this.#queuedBytes += byteLength;
     this.#hasEnded ||= isEnd;
     this.#failure ??= failure;
     this.#wake?.();
