@@ -60,14 +60,16 @@ export async function serveFlight(bench: Workbench, spec: Record<string, unknown
  *
  * @param commands The command of each client
  * @param shape What each must get
+ * @param variant How the clients are started
  */
 export async function concurrently(
   bench: Workbench,
   role: "client" | "flight-client",
   commands: readonly Record<string, unknown>[],
   shape: Shape,
+  variant: AgentVariant = {},
 ): Promise<Measured> {
-  const variants = commands.map((_, i) => ({ index: i + 1, pinned: false }));
+  const variants = commands.map((_, i) => ({ ...variant, index: i + 1, pinned: false }));
   for (const variant of variants) await bench.agent(role, variant);
   const fetched = await Promise.all(commands.map((command, i) => bench.fetch(role, command, variants[i])));
   for (const one of fetched) checkTotals(one, shape);
