@@ -273,11 +273,14 @@ testNeeding([needsUcx], "Flight names the listeners in turn, and tickets for one
   await releaseTransports();
 });
 
-testNeeding([needsUcx], "a program ends by itself once its server in two isolates has shut down", async () => {
-  using folder = new TemporaryFolder();
-  Deno.writeTextFileSync(
-    folder.file("program.ts"),
-    `import { connect, releaseTransports, serve } from ${JSON.stringify(`file://${ROOT}/mod.ts`)};
+testNeeding(
+  [needsUcx],
+  "a program with few permissions ends by itself once its server in two isolates has shut down",
+  async () => {
+    using folder = new TemporaryFolder();
+    Deno.writeTextFileSync(
+      folder.file("program.ts"),
+      `import { connect, releaseTransports, serve } from ${JSON.stringify(`file://${ROOT}/mod.ts`)};
 import { tableFromArrays } from "npm:apache-arrow@21.2.0";
 const server = await serve({ isolates: 2, datasets: { n: tableFromArrays({ n: Int32Array.of(1, 2, 3) }) } });
 for (const uri of server.datasets[0].uris) console.log((await (await connect(uri)).toTable()).numRows);
@@ -285,13 +288,34 @@ await server.shutdown();
 await releaseTransports();
 console.log(server.stats.completed);
 `,
-  );
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", `--config=${ROOT}/deno.json`, folder.file("program.ts")],
-    signal: AbortSignal.timeout(60_000),
-  }).output();
-  assertEquals([code, new TextDecoder().decode(stdout)], [0, "3\n3\n2\n"], new TextDecoder().decode(stderr));
-});
+    );
+    const run = async (...permissions: string[]) => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "--no-prompt",
+          "--no-check",
+          ...permissions,
+          `--config=${ROOT}/deno.json`,
+          folder.file("program.ts"),
+        ],
+        signal: AbortSignal.timeout(60_000),
+      }).output();
+      return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+    };
+    // The narrowest permissions that docs/permissions.md names.
+    const few = ["--allow-ffi", "--allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME"];
+    const { code, stdout, stderr } = await run(...few, `--allow-read=${ROOT}`);
+    assertEquals([code, stdout], [0, "3\n3\n2\n"], stderr);
+    const denied = await run(...few);
+    assertEquals(denied.code, 1);
+    assertStringIncludes(
+      denied.stderr,
+      "cannot start isolate 1 of the server: Deno may not read the program's own files",
+    );
+    assertStringIncludes(denied.stderr, `run again with --allow-read=${ROOT}`);
+  },
+);
 
 testNeeding([needsUcx], "what is read ahead for an isolate is bounded in bytes", async () => {
   const inner = await fromTable(tableFromArrays({ id: new Int32Array(2 ** 20) }));
