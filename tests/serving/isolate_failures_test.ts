@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, DipcError, fromTable, releaseTransports, serve, type Server } from "../../mod.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { descriptorCount } from "../support/proc.ts";
@@ -181,4 +182,28 @@ testNeeding([needsUcx], "shutdown lets the streams of all isolates end, and abor
   assertEquals(server.stats.activeConnections, 0);
   await releaseTransports();
   assertEquals(hostPool().stats.blocksOut, lost);
+});
+
+testNeeding([needsUcx], "an isolate that never starts to listen is an error of the start", async () => {
+  const { Worker, setTimeout } = globalThis;
+  const ended: Worker[] = [];
+  globalThis.Worker = class extends Worker {
+    override postMessage(): void {} // so that it waits forever
+    override terminate(): void {
+      ended.push(this);
+      super.terminate();
+    }
+  };
+  // It gets 120 s: here less.
+  globalThis.setTimeout = ((work: () => void, ms: number) => setTimeout(work, ms === 120_000 ? 500 : ms)) as never;
+  try {
+    await assertDipcError(
+      "internal",
+      "isolate 1 of the server: it has not started within 120 s",
+      () => serve({ isolates: 2, datasets: { small: tripsTable(2) } }),
+    );
+    assertEquals(ended.length, 2);
+  } finally {
+    Object.assign(globalThis, { Worker, setTimeout });
+  }
 });

@@ -25,6 +25,8 @@ import { SharedCounter } from "./shared_counter.ts";
  */
 export const workerModule = (): Promise<unknown> => import("./isolate_worker.ts");
 
+/** Longest wait for an isolate to listen, in milliseconds: its modules may have to be fetched and compiled. */
+const START_MS = 120_000;
 /** Longest wait for an isolate to release its native memory, in milliseconds: connections are given 5 s twice to close. */
 const END_MS = 15_000;
 
@@ -95,9 +97,13 @@ export class Isolate {
     return this.#open.size > 0;
   }
 
-  /** Resolves once it listens. @throws {DipcError} `unreachable` if the address cannot be bound, and errors of UCX */
+  /** Resolves once it listens. @throws {DipcError} `unreachable` if the address cannot be bound, `internal`, errors of UCX */
   async listening(): Promise<void> {
-    this.port = await this.#listening.promise;
+    this.port = await withDeadline(this.#listening.promise, START_MS, () => {
+      const error = this.#failed(`it has not started within ${START_MS / 1000} s`);
+      this.#lose(error);
+      throw error;
+    });
   }
 
   /** Accepts no further connections. */
