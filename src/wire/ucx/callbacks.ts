@@ -23,8 +23,8 @@ export function isolateCallback<const Definition extends Deno.UnsafeCallbackDefi
 }
 
 /**
- * Closes them, before a web worker ends: of one that has any left, Deno releases nothing. Nothing of UCX may be left in the
- * isolate.
+ * Closes them, before a web worker ends: one that has any left leaves two file descriptors behind. Nothing of UCX may be left
+ * in the isolate.
  */
 export function closeCallbacks(): void {
   for (const callback of callbacks.splice(0)) callback.close();
