@@ -8,6 +8,7 @@ import {
   fromTable,
   openPath,
   releaseTransports,
+  resident,
   serve,
   type Server,
 } from "../../mod.ts";
@@ -344,4 +345,60 @@ testNeeding([needsUcx], "what is read ahead for an isolate is bounded in bytes",
   await reader.cancel();
   await inner.close();
   await releaseTransports();
+});
+
+testNeeding([needsUcx], "data in memory is there once, however many isolates send it", async () => {
+  const MEGABYTE = 2 ** 20, COUNT = 32, BATCH = 8 * MEGABYTE;
+  const dataset = await resident(
+    await fromBatches(function* () {
+      for (let i = 0; i < COUNT; i++) {
+        yield tableFromArrays({ id: Float64Array.from({ length: BATCH / 8 }, (_, row) => i * row) }).batches[0];
+      }
+    }),
+  );
+  assertEquals(dataset.bodyBytes, COUNT * BATCH);
+  const server = await serve({ isolates: 2, datasets: { dataset } });
+  const readOnce = async (uri: string): Promise<void> => {
+    let rows = 0;
+    for await (using batch of await connect(uri)) {
+      assertEquals(batch.getChild("id")!.get(1), rows / (BATCH / 8));
+      rows += batch.numRows;
+    }
+    assertEquals(rows, COUNT * BATCH / 8);
+  };
+  const [first, second] = server.datasets[0].uris;
+  await readOnce(first);
+  const before = Deno.memoryUsage().rss;
+  await readOnce(second);
+  const more = (Deno.memoryUsage().rss - before) / MEGABYTE;
+  console.log(`256 MiB sent by a second isolate: ${Math.round(more)} MiB more`);
+  assert(more < 128, `${more} MiB more`);
+  await server.shutdown();
+  await dataset.close();
+  await releaseTransports();
+  assertEquals(hostPool().stats.blocksOut, 0);
+});
+
+Deno.test("without UCX several isolates are an error, or Flight alone, as with one", async () => {
+  using folder = new TemporaryFolder();
+  // A process of its own: this one may have loaded UCX.
+  Deno.writeTextFileSync(
+    folder.file("program.ts"),
+    `import { connect, serve } from ${JSON.stringify(`file://${ROOT}/mod.ts`)};
+import { tableFromArrays } from "npm:apache-arrow@21.2.0";
+const datasets = { n: tableFromArrays({ n: Int32Array.of(1, 2, 3) }) };
+const options = { isolates: 2, library: "/nowhere/libucp.so.0", datasets };
+console.log(await serve(options).catch(({ code }) => code));
+const server = await serve({ ...options, flight: { ucx: "optional" } });
+const stream = await connect(server.flight!.location + "/n");
+console.log(server.port, server.datasets[0].uris.length, (await stream.toTable()).numRows);
+await server.shutdown();
+`,
+  );
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", `--config=${ROOT}/deno.json`, folder.file("program.ts")],
+    signal: AbortSignal.timeout(60_000),
+  }).output();
+  const [out, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assertEquals([code, out], [0, "library_not_found\n0 0 3\n"], errors);
 });
