@@ -5,7 +5,7 @@
  */
 import type { Comparison } from "./compare.ts";
 import { shapeOf } from "./data.ts";
-import { checkTotals, coldBytes, MiB, rate, serveNothing, serveOurs } from "./serving.ts";
+import { checkTotals, coldBytes, concurrently, MiB, rate, serveNothing, serveOurs } from "./serving.ts";
 import type { Fetched } from "./workbench.ts";
 
 /** Server and client in one isolate, as in a first program or a test, against two processes. */
@@ -55,5 +55,27 @@ const streams: Comparison = {
   },
 };
 
+/** Four clients of a server whose connections are held by two isolates, against one isolate. No process is pinned. */
+const isolates: Comparison = {
+  ...{ name: "isolates/2", unit: "GB/s", peerName: "the same from one isolate", target: 1.5, needs: null },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick) / 4);
+    const spec = { kind: "memory", ...shape };
+    const [two, one] = [{ index: 2, pinned: false }, { index: 1, pinned: false }];
+    const { uris } = await serveOurs(bench, spec, two, 2);
+    const { uri } = await serveOurs(bench, spec, one);
+    const commands = [0, 1, 0, 1].map((first) => ({ do: "read", uri: [uris[first], uris[1 - first]] }));
+    await bench.fetch("client", { do: "verify", uri: uris[0], shape, times: 1 });
+    await bench.fetch("client", { do: "verify", uri: uris[1], shape, times: 1 });
+    return {
+      ours: () => concurrently(bench, "client", commands, shape),
+      peer: () => concurrently(bench, "client", Array(4).fill({ do: "read", uri }), shape),
+      close: async () => {
+        for (const variant of [one, two]) await bench.call("server", { do: "serve", datasets: [] }, variant);
+      },
+    };
+  },
+};
+
 /** In the order in which they run and are printed. */
-export const ISOLATES: readonly Comparison[] = [oneProcess, streams];
+export const ISOLATES: readonly Comparison[] = [oneProcess, streams, isolates];

@@ -75,8 +75,24 @@ async function serveNothing(): Promise<void> {
   own = null;
 }
 
+/** Streams that stand still after their first batch. */
+const held: Awaited<ReturnType<typeof connect>>[] = [];
+
 await answerCommands({
   read: readAll,
+  async hold({ uris, count }) {
+    const all = uris as string[];
+    for (let i = 0; i < (count as number); i++) {
+      const stream = await connect(all[i % all.length]);
+      held.push(stream);
+      (await stream.next()).value?.[Symbol.dispose]();
+    }
+    return {};
+  },
+  async "let-go"() {
+    for (const stream of held.splice(0)) await stream.cancel();
+    return {};
+  },
   // The same from a server in this isolate.
   "one-process": async ({ shape }) => await readAll({ uri: await serveHere(shape as Shape) }),
   "serve-nothing": async () => {

@@ -52,13 +52,15 @@ await answerCommands({
     if (specs.length === 0) return { uris: {} };
     const named: Record<string, Dataset> = {};
     for (const spec of specs) datasets.push(named[spec.name] = await makeDataset(spec));
-    server = await serve({ datasets: named, flight: {} });
+    server = await serve({ datasets: named, flight: {}, isolates: command.isolates as number | undefined });
     // What the library and the user have set, so that ucx_perftest can be given the same.
     const settings = Object.fromEntries(
       Object.entries(Deno.env.toObject()).filter(([name]) => name.startsWith("UCX_")),
     );
     return {
       uris: Object.fromEntries(server.datasets.map(({ name, uris }) => [name, uris[0]])),
+      // One for each isolate.
+      all: Object.fromEntries(server.datasets.map(({ name, uris }) => [name, uris])),
       settings,
       flight: server.flight!.location,
     };

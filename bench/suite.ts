@@ -8,10 +8,21 @@
  */
 import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
-import { type Shape, shapeOf, totalBytes } from "./data.ts";
+import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
 import { ISOLATES } from "./isolates.ts";
-import { checkTotals, coldBytes, GiB, KiB, MiB, rate, serveFlight, serveNothing, serveOurs } from "./serving.ts";
+import {
+  checkTotals,
+  coldBytes,
+  concurrently,
+  GiB,
+  KiB,
+  MiB,
+  rate,
+  serveFlight,
+  serveNothing,
+  serveOurs,
+} from "./serving.ts";
 import type { Fetched } from "./workbench.ts";
 
 const SIZES = { "64KiB": 64 * KiB, "1MiB": MiB, "16MiB": 16 * MiB } as const;
@@ -160,15 +171,8 @@ const clients: Comparison = {
     const spec = { kind: "memory", ...shape };
     const free = { pinned: false };
     const [{ uri }, flight] = [await serveOurs(bench, spec, free), await serveFlight(bench, spec, free)];
-    const all = async (role: "client" | "flight-client", command: Record<string, unknown>): Promise<Measured> => {
-      const variants = [1, 2, 3, 4].map((index) => ({ index, pinned: false }));
-      for (const variant of variants) await bench.agent(role, variant);
-      const fetched = await Promise.all(variants.map((variant) => bench.fetch(role, command, variant)));
-      for (const one of fetched) checkTotals(one, shape);
-      const seconds = Math.max(...fetched.map(({ ended }) => ended)) -
-        Math.min(...fetched.map(({ started }) => started));
-      return { value: 4 * totalBytes(shape) / seconds / 1e9, transports: fetched[0].transports };
-    };
+    const all = (role: "client" | "flight-client", command: Record<string, unknown>) =>
+      concurrently(bench, role, Array(4).fill(command), shape);
     return {
       ours: () => all("client", { do: "read", uri }),
       peer: () => all("flight-client", { do: "read", ...flight }),

@@ -20,18 +20,24 @@ const DESCRIPTORS_SEARCHED = 1024;
 /** Most lines that {@linkcode recentUcxMessages} returns. */
 const MAX_MESSAGES = 3;
 
-/** A log that UCX has opened. */
-interface Log {
+/** Descriptors of a log that UCX has opened. */
+export interface UcxLog {
   /** Our descriptor, to read with. */
   readonly descriptor: number;
   /** UCX's descriptor, whose position is the length of the log. */
   readonly writer: number;
+}
+
+/** A log that UCX has opened. */
+interface Log extends UcxLog {
   /** Up to where it was read. */
   readUpTo: number;
 }
 
 const logs: Log[] = [];
 let count = 0;
+/** Whether another isolate of the process has loaded the libraries. */
+let isLoadedElsewhere = false;
 
 function isSet(name: string): boolean {
   return libc().getenv(cString(name)) !== 0n;
@@ -54,6 +60,23 @@ function otherDescriptor(own: number): number {
   return -1;
 }
 
+/** The logs of the libraries that this isolate has loaded, for another one of the process: {@linkcode adoptUcxLogs}. */
+export function ucxLogs(): UcxLog[] {
+  return logs.map(({ descriptor, writer }) => ({ descriptor, writer }));
+}
+
+/**
+ * Takes over the logs of the isolate that has loaded the libraries of UCX. This one then leaves the environment alone when it
+ * opens them, too: other threads of the process may be reading it.
+ *
+ * @param adopted Of {@linkcode ucxLogs} there; they stay open there
+ */
+export function adoptUcxLogs(adopted: readonly UcxLog[]): void {
+  isLoadedElsewhere = true;
+  // What was logged before is not about this isolate.
+  for (const log of adopted) logs.push({ ...log, readUpTo: Number(libc().lseek(log.writer, 0n, SEEK_CUR)) });
+}
+
 /**
  * Loads a library of UCX so that it logs into memory, unless the user has said where it should log.
  *
@@ -61,7 +84,7 @@ function otherDescriptor(own: number): number {
  * @returns what `load` returned
  */
 export function withUcxLog<T>(load: () => T): T {
-  if (isSet("UCX_LOG_FILE")) return load();
+  if (isLoadedElsewhere || isSet("UCX_LOG_FILE")) return load();
   if (isSet("UCX_LOG_LEVEL")) return withVariables({ UCX_LOG_FILE: "stderr" }, load);
   const descriptor = libc().memfd_create(cString(`dipc-ucx-log-${++count}`), MFD_CLOEXEC_SEALABLE);
   if (descriptor < 0) return withVariables({ UCX_LOG_FILE: "stderr", UCX_LOG_LEVEL: "error" }, load);
@@ -99,7 +122,9 @@ function keepLog(descriptor: number): boolean {
 function readOn(log: Log): string {
   const c = libc();
   const end = Number(c.lseek(log.writer, 0n, SEEK_CUR));
-  if (end <= log.readUpTo) return "";
+  // Another isolate that reads the same log has let UCX go on at the start.
+  if (end < log.readUpTo) log.readUpTo = 0;
+  if (end === log.readUpTo) return "";
   const bytes = new Uint8Array(end - log.readUpTo);
   const length = Number(c.pread(log.descriptor, bytes, BigInt(bytes.byteLength), BigInt(log.readUpTo)));
   log.readUpTo = end;

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { LocalError } from "./errors.ts";
+import { type DipcError, LocalError } from "./errors.ts";
+import { textOf } from "./text.ts";
 
 /** One permission that is needed, and what to write on the command line for it. */
 export interface NeededPermission {
@@ -93,4 +94,23 @@ function valueOf({ descriptor, value }: NeededPermission): string {
 /** As a shell takes it. */
 function quoted(text: string): string {
   return /^[\w@%+=:,./[\]-]*$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/**
+ * The error of a web worker of this package that could not be started.
+ *
+ * @param what What cannot be done, such as `"start the worker that decodes Parquet"`
+ * @param cause What `new Worker` threw, or the message of its `error` event
+ */
+export function workerStartError(what: string, cause: unknown): DipcError {
+  const text = textOf(cause);
+  // A worker reports a missing permission only by its text.
+  const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
+  if (!denied) return new LocalError("unsupported", `cannot ${what}: ${text}`, { cause });
+  const folder = decodeURIComponent(new URL("..", import.meta.url).pathname).replace(/(?<=.)\/$/, "");
+  return new LocalError(
+    "permission_denied",
+    `cannot ${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
+    { cause },
+  );
 }

@@ -43,7 +43,9 @@ export async function serve(options: ServeOptions): Promise<Server> {
   let transport: Transport | null | undefined = options.transport;
   let server: Server | undefined;
   try {
-    if ([...entries.values()].some(({ dataset }) => (dataset.memory ?? "host") !== "host")) {
+    const inDevice = [...entries.values()].find(({ dataset }) => (dataset.memory ?? "host") !== "host");
+    if (inDevice !== undefined) {
+      refuseIsolates(inDevice, settings);
       const { prepareDevices, stagingOption } = await import("./serving/device_memory.ts");
       const { windowBytes } = settings;
       const prepared = await prepareDevices(entries, {
@@ -60,10 +62,16 @@ export async function serve(options: ServeOptions): Promise<Server> {
       urisOf: (name, approach) => server!._urisOf(name, approach),
       publish: (name, dataset) => server!._publish(name, dataset),
     });
-    if (transport === undefined) transport = await openTransport(options);
     const admission = plane?.admission ?? admitByName(entries);
-    const owned = ownsTransport ? transport : null;
-    server = await openServer({ settings, entries, admission, plane: await planeOver(transport), transport: owned });
+    let maker: PlaneMaker | null;
+    if (settings.isolates > 1) {
+      maker = await openUcx(options, () => openIsolates(settings.isolates, options.library));
+    } else {
+      if (transport === undefined) transport = await openUcx(options, () => ucxTransport({ library: options.library }));
+      maker = await planeOver(transport);
+    }
+    const owned = ownsTransport ? transport ?? null : null;
+    server = await openServer({ settings, entries, admission, plane: maker, transport: owned });
     await server._listen();
     if (plane !== undefined) await server._listenFlight(plane);
     return server;
@@ -111,14 +119,32 @@ async function openPlane(options: FlightPlaneOptions, host: PlaneHost): Promise<
   return await FlightPlane.open(options, host);
 }
 
-/** UCX, or null if the server may go without it. */
-async function openTransport({ library, flight }: ServeOptions): Promise<Transport | null> {
+/** What UCX is needed for, or null if the server may go without it. */
+async function openUcx<T>({ flight }: ServeOptions, open: () => Promise<T>): Promise<T | null> {
   const need = flight?.ucx ?? "required";
   if (need === "off") return null;
   try {
-    return await ucxTransport({ library });
+    return await open();
   } catch (error) {
     if (need === "optional" && error instanceof DipcError && error.code === "library_not_found") return null;
     throw error;
   }
+}
+
+/** Makes the UCX side in several isolates. */
+async function openIsolates(isolates: number, library: string | undefined): Promise<PlaneMaker> {
+  const { isolatesPlane } = await import("./serving/isolates/plane.ts");
+  return isolatesPlane(isolates, library);
+}
+
+/** @throws {DipcError} `invalid_argument` if a dataset in device memory is to be served by several isolates */
+function refuseIsolates({ name, dataset }: Entry, { isolates }: ServerSettings): void {
+  if (isolates === 1) return;
+  throw new DipcError(
+    "invalid_argument",
+    `cannot serve ${
+      JSON.stringify(name)
+    } from ${isolates} isolates: it is in ${dataset.memory}, and a GPU is used from one ` +
+      "isolate; leave isolates out",
+  );
 }

@@ -25,7 +25,7 @@ const serve: Command = {
   summary: "serve files over UCX, and by Arrow Flight",
   flags: ["json", "help", "no-ucx"],
   values: [
-    ...["address", "port", "metadata-port", "advertise", "batch-rows", "memory", "staging"],
+    ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
   ],
@@ -42,6 +42,8 @@ Options
   --port PORT          port to listen on (default 0: any free one)
   --metadata-port P    a port of its own for metadata; every dataset then has two URIs
   --advertise HOST     host that the URIs name (default: the address)
+  --isolates N         threads that hold the connections by UCX, each with a port of its own: P, P + 1, … (default 1);
+                       every dataset then has N URIs, of which a client takes the first that can be used
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)

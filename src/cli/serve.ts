@@ -22,6 +22,7 @@ import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./perm
 /** How long running streams may go on after the first signal, in milliseconds. */
 const DRAIN_MS = 10_000;
 const MAX_PORT = 65_535;
+const MAX_ISOLATES = 256;
 
 /** One `[NAME=]PATH` of the command line. */
 export interface NamedPath {
@@ -84,11 +85,13 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
   };
+  const isolatesText = args.values.get("isolates");
   const options = {
     address: args.values.get("address"),
     port: port("port"),
     metadataPort: port("metadata-port"),
     advertise: args.values.get("advertise"),
+    isolates: isolatesText === undefined ? undefined : integerOption("--isolates", isolatesText, 1, MAX_ISOLATES),
     ...limits,
   };
   const batchRowsText = args.values.get("batch-rows");

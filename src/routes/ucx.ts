@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LocalError } from "../errors.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
@@ -57,8 +57,8 @@ export const ucxRoute: Route = {
   name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
-    const { input, schema, transports, transportsReason, location } = await openAlternative(
-      chooseLocation(uri, options.bodyUri),
+    const { input, schema, transports, transportsReason, location } = await openFirst(
+      alternativesOf(uri, options.bodyUri),
       { ...options, pool },
     );
     const endpoint: EndpointStats = {
@@ -72,6 +72,29 @@ export const ucxRoute: Route = {
     return { input, schema, routes: { transports, transportsReason, endpoints: [endpoint] } };
   },
 };
+
+/** Failures of a location that another one of the same stream may not have: it is full, or its isolate is being replaced. */
+const TRY_NEXT: readonly DipcErrorCode[] = ["busy", "unreachable"];
+
+/**
+ * Requests a stream from the first location that can be used; none is tried once the time is over.
+ *
+ * @throws {DipcError} the error of the first location, if none can be used
+ */
+async function openFirst(alternatives: readonly Alternative[], options: UcxStreamOptions): Promise<UcxStream> {
+  const end = performance.now() + options.timeoutMs;
+  let first: unknown;
+  for (const alternative of alternatives) {
+    try {
+      return await openAlternative(alternative, options);
+    } catch (error) {
+      first ??= error;
+      if (!(error instanceof DipcError && TRY_NEXT.includes(error.code))) throw error;
+      if (performance.now() >= end) break;
+    }
+  }
+  throw first;
+}
 
 /**
  * Requests a stream from a location.
@@ -120,7 +143,8 @@ export async function openAlternative(
   }
 }
 
-function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
+/** The locations of a stream in order of preference, at least one. */
+function alternativesOf(uri: StreamUri, bodyUri?: string | URL): Alternative[] {
   const locations = typeof uri === "string" || uri instanceof URL ? [uri] : [...uri];
   if (bodyUri !== undefined) {
     if (locations.length !== 1) {
@@ -129,7 +153,7 @@ function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
         `cannot use bodyUri: it goes with one URI, that of the metadata, but ${locations.length} are given`,
       );
     }
-    return { metadata: parseUri(locations[0]), body: parseUri(bodyUri) };
+    return [{ metadata: parseUri(locations[0]), body: parseUri(bodyUri) }];
   }
   // One URI is parsed on its own, so that a wrong scheme is named rather than skipped.
   if (locations.length === 1) {
@@ -142,13 +166,13 @@ function chooseLocation(uri: StreamUri, bodyUri?: string | URL): Alternative {
         }; give both URIs, metadata first`,
       );
     }
-    return { metadata: only, body: null };
+    return [{ metadata: only, body: null }];
   }
-  const [first] = groupLocations(locations);
-  if (first === undefined) {
+  const alternatives = groupLocations(locations);
+  if (alternatives.length === 0) {
     throw new LocalError("invalid_uri", "cannot start the stream: there is no ucx: URI among the locations given");
   }
-  return first;
+  return alternatives;
 }
 
 interface Request {

@@ -14,6 +14,8 @@ const NAMED = 10;
 export interface Grant {
   /** What may be fetched. */
   readonly entry: Entry;
+  /** Whether `spend` does anything. */
+  readonly mustSpend: boolean;
   /**
    * Called before the first body is sent; uses up a ticket that is good for one use.
    *
@@ -48,7 +50,7 @@ export function admitByName(entries: ReadonlyMap<string, Entry>): Admission {
           `cannot fetch ${JSON.stringify(name)}: this server has no such dataset; ${listNames(entries)}`,
         );
       }
-      return { entry, spend() {} };
+      return { entry, mustSpend: false, spend() {} };
     },
   };
 }

@@ -59,7 +59,7 @@ export class Catalog implements Admission, FlightCatalog {
         `cannot fetch ${JSON.stringify(claims.dataset)}: this server no longer has the dataset`,
       );
     }
-    return { entry, spend: () => tickets.spend(claims, role) };
+    return { entry, mustSpend: true, spend: () => tickets.spend(claims, role) };
   }
 
   /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DipcError } from "../errors.ts";
+import { DipcError } from "../errors.ts";
 import { checkOptionNames, integerIn } from "../options.ts";
 import { advertisedHost } from "../reachable_host.ts";
 import type { OutgoingTotals } from "../stream/outgoing.ts";
@@ -48,6 +48,13 @@ export interface ServeOptions {
    * directly (`"auto"`), `"never"`, or `"always"`. Default `"auto"`.
    */
   staging?: "auto" | "never" | "always";
+  /**
+   * Isolates that hold the connections by UCX, each with a thread, a UCX context and a listener of its own, so that streams use
+   * that many cores: 1 to 256. With more than one, a dataset has a URI for each (with `port` P they are at P, P + 1, …): give the
+   * whole list to `connect`, which takes the next one if the first cannot be used. Not with `metadataPort`, `transport`, or
+   * datasets in device memory. Default 1, which is this isolate itself.
+   */
+  isolates?: number;
   /** Serves the same datasets by Arrow Flight too. Default: UCX only. */
   flight?: FlightPlaneOptions;
 }
@@ -56,7 +63,7 @@ export interface ServeOptions {
 export interface ServedDataset {
   /** Its name, which is also its ticket. */
   readonly name: string;
-  /** One URI, or metadata URI and body URI. Give both to `connect`. */
+  /** One URI, or metadata URI and body URI, or one for each isolate, beginning with another one per dataset. Give all to `connect`. */
   readonly uris: readonly string[];
   /** Total rows, if known. */
   readonly rows?: number;
@@ -127,12 +134,17 @@ export interface ServerSettings {
   readonly idleTimeoutMs: number;
   readonly windowBytes: number;
   readonly windowBatches: number;
+  readonly isolates: number;
 }
+
+const MAX_PORT = 65_535;
+/** Most isolates of a server. */
+const MAX_ISOLATES = 256;
 
 const SERVE_KEYS: Readonly<Record<keyof ServeOptions, true>> = {
   ...{ datasets: true, address: true, port: true, metadataPort: true, advertise: true, maxConnections: true },
   ...{ requestTimeoutMs: true, idleTimeoutMs: true, windowBytes: true, windowBatches: true, library: true },
-  ...{ transport: true, staging: true, flight: true },
+  ...{ transport: true, staging: true, isolates: true, flight: true },
 };
 
 /**
@@ -152,9 +164,27 @@ export function serverSettings(options: ServeOptions): ServerSettings {
     idleTimeoutMs: integerIn("idleTimeoutMs", options.idleTimeoutMs ?? 600_000, 1),
     windowBytes: integerIn("windowBytes", options.windowBytes ?? 8 * 2 ** 20, 1),
     windowBatches: integerIn("windowBatches", options.windowBatches ?? 256, 1, 65_536),
+    isolates: isolateCount(options),
   };
 }
 
+/** @throws {DipcError} `invalid_argument` for a number out of range, and for options that go with one isolate only */
+function isolateCount({ isolates = 1, port = 0, metadataPort, transport, flight }: ServeOptions): number {
+  integerIn("isolates", isolates, 1, MAX_ISOLATES);
+  if (isolates === 1) return 1;
+  const refuse = (why: string, advice: string): never => {
+    throw new DipcError("invalid_argument", `cannot serve from ${isolates} isolates: ${why}; ${advice}`);
+  };
+  const leaveOut = "leave one of the two options out";
+  if (metadataPort !== undefined) refuse("metadataPort goes with one", leaveOut);
+  if (transport !== undefined) refuse("a transport of the caller's own cannot be used in another isolate", leaveOut);
+  if (flight?.ucx === "off") refuse("they hold connections by UCX, which flight.ucx turns off", leaveOut);
+  if (port !== 0 && port + isolates - 1 > MAX_PORT) {
+    refuse(`their ports are ${port} to ${port + isolates - 1}, the last port is ${MAX_PORT}`, "choose a lower port");
+  }
+  return isolates;
+}
+
 function portNumber(name: string, value: number): number {
-  return integerIn(name, value, 0, 65_535);
+  return integerIn(name, value, 0, MAX_PORT);
 }

@@ -21,6 +21,8 @@ import { countedIn, countEvent, type StreamEventType, type StreamPlane, type Str
 export interface PlaneParts extends StreamPlaneHost {
   readonly admission: Admission;
   readonly stats: ServerStats;
+  /** Called when URIs have changed. */
+  onMoved(): void;
 }
 
 /** Makes the UCX side of a server. */
@@ -80,6 +82,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
       counter: countedIn(this.stats),
       stop: this.#stop.signal,
       emit: (type, detail) => this.#emit(type, detail),
+      onMoved: () => this.#describeAll(),
     });
   }
 
@@ -96,7 +99,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /** @ignore Binds the listeners. */
   async _listen(): Promise<void> {
     await this.#plane?.listen();
-    this.datasets = [...this.#parts.entries.values()].map((entry) => this.#describe(entry));
+    this.#describeAll();
   }
 
   /** @ignore Starts the Flight side. */
@@ -122,6 +125,10 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /** @ignore URIs of a dataset for a client that reached this server's Flight side by an address. */
   _urisOf(name: string, approach: Approach): readonly string[] {
     return this.#plane?.urisOf(name, approach) ?? [];
+  }
+
+  #describeAll(): void {
+    this.datasets = [...this.#parts.entries.values()].map((entry) => this.#describe(entry));
   }
 
   #describe({ name, dataset, memory, staged, stagingReason }: Entry): ServedDataset {

@@ -88,7 +88,7 @@ export function randomWantData(): WantData {
   return { both: both | 1n, metadata: metadata | 1n, body: body | 1n };
 }
 
-/** Where a plane listens. */
+/** Ports of a plane. */
 export interface BoundPorts {
   readonly port: number;
   readonly metadataPort?: number;
@@ -98,7 +98,7 @@ export interface BoundPorts {
  * The URIs of a dataset at one listener (one), or at separate ones for metadata and bodies (two).
  *
  * @param name Name of the dataset
- * @param ports Where the plane listens
+ * @param ports Ports of the plane
  * @param parts Settings of the server, its tags, and how the client has reached it, if it has
  */
 export function urisAt(

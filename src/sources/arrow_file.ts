@@ -21,7 +21,7 @@ import { type ReaderLimits, readerLimits } from "../limits.ts";
 import type { Body, Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
-import { FileHandle } from "./file_handle.ts";
+import { FileHandle, type FileStamp } from "./file_handle.ts";
 import { GuardedMap } from "./file_guard.ts";
 import { FileMap } from "./file_map.ts";
 import type { SourceOptions } from "./options.ts";
@@ -76,6 +76,45 @@ export async function arrowFile(path: string, options: ArrowFileOptions = {}): P
   }
 }
 
+/** What another isolate of this process needs to open the file of a dataset. */
+export interface ArrowFileShare {
+  /** Descriptor of the file, open for as long as the dataset is. */
+  readonly fd: number;
+  /** Path, for messages. */
+  readonly path: string;
+  /** Status that the file had when it was opened first. */
+  readonly stamp: FileStamp;
+  readonly limits: ReaderLimits;
+  readonly map: boolean | "guarded";
+}
+
+/**
+ * How another isolate opens the file of a dataset; `null` if the dataset is not an Arrow file.
+ *
+ * @param dataset Any dataset
+ * @throws {DipcError} `closed`
+ */
+export function arrowFileShare(dataset: Dataset): ArrowFileShare | null {
+  return dataset instanceof ArrowFileDataset ? dataset._share() : null;
+}
+
+/**
+ * Opens the file of a dataset of another isolate once more, even if its path names another file by now.
+ *
+ * @param share Of {@linkcode arrowFileShare}
+ * @throws {DipcError} `io` if the file has changed since it was opened first, `invalid_data`
+ */
+export function openSharedArrowFile(share: ArrowFileShare): Dataset {
+  const file = FileHandle.reopen(share.fd, share.path, share.stamp);
+  try {
+    file.checkUnchanged();
+    return new ArrowFileDataset(file, hostPool(), share.limits, share.map);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
 class ArrowFileDataset implements Dataset {
   readonly schema: MessageHeader;
   readonly rows: number | undefined;
@@ -89,8 +128,10 @@ class ArrowFileDataset implements Dataset {
   readonly #dictionaries: number;
   readonly #pool: Pool;
   readonly #limits: ReaderLimits;
+  readonly #mapping: boolean | "guarded";
 
   constructor(file: FileHandle, pool: Pool, limits: ReaderLimits, map: boolean | "guarded") {
+    this.#mapping = map;
     this.#file = file;
     this.#pool = pool;
     this.#limits = limits;
@@ -139,6 +180,12 @@ class ArrowFileDataset implements Dataset {
   close(): void {
     this.#map?.close();
     this.#file.close();
+  }
+
+  /** @ignore */
+  _share(): ArrowFileShare {
+    const { fd, path, stamp } = this.#file;
+    return { fd, path, stamp, limits: this.#limits, map: this.#mapping };
   }
 }
 

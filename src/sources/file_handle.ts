@@ -99,6 +99,22 @@ export class FileHandle implements Disposable {
     return handle;
   }
 
+  /**
+   * Opens the file of another handle of this process once more, also if its path is gone or names another file.
+   *
+   * @param fd The other handle's descriptor, which must be open
+   * @param path Path of the file, for messages
+   * @param stamp Status that the other handle found when it was opened
+   * @throws {DipcError} `io`
+   */
+  static reopen(fd: number, path: string, stamp: FileStamp): FileHandle {
+    const lib = fileLibrary();
+    const own = lib.open(cString(`/proc/self/fd/${fd}`), OPEN_READ, 0);
+    if (own < 0) throw ioError(`open "${path}" once more`, fileErrno());
+    lib.posix_fadvise(own, 0n, 0n, ADVISE_SEQUENTIAL);
+    return new FileHandle(path, own, stamp);
+  }
+
   /** The status that the file had when it was opened. */
   get stamp(): FileStamp {
     return this.#stamp;

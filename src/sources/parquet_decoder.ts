@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError, LocalError } from "../errors.ts";
-import { textOf } from "../text.ts";
+import { workerStartError } from "../permissions.ts";
 import type { FileHandle } from "./file_handle.ts";
 import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
 
@@ -50,7 +50,7 @@ export class ParquetDecoder {
       try {
         this.#start();
       } catch (cause) {
-        resolve(this.#startError(cause));
+        resolve(startError(cause));
       }
     });
     this.#opened = null;
@@ -64,7 +64,7 @@ export class ParquetDecoder {
     try {
       this.#start();
     } catch (cause) {
-      throw this.#startError(cause);
+      throw startError(cause);
     }
     const run = ++this.#lastRun;
     const stream = new DecodedStream(
@@ -96,7 +96,7 @@ export class ParquetDecoder {
     worker.onerror = (event) => {
       event.preventDefault();
       // Later errors are reported by the worker itself.
-      if (worker === this.#worker) this.#end(this.#startError(event.message));
+      if (worker === this.#worker) this.#end(startError(event.message));
     };
     this.#worker = worker;
     this.#send({ op: "open", fd: this.#file.fd, path: this.#file.path, stamp: this.#file.stamp });
@@ -163,20 +163,10 @@ export class ParquetDecoder {
       throw error;
     }
   }
+}
 
-  #startError(cause: unknown): DipcError {
-    const text = textOf(cause);
-    // A worker reports a missing permission only by its text.
-    const denied = cause instanceof Deno.errors.NotCapable || text.startsWith("Requires ");
-    const what = "start the worker that decodes Parquet";
-    if (!denied) return new LocalError("unsupported", `cannot ${what}: ${text}`, { cause });
-    const folder = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/(?<=.)\/$/, "");
-    return new LocalError(
-      "permission_denied",
-      `cannot ${what}: Deno may not read the program's own files; run again with --allow-read=${folder}`,
-      { cause },
-    );
-  }
+function startError(cause: unknown): DipcError {
+  return workerStartError("start the worker that decodes Parquet", cause);
 }
 
 /** The decoded batches of one run, as they arrive. */

@@ -55,7 +55,16 @@ Deno.test("the binary holds every module of the command and its packages", async
   // A folder of which everything is in the binary is listed as one line.
   const cli = [...Deno.readDirSync(`${ROOT}/src/cli`)].map(({ name }) => name);
   const parts = text.includes("cli/* (") ? [] : cli.map((name) => `${name} (`);
-  for (const part of [...parts, "parquet_worker.ts (", "deno.json (", "apache-arrow/", "parquet-wasm/"]) {
+  for (
+    const part of [
+      ...parts,
+      "parquet_worker.ts (",
+      "isolate_worker.ts (",
+      "deno.json (",
+      "apache-arrow/",
+      "parquet-wasm/",
+    ]
+  ) {
     assertStringIncludes(text, part);
   }
 });

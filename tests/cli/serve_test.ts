@@ -174,3 +174,34 @@ testNeeding([needsUcx], "a client that leaves early is not an error of the serve
   assertEquals(code, 0);
   assert(!stderr.includes("error["), stderr);
 });
+
+testNeeding(
+  [needsUcx],
+  "serve --isolates prints a URI for each, and every client gets the whole file from any of them",
+  async () => {
+    using folder = folderWithTrips();
+    const paths = [folder.file("trips.arrow"), `r=${folder.file("rides.arrows")}`];
+    {
+      await using text = startDipc(["serve", ...paths, "--isolates", "2"]);
+      assertMatch(await text.firstLine ?? "", /^trips +3,000 rows .+ {2}ucx:\/\/\S+ {2}ucx:\/\/\S+$/);
+    }
+    const running = startDipc(["serve", ...paths, "--isolates", "2", "--json"]);
+    const { port, datasets } = JSON.parse((await running.firstLine)!);
+    for (const { uris } of datasets) {
+      assertEquals(uris.length, 2);
+      for (const uri of uris) assertEquals(JSON.parse((await dipc(["get", uri, "--json"])).stdout).rows, 3000);
+    }
+    assertStringIncludes(datasets[0].uris[0], `:${port}/`);
+    const early = await dipc(["get", datasets[0].uris[1].replace("trips", "nothing")]);
+    assertMatch(early.stderr, /no such dataset/);
+    running.kill("SIGTERM");
+    const { code, stderr } = await running.outcome;
+    assertEquals(code, 0, stderr);
+    assertMatch(stderr, /^error\[not_found\]: connection 5: .*no such dataset/);
+    for (const isolates of ["0", "x", "257"]) {
+      const { code, stderr } = await dipc(["serve", paths[0], "--isolates", isolates]);
+      assertEquals(code, 2);
+      assertStringIncludes(stderr, "--isolates");
+    }
+  },
+);

@@ -23,3 +23,26 @@ testNeeding([needsUcx], "a client for whom a UCX server has no connection left h
   // There is room again.
   for await (using _batch of await connect(uri));
 });
+
+testNeeding(
+  [needsUcx],
+  "of a list of URIs the next one is taken if a server is full or not there, and no other error is passed over",
+  async () => {
+    const datasets = { x: await fromBatches(tripsTable(600).batches) };
+    await using full = await serve({ datasets, maxConnections: 1, windowBatches: 4 });
+    await using free = await serve({ datasets: { x: tripsTable(1) } });
+    const [[fullUri], [freeUri]] = [full.datasets[0].uris, free.datasets[0].uris];
+    await using reader = await connect(fullUri);
+    const nowhere = fullUri.replace(/:\d+\//, ":1/");
+    for (const first of [[fullUri], [nowhere], [nowhere, fullUri]]) {
+      await using stream = await connect([...first, freeUri]);
+      assertEquals((await stream.toTable()).numRows, 1000);
+      assertEquals(stream.stats.endpoints[0].location, freeUri);
+    }
+    // If none can be used, the first reason counts.
+    await assertDipcError("busy", "try again later", () => connect([fullUri, nowhere]));
+    await assertDipcError("unreachable", "", () => connect([nowhere, fullUri]));
+    await assertDipcError("not_found", "no such dataset", () => connect([freeUri.replace("/x?", "/y?"), freeUri]));
+    await reader.cancel();
+  },
+);

@@ -15,6 +15,7 @@ import {
   requestParams,
   type SockAddr,
 } from "../../../ffi/ucp_structs.ts";
+import { isolateCallback } from "./callbacks.ts";
 import { explanations } from "./explanations.ts";
 import type { UcxWorker } from "./worker.ts";
 
@@ -23,22 +24,19 @@ const MAX_TRANSPORTS = 16;
 
 const endpoints = new Map<bigint, UcxEndpoint>();
 let nextId = 1n;
-let errorCallback:
-  | Deno.UnsafeCallback<{
-    readonly parameters: readonly ["usize", "usize", "i8"];
-    readonly result: "void";
-  }>
-  | null = null;
+let errorCallback = 0n;
 
-/** The error handler, one for the isolate and never closed. It only records the status. */
+/** The error handler, one for the isolate. It only records the status. */
 function errorHandler(): bigint {
-  errorCallback ??= new Deno.UnsafeCallback(
-    { parameters: ["usize", "usize", "i8"], result: "void" } as const,
-    (id, _endpoint, status) => {
-      endpoints.get(id as bigint)?._fail(status);
-    },
-  );
-  return BigInt(Deno.UnsafePointer.value(errorCallback.pointer));
+  if (errorCallback === 0n) {
+    errorCallback = isolateCallback(
+      { parameters: ["usize", "usize", "i8"], result: "void" },
+      (id, _endpoint, status) => {
+        endpoints.get(id)?._fail(status);
+      },
+    );
+  }
+  return errorCallback;
 }
 
 let closeParam: bigint = 0n, forceParam = 0n;

@@ -16,6 +16,7 @@ import {
   type SockAddr,
 } from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
+import { isolateCallback } from "./callbacks.ts";
 import { type ChannelLimits, UcxChannel } from "./channel.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { progressLoop } from "./loop.ts";
@@ -30,22 +31,16 @@ const RENEW_PAUSE_MS = 100;
 
 const listeners = new Map<bigint, UcxListener>();
 let nextId = 1n;
-let connectionCallback:
-  | Deno.UnsafeCallback<{
-    readonly parameters: readonly ["usize", "usize"];
-    readonly result: "void";
-  }>
-  | null = null;
+let connectionCallback = 0n;
 
-/** The connection handler, one for the isolate and never closed. It only queues the request. */
+/** The connection handler, one for the isolate. It only queues the request. */
 function connectionHandler(): bigint {
-  connectionCallback ??= new Deno.UnsafeCallback(
-    { parameters: ["usize", "usize"], result: "void" } as const,
-    (request, id) => {
-      listeners.get(id as bigint)?._onRequest(request as bigint);
-    },
-  );
-  return BigInt(Deno.UnsafePointer.value(connectionCallback.pointer));
+  if (connectionCallback === 0n) {
+    connectionCallback = isolateCallback({ parameters: ["usize", "usize"], result: "void" }, (request, id) => {
+      listeners.get(id)?._onRequest(request);
+    });
+  }
+  return connectionCallback;
 }
 
 /** A listener. Made by the transport. */

@@ -18,6 +18,9 @@ import {
   EPOLLONESHOT,
   type Libc,
   libc,
+  MAP_FAILED,
+  MAP_PRIVATE_ANONYMOUS,
+  PROT_READ_WRITE,
 } from "../../../ffi/libc.ts";
 import type { UntilOptions } from "../transport.ts";
 
@@ -42,6 +45,8 @@ const MAX_LAST_STEPS = 1_000_000;
 /** struct epoll_event, which is packed on x86-64 only. */
 const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
 const MAX_EVENTS = 64;
+/** Memory mapped for events: at least as much as they take, in bytes. */
+const EVENTS_BYTES = 4096n;
 
 /** What the loop progresses: a UCX worker. */
 export interface Pollable {
@@ -107,8 +112,10 @@ export class ProgressLoop {
   readonly #epoll: number;
   readonly #wakeFd: number;
   readonly #wakeBytes = new Uint8Array(new BigUint64Array([1n]).buffer);
-  readonly #events: Uint8Array<ArrayBuffer> = new Uint8Array(EVENT_BYTES * MAX_EVENTS);
-  readonly #eventsView: DataView<ArrayBuffer> = new DataView(this.#events.buffer);
+  /** Native memory: the system may write to it from another thread after a web worker was terminated. */
+  readonly #eventsAddress: bigint;
+  readonly #events: Uint8Array<ArrayBuffer>;
+  readonly #eventsView: DataView<ArrayBuffer>;
   readonly #registered = new Map<number, Pollable>();
   #nextToken = 1;
   /** Workers that are waited on. */
@@ -138,6 +145,14 @@ export class ProgressLoop {
       );
     }
     this.#control(EPOLL_CTL_ADD, this.#wakeFd, 0);
+    this.#eventsAddress = this.#libc.mmap(0n, EVENTS_BYTES, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
+    if (this.#eventsAddress === MAP_FAILED) {
+      throw new LocalError("out_of_memory", "cannot make the progress loop: the system refused to map a page");
+    }
+    const pointer = Deno.UnsafePointer.create(this.#eventsAddress)!;
+    const memory = Deno.UnsafePointerView.getArrayBuffer(pointer, EVENT_BYTES * MAX_EVENTS) as ArrayBuffer;
+    this.#events = new Uint8Array(memory);
+    this.#eventsView = new DataView(memory);
   }
 
   /** Waits under way. */
@@ -287,6 +302,14 @@ export class ProgressLoop {
     }
   }
 
+  /** Closes its file descriptors. Nothing is waited on any more, and nothing may be afterwards. */
+  async close(): Promise<void> {
+    for (this.wake(); this.#isRunning; this.wake()) await new Promise((resolve) => setImmediate(resolve));
+    this.#libc.close(this.#epoll);
+    this.#libc.close(this.#wakeFd);
+    this.#libc.munmap(this.#eventsAddress, EVENTS_BYTES);
+  }
+
   /** Progresses every worker that is not armed, once. */
   #round(now: number): { settled: boolean; active: boolean; hot: number; armed: number; deadline: number } {
     const targets = this.#targets;
@@ -426,4 +449,10 @@ let shared: ProgressLoop | null = null;
 /** The isolate's progress loop, made on first use. */
 export function progressLoop(): ProgressLoop {
   return shared ??= new ProgressLoop();
+}
+
+/** Closes the isolate's progress loop, before the isolate ends; what runs then is of the process, not of the isolate. */
+export async function closeProgressLoop(): Promise<void> {
+  await shared?.close();
+  shared = null;
 }

@@ -10,6 +10,7 @@ import { progressWorker } from "../../../ffi/progress.ts";
 import { statusError, UCS_OK } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import { AM_RECV_RNDV, amHandlerParams, LAYOUT, workerParams } from "../../../ffi/ucp_structs.ts";
+import { isolateCallback } from "./callbacks.ts";
 import type { UcxContext } from "./context.ts";
 import { requireDescriptors } from "./descriptors.ts";
 import { explanations } from "./explanations.ts";
@@ -37,25 +38,17 @@ export interface WorkerOwner {
 
 /** The worker being progressed: handlers belong to it. */
 let current: UcxWorker | null = null;
-let amCallback:
-  | Deno.UnsafeCallback<{
-    readonly parameters: readonly ["usize", "usize", "usize", "usize", "usize", "usize"];
-    readonly result: "i8";
-  }>
-  | null = null;
+let amCallback = 0n;
 
-/**
- * The active message handler, one for the isolate. Never closed: UCX may call a handler until its worker is gone, and
- * calling a closed one is a segmentation fault.
- */
+/** The active message handler, one for the isolate. */
 function amHandler(): bigint {
-  if (amCallback === null) {
+  if (amCallback === 0n) {
     const c: Libc = libc();
     const attr = new Uint32Array(32);
     const attrAddress = addressOf(new Uint8Array(attr.buffer));
     const size = BigInt(LAYOUT.ucp_am_recv_param_t.size);
-    amCallback = new Deno.UnsafeCallback(
-      { parameters: ["usize", "usize", "usize", "usize", "usize", "usize"], result: "i8" } as const,
+    amCallback = isolateCallback(
+      { parameters: ["usize", "usize", "usize", "usize", "usize", "usize"], result: "i8" },
       (_arg, _header, _headerLength, data, length, param) => {
         const owner = current?.owner;
         if (owner === null || owner === undefined) return UCS_OK;
@@ -64,7 +57,7 @@ function amHandler(): bigint {
       },
     );
   }
-  return BigInt(Deno.UnsafePointer.value(amCallback.pointer));
+  return amCallback;
 }
 
 function workerError(status: number): DipcError {
