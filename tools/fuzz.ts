@@ -30,8 +30,9 @@ async function main(args: string[]): Promise<number> {
   }
   console.log(`fuzz: seed ${seed}, ${chosen.length} targets, ${seconds} s together`);
   let findings = 0;
-  for (const { name } of chosen) {
-    const report = await watch({ target: name, seconds: seconds / chosen.length, seed, save: options.save === true });
+  for (const { name, slowMs } of chosen) {
+    const job = { target: name, seconds: seconds / chosen.length, seed, save: options.save === true };
+    const report = await watch(job, slowMs === undefined ? {} : { hangMs: 2 * slowMs });
     print(report);
     for (const finding of report.findings) keep(finding);
     findings += report.findings.length;

@@ -14,13 +14,13 @@ import type { FuzzTarget } from "./target.ts";
 import { watch } from "./watch.ts";
 
 /** Time for each target. */
-const SECONDS = 1;
+const SECONDS = 0.5;
 
 const targets = await loadTargets();
 
 for (const target of targets) {
   Deno.test(`fuzzing ${target.name} for a moment finds nothing`, async () => {
-    const corpus = loadCorpus(target.name);
+    const corpus = loadCorpus(target);
     const report = await fuzz(target, { seconds: SECONDS, seed, corpus });
     console.log(
       `fuzz: ${target.name} seed ${seed}: ${report.executions} runs, ${report.accepted} mutants accepted, ` +
@@ -28,6 +28,7 @@ for (const target of targets) {
     );
     const found = report.findings.map(({ kind, detail, input }) => `${kind}: ${detail} (input ${input.toHex()})`);
     assertEquals(found, []);
+    if (target.slowMs !== undefined) return;
     assertGreater(report.executions, 100);
     assertGreater(report.accepted, 0, "no mutant was accepted: the seeds do not reach far");
   });
@@ -35,6 +36,7 @@ for (const target of targets) {
 
 const toy = (run: FuzzTarget["run"], more: Partial<FuzzTarget> = {}): FuzzTarget => ({
   name: "toy",
+  files: [],
   seeds: () => [Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)],
   run,
   ...more,

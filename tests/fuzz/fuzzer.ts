@@ -8,8 +8,8 @@ import { Random } from "../support/random.ts";
 import { mutateBytes } from "./mutate.ts";
 import type { Finding, FuzzReport, FuzzTarget } from "./target.ts";
 
-/** A run that takes longer is a finding, in milliseconds. */
-export const SLOW_MS = 1000;
+/** A run that takes longer is a finding by default, in milliseconds. */
+const SLOW_MS = 1000;
 /** Longest input, in bytes. */
 export const MAX_INPUT_BYTES = 64 * 1024;
 /** Growth of the process that is a finding, in bytes. */
@@ -17,7 +17,7 @@ const MAX_GROWTH = 1024 ** 3;
 const MAX_ALLOCATED = 64 * 1024 ** 2;
 const MAX_POOL = 4000;
 const MAX_FINDINGS = 10;
-/** The clock and the memory are looked at this often. */
+/** The clock and the memory are looked at after so many runs, and after each of a target with slow ones. */
 const CHECK_EVERY = 512;
 
 /** Options of {@linkcode fuzz}. */
@@ -39,6 +39,8 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
   const findings: Finding[] = [];
   const answers = new Set<string>();
   const pool: Uint8Array<ArrayBuffer>[] = [];
+  const slowMs = target.slowMs ?? SLOW_MS;
+  const checkEvery = target.slowMs === undefined ? CHECK_EVERY : 1;
   const limit = target.maxAllocatedBytes ?? MAX_ALLOCATED;
   const longest = Math.min(target.maxInputBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES);
   let executions = 0, accepted = 0;
@@ -67,7 +69,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
     }
     const took = performance.now() - started;
     // On a busy machine anything may take long once: what is slow is slow again.
-    if (took > SLOW_MS && await timeAgain(target, input) > SLOW_MS) report("slow", `${took.toFixed(0)} ms`, input);
+    if (took > slowMs && await timeAgain(target, input) > slowMs) report("slow", `${took.toFixed(0)} ms`, input);
     const allocated = target.allocatedBytes?.() ?? 0;
     if (allocated > limit) report("allocation", `${allocated} bytes allocated, at most ${limit} are allowed`, input);
     return answer;
@@ -84,7 +86,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
   const rssAtStart = Deno.memoryUsage().rss;
   let elapsed = 0;
   while (elapsed < seconds && findings.length < MAX_FINDINGS) {
-    for (let i = 0; i < CHECK_EVERY && findings.length < MAX_FINDINGS; i++) {
+    for (let i = 0; i < checkEvery && findings.length < MAX_FINDINGS; i++) {
       const parent = random.pick(pool);
       const input = target.mutate !== undefined && random.chance(0.5)
         ? target.mutate(parent, random).slice(0, longest)
@@ -124,7 +126,10 @@ async function timeAgain(target: FuzzTarget, input: Uint8Array): Promise<number>
   return performance.now() - started;
 }
 
-/** A message without its numbers and quotations: what it says, not about what. */
+/** A message without its numbers, its quotations and what follows a URI: what it says, not about what. */
 function shape(message: string): string {
-  return message.replace(/"(?:[^"\\]|\\.)*"/g, '""').replace(/-?[0-9][0-9a-fx.]*/g, "N").slice(0, 160);
+  return message.replace(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\b[a-z+]+:\/\/.*/is, "URI").replace(
+    /-?[0-9][0-9a-fx.]*/g,
+    "N",
+  ).slice(0, 160);
 }

@@ -38,7 +38,7 @@ export function corpusFolder(name: string): URL {
 }
 
 /** Inputs of a target's committed corpus, in the order of their names. */
-export function loadCorpus(name: string): Uint8Array<ArrayBuffer>[] {
+export function loadCorpus({ name: own, corpusOf: name = own }: FuzzTarget): Uint8Array<ArrayBuffer>[] {
   try {
     const files = [...Deno.readDirSync(corpusFolder(name))].filter((entry) => entry.isFile).map((entry) => entry.name)
       .sort();

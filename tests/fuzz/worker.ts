@@ -28,19 +28,28 @@ async function work({ target: name, seconds, seed, save, shared }: FuzzJob): Pro
   return await fuzz(target, {
     seconds,
     seed,
-    corpus: loadCorpus(name),
+    corpus: loadCorpus(target),
     onInput(input) {
       Atomics.add(counters, 0, 1);
       counters[1] = Math.min(input.byteLength, MAX_INPUT_BYTES);
       current.set(input.subarray(0, MAX_INPUT_BYTES));
     },
     onNew(input, answer) {
-      if (!save || answer.startsWith("finding")) return;
+      if (!save || target.corpusOf !== undefined || /^finding|crashed/.test(answer)) return;
       Deno.mkdirSync(corpusFolder(name), { recursive: true });
       const file = answer.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 80);
-      Deno.writeFileSync(new URL(file, corpusFolder(name)), input);
+      const url = new URL(file, corpusFolder(name));
+      if (!exists(url)) Deno.writeFileSync(url, input);
     },
   });
+}
+
+function exists(url: URL): boolean {
+  try {
+    return Deno.statSync(url).isFile;
+  } catch {
+    return false;
+  }
 }
 
 interface WorkerScope {
