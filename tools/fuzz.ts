@@ -1,9 +1,10 @@
 /**
- * Fuzzes what takes bytes from peers and files: `deno task fuzz [--seconds N] [--target NAME] [--seed N] [--save] [--list]`.
+ * Fuzzes what takes bytes from peers and files: `deno task fuzz [--seconds N] [--target NAME] [--seed N] [--save] [--list] [--coverage]`.
  *
  * Each target gets its share of the time. Prints executions a second and how many mutants were accepted; a finding (an
  * error that is not a DipcError, a run of over a second, an allocation over the limit) is written to `.cache/fuzz-findings/`, and
- * the exit status is 1. `--save` keeps inputs with new answers in `tests/fuzz/corpus/`.
+ * the exit status is 1. `--save` keeps inputs with new answers in `tests/fuzz/corpus/`. `--coverage` shows how
+ * much of the files under test each target reaches instead; less than 60 % of one's is an error.
  *
  * @module
  */
@@ -11,9 +12,10 @@ import { parseArgs } from "@std/cli";
 import { chooseTargets, loadTargets } from "../tests/fuzz/registry.ts";
 import type { Finding, FuzzReport } from "../tests/fuzz/target.ts";
 import { watch } from "../tests/fuzz/watch.ts";
+import { reportCoverage } from "./fuzz_coverage.ts";
 
 async function main(args: string[]): Promise<number> {
-  const options = parseArgs(args, { string: ["seconds", "target", "seed"], boolean: ["save", "list"] });
+  const options = parseArgs(args, { string: ["seconds", "target", "seed"], boolean: ["save", "list", "coverage"] });
   const all = await loadTargets();
   if (options.list) {
     for (const { name } of all) console.log(name);
@@ -28,6 +30,7 @@ async function main(args: string[]): Promise<number> {
     console.error(`error: no target ${options.target}; there are ${all.map(({ name }) => name).join(", ")}`);
     return 2;
   }
+  if (options.coverage) return await reportCoverage(chosen, 2, seed) === 0 ? 0 : 1;
   console.log(`fuzz: seed ${seed}, ${chosen.length} targets, ${seconds} s together`);
   let findings = 0;
   for (const { name, slowMs } of chosen) {
