@@ -10,6 +10,7 @@ import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf, totalBytes } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
+import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import { checkTotals, coldBytes, GiB, KiB, MiB, rate, serveFlight, serveNothing, serveOurs } from "./serving.ts";
 import type { Fetched } from "./workbench.ts";
@@ -234,4 +235,5 @@ export const SUITE: readonly Comparison[] = [
   ...FLIGHT,
   firstBatch,
   importing,
+  ...FUZZING,
 ];
