@@ -10,6 +10,7 @@ import { fetchData } from "../tools/data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
+import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import {
   checkTotals,
@@ -238,4 +239,5 @@ export const SUITE: readonly Comparison[] = [
   ...FLIGHT,
   firstBatch,
   importing,
+  ...FUZZING,
 ];

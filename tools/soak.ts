@@ -2,10 +2,15 @@
  * `deno task soak [NAME...]`: what takes too long for the tests. Large data in full size, whole by checksum, with memory
  * that stays flat. Needs about 10 GB of free disk space for temporary files.
  *
+ * `deno task soak --minutes N [--seed N]`: clients of every kind come to one server, and go (`soak_churn.ts`).
+ *
  * @module
  */
+import { parseArgs } from "@std/cli";
 import { MIB } from "../src/bytes.ts";
 import { largeFile, slowReader, truncatedFile, wideTableArrives } from "../tests/support/soak.ts";
+
+import { soakChurn } from "./soak_churn.ts";
 
 const GIB = 1024 * MIB;
 
@@ -19,7 +24,18 @@ const cases: Record<string, () => Promise<void>> = {
   "truncated-4GiB": () => truncatedFile(4 * GIB),
 };
 
-const names = Deno.args.length > 0 ? Deno.args : Object.keys(cases);
+const options = parseArgs(Deno.args, { string: ["minutes", "seed"] });
+if (options.minutes !== undefined) {
+  const minutes = Number(options.minutes);
+  const seed = Number(options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+  if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
+    console.error("soak: --minutes is a number over 0, --seed an integer");
+    Deno.exit(2);
+  }
+  Deno.exit(await soakChurn(minutes, seed) === 0 ? 0 : 1);
+}
+
+const names = options._.length > 0 ? options._.map(String) : Object.keys(cases);
 const unknown = names.filter((name) => cases[name] === undefined);
 if (unknown.length > 0) {
   console.error(`soak: there is no ${unknown.join(", ")}; there are ${Object.keys(cases).join(", ")}`);

@@ -43,7 +43,7 @@ export class ParquetWriter implements MessageWriter {
   readonly #properties: ParquetWasm.WriterProperties;
   /** Dictionary messages that the next batch needs, by id: the first one and its deltas. */
   readonly #dictionaries = new Map<bigint, Uint8Array<ArrayBuffer>[]>();
-  #recoder: { decoder: BatchDecoder; encoder: BatchEncoder } | null = null;
+  readonly #recoder: Recoder;
 
   private constructor(
     parquet: typeof ParquetWasm,
@@ -52,7 +52,8 @@ export class ParquetWriter implements MessageWriter {
     options: ParquetWriterOptions,
   ) {
     this.#parquet = parquet;
-    this.#schema = schema;
+    this.#recoder = recoderOf(schema);
+    this.#schema = this.#recoder.encoder.schemaHeader;
     this.#sink = sink;
     this.#properties = new parquet.WriterPropertiesBuilder()
       .setCompression(parquet.Compression.ZSTD)
@@ -79,6 +80,10 @@ export class ParquetWriter implements MessageWriter {
     options: ParquetWriterOptions = {},
   ): Promise<ParquetWriter> {
     const { layout } = HeaderReader.continuing(schema);
+    if (layout!.endianness !== "little") {
+      const what = "the data is big-endian, expected little-endian; write an Arrow file or stream instead";
+      throw new DipcError("unsupported", `cannot write Parquet: ${what}`);
+    }
     for (const field of layout!.fields) checkField(field);
     const parquet = await loadParquetWasm();
     const writer = new ParquetWriter(parquet, schema, sink, options);
@@ -97,10 +102,7 @@ export class ParquetWriter implements MessageWriter {
       message.body?.release();
       throw this.#failure;
     }
-    // Once one body is compressed, all are recoded: a batch may refer to a dictionary that was decoded.
-    const isPlain = message.header.compression === "none" && this.#recoder === null;
-    const messages = isPlain ? [message] : await this.#recode(message);
-    for (const part of messages) await this.#writePlain(part);
+    for (const part of await this.#recode(message)) await this.#writePlain(part);
   }
 
   /** Writes the last row group and the footer, and makes the output final. */
@@ -197,16 +199,27 @@ export class ParquetWriter implements MessageWriter {
     return this.#parquet.writeParquet(table) as Uint8Array<ArrayBuffer>;
   }
 
-  /** Encodes a message again without compression. */
+  /** Encodes a message again, checked and without compression. */
   async #recode(message: IpcMessage): Promise<IpcMessage[]> {
-    if (this.#recoder === null) {
-      const decoder = new BatchDecoder(this.#schema);
-      this.#recoder = { decoder, encoder: new BatchEncoder(decoder.schema, permittedPool()) };
-    }
     const { decoder, encoder } = this.#recoder;
     using batch = await decoder.decodeAsync(message);
-    return batch === null ? [] : encoder.encode(batch);
+    return batch === null || batch.numRows === 0 ? [] : encoder.encode(batch);
   }
+}
+
+/** Encodes the messages of a stream again. */
+interface Recoder {
+  readonly decoder: BatchDecoder;
+  readonly encoder: BatchEncoder;
+}
+
+/**
+ * What encodes the messages of a schema again, because parquet-wasm crashes at much that a peer may send, such as offsets
+ * out of bounds or buffers with odd lengths, and can end the process with it.
+ */
+function recoderOf(schema: MessageHeader): Recoder {
+  const decoder = new BatchDecoder(schema);
+  return { decoder, encoder: new BatchEncoder(decoder.schema, permittedPool()) };
 }
 
 /** Whether Parquet can hold each type. The encoder would crash on some others, so they are rejected up front. */
@@ -239,6 +252,11 @@ const IS_IN_PARQUET: Readonly<Record<ArrowType["id"], boolean>> = {
   run_end_encoded: false,
 };
 
+/** Parquet has scales from 0 to the precision; parquet-wasm crashes at some others, and hangs at 32 bits with one digit. */
+function isDecimalInParquet({ bitWidth, precision, scale }: Extract<ArrowType, { id: "decimal" }>): boolean {
+  return scale >= 0 && scale <= precision && (bitWidth !== 32 || precision > 1);
+}
+
 function checkField(field: FieldLayout): void {
   const { type, children, dictionary } = field;
   const why = !IS_IN_PARQUET[type.id]
@@ -247,6 +265,8 @@ function checkField(field: FieldLayout): void {
     ? "its intervals have months, days and nanoseconds"
     : type.id === "struct" && children.length === 0
     ? "it is a struct without fields"
+    : type.id === "decimal" && !isDecimalInParquet(type)
+    ? `its type is ${typeText(field)}`
     : dictionary !== null && children.length > 0
     ? "it is a dictionary of nested values"
     : null;

@@ -90,13 +90,17 @@ export function intervalText(months: number, days: number, nanoseconds: bigint):
   return text === "" ? "P0D" : `P${text}`;
 }
 
+/** Most zeros that a scale may add to a number: a scale is any 32-bit number, and a peer's. */
+const MAX_ZEROS = 1000;
+
 /**
- * A decimal number.
+ * A decimal number; with an exponent, such as `5E+2000`, if its scale would fill it with zeros.
  *
  * @param value The number without its point
  * @param scale Digits after the point; negative if the number ends with zeros that are not stored
  */
 export function decimalText(value: bigint, scale: number): string {
+  if (Math.abs(scale) > MAX_ZEROS) return `${value}E${scale < 0 ? "+" : "-"}${Math.abs(scale)}`;
   if (scale <= 0) return value === 0n ? "0" : value.toString() + "0".repeat(-scale);
   const digits = (value < 0n ? -value : value).toString().padStart(scale + 1, "0");
   return `${value < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;

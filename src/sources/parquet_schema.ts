@@ -28,17 +28,23 @@ const DECODED_TYPES: ReadonlyMap<number, number> = new Map([
 export function replaceViews(metadata: Uint8Array<ArrayBuffer>): void {
   const reader = new FlatReader(metadata);
   const schema = reader.child(reader.root(), MESSAGE_HEADER, "schema");
-  replaceIn(reader, metadata, schema, SCHEMA_FIELDS, 1);
+  if (schema === 0) throw invalidMetadata("the message has no schema");
+  // Replaced at the end: what has been checked must not change before it is read.
+  for (const at of findViews(reader, metadata, schema, SCHEMA_FIELDS, 1)) {
+    metadata[at] = DECODED_TYPES.get(metadata[at]) ?? metadata[at];
+  }
 }
 
-function replaceIn(reader: FlatReader, bytes: Uint8Array, table: number, slot: number, depth: number): void {
+/** The places of the types that are decoded as others. */
+function findViews(reader: FlatReader, bytes: Uint8Array, table: number, slot: number, depth: number): number[] {
+  const found: number[] = [];
   if (depth > MAX_DEPTH) throw invalidMetadata(`fields are nested deeper than ${MAX_DEPTH}`);
   const fields = reader.vector(table, slot, 4, "fields");
   for (let i = 0, count = reader.length(fields); i < count; i++) {
     const field = reader.element(fields, i, "field");
     const at = reader.field(field, FIELD_TYPE, 1, "type of a field");
-    const decoded = at === 0 ? undefined : DECODED_TYPES.get(bytes[at]);
-    if (decoded !== undefined) bytes[at] = decoded;
-    replaceIn(reader, bytes, field, FIELD_CHILDREN, depth + 1);
+    if (at !== 0 && DECODED_TYPES.has(bytes[at])) found.push(at);
+    found.push(...findViews(reader, bytes, field, FIELD_CHILDREN, depth + 1));
   }
+  return found;
 }

@@ -89,6 +89,10 @@ Deno.test("decimals are right if they are negative, small, wide or of negative s
   assertEquals(decimalText(12_345n, 2), "123.45");
   assertEquals(decimalText(-12_345n, 0), "-12345");
   assertEquals(decimalText(7n, -3), "7000");
+  assertEquals(decimalText(-7n, -1000), `-7${"0".repeat(1000)}`);
+  assertEquals(decimalText(-7n, -1001), "-7E+1001");
+  assertEquals(decimalText(7n, -(2 ** 31)), "7E+2147483648");
+  assertEquals(decimalText(12n, 2 ** 31 - 1), "12E-2147483647");
   assertEquals(decimalText(0n, -3), "0");
   assertEquals(decimalText(0n, 2), "0.00");
   assertEquals(wordsToBigInt(new Uint32Array([0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff]), 0, 4), -1n);

@@ -10,6 +10,8 @@ import type { Random } from "../support/random.ts";
 export interface FuzzTarget {
   /** Name such as `protocol/uri`; `--target` chooses by the whole name or by one part of it. */
   readonly name: string;
+  /** Files under test, of which `--coverage` shows how much the target reaches. */
+  readonly files: readonly string[];
   /** Valid inputs to start from, besides those in `corpus/<name>/`. */
   seeds(): Uint8Array[];
   /**
@@ -20,6 +22,14 @@ export interface FuzzTarget {
   run(input: Uint8Array<ArrayBuffer>): boolean | Promise<boolean>;
   /** A mutation that knows the format; otherwise bytes are changed blindly. */
   mutate?(input: Uint8Array, random: Random): Uint8Array;
+  /**
+   * Longest time of a run that is not a finding, in milliseconds. A target that needs more than the default has few runs.
+   *
+   * @default 1000
+   */
+  readonly slowMs?: number;
+  /** Name of the target whose corpus this one uses, if its inputs are the same; default its own. */
+  readonly corpusOf?: string;
   /** Bytes that the last run allocated because of its input, if the target can tell. */
   allocatedBytes?(): number;
   /**
@@ -39,7 +49,7 @@ export interface FuzzTarget {
 /** One thing that is wrong. */
 export interface Finding {
   readonly target: string;
-  /** `throw`: no DipcError, or an internal one; `slow`: over a second; `hang`: never came back; `memory`: the process grew */
+  /** `throw`: no DipcError, or an internal one; `slow`: over `slowMs`; `hang`: never came back; `memory`: the process grew */
   readonly kind: "throw" | "slow" | "hang" | "allocation" | "memory";
   readonly detail: string;
   readonly input: Uint8Array;

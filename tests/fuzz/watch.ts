@@ -4,10 +4,12 @@
  * @module
  */
 import type { Finding, FuzzReport } from "./target.ts";
-import { type FuzzJob, SHARED_BYTES } from "./worker.ts";
+import { CLOCK, type FuzzJob, INPUT_AT, LENGTH, RUNS, SHARED_BYTES } from "./worker.ts";
 
 /** A worker whose number of runs stands still for so long hangs, in milliseconds. */
 const HANG_MS = 10_000;
+/** The worker's clock is set, and its runs are looked at, this often, in milliseconds. */
+const TICK_MS = 50;
 
 /** Options of {@linkcode watch}. */
 export interface WatchOptions {
@@ -21,7 +23,7 @@ export interface WatchOptions {
 export function watch(job: Omit<FuzzJob, "shared">, options: WatchOptions = {}): Promise<FuzzReport> {
   const { hangMs = HANG_MS, worker: url = new URL("./worker.ts", import.meta.url) } = options;
   const shared = new SharedArrayBuffer(SHARED_BYTES);
-  const counters = new Uint32Array(shared, 0, 2);
+  const state = new Uint32Array(shared, 0, 3);
   const worker = new Worker(url, { type: "module" });
   return new Promise((resolve) => {
     let seen = 0, since = performance.now();
@@ -31,19 +33,22 @@ export function watch(job: Omit<FuzzJob, "shared">, options: WatchOptions = {}):
       resolve(report);
     };
     const failed = (kind: Finding["kind"], detail: string) => {
-      const input = new Uint8Array(counters[1]);
-      input.set(new Uint8Array(shared, 8, counters[1]));
+      const input = new Uint8Array(state[LENGTH]);
+      input.set(new Uint8Array(shared, INPUT_AT, state[LENGTH]));
       const finding: Finding = { target: job.target, kind, detail, input };
-      end({ target: job.target, executions: counters[0], seconds: 0, accepted: 0, answers: 0, findings: [finding] });
+      end({ target: job.target, executions: state[RUNS], seconds: 0, accepted: 0, answers: 0, findings: [finding] });
     };
     const timer = setInterval(() => {
-      if (counters[0] !== seen || seen === 0) { // 0: still loading
-        seen = counters[0];
-        since = performance.now();
-      } else if (performance.now() - since > hangMs) {
+      const now = performance.now();
+      Atomics.store(state, CLOCK, now);
+      const runs = Atomics.load(state, RUNS);
+      if (runs !== seen || seen === 0) { // 0: still loading
+        seen = runs;
+        since = now;
+      } else if (now - since > hangMs) {
         failed("hang", `run ${seen} did not come back within ${hangMs} ms`);
       }
-    }, Math.min(250, hangMs / 4));
+    }, Math.min(TICK_MS, hangMs / 4));
     worker.onmessage = (event: MessageEvent<FuzzReport>) => end(event.data);
     worker.onerror = (event) => {
       event.preventDefault();

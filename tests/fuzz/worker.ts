@@ -11,36 +11,50 @@ import type { FuzzReport } from "./target.ts";
 export interface FuzzJob {
   target: string;
   seconds: number;
+  /** Ends after so many runs if the time has not ended before; default any number. */
+  executions?: number;
   seed: number;
   /** Keep inputs with new answers in the corpus. */
   save: boolean;
-  /** u32 number of runs, u32 length of the current input, then the input. */
+  /** Three u32, of which {@linkcode RUNS} and the others are the places, then from {@linkcode INPUT_AT} the input. */
   shared: SharedArrayBuffer;
 }
 
+/** Places in the shared memory, in u32: number of runs; length of the current input; the watcher's clock in milliseconds. */
+export const RUNS = 0, LENGTH = 1, CLOCK = 2;
+/** Start of the current input in the shared memory, in bytes. */
+export const INPUT_AT = 16;
 /** Bytes of the memory shared with the watcher. */
-export const SHARED_BYTES = 8 + MAX_INPUT_BYTES;
+export const SHARED_BYTES = INPUT_AT + MAX_INPUT_BYTES;
 
-async function work({ target: name, seconds, seed, save, shared }: FuzzJob): Promise<FuzzReport> {
+async function work({ target: name, seconds, executions, seed, save, shared }: FuzzJob): Promise<FuzzReport> {
   const target = (await loadTargets()).find((each) => each.name === name)!;
-  const counters = new Uint32Array(shared, 0, 2);
-  const current = new Uint8Array(shared, 8);
+  const state = new Uint32Array(shared, 0, 3);
   return await fuzz(target, {
-    seconds,
-    seed,
-    corpus: loadCorpus(name),
-    onInput(input) {
-      Atomics.add(counters, 0, 1);
-      counters[1] = Math.min(input.byteLength, MAX_INPUT_BYTES);
-      current.set(input.subarray(0, MAX_INPUT_BYTES));
+    ...{ seconds, executions, seed },
+    corpus: loadCorpus(target),
+    scratch: new Uint8Array(shared, INPUT_AT),
+    clock: () => state[CLOCK],
+    onRun(inputBytes) {
+      state[LENGTH] = inputBytes;
+      state[RUNS]++;
     },
     onNew(input, answer) {
-      if (!save || answer.startsWith("finding")) return;
+      if (!save || target.corpusOf !== undefined || /^finding|crashed/.test(answer)) return;
       Deno.mkdirSync(corpusFolder(name), { recursive: true });
       const file = answer.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 80);
-      Deno.writeFileSync(new URL(file, corpusFolder(name)), input);
+      const url = new URL(file, corpusFolder(name));
+      if (!exists(url)) Deno.writeFileSync(url, input);
     },
   });
+}
+
+function exists(url: URL): boolean {
+  try {
+    return Deno.statSync(url).isFile;
+  } catch {
+    return false;
+  }
 }
 
 interface WorkerScope {

@@ -48,7 +48,7 @@ Deno.test("bench --list names every result", async () => {
     ...["cold/unix/1MiB", "keep/1MiB", "small/512B", "file/1MiB", "file/1MiB/read", "parquet/rows", "clients/4x1MiB"],
     ...["one-process/1MiB", "streams/4x1MiB", "isolates/2"],
     ...["to-pyarrow", "from-pyarrow", "ours", "ucx"].map((route) => `flight/${route}/1MiB`),
-    ...["first-batch", "import"],
+    ...["first-batch", "import", "fuzz"],
   ];
   assertEquals(stdout.trim().split("\n"), names);
   assertEquals(SUITE.map(({ name }) => name), names);

@@ -1,13 +1,15 @@
 /** Parquet both ways: what is written is read back, in bounded memory, and nothing stays behind when it ends early. */
-import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { Dictionary, Int32, Table, tableFromArrays, Utf8, vectorFromArray } from "apache-arrow";
 import { DipcError } from "../../src/errors.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { ParquetWriter } from "../../src/formats/parquet_writer.ts";
 import { MemorySink } from "../../src/formats/sink.ts";
+import { HeaderReader } from "../../src/ipc/header.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { parquetFile } from "../../src/sources/parquet.ts";
+import { replaceViews } from "../../src/sources/parquet_schema.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
 import { assertDipcError } from "../support/assert.ts";
 import {
@@ -19,9 +21,20 @@ import {
   smallTable,
   writeAll,
 } from "../support/datasets.ts";
+import {
+  batchMessage,
+  type BatchSpec,
+  field,
+  type FlatObject,
+  int32,
+  message,
+  schemaMessage,
+  writeFlat,
+} from "../support/ipc_flatbuffer.ts";
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
 import { fetchData } from "../../tools/data.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { SimulatedPool } from "../support/simulated_memory.ts";
 
 /** Runs through a dataset. @returns its rows */
 async function drain(dataset: Dataset): Promise<number> {
@@ -148,6 +161,63 @@ Deno.test("damage inside a Parquet file is an error, and other files can be read
   const dataset = await openPath(path);
   assertEquals((await readMessages(dataset)).length, 1);
   await dataset.close();
+});
+
+/** A writer of one column, and what writing a batch of 4 rows to it comes to; its body is given back, also on failure. */
+async function writeBatch(column: FlatObject, batch: BatchSpec, body: Uint8Array, endianness = 0): Promise<number> {
+  const reader = new HeaderReader();
+  const schema = reader.read(writeFlat(schemaMessage([column], { endianness })).bytes);
+  const sink = new MemorySink();
+  const writer = await ParquetWriter.create(schema, sink);
+  const pool = new SimulatedPool();
+  const message = { header: reader.read(writeFlat(batchMessage(batch)).bytes), body: pool.body(body.slice()) };
+  try {
+    await writer.write(message);
+    await writer.finish();
+    return sink.bytes().byteLength;
+  } finally {
+    await writer.abort();
+    assertEquals([pool.out, pool.misuses], [0, 0]);
+  }
+}
+
+Deno.test("what the Parquet encoder would crash at is refused before, and the body is given back", async () => {
+  const body = new Uint8Array(64);
+  new Int32Array(body.buffer).set([0, 1, 2, 3, 1000]);
+  const text = { buffers: [0n, 0n, 0n, 20n, 24n, 8n] };
+  await assertDipcError("invalid_data", '"t"', () => writeBatch(field("t", 5), text, body));
+  new Int32Array(body.buffer).set([0, 1, 2, 3, 4]);
+  assertGreater(await writeBatch(field("t", 5), text, body), 100);
+  // Odd lengths are Arrow's to allow.
+  assertGreater(await writeBatch(int32(), { buffers: [0n, 0n, 0n, 19n] }, body), 100);
+  await assertDipcError("unsupported", "big-endian", () => writeBatch(int32(), {}, body, 1));
+  for (const [bits, digits, scale] of [[32, 9, 512], [32, 1, 0], [128, 9, 10], [64, 5, -1]]) {
+    const decimal = field("d", 7, [{ i32: digits }, { i32: scale }, { i32: bits }]);
+    const type = `decimal${bits}(${digits}, ${scale})`;
+    await assertDipcError(
+      "unsupported",
+      `column "d" to Parquet: its type is ${type}`,
+      () => writeBatch(decimal, {}, body),
+    );
+  }
+});
+
+Deno.test("a schema without a list of columns becomes a Parquet file without columns", async () => {
+  const schema = new HeaderReader().read(writeFlat(message({ type: 1, header: { table: [{ i16: 0 }] } })).bytes);
+  const sink = new MemorySink();
+  await (await ParquetWriter.create(schema, sink)).finish();
+  assertGreater(sink.bytes().byteLength, 12);
+});
+
+Deno.test("the schema that the decoder reports has its views replaced, and a damaged one is refused", () => {
+  const types = (metadata: Uint8Array<ArrayBuffer>) => {
+    replaceViews(metadata);
+    return new HeaderReader().read(metadata).layout!.fields.map(({ type }) => type.id);
+  };
+  const columns = [field("a", 24), field("b", 23), int32("c")];
+  assertEquals(types(writeFlat(schemaMessage(columns)).bytes), ["utf8", "binary", "int"]);
+  assertDipcError("invalid_data", "no schema", () => types(writeFlat(message({ type: 1, header: null })).bytes));
+  assertDipcError("invalid_data", "too few", () => types(new Uint8Array(4)));
 });
 
 testNeeding([needsGold], "gold columns that Parquet cannot hold are refused with their name", async () => {

@@ -79,6 +79,7 @@ function fileTarget(name: string, map: boolean, seeds: Uint8Array[]): FuzzTarget
   const path = `${folder}/${name.replaceAll("/", "-")}`;
   return {
     name,
+    files: ["src/sources/arrow_file.ts", "src/ipc/split_file.ts", "src/sources/open_path.ts"],
     seeds: () => seeds,
     run(input) {
       // A new file each time: one that is written over while it is mapped would end the process.
@@ -93,6 +94,7 @@ function fileTarget(name: string, map: boolean, seeds: Uint8Array[]): FuzzTarget
 const pipePool = new HostPool();
 const pipe: FuzzTarget = {
   name: "files/pipe",
+  files: ["src/sources/arrow_stream.ts", "src/ipc/split_stream.ts"],
   seeds: () => streams,
   run: (input) => readAll(() => arrowStream(new Blob([input]).stream(), { pool: pipePool, limits: LIMITS }), pipePool),
   allocatedBytes: () => pipePool.stats.mappedBytes,
@@ -100,6 +102,7 @@ const pipe: FuzzTarget = {
 
 const footer: FuzzTarget = {
   name: "files/footer",
+  files: ["src/ipc/split_file.ts", "src/ipc/flatbuffer.ts"],
   seeds: () =>
     files.map((bytes) => {
       const length = new DataView(bytes.buffer, bytes.byteOffset).getInt32(bytes.byteLength - 10, true);

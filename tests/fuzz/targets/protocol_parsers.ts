@@ -8,26 +8,12 @@ import { encodeFrame, frameSequence, frameType, METADATA, PREFIX_BYTES } from ".
 import { bodyTag, encodeTag, formatTag, tagBodyType, tagSequence } from "../../../src/protocol/tag.ts";
 import { formatUri, groupLocations, parseUri } from "../../../src/protocol/uri.ts";
 import type { Random } from "../../support/random.ts";
+import { check, encode, fromLatin1, latin1, same } from "../support/checks.ts";
 import type { FuzzTarget } from "../target.ts";
-
-const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
-const latin1 = (bytes: Uint8Array): string => {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return text;
-};
-function same(what: string, a: Uint8Array | null, b: Uint8Array | null): void {
-  const equal = a === null || b === null
-    ? a === b
-    : a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
-  if (!equal) throw new Error(`${what} changed on the way`);
-}
-function check(what: string, right: boolean): void {
-  if (!right) throw new Error(what);
-}
 
 const prefix: FuzzTarget = {
   name: "protocol/prefix",
+  files: ["src/protocol/prefix.ts"],
   maxInputBytes: 64,
   seeds: () => [encodeFrame(METADATA, 1, encode("metadata")), encodeFrame(0, 0xFFFFFFFF), encodeFrame(255, 0x80000000)],
   run(input) {
@@ -41,6 +27,7 @@ const prefix: FuzzTarget = {
 
 const tag: FuzzTarget = {
   name: "protocol/tag",
+  files: ["src/protocol/tag.ts"],
   maxInputBytes: 8,
   seeds: () => [new Uint8Array(8), new Uint8Array(8).fill(255), Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 1)],
   run(input) {
@@ -106,11 +93,12 @@ function mutateText(input: Uint8Array, random: Random): Uint8Array {
   const text = latin1(input);
   const at = random.below(text.length + 1);
   const cut = random.pick([0, 0, 1, 4, 16]);
-  return Uint8Array.from(text.slice(0, at) + random.pick(PIECES) + text.slice(at + cut), (c) => c.charCodeAt(0));
+  return fromLatin1(text.slice(0, at) + random.pick(PIECES) + text.slice(at + cut));
 }
 
 const uri: FuzzTarget = {
   name: "protocol/uri",
+  files: ["src/protocol/uri.ts"],
   maxInputBytes: 300,
   seeds: () => URIS.map(encode),
   mutate: mutateText,
@@ -132,6 +120,7 @@ const uri: FuzzTarget = {
 
 const locations: FuzzTarget = {
   name: "protocol/locations",
+  files: ["src/protocol/uri.ts"],
   maxInputBytes: 600,
   seeds:
     () => [encode(URIS.slice(0, 2).join("\n")), encode(URIS.slice(2, 4).join("\n")), encode(`${URIS[4]}\ngrpc://h:1`)],
@@ -152,6 +141,7 @@ const locations: FuzzTarget = {
 
 const envelope: FuzzTarget = {
   name: "protocol/envelope",
+  files: ["src/protocol/envelope.ts"],
   maxInputBytes: 400,
   seeds: () => [
     encodeRequest(encode("trips"), 1),
@@ -171,6 +161,7 @@ const envelope: FuzzTarget = {
 
 const error: FuzzTarget = {
   name: "protocol/error",
+  files: ["src/protocol/envelope.ts"],
   maxInputBytes: 400,
   seeds: () => [
     encodeError("not_found", "no dataset"),
