@@ -35,9 +35,10 @@ const SPIN_MS = 0.04;
 const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
 /**
  * A worker that UCX does not let sleep (sends wait inside it for a stalled peer) and that makes no progress is polled
- * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`.
+ * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`. All that nap are
+ * polled at the same ticks: it is waking up that costs.
  */
-const NAP_AFTER_MS = 200, NAP_MAX_MS = 100;
+const NAP_AFTER_MS = 200, NAP_MAX_MS = 100, NAP_TICK_MS = 25;
 /** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
 const LATE_MS = 50;
 /** Limit of the steps after the end of a connection. */
@@ -104,6 +105,11 @@ function lastSteps(target: Pollable, step: () => boolean): boolean {
     if (step()) return true;
   }
   return false;
+}
+
+/** When a worker that has been quiet is polled again. */
+function endOfNap(now: number, quietMs: number): number {
+  return Math.ceil((now + Math.min(quietMs / 8, NAP_MAX_MS)) / NAP_TICK_MS) * NAP_TICK_MS;
 }
 
 /** A progress loop. Use the isolate's own: {@linkcode progressLoop}. */
@@ -331,7 +337,7 @@ export class ProgressLoop {
       if (next < deadline) deadline = next;
       const quiet = now - target.lastActive;
       if (target.armed) armed++;
-      else if (quiet > NAP_AFTER_MS) deadline = Math.min(deadline, now + Math.min(quiet / 8, NAP_MAX_MS));
+      else if (quiet > NAP_AFTER_MS) deadline = Math.min(deadline, endOfNap(now, quiet));
       else hot++;
       targets[kept++] = target;
     }
