@@ -117,6 +117,35 @@ export class DipcError extends Error {
 export class LocalError extends DipcError {}
 
 /**
+ * The error for what the JavaScript engine throws at its own limits, which are not defects: memory that the system does not
+ * provide, and texts and arrays that are longer than V8 allows.
+ *
+ * @param error What was thrown
+ * @returns `null` for anything else
+ * @ignore
+ */
+export function engineLimitError(error: unknown): DipcError | null {
+  if (!(error instanceof Error) || error instanceof DipcError) return null;
+  const { message } = error;
+  if (/^Array buffer allocation failed/.test(message)) {
+    const advice = "use smaller batches, or free memory";
+    return new LocalError("out_of_memory", `cannot go on: the system does not provide the memory; ${advice}`, {
+      cause: error,
+    });
+  }
+  const limit = /^Invalid string length|buffer exceeds maximum length/.test(message)
+    ? "a text would have more than 2^29 - 24 characters"
+    : /^Invalid (?:typed )?array (?:buffer )?length/.test(message)
+    ? "an array would be longer than it allows"
+    : null;
+  if (limit === null) return null;
+  const advice = "use smaller batches, or write Arrow";
+  return new LocalError("limit_exceeded", `cannot go on: the JavaScript engine is at its limit, ${limit}; ${advice}`, {
+    cause: error,
+  });
+}
+
+/**
  * What was thrown as one of dipc's errors.
  *
  * @param error What was thrown
@@ -125,6 +154,8 @@ export class LocalError extends DipcError {}
  */
 export function asDipcError(error: unknown, otherwise?: (cause: unknown) => DipcError): DipcError {
   if (error instanceof DipcError) return error;
+  const limit = engineLimitError(error);
+  if (limit !== null) return limit;
   return otherwise?.(error) ?? new DipcError("internal", `cannot go on: ${thrownText(error)}`, { cause: error });
 }
 
@@ -141,12 +172,13 @@ function thrownText(thrown: unknown): string {
  * The error that ends a reader, which reports how much had arrived before. The data comes by a connection of this process,
  * so it is always a {@linkcode LocalError}.
  *
- * @param error What was thrown
+ * @param thrown What was thrown
  * @param batches Record batches handed to the caller
  * @returns The same error, with the number; anything but dipc's own errors stays as it is
  * @ignore
  */
-export function withBatches(error: unknown, batches: number): unknown {
+export function withBatches(thrown: unknown, batches: number): unknown {
+  const error = engineLimitError(thrown) ?? thrown;
   if (!(error instanceof DipcError)) return error;
   const { code, message, cause = error, foreign } = error;
   return new LocalError(code, message, { cause, foreign, batches });

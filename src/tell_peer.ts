@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode, LocalError } from "./errors.ts";
+import { DipcError, type DipcErrorCode, engineLimitError, LocalError } from "./errors.ts";
 
 /** Codes whose texts name paths, addresses or other details of this process, whichever code made the error. */
 const LOCAL_CODES: readonly DipcErrorCode[] = [
@@ -47,10 +47,11 @@ function rethrow(cause: unknown): never {
 /**
  * The code and text that a peer may see of an error.
  *
- * @param error What was thrown
+ * @param thrown What was thrown
  * @returns A code of dipc's list, and a text without details of this process
  */
-export function tellPeer(error: unknown): { code: DipcErrorCode; text: string } {
+export function tellPeer(thrown: unknown): { code: DipcErrorCode; text: string } {
+  const error = engineLimitError(thrown) ?? thrown;
   if (!(error instanceof DipcError)) {
     return { code: "internal", text: "the server failed to answer; its own log says why" };
   }

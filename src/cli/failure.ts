@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { DipcError, type DipcErrorCode, engineLimitError } from "../errors.ts";
 import { isGranted } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
@@ -46,7 +46,8 @@ function mayHaveMissedLibrary(): boolean {
 }
 
 /** Any thrown value as a failure. Values that are not a {@linkcode DipcError} are mapped once, here. */
-export function asFailure(error: unknown): Failure {
+export function asFailure(thrown: unknown): Failure {
+  const error = engineLimitError(thrown) ?? thrown;
   if (error instanceof DipcError) {
     if (error.code === "library_not_found" && mayHaveMissedLibrary()) {
       const message = `cannot find libucp: Deno denied variables that tell the places to look at; run again with ` +

@@ -19,7 +19,7 @@ export interface FrameDecoderOptions {
   maxMetadataBytes: number;
   /** Longest body, in bytes. */
   maxBodyBytes: number;
-  /** Memory for bodies of up to 16 MiB. Default: memory of the garbage collector. */
+  /** Memory for bodies, if it is provided as it is written or they have up to 16 MiB. Default: memory of the garbage collector. */
   pool?: Pool;
   /** The messages are PutResults: application metadata as field 1, and nothing else. */
   isPutResults?: boolean;

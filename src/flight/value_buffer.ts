@@ -3,35 +3,42 @@
  *
  * @module
  */
-import type { Block, Body, Pool } from "../memory/block.ts";
-import { bytesOnDemand } from "../memory/on_demand.ts";
+import type { Body, Pool } from "../memory/block.ts";
+import { BlockWriter } from "../memory/block_writer.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { HostPool, LARGEST_POPULATED } from "../memory/host_pool.ts";
+import { bytesOnDemand } from "../memory/on_demand.ts";
 import { OwnedBody } from "../sources/owned_body.ts";
 
 /**
- * A value up to this length gets memory of the pool, which is filled with pages at once; a longer one gets memory whose pages the
+ * A value up to this length gets memory of the pool, which may have all its pages at once. A longer one gets memory whose pages the
  * system provides as they are written, so that its announced length costs nothing, and no byte is moved.
  */
 const MAX_EAGER_BYTES = 16 * 2 ** 20;
 
+/** The memory of a value. */
+interface Target {
+  put(piece: Uint8Array): void;
+  toBody(): Body;
+  release(): void;
+}
+
 /** Collects a value of a known length. */
 export class ValueBuffer {
   readonly #byteLength: number;
-  readonly #block: Block | null;
-  readonly #bytes: Uint8Array<ArrayBuffer>;
-  #filled = 0;
+  readonly #target: Target;
 
   /**
    * @param byteLength Announced length of the value in bytes
-   * @param pool Pool of the memory, unless the value is too long to trust its announced length
+   * @param pool Pool of the memory, unless it could cost more than what is written to it
    * @throws {DipcError} `out_of_memory`
    */
   constructor(byteLength: number, pool?: Pool) {
     this.#byteLength = byteLength;
-    this.#block = pool === undefined || byteLength === 0 || byteLength > MAX_EAGER_BYTES
-      ? null
-      : pool.acquire(byteLength);
-    this.#bytes = this.#block === null ? bytesOnDemand(byteLength, "a message of Flight") : this.#block.bytes();
+    if (pool === undefined || byteLength === 0) this.#target = new ArrayTarget(byteLength);
+    else if (byteLength <= MAX_EAGER_BYTES) this.#target = blockTarget(pool, byteLength);
+    else if (pool instanceof HostPool && byteLength > LARGEST_POPULATED) this.#target = largeTarget(pool, byteLength);
+    else this.#target = new ArrayTarget(byteLength);
   }
 
   /**
@@ -40,24 +47,75 @@ export class ValueBuffer {
    * @param piece Bytes to copy, at most as many as are missing
    */
   put(piece: Uint8Array): void {
-    this.#bytes.set(piece, this.#filled);
-    this.#filled += piece.byteLength;
+    this.#target.put(piece);
   }
 
   /** The value as a body, once it is complete; this buffer must not be used afterwards. */
   toBody(): Body {
-    if (this.#byteLength === 0) return EMPTY_BODY;
-    return this.#block === null ? new OwnedBody(this.#bytes) : this.#block.toBody(this.#byteLength);
+    return this.#byteLength === 0 ? EMPTY_BODY : this.#target.toBody();
   }
 
   /** The value as bytes, once it is complete. Only without a pool. */
   toBytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes;
+    return (this.#target as ArrayTarget).bytes;
   }
 
   /** Releases the memory of a value that is not complete. */
   release(): void {
-    if (this.#block === null) this.#bytes.buffer.transfer(0);
-    else this.#block.release();
+    this.#target.release();
   }
+}
+
+/** Memory of the garbage collector, freed at once when it is released. */
+class ArrayTarget implements Target {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  #filled = 0;
+
+  constructor(byteLength: number) {
+    this.bytes = bytesOnDemand(byteLength, "a message of Flight");
+  }
+
+  put(piece: Uint8Array): void {
+    this.bytes.set(piece, this.#filled);
+    this.#filled += piece.byteLength;
+  }
+
+  toBody(): Body {
+    return new OwnedBody(this.bytes);
+  }
+
+  release(): void {
+    this.bytes.buffer.transfer(0);
+  }
+}
+
+function blockTarget(pool: Pool, byteLength: number): Target {
+  const block = pool.acquire(byteLength);
+  const bytes = block.bytes();
+  let filled = 0;
+  return {
+    put(piece) {
+      bytes.set(piece, filled);
+      filled += piece.byteLength;
+    },
+    toBody: () => block.toBody(byteLength),
+    release: () => block.release(),
+  };
+}
+
+/** A block whose pages are provided as they are written, and counted as they are, too. */
+function largeTarget(pool: HostPool, byteLength: number): Target {
+  const block = pool.acquire(byteLength);
+  const writer = new BlockWriter(block, byteLength);
+  return {
+    put: (piece) => writer.put(piece),
+    toBody() {
+      writer.close();
+      return block.toBody(byteLength);
+    },
+    release() {
+      writer.close();
+      block.release();
+    },
+  };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { RecordBatch } from "apache-arrow";
+import { cellError } from "./engine_limits.ts";
 import { BatchDecoder } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ByteSink } from "./sink.ts";
@@ -20,6 +21,8 @@ export abstract class TextWriter implements MessageWriter {
   readonly #encoder = new TextEncoder();
   #text: string[] = [];
   #characters = 0;
+  /** Rows of the batches before. */
+  #rows = 0;
 
   /**
    * @param schema Header of the schema message
@@ -34,7 +37,9 @@ export abstract class TextWriter implements MessageWriter {
   /** Writes one message and releases its body. */
   async write(message: IpcMessage): Promise<void> {
     using batch = await this.decoder.decodeAsync(message);
-    if (batch !== null) await this.writeBatch(batch);
+    if (batch === null) return;
+    await this.writeBatch(batch);
+    this.#rows += batch.numRows;
   }
 
   /** Writes what is left and makes the output final. */
@@ -51,8 +56,17 @@ export abstract class TextWriter implements MessageWriter {
   /** Writes the rows of a batch, which is disposed afterwards. */
   protected abstract writeBatch(batch: RecordBatch): Promise<void>;
 
+  /** The error for a cell of a batch, of which there is no text. */
+  protected cellError(error: unknown, batch: RecordBatch, column: number, row: number): unknown {
+    // After the last column it is the line that is too long.
+    const { name } = batch.schema.fields[Math.min(column, batch.schema.fields.length - 1)];
+    return cellError(error, name, this.#rows + row);
+  }
+
   /** Adds text; returns a promise if the sink has to catch up. */
   protected put(text: string): void | Promise<void> {
+    // Together with what was collected it might be too long for one text.
+    if (text.length >= CHUNK_CHARACTERS && this.#characters > 0) return this.#flush().then(() => this.put(text));
     this.#text.push(text);
     this.#characters += text.length;
     if (this.#characters >= CHUNK_CHARACTERS) return this.#flush();

@@ -30,12 +30,18 @@ export class CsvWriter extends TextWriter {
     const cells = batch.data.children.map((child) => cellText(child));
     for (let row = 0; row < batch.numRows; row++) {
       let line = "";
-      for (let i = 0; i < cells.length; i++) {
-        if (i > 0) line += ",";
-        const text = cells[i].text(row);
-        if (text !== null) line += csvField(text);
+      let i = 0;
+      try {
+        for (; i < cells.length; i++) {
+          if (i > 0) line += ",";
+          const text = cells[i].text(row);
+          if (text !== null) line += csvField(text);
+        }
+        line += "\n";
+      } catch (error) {
+        throw this.cellError(error, batch, i, row);
       }
-      const pending = this.put(line + "\n");
+      const pending = this.put(line);
       if (pending !== undefined) await pending;
     }
   }

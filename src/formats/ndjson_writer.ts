@@ -18,8 +18,14 @@ export class NdjsonWriter extends TextWriter {
     const keys = batch.schema.fields.map((field, i) => `${i > 0 ? "," : ""}${JSON.stringify(field.name)}:`);
     for (let row = 0; row < batch.numRows; row++) {
       let line = "{";
-      for (let i = 0; i < cells.length; i++) line += keys[i] + cells[i].json(row);
-      const pending = this.put(line + "}\n");
+      let i = 0;
+      try {
+        for (; i < cells.length; i++) line += keys[i] + cells[i].json(row);
+        line += "}\n";
+      } catch (error) {
+        throw this.cellError(error, batch, i, row);
+      }
+      const pending = this.put(line);
       if (pending !== undefined) await pending;
     }
   }

@@ -11,6 +11,7 @@ import { BatchEncoder } from "../ipc/encode.ts";
 import { typeText } from "../ipc/describe.ts";
 import { END_OF_STREAM, frameMetadata } from "../ipc/frame.ts";
 import { HeaderReader } from "../ipc/header.ts";
+import { slicesOf } from "../ipc/slice_batch.ts";
 import type { ArrowType, FieldLayout } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { permittedPool } from "../memory/plain_pool.ts";
@@ -21,12 +22,24 @@ import type { MessageWriter } from "./writer.ts";
 
 /** Options of {@linkcode ParquetWriter}. */
 export interface ParquetWriterOptions {
-  /** Most rows of a row group, which is held in memory, encoded, until it is written. Default 262,144. */
+  /**
+   * Most rows of a row group, which is held in memory, encoded, until it is written. Default 262,144, and fewer if those of the
+   * first batch are so long that a group would have more than 512 MiB.
+   */
   rowGroupRows?: number;
+  /**
+   * Batches over this size are cut, in bytes: the encoder holds a few copies of one in its memory of 4 GiB. One that cannot be cut
+   * may have four times as much, its dictionaries included. Default 256 MiB.
+   */
+  maxBatchBytes?: number;
 }
 
 /** Default number of rows of a row group. */
 const ROW_GROUP_ROWS = 262_144;
+/** Size of a row group that fewer rows are chosen for by default, in bytes. */
+const ROW_GROUP_BYTES = 512 * 2 ** 20;
+/** Default size over which a batch is cut, in bytes. */
+const MAX_BATCH_BYTES = 256 * 2 ** 20;
 
 /** Writes a Parquet file, compressed with Zstandard. Memory holds one row group, not the file. */
 export class ParquetWriter implements MessageWriter {
@@ -40,7 +53,10 @@ export class ParquetWriter implements MessageWriter {
   #output: Promise<void> | null = null;
   #failure: unknown = null;
   #hasEnded = false;
-  readonly #properties: ParquetWasm.WriterProperties;
+  readonly #rowGroupRows: number | undefined;
+  readonly #maxBatchBytes: number;
+  /** Batches so far, to name the one that fails. */
+  #count = 0;
   /** Dictionary messages that the next batch needs, by id: the first one and its deltas. */
   readonly #dictionaries = new Map<bigint, Uint8Array<ArrayBuffer>[]>();
   readonly #recoder: Recoder;
@@ -55,11 +71,8 @@ export class ParquetWriter implements MessageWriter {
     this.#recoder = recoderOf(schema);
     this.#schema = this.#recoder.encoder.schemaHeader;
     this.#sink = sink;
-    this.#properties = new parquet.WriterPropertiesBuilder()
-      .setCompression(parquet.Compression.ZSTD)
-      .setMaxRowGroupSize(options.rowGroupRows ?? ROW_GROUP_ROWS)
-      .setCreatedBy("dipc")
-      .build();
+    this.#rowGroupRows = options.rowGroupRows;
+    this.#maxBatchBytes = options.maxBatchBytes ?? MAX_BATCH_BYTES;
     this.#batches = new ReadableStream<ParquetWasm.RecordBatch>({
       start: (controller) => void (this.#controller = controller),
       pull: () => this.#wake?.(),
@@ -102,7 +115,15 @@ export class ParquetWriter implements MessageWriter {
       message.body?.release();
       throw this.#failure;
     }
-    for (const part of await this.#recode(message)) await this.#writePlain(part);
+    if (message.header.kind === "batch") this.#count++;
+    const maxBytes = this.#maxBatchBytes;
+    for (const part of await this.#recode(message)) {
+      if (part.header.kind !== "batch" || part.header.bodyLength <= maxBytes) {
+        await this.#writePlain(part);
+        continue;
+      }
+      for (const slice of slicesOf(this.#schema, part, maxBytes / 4, permittedPool())) await this.#writePlain(slice);
+    }
   }
 
   /** Writes the last row group and the footer, and makes the output final. */
@@ -139,33 +160,43 @@ export class ParquetWriter implements MessageWriter {
       }
       batch = this.#import(pieces);
     } catch (cause) {
-      throw parquetWriteError(cause);
+      throw parquetWriteError(cause, this.#count);
     } finally {
       body?.release();
     }
-    if (batch !== null) await this.#put(batch);
+    if (batch !== null) await this.#put(batch, header);
+  }
+
+  /** Rows of all groups, from the first batch. */
+  #propertiesFor({ rows, bodyLength }: MessageHeader): ParquetWasm.WriterProperties {
+    const fitting = Math.floor(ROW_GROUP_BYTES / Math.max(1, bodyLength / Math.max(1, rows)));
+    return new this.#parquet.WriterPropertiesBuilder()
+      .setCompression(this.#parquet.Compression.ZSTD)
+      .setMaxRowGroupSize(this.#rowGroupRows ?? Math.max(1, Math.min(ROW_GROUP_ROWS, fitting)))
+      .setCreatedBy("dipc")
+      .build();
   }
 
   /** Hands a batch to the encoder, and waits until it requests the next one or has failed. */
-  async #put(batch: ParquetWasm.RecordBatch): Promise<void> {
+  async #put(batch: ParquetWasm.RecordBatch, header: MessageHeader): Promise<void> {
     const taken = new Promise<void>((resolve) => this.#wake = resolve);
     this.#controller.enqueue(batch);
-    this.#output ??= this.#pump();
+    this.#output ??= this.#pump(header);
     await taken;
     if (this.#failure !== null) throw this.#failure;
   }
 
   /** Moves the output of the encoder to the sink until it ends. Never rejects. */
-  async #pump(): Promise<void> {
+  async #pump(first: MessageHeader): Promise<void> {
     try {
       const encoded: ReadableStream<Uint8Array<ArrayBuffer>> = await this.#parquet.transformParquetStream(
         this.#batches,
-        this.#properties,
+        this.#propertiesFor(first),
       );
       for await (const chunk of encoded) await this.#toSink(chunk);
       if (!this.#hasEnded) throw new Error("the encoder stopped before the last batch");
     } catch (cause) {
-      this.#failure ??= parquetWriteError(cause);
+      this.#failure ??= parquetWriteError(cause, this.#count);
     } finally {
       this.#wake?.();
     }
@@ -183,12 +214,21 @@ export class ParquetWriter implements MessageWriter {
 
   /** One batch in the encoder's memory, or `null` if it has no rows. */
   #import(pieces: readonly Uint8Array<ArrayBuffer>[]): ParquetWasm.RecordBatch | null {
-    const stream = concatBytes([
+    const parts = [
       frameMetadata(this.#schema),
       ...[...this.#dictionaries.values()].flat(),
       ...pieces,
       END_OF_STREAM,
-    ]);
+    ];
+    const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (bytes > 4 * this.#maxBatchBytes) {
+      throw new DipcError(
+        "limit_exceeded",
+        `cannot write batch ${this.#count} to Parquet: with its dictionaries it has ${bytes} bytes and cannot be cut, the ` +
+          `encoder takes ${4 * this.#maxBatchBytes} at most; use smaller batches, or write Arrow instead`,
+      );
+    }
+    const stream = concatBytes(parts);
     using table = this.#parquet.Table.fromIPCStream(stream);
     return table.recordBatch(0) ?? null;
   }
@@ -279,8 +319,17 @@ function checkField(field: FieldLayout): void {
   for (const child of children) checkField(child);
 }
 
-function parquetWriteError(cause: unknown): DipcError {
+function parquetWriteError(cause: unknown, batch = 0): DipcError {
   if (cause instanceof DipcError) return cause;
   const text = textOf(cause);
+  // What WebAssembly does without memory, and when it has none it can do nothing else.
+  if (cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError) {
+    return new LocalError(
+      "out_of_memory",
+      `cannot write batch ${batch} to Parquet: the encoder, which has 4 GiB of memory, has failed (${text}); use smaller batches, or ` +
+        "write Arrow instead",
+      { cause },
+    );
+  }
   return new LocalError("unsupported", `cannot write Parquet: ${text}; write Arrow instead`, { cause });
 }

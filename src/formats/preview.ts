@@ -8,7 +8,8 @@ import { Type } from "apache-arrow";
 import { describeSchema } from "../ipc/describe.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { printable } from "../text.ts";
-import { cellText } from "./cell_text.ts";
+import { type CellText, cellText } from "./cell_text.ts";
+import { isTooLongForText } from "./engine_limits.ts";
 
 /** Options of {@linkcode Preview}. */
 export interface PreviewOptions {
@@ -70,7 +71,7 @@ export class Preview {
       const data = batch.data.children[i];
       const reader = cellText(data);
       for (let row = 0; row < rows; row++) {
-        const text = data.typeId === Type.Null ? null : reader.text(row);
+        const text = data.typeId === Type.Null ? null : shownText(reader, row);
         cells.push(text === null ? "null" : printable(text.slice(0, MAX_CELL_CHARACTERS), "escape"));
       }
     });
@@ -106,6 +107,16 @@ export class Preview {
       text += `… and ${hidden.length} more column${hidden.length > 1 ? "s" : ""}: ${names}\n`;
     }
     return text;
+  }
+}
+
+/** The text of a cell, also of one that the engine cannot hold: it would be cut anyway. */
+function shownText(reader: CellText, row: number): string | null {
+  try {
+    return reader.text(row);
+  } catch (error) {
+    if (!isTooLongForText(error)) throw error;
+    return "… (too long for a text)";
   }
 }
 

@@ -5,11 +5,15 @@
  */
 import { DipcError } from "../errors.ts";
 import { collect } from "../memory/collector.ts";
+import { bytesOnDemand } from "../memory/on_demand.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 import type { StreamDecoder } from "./stream_input.ts";
 
 /** Initial size of the buffer, in bytes; it grows with what arrives, never with what is announced. */
 const FIRST_BYTES = 16 * 2 ** 10;
+
+/** A message of this size may be given with the buffer that it is in, in bytes. */
+const GIVEN_BYTES = 2 ** 20;
 
 /** Memory of a message besides its content: JavaScript objects, in bytes. */
 const OVERHEAD_BYTES = 256;
@@ -54,7 +58,7 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
     if (this.#start === this.#completeEnd) return null;
     const begin = this.#start + GRPC_PREFIX_BYTES;
     this.#start = begin + this.#lengthAt(this.#start);
-    const message = this.#bytes.slice(begin, this.#start);
+    const message = this.#given(begin);
     this.#givenBytes += message.byteLength + OVERHEAD_BYTES;
     if (this.#givenBytes >= COLLECT_BYTES) {
       this.#givenBytes = 0;
@@ -67,7 +71,7 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
    * Adds received bytes.
    *
    * @param chunk The next bytes; not kept
-   * @throws {DipcError} `protocol`, `limit_exceeded`
+   * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`
    */
   push(chunk: Uint8Array): void {
     if (this.#end + chunk.byteLength > this.#bytes.byteLength) this.#makeRoom(chunk.byteLength);
@@ -88,6 +92,16 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
       if (next > this.#end) break;
       this.#completeEnd = next;
     }
+  }
+
+  /** A message in memory of its own; a long one that fills the buffer is given with it, so that it is not there twice. */
+  #given(begin: number): Uint8Array<ArrayBuffer> {
+    const bytes = this.#bytes;
+    if (this.#start !== this.#end || this.#end - begin < GIVEN_BYTES) return bytes.slice(begin, this.#start);
+    const message = bytes.subarray(begin, this.#end);
+    this.#bytes = new Uint8Array(FIRST_BYTES);
+    this.#start = this.#completeEnd = this.#end = 0;
+    return message;
   }
 
   /** Drops everything that was not taken. */
@@ -117,8 +131,10 @@ export class MessageDecoder implements StreamDecoder<Uint8Array<ArrayBuffer>> {
     if (needed <= capacity / 2) {
       this.#bytes.copyWithin(0, this.#start, this.#end);
     } else {
-      const longer = new Uint8Array(Math.max(2 * capacity, needed));
+      const longer = bytesOnDemand(Math.max(2 * capacity, needed), "an answer of the server");
       longer.set(this.#bytes.subarray(this.#start, this.#end));
+      // Not left to the garbage collector: a long message would be there twice.
+      this.#bytes.buffer.transfer(0);
       this.#bytes = longer;
     }
     this.#completeEnd -= this.#start;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
+import { DipcError, type DipcErrorCode, engineLimitError, LocalError } from "../errors.ts";
 
 /** gRPC's status codes (`google.rpc.Code`). */
 export const GrpcStatus = {
@@ -144,9 +144,10 @@ export function statusOfCode(code: DipcErrorCode): number {
  * The status for an error thrown by a function of dipc. The text of a foreign status is not used: it may reveal internals of
  * the server.
  *
- * @param error What was thrown; its own gRPC code is kept if it has one
+ * @param thrown What was thrown; its own gRPC code is kept if it has one
  */
-export function grpcStatusOf(error: unknown): number {
+export function grpcStatusOf(thrown: unknown): number {
+  const error = engineLimitError(thrown) ?? thrown;
   if (!(error instanceof DipcError)) return GrpcStatus.internal;
   if (error.foreign?.system === "grpc") return error.foreign.status;
   return STATUSES[error.code];

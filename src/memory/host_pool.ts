@@ -24,6 +24,8 @@ import { sizeClass } from "./size_class.ts";
 
 const HUGE_PAGE = 2 * MIB;
 const LARGEST_SLAB = 64 * MIB;
+/** The pages of a block over this size are provided as they are written, so that one that stays empty costs nothing, in bytes. */
+export const LARGEST_POPULATED: number = LARGEST_SLAB;
 const SMALLEST_SLAB = 256 << 10;
 const SMALLEST_CLASS = 4096;
 /** How long collected blocks may stay beyond what the pool keeps, in milliseconds. */

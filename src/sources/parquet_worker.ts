@@ -134,7 +134,11 @@ function fail(run: number, path: string, cause: unknown, blob: FileBlob | null):
     code: "invalid_data" as const,
     message: `cannot decode the Parquet file "${path}": ${
       textOf(error)
-    }; the file is damaged, or has a feature that is not supported`,
+    }; the file is damaged, or has a feature that is not supported${
+      error instanceof WebAssembly.RuntimeError
+        ? ", or a batch needs more than the decoder's 4 GiB of memory: read fewer rows at a time (batchRows)"
+        : ""
+    }`,
   };
   scope.postMessage({ op: "failed", run, code, message });
   // After a trap the state of the decoder's memory is unknown.

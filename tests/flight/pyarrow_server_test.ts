@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertGreater, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { connect, DipcError, fromTable, openPath } from "../../mod.ts";
 import { FlightClient, type FlightClientOptions } from "../../flight.ts";
 import { runEcho } from "../../tools/flight_integration/echo_client.ts";
@@ -178,17 +178,15 @@ testNeeding(needs, "mutual TLS with pyarrow's server: no client gets in without 
   const tls = { cert: server.cert, key: server.key, client_ca: authority.cert };
   await withServer({ tls }, async (known, { location }) => {
     assertEquals(await sum(known, "numbers"), 44850);
-    for (const own of [{}, stranger]) {
-      const error = await assertRejects(async () => {
+    // Without a certificate the server ends the connection without a word; with another one that can have no other reason.
+    for (const [own, code] of [[{}, "unreachable"], [stranger, "permission_denied"]] as const) {
+      await assertDipcError(code, "certificate", async () => {
         await using unknown = await FlightClient.connect(location, {
           tls: { ca: authority.cert, ...own },
           timeoutMs: 5000,
         });
         await unknown.getFlightInfo({ path: "numbers" });
-      }, DipcError);
-      // The connection ends after the handshake, which may be about the certificate.
-      assert(["permission_denied", "unreachable"].includes(error.code), error.message);
-      assertStringIncludes(error.message, "certificate");
+      });
     }
   }, { tls: { ca: authority.cert, ...client } });
 });

@@ -1,4 +1,4 @@
-/** Reads a dataset with one large body in a process of its own, and prints what that costs. Arguments: URI, route, pool, "limited". */
+/** Reads a dataset with one large body in a process of its own, and prints what that costs. Arguments: location, route, pool, "limited". */
 import { FlightClient } from "../../../flight.ts";
 import { connect } from "../../../mod.ts";
 import { DipcError } from "../../../src/errors.ts";
@@ -9,9 +9,7 @@ import { peakResidentBytes, residentBytes } from "../../support/proc.ts";
 /** Address space that is left to a limited process, in bytes. */
 const LEFT_BYTES = 1.2e9;
 
-const [uri, route, pool, limited] = Deno.args;
-const at = uri.lastIndexOf("/");
-const [location, name] = [uri.slice(0, at), uri.slice(at + 1)];
+const [location, route, pool, limited] = Deno.args;
 
 async function* messages(dataset: string): AsyncGenerator<IpcMessage, undefined> {
   if (route === "ucx" || pool === "pool") {
@@ -25,12 +23,24 @@ async function* messages(dataset: string): AsyncGenerator<IpcMessage, undefined>
 }
 
 async function rowsOf(dataset: string): Promise<number> {
+  if (route === "action") return await answerOf(dataset);
   let rows = 0;
   for await (const { header, body } of messages(dataset)) {
     if (header.kind === "batch") rows += header.rows;
     body?.release();
   }
   return rows;
+}
+
+/** Length of an action's only answer, in rows of 8 bytes. */
+async function answerOf(body: string): Promise<number> {
+  await using client = await FlightClient.connect(location);
+  let bytes = 0;
+  for await (const answer of client.doAction("answer", body)) {
+    bytes += answer.byteLength;
+    (answer.buffer as ArrayBuffer).transfer(0);
+  }
+  return bytes / 8;
 }
 
 // Everything that reading loads is there before.
