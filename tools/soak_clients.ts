@@ -53,7 +53,7 @@ function honest(route: "ucx" | "flight"): SoakClient {
 
 const routes = ["ucx", "flight"] as const;
 
-/** Leaves in the middle, without a word. */
+/** Leaves in the middle, silently. */
 const breaking: SoakClient = {
   name: "breaking",
   isHonest: false,

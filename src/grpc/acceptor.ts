@@ -1,6 +1,6 @@
 /**
  * Accepts connections at a port, and goes on when the system refuses one because there are no file descriptors left: `node:net`
- * stops accepting then, without a word and for good.
+ * stops accepting then, silently and forever.
  *
  * @module
  */

@@ -11,7 +11,7 @@ import type { FlightServerTls } from "./tls.ts";
 /** Size of one read, in bytes. */
 const READ_BYTES = 64 * 1024;
 
-/** What a {@linkcode SecureAcceptor} is told of a connection. */
+/** What a {@linkcode SecureAcceptor} calls for a connection. */
 export interface HandshakeHandlers {
   /** Called when the handshake has succeeded. */
   onSocket(socket: TLSSocket): void;

@@ -261,7 +261,7 @@ export class GrpcServer {
     connection.http2.close();
   }
 
-  /** Ends a connection that cannot even be told why. */
+  /** Ends a connection that does not even learn why. */
   #cut(transport: Transport): void {
     transport.destroy();
     const now = performance.now();

@@ -178,7 +178,7 @@ testNeeding(needs, "mutual TLS with pyarrow's server: no client gets in without 
   const tls = { cert: server.cert, key: server.key, client_ca: authority.cert };
   await withServer({ tls }, async (known, { location }) => {
     assertEquals(await sum(known, "numbers"), 44850);
-    // Without a certificate the server ends the connection without a word; with another one that can have no other reason.
+    // Without a certificate the server ends the connection silently; with another one that can have no other reason.
     for (const [own, code] of [[{}, "unreachable"], [stranger, "permission_denied"]] as const) {
       await assertDipcError(code, "certificate", async () => {
         await using unknown = await FlightClient.connect(location, {

@@ -1,5 +1,5 @@
 /**
- * A process that was suspended for longer than its time-outs looks at what has arrived before it gives up on a peer that has done
+ * A process that was suspended for longer than its time-outs looks at what has arrived before it drops a peer that has done
  * nothing wrong: all its timers are due at once when it runs again, before the first socket is read.
  */
 import { assertEquals } from "@std/assert";

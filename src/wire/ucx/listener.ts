@@ -189,7 +189,7 @@ export class UcxListener implements Listener, WorkerOwner {
   _onRequest(request: bigint): void {
     this.#requests.push(request);
     const attr = connectionRequestAttr();
-    // Without the address of a client nobody can be told from strangers.
+    // Without the address of a client clients cannot be distinguished from strangers.
     if (this.#worker.context.symbols.ucp_conn_request_query(request, attr.bytes) !== UCS_OK) this.#guard.close();
     else this.#guard.know(peerKey(attr.bytes.subarray(LAYOUT.ucp_conn_request_attr_t.client_address)));
   }

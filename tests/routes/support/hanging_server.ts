@@ -10,7 +10,7 @@
  */
 import { type Dataset, openPath, serve } from "../../../mod.ts";
 
-/** Where a server may stop. */
+/** The steps at which a server may stop. */
 export const STEPS = ["connection", "info", "request", "first", "middle", "last", "end"] as const;
 
 /** One of them. */
