@@ -70,7 +70,7 @@ export async function compare(
   }
   const { name, unit, peerName, target } = comparison;
   const result = (name: string, a: number[], b: number[], target: number | null): BenchResult => {
-    const ratios = summarize(pairedRatios(a, b, unit !== "ms"));
+    const ratios = summarize(pairedRatios(a, b, unit !== "ms" && unit !== "MiB"));
     const [mine, theirs] = [summarize(a), summarize(b)];
     return {
       ...{ name, unit, ours: mine.median, peer: theirs.median, peerName, ratio: ratios.median },

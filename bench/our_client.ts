@@ -4,6 +4,7 @@
  * @module
  */
 import { connect, type ConnectOptions, fromBatches, serve, type Server } from "../mod.ts";
+import { FlightClient } from "../flight.ts";
 import { resident } from "../src/sources/resident.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
@@ -75,6 +76,10 @@ async function serveNothing(): Promise<void> {
   own = null;
 }
 
+function delay(milliseconds: number): Promise<void> | void {
+  if (milliseconds > 0) return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 /** Streams that stand still after their first batch. */
 const held: Awaited<ReturnType<typeof connect>>[] = [];
 
@@ -98,6 +103,48 @@ await answerCommands({
   "serve-nothing": async () => {
     await serveNothing();
     return {};
+  },
+  // Small reads by Flight, one every `seconds / reads`, beside streams by UCX.
+  async fair({ uri, flight, streams, reads, seconds }) {
+    await using client = await FlightClient.connect(flight as string);
+    const readers = await Promise.all(Array.from({ length: streams as number }, () => connect(uri as string)));
+    let bytes = 0, isOver = false;
+    const running = readers.map(async (reader) => {
+      for await (using batch of reader) {
+        bytes += batch.numRows * 32; // four columns
+        if (isOver) break;
+      }
+    });
+    if (readers.length > 0) await delay(200);
+    const samples: number[] = [];
+    const [begin, before] = [performance.now(), bytes];
+    for (let i = 0; i < (reads as number); i++) {
+      const start = performance.now();
+      for await (const { batch } of await client.doGet("small")) void batch;
+      samples.push(performance.now() - start);
+      await delay(begin + (i + 1) * 1000 * (seconds as number) / (reads as number) - performance.now());
+    }
+    await delay(begin + 1000 * (seconds as number) - performance.now());
+    const rate = (bytes - before) / (performance.now() - begin) / 1e6;
+    isOver = true;
+    await Promise.all(running);
+    await Promise.all(readers.map((reader) => reader[Symbol.asyncDispose]()));
+    return { samples, rate };
+  },
+  // Many clients at once, each with a connection of its own.
+  async burst({ uri, count }) {
+    const started = (performance.timeOrigin + performance.now()) / 1000;
+    const isFlight = (uri as string).startsWith("grpc:");
+    await Promise.all(Array.from({ length: count as number }, async () => {
+      let rows = 0;
+      if (isFlight) {
+        const [, location, name] = /^(.*)\/([^/]*)$/.exec(uri as string)!;
+        await using client = await FlightClient.connect(location, { timeoutMs: 60_000 });
+        for await (const { batch } of await client.doGet(name)) rows += batch?.numRows ?? 0;
+      } else for await (using batch of await connect(uri as string, { timeoutMs: 60_000 })) rows += batch.numRows;
+      if (rows === 0) throw new Error("a client got no rows");
+    }));
+    return { started, ended: (performance.timeOrigin + performance.now()) / 1000 };
   },
   // Several streams at once.
   "read-many": async ({ uri, count }) => ({

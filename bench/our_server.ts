@@ -65,5 +65,23 @@ await answerCommands({
       flight: server.flight!.location,
     };
   },
+  // The gaps of a timer of 10 ms.
+  async timer({ seconds }) {
+    const samples: number[] = [];
+    const end = performance.now() + (seconds as number) * 1000;
+    let last = performance.now();
+    await new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        const now = performance.now();
+        samples.push(now - last);
+        last = now;
+        if (now < end) return;
+        clearInterval(timer);
+        resolve();
+      }, 10);
+    });
+    return { samples };
+  },
+  resident: () => Promise.resolve({ residentMiB: Deno.memoryUsage().rss / 2 ** 20 }),
 });
 await stop();

@@ -6,7 +6,7 @@
 import type { MachineFacts } from "./machine.ts";
 
 /** Units of the figures. */
-export type Unit = "GB/s" | "batches/s" | "rows/s" | "runs/s" | "ms";
+export type Unit = "GB/s" | "batches/s" | "rows/s" | "runs/s" | "ms" | "MiB";
 
 /** One comparison. `ours`, `peer`, `min` and `max` are in `unit`; ratios above 1 favour us, whatever the unit. */
 export interface BenchResult {

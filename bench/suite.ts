@@ -12,6 +12,7 @@ import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
+import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
   coldBytes,
@@ -236,6 +237,7 @@ export const SUITE: readonly Comparison[] = [
   parquet,
   clients,
   ...ISOLATES,
+  ...UNDER_LOAD,
   ...FLIGHT,
   firstBatch,
   importing,

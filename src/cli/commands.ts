@@ -47,7 +47,7 @@ Options
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
-  --max-connections N  clients at the same time, by UCX and by Flight each; further ones hear that it is busy (default 256)
+  --max-connections N  clients at the same time, by UCX and by Flight each; others hear that it is busy (default 256)
   --request-timeout T  longest wait for the request of a client that has connected (default 5s, by Flight 4s)
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 10m, by Flight 5m)
   --flight-port P      serve by Arrow Flight too, which hands out the URIs (0: any free port)

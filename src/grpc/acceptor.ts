@@ -7,6 +7,8 @@
 import { DipcError } from "../errors.ts";
 import { textOf } from "../text.ts";
 
+/** Errors of `accept` that are about the one connection, whose client has gone already. */
+const OF_ONE_CONNECTION = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EPROTO", "ETIMEDOUT", "EHOSTUNREACH"];
 /** Pause after the system has refused a connection, in milliseconds. */
 const PAUSE_MS = 20;
 /** Shortest time between two reports of that, in milliseconds. */
@@ -69,13 +71,16 @@ export class Acceptor {
       } catch (error) {
         if (this.#isClosed) return;
         this.#onRefusal(error);
+        // Also after an error of one connection: a listener that always fails must not keep a core busy.
         await new Promise<void>((resolve) => setTimeout(resolve, PAUSE_MS));
       }
     }
   }
 
   #onRefusal(error: unknown): void {
-    const isExhausted = ["EMFILE", "ENFILE"].includes((error as { code?: string }).code ?? "");
+    const { code = "" } = error as { code?: string };
+    if (OF_ONE_CONNECTION.includes(code)) return;
+    const isExhausted = ["EMFILE", "ENFILE"].includes(code);
     if (isExhausted) this.#options.onExhausted();
     const now = performance.now();
     if (now - this.#reportedMs < REPORT_MS) return;

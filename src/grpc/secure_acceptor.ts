@@ -1,40 +1,79 @@
 /**
- * The server's side of TLS on sockets of Deno. Node's TLS checks certificates of clients, which Deno's own does not; but its way of
- * accepting connections cannot be used (see the acceptor).
+ * Accepts encrypted connections at a port. Node's TLS checks certificates of clients, which Deno's own does not, and it tells clients
+ * by an alert what is wrong, but only on sockets that it has accepted itself. And `node:net` stops accepting silently and forever
+ * once there were no file descriptors: so this looks from time to time whether it still does, and binds the port anew if not.
  *
  * @module
  */
-import { Duplex } from "node:stream";
+import type { AddressInfo, Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
+import { DipcError } from "../errors.ts";
+import { patientTimeout, type PatientTimer } from "../patience.ts";
+import { textOf } from "../text.ts";
 import type { FlightServerTls } from "./tls.ts";
 
-/** Size of one read, in bytes. */
-const READ_BYTES = 64 * 1024;
+/** Connections after which it is looked whether more are accepted. */
+const SUSPICIOUS_CONNECTIONS = 16;
+/** How long a connection of one's own may take to be accepted, in milliseconds; and the pause before it. */
+const PROBE_MS = 500;
+/** Node's code for a client without a certificate. */
+const NO_CERTIFICATE = "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
 
-/** What a {@linkcode SecureAcceptor} calls for a connection. */
-export interface HandshakeHandlers {
-  /** Called when the handshake has succeeded. */
+/** Options of a {@linkcode SecureAcceptor}. */
+export interface SecureAcceptorOptions {
+  /** Address to bind. */
+  address: string;
+  /** Port, 0 for any free one. */
+  port: number;
+  tls: FlightServerTls;
+  /** Longest time of a handshake, in milliseconds. */
+  timeoutMs: number;
+  /** Whether there is room for one more connection. */
+  hasRoom(): boolean;
+  /** Called for each connection whose handshake has succeeded. */
   onSocket(socket: TLSSocket): void;
-  /** Called when it has failed. The error of the certificate is `null` if it is not about one, or that is not known. */
-  onError(error: Error, certificateError: unknown): void;
+  /** Called when a handshake has failed; `certificateError` is `null` unless it was about the client's certificate. */
+  onFailure(error: Error, certificateError: unknown): void;
+  /** Called with what else goes wrong. */
+  onError(error: unknown): void;
 }
 
-/** Accepts encrypted connections on sockets that were accepted before. */
+/** A listening socket for TLS. */
 export class SecureAcceptor {
-  readonly #options: tls.TlsOptions;
-  readonly #shaking = new Set<Duplex>();
+  readonly #options: SecureAcceptorOptions;
+  #server: tls.Server;
+  #port = 0;
+  /** Connections in the middle of their handshake, by the client's address. */
+  readonly #shaking = new Map<string, { socket: Socket; timer: PatientTimer }>();
+  /** Raw sockets that are open, and the most of them since the last look. */
+  #open = 0;
+  #most = 0;
+  /** Address of the connection that this makes to itself, while it waits to be accepted. */
+  #probe: { key: string; accepted: () => void } | null = null;
+  #look: PatientTimer | undefined;
+  #isClosed = false;
+
+  private constructor(options: SecureAcceptorOptions) {
+    this.#options = options;
+    this.#server = this.#make();
+  }
 
   /**
-   * @param own Certificates
-   * @param timeoutMs Longest time of a handshake, in milliseconds
+   * Binds and starts to accept.
+   *
+   * @param options Address, certificates and callbacks
+   * @throws {DipcError} `unreachable` if the address cannot be bound
    */
-  constructor(own: FlightServerTls, timeoutMs: number) {
-    const { cert, key, clientCa } = own;
-    this.#options = {
-      ...{ cert, key, ca: clientCa, requestCert: clientCa !== undefined, rejectUnauthorized: clientCa !== undefined },
-      handshakeTimeout: timeoutMs,
-      ALPNProtocols: ["h2"],
-    };
+  static async listen(options: SecureAcceptorOptions): Promise<SecureAcceptor> {
+    const acceptor = new SecureAcceptor(options);
+    await acceptor.#listen(options.port);
+    acceptor.#port = (acceptor.#server.address() as AddressInfo).port;
+    return acceptor;
+  }
+
+  /** The port bound to. */
+  get port(): number {
+    return this.#port;
   }
 
   /** Connections in the middle of their handshake. */
@@ -42,69 +81,115 @@ export class SecureAcceptor {
     return this.#shaking.size;
   }
 
-  /** Starts the handshake of a connection. */
-  accept(connection: Deno.Conn, { onSocket, onError }: HandshakeHandlers): void {
-    const received = { bytes: 0 };
-    const duplex = duplexOf(connection, received);
-    this.#shaking.add(duplex);
-    duplex.on("error", () => {}); // reported by `tlsClientError`
-    duplex.on("close", () => this.#shaking.delete(duplex));
-    // A server for each connection, because Node's does not tell which socket an encrypted one is on.
-    const server = tls.createServer(this.#options, (socket) => {
-      this.#shaking.delete(duplex);
+  /** Stops accepting, and ends the handshakes under way. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    this.#look?.stop();
+    this.#server.close();
+    for (const { socket } of this.#shaking.values()) socket.destroy();
+  }
+
+  #make(): tls.Server {
+    const { tls: { cert, key, clientCa }, timeoutMs, onSocket, onFailure } = this.#options;
+    const server = tls.createServer({
+      ...{ cert, key, ca: clientCa, requestCert: clientCa !== undefined, rejectUnauthorized: clientCa !== undefined },
+      handshakeTimeout: timeoutMs,
+      ALPNProtocols: ["h2"],
+    }, (socket) => {
+      this.#endHandshake(addressOf(socket));
       onSocket(socket);
     });
+    server.on("connection", (socket: Socket) => this.#onConnection(socket));
     server.on("tlsClientError", (error, socket) => {
-      // Node only hangs up on a certificate that it does not accept.
-      const isHungUp = (error as { code?: string }).code === "ECONNRESET";
-      const isAboutCertificate = this.#options.requestCert && (isHungUp || socket.authorizationError);
+      const { code } = error as { code?: string };
+      // The runtime only hangs up on a certificate that it does not accept, and so does a client that has found something wrong.
+      const isHungUp = code === "ECONNRESET";
+      const received = (socket as { _parent?: Socket })._parent?.bytesRead ?? 0;
+      const about = socket.authorizationError as unknown || (isHungUp ? "" : code === NO_CERTIFICATE ? error : null);
       // Health checks come and go without a byte.
-      const isProbe = received.bytes === 0 && (isHungUp || duplex.destroyed || duplex.readableEnded);
-      if (!isProbe) {
-        onError(error, isAboutCertificate ? socket.authorizationError ?? error : null);
-      }
+      if (!isHungUp || received > 0) onFailure(error, clientCa === undefined ? null : about);
       socket.destroy(); // which a handshake that took too long does not do
     });
-    server.emit("connection", duplex);
+    return server;
   }
 
-  /** Ends all connections whose handshake is under way. */
-  destroy(): void {
-    for (const duplex of this.#shaking) duplex.destroy();
+  #listen(port: number): Promise<void> {
+    const { address, onError } = this.#options;
+    const server = this.#server;
+    return new Promise<void>((resolve, reject) => {
+      const fail = (cause: Error): void =>
+        reject(new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause }));
+      server.once("error", fail);
+      server.listen(port, address, () => {
+        server.off("error", fail);
+        server.on("error", onError);
+        resolve();
+      });
+    });
+  }
+
+  #onConnection(socket: Socket): void {
+    const key = addressOf(socket);
+    socket.on("error", () => {}); // reported by `tlsClientError`
+    if (this.#probe?.key === key) {
+      this.#probe.accepted();
+      return void socket.destroy();
+    }
+    if (!this.#options.hasRoom()) return void socket.destroy();
+    this.#most = Math.max(this.#most, ++this.#open);
+    const timer = patientTimeout(this.#options.timeoutMs, () => socket.destroy());
+    this.#shaking.set(key, { socket, timer });
+    socket.on("close", () => {
+      this.#open--;
+      this.#endHandshake(key);
+      this.#suspect();
+    });
+  }
+
+  #endHandshake(key: string): void {
+    this.#shaking.get(key)?.timer.stop();
+    this.#shaking.delete(key);
+  }
+
+  /** After there were many connections, and some are gone: descriptors may have run out in between. */
+  #suspect(): void {
+    if (this.#isClosed || this.#most < SUSPICIOUS_CONNECTIONS || this.#look !== undefined) return;
+    this.#look = patientTimeout(PROBE_MS, () => void this.#revive());
+  }
+
+  async #revive(): Promise<void> {
+    this.#most = this.#open;
+    try {
+      if (await this.#accepts() || this.#isClosed) return;
+      // Its connections live on.
+      this.#server.close();
+      this.#server = this.#make();
+      await this.#listen(this.#port);
+    } catch (error) {
+      this.#options.onError(error);
+    } finally {
+      this.#look = undefined;
+    }
+  }
+
+  /** Whether a connection is accepted, which this makes to itself. */
+  async #accepts(): Promise<boolean> {
+    const { address } = this.#options;
+    const hostname = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address;
+    // Without a descriptor for it none is accepted either.
+    using socket = await Deno.connect({ hostname, port: this.#port }).catch(() => null);
+    if (socket === null) return false;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const own = socket.localAddr;
+    this.#probe = { key: `${own.hostname} ${own.port}`, accepted: () => resolve(true) };
+    const timer = patientTimeout(PROBE_MS, () => resolve(false));
+    const isAccepted = await promise;
+    timer.stop();
+    this.#probe = null;
+    return isAccepted;
   }
 }
 
-/** A socket of Deno as one of Node's streams, which counts what it receives. */
-function duplexOf(socket: Deno.Conn, received: { bytes: number }): Duplex {
-  return new Duplex({
-    read() {
-      const buffer = new Uint8Array(READ_BYTES);
-      socket.read(buffer).then(
-        (length) => {
-          received.bytes += length ?? 0;
-          this.push(length === null ? null : buffer.subarray(0, length));
-        },
-        (error) => this.destroy(error),
-      );
-    },
-    write(bytes: Uint8Array, _encoding, done) {
-      writeAll(socket, bytes).then(() => done(), done);
-    },
-    final(done) {
-      // The peer may have closed already.
-      socket.closeWrite().then(() => done(), () => done());
-    },
-    destroy(error, done) {
-      try {
-        socket.close();
-      } catch {
-        // it is closed already
-      }
-      done(error);
-    },
-  });
-}
-
-async function writeAll(socket: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.byteLength;) at += await socket.write(bytes.subarray(at));
+function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -85,9 +85,9 @@ interface Connection {
 /** A listening server. */
 export class GrpcServer {
   readonly #options: GrpcServerOptions;
-  readonly #acceptor: Acceptor;
-  /** TLS, if the server has certificates. */
-  readonly #secure: SecureAcceptor | null;
+  #acceptor: Acceptor | SecureAcceptor | null = null;
+  /** The same, if the server has certificates. */
+  #secure: SecureAcceptor | null = null;
   readonly #connections = new Set<Connection>();
   /** Connections beyond the limit, whose calls are refused. */
   readonly #refused = new Set<Connection>();
@@ -106,15 +106,6 @@ export class GrpcServer {
   /** @ignore Use {@linkcode GrpcServer.listen}. */
   constructor(options: GrpcServerOptions) {
     this.#options = options;
-    const { address, port, tls, requestTimeoutMs } = options;
-    this.#secure = tls === undefined ? null : new SecureAcceptor(tls, requestTimeoutMs);
-    this.#acceptor = new Acceptor({
-      address,
-      port,
-      onSocket: (socket) => this.#onAccepted(socket),
-      onExhausted: () => this.#onExhausted(),
-      onError: (error) => this.#report(error),
-    });
   }
 
   /**
@@ -124,16 +115,40 @@ export class GrpcServer {
    * @throws {DipcError} `unreachable` if the address cannot be bound, `permission_denied` without `--allow-net` for it,
    * `invalid_argument` for a bad certificate
    */
-  static listen(options: GrpcServerOptions): GrpcServer {
+  static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
     if (options.tls !== undefined) checkCertificates(options.tls);
     const { address, port } = options;
+    // What node:net throws for a missing permission comes so late that no caller can catch it.
     requirePermissions(`listen on ${address}, port ${port}`, [netPermission(address, port)]);
-    return new GrpcServer(options);
+    const server = new GrpcServer(options);
+    await server.#listen();
+    return server;
+  }
+
+  async #listen(): Promise<void> {
+    const { address, port, tls, requestTimeoutMs } = this.#options;
+    const onError = (error: unknown): void => this.#report(error);
+    if (tls === undefined) {
+      const onSocket = (socket: Deno.TcpConn): void => {
+        socket.setNoDelay(true);
+        this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
+      };
+      this.#acceptor = new Acceptor({ address, port, onSocket, onExhausted: () => this.#onExhausted(), onError });
+      return;
+    }
+    this.#acceptor = this.#secure = await SecureAcceptor.listen({
+      ...{ address, port, tls, onError },
+      timeoutMs: requestTimeoutMs,
+      hasRoom: () => this.#hasRoom(),
+      onSocket: (socket) => this.#onSecure(socket),
+      onFailure: (error, certificateError) =>
+        this.#report(certificateError === null ? error : unverified(certificateError)),
+    });
   }
 
   /** The port bound to. */
   get port(): number {
-    return this.#acceptor.port;
+    return this.#acceptor!.port;
   }
 
   /** Calls under way. */
@@ -141,18 +156,10 @@ export class GrpcServer {
     return this.#running.size;
   }
 
-  #onAccepted(socket: Deno.TcpConn): void {
-    // A connection that has not finished its TLS handshake counts like any other.
+  /** A connection that has not finished its TLS handshake counts like any other. */
+  #hasRoom(): boolean {
     const open = this.#connections.size + this.#refused.size + (this.#secure?.handshakes ?? 0);
-    if (open >= this.#mostConnections + MAX_REFUSED) return this.#cut(new DenoTransport(socket));
-    socket.setNoDelay(true);
-    const { hostname } = socket.localAddr;
-    if (this.#secure === null) return this.#onTransport(new DenoTransport(socket), hostname, null);
-    this.#secure.accept(socket, {
-      onSocket: (secure) => this.#onSecure(secure, hostname),
-      onError: (error, certificateError) =>
-        this.#report(certificateError === null ? error : unverified(certificateError)),
-    });
+    return open < this.#mostConnections + MAX_REFUSED;
   }
 
   get #mostConnections(): number {
@@ -174,9 +181,12 @@ export class GrpcServer {
     }
   }
 
-  #onSecure(socket: TLSSocket, localAddress: string): void {
+  #onSecure(socket: TLSSocket): void {
+    socket.setNoDelay(true);
     const problem = this.#handshakeProblem(socket);
-    if (problem === null) return this.#onTransport(new NodeTransport(socket), localAddress, subjectOf(socket));
+    if (problem === null) {
+      return this.#onTransport(new NodeTransport(socket), socket.localAddress ?? "", subjectOf(socket));
+    }
     socket.on("error", () => {});
     socket.destroy();
     this.#report(problem);
@@ -334,7 +344,7 @@ export class GrpcServer {
   }
 
   async #shutdown(timeoutMs: number): Promise<void> {
-    this.#acceptor.close();
+    this.#acceptor?.close();
     // Announces to every client that its connection accepts no further call.
     for (const { http2, timer } of this.#connections) {
       timer?.stop();
@@ -346,7 +356,6 @@ export class GrpcServer {
     const empty = new Promise<void>((resolve) => this.#onEmpty = resolve);
     const open = [...this.#connections, ...this.#refused];
     for (const { http2 } of open) http2.destroy();
-    this.#secure?.destroy();
     if (open.length > 0) await empty;
   }
 }

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { FlightClient, serveFlight } from "../../flight.ts";
 import { assertDipcError } from "../support/assert.ts";
+import { Authority } from "../support/certificates.ts";
 import { ROOT } from "../support/paths.ts";
 import { type Running, startDipc } from "../support/processes.ts";
 import { delay, until } from "../support/time.ts";
@@ -12,16 +13,16 @@ import { delay, until } from "../support/time.ts";
 /** Service must be back this soon after clients have left, in milliseconds; the rest is for a busy machine. */
 const BACK_MS = 1000 + 2000;
 
-function startServer(descriptors: number): Running {
-  return startDipc([], {
+function startServer(descriptors: number, certificate: readonly string[] = []): Running {
+  return startDipc([...certificate], {
     program: `${ROOT}/tests/flight/support/descriptors_program.ts`,
     within: ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh"],
   });
 }
 
-async function isServed(location: string): Promise<boolean> {
+async function isServed(location: string, tls?: { ca: string }): Promise<boolean> {
   try {
-    await using client = await FlightClient.connect(location, { timeoutMs: 2000 });
+    await using client = await FlightClient.connect(location, { timeoutMs: 2000, tls });
     for await (const _ of client.doAction("x"));
     return true;
   } catch {
@@ -100,4 +101,25 @@ Deno.test("a client for which a Flight server has no connection left hears that 
   assertEquals(error.foreign?.status, 8);
   for (const client of clients) await client.close();
   await until(() => isServed(server.location));
+});
+
+Deno.test("a server with TLS that ran out of descriptors accepts connections again", async () => {
+  const authority = await Authority.create();
+  const folder = await Deno.makeTempDir();
+  try {
+    const { cert, key } = await authority.issue("server");
+    await Deno.writeTextFile(`${folder}/cert`, cert);
+    await Deno.writeTextFile(`${folder}/key`, key);
+    await using server = startServer(96, [`${folder}/cert`, `${folder}/key`]);
+    const location = (await server.firstLine)!;
+    const port = Number(new URL(location).port);
+    const tls = { ca: authority.cert };
+    assert(await isServed(location, tls));
+    const sockets = await silent(port, 150);
+    await delay(300);
+    for (const socket of sockets) socket.close();
+    await until(() => isServed(location, tls));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

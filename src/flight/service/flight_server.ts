@@ -107,7 +107,7 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
       maxBatchBytes,
     });
     const events = new EventTarget();
-    const grpc = GrpcServer.listen({
+    const grpc = await GrpcServer.listen({
       address: options.address ?? "127.0.0.1",
       port: options.port ?? 0,
       tls: options.tls,

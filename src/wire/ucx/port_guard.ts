@@ -7,12 +7,18 @@
  *
  * @module
  */
+import { threadSeconds } from "../../../ffi/threads.ts";
 import { connectedSockets, endConnection, replaceSocket } from "../../../ffi/sockets.ts";
 
 /** How often the connections are looked at, in milliseconds. */
 const LOOK_MS = 1000;
-/** Looks at which a connection may still be on its way. */
-const PATIENT_LOOKS = 4;
+/**
+ * Looks at which a connection may still be on its way: clients that start many streams at once are slow to say what they want. Once
+ * UCX's thread is busy reading what it does not understand, they have less time.
+ */
+const PATIENT_LOOKS = 30, BUSY_LOOKS = 4;
+/** UCX's thread, and how much of a core it uses when it is called busy. */
+const UCX_THREAD = "async", BUSY_SHARE = 0.5;
 /** File descriptors that UCX may hold for connections that are over. */
 const MOST_HELD = 16;
 
@@ -33,6 +39,9 @@ export class PortGuard {
   /** Descriptors whose connections were taken from UCX, which still holds them. */
   #held = 0;
   readonly #onCrowded: () => void;
+  /** When UCX's thread was last looked at, of `performance.now()`, and what it had used, in seconds. */
+  #measuredMs = 0;
+  #usedSeconds = 0;
   readonly #timer: ReturnType<typeof setInterval>;
 
   /**
@@ -72,6 +81,7 @@ export class PortGuard {
   /** Looks at the connections once. */
   look(): void {
     const before = this.#strangers;
+    const patience = before.size > 0 && this.#isUcxBusy() ? BUSY_LOOKS : PATIENT_LOOKS;
     const present = new Set<string>();
     this.#strangers = new Map();
     for (const { descriptor, peer } of connectedSockets(this.#port)) {
@@ -81,14 +91,22 @@ export class PortGuard {
       // A connection that is over keeps its descriptor until it is closed, but not its peer.
       const looks = last !== undefined && (peer === "" || peer === last.peer) ? last.looks + 1 : 1;
       // The end of the connection is enough for UCX if it waits for more; otherwise it does not notice.
-      if (looks > PATIENT_LOOKS + 1) {
+      if (looks > patience + 1) {
         replaceSocket(descriptor);
         this.#held++;
-      } else if (looks > PATIENT_LOOKS) endConnection(descriptor);
+      } else if (looks > patience) endConnection(descriptor);
       this.#strangers.set(descriptor, { peer, looks });
     }
     if (this.isCrowded) this.#onCrowded();
     for (const peer of this.#known) if (!present.has(peer)) this.#known.delete(peer);
+  }
+
+  #isUcxBusy(): boolean {
+    const now = performance.now(), used = threadSeconds(UCX_THREAD);
+    const share = (used - this.#usedSeconds) * 1000 / (now - this.#measuredMs);
+    this.#measuredMs = now;
+    this.#usedSeconds = used;
+    return share > BUSY_SHARE;
   }
 
   /** Stops watching. Idempotent. */
