@@ -303,6 +303,8 @@ function checkField(field: FieldLayout): void {
     ? `its type is ${typeText(field)}`
     : type.id === "interval" && type.unit === "month_day_nano"
     ? "its intervals have months, days and nanoseconds"
+    : type.id === "fixed_size_binary" && type.byteWidth === 0
+    ? "its values have no bytes"
     : type.id === "struct" && children.length === 0
     ? "it is a struct without fields"
     : type.id === "decimal" && !isDecimalInParquet(type)

@@ -191,6 +191,8 @@ Deno.test("what the Parquet encoder would crash at is refused before, and the bo
   // Odd lengths are Arrow's to allow.
   assertGreater(await writeBatch(int32(), { buffers: [0n, 0n, 0n, 19n] }, body), 100);
   await assertDipcError("unsupported", "big-endian", () => writeBatch(int32(), {}, body, 1));
+  const empty = field("f", 15, [{ i32: 0 }]);
+  await assertDipcError("unsupported", 'column "f" to Parquet: its values have no', () => writeBatch(empty, {}, body));
   for (const [bits, digits, scale] of [[32, 9, 512], [32, 1, 0], [128, 9, 10], [64, 5, -1]]) {
     const decimal = field("d", 7, [{ i32: digits }, { i32: scale }, { i32: bits }]);
     const type = `decimal${bits}(${digits}, ${scale})`;
