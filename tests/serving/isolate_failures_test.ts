@@ -118,7 +118,7 @@ testNeeding([needsUcx], "an isolate that was terminated is noticed and replaced 
   // Its pings come every 5 s: here sooner.
   const { setInterval } = globalThis;
   globalThis.setInterval = ((work: () => void, ms: number) =>
-    setInterval(work, ms === 5_000 ? 50 : ms)) as typeof setInterval;
+    setInterval(work, ms === 5_000 ? 400 : ms)) as typeof setInterval;
   try {
     using workers = new StartedWorkers();
     const server = await serve({ isolates: 2, datasets: { endless: await endless(), small: tripsTable(2) } });
