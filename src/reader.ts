@@ -18,9 +18,14 @@ export type { EndpointStats, RouteName } from "./routes/stats.ts";
 
 /** Longest work without yielding to timers, signals and other tasks, in milliseconds. */
 const TURN_MS = 5;
+/** The same for all readers together that are at work in this isolate, if there are several. */
+const SHARED_TURN_MS = 2;
 /** The clock is read once per this many messages, or bytes. */
 const CLOCK_MESSAGES = 32;
 const CLOCK_BYTES = 4 * 2 ** 20;
+
+/** Readers of this isolate that wait for their next turn. */
+let waiting = 0;
 
 /** Constructor arguments of {@linkcode DissociatedStreamReader}. */
 export interface ReaderParts {
@@ -58,6 +63,7 @@ export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEve
   #messagesUntilClock = CLOCK_MESSAGES;
   #bytesUntilClock = CLOCK_BYTES;
   #turnStartedMs: number;
+  #turnMs = TURN_MS;
 
   /** The schema message as it arrived; available for every Arrow type. */
   readonly schemaHeader: MessageHeader;
@@ -188,7 +194,7 @@ export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEve
     if (--this.#messagesUntilClock > 0 && this.#bytesUntilClock > 0) return true;
     this.#messagesUntilClock = CLOCK_MESSAGES;
     this.#bytesUntilClock = CLOCK_BYTES;
-    return performance.now() - this.#turnStartedMs < TURN_MS;
+    return performance.now() - this.#turnStartedMs < this.#turnMs;
   }
 
   /** Goes on if the next message has not arrived, is the end, or needs a codec to be loaded. */
@@ -216,8 +222,11 @@ export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEve
   }
 
   async #yieldThenNext(): Promise<IpcMessage | null> {
+    waiting++;
     await new Promise<void>((resolve) => setImmediate(resolve));
+    waiting--;
     this.#turnStartedMs = performance.now();
+    this.#turnMs = waiting === 0 ? TURN_MS : SHARED_TURN_MS / (waiting + 1);
     return await this.#input.next();
   }
 

@@ -29,8 +29,8 @@ export interface ConnectionHost {
   /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
   /**
-   * Called once with the outcome: `error` is set if it failed, `totals` if anything was sent. That of a failure does not wait for
-   * the client to take notice.
+   * Called once with the outcome: `error` is set if it failed, `totals` if anything was sent. If the client accepts nothing, it does
+   * not wait for it to take notice.
    */
   onOutcome(detail: ServerEventDetail): void;
 }
@@ -86,7 +86,7 @@ export class UcxConnection {
       await this.#answer(await this.#receiveRequest());
     } catch (error) {
       detail.error = asDipcError(error);
-      this.#conclude();
+      if (this.#outgoing?.hasStalled) this.#conclude();
     }
     // An error message must arrive too, so the connection is flushed unless the client violated the protocol or is gone.
     // One that accepts nothing would not accept that either.

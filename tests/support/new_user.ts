@@ -153,6 +153,13 @@ export const TASKS: readonly Task[] = [
     shows: /error\[library_not_found\]: .*libcuda/,
   },
   {
+    page: "isolates.md",
+    what: "serve with every core, and stop with Ctrl-C",
+    line: "timeout --foreground -s INT 8 bash -c 'exec dipc_plain serve flights.arrow --isolates 2'",
+    status: 124,
+    shows: /^flights +3,000 rows[\s\S]+ucx:[\s\S]+ucx:[\s\S]+Ctrl-C stops/m,
+  },
+  {
     page: "python.md",
     what: "read by a pipe",
     line: "dipc get flights.arrow -o - | python3 -c 'import sys, pyarrow as pa; " +
