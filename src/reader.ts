@@ -19,10 +19,10 @@ export type { EndpointStats, RouteName } from "./routes/stats.ts";
 /** Longest work without yielding to timers, signals and other tasks, in milliseconds. */
 const TURN_MS = 5;
 /** The same for all readers together that are at work in this isolate, if there are several. */
-const SHARED_TURN_MS = 2;
+const SHARED_TURN_MS = 1;
 /** The clock is read once per this many messages, or bytes. */
 const CLOCK_MESSAGES = 32;
-const CLOCK_BYTES = 4 * 2 ** 20;
+const CLOCK_BYTES = 2 ** 20;
 
 /** Readers of this isolate that wait for their next turn. */
 let waiting = 0;

@@ -17,7 +17,7 @@ import type { SendableDataset, SendableMessage, SendableStream } from "./sendabl
 /** Messages sent before the other streams of the isolate get their turn. */
 const TURN_MESSAGES = 64;
 /** Bytes sent before the other streams of the isolate get their turn. */
-const TURN_BYTES = 8 * 2 ** 20;
+const TURN_BYTES = 2 * 2 ** 20;
 /** Checks per idle timeout: it may be exceeded by one of them. */
 const IDLE_CHECKS = 16;
 /** Longest wait for a source to end, in milliseconds. */
