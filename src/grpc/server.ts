@@ -62,7 +62,7 @@ const LINGER_MS = 500;
 /** Connections beyond `maxConnections` that still learn that the server is full; further ones are cut. */
 const MAX_REFUSED = 64;
 /** A connection that has not sent a byte after this many milliseconds is dropped if another one needs its place. */
-const SILENT_MS = 250;
+const SILENT_MS = 2000;
 /** Connections whose file descriptors are kept free once those have run out. */
 const SPARE_CONNECTIONS = 4;
 /** Shortest time between two reports of such, in milliseconds. */
