@@ -35,6 +35,8 @@ export interface Comparison {
   readonly peerName: string;
   /** The ratio that we aim for; null: only reported. */
   readonly target: number | null;
+  /** Whether it takes so long that a quick run leaves it out unless it is named. */
+  readonly isLong?: boolean;
   /** Which peer must be there; `null` if it is dipc itself. */
   readonly needs: "perftest" | "python" | null;
   /** Makes the data on both sides and checks the contents of one whole transfer. */

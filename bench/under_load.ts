@@ -142,4 +142,4 @@ export const UNDER_LOAD: readonly Comparison[] = [
   burst("burst/200", "flight"),
   burst("burst/200/ucx", "ucx"),
   idle,
-];
+].map((comparison) => ({ ...comparison, isLong: true }));
