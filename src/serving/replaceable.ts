@@ -5,7 +5,7 @@
  */
 import type { MessageHeader } from "../ipc/message.ts";
 import { DipcError } from "../errors.ts";
-import type { Dataset, MessageStream, OpenOptions } from "../sources/dataset.ts";
+import type { Dataset, MessageStream } from "../sources/dataset.ts";
 
 /** A dataset whose `close()` takes effect once the last run through it has ended. */
 export class ReplaceableDataset implements Dataset {
@@ -51,7 +51,7 @@ export class ReplaceableDataset implements Dataset {
   }
 
   /** Starts a run. */
-  async open(options: OpenOptions = {}): Promise<MessageStream> {
+  async open(options: Parameters<Dataset["open"]>[0] = {}): Promise<MessageStream> {
     if (this.#isClosed) throw new DipcError("closed", "cannot read the dataset: a later upload replaced it");
     this.#runs++;
     let run: MessageStream;

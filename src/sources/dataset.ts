@@ -5,14 +5,6 @@
  */
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 
-/** Options of a run. */
-export interface OpenOptions {
-  /** Ends the run. */
-  signal?: AbortSignal;
-  /** Whether another run must have the same content, because metadata and bodies are read apart. Default: false. */
-  isPart?: boolean;
-}
-
 /** One run through a dataset. */
 export interface MessageStream {
   /** The schema message of this run, if the dataset may have changed since. Default: that of the dataset. */
@@ -50,9 +42,11 @@ export interface Dataset {
   /**
    * Starts a run.
    *
+   * @param options `signal` ends the run; `isPart` says that another run must have the same content, because metadata and bodies are
+   * read apart
    * @throws {DipcError} `busy` if the dataset can be read only once and was taken already, `io`, `closed`
    */
-  open(options?: OpenOptions): MessageStream | Promise<MessageStream>;
+  open(options?: { signal?: AbortSignal; isPart?: boolean }): MessageStream | Promise<MessageStream>;
   /**
    * Looks whether what it reads has changed, so that what it says of itself is up to date. Default: it never changes.
    *

@@ -6,7 +6,7 @@
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { textOf } from "../text.ts";
-import type { Dataset, MessageStream, OpenOptions } from "./dataset.ts";
+import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
 import { FileLease } from "./file_lease.ts";
 
@@ -95,7 +95,7 @@ export class FollowedFile<O> implements Dataset {
   }
 
   /** Starts a run through what is at the path now. */
-  async open(options: OpenOptions = {}): Promise<MessageStream> {
+  async open(options: Parameters<Dataset["open"]>[0] = {}): Promise<MessageStream> {
     if (options.isPart) this.#checkFirst();
     else await this.refresh();
     this.#checkOpen();
