@@ -71,11 +71,18 @@ export function endConnection(descriptor: number): void {
 /**
  * Takes a socket from a library that does not notice its end: in its place there is something that never becomes readable. The
  * number stays in use, because the library may close it.
+ *
+ * @param descriptor The socket
+ * @param port Port at its own end: looked at once more, because a number that was closed meanwhile may be something else now
+ * @returns whether it was there
  */
-export function replaceSocket(descriptor: number): void {
+export function replaceSocket(descriptor: number, port: number): boolean {
   const c: Libc = libc();
   const silent = c.eventfd(0, EFD_CLOEXEC_NONBLOCK);
-  if (silent < 0) return;
-  c.dup3(silent, descriptor, CLOSE_ON_EXEC);
+  if (silent < 0) return false;
+  const address = new Uint8Array(ADDRESS_BYTES), length = Uint32Array.of(ADDRESS_BYTES);
+  const isSame = c.getsockname(descriptor, address, new Uint8Array(length.buffer)) === 0 && isInternet(address) &&
+    formatAddress(address).port === port && c.dup3(silent, descriptor, CLOSE_ON_EXEC) >= 0;
   c.close(silent);
+  return isSame;
 }

@@ -92,8 +92,7 @@ export class PortGuard {
       const looks = last !== undefined && (peer === "" || peer === last.peer) ? last.looks + 1 : 1;
       // The end of the connection is enough for UCX if it waits for more; otherwise it does not notice.
       if (looks > patience + 1) {
-        replaceSocket(descriptor);
-        this.#held++;
+        if (replaceSocket(descriptor, this.#port)) this.#held++;
       } else if (looks > patience) endConnection(descriptor);
       this.#strangers.set(descriptor, { peer, looks });
     }
