@@ -7,12 +7,15 @@
 import { withDeadline } from "../deadline.ts";
 import { DipcError, LocalError } from "../errors.ts";
 import { isFlightUri, parseFlightLocation } from "../flight/location.ts";
+import { patientTimeout } from "../patience.ts";
 import { isGranted, netPermission } from "../permissions.ts";
 import { parseUri } from "../protocol/uri.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
-/** A connection that takes longer than this is looked at, in milliseconds. */
+/** A connection that takes longer than this is looked at, in milliseconds: of many at once to one server, only the first. */
 const PATIENCE_MS = 500;
+/** Most servers that are remembered. */
+const MAX_KNOWN = 1000;
 /** A server that speaks HTTP/2 or TLS answers the first bytes within this many milliseconds. */
 const ANSWER_MS = 500;
 /** Longest wait for a connection of UCX, in milliseconds. */
@@ -41,6 +44,11 @@ interface Target {
   readonly path: string;
 }
 
+/** Servers that spoke what their URIs say, as {@linkcode keyOf} has them. */
+const known = new Set<string>();
+/** Looks that have begun because a connection takes long. */
+const looks = new Map<string, Promise<Found>>();
+
 /** Options of {@linkcode withPeerCheck}. */
 export interface PeerCheckOptions {
   /** Aborts `start`. */
@@ -66,27 +74,51 @@ export async function withPeerCheck<T>(
   if (target === null) return await start(signal);
   const stop = new AbortController();
   let isSettled = false;
-  const look = (maySend: boolean): Promise<DipcError | null> => examine(target, maySend, library).catch(() => null);
+  const look = (maySend: boolean): Promise<Found> => examine(target, maySend, library).catch(() => null);
+  const key = keyOf(target);
   let early: Promise<DipcError | null> | undefined;
-  const timer = setTimeout(async () => {
+  const timer = patientTimeout(PATIENCE_MS, async () => {
+    // Clients in a burst wait for a server that is busy: a second connection for each would only fill its places.
+    if (known.has(key)) return;
     // A UCX server that is merely slow must not get bytes of another protocol.
-    early = look(target.kind !== "ucx");
+    early = shared(key, () => look(target.kind !== "ucx")).then((found) => wrongScheme(target, found));
     const error = await early;
     if (error !== null && !isSettled) stop.abort(error);
-  }, PATIENCE_MS);
+  });
   try {
-    return await start(signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
+    const result = await start(signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
+    remember(key);
+    return result;
   } catch (error) {
     isSettled = true;
     if (stop.signal.aborted) throw stop.signal.reason;
     if (signal?.aborted || !mayBeWrongScheme(target, error)) throw error;
     // The caller has waited long enough: no look begins now.
     if (isTimeout(error)) throw await withDeadline(early ?? Promise.resolve(null), LAST_LOOK_MS) ?? error;
-    throw await early ?? await look(true) ?? error;
+    throw await early ?? wrongScheme(target, await look(true)) ?? error;
   } finally {
     isSettled = true;
-    clearTimeout(timer);
+    timer.stop();
   }
+}
+
+function keyOf({ kind, host, port }: Target): string {
+  return `${kind} ${host} ${port}`;
+}
+
+function remember(key: string): void {
+  if (known.size >= MAX_KNOWN) known.clear();
+  known.add(key);
+}
+
+/** The look at a server that is under way, or a new one. */
+function shared(key: string, look: () => Promise<Found>): Promise<Found> {
+  let running = looks.get(key);
+  if (running === undefined) {
+    running = look().finally(() => looks.delete(key));
+    looks.set(key, running);
+  }
+  return running;
 }
 
 function isTimeout(error: unknown): boolean {
@@ -116,9 +148,12 @@ function targetOf(uri: unknown): Target | null {
   }
 }
 
+async function examine(target: Target, maySend: boolean, library?: string): Promise<Found> {
+  return await answerOf(target, maySend) ?? (target.kind === "ucx" ? null : await ucxOf(target, library));
+}
+
 /** The error of a wrong scheme; `null` if the scheme is right, or it cannot be known. */
-async function examine(target: Target, maySend: boolean, library?: string): Promise<DipcError | null> {
-  const found = await answerOf(target, maySend) ?? (target.kind === "ucx" ? null : await ucxOf(target, library));
+function wrongScheme(target: Target, found: Found): DipcError | null {
   const address = `${target.host.includes(":") ? `[${target.host}]` : target.host}:${target.port}`;
   const cannot = (what: string, use: string): DipcError =>
     new LocalError("invalid_uri", `cannot connect to ${target.uri}: ${what} is at that port; ${use}`);

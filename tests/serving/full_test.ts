@@ -2,6 +2,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, fromBatches, serve } from "../../mod.ts";
 import { assertDipcError } from "../support/assert.ts";
+import { burst, burstServer } from "../support/burst.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 
@@ -46,3 +47,15 @@ testNeeding(
     await reader.cancel();
   },
 );
+
+for (const route of ["ucx", "flight"] as const) {
+  testNeeding(
+    [needsUcx],
+    `of 30 clients at once a server with room for 24 serves 24, and 6 hear that it is busy: ${route}`,
+    async () => {
+      await using server = await burstServer(route, 24);
+      const { answers, ends } = await burst(server.uri, route, 30);
+      assertEquals([answers, ends], [{ served: 24, busy: 6 }, { whole: 24 }]);
+    },
+  );
+}
