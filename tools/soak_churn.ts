@@ -112,7 +112,7 @@ async function keepVisiting(
       await client.visit(server, random);
     } catch (error) {
       tally.failures++;
-      if (client.isHonest) console.log(`${client.name} failed: ${textOf(error)}`);
+      console.log(`${client.name} failed: ${textOf(error)}`);
     }
     tally.visits++;
     if (client.isHonest) tally.milliseconds.push(performance.now() - started);

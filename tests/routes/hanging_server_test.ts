@@ -39,13 +39,18 @@ interface Outcome extends Case {
   readonly code: string;
 }
 
-async function hang(file: string, { route, step, seconds }: Case): Promise<Outcome> {
-  await using server = startDipc([file, step], {
+/** A server that will stop, and its URIs by route. */
+async function startHanging(file: string, { step, seconds }: Case) {
+  const server = startDipc([file, step], {
     program: `${ROOT}/tests/routes/support/hanging_server.ts`,
-    timeoutMs: seconds * 1000 + 60_000,
+    timeoutMs: seconds * 1000 + 200_000,
   });
-  const uris = JSON.parse((await server.firstLine)!);
+  const uris = JSON.parse((await server.firstLine)!) as Record<Case["route"], string>;
   if (step === "before") server.kill("SIGSTOP");
+  return { server, uris };
+}
+
+async function hang({ route, step, seconds }: Case, uris: Record<Case["route"], string>): Promise<Outcome> {
   let newsMs = performance.now();
   try {
     await using reader = await connect(uris[route], {
@@ -83,13 +88,20 @@ testNeeding([main.need], "a server that stands still at any step costs one time-
     const cases: Case[] = ROUTES.flatMap((route) =>
       timeouts.flatMap((seconds) => (["before", ...STEPS] as const).map((step) => ({ route, step, seconds })))
     ).filter(({ route, step }) => route === "flight" ? step !== "connection" : step !== "info");
-    const outcomes: Outcome[] = [];
-    // A few at a time: it is not the start of servers that is measured. Long waits all at once.
-    const waiting = [...cases].sort((a, b) => b.seconds - a.seconds);
-    const lanes = Deno.env.has("DIPC_TIMEOUTS") ? cases.length : 4;
-    await Promise.all(Array.from({ length: lanes }, async (_, lane) => {
-      await delay(lane * 300);
-      for (let it; (it = waiting.shift()) !== undefined;) outcomes.push(await hang(file, it));
+    // No wait begins before all servers run: it is not their start that is measured.
+    await using stack = new AsyncDisposableStack();
+    const started: { it: Case; uris: Record<Case["route"], string> }[] = [];
+    const waiting = [...cases];
+    await Promise.all(Array.from({ length: 4 }, async () => {
+      for (let it; (it = waiting.shift()) !== undefined;) {
+        const { server, uris } = await startHanging(file, it);
+        stack.use(server);
+        started.push({ it, uris });
+      }
+    }));
+    const outcomes = await Promise.all(started.map(async ({ it, uris }, index) => {
+      await delay(index * 300);
+      return await hang(it, uris);
     }));
     const place = (it: Case): number => cases.findIndex((each) => isSame(each, it));
     outcomes.sort((a, b) => place(a) - place(b));
@@ -107,7 +119,12 @@ testNeeding([main.need], "what UCX asks by itself does not extend the wait", asy
   await releaseTransports();
   libc().setenv(cString("UCX_KEEPALIVE_INTERVAL"), cString("1s"), 1);
   try {
-    await withFile(async (file) => check(await hang(file, { route: "ucx", step: "middle", seconds: 3 })));
+    await withFile(async (file) => {
+      const it: Case = { route: "ucx", step: "middle", seconds: 3 };
+      const { server, uris } = await startHanging(file, it);
+      await using _ = server;
+      check(await hang(it, uris));
+    });
   } finally {
     libc().unsetenv(cString("UCX_KEEPALIVE_INTERVAL"));
     await releaseTransports();
