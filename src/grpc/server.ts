@@ -59,16 +59,17 @@ const STREAM_WINDOW = 2 ** 20;
 const CONNECTION_WINDOW = 8 * 2 ** 20;
 /** How long a client may take to close its side of a connection that has been ended, in milliseconds. */
 const LINGER_MS = 500;
-/** Connections beyond `maxConnections` that still learn that the server is full; further ones are cut. */
-const MAX_REFUSED = 64;
-/** A connection that has not sent a byte after this many milliseconds is dropped if another one needs its place. */
-const SILENT_MS = 2000;
+/**
+ * Connections that may be open beyond `maxConnections`: those that have made no call yet, and those that learn by the status of their
+ * call that the server is full, for clients show its text, and no other. Further ones are cut.
+ */
+const MAX_BEYOND = 64;
+/** A connection that has not sent a byte after this many milliseconds is dropped if another one needs its file descriptor. */
+const SILENT_MS = 1000;
 /** Connections whose file descriptors are kept free once those have run out. */
 const SPARE_CONNECTIONS = 4;
 /** Shortest time between two reports of such, in milliseconds. */
 const CUT_REPORT_MS = 1000;
-/** How long a client has for the call by whose answer it learns it, in milliseconds. */
-const REFUSE_MS = 1000;
 
 interface Connection {
   readonly http2: ServerConnection;
@@ -88,9 +89,10 @@ export class GrpcServer {
   #acceptor: Acceptor | SecureAcceptor | null = null;
   /** The same, if the server has certificates. */
   #secure: SecureAcceptor | null = null;
+  /** Connections that have made a call: these are counted. One that is silent takes no client's place. */
   readonly #connections = new Set<Connection>();
-  /** Connections beyond the limit, whose calls are refused. */
-  readonly #refused = new Set<Connection>();
+  /** Connections that have made none. */
+  readonly #uncalled = new Set<Connection>();
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   /** Connections that there are file descriptors for, once they have run out. */
@@ -158,8 +160,13 @@ export class GrpcServer {
 
   /** A connection that has not finished its TLS handshake counts like any other. */
   #hasRoom(): boolean {
-    const open = this.#connections.size + this.#refused.size + (this.#secure?.handshakes ?? 0);
-    return open < this.#mostConnections + MAX_REFUSED;
+    const open = this.#open + (this.#secure?.handshakes ?? 0);
+    return open < Math.min(this.#options.maxConnections + MAX_BEYOND, this.#room + SPARE_CONNECTIONS);
+  }
+
+  /** All connections. */
+  get #open(): number {
+    return this.#connections.size + this.#uncalled.size;
   }
 
   get #mostConnections(): number {
@@ -168,16 +175,11 @@ export class GrpcServer {
 
   /** No file descriptor is left: makes room, and keeps some free from now on, so that whoever comes next hears that it is full. */
   #onExhausted(): void {
-    const { size } = this.#connections;
-    this.#room = Math.max(1, size - SPARE_CONNECTIONS);
-    let spare = 0;
-    for (const isSpent of [isSilent, isUnused]) {
-      for (const connection of this.#connections) {
-        if (spare < SPARE_CONNECTIONS && isSpent(connection)) {
-          spare++;
-          connection.http2.destroy(Http2Code.enhanceYourCalm);
-        }
-      }
+    this.#room = Math.max(1, this.#open - SPARE_CONNECTIONS);
+    // A connection that has come just now is the last to go: its call is under way.
+    const spent = [...this.#uncalled.values().filter(isSilent), ...this.#connections.values().filter(isUnused)];
+    for (const { http2 } of [...spent, ...this.#uncalled].slice(0, SPARE_CONNECTIONS)) {
+      http2.destroy(Http2Code.enhanceYourCalm);
     }
   }
 
@@ -205,9 +207,7 @@ export class GrpcServer {
 
   #onTransport(transport: Transport, localAddress: string, peerSubject: string | null): void {
     const number = ++this.#accepted;
-    if (this.#connections.size >= this.#mostConnections) this.#dropSilent();
-    const isFull = this.#connections.size >= this.#mostConnections;
-    if (isFull && this.#refused.size >= MAX_REFUSED) return this.#cut(transport);
+    if (!this.#hasRoom() && !this.#dropSilent()) return this.#cut(transport);
     const connection: Connection = {
       http2: new ServerConnection(transport, {
         maxStreams: this.#options.maxCalls,
@@ -216,14 +216,14 @@ export class GrpcServer {
         maxHeaderBytes: this.#options.maxHeaderBytes,
         lingerMs: LINGER_MS,
         peerSubject,
-        onStream: (stream) => isFull ? this.#refuseBusy(connection, stream) : this.#onStream(connection, stream),
+        onStream: (stream) => this.#onStream(connection, stream),
         onTooLong: (stream, name) => this.#refuse(connection, stream, tooLong(name, this.#options.maxHeaderBytes)),
         onClose: (error) => {
           connection.timer?.stop();
           this.#connections.delete(connection);
-          this.#refused.delete(connection);
-          if (this.#connections.size < this.#room / 2) this.#room = Infinity;
-          if (this.#connections.size + this.#refused.size === 0) this.#onEmpty?.();
+          this.#uncalled.delete(connection);
+          if (this.#open < this.#room / 2) this.#room = Infinity;
+          if (this.#open === 0) this.#onEmpty?.();
           // Health checks come and go without a byte.
           if (error !== null && connection.http2.hasReceived) this.#report(error, number);
         },
@@ -234,23 +234,28 @@ export class GrpcServer {
       calls: 0,
       timer: undefined,
     };
-    if (isFull) {
-      this.#refused.add(connection);
-      connection.timer = patientTimeout(REFUSE_MS, () => connection.http2.destroy(Http2Code.enhanceYourCalm));
-      return;
-    }
-    this.#connections.add(connection);
+    this.#uncalled.add(connection);
     // A handshake that ends while the server is shutting down.
     if (this.#closing !== null) return connection.http2.close();
     this.#endUnused(connection, this.#options.requestTimeoutMs);
   }
 
   /** Drops the oldest connection that has not sent a byte: a client of HTTP/2 speaks at once. */
-  #dropSilent(): void {
-    const { value: oldest } = this.#connections.values().filter(isSilent).next();
-    if (oldest === undefined) return;
-    this.#connections.delete(oldest);
+  #dropSilent(): boolean {
+    const { value: oldest } = this.#uncalled.values().filter(isSilent).next();
+    if (oldest === undefined) return false;
+    this.#uncalled.delete(oldest);
     oldest.http2.destroy(Http2Code.noError);
+    return true;
+  }
+
+  /** Counts a connection at its first call. @returns whether there is room */
+  #count(connection: Connection): boolean {
+    if (this.#connections.has(connection)) return true;
+    if (this.#connections.size >= this.#mostConnections) return false;
+    this.#uncalled.delete(connection);
+    this.#connections.add(connection);
+    return true;
   }
 
   /** Ends a connection that makes no call within a time, which other bytes that arrive do not extend. */
@@ -265,12 +270,6 @@ export class GrpcServer {
     });
   }
 
-  /** Answers the first call of a connection that there is no room for: clients show the text of a status, and no other. */
-  #refuseBusy(connection: Connection, stream: ServerStream): void {
-    this.#refuse(connection, stream, this.#full());
-    connection.http2.close();
-  }
-
   /** Ends a connection that does not even learn why. */
   #cut(transport: Transport): void {
     transport.destroy();
@@ -281,6 +280,10 @@ export class GrpcServer {
   }
 
   #onStream(connection: Connection, stream: ServerStream): void {
+    if (!this.#count(connection)) {
+      this.#refuse(connection, stream, this.#full());
+      return connection.http2.close();
+    }
     const { service, maxCalls } = this.#options;
     const { method, path, headers } = stream.request;
     if (method !== "POST" || !/^application\/grpc(?:\+proto)?(?:;|$)/.test(headers.get("content-type") ?? "")) {
@@ -346,7 +349,7 @@ export class GrpcServer {
   async #shutdown(timeoutMs: number): Promise<void> {
     this.#acceptor?.close();
     // Announces to every client that its connection accepts no further call.
-    for (const { http2, timer } of this.#connections) {
+    for (const { http2, timer } of [...this.#connections, ...this.#uncalled]) {
       timer?.stop();
       http2.close();
     }
@@ -354,7 +357,7 @@ export class GrpcServer {
     this.#stop.abort(new DipcError("closed", "cannot complete the call: the server is shutting down"));
     await Promise.all(this.#running);
     const empty = new Promise<void>((resolve) => this.#onEmpty = resolve);
-    const open = [...this.#connections, ...this.#refused];
+    const open = [...this.#connections, ...this.#uncalled];
     for (const { http2 } of open) http2.destroy();
     if (open.length > 0) await empty;
   }

@@ -8,7 +8,7 @@ import { connect, fromBatches, serve } from "../../mod.ts";
 import { tripsTable } from "./cli_data.ts";
 
 /** Batches of 1,000 rows: more than the windows hold, so that a stream stays open until it is read. */
-const BATCHES = 64, ROWS = BATCHES * 1000;
+const BATCHES = 8, ROWS = BATCHES * 1000;
 const PROCESSES = 4;
 
 /** How each of some things ended, and how many did. */
