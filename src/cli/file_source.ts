@@ -8,6 +8,7 @@ import { flightUriFor } from "../flight/location.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
+import type { SourceOptions } from "../sources/options.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
 
@@ -58,10 +59,14 @@ export function refuseServerOptions({ positional, values, lists, flags }: Parsed
   throw new UsageError(`cannot use ${what}: it is for a server, and ${path} is read as a file; leave it out`);
 }
 
-/** Opens a file as a source of messages. @throws {DipcError} as `openPath` does */
-export async function openFileSource(path: string, signal: AbortSignal): Promise<MessageSource> {
+/** Opens a file as a source of messages, which calls `onWarning` of the options while it is read. @throws {DipcError} as `openPath` does */
+export async function openFileSource(
+  path: string,
+  signal: AbortSignal,
+  options: SourceOptions,
+): Promise<MessageSource> {
   const { openPath } = await import("../../mod.ts");
-  return new FileSource(await openPath(path, { follow: false }), signal);
+  return new FileSource(await openPath(path, { ...options, follow: false }), signal);
 }
 
 class FileSource implements MessageSource {

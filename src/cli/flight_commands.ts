@@ -88,7 +88,8 @@ Options
   --max-batch SIZE   cuts longer batches, so that the server takes them; "none" leaves them as they are
                      (default 4M for a Parquet file without --batch-rows, 2G for others)
   --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h
-  --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","results":[...]}
+  --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","warnings",
+                     "results":[...]}
   -h, --help         this text
 
 ${FLIGHT_OPTIONS}

@@ -42,7 +42,7 @@ function permissionsOf(source: Source): NeededPermission[] {
 async function schemaOf(source: Source, signal: AbortSignal): Promise<MessageHeader> {
   if (source.kind === "flight") return await flightSchema(source, signal);
   if (source.kind === "ucx") return await streamSchema(source, signal);
-  await using file = await openFileSource(source.path, signal);
+  await using file = await openFileSource(source.path, signal, {});
   return file.schemaHeader;
 }
 

@@ -17,6 +17,7 @@ import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
 import { logFailures } from "./server_log.ts";
+import { warningLine } from "./warnings.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -106,7 +107,10 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {
-    for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows, map: "guarded" });
+    for (const { name, path } of paths) {
+      const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
+      datasets[name] = await openPath(path, { batchRows, map: "guarded", onWarning });
+    }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined ? source : { source, memory };
