@@ -15,9 +15,9 @@ const NEW_MODE = 0o666;
  * that it is not a leftover.
  */
 export class TemporaryFile {
-  /** Its path: that of the target with a dot before and `.part` behind the name. */
+  /** Its path: that of the target with a dot before the name and `.part` after it. */
   readonly path: string;
-  /** Holds the lock; null where the file system has none, or a random name makes it unnecessary. */
+  /** Holds the lock; null if the file system has none, or a random name makes it unnecessary. */
   readonly #lock: Deno.FsFile | null;
 
   private constructor(path: string, lock: Deno.FsFile | null) {
@@ -44,7 +44,7 @@ export class TemporaryFile {
     return new TemporaryFile(path, null);
   }
 
-  /** Gives up the lock, after the file was renamed or removed. */
+  /** Releases the lock, after the file was renamed or removed. */
   close(): void {
     this.#lock?.close();
   }

@@ -84,17 +84,17 @@ export class StreamSequel {
    * Checks that a message does not need a dictionary of an earlier stream.
    *
    * @param header Header of a dictionary or batch
-   * @param where The message, for messages
+   * @param message The message, for messages
    * @throws {DipcError} `invalid_data`
    */
-  check({ kind, dictionaryId, isDelta }: MessageHeader, where: string): void {
+  check({ kind, dictionaryId, isDelta }: MessageHeader, message: string): void {
     if (kind === "dictionary") {
       if (isDelta && this.#ended > 0 && !this.#current.has(dictionaryId)) {
-        throw this.#lacks(where, "it appends to", dictionaryId);
+        throw this.#lacks(message, "it appends to", dictionaryId);
       }
       this.#current.add(dictionaryId);
     } else if (!this.#isComplete) {
-      for (const id of this.#earlier) if (!this.#current.has(id)) throw this.#lacks(where, "it needs", id);
+      for (const id of this.#earlier) if (!this.#current.has(id)) throw this.#lacks(message, "it needs", id);
       this.#isComplete = true;
     }
   }
@@ -108,10 +108,10 @@ export class StreamSequel {
     );
   }
 
-  #lacks(where: string, what: string, id: bigint): DipcError {
+  #lacks(message: string, what: string, id: bigint): DipcError {
     return new LocalError(
       "invalid_data",
-      `cannot read ${where}: ${what} dictionary ${id}, which ${this.#what()} does not define`,
+      `cannot read ${message}: ${what} dictionary ${id}, which ${this.#what()} does not define`,
     );
   }
 
