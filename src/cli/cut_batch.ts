@@ -16,7 +16,7 @@ import {
   NodeKind,
 } from "../ipc/buffers.ts";
 import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
-import { HeaderReader, verified, type VerifiedHeader } from "../ipc/header.ts";
+import { HeaderReader, NO_HEADER_LIMITS, verified, type VerifiedHeader } from "../ipc/header.ts";
 import { LengthRule } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { defaultReaderLimits } from "../limits.ts";
@@ -55,7 +55,7 @@ export async function cutBatch(
       const found = body === null ? "it has no body" : `expected 1 to ${message.header.rows - 1} rows`;
       throw new DipcError("internal", `cannot cut a batch of ${message.header.rows} rows to ${rows}: ${found}`);
     }
-    const headers = HeaderReader.continuing(schema);
+    const headers = HeaderReader.continuing(schema, NO_HEADER_LIMITS);
     const header = verified(message.header, headers);
     if (header.compression !== "none") await loadCodec(header.compression);
     const bytes = body.bytes();

@@ -11,9 +11,10 @@ import type { Dataset } from "../sources/dataset.ts";
 import type { SourceOptions } from "../sources/options.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
+import { LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options that a file leaves with a use; all others are for a server. */
-const FILE_OPTIONS = ["output", "format", "limit", "json", "help"];
+const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "json", "help", ...LIMIT_VALUES];
 
 /**
  * Whether an argument is a path rather than a URI.

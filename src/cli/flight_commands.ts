@@ -5,6 +5,7 @@
  */
 import type { Command } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
+import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options with a value that every command with a Flight server has. */
 export const FLIGHT_VALUES = [
@@ -73,7 +74,7 @@ export const put: Command = {
   name: "put",
   summary: "upload a file to a Flight server",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["command", "batch-rows", "max-batch", "timeout", ...FLIGHT_VALUES],
+  values: ["command", "batch-rows", "max-batch", "timeout", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc put FILE URI [NAME] [options]
@@ -93,6 +94,8 @@ Options
   -h, --help         this text
 
 ${FLIGHT_OPTIONS}
+
+${LIMIT_OPTIONS}
 
 Examples
   dipc put trips.parquet grpc://127.0.0.1:8815

@@ -12,6 +12,7 @@ import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print } from "./output.ts";
+import { readerLimitsOf } from "./reader_limits.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { defaultName } from "./serve.ts";
 import { Warnings } from "./warnings.ts";
@@ -36,7 +37,7 @@ export async function runPut(args: ParsedArgs): Promise<number> {
   const { openPath } = await import("../../mod.ts");
   const warnings = new Warnings();
   const { onWarning } = warnings;
-  const dataset = await openPath(file, { batchRows, follow: false, onWarning });
+  const dataset = await openPath(file, { batchRows, follow: false, limits: readerLimitsOf(args), onWarning });
   try {
     return await withFlightClient("put", uri, args, async (client, signal) => {
       const started = performance.now();

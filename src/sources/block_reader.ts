@@ -82,20 +82,22 @@ export class BlockReader {
 
   /** Checks a block against the limits and makes room for its metadata. */
   #prepare(block: FileBlock): void {
-    const { maxMetadataBytes, maxBodyBytes } = this.#limits;
-    if (block.metadataLength > maxMetadataBytes || block.bodyLength > maxBodyBytes) {
-      throw new LocalError(
-        "limit_exceeded",
-        `cannot read the message at byte ${block.offset} of "${this.#file.path}": it has ${block.metadataLength} bytes of ` +
-          `metadata and ${block.bodyLength} of body, the limits are ${maxMetadataBytes} (maxMetadataBytes) and ` +
-          `${maxBodyBytes} (maxBodyBytes)`,
-      );
-    }
+    this.#checkLimit(block, "metadata", block.metadataLength, "maxMetadataBytes");
+    this.#checkLimit(block, "body", block.bodyLength, "maxBodyBytes");
     if (block.metadataLength > this.#scratch.byteLength) {
       this.#scratch = new Uint8Array(block.metadataLength);
       this.#address = addressOf(this.#scratch);
       this.#view = new DataView(this.#scratch.buffer);
     }
+  }
+
+  #checkLimit(block: FileBlock, what: string, bytes: number, name: "maxMetadataBytes" | "maxBodyBytes"): void {
+    const limit = this.#limits[name];
+    if (bytes <= limit) return;
+    throw new LocalError(
+      "limit_exceeded",
+      `cannot read ${this.#place(block)}: it has ${bytes} bytes of ${what}, the limit is ${limit} (${name})`,
+    );
   }
 
   /** The metadata of a block that was read, in the scratch memory. */

@@ -5,7 +5,7 @@
  */
 import { equalBytes } from "../bytes.ts";
 import { type DipcError, LocalError } from "../errors.ts";
-import { HeaderReader } from "../ipc/header.ts";
+import { HeaderReader, NO_HEADER_LIMITS } from "../ipc/header.ts";
 import type { FieldLayout, SchemaLayout } from "../ipc/layout.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
@@ -71,7 +71,7 @@ export class StreamSequel {
     } catch (error) {
       throw withName(this.#what(), error);
     }
-    const before = HeaderReader.continuing(first).layout!;
+    const before = HeaderReader.continuing(first, NO_HEADER_LIMITS).layout!;
     if (equalBytes(schema.bytes, first.bytes) || columnsOf(headers.layout!) === columnsOf(before)) return schema;
     throw new LocalError(
       "invalid_data",

@@ -79,6 +79,39 @@ testNeeding(
 
 testNeeding(
   [needsUcx, needsPython],
+  "limits of the reader are options of each command that reads, and errors name them",
+  async () => {
+    using folder = await edges();
+    const file = folder.file("footer.arrow"), long = folder.file("long.arrow");
+    await using server = await serve([file, "--flight-port", "0"]);
+    await using small = await serve(["--flight-port", "0", "--allow-put", folder.path, "--max-metadata", "100"]);
+    const flight = server.info.flight!;
+    const refused: [option: string, ...args: string[]][] = [
+      ["--max-metadata", "get", file],
+      ["--max-metadata", "get", server.uri("footer")],
+      ["--max-metadata", "get", flight, "footer", "--route", "flight"],
+      ["--max-metadata", "schema", flight, "footer"],
+      ["--max-metadata", "put", file, flight],
+      ["--max-metadata", "serve", file],
+      ["--max-body", "get", file],
+      ["--max-rows", "get", file],
+    ];
+    for (const [option, ...args] of refused) {
+      const value = option === "--max-rows" ? "2" : option === "--max-body" ? "8" : "100";
+      const { code, stderr } = await dipc([...args, option, value]);
+      assertEquals(code, 1, args.join(" "));
+      assertMatch(stderr, new RegExp(`^error\\[limit_exceeded\\]: .*; the option for max\\w+ is ${option}$`, "m"));
+    }
+    const upload = await dipc(["put", file, small.info.flight!]);
+    assertMatch(upload.stderr, /^error\[limit_exceeded\]: .*maxMetadataBytes is 100/);
+    assertMatch((await dipc(["get", long, "--json"])).stderr, /the limit is 16777216 \(maxMetadataBytes\)/);
+    const raised = await dipc(["get", long, "--max-metadata", "32M", "--json"]);
+    assertEquals([raised.code, totals(raised).rows], [0, 2]);
+  },
+);
+
+testNeeding(
+  [needsUcx, needsPython],
   "what cannot be opened is named, whichever dataset of a command line it is",
   async () => {
     using folder = await edges();

@@ -51,4 +51,8 @@ write("footer.arrow", sink.getvalue())
 write("no_version.arrow", without_version(sink.getvalue()))
 write("broken.arrow", sink.getvalue()[:-3] + b"xyz")
 
+wide = pa.schema([("a", pa.int64())], metadata={"notes": "x" * (17 << 20)})
+with pa.ipc.new_file("long.arrow", wide) as writer:
+    writer.write_batch(pa.record_batch([pa.array([1, 2])], schema=wide))
+
 print(json.dumps({"pyarrow": pa.__version__}))
