@@ -6,6 +6,7 @@
  */
 import { DipcError, unexpected } from "../errors.ts";
 import { patchBatch } from "../ipc/batch_patch.ts";
+import { bufferName } from "../ipc/buffer_name.ts";
 import {
   buffersIn,
   type BufferSpec,
@@ -169,7 +170,8 @@ class CutPlanner {
     const { buffers, compression } = this.#header;
     const offset = buffers[2 * index];
     const raw = this.#bytes.subarray(offset, offset + buffers[2 * index + 1]);
-    return compression === "none" ? raw : decompressBuffer(compression, raw, this.#allowance);
+    if (compression === "none") return raw;
+    return decompressBuffer(compression, raw, this.#allowance, () => bufferName(this.#header, index));
   }
 
   /** The offset after the last kept value, in buffer `index`. */
