@@ -38,10 +38,11 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const settings = serverSettings(options);
   // Uploads and handlers can be served without any dataset.
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
-  let entries = await openEntries(options.datasets, mayBeEmpty);
+  let server: Server | undefined;
+  const warn = (dataset: string, warning: string): void => server?._warn(dataset, warning);
+  let entries = await openEntries(options.datasets, mayBeEmpty, warn);
   const ownsTransport = options.transport === undefined;
   let transport: Transport | null | undefined = options.transport;
-  let server: Server | undefined;
   try {
     const inDevice = [...entries.values()].find(({ dataset }) => (dataset.memory ?? "host") !== "host");
     if (inDevice !== undefined) {

@@ -7,6 +7,7 @@ import type { Command } from "./args.ts";
 import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
+import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
 import {
   action,
   FLIGHT_FLAGS,
@@ -28,6 +29,7 @@ const serve: Command = {
     ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
+    ...LIMIT_VALUES,
   ],
   former: ["road"],
   short: { h: "help" },
@@ -62,6 +64,8 @@ Options
                        and "flight" with --flight-port
   -h, --help           this text
 
+${LIMIT_OPTIONS}
+
 Ctrl-C or SIGTERM stops the server once running streams have ended, after 10 s at the latest; a second Ctrl-C at once.
 Exit status 0 after SIGTERM.
 
@@ -83,6 +87,7 @@ const get: Command = {
     ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command"],
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
+    ...LIMIT_VALUES,
   ],
   former: ["road", "via"],
   lists: FLIGHT_LISTS,
@@ -113,6 +118,8 @@ ${FLIGHT_OPTIONS}
 
 ${LOCATION_OPTIONS}
 
+${LIMIT_OPTIONS}
+
 Examples
   dipc get 'ucx://127.0.0.1:13337/trips?want_data=…'
   dipc get grpc://127.0.0.1:8815 trips -o trips.parquet
@@ -129,7 +136,7 @@ const schema: Command = {
   name: "schema",
   summary: "show the schema of a dataset",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["body-uri", "timeout", "command", ...FLIGHT_VALUES],
+  values: ["body-uri", "timeout", "command", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc schema URI [TICKET] [options]
@@ -145,6 +152,8 @@ Options
   -h, --help         this text
 
 ${FLIGHT_OPTIONS}
+
+${LIMIT_OPTIONS}
 
 Examples
   dipc schema 'ucx://127.0.0.1:13337/trips?want_data=…'

@@ -6,6 +6,7 @@
  */
 import { DipcError, unexpected } from "../errors.ts";
 import { patchBatch } from "../ipc/batch_patch.ts";
+import { bufferName } from "../ipc/buffer_name.ts";
 import {
   buffersIn,
   type BufferSpec,
@@ -16,7 +17,7 @@ import {
   NodeKind,
 } from "../ipc/buffers.ts";
 import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
-import { HeaderReader, verified, type VerifiedHeader } from "../ipc/header.ts";
+import { HeaderReader, NO_HEADER_LIMITS, verified, type VerifiedHeader } from "../ipc/header.ts";
 import { LengthRule } from "../ipc/layout.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { defaultReaderLimits } from "../limits.ts";
@@ -55,7 +56,7 @@ export async function cutBatch(
       const found = body === null ? "it has no body" : `expected 1 to ${message.header.rows - 1} rows`;
       throw new DipcError("internal", `cannot cut a batch of ${message.header.rows} rows to ${rows}: ${found}`);
     }
-    const headers = HeaderReader.continuing(schema);
+    const headers = HeaderReader.continuing(schema, NO_HEADER_LIMITS);
     const header = verified(message.header, headers);
     if (header.compression !== "none") await loadCodec(header.compression);
     const bytes = body.bytes();
@@ -169,7 +170,8 @@ class CutPlanner {
     const { buffers, compression } = this.#header;
     const offset = buffers[2 * index];
     const raw = this.#bytes.subarray(offset, offset + buffers[2 * index + 1]);
-    return compression === "none" ? raw : decompressBuffer(compression, raw, this.#allowance);
+    if (compression === "none") return raw;
+    return decompressBuffer(compression, raw, this.#allowance, () => bufferName(this.#header, index));
   }
 
   /** The offset after the last kept value, in buffer `index`. */

@@ -9,6 +9,7 @@ import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
 import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
 import { LIBRARY_VARIABLES } from "./permissions.ts";
+import { withLimitOption } from "./reader_limits.ts";
 
 /** The `error` of every JSON object that the command prints. */
 export interface FailureJson {
@@ -63,7 +64,8 @@ export function asFailure(thrown: unknown): Failure {
       return { code: error.code, message, status: EXIT_FAILURE };
     }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
-    return { code: error.code, message: error.message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
+    const message = error.code === "limit_exceeded" ? withLimitOption(error.message) : error.message;
+    return { code: error.code, message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
   }
   const failed = (code: DipcErrorCode, message: string): Failure => ({ code, message, status: EXIT_FAILURE });
   if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", withFlags(error.message));

@@ -8,11 +8,13 @@ import { flightUriFor } from "../flight/location.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
+import type { SourceOptions } from "../sources/options.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
+import { LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options that a file leaves with a use; all others are for a server. */
-const FILE_OPTIONS = ["output", "format", "limit", "json", "help"];
+const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "json", "help", ...LIMIT_VALUES];
 
 /**
  * Whether an argument is a path rather than a URI.
@@ -58,10 +60,14 @@ export function refuseServerOptions({ positional, values, lists, flags }: Parsed
   throw new UsageError(`cannot use ${what}: it is for a server, and ${path} is read as a file; leave it out`);
 }
 
-/** Opens a file as a source of messages. @throws {DipcError} as `openPath` does */
-export async function openFileSource(path: string, signal: AbortSignal): Promise<MessageSource> {
+/** Opens a file as a source of messages, which calls `onWarning` of the options while it is read. @throws {DipcError} as `openPath` does */
+export async function openFileSource(
+  path: string,
+  signal: AbortSignal,
+  options: SourceOptions,
+): Promise<MessageSource> {
   const { openPath } = await import("../../mod.ts");
-  return new FileSource(await openPath(path, { follow: false }), signal);
+  return new FileSource(await openPath(path, { ...options, follow: false }), signal);
 }
 
 class FileSource implements MessageSource {

@@ -5,6 +5,7 @@
  */
 import type { Command } from "./args.ts";
 import { EXIT_CODES } from "./exit_codes.ts";
+import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options with a value that every command with a Flight server has. */
 export const FLIGHT_VALUES = [
@@ -73,7 +74,7 @@ export const put: Command = {
   name: "put",
   summary: "upload a file to a Flight server",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["command", "batch-rows", "max-batch", "timeout", ...FLIGHT_VALUES],
+  values: ["command", "batch-rows", "max-batch", "timeout", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc put FILE URI [NAME] [options]
@@ -88,10 +89,13 @@ Options
   --max-batch SIZE   cuts longer batches, so that the server takes them; "none" leaves them as they are
                      (default 4M for a Parquet file without --batch-rows, 2G for others)
   --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h
-  --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","results":[...]}
+  --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","warnings",
+                     "results":[...]}
   -h, --help         this text
 
 ${FLIGHT_OPTIONS}
+
+${LIMIT_OPTIONS}
 
 Examples
   dipc put trips.parquet grpc://127.0.0.1:8815

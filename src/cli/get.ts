@@ -19,6 +19,7 @@ import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printError } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
+import { Warnings } from "./warnings.ts";
 import { startProgress } from "./progress.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
@@ -68,16 +69,18 @@ export async function runGet(args: ParsedArgs): Promise<number> {
   const plan = planOf(args);
   requireForCommand("get", permissionsOf(plan));
   using interrupt = catchInterrupt();
-  const totals = noTotals();
+  const warnings = new Warnings();
+  const totals = { ...noTotals(), warnings: warnings.texts };
   let failure: unknown;
   let isOutputClosed = false;
   try {
-    await fetchInto(plan, interrupt, totals);
+    await fetchInto(plan, interrupt, totals, warnings.onWarning);
   } catch (error) {
     if (error instanceof OutputClosed) isOutputClosed = true;
     failure = error;
   }
   if (isOutputClosed) return EXIT_OUTPUT_CLOSED;
+  if (!(plan.json && plan.output === "-")) await warnings.print();
   return await report(plan, interrupt, totals, failure);
 }
 
@@ -92,7 +95,12 @@ function permissionsOf({ source, device, output }: Plan): NeededPermission[] {
 }
 
 /** Fetches, and fills in the totals even if it fails. */
-async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): Promise<void> {
+async function fetchInto(
+  plan: Plan,
+  interrupt: Interrupt,
+  totals: TotalsJson,
+  onWarning: (warning: string) => void,
+): Promise<void> {
   const { limit } = plan;
   const { signal } = interrupt;
   const start = performance.now();
@@ -101,7 +109,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   let stream: MessageSource | undefined;
   let target: Target | undefined;
   try {
-    stream = await openSource(plan, signal);
+    stream = await openSource(plan, signal, onWarning);
     target = await openTarget(plan, stream.schemaHeader);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;
@@ -128,8 +136,12 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   }
 }
 
-async function openSource({ source, device, output, json }: Plan, signal: AbortSignal): Promise<MessageSource> {
-  if (source.kind === "file") return await openFileSource(source.path, signal);
+async function openSource(
+  { source, device, output, json }: Plan,
+  signal: AbortSignal,
+  onWarning: (warning: string) => void,
+): Promise<MessageSource> {
+  if (source.kind === "file") return await openFileSource(source.path, signal, { limits: source.limits, onWarning });
   if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed("get", source, signal);
   const { memory, staging } = device;
   if (memory === undefined) {

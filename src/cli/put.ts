@@ -12,8 +12,10 @@ import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print } from "./output.ts";
+import { readerLimitsOf } from "./reader_limits.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { defaultName } from "./serve.ts";
+import { Warnings } from "./warnings.ts";
 import { textOrBase64 } from "./wire_text.ts";
 
 /** Runs `dipc put`. @returns exit status */
@@ -33,17 +35,22 @@ export async function runPut(args: ParsedArgs): Promise<number> {
   const batchRows = rowsText === undefined ? undefined : integerOption("--batch-rows", rowsText, 1, 2 ** 31 - 1);
   requireForCommand("put", [...NATIVE, ...reading(file === "-" ? [] : [file]), ...connecting(uri)]);
   const { openPath } = await import("../../mod.ts");
-  const dataset = await openPath(file, { batchRows, follow: false });
+  const warnings = new Warnings();
+  const { onWarning } = warnings;
+  const dataset = await openPath(file, { batchRows, follow: false, limits: readerLimitsOf(args), onWarning });
   try {
     return await withFlightClient("put", uri, args, async (client, signal) => {
       const started = performance.now();
       const totals = { rows: 0, batches: 0, bodyBytes: 0 };
       const results = await client.put(descriptor, counted(dataset, totals), { signal });
+      await warnings.print();
       const seconds = (performance.now() - started) / 1000;
       const bytesPerSecond = seconds > 0 ? totals.bodyBytes / seconds : 0;
       if (args.flags.has("json")) {
         const answers = results.filter(({ byteLength }) => byteLength > 0).map(textOrBase64);
-        await print(`${JSON.stringify({ ...totals, seconds, bytesPerSecond, results: answers })}\n`);
+        await print(
+          `${JSON.stringify({ ...totals, seconds, bytesPerSecond, warnings: warnings.texts, results: answers })}\n`,
+        );
       } else {
         const what = `${countOf(totals.rows, "row")} in ${countOf(totals.batches, "batch", "batches")}`;
         const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;

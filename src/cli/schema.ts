@@ -42,7 +42,7 @@ function permissionsOf(source: Source): NeededPermission[] {
 async function schemaOf(source: Source, signal: AbortSignal): Promise<MessageHeader> {
   if (source.kind === "flight") return await flightSchema(source, signal);
   if (source.kind === "ucx") return await streamSchema(source, signal);
-  await using file = await openFileSource(source.path, signal);
+  await using file = await openFileSource(source.path, signal, { limits: source.limits });
   return file.schemaHeader;
 }
 
@@ -57,6 +57,7 @@ async function streamSchema({ uri, options }: UcxSource, signal: AbortSignal): P
 async function flightSchema(source: FlightServerSource, signal: AbortSignal): Promise<MessageHeader> {
   if (namesNoFlight(source)) throw await noFlightNamed("schema", source, signal);
   const { uri, options } = source;
+  const { timeoutMs, limits } = options;
   const { path = parseFlightLocation(uri).path, command, ...call } = options.flight;
   const [{ FlightClient }, { readEncapsulatedSchema }] = await Promise.all([
     import("../../flight.ts"),
@@ -64,11 +65,11 @@ async function flightSchema(source: FlightServerSource, signal: AbortSignal): Pr
   ]);
   const descriptor = command === undefined ? { path } : { command };
   return await withPeerCheck(uri, { signal }, async (signal) => {
-    await using client = await FlightClient.connect(uri, { ...call, timeoutMs: options.timeoutMs, signal });
+    await using client = await FlightClient.connect(uri, { ...call, timeoutMs, limits, signal });
     const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
       if (asFailure(error).code !== "unsupported") throw error;
       return (await client.getFlightInfo(descriptor, { signal })).schema;
     });
-    return readEncapsulatedSchema(bytes);
+    return readEncapsulatedSchema(bytes, limits);
   });
 }

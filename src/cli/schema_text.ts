@@ -63,13 +63,13 @@ function metadataLines(metadata: Readonly<Record<string, string>>, indent: strin
 export function schemaText(schema: SchemaDescription): string {
   const { fields } = schema;
   const names = fields.map(({ name }) => printable(name));
-  const width = Math.min(32, Math.max(0, ...names.map((name) => name.length)));
+  const width = names.reduce((most, name) => Math.min(32, Math.max(most, name.length)), 0);
   const lines = [`${countOf(fields.length, "column")}${schema.endianness === "big" ? ", big-endian" : ""}`];
   fields.forEach((field, i) => {
     lines.push(`  ${names[i].padEnd(width)}  ${printable(field.type)}${field.nullable ? "" : " not null"}`);
-    lines.push(...metadataLines(field.metadata, "      "));
+    for (const line of metadataLines(field.metadata, "      ")) lines.push(line);
   });
   const metadata = metadataLines(schema.metadata, "  ");
-  if (metadata.length > 0) lines.push("metadata", ...metadata);
-  return `${lines.join("\n")}\n`;
+  if (metadata.length > 0) lines.push("metadata");
+  return `${[...lines, ...metadata].join("\n")}\n`;
 }

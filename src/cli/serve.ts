@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ReaderLimits } from "../limits.ts";
 import type { NeededPermission } from "../permissions.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import type { Server } from "../serving/server.ts";
@@ -16,7 +17,9 @@ import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
+import { warningLine } from "./warnings.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -79,7 +82,8 @@ export function namedPaths(texts: readonly string[]): NamedPath[] {
 export async function runServe(args: ParsedArgs): Promise<number> {
   const limits = limitsOf(args);
   const flight = flightServingOf(args);
-  if (flight !== undefined) flight.limits = limits;
+  const sizes = readerLimitsOf(args);
+  if (flight !== undefined) flight.limits = { ...limits, ...uploadLimits(sizes) };
   const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
@@ -106,7 +110,10 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {
-    for (const { name, path } of paths) datasets[name] = await openPath(path, { batchRows, map: "guarded" });
+    for (const { name, path } of paths) {
+      const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
+      datasets[name] = await openPath(path, { batchRows, map: "guarded", limits: sizes, onWarning });
+    }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined ? source : { source, memory };
@@ -141,6 +148,14 @@ function limitsOf(
   if (request !== undefined) limits.requestTimeoutMs = duration("--request-timeout", request);
   if (idle !== undefined) limits.idleTimeoutMs = duration("--idle-timeout", idle);
   return limits;
+}
+
+/** The limits of uploads, which have no limit of rows. */
+function uploadLimits({ maxMetadataBytes, maxBodyBytes }: Partial<ReaderLimits>): Partial<ReaderLimits> {
+  return {
+    ...(maxMetadataBytes === undefined ? {} : { maxMetadataBytes }),
+    ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
+  };
 }
 
 /** Everything is requested before the server starts, what only uploads need as well. */

@@ -5,9 +5,11 @@
  */
 import type { ConnectFlightOptions, ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
+import type { ReaderLimits } from "../limits.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
 import { isPath, pathOf, refuseServerOptions } from "./file_source.ts";
 import { flightOptionsOf, locationOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
+import { readerLimitsOf } from "./reader_limits.ts";
 
 const ROUTES = ["auto", "ucx", "flight"] as const;
 
@@ -34,6 +36,8 @@ export interface PathSource {
   readonly kind: "file";
   /** Its path; `-` is an Arrow stream on standard input. */
   readonly path: string;
+  /** Limits of what it can make the command do. */
+  readonly limits: Partial<ReaderLimits>;
 }
 
 /** What `get` and `schema` read. */
@@ -59,14 +63,15 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
         `quote the URI, or the shell takes its "?" and "&" apart`,
     );
   }
+  const limits = readerLimitsOf(args);
   if (isPath(uri)) {
     refuseServerOptions(args);
-    return { kind: "file", path: pathOf(uri) };
+    return { kind: "file", path: pathOf(uri), limits };
   }
   if (isFlightUri(uri)) {
     const { timeoutMs, ...call } = flightOptionsOf(args);
     const { route, flight } = flightOf(args, ticket);
-    return { kind: "flight", uri, options: { route, flight: { ...flight, ...call }, timeoutMs } };
+    return { kind: "flight", uri, options: { route, flight: { ...flight, ...call }, timeoutMs, limits } };
   }
   refuseFlightOptions(args, ["command", "route", "via"]);
   return {
@@ -76,6 +81,7 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
       ...(ticket === undefined ? {} : { ticket }),
       ...(args.values.has("body-uri") ? { bodyUri: args.values.get("body-uri") } : {}),
       timeoutMs: timeoutOf(args),
+      limits,
     },
   };
 }

@@ -21,6 +21,8 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   output?: string;
   /** Format written. */
   format?: string;
+  /** What looks wrong with the data of a file, although it is not an error. */
+  warnings: readonly string[];
   /** Why it failed. */
   error?: FailureJson;
 }
@@ -54,5 +56,6 @@ export function noTotals(): TotalsJson {
     routeReason: null,
     endpoints: [],
     complete: false,
+    warnings: [],
   };
 }

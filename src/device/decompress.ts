@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { bufferName } from "../ipc/buffer_name.ts";
 import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
 import { HeaderReader, messageMetadata, type VerifiedHeader } from "../ipc/header.ts";
 import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
@@ -53,7 +54,8 @@ export async function decompressMessage(
   let end = 0;
   for (let i = 0; i < count; i++) {
     const at = bytes.byteOffset + buffers[2 * i];
-    const piece = decompressBuffer(compression, new Uint8Array(bytes.buffer, at, buffers[2 * i + 1]), allowance);
+    const compressed = new Uint8Array(bytes.buffer, at, buffers[2 * i + 1]);
+    const piece = decompressBuffer(compression, compressed, allowance, () => bufferName(header, i));
     pieces.push(piece);
     places.push(end, piece.byteLength);
     end += Math.ceil(piece.byteLength / ALIGNMENT) * ALIGNMENT;

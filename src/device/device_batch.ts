@@ -7,7 +7,7 @@ import type { Schema } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import { BUFFERS, hasValidity } from "../ipc/buffers.ts";
 import { encodeSchema } from "../ipc/encode.ts";
-import { HeaderReader, type VerifiedHeader } from "../ipc/header.ts";
+import { HeaderReader, NO_HEADER_LIMITS, type VerifiedHeader } from "../ipc/header.ts";
 import type { FieldLayout, NodePlan } from "../ipc/layout.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
@@ -22,7 +22,6 @@ import { DeviceRecordBatch, DeviceStreamShape } from "./record_batch.ts";
 
 /** Buffers start at multiples of this many bytes of the body. */
 const ALIGNMENT = 64;
-const NO_LIMITS = { maxMetadataBytes: Infinity, maxBodyBytes: Infinity, maxRows: Infinity };
 
 /** Device memory that other code owns. */
 export interface DeviceBufferSource {
@@ -119,7 +118,7 @@ function shapeOf(schema: Schema | MessageHeader): DeviceStreamShape {
   let shape = shapes.get(schema);
   if (shape === undefined) {
     const header = "bytes" in schema ? schema : encodeSchema(schema);
-    shape = new DeviceStreamShape(HeaderReader.continuing(header, NO_LIMITS).schema!);
+    shape = new DeviceStreamShape(HeaderReader.continuing(header, NO_HEADER_LIMITS).schema!);
     shapes.set(schema, shape);
   }
   return shape;
@@ -188,7 +187,7 @@ function gather(request: GatherRequest): Gathered {
     variadicCounts: layout.variadicCounts,
     dictionary: dictionaryId === null ? undefined : { id: dictionaryId, isDelta: false },
   });
-  const header = HeaderReader.continuing(schema, NO_LIMITS).read(metadata);
+  const header = HeaderReader.continuing(schema, NO_HEADER_LIMITS).read(metadata);
   for (const { address, byteLength, what } of layout.buffers) device.checkRange(address, byteLength, what);
   if (end === 0) return { header, body: EMPTY_BODY, event: null };
   const block = device.pool.acquire(end);

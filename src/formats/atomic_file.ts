@@ -8,9 +8,11 @@ import { isGranted, type NeededPermission } from "../permissions.ts";
 import { textOf } from "../text.ts";
 import { type FileOutput, openOutput } from "./file_output.ts";
 import type { ByteSink, Piece } from "./sink.ts";
+import { TemporaryFile } from "./temporary_file.ts";
 
 /**
- * Writes to a temporary file next to the target and renames it once it is complete and on disk. A target that is not a
+ * Writes to a temporary file next to the target, `.NAME.part`, and renames it once it is complete and on disk. What a killed process
+ * has left of that name is replaced. A target that is not a
  * regular file (a pipe, `/dev/null`) is written to directly.
  */
 export class AtomicFile implements ByteSink {
@@ -19,11 +21,11 @@ export class AtomicFile implements ByteSink {
   /** Bytes taken so far. */
   byteLength = 0;
   readonly #target: string;
-  readonly #temporary: string | null;
+  readonly #temporary: TemporaryFile | null;
   /** Null once it is closed. */
   #output: FileOutput | null;
 
-  private constructor(path: string, target: string, temporary: string | null, output: FileOutput) {
+  private constructor(path: string, target: string, temporary: TemporaryFile | null, output: FileOutput) {
     this.path = path;
     this.#target = target;
     this.#temporary = temporary;
@@ -42,18 +44,19 @@ export class AtomicFile implements ByteSink {
     }
     const special = existing !== null && !existing.isFile;
     const target = existing !== null && !special ? Deno.realPathSync(path) : path;
-    const temporary = special ? null : temporaryBeside(target);
+    let temporary: TemporaryFile | null = null;
     try {
       // Deno creates or opens the file first, so that --allow-write decides, not --allow-ffi.
-      if (temporary === null) Deno.openSync(target, { write: true }).close();
-      else Deno.openSync(temporary, { write: true, createNew: true, mode: existing?.mode ?? 0o666 }).close();
+      if (special) Deno.openSync(target, { write: true }).close();
+      else temporary = TemporaryFile.create(target, existing?.mode ?? undefined);
     } catch (cause) {
       throw createError(path, cause);
     }
     try {
-      return new AtomicFile(path, target, temporary, openOutput(temporary ?? target, path));
+      return new AtomicFile(path, target, temporary, openOutput(temporary?.path ?? target, path));
     } catch (error) {
-      if (temporary !== null) Deno.removeSync(temporary);
+      if (temporary !== null) Deno.removeSync(temporary.path);
+      temporary?.close();
       throw error;
     }
   }
@@ -76,7 +79,8 @@ export class AtomicFile implements ByteSink {
       if (this.#temporary !== null) output.sync();
       this.#output = null;
       output.close();
-      if (this.#temporary !== null) Deno.renameSync(this.#temporary, this.#target);
+      if (this.#temporary !== null) Deno.renameSync(this.#temporary.path, this.#target);
+      this.#temporary?.close();
     } catch (error) {
       this.#remove();
       if (error instanceof DipcError) throw error;
@@ -98,10 +102,11 @@ export class AtomicFile implements ByteSink {
     this.#output?.close();
     this.#output = null;
     try {
-      if (this.#temporary !== null) Deno.removeSync(this.#temporary);
+      if (this.#temporary !== null) Deno.removeSync(this.#temporary.path);
     } catch {
       // The target was never touched; a temporary file that cannot be removed is not worth an error.
     }
+    this.#temporary?.close();
   }
 }
 
@@ -112,12 +117,6 @@ function statOrNull(path: string): Deno.FileInfo | null {
     if (cause instanceof Deno.errors.NotFound) return null;
     throw createError(path, cause);
   }
-}
-
-function temporaryBeside(target: string): string {
-  const slash = target.lastIndexOf("/") + 1;
-  const unique = crypto.randomUUID().slice(0, 8);
-  return `${target.slice(0, slash)}.${target.slice(slash)}.${unique}.part`;
 }
 
 /**

@@ -8,6 +8,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { textOf } from "../text.ts";
+import { ContentSizeError } from "./content_size.ts";
 
 /** Decompresses `input`, whose content must have exactly `size` bytes. */
 type Decompress = (input: Uint8Array, size: number) => Uint8Array;
@@ -49,22 +50,32 @@ export interface Allowance {
  * @param codec Codec of the body
  * @param bytes The buffer as it is in the body, 8-aligned
  * @param allowance What may still be decompressed; reduced by the size of the content
+ * @param nameOf What the buffer is, for messages; called only for an error
  * @throws {DipcError} `invalid_data`, `limit_exceeded`
  */
-export function decompressBuffer(codec: "lz4" | "zstd", bytes: Uint8Array, allowance: Allowance): Uint8Array {
+export function decompressBuffer(
+  codec: "lz4" | "zstd",
+  bytes: Uint8Array,
+  allowance: Allowance,
+  nameOf: () => string = () => `a ${codec} buffer`,
+): Uint8Array {
   if (bytes.byteLength === 0) return bytes;
   if (bytes.byteLength < 8) {
-    throw broken(codec, `${bytes.byteLength} bytes are too few for the length of its content, which takes 8`);
+    throw broken(
+      nameOf,
+      `its ${bytes.byteLength} bytes are too few for the length before the content, which takes 8`,
+    );
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
-  const size = Number(view.getBigInt64(0, true));
+  const declared = view.getBigInt64(0, true);
+  const size = Number(declared);
   const content = bytes.subarray(8);
   if (size === -1) return content;
-  if (size < 0 || !Number.isSafeInteger(size)) throw broken(codec, `the declared length is ${size}`);
+  if (size < 0 || !Number.isSafeInteger(size)) throw wrongLength(nameOf, declared, "no buffer is so long");
   if (size > allowance.left) {
     throw new DipcError(
       "limit_exceeded",
-      `cannot decompress a ${codec} buffer of ${size} bytes: the limit maxDecompressedBytes of ${allowance.limit} bytes per batch would be exceeded; raise it or send smaller batches`,
+      `cannot decompress ${nameOf()}, whose content is ${size} bytes: the limit maxDecompressedBytes of ${allowance.limit} bytes per batch would be exceeded; raise it or send smaller batches`,
     );
   }
   allowance.left -= size;
@@ -80,13 +91,29 @@ export function decompressBuffer(codec: "lz4" | "zstd", bytes: Uint8Array, allow
   try {
     result = decompress(content, size);
   } catch (cause) {
-    throw broken(codec, textOf(cause), cause);
+    if (cause instanceof ContentSizeError) throw wrongLength(nameOf, size, cause.message, cause);
+    if (isTooLarge(cause)) throw wrongLength(nameOf, size, `content is longer than ${size} bytes`, cause);
+    throw broken(nameOf, `it is not ${codec === "lz4" ? "an LZ4 frame" : "Zstandard"}: ${textOf(cause)}`, cause);
   }
-  if (result.byteLength !== size) throw broken(codec, `${result.byteLength} bytes came out, expected ${size}`);
+  if (result.byteLength !== size) {
+    throw wrongLength(nameOf, size, `content is ${result.byteLength} bytes, expected ${size}`);
+  }
   // Typed arrays over the result need it 8-aligned.
   return result.byteOffset % 8 === 0 ? result : result.slice();
 }
 
-function broken(codec: string, what: string, cause?: unknown): DipcError {
-  return new DipcError("invalid_data", `cannot decompress a ${codec} buffer: ${what}`, { cause });
+/** Whether zlib has found more content than was declared. */
+function isTooLarge(cause: unknown): boolean {
+  return cause instanceof Error && (cause as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
+}
+
+function broken(nameOf: () => string, what: string, cause?: unknown): DipcError {
+  return new DipcError("invalid_data", `cannot decompress ${nameOf()}: ${what}`, { cause });
+}
+
+/** Some writers have put the compressed length there, or another one. */
+function wrongLength(nameOf: () => string, length: number | bigint, why: string, cause?: unknown): DipcError {
+  const advice =
+    "the program that wrote the data has stored a wrong length; write it again, uncompressed or by another one";
+  return broken(nameOf, `the length before its content is ${length}, but ${why}; ${advice}`, cause);
 }

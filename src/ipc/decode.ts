@@ -7,6 +7,7 @@ import { type DataType, type Dictionary, type Schema, Struct } from "apache-arro
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { arrowSchema } from "./arrow_schema.ts";
+import { bufferName } from "./buffer_name.ts";
 import { fixedBufferCount, NodeKind } from "./buffers.ts";
 import { type ColumnPlan, planColumn } from "./column_plan.ts";
 import { type Allowance, codecReady, decompressBuffer, loadCodec } from "./compression.ts";
@@ -195,7 +196,7 @@ function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedByt
   const pieces: Uint8Array[] = [];
   let byteLength = 0;
   for (let i = 0; i < buffers.length / 2; i++) {
-    pieces.push(decompressBuffer(compression, piece(i), allowance));
+    pieces.push(decompressBuffer(compression, piece(i), allowance, () => bufferName(header, i)));
     byteLength += pieces[i].byteLength;
   }
   return { header, buffer: (index) => pieces[index], byteLength, data: null };

@@ -16,20 +16,13 @@ import { Message } from "apache-arrow/ipc/metadata/message";
 import { DipcError } from "../errors.ts";
 import type { Body, Pool } from "../memory/block.ts";
 import { BodyLayout } from "./encode_columns.ts";
-import { HeaderReader } from "./header.ts";
+import { HeaderReader, NO_HEADER_LIMITS } from "./header.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
 import { encodeBatchMetadata } from "./metadata_writer.ts";
 import { quoted } from "./quote.ts";
 
 /** Buffers start at multiples of this many bytes of the body, which suits vector instructions and GPUs. */
 const BUFFER_ALIGNMENT = 64;
-
-/** Limits guard against peers; they do not apply to what this process encodes itself. */
-const NO_LIMITS = {
-  maxMetadataBytes: Number.MAX_SAFE_INTEGER,
-  maxBodyBytes: Number.MAX_SAFE_INTEGER,
-  maxRows: Number.MAX_SAFE_INTEGER,
-};
 
 /**
  * Encodes a schema.
@@ -38,7 +31,7 @@ const NO_LIMITS = {
  * @returns the header of the schema message
  */
 export function encodeSchema(schema: Schema): MessageHeader {
-  return new HeaderReader(NO_LIMITS).read(Message.encode(Message.from(schema)));
+  return new HeaderReader(NO_HEADER_LIMITS).read(Message.encode(Message.from(schema)));
 }
 
 /** The values of one dictionary that the peer has. */
@@ -80,7 +73,7 @@ export class BatchEncoder {
     );
     this.#pool = pool;
     this.schemaHeader = encodeSchema(schema);
-    this.#reader = HeaderReader.continuing(this.schemaHeader, NO_LIMITS);
+    this.#reader = HeaderReader.continuing(this.schemaHeader, NO_HEADER_LIMITS);
   }
 
   /**

@@ -43,6 +43,13 @@ const DEFAULT_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxRows: 2_147_483_647,
 };
 
+/** For what this process has encoded itself, or has accepted before: limits guard against peers and files. */
+export const NO_HEADER_LIMITS: Readonly<HeaderLimits> = {
+  maxMetadataBytes: Number.MAX_SAFE_INTEGER,
+  maxBodyBytes: Number.MAX_SAFE_INTEGER,
+  maxRows: Number.MAX_SAFE_INTEGER,
+};
+
 /** Allocations are slow compared with reading a header, so small headers are carved from slabs of this size. */
 const SLAB_BYTES = 16 * 1024;
 

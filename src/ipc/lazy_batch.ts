@@ -14,6 +14,7 @@ import type { ColumnPlan } from "./column_plan.ts";
 import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
 import type { DictionaryState } from "./dictionaries.ts";
+import { bufferName } from "./buffer_name.ts";
 import { messageMetadata, type VerifiedHeader } from "./header.ts";
 
 /**
@@ -65,7 +66,9 @@ export class BatchSource implements ColumnSource {
     const bytes = this.#bytes ?? this.#open();
     const { buffers, compression } = this.header;
     const piece = new Uint8Array(bytes.buffer, bytes.byteOffset + buffers[2 * index], buffers[2 * index + 1]);
-    return compression === "none" ? piece : decompressBuffer(compression, piece, this.#allowance!);
+    return compression === "none"
+      ? piece
+      : decompressBuffer(compression, piece, this.#allowance!, () => bufferName(this.header, index));
   }
 
   #open(): Uint8Array {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { ContentSizeError } from "./content_size.ts";
+
 const MAGIC = 0x184d2204;
 
 /**
@@ -26,12 +28,12 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
   if (contentSize) {
     if (end < 15) throw new RangeError("LZ4 frame header is cut off");
     const declared = view.getBigUint64(6, true);
-    if (declared !== BigInt(size)) throw new RangeError(`LZ4 frame declares ${declared} bytes, expected ${size}`);
+    if (declared !== BigInt(size)) throw new ContentSizeError(`LZ4 frame declares ${declared} bytes, expected ${size}`);
   }
   // Magic, flags, block descriptor, optional content size, header checksum.
   let at = contentSize ? 15 : 7;
   // One byte of input gives at most 255 bytes of output: fails before allocating when the input is too short.
-  if (size > 255 * end) throw new RangeError(`${end} bytes of LZ4 cannot hold ${size}`);
+  if (size > 255 * end) throw new ContentSizeError(`${end} bytes of LZ4 cannot hold ${size}`);
   const output = new Uint8Array(size);
   let written = 0;
   for (;;) {
@@ -42,7 +44,7 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
     const length = word & 0x7fffffff;
     if (at + length > end) throw new RangeError(`LZ4 block of ${length} bytes is cut off`);
     if (word >>> 31 === 1) {
-      if (written + length > size) throw new RangeError(`content is longer than ${size} bytes`);
+      if (written + length > size) throw new ContentSizeError(`content is longer than ${size} bytes`);
       output.set(input.subarray(at, at + length), written);
       written += length;
     } else {
@@ -50,7 +52,7 @@ export function decompressLz4Frame(input: Uint8Array, size: number): Uint8Array 
     }
     at += length + (blockChecksum ? 4 : 0);
   }
-  if (written !== size) throw new RangeError(`content is ${written} bytes, expected ${size}`);
+  if (written !== size) throw new ContentSizeError(`content is ${written} bytes, expected ${size}`);
   return output;
 }
 
@@ -71,7 +73,7 @@ function decompressBlock(input: Uint8Array, from: number, end: number, output: U
       } while (more === 255);
     }
     if (literals > end - at) throw new RangeError("LZ4 literals are cut off");
-    if (literals > limit - to) throw new RangeError(`content is longer than ${limit} bytes`);
+    if (literals > limit - to) throw new ContentSizeError(`content is longer than ${limit} bytes`);
     if (literals > 32) {
       output.set(input.subarray(at, at + literals), to);
       at += literals;
@@ -94,7 +96,7 @@ function decompressBlock(input: Uint8Array, from: number, end: number, output: U
         length += more;
       } while (more === 255);
     }
-    if (length > limit - to) throw new RangeError(`content is longer than ${limit} bytes`);
+    if (length > limit - to) throw new ContentSizeError(`content is longer than ${limit} bytes`);
     if (offset >= length && length > 32) {
       output.copyWithin(to, to - offset, to - offset + length);
       to += length;

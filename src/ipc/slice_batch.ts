@@ -15,7 +15,7 @@ import {
   hasValidity,
   NodeKind,
 } from "./buffers.ts";
-import { HeaderReader, verified, type VerifiedHeader } from "./header.ts";
+import { HeaderReader, NO_HEADER_LIMITS, verified, type VerifiedHeader } from "./header.ts";
 import { LengthRule } from "./layout.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
 
@@ -68,7 +68,7 @@ export function* slicesOf(
   if (isSmall) return yield message;
   let isOurs = true;
   try {
-    const headers = HeaderReader.continuing(schema);
+    const headers = HeaderReader.continuing(schema, NO_HEADER_LIMITS);
     const batch = verified(header, headers);
     const slicer = slicerOf(batch, body.bytes(), bodyBytes);
     if (slicer === null) {

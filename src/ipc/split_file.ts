@@ -4,6 +4,8 @@
  * @module
  */
 import { type DipcError, LocalError } from "../errors.ts";
+import { FlatReader } from "./flatbuffer.ts";
+import { readMetadata } from "./schema_reader.ts";
 
 /** `ARROW1`, at both ends of an Arrow file. */
 export const FILE_MAGIC: Uint8Array<ArrayBuffer> = new Uint8Array([0x41, 0x52, 0x52, 0x4f, 0x57, 0x31]);
@@ -24,16 +26,26 @@ export interface FileBlock {
 
 /** Content of the footer of an Arrow file. */
 export interface FileFooter {
-  /** The schema as a `Message` flatbuffer, as it would start a stream. Not verified yet. */
-  readonly schemaMessage: Uint8Array<ArrayBuffer>;
+  /** Metadata version as it is written, or `null` for none or one that no reader of today takes: old writers left it out. */
+  readonly version: number | null;
+  /** Custom metadata of the footer, which is not that of the schema. */
+  readonly metadata: ReadonlyMap<string, string>;
   /** Dictionary batches in the order of the footer. */
   readonly dictionaries: FileBlock[];
   /** Record batches in order. */
   readonly batches: FileBlock[];
+  /**
+   * The schema as a `Message` flatbuffer, as it would start a stream. Not verified yet.
+   *
+   * @param version Metadata version that the message declares
+   */
+  schemaMessage(version: number): Uint8Array<ArrayBuffer>;
 }
 
 /** Vtable slots of the `Footer` table in File.fbs. */
-const FOOTER_VERSION = 0, FOOTER_SCHEMA = 1, FOOTER_DICTIONARIES = 2, FOOTER_BATCHES = 3;
+const FOOTER_VERSION = 0, FOOTER_SCHEMA = 1, FOOTER_DICTIONARIES = 2, FOOTER_BATCHES = 3, FOOTER_METADATA = 4;
+/** Metadata version V4, the oldest that is read. */
+const OLDEST_VERSION = 3;
 /** Size of the `Block` struct in File.fbs in bytes: i64 offset, i32 metaDataLength, 4 bytes of padding, i64 bodyLength. */
 const BLOCK_BYTES = 24;
 /** `MessageHeader.Schema` in Message.fbs. */
@@ -82,8 +94,12 @@ export function readFooter(footer: Uint8Array<ArrayBuffer>, fileSize: number, na
   const end = fileSize - FILE_TAIL_BYTES - footer.byteLength;
   const schema = reader.child(root, FOOTER_SCHEMA);
   if (schema < 0) throw reader.broken("has no schema");
+  const version = reader.i16Field(root, FOOTER_VERSION);
+  const flat = new FlatReader(footer);
   return {
-    schemaMessage: wrapSchema(footer, schema, reader.i16Field(root, FOOTER_VERSION)),
+    version: version < OLDEST_VERSION && version >= 0 ? null : version,
+    metadata: readMetadata(flat, flat.root(), FOOTER_METADATA, "footer metadata"),
+    schemaMessage: (version) => wrapSchema(footer, schema, version),
     dictionaries: readBlocks(reader, root, FOOTER_DICTIONARIES, end, "dictionary"),
     batches: readBlocks(reader, root, FOOTER_BATCHES, end, "record batch"),
   };

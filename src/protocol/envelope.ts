@@ -256,11 +256,14 @@ export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES
   return { code: printable(code).slice(0, 64), message: printable(message) };
 }
 
+/** What a server has answered instead of the stream: it was reached, and says why there is none. */
+export class AnswerError extends LocalError {}
+
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */
 export function peerError(error: PeerError): DipcError {
   return Object.hasOwn(KNOWN_CODES, error.code)
-    ? new LocalError(error.code as DipcErrorCode, `cannot receive the stream: the server answered: ${error.message}`)
-    : new LocalError(
+    ? new AnswerError(error.code as DipcErrorCode, `cannot receive the stream: the server answered: ${error.message}`)
+    : new AnswerError(
       "protocol",
       `cannot receive the stream: the server answered with the unknown error code "${error.code}": ${error.message}`,
     );

@@ -12,6 +12,7 @@ import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { EndpointStats, RouteName } from "./stats.ts";
 import type { MessageInput } from "../stream/message_input.ts";
+import { AnswerError } from "../protocol/envelope.ts";
 import { type Candidate, type EndpointOptions, planCandidates } from "./candidates.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
 
@@ -132,7 +133,10 @@ export class EndpointInput implements MessageInput {
       } catch (error) {
         const mayRequestAgain = this.#stats.route === "ucx" || this.#mayRequestAgain;
         this.#dropFallback(this.#stats.route!, error);
-        if (!mayRequestAgain || this.#candidates!.length === 0 || this.#isClosed || isFinal(error)) throw error;
+        if (this.#isClosed || isFinal(error)) throw error;
+        if (!mayRequestAgain || this.#candidates!.length === 0) {
+          throw this.#stats.route === "flight" ? this.#afterAnswer(error, this.#stats.location!) : error;
+        }
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
@@ -204,8 +208,20 @@ export class EndpointInput implements MessageInput {
     if (left >= 0) this.#candidates!.splice(left, 1);
   }
 
+  /** An answer by UCX is why the fetch has failed; what a second request met may be no more than that it came second. */
+  #afterAnswer(error: unknown, location: string): unknown {
+    const answer = this.#ucxError;
+    if (!(answer instanceof AnswerError)) return error;
+    if (error instanceof DipcError && error.code === answer.code) return answer;
+    const message = `${answer.message} (then ${location}: ${reasonOf(error)})`;
+    return new LocalError(answer.code, message, { cause: answer, foreign: answer.foreign });
+  }
+
   #failure(): unknown {
     const [first, ...others] = this.#failures;
+    if (first !== undefined && this.#ucxError instanceof AnswerError) {
+      return this.#afterAnswer(first.error, first.location);
+    }
     const error = first === undefined ? this.#ucxError : first.error;
     if (!(error instanceof DipcError) || first === undefined) return error;
     const more = others.map(({ location, error }) => `then ${location}: ${reasonOf(error)}`);

@@ -23,16 +23,21 @@ export interface PlacedSource {
 /** What can be served. */
 export type Servable = ServableSource | PlacedSource;
 
+/** Called with the name of a dataset, and with what looks wrong with its data but is not an error. */
+export type DatasetWarning = (dataset: string, warning: string) => void;
+
 /**
  * Opens everything that is to be served; if one fails, those before it are closed.
  *
  * @param datasets What to serve, by name
  * @param mayBeEmpty Whether there may be none, because clients will upload some
+ * @param warn Called when a dataset that is opened here is read
  * @throws {DipcError} `invalid_argument`, `not_found`, `invalid_data`
  */
 export async function openEntries(
   datasets: Record<string, Servable>,
   mayBeEmpty: boolean,
+  warn: DatasetWarning,
 ): Promise<Map<string, Entry>> {
   if (typeof datasets !== "object" || datasets === null || Array.isArray(datasets)) {
     throw new DipcError(
@@ -49,7 +54,7 @@ export async function openEntries(
   }
   const entries = new Map<string, Entry>();
   try {
-    for (const name of names) entries.set(name, await openEntry(name, datasets[name]));
+    for (const name of names) entries.set(name, await openEntry(name, datasets[name], warn));
   } catch (error) {
     await closeEntries(entries.values());
     throw error;
@@ -57,7 +62,7 @@ export async function openEntries(
   return entries;
 }
 
-async function openEntry(name: string, served: Servable): Promise<Entry> {
+async function openEntry(name: string, served: Servable, warn: DatasetWarning): Promise<Entry> {
   if (name === "") {
     throw new DipcError(
       "invalid_argument",
@@ -70,11 +75,12 @@ async function openEntry(name: string, served: Servable): Promise<Entry> {
       `cannot serve ${JSON.stringify(name)}: ${shown(served)} is not a Dataset, Table, path or iterable of batches`,
     );
   }
-  if (isPlaced(served)) return await place(name, served);
+  if (isPlaced(served)) return await place(name, served, warn);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("../sources/open_path.ts");
     const path = typeof served === "string" ? served : fileURLToPath(served);
-    return { name, dataset: await openPath(path), owned: true };
+    const dataset = await openPath(path, { onWarning: (warning) => warn(name, warning) });
+    return { name, dataset, owned: true };
   }
   if (isDataset(served)) return { name, dataset: served, owned: false };
   const { fromBatches, fromTable } = await import("../sources/table.ts");
@@ -104,10 +110,10 @@ function isPlaced(served: Servable): served is PlacedSource {
 }
 
 /** Opens a source and copies it into the memory of a GPU; what was opened for that is closed again. */
-async function place(name: string, { source, memory }: PlacedSource): Promise<Entry> {
+async function place(name: string, { source, memory }: PlacedSource, warn: DatasetWarning): Promise<Entry> {
   const { isDeviceSpace } = await import("./device_memory.ts");
   const isDevice = isDeviceSpace(name, memory);
-  const entry = await openEntry(name, source);
+  const entry = await openEntry(name, source, warn);
   if (!isDevice || entry.dataset.memory === memory) return entry;
   try {
     const { deviceResident } = await import("../device/upload.ts");

@@ -121,6 +121,8 @@ export interface ServerEvents {
   end: CustomEvent<ServerEventDetail>;
   /** A connection failed; the server goes on. */
   error: CustomEvent<ServerEventDetail>;
+  /** The data of a dataset that the server has opened looks wrong, but was sent: an Arrow stream without its end, for example. */
+  warning: CustomEvent<{ dataset: string; warning: string }>;
 }
 
 /** The options of a server that concern UCX, checked. */

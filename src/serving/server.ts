@@ -127,6 +127,11 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     return this.#plane?.urisOf(name, approach) ?? [];
   }
 
+  /** @ignore Reports what looks wrong with the data of a dataset. */
+  _warn(dataset: string, warning: string): void {
+    this.dispatchEvent(new CustomEvent("warning", { detail: { dataset, warning } }));
+  }
+
   #describeAll(): void {
     this.datasets = [...this.#parts.entries.values()].map((entry) => this.#describe(entry));
   }

@@ -6,6 +6,7 @@
 import { DipcError, LocalError } from "../errors.ts";
 import { ArrowStreamWriter } from "../formats/arrow_stream_writer.ts";
 import { AtomicFile } from "../formats/atomic_file.ts";
+import { NO_HEADER_LIMITS } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { GrpcStatus } from "../grpc/status.ts";
@@ -193,7 +194,8 @@ class FileTarget implements Target {
   async finish(): Promise<Dataset> {
     await inFolder(() => this.#writer.finish()).catch(hidden);
     const { openPath } = await import("../sources/open_path.ts");
-    return await openPath(this.#path).catch(hidden);
+    // Its messages were admitted when they arrived.
+    return await openPath(this.#path, { limits: NO_HEADER_LIMITS }).catch(hidden);
   }
 
   abort(): void | Promise<void> {

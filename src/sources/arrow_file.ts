@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { addressOf } from "../../ffi/libc.ts";
 import { LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { FieldLayout, SchemaLayout } from "../ipc/layout.ts";
@@ -16,10 +15,10 @@ import {
   footerLength,
   readFooter,
 } from "../ipc/split_file.ts";
-import { readPrefix } from "../ipc/split_stream.ts";
 import { type ReaderLimits, readerLimits } from "../limits.ts";
-import type { Body, Pool } from "../memory/block.ts";
+import type { Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { BlockReader } from "./block_reader.ts";
 import type { Dataset, MessageStream } from "./dataset.ts";
 import { FileHandle, type FileStamp } from "./file_handle.ts";
 import { GuardedMap } from "./file_guard.ts";
@@ -46,8 +45,8 @@ export interface ArrowFileOptions extends SourceOptions {
 
 /** Up to this many batches, their rows are counted when the file is opened. */
 const COUNT_ROWS_BATCHES = 4096;
-/** Bytes for the metadata of most messages; grows when that is not enough. */
-const SCRATCH_BYTES = 16 * 1024;
+/** Metadata version V5, for a file without messages that does not say. */
+const NEWEST_VERSION = 4;
 
 /**
  * An Arrow file as a dataset that can be served many times. Batches are forwarded as they lie in the file.
@@ -117,6 +116,7 @@ export function openSharedArrowFile(share: ArrowFileShare): Dataset {
 
 class ArrowFileDataset implements Dataset {
   readonly schema: MessageHeader;
+  readonly footerMetadata: ReadonlyMap<string, string>;
   readonly rows: number | undefined;
   readonly batches: number;
   readonly bodyBytes: number;
@@ -143,17 +143,21 @@ class ArrowFileDataset implements Dataset {
       file.size,
       name,
     );
-    if (footer.schemaMessage.byteLength > limits.maxMetadataBytes) {
+    this.footerMetadata = footer.metadata;
+    const headers = new HeaderReader(limits);
+    const messages = new BlockReader(file, headers, pool, limits);
+    const [first = null] = [...footer.dictionaries, ...footer.batches];
+    const version = footer.version ?? (first === null ? NEWEST_VERSION : messages.version(first));
+    const schemaMessage = footer.schemaMessage(version);
+    if (schemaMessage.byteLength > limits.maxMetadataBytes) {
       throw new LocalError(
         "limit_exceeded",
-        `cannot read ${name}: its schema has ${footer.schemaMessage.byteLength} bytes, the limit is ` +
+        `cannot read ${name}: its schema has ${schemaMessage.byteLength} bytes, the limit is ` +
           `${limits.maxMetadataBytes} (maxMetadataBytes)`,
       );
     }
-    const headers = new HeaderReader(limits);
-    const schema = headers.read(footer.schemaMessage);
+    const schema = headers.read(schemaMessage);
     this.schema = schema;
-    const messages = new MessageReader(file, headers, pool, limits);
     const dictionaries = orderDictionaries(footer.dictionaries, messages, schema.layout, name);
     this.#dictionaries = dictionaries.length;
     this.#blocks = [...dictionaries, ...footer.batches];
@@ -173,7 +177,7 @@ class ArrowFileDataset implements Dataset {
     this.#file.checkUnchanged();
     const headers = new HeaderReader(this.#limits);
     headers.read(this.schema.bytes);
-    const messages = new MessageReader(this.#file, headers, this.#pool, this.#limits);
+    const messages = new BlockReader(this.#file, headers, this.#pool, this.#limits);
     return new FileRun(messages, this.#map, this.#blocks, this.#dictionaries, options.signal);
   }
 
@@ -212,7 +216,7 @@ class WholeMap implements MapSource {
 
 /** One run through a file. */
 class FileRun implements MessageStream {
-  readonly #messages: MessageReader;
+  readonly #messages: BlockReader;
   readonly #map: MapSource | null;
   readonly #blocks: FileBlock[];
   readonly #dictionaries: number;
@@ -221,7 +225,7 @@ class FileRun implements MessageStream {
   #isClosed = false;
 
   constructor(
-    messages: MessageReader,
+    messages: BlockReader,
     map: MapSource | null,
     blocks: FileBlock[],
     dictionaries: number,
@@ -261,94 +265,6 @@ class FileRun implements MessageStream {
   }
 }
 
-/** Reads messages at the positions that the footer declares. */
-class MessageReader {
-  readonly #file: FileHandle;
-  readonly #headers: HeaderReader;
-  readonly #pool: Pool;
-  readonly #limits: ReaderLimits;
-  #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(SCRATCH_BYTES);
-  #address = addressOf(this.#scratch);
-  #view = new DataView(this.#scratch.buffer);
-
-  constructor(file: FileHandle, headers: HeaderReader, pool: Pool, limits: ReaderLimits) {
-    this.#file = file;
-    this.#headers = headers;
-    this.#pool = pool;
-    this.#limits = limits;
-  }
-
-  /** Metadata and body with one read. */
-  read(block: FileBlock, kind: "dictionary" | "batch"): IpcMessage {
-    this.#prepare(block);
-    const target = this.#pool.acquire(block.bodyLength);
-    try {
-      this.#file.readPairAt(block.offset, this.#address, block.metadataLength, target.address, block.bodyLength);
-      const header = this.#parse(block, kind);
-      return { header, body: target.toBody(header.bodyLength) };
-    } catch (error) {
-      target.release();
-      throw error;
-    }
-  }
-
-  /** The body as a part of the map if it is 8-aligned there, else as {@linkcode read}. */
-  readMapped(block: FileBlock, kind: "dictionary" | "batch", map: FileMap): IpcMessage {
-    const start = block.offset + block.metadataLength;
-    if (start % 8 !== 0) return this.read(block, kind);
-    const header = this.header(block, kind);
-    const body: Body = map.body(start, header.bodyLength);
-    return { header, body };
-  }
-
-  /** Only the metadata. */
-  header(block: FileBlock, kind: "dictionary" | "batch"): MessageHeader {
-    this.#prepare(block);
-    this.#file.readAt(block.offset, this.#address, block.metadataLength);
-    return this.#parse(block, kind);
-  }
-
-  /** Checks a block against the limits and makes room for its metadata. */
-  #prepare(block: FileBlock): void {
-    const { maxMetadataBytes, maxBodyBytes } = this.#limits;
-    if (block.metadataLength > maxMetadataBytes || block.bodyLength > maxBodyBytes) {
-      throw new LocalError(
-        "limit_exceeded",
-        `cannot read the message at byte ${block.offset} of "${this.#file.path}": it has ${block.metadataLength} bytes of ` +
-          `metadata and ${block.bodyLength} of body, the limits are ${maxMetadataBytes} (maxMetadataBytes) and ` +
-          `${maxBodyBytes} (maxBodyBytes)`,
-      );
-    }
-    if (block.metadataLength > this.#scratch.byteLength) {
-      this.#scratch = new Uint8Array(block.metadataLength);
-      this.#address = addressOf(this.#scratch);
-      this.#view = new DataView(this.#scratch.buffer);
-    }
-  }
-
-  #parse(block: FileBlock, kind: "dictionary" | "batch"): MessageHeader {
-    const where = `the message at byte ${block.offset} of "${this.#file.path}"`;
-    const prefix = readPrefix(this.#view, where);
-    const end = prefix.byteLength + prefix.metadataLength;
-    if (prefix.metadataLength === 0 || end > block.metadataLength) {
-      throw new LocalError(
-        "invalid_data",
-        `cannot read ${where}: the file is damaged, the footer declares ${block.metadataLength} bytes of prefix and metadata, ` +
-          `found ${end}`,
-      );
-    }
-    const header = this.#headers.read(this.#scratch.subarray(prefix.byteLength, end));
-    if (header.kind !== kind || header.bodyLength > block.bodyLength) {
-      throw new LocalError(
-        "invalid_data",
-        `cannot read ${where}: the file is damaged, the footer declares a ${kind} with ${block.bodyLength} bytes of body, ` +
-          `found a ${header.kind} with ${header.bodyLength}`,
-      );
-    }
-    return header;
-  }
-}
-
 function checkHead(file: FileHandle, name: string): void {
   if (file.size === 0) throw new LocalError("invalid_data", `cannot read ${name}: it is empty, expected an Arrow file`);
   const head = file.readBytes(0, Math.min(file.size, FILE_HEAD_BYTES));
@@ -372,7 +288,7 @@ function checkHead(file: FileHandle, name: string): void {
  */
 function orderDictionaries(
   blocks: FileBlock[],
-  messages: MessageReader,
+  messages: BlockReader,
   layout: SchemaLayout,
   name: string,
 ): FileBlock[] {

@@ -25,6 +25,8 @@ export interface MessageStream {
 export interface Dataset {
   /** The schema message that starts every run. */
   readonly schema: MessageHeader;
+  /** Custom metadata of the footer of an Arrow file, which is not that of the schema; it is not sent to clients. */
+  readonly footerMetadata?: ReadonlyMap<string, string>;
   /** Total rows, if known without reading everything. */
   readonly rows?: number;
   /** Number of record batches, if known. */

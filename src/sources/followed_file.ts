@@ -70,6 +70,10 @@ export class FollowedFile<O> implements Dataset {
     return this.#current.dataset.schema;
   }
 
+  get footerMetadata(): ReadonlyMap<string, string> | undefined {
+    return this.#current.dataset.footerMetadata;
+  }
+
   get rows(): number | undefined {
     return this.#current.dataset.rows;
   }

@@ -8,6 +8,7 @@ import { arrowFile } from "./arrow_file.ts";
 import { arrowStream } from "./arrow_stream.ts";
 import type { Dataset } from "./dataset.ts";
 import { FollowedFile } from "./followed_file.ts";
+import { withName } from "./named.ts";
 import { openError, statFile } from "./paths.ts";
 import type { SourceOptions } from "./options.ts";
 
@@ -59,6 +60,14 @@ export async function openPath(path: string, options: OpenPathOptions = {}): Pro
 }
 
 async function openFile(path: string, options: OpenPathOptions): Promise<Dataset> {
+  try {
+    return await openFormat(path, options);
+  } catch (error) {
+    throw withName(`"${path}"`, error);
+  }
+}
+
+async function openFormat(path: string, options: OpenPathOptions): Promise<Dataset> {
   switch (detectFormat(readHead(path), path)) {
     case "arrow-file":
       return await arrowFile(path, options);

@@ -12,6 +12,11 @@ export interface SourceOptions {
   pool?: Pool;
   /** Limits on what a damaged or hostile file can make a reader allocate. Defaults as for a reader. */
   limits?: Partial<ReaderLimits>;
+  /**
+   * Called during a run with what looks wrong with the data but is not an error, in words: an Arrow stream that ends without an
+   * end-of-stream marker. Default: such warnings are not reported.
+   */
+  onWarning?: (warning: string) => void;
 }
 
 /** A value that may be at hand already. */

@@ -110,6 +110,7 @@ export async function fromBatches(
     }
   }
   const known = schema;
+  let taken: HeldBatches | null = null;
   return {
     schema: encodeSchema(known),
     readOnce: again === null,
@@ -118,9 +119,11 @@ export async function fromBatches(
       if (again !== null) {
         batches = new HeldBatches(again(), false);
       } else if (held !== null) {
-        batches = held;
+        taken = batches = held;
         held = null;
       } else {
+        // Why the first run failed says more than that there was one.
+        if (taken!.failure !== null) throw taken!.failure;
         throw new LocalError(
           "busy",
           "cannot read the batches again: they can be read only once; pass an array, or a function that starts anew",
@@ -163,10 +166,16 @@ class HeldBatches {
   readonly owned: boolean;
   #first: RecordBatch | null = null;
   #hasEnded = false;
+  #failure: DipcError | null = null;
 
   constructor(iterator: BatchIterator, owned: boolean) {
     this.#iterator = iterator;
     this.owned = owned;
+  }
+
+  /** What the source has failed with, if it did. */
+  get failure(): DipcError | null {
+    return this.#failure;
   }
 
   async peek(): Promise<RecordBatch | null> {
@@ -210,9 +219,9 @@ class HeldBatches {
 
   #failed(cause: unknown): DipcError {
     this.#hasEnded = true;
-    if (cause instanceof DipcError) return cause;
-    const text = textOf(cause);
-    return new LocalError("io", `cannot read the batches: their source failed: ${text}`, { cause });
+    return this.#failure = cause instanceof DipcError
+      ? cause
+      : new LocalError("io", `cannot read the batches: their source failed: ${textOf(cause)}`, { cause });
   }
 }
 

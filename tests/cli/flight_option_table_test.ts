@@ -34,7 +34,11 @@ const CLIENT: Record<keyof FlightClientOptions, Row> = {
   password: { connect: { flight: { password: "x" } }, command: ["user"] },
   cookies: { connect: { flight: { cookies: false } }, command: ["no-cookies"] },
   middleware: { connect: { flight: { middleware: [] } }, command: { none: "functions of a program" } },
-  limits: { connect: { limits: {} }, command: { none: "the command holds one message at a time" } },
+  limits: {
+    connect: { limits: {} },
+    command: ["max-metadata", "max-body", "max-rows"],
+    of: ["get", "schema", "put"],
+  },
   maxMessageBytes: { connect: { flight: { maxMessageBytes: 1 } }, command: ["max-message"] },
   // Only uploads are cut.
   maxBatchBytes: { connect: {}, command: ["max-batch"], of: ["put"] },

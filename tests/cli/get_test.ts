@@ -93,6 +93,22 @@ testNeeding([needsUcx], "get writes each format that it names, whole", () =>
     assertEquals([...Deno.readDirSync(folder.path)].filter(({ name }) => name.includes(".part")), []);
   }));
 
+Deno.test("get that is killed leaves one file at most, which the next run replaces", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("out.csv"), bytes = tripsBytes("stream");
+  for (let run = 0; run < 2; run++) {
+    await using killed = startDipc(["get", "-", "-o", path], { stdin: "piped" });
+    await killed.write(bytes.slice(0, -200));
+    await untilWriting(folder);
+    killed.kill("SIGKILL");
+    assertEquals((await killed.outcome).signal, "SIGKILL");
+    assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), [".out.csv.part"]);
+  }
+  await Deno.writeFile(folder.file("trips.arrows"), bytes);
+  assertEquals((await dipc(["get", folder.file("trips.arrows"), "-o", path])).code, 0);
+  assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name).sort(), ["out.csv", "trips.arrows"]);
+});
+
 testNeeding(
   [needsUcx],
   "what get wrote as Parquet can be served and fetched again",

@@ -1,6 +1,7 @@
 /** The parts of the command that need no server: parsing, names, numbers, messages. */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { duration, integerOption, parseCommand, UsageError } from "../../src/cli/args.ts";
+import { schemaText } from "../../src/cli/schema_text.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { asFailure, failureLine } from "../../src/cli/failure.ts";
 import { formatOf } from "../../src/cli/format.ts";
@@ -193,4 +194,15 @@ Deno.test("cli help: every command explains each of its options, examples and ex
     const longest = Math.max(...command.help.split("\n").map((line) => line.length));
     assert(longest <= 120, `help of ${command.name} has a line of ${longest} characters`);
   }
+});
+
+Deno.test("the schema of very many columns, and very much metadata, is shown", () => {
+  const many = 200_000;
+  const metadata = Object.fromEntries(Array.from({ length: many }, (_, i) => [`key ${i}`, "x"]));
+  const field = { type: "int8", nullable: true, metadata: {}, children: [], dictionary: false };
+  const fields = Array.from({ length: many }, (_, i) => ({ ...field, name: `c${i}` }));
+  fields[0].metadata = metadata;
+  const lines = schemaText({ fields, metadata, endianness: "little" }).split("\n");
+  assertEquals(lines.length, 1 + many + many + 1 + many + 1);
+  assertEquals([lines[1], lines.at(-2)], ["  c0       int8", `  key ${many - 1}: x`]);
 });

@@ -122,6 +122,33 @@ Deno.test("an output file appears under its name only when it is complete, and r
   assertThrows(() => file.write([new Uint8Array(1)]), DipcError, "closed");
 });
 
+Deno.test("a temporary file that was left is replaced, one that is being written, a link and a folder are not", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("out.bin");
+  const names = (): string[] => [...Deno.readDirSync(folder.path)].map(({ name }) => name).sort();
+  await Deno.writeTextFile(folder.file(".out.bin.part"), "left, and longer than what is written now");
+  const before = openDescriptors();
+  const first = AtomicFile.create(path);
+  assertEquals(names(), [".out.bin.part"]);
+  const second = AtomicFile.create(path);
+  assertEquals(names(), [".out.bin.2.part", ".out.bin.part"]);
+  first.write([Uint8Array.of(1)]);
+  second.write([Uint8Array.of(2)]);
+  first.finish();
+  assertEquals([names(), [...await Deno.readFile(path)]], [[".out.bin.2.part", "out.bin"], [1]]);
+  second.finish();
+  assertEquals([names(), [...await Deno.readFile(path)]], [["out.bin"], [2]]);
+  await Deno.symlink(path, folder.file(".out.bin.part"));
+  await Deno.mkdir(folder.file(".out.bin.2.part"));
+  const third = AtomicFile.create(path);
+  assertEquals(names().filter((name) => name.includes(".3.")), [".out.bin.3.part"]);
+  third.write([Uint8Array.of(3)]);
+  assertEquals([...await Deno.readFile(path)], [2], "what the link leads to is as it was");
+  third.finish();
+  assertEquals([...await Deno.readFile(path)], [3]);
+  assertEquals(openDescriptors(), before);
+});
+
 Deno.test("an output file that is aborted leaves nothing behind", async () => {
   using folder = new TemporaryFolder();
   const before = openDescriptors();

@@ -1,10 +1,14 @@
 /** Compressed bodies: limits before anything is allocated, and codecs that survive malformed input. */
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import { Dictionary, Field, Int32, Int8, List, Table, Utf8, Utf8View, vectorFromArray } from "apache-arrow";
 import { zstdCompressSync } from "node:zlib";
 import { DipcError } from "../../src/errors.ts";
 import { codecReady, decompressBuffer, loadCodec } from "../../src/ipc/compression.ts";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
-import { HeaderReader } from "../../src/ipc/header.ts";
+import { bufferName } from "../../src/ipc/buffer_name.ts";
+import { BatchEncoder } from "../../src/ipc/encode.ts";
+import { HeaderReader, type VerifiedHeader } from "../../src/ipc/header.ts";
+import { hostPool } from "../../src/memory/host_pool.ts";
 import { decompressLz4Frame } from "../../src/ipc/lz4.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -100,12 +104,12 @@ Deno.test("declared lengths are checked before anything is allocated, and agains
   );
   assertDipcError(
     "invalid_data",
-    "declared length is -2",
+    "length before its content is -2",
     () => decompressBuffer("zstd", buffer(-2n, content), allowance(9999)),
   );
   assertDipcError(
     "invalid_data",
-    "declared length is",
+    "length before its content is",
     () => decompressBuffer("zstd", buffer(1n << 60n, content), allowance(9999)),
   );
   assertDipcError("invalid_data", "zstd", () => decompressBuffer("zstd", buffer(999n, content), allowance(9999)));
@@ -150,10 +154,41 @@ Deno.test("a compressed batch decodes after prepare(), and its buffers are check
   await decoder.prepare(good.header);
   assert(decoder.ready(good.header) && codecReady("zstd"), "zstd is not ready");
   assertEquals([...decoder.decode(good)!.getChildAt(0)!], [1, 2, 3, 4]);
+  for (const declared of [15n, 17n, -5n, 1n << 62n]) {
+    const wrong = batch(zstdCompressSync(new Uint8Array(values.buffer)), declared);
+    const text = `cannot decompress the value buffer of column "x": the length before its content is ${declared}, but`;
+    assertDipcError("invalid_data", text, () => decoder.decode(wrong)!.getChildAt(0));
+  }
   const short = batch(zstdCompressSync(new Uint8Array(12)), 12n);
   assertDipcError("invalid_data", "has 12 bytes, expected 16", () => decoder.decode(short)!.getChildAt(0));
   const long = batch(zstdCompressSync(new Uint8Array(80)), 80n);
   assertDipcError("limit_exceeded", "maxDecompressedBytes", () => decoder.decode(long)!.getChildAt(0));
+});
+
+Deno.test("each buffer of a batch and of a dictionary has a name", () => {
+  const word = vectorFromArray(["a", "b"], new Dictionary(new Utf8(), new Int8(), 0));
+  const view = vectorFromArray(["a long text", "another, longer text"], new Utf8View());
+  const table = new Table({
+    word,
+    view,
+    list: vectorFromArray([[1], [2, 3]], new List(new Field("item", new Int32()))),
+  });
+  const messages = new BatchEncoder(table.schema, hostPool()).encode(table.batches[0]);
+  const names = messages.map(({ header, body }) => {
+    body!.release();
+    const { buffers } = header;
+    return Array.from({ length: buffers.length / 2 }, (_, i) => bufferName(header as VerifiedHeader, i));
+  });
+  const of = (column: string, ...kinds: string[]): string[] => kinds.map((kind) => `the ${kind} buffer of ${column}`);
+  assertEquals(names, [
+    of('the dictionary of column "word"', "validity", "offset", "value"),
+    [
+      ...of('column "word"', "validity", "value"),
+      ...of('column "view"', "validity", "view", "data"),
+      ...of('column "list"', "validity", "offset"),
+      ...of('column "list.item"', "validity", "value"),
+    ],
+  ]);
 });
 
 Deno.test("damaged LZ4 frames and ZSTD data end in an error or in the declared number of bytes", async () => {

@@ -4,7 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect } from "../../mod.ts";
+import { tableFromArrays } from "apache-arrow";
+import { connect, type Dataset, DipcError, fromTable, serve } from "../../mod.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { dipc, type Running, type ServeInfo, startDipc } from "../support/processes.ts";
@@ -81,6 +83,39 @@ testNeeding(
     }
   },
 );
+
+testNeeding([needsUcx], "what UCX was answered is the error, not what the second request met", async () => {
+  const { schema } = await fromTable(tableFromArrays({ n: Int32Array.of(1) }));
+  let runs = 0;
+  const failing: Dataset = {
+    schema,
+    readOnce: false,
+    open() {
+      const error = runs++ === 0
+        ? new DipcError("invalid_data", "cannot read the tape: it is torn")
+        : new DipcError("io", "cannot read the tape: it is not in the drive any more");
+      return {
+        next(): never {
+          throw error;
+        },
+        close() {},
+      };
+    },
+    close() {},
+  };
+  const logged: string[] = [];
+  await using server = await serve({ datasets: { failing }, flight: {} });
+  const log = ({ detail }: { detail: { error?: DipcError } }): number => logged.push(detail.error!.message);
+  server.addEventListener("error", log);
+  server.flight!.addEventListener("error", log);
+  const fetch = async (): Promise<void> => {
+    await using stream = await connect(server.flight!.location, { flight: { path: "failing" } });
+    for await (const _ of stream);
+  };
+  await assertDipcError("invalid_data", /on the server \(invalid_data\).* \(then grpc:.*: io: /, fetch);
+  assertEquals(runs, 2);
+  assertEquals(logged, ["cannot read the tape: it is torn", "cannot read the tape: it is not in the drive any more"]);
+});
 
 testNeeding([needsUcx], "a UCX port that is closed, or never answers, delays a stream by 2 s at most", async () => {
   // Accepts connections, and then says nothing: what a half-dead server or a proxy does.

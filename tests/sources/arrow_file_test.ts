@@ -1,8 +1,9 @@
 /** Arrow files as datasets: whole, damaged, cut short, changed meanwhile, mapped. */
-import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { Table, tableToIPC } from "apache-arrow";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
 import { MemorySink } from "../../src/formats/sink.ts";
+import type { VerifiedHeader } from "../../src/ipc/header.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { wrapBytes } from "../../src/memory/wrap.ts";
 import type { DipcErrorCode } from "../../src/errors.ts";
@@ -270,6 +271,36 @@ Deno.test("a footer that points outside the file, or at the wrong message, is re
     change(new DataView(copy.buffer));
     await Deno.writeFile(path, copy);
     await assertDipcError("invalid_data", "", () => arrowFile(path), name);
+  }
+});
+
+Deno.test("a footer that leaves out its version, or declares an old one, is read by the version of the messages", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("a.arrow");
+  const bytes = await arrowBytes(await fromTable(smallTable()), "file");
+  const view = new DataView(bytes.buffer);
+  const footerAt = bytes.byteLength - 10 - view.getInt32(bytes.byteLength - 10, true);
+  const absent = bytes.slice(), old = bytes.slice(), future = bytes.slice(), bothOld = bytes.slice();
+  new DataView(absent.buffer).setUint16(footerAt + 8, 0, true);
+  new DataView(old.buffer).setInt16(footerAt + 20, 1, true);
+  new DataView(future.buffer).setInt16(footerAt + 20, 5, true);
+  for (const good of [absent, old]) {
+    await Deno.writeFile(path, good);
+    const dataset = await arrowFile(path);
+    assertEquals(rowsOf(await readTable(dataset)), rowsOf(smallTable()));
+    assertEquals((dataset.schema as VerifiedHeader).version, 5);
+    await dataset.close();
+  }
+  // The first batch begins with marker, length, root and a vtable whose first slot is the version.
+  const batch = Number(view.getBigInt64(footerAt + 48, true)) + 8;
+  const table = batch + view.getUint32(batch, true);
+  const slot = view.getUint16(table - view.getInt32(table, true) + 4, true);
+  new DataView(bothOld.buffer).setInt16(table + slot, 2, true);
+  new DataView(bothOld.buffer).setUint16(footerAt + 8, 0, true);
+  for (const [bad, why] of [[future, "metadata version is 5"], [bothOld, "its version is V3"]] as const) {
+    await Deno.writeFile(path, bad);
+    const error = await assertDipcError(bad === future ? "invalid_data" : "unsupported", why, () => openPath(path));
+    assertStringIncludes(error.message, path);
   }
 });
 

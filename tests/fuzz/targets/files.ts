@@ -110,13 +110,13 @@ const footer: FuzzTarget = {
     }),
   run(input) {
     const fileSize = 1 << 20;
-    const { schemaMessage, dictionaries, batches } = readFooter(input.slice(), fileSize, "the input");
+    const { version, schemaMessage, dictionaries, batches } = readFooter(input.slice(), fileSize, "the input");
     for (const { offset, metadataLength, bodyLength } of [...dictionaries, ...batches]) {
       const good = offset >= 8 && offset % 8 === 0 && metadataLength >= 8 && bodyLength >= 0 &&
         offset + metadataLength + bodyLength <= fileSize - 10 - input.byteLength;
       if (!good) throw new Error(`a block at ${offset} of ${metadataLength} and ${bodyLength} bytes was let through`);
     }
-    new HeaderReader(LIMITS).read(schemaMessage);
+    new HeaderReader(LIMITS).read(schemaMessage(version ?? 4));
     return true;
   },
 };
