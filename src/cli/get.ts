@@ -103,6 +103,7 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
   try {
     stream = await openSource(plan, signal);
     target = await openTarget(plan, stream.schemaHeader);
+    await warn(plan, target.warnings ?? [], totals);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;
     const progress = plan.output !== undefined && !plan.json ? startProgress(() => reader.stats) : null;
@@ -126,6 +127,15 @@ async function fetchInto(plan: Plan, interrupt: Interrupt, totals: TotalsJson): 
     }
     if (plan.device.memory !== undefined) await releaseAll();
   }
+}
+
+/** Says what is written otherwise than the stream has it, before anything is written. */
+async function warn(plan: Plan, warnings: readonly string[], totals: TotalsJson): Promise<void> {
+  if (warnings.length === 0) return;
+  totals.warnings = warnings;
+  // Then standard error has the totals alone.
+  if (plan.json && plan.output === "-") return;
+  for (const warning of warnings) await printError(`warning: ${warning}\n`);
 }
 
 async function openSource({ source, device, output, json }: Plan, signal: AbortSignal): Promise<MessageSource> {
