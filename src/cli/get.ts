@@ -111,6 +111,7 @@ async function fetchInto(
   try {
     stream = await openSource(plan, signal, onWarning);
     target = await openTarget(plan, stream.schemaHeader);
+    for (const warning of target.warnings ?? []) onWarning(warning);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;
     const progress = plan.output !== undefined && !plan.json ? startProgress(() => reader.stats) : null;

@@ -43,10 +43,12 @@ class StandardOutput implements ByteSink {
 class WriterTarget implements Target {
   readonly #schema: MessageHeader;
   readonly #writer: MessageWriter;
+  readonly warnings: readonly string[];
 
   constructor(schema: MessageHeader, writer: MessageWriter) {
     this.#schema = schema;
     this.#writer = writer;
+    this.warnings = writer.warnings ?? [];
   }
 
   write(message: IpcMessage): void | Promise<void> {

@@ -21,7 +21,7 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   output?: string;
   /** Format written. */
   format?: string;
-  /** What looks wrong with the data of a file, although it is not an error. */
+  /** What looks wrong with the data of a file, or was written otherwise than the stream has it; not errors. */
   warnings: readonly string[];
   /** Why it failed. */
   error?: FailureJson;

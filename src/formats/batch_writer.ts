@@ -1,44 +1,64 @@
 /**
- * The base of writers of text: it decodes messages and disposes batches.
+ * The base of writers of lines of text: it decodes messages, and writes a line for each row.
  *
  * @module
  */
-import type { RecordBatch } from "apache-arrow";
-import { cellError } from "./engine_limits.ts";
-import { BatchDecoder } from "../ipc/decode.ts";
+import type { Field } from "apache-arrow";
+import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { cellError } from "./engine_limits.ts";
 import type { ByteSink } from "./sink.ts";
+import type { TextForm } from "./text/cell.ts";
+import { CellFactory } from "./text/cells.ts";
+import { TextOutput, type Token } from "./text/output.ts";
 import type { MessageWriter } from "./writer.ts";
 
-/** Length of text collected before it is written, in UTF-16 code units. */
-const CHUNK_CHARACTERS = 1 << 18;
+/** Length of text collected before it is written, in bytes. */
+const CHUNK_BYTES = 256 * 1024;
 
-/** A writer of text: decodes each message and hands the batch to {@linkcode writeBatch}. */
+/** What lines are made of, besides cells. */
+export interface LineParts {
+  /** What comes before the cell of each column. */
+  readonly before: readonly Token[];
+  /** What ends a line. */
+  readonly end: Token;
+}
+
+/** Writes each row as a line: its cells, with constant parts between them. */
 export abstract class TextWriter implements MessageWriter {
-  /** Decodes the stream's messages. */
-  protected readonly decoder: BatchDecoder;
+  /** Names that are written otherwise than the stream has them. */
+  abstract readonly warnings: readonly string[];
+  /** Columns of the stream. */
+  protected readonly fields: readonly Field[];
+  /** Text that has not been written yet. */
+  protected readonly out: TextOutput = new TextOutput();
+  readonly #decoder: BatchDecoder;
   readonly #sink: ByteSink;
-  readonly #encoder = new TextEncoder();
-  #text: string[] = [];
-  #characters = 0;
+  readonly #cells: CellFactory;
   /** Rows of the batches before. */
   #rows = 0;
 
   /**
    * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
+   * @param form What the cells are written for
    * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
    */
-  constructor(schema: MessageHeader, sink: ByteSink) {
-    this.decoder = new BatchDecoder(schema);
+  constructor(schema: MessageHeader, sink: ByteSink, form: TextForm) {
+    this.#decoder = new BatchDecoder(schema);
+    this.fields = this.#decoder.schema.fields;
     this.#sink = sink;
+    this.#cells = new CellFactory(form, this.fields.length === 1);
   }
+
+  /** The constant parts of each line. */
+  protected abstract readonly parts: LineParts;
 
   /** Writes one message and releases its body. */
   async write(message: IpcMessage): Promise<void> {
-    using batch = await this.decoder.decodeAsync(message);
+    using batch = await this.#decoder.decodeAsync(message);
     if (batch === null) return;
-    await this.writeBatch(batch);
+    await this.#writeRows(batch);
     this.#rows += batch.numRows;
   }
 
@@ -53,29 +73,35 @@ export abstract class TextWriter implements MessageWriter {
     return this.#sink.abort();
   }
 
-  /** Writes the rows of a batch, which is disposed afterwards. */
-  protected abstract writeBatch(batch: RecordBatch): Promise<void>;
-
-  /** The error for a cell of a batch, of which there is no text. */
-  protected cellError(error: unknown, batch: RecordBatch, column: number, row: number): unknown {
-    // After the last column it is the line that is too long.
-    const { name } = batch.schema.fields[Math.min(column, batch.schema.fields.length - 1)];
-    return cellError(error, name, this.#rows + row);
+  async #writeRows(batch: OwnedRecordBatch): Promise<void> {
+    const { out } = this;
+    const { before, end } = this.parts;
+    const cells = batch.data.children.map(this.#cells.cell);
+    const rows = batch.numRows, columns = cells.length;
+    for (let row = 0; row < rows; row++) {
+      let i = 0;
+      out.lineStart = out.at;
+      try {
+        for (; i < columns; i++) {
+          out.token(before[i]);
+          cells[i](out, row);
+        }
+        out.token(end);
+      } catch (error) {
+        // After the last column it is the line that is too long.
+        throw cellError(error, this.fields[Math.min(i, columns - 1)].name, this.#rows + row);
+      }
+      if (out.at >= CHUNK_BYTES) {
+        const pending = this.#flush();
+        if (pending !== undefined) await pending;
+      }
+    }
   }
 
-  /** Adds text; returns a promise if the sink has to catch up. */
-  protected put(text: string): void | Promise<void> {
-    // Together with what was collected it might be too long for one text.
-    if (text.length >= CHUNK_CHARACTERS && this.#characters > 0) return this.#flush().then(() => this.put(text));
-    this.#text.push(text);
-    this.#characters += text.length;
-    if (this.#characters >= CHUNK_CHARACTERS) return this.#flush();
-  }
-
-  async #flush(): Promise<void> {
-    const bytes = this.#encoder.encode(this.#text.join(""));
-    this.#text = [];
-    this.#characters = 0;
-    await this.#sink.write([bytes]);
+  #flush(): void | Promise<void> {
+    const { out } = this;
+    const pending = this.#sink.write([out.written()]);
+    if (pending !== undefined) return pending.then(() => out.clear());
+    out.clear();
   }
 }

@@ -3,52 +3,45 @@
  *
  * @module
  */
-import type { RecordBatch } from "apache-arrow";
+import { DipcError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { TextWriter } from "./batch_writer.ts";
-import { cellText } from "./cell_text.ts";
+import { type LineParts, TextWriter } from "./batch_writer.ts";
 import type { ByteSink } from "./sink.ts";
+import { putCsvText } from "./text/characters.ts";
+import { Token } from "./text/output.ts";
+import { nameWarnings } from "./text/unique_names.ts";
 
 /**
- * Writes CSV: fields separated by commas, lines ended by a line feed, quotes only if they are needed. A null is an empty
- * field, an empty text is `""`. Nested values are JSON; binary ones are hexadecimal.
+ * Writes CSV: fields separated by commas, lines ended by a line feed, quotes only if readers may need them. A null is an
+ * empty field, an empty text is `""`; in a file of one column a null is `""` too, because readers skip empty lines.
  */
 export class CsvWriter extends TextWriter {
+  override readonly warnings: readonly string[];
+  protected override readonly parts: LineParts;
+
   /**
    * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
-   * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
+   * @throws {DipcError} `unsupported` if there is no column, or one that apache-arrow cannot read
    */
   constructor(schema: MessageHeader, sink: ByteSink) {
-    super(schema, sink);
-    // Returns no promise: the header is far smaller than what is collected before the sink is used.
-    void this.put(this.decoder.schema.fields.map((field) => csvField(field.name)).join(",") + "\n");
-  }
-
-  /** Writes one line for each row. */
-  protected override async writeBatch(batch: RecordBatch): Promise<void> {
-    const cells = batch.data.children.map((child) => cellText(child));
-    for (let row = 0; row < batch.numRows; row++) {
-      let line = "";
-      let i = 0;
-      try {
-        for (; i < cells.length; i++) {
-          if (i > 0) line += ",";
-          const text = cells[i].text(row);
-          if (text !== null) line += csvField(text);
-        }
-        line += "\n";
-      } catch (error) {
-        throw this.cellError(error, batch, i, row);
-      }
-      const pending = this.put(line);
-      if (pending !== undefined) await pending;
+    super(schema, sink, "csv");
+    const { fields, out } = this;
+    if (fields.length === 0) {
+      throw new DipcError(
+        "unsupported",
+        "cannot write CSV: the data has no columns, and readers would skip the empty lines of its rows; write NDJSON or " +
+          "Arrow instead",
+      );
     }
+    this.warnings = nameWarnings(fields, false);
+    const comma = new Token(",");
+    this.parts = { before: fields.map((_, i) => i === 0 ? new Token("") : comma), end: new Token("\n") };
+    fields.forEach(({ name }, i) => {
+      out.token(this.parts.before[i]);
+      const bytes = new TextEncoder().encode(name);
+      putCsvText(out, bytes, 0, bytes.byteLength);
+    });
+    out.token(this.parts.end);
   }
-}
-
-/** A field, quoted if it would be misread otherwise. */
-function csvField(text: string): string {
-  if (text !== "" && !/[",\r\n]/.test(text)) return text;
-  return `"${text.replaceAll('"', '""')}"`;
 }

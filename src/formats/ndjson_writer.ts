@@ -3,30 +3,27 @@
  *
  * @module
  */
-import type { RecordBatch } from "apache-arrow";
-import { TextWriter } from "./batch_writer.ts";
-import { cellText } from "./cell_text.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import { type LineParts, TextWriter } from "./batch_writer.ts";
+import type { ByteSink } from "./sink.ts";
+import { keyTokens } from "./text/nested_cells.ts";
+import { Token } from "./text/output.ts";
+import { nameWarnings } from "./text/unique_names.ts";
 
-/**
- * Writes one JSON object per row, with the columns' names as keys in their order. Numbers have all their digits, even those
- * that JavaScript would round; see `cellText` for the other types.
- */
+/** Writes one JSON object per row, with the columns' names as keys in their order. */
 export class NdjsonWriter extends TextWriter {
-  /** Writes one line for each row. */
-  protected override async writeBatch(batch: RecordBatch): Promise<void> {
-    const cells = batch.data.children.map((child) => cellText(child));
-    const keys = batch.schema.fields.map((field, i) => `${i > 0 ? "," : ""}${JSON.stringify(field.name)}:`);
-    for (let row = 0; row < batch.numRows; row++) {
-      let line = "{";
-      let i = 0;
-      try {
-        for (; i < cells.length; i++) line += keys[i] + cells[i].json(row);
-        line += "}\n";
-      } catch (error) {
-        throw this.cellError(error, batch, i, row);
-      }
-      const pending = this.put(line);
-      if (pending !== undefined) await pending;
-    }
+  override readonly warnings: readonly string[];
+  protected override readonly parts: LineParts;
+
+  /**
+   * @param schema Header of the schema message
+   * @param sink Receives the bytes; finished or aborted with the writer
+   * @throws {DipcError} `unsupported` for a column that apache-arrow cannot read
+   */
+  constructor(schema: MessageHeader, sink: ByteSink) {
+    super(schema, sink, "json");
+    this.warnings = nameWarnings(this.fields, true);
+    const before = keyTokens(this.fields.map(({ name }) => name));
+    this.parts = { before, end: new Token(before.length === 0 ? "{}\n" : "}\n") };
   }
 }

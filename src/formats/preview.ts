@@ -4,12 +4,13 @@
  * @module
  */
 import type { RecordBatch } from "apache-arrow";
-import { Type } from "apache-arrow";
 import { describeSchema } from "../ipc/describe.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { printable } from "../text.ts";
-import { type CellText, cellText } from "./cell_text.ts";
 import { isTooLongForText } from "./engine_limits.ts";
+import type { Cell } from "./text/cell.ts";
+import { CellFactory } from "./text/cells.ts";
+import { TextOutput } from "./text/output.ts";
 
 /** Options of {@linkcode Preview}. */
 export interface PreviewOptions {
@@ -36,6 +37,8 @@ export class Preview {
   readonly #rows: number;
   readonly #cellWidth: number;
   readonly #columns: readonly Column[];
+  readonly #factory = new CellFactory("plain");
+  readonly #out = new TextOutput();
   #count = 0;
 
   /**
@@ -68,11 +71,9 @@ export class Preview {
     const rows = Math.min(batch.numRows, this.#rows - this.#count);
     if (rows <= 0) return;
     this.#columns.forEach(({ cells }, i) => {
-      const data = batch.data.children[i];
-      const reader = cellText(data);
+      const cell = this.#factory.cell(batch.data.children[i]);
       for (let row = 0; row < rows; row++) {
-        const text = data.typeId === Type.Null ? null : shownText(reader, row);
-        cells.push(text === null ? "null" : printable(text.slice(0, MAX_CELL_CHARACTERS), "escape"));
+        cells.push(printable(shownText(this.#out, cell, row).slice(0, MAX_CELL_CHARACTERS), "escape"));
       }
     });
     this.#count += rows;
@@ -110,13 +111,19 @@ export class Preview {
   }
 }
 
-/** The text of a cell, also of one that the engine cannot hold: it would be cut anyway. */
-function shownText(reader: CellText, row: number): string | null {
+/** Longest part of a cell that is made into a text: characters have up to four bytes. */
+const MAX_CELL_BYTES = 4 * MAX_CELL_CHARACTERS;
+
+/** The beginning of the text of a cell, also of one that is too long for a text: it would be cut anyway. */
+function shownText(out: TextOutput, cell: Cell, row: number): string {
   try {
-    return reader.text(row);
+    cell(out, row);
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(out.written().subarray(0, MAX_CELL_BYTES));
   } catch (error) {
     if (!isTooLongForText(error)) throw error;
     return "… (too long for a text)";
+  } finally {
+    out.clear();
   }
 }
 

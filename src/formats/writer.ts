@@ -7,6 +7,8 @@ import type { IpcMessage } from "../ipc/message.ts";
 
 /** Writes the messages of one stream in some format. Made for one schema. */
 export interface MessageWriter {
+  /** What is written otherwise than the stream has it, a sentence each. */
+  readonly warnings?: readonly string[];
   /**
    * Writes one dictionary or batch, in the order of the stream. Takes the message over: its body is released when it
    * has been written, even on failure.

@@ -1,10 +1,11 @@
 /** What `get` and `schema` are given: URIs with a wrong scheme or none, servers without a name, and files. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { tableFromIPC } from "apache-arrow";
-import { connect, type DipcError } from "../../mod.ts";
+import { Field, Int32, makeData, RecordBatch, Schema, Struct, tableFromIPC, vectorFromArray } from "apache-arrow";
+import { connect, type DipcError, fromBatches } from "../../mod.ts";
 import { flightUriFor } from "../../src/flight/location.ts";
 import { Authority } from "../support/certificates.ts";
 import { tripsBytes } from "../support/cli_data.ts";
+import { arrowBytes } from "../support/datasets.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve, startDipc } from "../support/processes.ts";
@@ -124,6 +125,29 @@ Deno.test("a file is read without a server: to a file, to the screen, to standar
   // A file may be written over itself.
   assertEquals((await dipc(["get", arrow, "-o", arrow, "--limit", "1500"])).code, 0);
   assertEquals(tableFromIPC(Deno.readFileSync(arrow)).numRows, 1500);
+});
+
+Deno.test("names that occur twice are written as NDJSON with a warning, and in CSV as they are", async () => {
+  using folder = new TemporaryFolder();
+  const twice = folder.file("twice.arrows");
+  const fields = ["id", "id"].map((name) => new Field(name, new Int32(), true));
+  const children = [1, 2].map((value) => vectorFromArray([value], new Int32()).data[0]);
+  const data = makeData({ type: new Struct(fields), length: 1, nullCount: 0, children });
+  const dataset = await fromBatches([new RecordBatch(new Schema(fields), data)]);
+  Deno.writeFileSync(twice, await arrowBytes(dataset, "stream"));
+  await dataset.close();
+  const text = 'column 2, "id", is written as "id_1": another column has its name';
+
+  const toFile = await dipc(["get", twice, "-o", folder.file("x.ndjson"), "--json"]);
+  assertEquals([toFile.code, toFile.stderr], [0, `warning: ${text}\n`]);
+  assertEquals(JSON.parse(toFile.stdout).warnings, [text]);
+  assertEquals(Deno.readTextFileSync(folder.file("x.ndjson")), '{"id":1,"id_1":2}\n');
+  // Standard error has the totals alone.
+  const toOutput = await dipc(["get", twice, "-o", "-", "--format", "ndjson", "--json"]);
+  assertEquals([JSON.parse(toOutput.stderr).warnings, toOutput.stdout], [[text], '{"id":1,"id_1":2}\n']);
+
+  const csv = await dipc(["get", twice, "-o", "-", "--format", "csv", "--json"]);
+  assertEquals([JSON.parse(csv.stderr).warnings, csv.stdout], [[], "id,id\n1,2\n"]);
 });
 
 Deno.test("standard input is read without a server", async () => {

@@ -3,6 +3,7 @@ import { assertEquals, assertExists } from "@std/assert";
 import {
   Binary,
   Bool,
+  type Data,
   type DataType,
   DateDay,
   Decimal,
@@ -15,6 +16,7 @@ import {
   Int64,
   List,
   makeData,
+  Map_,
   RecordBatch,
   Schema,
   Struct,
@@ -22,6 +24,8 @@ import {
   TimeMicrosecond,
   TimestampMillisecond,
   TimestampNanosecond,
+  Union,
+  UnionMode,
   Utf8,
   vectorFromArray,
 } from "apache-arrow";
@@ -198,13 +202,89 @@ Deno.test("CSV quotes what needs quotes and tells a null from an empty text", as
   assertEquals(
     await textOf(everyType(), CsvWriter),
     'n,big,f32,f64,ok,"te,xt",lines,bytes,day,at,exact,clock,took,price,list,pair,word\n' +
-      '1,9223372036854775807,0.1,0.1,true,"say ""hi""","a\nb",00ff10,1970-01-01,1970-01-01T00:00:00.000Z,' +
+      '1,9223372036854775807,0.1,0.1,true,"say ""hi""","a\nb",\\x00ff10,1970-01-01,1970-01-01T00:00:00.000Z,' +
       '1970-01-01T00:00:00.000000001,00:00:00.000000,PT0.000000001S,123.45,"[1,null,3]","{""x"":1,""y"":""a""}",red\n' +
-      ',,NaN,1e+300,false,"",plain,"",2022-01-08,2023-11-14T22:13:20.123Z,2262-04-11T23:47:16.854775807,' +
+      ',,NaN,1e+300,false,"",plain,\\x,2022-01-08,2023-11-14T22:13:20.123Z,2262-04-11T23:47:16.854775807,' +
       '00:00:00.000001,PT-0.000000001S,-0.05,[],"{""x"":null,""y"":""q\\""""}",blue\n' +
       "-3,-9223372036854775808,-Infinity,,,,ünïcode 你好 🎈,,1969-12-31,1969-12-31T23:59:59.999Z," +
       "2023-11-14T22:13:20.123456789,23:59:59.999999,PT1.000000000S,0.00,,,red\n",
   );
+});
+
+Deno.test("in CSV of one column a null is not an empty line, which readers skip", async () => {
+  assertEquals(
+    await textOf(tableOf({ s: { type: new Utf8(), data: ["x", null, "", " ", "#"] } }), CsvWriter),
+    's\nx\n""\n""\n" "\n"#"\n',
+  );
+  assertEquals(await textOf(tableOf({ "": { type: new Int32(), data: [null, 1] } }), CsvWriter), '""\n""\n1\n');
+});
+
+Deno.test("a table without columns is rows of NDJSON, and is refused as CSV", async () => {
+  const schema = new Schema([]);
+  const data = makeData({ type: new Struct([]), length: 3, nullCount: 0, children: [] });
+  const table = new Table([new RecordBatch(schema, data)]);
+  assertEquals(await textOf(table, NdjsonWriter), "{}\n{}\n{}\n");
+  const dataset = await fromTable(table);
+  assertDipcError("unsupported", "no columns", () => new CsvWriter(dataset.schema, new MemorySink()));
+  await dataset.close();
+});
+
+Deno.test("floating-point numbers that readers would take for integers have an exponent, and zero has its sign", async () => {
+  const table = tableOf({ f: { type: new Float64(), data: [1e16, 123456789012345680000, -0, 2 ** 53, 1e-7] } });
+  assertEquals(await textOf(table, CsvWriter), "f\n1e+16\n1.2345678901234568e+20\n-0.0\n9007199254740992\n1e-7\n");
+});
+
+Deno.test("decimals that a double cannot hold are strings in NDJSON", async () => {
+  const type = new Decimal(2, 16, 128);
+  const data = makeData({ type, length: 1, data: new Uint32Array([2 ** 32 - 1, 2 ** 20, 0, 0]) });
+  const table = tableOf({ d: { type, data } });
+  assertEquals(await textOf(table, NdjsonWriter), '{"d":"45036039223377.91"}\n');
+  assertEquals(await textOf(table, CsvWriter), "d\n45036039223377.91\n");
+});
+
+Deno.test("names that occur twice as keys are made unique, with a warning", async () => {
+  const names = ["k", "k", "k_1"];
+  const fields = names.map((name) => new Field(name, new Int32(), true));
+  const numbers = (): Data[] => names.map((_, i) => vectorFromArray([i], new Int32()).data[0]);
+  const inner = makeData({ type: new Struct(fields), length: 1, nullCount: 0, children: numbers() });
+  const union = new Union(UnionMode.Dense, [0, 1], fields.slice(0, 2));
+  const columns = [...fields, new Field("s", inner.type, true), new Field("u", union, true)];
+  const ids = { typeIds: Int8Array.of(1), valueOffsets: Int32Array.of(0) };
+  const children = [
+    ...numbers(),
+    inner,
+    makeData({ type: union, length: 1, ...ids, children: numbers().slice(0, 2) } as never) as Data,
+  ];
+  const schema = new Schema(columns);
+  const data = makeData({ type: new Struct(columns), length: 1, nullCount: 0, children });
+  // The constructor of tables finds that schemas with one name twice differ from themselves.
+  const table = Object.assign(Object.create(Table.prototype), { schema, batches: [new RecordBatch(schema, data)] });
+  const object = '{"k":0,"k_2":1,"k_1":2';
+  assertEquals(await textOf(table, NdjsonWriter), `${object},"s":${object}},"u":{"k_1":1}}\n`);
+  const cell = `"${object.replaceAll('"', '""')}}"`;
+  assertEquals(await textOf(table, CsvWriter), `k,k,k_1,s,u\n0,1,2,${cell},"{""k_1"":1}"\n`);
+  const dataset = await fromTable(table);
+  const nested = [
+    'field 2 of column "s", "k", is written as "k_2": another field has its name',
+    'field 2 of column "u", "k", is written as "k_1": another field has its name',
+  ];
+  assertEquals(new CsvWriter(dataset.schema, new MemorySink()).warnings, nested);
+  assertEquals(new NdjsonWriter(dataset.schema, new MemorySink()).warnings, [
+    'column 2, "k", is written as "k_2": another column has its name',
+    ...nested,
+  ]);
+  await dataset.close();
+});
+
+Deno.test("a map is a list of its entries, so that a key may occur twice and have any type", async () => {
+  const entries = new Struct([new Field("a", new Utf8(), false), new Field("b", new Int32(), true)]);
+  const type = new Map_(new Field("entries", entries, false));
+  const children = [vectorFromArray(["k", "k"], new Utf8()).data[0], vectorFromArray([1, null], new Int32()).data[0]];
+  const child = makeData({ type: entries, length: 2, nullCount: 0, children });
+  const table = tableOf({
+    m: { type, data: makeData({ type, length: 1, valueOffsets: Int32Array.of(0, 2), child } as never) },
+  });
+  assertEquals(await textOf(table, NdjsonWriter), '{"m":[{"key":"k","value":1},{"key":"k","value":null}]}\n');
 });
 
 Deno.test("a stream without batches becomes a header alone in CSV and nothing in JSON", async () => {

@@ -106,13 +106,18 @@ function preview(input: Uint8Array): boolean {
   return true;
 }
 
+/** The cells of all texts. */
+const CELLS = ["cells", "number_cells", "time_cells", "text_cells", "nested_cells", "dictionary_cells", "characters"]
+  .map(
+    (name) => `src/formats/text/${name}.ts`,
+  );
 const WRITERS = { csv: "csv_writer", ndjson: "ndjson_writer", arrow: "arrow_file_writer", parquet: "parquet_writer" };
 
 const targets: FuzzTarget[] = Object.entries(WRITERS).map(([format, file]) => ({
   name: `formats/${format}`,
   files: [
     `src/formats/${file}.ts`,
-    ...(["csv", "ndjson"].includes(format) ? ["src/formats/cell_text.ts", "src/formats/batch_writer.ts"] : []),
+    ...(["csv", "ndjson"].includes(format) ? [...CELLS, "src/formats/batch_writer.ts"] : []),
   ],
   corpusOf: "ipc/decode",
   seeds: streamSeeds,
@@ -121,7 +126,7 @@ const targets: FuzzTarget[] = Object.entries(WRITERS).map(([format, file]) => ({
 }));
 targets.push({
   name: "formats/preview",
-  files: ["src/formats/preview.ts", "src/formats/cell_text.ts"],
+  files: ["src/formats/preview.ts", ...CELLS],
   corpusOf: "ipc/decode",
   seeds: streamSeeds,
   mutate: mutateStream,

@@ -1,11 +1,11 @@
 /**
- * Formats the values of columns as text, for every type that apache-arrow can read.
+ * A simple reference for what cells of CSV and NDJSON are: one text for each, made by JavaScript's own means.
  *
  * @module
  */
 import { type Data, type DataType, type Decimal, type TimeUnit, Type, Vector } from "apache-arrow";
-import { DipcError, unexpected } from "../errors.ts";
-import { arrowTypeId } from "../ipc/arrow_schema.ts";
+import { DipcError, unexpected } from "../../src/errors.ts";
+import { arrowTypeId } from "../../src/ipc/arrow_schema.ts";
 import {
   dateText,
   decimalText,
@@ -15,7 +15,7 @@ import {
   timestampText,
   timeText,
   wordsToBigInt,
-} from "./time_text.ts";
+} from "../../src/formats/time_text.ts";
 
 /** Reads the cells of one column of one batch. */
 export interface CellText {
@@ -26,21 +26,9 @@ export interface CellText {
 }
 
 /**
- * Makes a reader for one column of one batch. It must not be used after the batch has been disposed.
- *
- * | type | JSON | text |
- * |---|---|---|
- * | numbers, decimals | number with all its digits; NaN and infinities are null | the same; `NaN`, `Infinity` |
- * | text | string | as it is |
- * | binary | base64 string | hexadecimal |
- * | date, time, timestamp | ISO 8601 string; UTC with `Z` if the column has a time zone | the same |
- * | duration, interval | ISO 8601 string | the same |
- * | list, struct, union | array, object, value | JSON |
- * | map | object if the keys are text, else array of pairs | JSON |
- * | dictionary | as its values | as its values |
+ * Makes a reader for one column of one batch, by the rules of docs/text-formats.md.
  *
  * @param data Values of the column in this batch
- * @throws {DipcError} `unsupported` for a type that has no text
  */
 export function cellText(data: Data): CellText {
   const value = valueOf(data);
@@ -76,7 +64,8 @@ function valueOf(data: Data): CellText {
       const words = bitWidth / 32;
       const raw = data.values as Uint8Array;
       const values = new Uint32Array(raw.buffer, raw.byteOffset, raw.byteLength >> 2);
-      return plain((row) => decimalText(wordsToBigInt(values, row * words, words), scale));
+      const text = (row: number) => decimalText(wordsToBigInt(values, row * words, words), scale);
+      return (type as Decimal).precision > 15 ? quoted(text) : plain(text);
     }
     case "date":
       return quoted(dates(data));
@@ -141,7 +130,12 @@ function nested(json: (row: number) => string): CellText {
 function float(data: Data): CellText {
   const precision = (data.type as unknown as { precision: number }).precision;
   const get = precision === 2 ? (row: number): number => data.values[row] : getter(data) as (row: number) => number;
-  const text = precision === 2 ? String : shortest(precision === 0 ? 4 : 8);
+  const digits = precision === 2 ? (value: number) => value : shortest(precision === 0 ? 4 : 8);
+  const text = (value: number): string => {
+    if (Object.is(value, -0)) return "-0.0";
+    const short = digits(value);
+    return Math.abs(short) >= 1e16 && Number.isFinite(short) ? short.toExponential() : String(short);
+  };
   return {
     json: (row) => Number.isFinite(get(row)) ? text(get(row)) : "null",
     text: (row) => text(get(row)),
@@ -149,22 +143,22 @@ function float(data: Data): CellText {
 }
 
 /** The fewest digits that round-trip a half or single precision number. */
-function shortest(digits: number): (value: number) => string {
+function shortest(digits: number): (value: number) => number {
   const same = digits === 4
     ? (a: number, b: number) => Math.f16round(a) === b
     : (a: number, b: number) => Math.fround(a) === b;
   return (value) => {
-    if (!Number.isFinite(value)) return String(value);
+    if (!Number.isFinite(value)) return value;
     for (let precision = digits - 2; precision <= digits + 1; precision++) {
       const candidate = Number(value.toPrecision(precision));
-      if (same(candidate, value)) return String(candidate);
+      if (same(candidate, value)) return candidate;
     }
-    return String(value);
+    return value;
   };
 }
 
 function binary(get: (row: number) => Uint8Array<ArrayBuffer>): CellText {
-  return { json: (row) => `"${get(row).toBase64()}"`, text: (row) => get(row).toHex() };
+  return { json: (row) => `"${get(row).toBase64()}"`, text: (row) => `\\x${get(row).toHex()}` };
 }
 
 function dates(data: Data): (row: number) => string {
@@ -213,23 +207,31 @@ function list(child: Data, start: (row: number) => number, end: (row: number) =>
 }
 
 function struct(data: Data): CellText {
-  const names = (data.type as DataType).children.map((field) => JSON.stringify(field.name));
+  const names = unique((data.type as DataType).children.map((field) => field.name)).map((name) => JSON.stringify(name));
   const cells = data.children.map((child) => cellText(child));
   return nested((row) => `{${names.map((name, i) => `${name}:${cells[i].json(row)}`).join(",")}}`);
 }
 
 function map(data: Data): CellText {
-  const [keyData, valueData] = data.children[0].children;
-  const keys = cellText(keyData), values = cellText(valueData);
-  const hasTextKeys = keyData.typeId === Type.Utf8 || keyData.typeId === Type.LargeUtf8 ||
-    keyData.typeId === Type.Utf8View;
+  const [key, value] = data.children[0].children.map((child) => cellText(child));
   return nested((row) => {
     const parts: string[] = [];
     for (let i = Number(data.valueOffsets[row]), end = Number(data.valueOffsets[row + 1]); i < end; i++) {
-      parts.push(hasTextKeys ? `${keys.json(i)}:${values.json(i)}` : `[${keys.json(i)},${values.json(i)}]`);
+      parts.push(`{"key":${key.json(i)},"value":${value.json(i)}}`);
     }
-    return hasTextKeys ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
+    return `[${parts.join(",")}]`;
   });
+}
+
+/** The names, those that occur again with a number. */
+export function unique(names: string[]): string[] {
+  return names.reduce<string[]>((before, name) => {
+    if (!before.includes(name)) return [...before, name];
+    for (let i = 1;; i++) {
+      const candidate = `${name}_${i}`;
+      if (!before.includes(candidate) && !names.includes(candidate)) return [...before, candidate];
+    }
+  }, []);
 }
 
 function union(data: Data): CellText {
@@ -242,7 +244,9 @@ function union(data: Data): CellText {
   const isDense = mode === 1;
   const cell = (row: number): CellText => cells[typeIdToChildIndex[typeIds[row]]];
   const at = (row: number): number => isDense ? Number(data.valueOffsets[row]) : row;
-  return { json: (row) => cell(row).json(at(row)), text: (row) => cell(row).text(at(row)) };
+  const names = unique((data.type as DataType).children.map((field) => field.name));
+  const name = (row: number): string => JSON.stringify(names[typeIdToChildIndex[typeIds[row]]]);
+  return nested((row) => `{${name(row)}:${cell(row).json(at(row))}}`);
 }
 
 /** Texts of a dictionary's values, made on first use. */
