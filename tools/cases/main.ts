@@ -4,7 +4,7 @@
  *
  *   deno task cases FOLDER [NAME]…
  *
- * Some need grpcio beside pyarrow: `DIPC_PYTHON` names a Python that has it. Some need root.
+ * A name may be cut short. Some need grpcio or DuckDB beside pyarrow: `DIPC_PYTHON` names a Python that has them. Some need root.
  *
  * @module
  */
@@ -13,6 +13,7 @@ import { dipc } from "../../tests/support/processes.ts";
 import type { Bench } from "./bench.ts";
 import { makeCommand } from "./command.ts";
 import { FLIGHT } from "./flight.ts";
+import { FORMATS } from "./formats.ts";
 import { MACHINES } from "./machines.ts";
 
 async function main([cases, ...names]: string[]): Promise<number> {
@@ -29,8 +30,8 @@ async function main([cases, ...names]: string[]): Promise<number> {
     const command = await makeCommand(`${folder}/dipc`);
     const bench: Bench = { cases: await Deno.realPath(cases), folder, command, stream };
     let failed = 0;
-    for (const [name, play] of Object.entries({ ...MACHINES, ...FLIGHT })) {
-      if (names.length > 0 && !names.includes(name)) continue;
+    for (const [name, play] of Object.entries({ ...MACHINES, ...FLIGHT, ...FORMATS })) {
+      if (names.length > 0 && !names.some((each) => name.startsWith(each))) continue;
       const { ok, seen } = await play(bench);
       if (!ok) failed++;
       console.log(`${ok ? "right" : "WRONG"}  ${name.padEnd(36)}  ${seen.trim().replace(/\s*\n\s*/g, " | ")}`);
