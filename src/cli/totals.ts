@@ -21,8 +21,8 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   output?: string;
   /** Format written. */
   format?: string;
-  /** What was written otherwise than the stream has it, such as columns whose name occurs twice. */
-  warnings?: readonly string[];
+  /** What is written otherwise than it came, such as columns whose name occurs twice. */
+  warnings: readonly string[];
   /** Why it failed. */
   error?: FailureJson;
 }
@@ -56,5 +56,6 @@ export function noTotals(): TotalsJson {
     routeReason: null,
     endpoints: [],
     complete: false,
+    warnings: [],
   };
 }

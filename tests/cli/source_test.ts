@@ -147,7 +147,7 @@ Deno.test("names that occur twice are written as NDJSON with a warning, and in C
   assertEquals([JSON.parse(toOutput.stderr).warnings, toOutput.stdout], [[text], '{"id":1,"id_1":2}\n']);
 
   const csv = await dipc(["get", twice, "-o", "-", "--format", "csv", "--json"]);
-  assertEquals([JSON.parse(csv.stderr).warnings, csv.stdout], [undefined, "id,id\n1,2\n"]);
+  assertEquals([JSON.parse(csv.stderr).warnings, csv.stdout], [[], "id,id\n1,2\n"]);
 });
 
 Deno.test("standard input is read without a server", async () => {
