@@ -40,7 +40,7 @@ import { type Random, seededRandom } from "../support/random.ts";
 const UNITS = [TimeUnit.SECOND, TimeUnit.MILLISECOND, TimeUnit.MICROSECOND, TimeUnit.NANOSECOND];
 const TYPES: readonly DataType[] = [
   ...allTypes(),
-  ...[new Float32(), new Float64(), new Float64(), new Float64(), new Float64()],
+  ...[new Float32(), new Float32(), new Float32(), new Float64(), new Float64(), new Float64()],
   ...[new Utf8(), new LargeUtf8(), new DateDay(), new DateMillisecond()],
   ...UNITS.flatMap((unit) => [new Duration(unit), new Timestamp(unit, null), new Timestamp(unit, "UTC")]),
   ...[new Time(TimeUnit.SECOND, 32), new Time(TimeUnit.MICROSECOND, 64)],
@@ -55,7 +55,9 @@ const ALPHABETS = ["abc", ' ,"\n', "\\\u0000\u001f\u007f\b\f\n\r\t/", "#';|\t\r"
   new TextEncoder().encode(text)
 );
 const INTEGERS = [0n, 1n, -1n, 9n, 10n, 99n, 100n, 999n, 1000n, 999_999n, 1_000_000n, 999_999_999n, 1_000_000_000n];
-const LIMITS = [31n, 32n, 53n, 62n].flatMap((bits) => [2n ** bits, 2n ** bits - 1n, -(2n ** bits), 1n - 2n ** bits]);
+const LIMITS = [31n, 32n, 53n, 60n, 62n].flatMap((
+  bits,
+) => [2n ** bits, 2n ** bits - 1n, -(2n ** bits), 1n - 2n ** bits]);
 /** Nanoseconds of 2001 to 2033, of the first and last day of years with four digits, and the whole range of the format. */
 const MOMENTS = [10n ** 18n, -62_167_219_200n, 253_402_300_799n, 2n ** 63n - 1n, -(2n ** 63n)];
 
@@ -70,7 +72,7 @@ function float(random: Random): number {
   const near = [0, -0, NaN, Infinity, -Infinity, 1e16, 9007199254740992, 1e21, 1e-6, 1e-7, 5e-324, 123456792, 0.1];
   if (random.chance(0.2)) return random.pick(near);
   const whole = Math.round((random.fraction() - 0.5) * 10 ** digits * 20);
-  return random.chance(0.2) ? whole * random.fraction() : whole / 10 ** random.below(9);
+  return random.chance(0.3) ? whole * random.fraction() / 10 ** random.below(9) : whole / 10 ** random.below(9);
 }
 
 /** Puts values that matter into about half of the leaves, in place. */

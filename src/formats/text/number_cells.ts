@@ -5,9 +5,10 @@
  */
 import type { Data, Decimal } from "apache-arrow";
 import { decimalText, wordsToBigInt } from "../time_text.ts";
-import { asciiCell, bigintOf, type Cell, quoted, type TextForm, wordsOf } from "./cell.ts";
+import { asciiCell, type Cell, quoted, type TextForm, wordsOf } from "./cell.ts";
 import { type TextOutput, Token } from "./output.ts";
 
+const HYPHEN = 0x2d, POINT = 0x2e, ZERO = 0x30;
 /** Room for any number that is written without a text of its own. */
 const NUMBER_BYTES = 40;
 
@@ -36,19 +37,34 @@ const SAFE_HIGH = 2 ** 21;
 function signed64(words: Int32Array): Cell {
   return (out, row) => {
     const low = words[2 * row], high = words[2 * row + 1];
-    if (high >= SAFE_HIGH || high < -SAFE_HIGH) return out.ascii(String(bigintOf(low, high)));
     out.reserve(NUMBER_BYTES);
-    out.putInteger(high === low >> 31 ? low : high * 4294967296 + (low >>> 0));
+    if (high < SAFE_HIGH && high >= -SAFE_HIGH) {
+      return out.putInteger(high === low >> 31 ? low : high * 4294967296 + (low >>> 0));
+    }
+    if (high >= 0) return putWords(out, low >>> 0, high);
+    out.putByte(HYPHEN);
+    putWords(out, -low >>> 0, (low === 0 ? -high : ~high) >>> 0);
   };
 }
 
 function unsigned64(words: Int32Array): Cell {
   return (out, row) => {
-    const low = words[2 * row], high = words[2 * row + 1];
-    if (high >= SAFE_HIGH || high < 0) return out.ascii(String(BigInt.asUintN(64, bigintOf(low, high))));
+    const low = words[2 * row] >>> 0, high = words[2 * row + 1] >>> 0;
     out.reserve(NUMBER_BYTES);
-    out.putUnsigned(high * 4294967296 + (low >>> 0));
+    if (high < SAFE_HIGH) out.putUnsigned(high * 4294967296 + low);
+    else putWords(out, low, high);
   };
+}
+
+/** Adds an unsigned integer of two unsigned words, divided by 10⁹ in steps of which each is exact. */
+function putWords(out: TextOutput, low: number, high: number): void {
+  const first = Math.floor(high / 1e9);
+  const middle = (high - first * 1e9) * 65536 + (low >>> 16);
+  const second = Math.floor(middle / 1e9);
+  const rest = (middle - second * 1e9) * 65536 + (low & 0xffff);
+  const third = Math.floor(rest / 1e9);
+  out.putUnsigned(first * 4294967296 + second * 65536 + third);
+  out.putPadded(rest - third * 1e9, 9);
 }
 
 /** Floating-point numbers, in the fewest digits that give the same number of their precision again. */
@@ -93,30 +109,48 @@ function putFloat(out: TextOutput, value: number, form: TextForm): void {
 
 /** Adds `scaled / scale` without zeros at its end. */
 function putScaled(out: TextOutput, isNegative: boolean, scaled: number, scale: number, digits: number): void {
-  if (isNegative) out.putByte(0x2d);
+  if (isNegative) out.putByte(HYPHEN);
   const whole = Math.floor(scaled / scale);
   out.putUnsigned(whole);
   const fraction = scaled - whole * scale;
   if (fraction === 0) return;
-  out.putByte(0x2e);
+  out.putByte(POINT);
   out.putPadded(fraction, digits);
-  while (out.bytes[out.at - 1] === 0x30) out.at--;
+  while (out.bytes[out.at - 1] === ZERO) out.at--;
 }
+
+/** Powers of ten, from 10⁰ on; all are exact as doubles. */
+const POWERS = Array.from({ length: 16 }, (_, exponent) => Number(`1e${exponent}`));
+/** Digits of a decimal that any number of single precision keeps, and that tell any two of them apart. */
+const KEPT_DIGITS_32 = 6, ALL_DIGITS_32 = 9;
+/** Below this, single precision has all integers. */
+const ALL_INTEGERS_32 = 2 ** 24;
 
 function putFloat32(out: TextOutput, value: number, form: TextForm): void {
   out.reserve(NUMBER_BYTES);
   const size = Math.abs(value);
-  if (size < 1e5 && (value !== 0 || 1 / value > 0)) {
-    // Six digits at most, which no other six share their number of single precision with.
-    const digits = size < 10 ? 5 : size < 100 ? 4 : size < 1000 ? 3 : size < 10_000 ? 2 : 1;
-    const scale = SCALES[digits];
-    const scaled = Math.round(size * scale);
-    if (scaled < 1e6 && Math.fround(scaled / scale) === size) return putScaled(out, value < 0, scaled, scale, digits);
+  if (size < ALL_INTEGERS_32 && Math.floor(size) === size && (value !== 0 || 1 / value > 0)) {
+    return out.putInteger(value);
   }
-  out.ascii(Number.isFinite(value) ? floatText(shortest(value, 6, 9, Math.fround)) : nonFinite(value, form));
+  if (size < 1e6 && size >= 1e-6 && putFraction32(out, value, size)) return;
+  const text = (): string => floatText(shortest(value, KEPT_DIGITS_32, ALL_DIGITS_32, Math.fround));
+  out.ascii(Number.isFinite(value) ? text() : nonFinite(value, form));
 }
 
-const SCALES = [1, 10, 100, 1000, 10_000, 100_000];
+/** Adds a number of 10⁻⁶ to 10⁶ in as few digits as it needs. */
+function putFraction32(out: TextOutput, value: number, size: number): boolean {
+  // Digits before the point, or minus the zeros after it.
+  let whole = 0;
+  while (size >= POWERS[whole]) whole++;
+  while (whole <= 0 && size * POWERS[1 - whole] < 1) whole--;
+  for (let decimals = KEPT_DIGITS_32 - whole; decimals <= ALL_DIGITS_32 - whole; decimals++) {
+    const scaled = Math.round(size * POWERS[decimals]);
+    if (Math.fround(scaled / POWERS[decimals]) !== size) continue;
+    putScaled(out, value < 0, scaled, POWERS[decimals], decimals);
+    return true;
+  }
+  return false;
+}
 
 /** The number with the fewest digits that rounds to the same value. */
 function shortest(value: number, least: number, most: number, round: (value: number) => number): number {
@@ -168,12 +202,12 @@ function shortDecimals(words: Int32Array, count: number, scale: number, exact: C
     out.reserve(NUMBER_BYTES);
     const value = high * 4294967296 + (low >>> 0);
     const size = Math.abs(value);
-    if (value < 0) out.putByte(0x2d);
+    if (value < 0) out.putByte(HYPHEN);
     if (scale === 0) return out.putUnsigned(size);
     // Below 2⁵³ the quotient is never rounded up to the next integer.
     const whole = Math.floor(size / divisor);
     out.putUnsigned(whole);
-    out.putByte(0x2e);
+    out.putByte(POINT);
     out.putPadded(size - whole * divisor, scale);
   };
 }
