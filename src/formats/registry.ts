@@ -54,7 +54,7 @@ export const OUTPUT_FORMATS: readonly OutputFormat[] = [
     meaning: null,
     extensions: ["parquet"],
     isText: false,
-    load: async () => await (await import("../sources/parquet_wasm.ts")).loadParquetWasm(),
+    load: async () => await (await import("./parquet/footer.ts")).loadFooterReader(),
     open: async (schema, sink) => await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
   },
   {

@@ -10,8 +10,11 @@ import { DipcError } from "../errors.ts";
 import type { ColumnPlan, NumberArray } from "./column_plan.ts";
 import { quoted } from "./quote.ts";
 
+/** What is needed of a column to name it. */
+type NamedColumn = Pick<ColumnPlan, "field">;
+
 /** The error for a column whose data contradicts itself. */
-export function invalidColumn(plan: ColumnPlan, what: string): DipcError {
+export function invalidColumn(plan: NamedColumn, what: string): DipcError {
   return new DipcError("invalid_data", `cannot decode column ${quoted(plan.field.path)}: ${what}`);
 }
 
@@ -21,7 +24,12 @@ function isNull(bitmap: Uint8Array, index: number): boolean {
 }
 
 /** Checks that `length + 1` offsets never decrease and lie between 0 and `end`. */
-export function checkOffsets(plan: ColumnPlan, offsets: Int32Array | BigInt64Array, length: number, end: number): void {
+export function checkOffsets(
+  plan: NamedColumn,
+  offsets: Int32Array | BigInt64Array,
+  length: number,
+  end: number,
+): void {
   const isGood = offsets instanceof Int32Array ? rises32(offsets, length, end) : rises64(offsets, length, end);
   if (!isGood) throw invalidColumn(plan, `its ${length + 1} offsets do not rise from 0 to ${end} at most`);
 }
@@ -52,7 +60,7 @@ function rises64(offsets: BigInt64Array, length: number, end: number): boolean {
 
 /** Checks that each view that is not null lies in one of the data buffers. */
 export function checkViews(
-  plan: ColumnPlan,
+  plan: NamedColumn,
   views: Uint8Array,
   length: number,
   data: readonly Uint8Array[],

@@ -1,0 +1,208 @@
+/**
+ * Numbers the distinct values of a column chunk, for its dictionary.
+ *
+ * @module
+ */
+import { ByteBuffer } from "./byte_buffer.ts";
+
+/** Slots of an empty table, a power of 2. */
+const LEAST_SLOTS = 256;
+/** Odd multipliers of this process, so that a peer cannot choose values whose hashes collide. */
+const [FIRST, SECOND] = crypto.getRandomValues(new Int32Array(2)).map((number) => number | 1);
+
+/** The distinct values of a chunk, encoded as in the page of a dictionary. */
+export interface Interner {
+  /** Distinct values so far. */
+  readonly size: number;
+  /** Size of the page in bytes. */
+  readonly byteLength: number;
+  /** The page, in place. */
+  page(): Uint8Array<ArrayBuffer>;
+}
+
+/** An array twice as long, with what it has at its beginning. */
+function doubled(values: Int32Array): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(2 * values.length);
+  grown.set(values);
+  return grown;
+}
+
+/** Distinct numbers of 32 or 64 bits. */
+export class WordInterner implements Interner {
+  size = 0;
+  readonly #width: 1 | 2;
+  #entries = new Int32Array(LEAST_SLOTS);
+  /** One more than the number of an entry, 0 for none. */
+  #slots = new Int32Array(LEAST_SLOTS);
+
+  /** @param width Words of 32 bits of each value */
+  constructor(width: 1 | 2) {
+    this.#width = width;
+  }
+
+  get byteLength(): number {
+    return 4 * this.#width * this.size;
+  }
+
+  /** Writes the number of each value to `out`, from `at` on. */
+  add(values: Int32Array, out: Int32Array, at: number): void {
+    if (this.#width === 1) this.#addSingle(values, out, at);
+    else this.#addPairs(values, out, at);
+  }
+
+  page(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#entries.buffer, 0, this.byteLength);
+  }
+
+  #addSingle(values: Int32Array, out: Int32Array, at: number): void {
+    let slots = this.#slots, entries = this.#entries, mask = slots.length - 1;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i];
+      let hash = Math.imul(value, FIRST);
+      hash = (hash ^ hash >>> 15) & mask;
+      let entry = slots[hash];
+      while (entry !== 0 && entries[entry - 1] !== value) {
+        hash = (hash + 1) & mask;
+        entry = slots[hash];
+      }
+      if (entry === 0) {
+        entry = ++this.size;
+        if (entry > entries.length) entries = this.#entries = doubled(entries);
+        entries[entry - 1] = value;
+        slots[hash] = entry;
+        if (2 * entry > slots.length) {
+          slots = this.#rehash();
+          mask = slots.length - 1;
+        }
+      }
+      out[at + i] = entry - 1;
+    }
+  }
+
+  #addPairs(values: Int32Array, out: Int32Array, at: number): void {
+    let slots = this.#slots, entries = this.#entries, mask = slots.length - 1;
+    const count = values.length >> 1;
+    for (let i = 0; i < count; i++) {
+      const low = values[2 * i], high = values[2 * i + 1];
+      let hash = Math.imul(low, FIRST) ^ Math.imul(high, SECOND);
+      hash = (hash ^ hash >>> 15) & mask;
+      let entry = slots[hash];
+      while (entry !== 0 && (entries[2 * entry - 2] !== low || entries[2 * entry - 1] !== high)) {
+        hash = (hash + 1) & mask;
+        entry = slots[hash];
+      }
+      if (entry === 0) {
+        entry = ++this.size;
+        if (2 * entry > entries.length) entries = this.#entries = doubled(entries);
+        entries[2 * entry - 2] = low;
+        entries[2 * entry - 1] = high;
+        slots[hash] = entry;
+        if (2 * entry > slots.length) {
+          slots = this.#rehash();
+          mask = slots.length - 1;
+        }
+      }
+      out[at + i] = entry - 1;
+    }
+  }
+
+  #rehash(): Int32Array<ArrayBuffer> {
+    const slots = new Int32Array(4 * this.#slots.length);
+    const mask = slots.length - 1;
+    const entries = this.#entries, width = this.#width;
+    for (let entry = 1; entry <= this.size; entry++) {
+      let hash = Math.imul(entries[width * (entry - 1)], FIRST);
+      if (width === 2) hash ^= Math.imul(entries[2 * entry - 1], SECOND);
+      hash = (hash ^ hash >>> 15) & mask;
+      while (slots[hash] !== 0) hash = (hash + 1) & mask;
+      slots[hash] = entry;
+    }
+    return this.#slots = slots;
+  }
+}
+
+/** Distinct runs of bytes. */
+export class ByteInterner implements Interner {
+  size = 0;
+  readonly #isPrefixed: boolean;
+  readonly #entries = new ByteBuffer();
+  /** Where the bytes of each entry begin and end in the page. */
+  #starts = new Int32Array(LEAST_SLOTS);
+  #ends = new Int32Array(LEAST_SLOTS);
+  #hashes = new Int32Array(LEAST_SLOTS);
+  /** One more than the number of an entry, 0 for none. */
+  #slots = new Int32Array(LEAST_SLOTS);
+
+  /** @param isPrefixed Whether the length comes before each value */
+  constructor(isPrefixed: boolean) {
+    this.#isPrefixed = isPrefixed;
+  }
+
+  get byteLength(): number {
+    return this.#entries.length;
+  }
+
+  page(): Uint8Array<ArrayBuffer> {
+    return this.#entries.view();
+  }
+
+  /** Where an entry begins in the page, without its length. */
+  start(entry: number): number {
+    return this.#starts[entry];
+  }
+
+  /** Where an entry ends in the page. */
+  end(entry: number): number {
+    return this.#ends[entry];
+  }
+
+  /** The number of a value. */
+  add(bytes: Uint8Array, from: number, to: number): number {
+    let hash = Math.imul(to - from, SECOND);
+    for (let i = from; i < to; i++) {
+      hash = Math.imul(hash ^ bytes[i], FIRST);
+      hash ^= hash >>> 15;
+    }
+    let slots = this.#slots;
+    let mask = slots.length - 1;
+    let slot = hash & mask;
+    for (let entry = slots[slot]; entry !== 0; entry = slots[slot]) {
+      if (this.#hashes[entry - 1] === hash && this.#equals(entry - 1, bytes, from, to)) return entry - 1;
+      slot = (slot + 1) & mask;
+    }
+    const entry = this.#append(bytes, from, to, hash);
+    slots[slot] = entry + 1;
+    if (2 * this.size <= slots.length) return entry;
+    slots = this.#slots = new Int32Array(4 * slots.length);
+    mask = slots.length - 1;
+    for (let i = 0; i < this.size; i++) {
+      slot = this.#hashes[i] & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = i + 1;
+    }
+    return entry;
+  }
+
+  #equals(entry: number, bytes: Uint8Array, from: number, to: number): boolean {
+    const start = this.#starts[entry];
+    if (this.#ends[entry] - start !== to - from) return false;
+    const known = this.#entries.bytes;
+    for (let i = from, at = start; i < to; i++, at++) if (known[at] !== bytes[i]) return false;
+    return true;
+  }
+
+  #append(bytes: Uint8Array, from: number, to: number, hash: number): number {
+    const entry = this.size++;
+    if (entry === this.#starts.length) {
+      this.#starts = doubled(this.#starts);
+      this.#ends = doubled(this.#ends);
+      this.#hashes = doubled(this.#hashes);
+    }
+    if (this.#isPrefixed) this.#entries.uint32(to - from);
+    this.#starts[entry] = this.#entries.length;
+    this.#entries.append(bytes.subarray(from, to));
+    this.#ends[entry] = this.#entries.length;
+    this.#hashes[entry] = hash;
+    return entry;
+  }
+}
