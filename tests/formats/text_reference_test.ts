@@ -44,7 +44,11 @@ const TYPES: readonly DataType[] = [
   ...[new Utf8(), new LargeUtf8(), new DateDay(), new DateMillisecond()],
   ...UNITS.flatMap((unit) => [new Duration(unit), new Timestamp(unit, null), new Timestamp(unit, "UTC")]),
   ...[new Time(TimeUnit.SECOND, 32), new Time(TimeUnit.MICROSECOND, 64)],
-  ...[[0, 5, 32], [9, 18, 64], [3, 15, 64], [15, 15, 128], [10, 38, 128], [-4, 12, 128], [30, 76, 256]].map((
+  ...[[0, 5, 32], [9, 18, 64], [3, 15, 64], [15, 15, 128], [10, 38, 128], [-4, 12, 128], [30, 76, 256], [291, 9, 64], [
+    290,
+    9,
+    64,
+  ], [-2000, 9, 32]].map((
     [scale, precision, bits],
   ) => new Decimal(scale, precision, bits)),
   new List(new Field("item", new Dictionary(new Utf8(), new Int32()), true)),

@@ -65,7 +65,7 @@ function valueOf(data: Data): CellText {
       const raw = data.values as Uint8Array;
       const values = new Uint32Array(raw.buffer, raw.byteOffset, raw.byteLength >> 2);
       const text = (row: number) => decimalText(wordsToBigInt(values, row * words, words), scale);
-      return (type as Decimal).precision > 15 ? quoted(text) : plain(text);
+      return (type as Decimal).precision > 15 || Math.abs(scale) > 290 ? quoted(text) : plain(text);
     }
     case "date":
       return quoted(dates(data));

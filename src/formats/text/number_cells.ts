@@ -176,6 +176,8 @@ function halfToken(bits: number, form: TextForm): Token {
 
 /** Most digits of a decimal that every double holds: readers of JSON would round longer ones, or fail. */
 const MAX_JSON_DIGITS = 15;
+/** Largest scale, and smallest, whose decimals of so many digits no double makes 0 or infinite. */
+const MAX_JSON_SCALE = 290;
 
 /** Decimals, with all the digits of their scale. */
 export function decimalCell(data: Data, form: TextForm): Cell {
@@ -186,7 +188,8 @@ export function decimalCell(data: Data, form: TextForm): Cell {
   const unsigned = new Uint32Array(words.buffer, words.byteOffset, words.length);
   const exact = asciiCell((row) => decimalText(wordsToBigInt(unsigned, row * count, count), scale));
   const cell = scale >= 0 && scale <= MAX_JSON_DIGITS ? shortDecimals(words, count, scale, exact) : exact;
-  return form === "json" && precision > MAX_JSON_DIGITS ? quoted(cell) : cell;
+  const isExact = precision <= MAX_JSON_DIGITS && Math.abs(scale) <= MAX_JSON_SCALE;
+  return form === "json" && !isExact ? quoted(cell) : cell;
 }
 
 /** Decimals whose digits a double holds; others are left to `exact`. */
