@@ -12,6 +12,7 @@ import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
+import { PARQUET_OUT } from "./parquet_file.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
@@ -235,6 +236,7 @@ export const SUITE: readonly Comparison[] = [
   file("file/1MiB", "guarded", 2),
   file("file/1MiB/read", false, null),
   parquet,
+  PARQUET_OUT,
   clients,
   ...ISOLATES,
   ...UNDER_LOAD,
