@@ -12,7 +12,7 @@ import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
-import { TEXT_FILES } from "./text_files.ts";
+import { FILES } from "./files.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
@@ -236,7 +236,7 @@ export const SUITE: readonly Comparison[] = [
   file("file/1MiB", "guarded", 2),
   file("file/1MiB/read", false, null),
   parquet,
-  ...TEXT_FILES,
+  ...FILES,
   clients,
   ...ISOLATES,
   ...UNDER_LOAD,

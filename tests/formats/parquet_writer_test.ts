@@ -133,8 +133,10 @@ Deno.test("distinct values are numbered in the order in which they come", () => 
   const interner = new ByteInterner(true), known = new Map<string, number>();
   for (const text of texts) {
     if (!known.has(text)) known.set(text, known.size);
-    const bytes = new TextEncoder().encode(`?${text}?`);
-    assertEquals(interner.add(bytes, 1, bytes.byteLength - 1), known.get(text));
+    const bytes = new TextEncoder().encode(`?${text}?`), out = new Int32Array(1);
+    const [starts, ends] = [Int32Array.of(1), Int32Array.of(bytes.byteLength - 1)];
+    interner.addAll({ count: 1, bytes, starts, ends }, out, 0);
+    assertEquals(out[0], known.get(text));
   }
   const page = interner.page();
   [...known.keys()].forEach((text, i) => {

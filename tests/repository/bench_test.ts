@@ -46,7 +46,7 @@ Deno.test("bench --list names every result", async () => {
   const names = [
     ...[...sizes.map((size) => `hot/shm/${size}`), "hot/tcp/1MiB", ...sizes.map((size) => `cold/${size}`)],
     ...["cold/unix/1MiB", "keep/1MiB", "small/512B", "file/1MiB", "file/1MiB/read", "parquet/rows"],
-    ...["csv/rows", "ndjson/rows", "clients/4x1MiB"],
+    ...["csv/rows", "ndjson/rows", "parquet-out/rows", "clients/4x1MiB"],
     ...["one-process/1MiB", "streams/4x1MiB", "isolates/2"],
     ...["fair/flight-small", "fair/ucx", "fair/timer-10ms", "burst/200", "burst/200/ucx", "idle/256"],
     ...["to-pyarrow", "from-pyarrow", "ours", "ucx"].map((route) => `flight/${route}/1MiB`),

@@ -65,6 +65,8 @@ export class ChunkEncoder {
   #entries: ByteInterner | null = null;
   #statistics!: ChunkStatistics;
   #known: KnownDictionary | null = null;
+  /** Where the number of one entry is found. */
+  readonly #found = new Int32Array(1);
   /** The page of a dictionary that was left for plain values. */
   #left: Interner | null = null;
   #slots = 0;
@@ -120,11 +122,7 @@ export class ChunkEncoder {
   appendFixed(slots: Slots, bytes: Uint8Array): void {
     const length = this.#options.type.length!, count = bytes.byteLength / length;
     if (this.#entries !== null) {
-      this.#page.reserveIndices(count);
-      const { indices } = this.#page;
-      let at = this.#page.indexCount;
-      for (let i = 0; i < count; i++) indices[at++] = this.#entries.add(bytes, i * length, (i + 1) * length);
-      this.#page.indexCount = at;
+      this.#addEntries(this.#entries, fixedRuns(bytes, count, length));
     } else {
       for (let i = 0; i < count; i++) this.#statistics.addBytes(bytes, i * length, (i + 1) * length);
       this.#page.plain.append(bytes);
@@ -143,11 +141,7 @@ export class ChunkEncoder {
     }
     if (longest > LONGEST_ENTRY) this.#leaveDictionary();
     if (this.#entries !== null) {
-      this.#page.reserveIndices(count);
-      const { indices } = this.#page;
-      let at = this.#page.indexCount;
-      for (let i = 0; i < count; i++) indices[at++] = this.#entries.add(bytes, starts[i], ends[i]);
-      this.#page.indexCount = at;
+      this.#addEntries(this.#entries, runs);
     } else {
       for (let i = 0; i < count && this.#statistics.needsBytes; i++) {
         this.#statistics.addBytes(bytes, starts[i], ends[i]);
@@ -192,7 +186,7 @@ export class ChunkEncoder {
   finish(): EncodedChunk {
     if (this.#page.slots > 0) this.#endPage();
     const interner = this.#left ?? (this.#indexPages > 0 ? this.#interner : null);
-    if (this.#left === null) this.#addEntries();
+    if (this.#left === null) this.#takeEntries();
     const pieces = this.#pages;
     let dictionaryBytes = 0;
     if (interner !== null) {
@@ -264,7 +258,7 @@ export class ChunkEncoder {
   #leaveDictionary(): void {
     const interner = this.#interner;
     if (interner === null) return;
-    this.#addEntries();
+    this.#takeEntries();
     if (this.#indexPages > 0) {
       if (this.#page.slots > 0) this.#endPage();
       this.#left = interner;
@@ -289,7 +283,7 @@ export class ChunkEncoder {
   }
 
   /** Takes the entries of the dictionary into the statistics, all of which are values of the chunk. */
-  #addEntries(): void {
+  #takeEntries(): void {
     const words = this.#words, entries = this.#entries;
     if (words !== null) {
       const { buffer, byteLength } = words.page();
@@ -298,6 +292,13 @@ export class ChunkEncoder {
       const page = entries.page();
       for (let i = 0; i < entries.size; i++) this.#statistics.addBytes(page, entries.start(i), entries.end(i));
     }
+  }
+
+  /** Appends values as numbers of entries of the dictionary. */
+  #addEntries(entries: ByteInterner, runs: ByteRuns): void {
+    this.#page.reserveIndices(runs.count);
+    entries.addAll(runs, this.#page.indices, this.#page.indexCount);
+    this.#page.indexCount += runs.count;
   }
 
   #endPage(): void {
@@ -336,12 +337,11 @@ export class ChunkEncoder {
 
   /** The number of a value of a dictionary that the chunk did not have yet. */
   #numberOf({ values }: KnownDictionary, key: number): number {
-    const start = values.starts[key], end = values.ends[key];
-    if (this.#isText) {
-      const one = { ...values, count: 1, starts: Int32Array.of(start), ends: Int32Array.of(end) };
-      checkText(this.#options.field, one);
-    }
-    return this.#entries!.add(values.bytes, start, end);
+    const { bytes, starts, ends } = values;
+    const one = { count: 1, bytes, starts: starts.subarray(key, key + 1), ends: ends.subarray(key, key + 1) };
+    if (this.#isText) checkText(this.#options.field, one);
+    this.#entries!.addAll(one, this.#found, 0);
+    return this.#found[0];
   }
 }
 
@@ -354,6 +354,13 @@ const NO_VALUES: ByteRuns = {
   starts: new Int32Array(0),
   ends: new Int32Array(0),
 };
+
+/** Values of one length as runs. */
+function fixedRuns(bytes: Uint8Array, count: number, length: number): ByteRuns {
+  const places = new Int32Array(count + 1);
+  for (let i = 0; i <= count; i++) places[i] = i * length;
+  return { count, bytes, starts: places.subarray(0, count), ends: places.subarray(1) };
+}
 
 /** Words of 32 bits of a value; null if it is made of bytes. */
 function wordsOf({ physical }: LeafType): 1 | 2 | null {

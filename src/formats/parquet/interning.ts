@@ -4,6 +4,7 @@
  * @module
  */
 import { ByteBuffer } from "./byte_buffer.ts";
+import type { ByteRuns } from "./leaf_values.ts";
 
 /** Slots of an empty table, a power of 2. */
 const LEAST_SLOTS = 256;
@@ -82,8 +83,14 @@ export class WordInterner implements Interner {
   #addPairs(values: Int32Array, out: Int32Array, at: number): void {
     let slots = this.#slots, entries = this.#entries, mask = slots.length - 1;
     const count = values.length >> 1;
+    // Many columns are in runs, such as sorted ones.
+    let lastLow = 0, lastHigh = 0, last = -1;
     for (let i = 0; i < count; i++) {
       const low = values[2 * i], high = values[2 * i + 1];
+      if (low === lastLow && high === lastHigh && last >= 0) {
+        out[at + i] = last;
+        continue;
+      }
       let hash = Math.imul(low, FIRST) ^ Math.imul(high, SECOND);
       hash = (hash ^ hash >>> 15) & mask;
       let entry = slots[hash];
@@ -102,7 +109,9 @@ export class WordInterner implements Interner {
           mask = slots.length - 1;
         }
       }
-      out[at + i] = entry - 1;
+      out[at + i] = last = entry - 1;
+      lastLow = low;
+      lastHigh = high;
     }
   }
 
@@ -129,6 +138,8 @@ export class ByteInterner implements Interner {
   /** Where the bytes of each entry begin and end in the page. */
   #starts = new Int32Array(LEAST_SLOTS);
   #ends = new Int32Array(LEAST_SLOTS);
+  /** The first four bytes of each entry, and the hash of all. */
+  #heads = new Int32Array(LEAST_SLOTS);
   #hashes = new Int32Array(LEAST_SLOTS);
   /** One more than the number of an entry, 0 for none. */
   #slots = new Int32Array(LEAST_SLOTS);
@@ -156,53 +167,71 @@ export class ByteInterner implements Interner {
     return this.#ends[entry];
   }
 
-  /** The number of a value. */
-  add(bytes: Uint8Array, from: number, to: number): number {
-    let hash = Math.imul(to - from, SECOND);
-    for (let i = from; i < to; i++) {
-      hash = Math.imul(hash ^ bytes[i], FIRST);
+  /** Writes the number of each value to `out`, from `at` on. */
+  addAll({ count, bytes, starts, ends }: ByteRuns, out: Int32Array, at: number): void {
+    let slots = this.#slots, mask = slots.length - 1, entries = this.#entries.bytes;
+    let hashes = this.#hashes, heads = this.#heads, known = this.#starts, knownEnds = this.#ends;
+    for (let i = 0; i < count; i++) {
+      const from = starts[i], to = ends[i], length = to - from;
+      // Bytes behind the end read as undefined, which is 0 here.
+      let head = bytes[from] | bytes[from + 1] << 8 | bytes[from + 2] << 16 | bytes[from + 3] << 24;
+      if (length < 4) head &= (1 << 8 * length) - 1;
+      let hash = Math.imul(head ^ Math.imul(length, SECOND), FIRST);
       hash ^= hash >>> 15;
+      for (let j = from + 4; j < to; j++) {
+        hash = Math.imul(hash ^ bytes[j], FIRST);
+        hash ^= hash >>> 15;
+      }
+      let slot = hash & mask, entry = slots[slot];
+      for (; entry !== 0; slot = (slot + 1) & mask, entry = slots[slot]) {
+        if (hashes[entry - 1] !== hash || heads[entry - 1] !== head) continue;
+        const start = known[entry - 1];
+        if (knownEnds[entry - 1] - start !== length) continue;
+        let same = 4;
+        while (same < length && entries[start + same] === bytes[from + same]) same++;
+        if (same >= length) break;
+      }
+      if (entry === 0) {
+        entry = this.#append(bytes, from, to, head, hash) + 1;
+        slots[slot] = entry;
+        if (2 * entry > slots.length) this.#rehash();
+        slots = this.#slots;
+        mask = slots.length - 1;
+        entries = this.#entries.bytes;
+        hashes = this.#hashes;
+        heads = this.#heads;
+        known = this.#starts;
+        knownEnds = this.#ends;
+      }
+      out[at + i] = entry - 1;
     }
-    let slots = this.#slots;
-    let mask = slots.length - 1;
-    let slot = hash & mask;
-    for (let entry = slots[slot]; entry !== 0; entry = slots[slot]) {
-      if (this.#hashes[entry - 1] === hash && this.#equals(entry - 1, bytes, from, to)) return entry - 1;
-      slot = (slot + 1) & mask;
-    }
-    const entry = this.#append(bytes, from, to, hash);
-    slots[slot] = entry + 1;
-    if (2 * this.size <= slots.length) return entry;
-    slots = this.#slots = new Int32Array(4 * slots.length);
-    mask = slots.length - 1;
-    for (let i = 0; i < this.size; i++) {
-      slot = this.#hashes[i] & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = i + 1;
-    }
-    return entry;
   }
 
-  #equals(entry: number, bytes: Uint8Array, from: number, to: number): boolean {
-    const start = this.#starts[entry];
-    if (this.#ends[entry] - start !== to - from) return false;
-    const known = this.#entries.bytes;
-    for (let i = from, at = start; i < to; i++, at++) if (known[at] !== bytes[i]) return false;
-    return true;
-  }
-
-  #append(bytes: Uint8Array, from: number, to: number, hash: number): number {
+  #append(bytes: Uint8Array, from: number, to: number, head: number, hash: number): number {
     const entry = this.size++;
     if (entry === this.#starts.length) {
       this.#starts = doubled(this.#starts);
       this.#ends = doubled(this.#ends);
+      this.#heads = doubled(this.#heads);
       this.#hashes = doubled(this.#hashes);
     }
     if (this.#isPrefixed) this.#entries.uint32(to - from);
     this.#starts[entry] = this.#entries.length;
     this.#entries.append(bytes.subarray(from, to));
     this.#ends[entry] = this.#entries.length;
+    this.#heads[entry] = head;
     this.#hashes[entry] = hash;
     return entry;
+  }
+
+  #rehash(): void {
+    const slots = new Int32Array(4 * this.#slots.length);
+    const mask = slots.length - 1;
+    for (let i = 0; i < this.size; i++) {
+      let slot = this.#hashes[i] & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = i + 1;
+    }
+    this.#slots = slots;
   }
 }

@@ -192,27 +192,41 @@ function readByWideOffsets(
   offsets: BigInt64Array,
   { count, first, indices }: Selection,
 ): ByteRuns {
+  if (count === 0) return { count, bytes: values.subarray(0, 0), starts: new Int32Array(0), ends: new Int32Array(0) };
   const words = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * offsets.length);
   const at = (i: number): number => words[2 * i] + words[2 * i + 1] * 2 ** 32;
-  let base = Infinity, end = 0;
-  for (let i = 0; i < count; i++) {
-    const index = indices === null ? first + i : indices[i];
-    base = Math.min(base, at(index));
-    end = Math.max(end, at(index + 1));
-  }
-  if (count === 0) base = 0;
-  const starts = new Int32Array(count), ends = new Int32Array(count);
+  const [low, high] = indices === null ? [first, first + count - 1] : extent(indices);
+  const base = at(low), end = at(high + 1);
   // Values far from each other are brought together.
   if (end - base > MOST_BYTES) {
-    const from = (i: number): number => at(indices === null ? first + i : indices[i]);
-    return gathered(field, count, (i) => values.subarray(from(i), at((indices === null ? first + i : indices[i]) + 1)));
+    const index = (i: number): number => indices === null ? first + i : indices[i];
+    return gathered(field, count, (i) => values.subarray(at(index(i)), at(index(i) + 1)));
   }
+  const bytes = values.subarray(base, end);
+  // Modulo 2³², which is enough for the differences.
+  const lowest = words[2 * low];
+  if (indices === null) {
+    const places = new Int32Array(count + 1);
+    for (let i = 0, word = 2 * first; i <= count; i++, word += 2) places[i] = words[word] - lowest;
+    return { count, bytes, starts: places.subarray(0, count), ends: places.subarray(1) };
+  }
+  const starts = new Int32Array(count), ends = new Int32Array(count);
   for (let i = 0; i < count; i++) {
-    const index = indices === null ? first + i : indices[i];
-    starts[i] = at(index) - base;
-    ends[i] = at(index + 1) - base;
+    const word = 2 * indices[i];
+    starts[i] = words[word] - lowest;
+    ends[i] = words[word + 2] - lowest;
   }
-  return { count, bytes: values.subarray(base, end), starts, ends };
+  return { count, bytes, starts, ends };
+}
+
+/** The least and the greatest of some numbers. */
+function extent(numbers: Int32Array): [low: number, high: number] {
+  let low = numbers[0], high = low;
+  for (let i = 1; i < numbers.length; i++) {
+    if (numbers[i] < low) low = numbers[i];
+    if (numbers[i] > high) high = numbers[i];
+  }
+  return [low, high];
 }
 
 /** Most bytes that {@linkcode ByteRuns} can hold. */

@@ -22,20 +22,20 @@ const GROUP = 8;
  * @param width Bits of each number, at most 31; with 0 they must all be 0
  */
 export function appendHybrid(out: ByteBuffer, values: Uint8Array | Int32Array, count: number, width: number): void {
-  // Packed at worst, and each group of 8 has a header at worst.
-  out.reserve(16 + Math.ceil(count / GROUP) * (width + 5 + Math.ceil(width / 8)));
   let packedFrom = 0;
   let at = 0;
   while (at < count) {
     const value = values[at];
     let end = at + 1;
     while (end < count && values[end] === value) end++;
-    // Groups before a run must be whole: they take values of its beginning.
-    const missing = (GROUP - (at - packedFrom) % GROUP) % GROUP;
-    if (end - at >= GROUP + missing) {
-      if (at > packedFrom) appendPacked(out, values, packedFrom, at + missing, width);
-      appendRun(out, value, end - at - missing, width);
-      packedFrom = end;
+    if (end - at >= GROUP) {
+      // Groups before a run must be whole: they take values of its beginning.
+      const missing = (GROUP - (at - packedFrom) % GROUP) % GROUP;
+      if (end - at >= GROUP + missing) {
+        if (at > packedFrom) appendPacked(out, values, packedFrom, at + missing, width);
+        appendRun(out, value, end - at - missing, width);
+        packedFrom = end;
+      }
     }
     at = end;
   }
@@ -55,34 +55,22 @@ function appendPacked(
   to: number,
   width: number,
 ): void {
-  const groups = Math.ceil((to - from) / GROUP);
+  const groups = Math.ceil((to - from) / GROUP), byteLength = groups * width;
   appendVarint(out, groups * 2 + 1);
-  const end = out.length + groups * width;
-  out.reserve(groups * width);
-  const { bytes } = out;
-  let at = out.length;
-  // Fewer than 8 bits wait here, so that 31 more fit into the 53 of a number; shifts would have but 32.
-  let waiting = 0, bits = 0;
-  if (width <= 24) {
-    for (let i = from; i < to; i++) {
-      waiting |= values[i] << bits;
-      for (bits += width; bits >= 8; bits -= 8) {
-        bytes[at++] = waiting;
-        waiting >>>= 8;
-      }
-    }
-  } else {
-    for (let i = from; i < to; i++) {
-      waiting += values[i] * 2 ** bits;
-      for (bits += width; bits >= 8; bits -= 8) {
-        bytes[at++] = waiting % 256;
-        waiting = Math.floor(waiting / 256);
-      }
+  const words = new Int32Array(Math.ceil(byteLength / 4));
+  let at = 0, waiting = 0, bits = 0;
+  for (let i = from; i < to; i++) {
+    const value = values[i];
+    waiting |= value << bits;
+    bits += width;
+    if (bits >= 32) {
+      words[at++] = waiting;
+      bits -= 32;
+      waiting = bits > 0 ? value >>> (width - bits) : 0;
     }
   }
-  if (bits > 0) bytes[at++] = waiting;
-  bytes.fill(0, at, end);
-  out.length = end;
+  if (bits > 0) words[at] = waiting;
+  out.append(new Uint8Array(words.buffer, 0, byteLength));
 }
 
 function appendVarint(out: ByteBuffer, value: number): void {
