@@ -28,6 +28,6 @@ export interface ParquetFileOptions extends SourceOptions {
  */
 export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
   // Loads the decoder's side only now: most programs import this module for other things.
-  const { openParquet } = await import("./parquet_dataset.ts");
+  const { openParquet } = await import("./parquet/dataset.ts");
   return await openParquet(path, options);
 }
