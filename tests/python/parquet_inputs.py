@@ -6,6 +6,7 @@ Usage: parquet_inputs.py FOLDER. Standard output: a JSON list of the files' name
 import base64
 import datetime as dt
 import json
+import struct
 import sys
 
 import datafusion
@@ -133,4 +134,11 @@ casts += [f"arrow_cast(7, '{t}')" for t in ("Dictionary(Int16, Int64)", "UInt16"
 casts += ["arrow_cast('2020-01-01T00:00:00', 'Timestamp(Second, None)')", "make_array(1, null)", "named_struct('a', 1)"]
 casts += ["arrow_cast('2020-01-01T00:00:00', 'Timestamp(Nanosecond, Some(\"UTC\"))')", "arrow_cast(1.5, 'Float16')"]
 datafusion.SessionContext().sql("select " + ", ".join(casts)).write_parquet(path("datafusion.parquet"))
+
+# GeoParquet: WKB of POINT(1 2), in a coordinate system of its own, in none, and in the default.
+points = pa.array([struct.pack("<BIdd", 1, 1, 1, 2), None], pa.binary())
+places = {"crs": {"crs": {"type": "GeographicCRS"}, "edges": "spherical"}, "none": {"crs": None}, "default": {}}
+geo = {"version": "1.1.0", "columns": {k: {"encoding": "WKB", "geometry_types": []} | v for k, v in places.items()}}
+table = pa.table({k: points for k in [*places, "other"]}).replace_schema_metadata({"geo": json.dumps(geo)})
+pq.write_table(table, path("geoparquet.parquet"))
 json.dump(names, sys.stdout)

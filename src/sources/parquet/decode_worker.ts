@@ -116,8 +116,10 @@ function decodingError(text: string): DipcError {
         "(batchRows), or write smaller row groups",
     );
   }
+  const groups = new Set([...runs.values()].map(({ group }) => group));
+  const part = groups.size === 1 ? ` in its row group ${[...groups][0]}` : "";
   return new LocalError(
     "invalid_data",
-    `cannot decode the Parquet file "${path}": it is damaged, the decoder reports: ${text}`,
+    `cannot decode the Parquet file "${path}": it is damaged${part}, the decoder reports: ${text}`,
   );
 }

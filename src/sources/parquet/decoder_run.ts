@@ -15,6 +15,7 @@ export class DecoderRun {
   #reader: ReadableStreamDefaultReader<ParquetWasm.RecordBatch> | null = null;
   /** What the current piece is read from. */
   #file: DecoderFile;
+  #group = 0;
 
   /** @param open The file */
   constructor(open: OpenParquet) {
@@ -45,6 +46,11 @@ export class DecoderRun {
     await this.#pieces.return(undefined);
   }
 
+  /** Index of the row group that is decoded. */
+  get group(): number {
+    return this.#group;
+  }
+
   /** Why reading the file failed, if that is what made the decoder fail. */
   takeFailure(): DipcError | null {
     return this.#file.blob.takeFailure();
@@ -52,6 +58,7 @@ export class DecoderRun {
 
   async *#readers(): AsyncGenerator<ReadableStreamDefaultReader<ParquetWasm.RecordBatch>> {
     for (const plan of this.#open.plans) {
+      this.#group = plan.group;
       if (plan.pieceRows > 0) {
         yield* this.#readersOf(plan, plan.group, piecesOf(plan));
         continue;
