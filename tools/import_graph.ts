@@ -25,7 +25,7 @@ function roots(): string[] {
   const { exports } = JSON.parse(Deno.readTextFileSync(`${REPOSITORY}/deno.json`)) as {
     exports: Record<string, string>;
   };
-  return [...Object.values(exports), "src/sources/parquet_worker.ts"];
+  return [...Object.values(exports), "src/sources/parquet/decode_worker.ts"];
 }
 
 async function infoOf(root: string): Promise<Info> {

@@ -8,14 +8,17 @@ import type { SourceOptions } from "./options.ts";
 
 /** Options of {@linkcode parquetFile}. */
 export interface ParquetFileOptions extends SourceOptions {
-  /** Rows of each batch; the last one of each row group may have fewer. Default 65,536. */
+  /**
+   * Rows of each batch. The last one of a row group may have fewer, and so do batches that would have more than 512 MiB. Default
+   * 65,536, or fewer if a batch would have more than 64 MiB.
+   */
   batchRows?: number;
 }
 
 /**
  * A Parquet file as a dataset that can be served many times. Each run decodes the file again, a few batches ahead of the
- * reader, so that memory does not grow with the file; it does grow with the compressed size of a row group. The worker
- * that decodes ends with the dataset's `close()`, or a second after the last run.
+ * reader, and large row groups in pieces, so that memory does not grow with the file; it does grow with the largest page. The
+ * worker that decodes ends with the dataset's `close()`, or a second after the last run.
  *
  * @example Usage
  * ```ts ignore
@@ -28,6 +31,6 @@ export interface ParquetFileOptions extends SourceOptions {
  */
 export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
   // Loads the decoder's side only now: most programs import this module for other things.
-  const { openParquet } = await import("./parquet_dataset.ts");
+  const { openParquet } = await import("./parquet/dataset.ts");
   return await openParquet(path, options);
 }

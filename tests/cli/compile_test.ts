@@ -58,10 +58,11 @@ Deno.test("the binary holds every module of the command and its packages", async
   for (
     const part of [
       ...parts,
-      "parquet_worker.ts (",
+      "decode_worker.ts (",
       "isolate_worker.ts (",
       "deno.json (",
       "apache-arrow/",
+      "hyparquet/",
       "parquet-wasm/",
     ]
   ) {

@@ -9,7 +9,6 @@ import { HeaderReader } from "../../src/ipc/header.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { parquetFile } from "../../src/sources/parquet.ts";
-import { replaceViews } from "../../src/sources/parquet_schema.ts";
 import { fromBatches, fromTable } from "../../src/sources/table.ts";
 import { assertDipcError } from "../support/assert.ts";
 import {
@@ -211,17 +210,6 @@ Deno.test("a schema without a list of columns becomes a Parquet file without col
   const sink = new MemorySink();
   await (await ParquetWriter.create(schema, sink)).finish();
   assertGreater(sink.bytes().byteLength, 12);
-});
-
-Deno.test("the schema that the decoder reports has its views replaced, and a damaged one is refused", () => {
-  const types = (metadata: Uint8Array<ArrayBuffer>) => {
-    replaceViews(metadata);
-    return new HeaderReader().read(metadata).layout!.fields.map(({ type }) => type.id);
-  };
-  const columns = [field("a", 24), field("b", 23), int32("c")];
-  assertEquals(types(writeFlat(schemaMessage(columns)).bytes), ["utf8", "binary", "int"]);
-  assertDipcError("invalid_data", "no schema", () => types(writeFlat(message({ type: 1, header: null })).bytes));
-  assertDipcError("invalid_data", "too few", () => types(new Uint8Array(4)));
 });
 
 testNeeding([needsGold], "gold columns that Parquet cannot hold are refused with their name", async () => {

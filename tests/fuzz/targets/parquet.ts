@@ -1,6 +1,6 @@
 /**
- * Fuzz targets for Parquet: whole files, footer and pages, through the worker that decodes them; and the schema that the
- * decoder reports.
+ * Fuzz targets for Parquet: whole files, footer and pages, through the worker that decodes them; the footer by itself; and the
+ * Arrow schema in it.
  *
  * @module
  */
@@ -9,9 +9,17 @@ import { ParquetWriter } from "../../../src/formats/parquet_writer.ts";
 import { MemorySink } from "../../../src/formats/sink.ts";
 import { BatchDecoder } from "../../../src/ipc/decode.ts";
 import { HeaderReader } from "../../../src/ipc/header.ts";
+import type { SchemaLayout } from "../../../src/ipc/layout.ts";
+import { encodeSchemaMessage } from "../../../src/ipc/schema_writer.ts";
 import type { Dataset } from "../../../src/sources/dataset.ts";
+import { FileHandle } from "../../../src/sources/file_handle.ts";
+import { encodeFooter } from "../../../src/sources/parquet/decoder_footer.ts";
+import { readFooter } from "../../../src/sources/parquet/footer.ts";
+import { decodeOrigin } from "../../../src/sources/parquet/origin.ts";
+import { indexPages } from "../../../src/sources/parquet/page_index.ts";
+import { planRun } from "../../../src/sources/parquet/run_plan.ts";
+import { checkThrift } from "../../../src/sources/parquet/thrift_check.ts";
 import { parquetFile } from "../../../src/sources/parquet.ts";
-import { replaceViews } from "../../../src/sources/parquet_schema.ts";
 import { fromTable } from "../../../src/sources/table.ts";
 import { plainValue } from "../../support/ipc_values.ts";
 import type { Random } from "../../support/random.ts";
@@ -87,7 +95,7 @@ const path = `${folder}/file.parquet`;
 
 const file: FuzzTarget = {
   name: "parquet/file",
-  files: ["parquet_dataset", "parquet_decoder", "file_handle"].map((name) => `src/sources/${name}.ts`),
+  files: ["parquet/dataset", "parquet/decoder", "file_handle"].map((name) => `src/sources/${name}.ts`),
   // A worker is started for each file.
   slowMs: 20_000,
   maxInputBytes: 8000,
@@ -107,18 +115,52 @@ const file: FuzzTarget = {
   },
 };
 
-const schema: FuzzTarget = {
-  name: "parquet/schema",
-  files: ["src/sources/parquet_schema.ts", "src/ipc/flatbuffer.ts"],
+const footerPath = `${folder}/footer.parquet`;
+
+const footer: FuzzTarget = {
+  name: "parquet/footer",
+  files: ["footer", "node", "thrift_check", "thrift_writer", "decoder_footer", "pages", "page_index", "run_plan"].map((
+    name,
+  ) => `src/sources/parquet/${name}.ts`),
+  maxInputBytes: 8000,
+  seeds: () => files,
+  mutate,
+  run(input) {
+    Deno.writeFileSync(footerPath, input);
+    using file = FileHandle.open(footerPath);
+    const read = readFooter(file);
+    check("the decoder's footer is well-formed", checkThrift(encodeFooter(read), 100_000) > 0);
+    const plans = planRun(file, read, { batchRows: 2, hasFreeBatches: true, keptDictionaries: new Set() });
+    for (const { group } of plans) indexPages(file, read.groups[group], read.leaves, read.start);
+    return true;
+  },
+};
+
+const origin: FuzzTarget = {
+  name: "parquet/origin",
+  files: ["src/sources/parquet/origin.ts", "src/ipc/schema_writer.ts"],
   maxInputBytes: 8000,
   seeds: () => streamSeeds().map((bytes) => bytes.slice(0, 8 + new DataView(bytes.buffer).getUint32(0, true))),
   mutate: mutateStream,
   run(input) {
-    const metadata = (unpack(input)[0]?.metadata ?? input).slice() as Uint8Array<ArrayBuffer>;
-    replaceViews(metadata);
-    return new HeaderReader(LIMITS).read(metadata).kind === "schema";
+    const metadata = unpack(input)[0]?.metadata ?? input;
+    const framed = new Uint8Array(8 + metadata.byteLength);
+    new DataView(framed.buffer).setInt32(0, -1, true);
+    new DataView(framed.buffer).setInt32(4, metadata.byteLength, true);
+    framed.set(metadata, 8);
+    const layout = decodeOrigin(framed.toBase64());
+    if (layout === null) return false;
+    const copy = new HeaderReader().read(encodeSchemaMessage(layout.fields, layout.metadata)).layout!;
+    const shown = (of: SchemaLayout): string => JSON.stringify([of.fields, [...of.metadata]], plainly);
+    check("a schema that is written again is the same", shown(copy) === shown(layout));
+    return true;
   },
 };
 
-const targets: FuzzTarget[] = [file, schema];
+/** Maps and large numbers for JSON. */
+function plainly(_: string, value: unknown): unknown {
+  return value instanceof Map ? [...value] : typeof value === "bigint" ? `${value}` : value;
+}
+
+const targets: FuzzTarget[] = [file, footer, origin];
 export default targets;

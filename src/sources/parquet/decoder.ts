@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { DipcError, LocalError } from "../errors.ts";
-import { workerStartError } from "../permissions.ts";
-import type { FileHandle } from "./file_handle.ts";
-import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
+import { DipcError, LocalError } from "../../errors.ts";
+import { workerStartError } from "../../permissions.ts";
+import type { FileHandle } from "../file_handle.ts";
+import type { BatchChoice, ParquetInfo, ParquetReply, ParquetRequest } from "./messages.ts";
 
 /**
  * Never called: a module that is only named in a `new Worker` is not part of the program for `deno cache` and
@@ -14,36 +14,34 @@ import type { ParquetReply, ParquetRequest } from "./parquet_messages.ts";
  *
  * @ignore
  */
-export const workerModule = (): Promise<unknown> => import("./parquet_worker.ts");
+export const workerModule = (): Promise<unknown> => import("./decode_worker.ts");
 
-/** Batches requested ahead of the next one. */
-const AHEAD = 4;
 /** How long an unused worker is kept for the next run, in milliseconds. A worker keeps the process from ending. */
 const IDLE_MS = 1000;
-
-/** What is known of a file before it is decoded. */
-export interface ParquetInfo {
-  /** An Arrow stream that holds only the schema. */
-  readonly schema: Uint8Array<ArrayBuffer>;
-  /** Rows of each row group. */
-  readonly groupRows: readonly number[];
-}
 
 /** Decodes one file, in a worker that exists while it is needed. */
 export class ParquetDecoder {
   readonly #file: FileHandle;
+  readonly #choice: BatchChoice;
   readonly #streams = new Map<number, DecodedStream>();
   #worker: Worker | null = null;
   #opened: ((info: ParquetInfo | DipcError) => void) | null = null;
   #lastRun = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param file The file, which must stay open until the decoder is closed */
-  constructor(file: FileHandle) {
+  /** Batches requested ahead of the next one. */
+  #ahead = 1;
+
+  /**
+   * @param file The file, which must stay open until the decoder is closed
+   * @param choice How batches are made
+   */
+  constructor(file: FileHandle, choice: BatchChoice) {
     this.#file = file;
+    this.#choice = choice;
   }
 
-  /** Reads the footer. @throws {DipcError} `invalid_data`, `io`, `unsupported`, `permission_denied` */
+  /** Reads the footer. @throws {DipcError} `invalid_data`, `io`, `unsupported`, `limit_exceeded`, `permission_denied` */
   async info(): Promise<ParquetInfo> {
     const answer = await new Promise<ParquetInfo | DipcError>((resolve) => {
       this.#opened = resolve;
@@ -56,11 +54,12 @@ export class ParquetDecoder {
     this.#opened = null;
     this.#rest();
     if (answer instanceof DipcError) throw answer;
+    this.#ahead = answer.ahead;
     return answer;
   }
 
   /** Starts to decode from the first row. @throws {DipcError} `permission_denied`, `unsupported` */
-  open(batchRows: number): DecodedStream {
+  open(): DecodedStream {
     try {
       this.#start();
     } catch (cause) {
@@ -76,8 +75,8 @@ export class ParquetDecoder {
       },
     );
     this.#streams.set(run, stream);
-    this.#send({ op: "start", run, batchRows });
-    for (let i = 0; i < AHEAD; i++) this.#send({ op: "next", run });
+    this.#send({ op: "start", run });
+    for (let i = 0; i < this.#ahead; i++) this.#send({ op: "next", run });
     return stream;
   }
 
@@ -89,7 +88,7 @@ export class ParquetDecoder {
   #start(): void {
     clearTimeout(this.#idle);
     if (this.#worker !== null) return;
-    const worker = new Worker(new URL("./parquet_worker.ts", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./decode_worker.ts", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }: MessageEvent<ParquetReply>) => {
       if (worker === this.#worker) this.#receive(data);
     };
@@ -99,7 +98,7 @@ export class ParquetDecoder {
       if (worker === this.#worker) this.#end(startError(event.message));
     };
     this.#worker = worker;
-    this.#send({ op: "open", fd: this.#file.fd, path: this.#file.path, stamp: this.#file.stamp });
+    this.#send({ op: "open", fd: this.#file.fd, path: this.#file.path, stamp: this.#file.stamp, choice: this.#choice });
   }
 
   #send(request: ParquetRequest): void {
@@ -109,7 +108,7 @@ export class ParquetDecoder {
   #receive(reply: ParquetReply): void {
     switch (reply.op) {
       case "opened":
-        this.#opened?.({ schema: reply.schema, groupRows: reply.groupRows });
+        this.#opened?.(reply.info);
         break;
       case "batch":
         this.#streams.get(reply.run)?._push(reply.bytes);
@@ -121,13 +120,7 @@ export class ParquetDecoder {
         break;
       }
       case "crashed":
-        this.#end(
-          this.#changed() ?? new LocalError(
-            "invalid_data",
-            `cannot decode the Parquet file "${this.#file.path}": the decoder crashed (${reply.message}); the file is ` +
-              "damaged, or has a feature that is not supported",
-          ),
-        );
+        this.#end(this.#changed() ?? new LocalError(reply.code, reply.message));
         break;
     }
   }

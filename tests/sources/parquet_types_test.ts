@@ -1,0 +1,155 @@
+/**
+ * What Parquet files of other writers become: every file of Parquet's own test data, every type of DuckDB, pyarrow, Polars and
+ * DataFusion, and TPC-H, compared with what pyarrow and DuckDB read. docs/parquet.md says the same as a table.
+ */
+import { assertEquals, assertGreater } from "@std/assert";
+import { AtomicFile } from "../../src/formats/atomic_file.ts";
+import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
+import { openPath } from "../../src/sources/open_path.ts";
+import { writeAll } from "../support/datasets.ts";
+import { type Need, testNeeding } from "../support/needs.ts";
+import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { needsPackages, needsPython, programOf, runPython } from "../support/python.ts";
+
+/** What `parquet_read.py` says about one file. */
+interface Reading {
+  name: string;
+  columns: number;
+  rows: number;
+  metadata: string | null;
+  types: string[];
+  pyarrow: string[];
+  duckdb: string[];
+  unread: string[];
+}
+
+/** Converts files, two at a time, and compares them. */
+async function readAll(folder: TemporaryFolder, files: readonly string[]): Promise<Reading[]> {
+  const pairs: { name: string; parquet: string; arrows: string }[] = [];
+  const left = [...files];
+  const convert = async (): Promise<void> => {
+    for (let parquet; (parquet = left.shift()) !== undefined;) {
+      const name = parquet.slice(parquet.lastIndexOf("/") + 1), arrows = folder.file(`${name}.arrows`);
+      const dataset = await openPath(parquet);
+      await writeAll(dataset, new ArrowStreamWriter(dataset.schema, AtomicFile.create(arrows)));
+      await dataset.close();
+      pairs.push({ name, parquet, arrows });
+    }
+  };
+  await Promise.all([convert(), convert()]);
+  pairs.sort((a, b) => a.name < b.name ? -1 : 1);
+  const readings = await runPython("parquet_read.py", [], pairs) as Reading[];
+  const count = (key: "columns" | "rows"): number => readings.reduce((sum, reading) => sum + reading[key], 0);
+  console.log(`${readings.length} files, ${count("columns")} columns, ${count("rows")} rows`);
+  for (const { name, unread } of readings) {
+    for (const text of unread) console.log(`DuckDB cannot read ${name}, column ${text}`);
+  }
+  return readings;
+}
+
+/** The differences that are not among the known ones, and the known ones that are not there. */
+function unexpected(readings: readonly Reading[], known: Readonly<Record<string, RegExp>>): string[] {
+  const met = new Set<string>();
+  const found: string[] = [];
+  for (const reading of readings) {
+    for (const key of ["types", "pyarrow", "duckdb"] as const) {
+      for (const text of reading[key]) {
+        const place = `${reading.name} ${key}`;
+        if (known[place]?.test(text)) met.add(place);
+        else if (!(key === "types" && USUAL_TYPES.test(text))) found.push(`${place}: ${text}`);
+      }
+    }
+    if (reading.metadata !== null) found.push(`${reading.name} metadata: ${reading.metadata}`);
+  }
+  return [...found, ...Object.keys(known).filter((place) => !met.has(place)).map((place) => `${place}: not met`)];
+}
+
+/** Types that differ from pyarrow's everywhere: INT96, and views, which are sent as plain columns. */
+const USUAL_TYPES =
+  /timestamp\[us\]>?, not .*timestamp\[ns\]|: (string|binary|list<element: .*), not \S*(view|list<element: string_view>)/;
+
+/** Differences of the two readers from each other, or of dipc from both. */
+const KNOWN: Readonly<Record<string, RegExp>> = {
+  "datafusion.parquet types": /dictionary<values=int64|timestamp\[s\], not int64/, // restored from the Arrow schema
+  "datafusion.parquet pyarrow": /Timestamp\(Second.*\[1577836800000000000\], not \[1577836800\]/,
+  "datafusion.parquet duckdb": /Duration|Timestamp\(Second/, // DuckDB does not read the Arrow schema
+  "dictionaries.parquet types": /dictionary<.*, not /, // pyarrow keeps those of strings and binaries
+  "dictionaries.parquet duckdb": /^duration/,
+  "duckdb_fixed_lists.parquet types": /cannot be read: ArrowInvalid/,
+  "duckdb_interval_months.parquet types": /month_day_nano_interval, not fixed_size_binary\[12\]/,
+  "duckdb_interval_months.parquet pyarrow":
+    /MonthDayNano\(months=14, days=3, nanoseconds=14400000000000\), None\], not/,
+  "duckdb_types.parquet types": /month_day_nano_interval, not fixed_size_binary\[12\]/,
+  "duckdb_types.parquet pyarrow": /^interval: .*MonthDayNano\(months=999, days=999, /,
+  "duckdb_types.parquet duckdb": /^time_tz: .*'08:00:01', '08:00:01\+00'|^geometry: .*POINT EMPTY/,
+  "duckdb_variant.parquet duckdb": /typed_value/,
+  "geoparquet.parquet duckdb": /^(crs|none|default): .*'POINT \(1 2\)'/,
+  "int96_far.parquet pyarrow": /-30610224000000000000.*253402214400000000000/, // the years 1000 and 9999
+  "int96_ns.parquet duckdb": /00:00:00\.000000001/,
+  "narrow_keys.parquet types": /cannot be read: ArrowInvalid/,
+  "polars.parquet types": /dictionary<values=large_string/,
+  "polars.parquet duckdb": /^dur: /,
+  "polars_int128.parquet types": /cannot open it/,
+  "stale_renamed.parquet types": /^a: string, not dictionary/,
+  "stale_renamed.parquet duckdb": /^b: .*00:00:01/,
+  "stale_reordered.parquet types": /^a: string, not dictionary/,
+  "stale_unreadable.parquet types": /cannot open it/,
+  "views.parquet duckdb": /^duration: /,
+};
+
+testNeeding(
+  [needsPython, needsPackages("duckdb", "polars", "datafusion")],
+  "every type that DuckDB, pyarrow, Polars and DataFusion write becomes what pyarrow and DuckDB read",
+  async () => {
+    using folder = new TemporaryFolder();
+    const names = await runPython("parquet_inputs.py", [folder.path]) as string[];
+    const readings = await readAll(folder, names.map((name) => folder.file(name)));
+    assertEquals(unexpected(readings, KNOWN), []);
+    assertGreater(readings.reduce((sum, { columns }) => sum + columns, 0), 120);
+  },
+);
+
+const testing = Deno.env.get("DIPC_PARQUET_TESTING") ?? `${ROOT}/../shared/data/parquet-testing`;
+const needsTesting: Need = {
+  what: "the folder of Parquet's own test data",
+  present: await Deno.stat(testing).then(() => true, () => false),
+  how: "set DIPC_PARQUET_TESTING to it",
+  isOptional: true,
+};
+
+const KNOWN_TESTING: Readonly<Record<string, RegExp>> = {
+  "incorrect_map_schema.parquet types": /cannot open it/,
+  "int96_from_spark.parquet pyarrow": /253402225200000000000/, // the year 9999
+  // A converted type without a logical one: UTC for pyarrow, without a zone for DuckDB.
+  "nested_structs.rust.parquet duckdb": /^ul_observation_date: /,
+};
+
+testNeeding(
+  [needsTesting, needsPackages("duckdb")],
+  "Parquet's own test data becomes what pyarrow and DuckDB read",
+  async () => {
+    using folder = new TemporaryFolder();
+    const names = [...Deno.readDirSync(testing)].map(({ name }) => name).filter((name) => name.endsWith(".parquet"));
+    const readings = await readAll(folder, names.map((name) => `${testing}/${name}`));
+    assertEquals(unexpected(readings, KNOWN_TESTING), []);
+    assertEquals(readings.length, names.length);
+    assertGreater(readings.length, 60);
+  },
+);
+
+const tpchgen = programOf("tpchgen-cli");
+const needsTpch: Need = { what: "tpchgen-cli", present: tpchgen !== null, how: needsPython.how };
+
+testNeeding(
+  [needsTpch, needsPackages("duckdb")],
+  "the tables of TPC-H become what pyarrow and DuckDB read",
+  async () => {
+    using folder = new TemporaryFolder();
+    const args = ["parquet", "-s", "0.002", `--output-dir=${folder.path}`];
+    const { success, stderr } = await new Deno.Command(tpchgen!, { args, stdout: "null" }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    const files = [...Deno.readDirSync(folder.path)].map(({ name }) => folder.file(name));
+    const readings = await readAll(folder, files);
+    assertEquals([readings.length, unexpected(readings, {})], [8, []]);
+  },
+);
