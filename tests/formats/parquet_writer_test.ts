@@ -28,7 +28,13 @@ import {
 import { parquetMetadata } from "hyparquet";
 import { ByteBuffer } from "../../src/formats/parquet/byte_buffer.ts";
 import { ByteInterner, WordInterner } from "../../src/formats/parquet/interning.ts";
-import { type ChunkMetadata, type FileMetadata, Physical, Repetition } from "../../src/formats/parquet/format.ts";
+import {
+  type ChunkMetadata,
+  Codec,
+  type FileMetadata,
+  Physical,
+  Repetition,
+} from "../../src/formats/parquet/format.ts";
 import { appendHybrid, bitsFor } from "../../src/formats/parquet/levels.ts";
 import { checkFooter, encodeFooter } from "../../src/formats/parquet/footer.ts";
 import { ParquetWriter, type ParquetWriterOptions } from "../../src/formats/parquet_writer.ts";
@@ -323,6 +329,7 @@ Deno.test("a footer that says something else than what was written is an error b
   const chunk: ChunkMetadata = {
     ...{
       physical: Physical.int32,
+      codec: Codec.zstd,
       path: ["n"],
       values: 2,
       dictionaryPages: 0,
