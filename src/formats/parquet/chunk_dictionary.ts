@@ -29,7 +29,7 @@ export class ChunkDictionary {
   /** Bytes before each value in the page. */
   readonly #prefix: number;
   #known: KnownDictionary | null = null;
-  /** Where the number of one entry is found. */
+  /** Receives the number of one entry. */
   readonly #found = new Int32Array(1);
 
   private constructor(words: WordInterner | null, runs: ByteInterner | null, prefix: number) {

@@ -137,7 +137,7 @@ export class ByteInterner {
   size = 0;
   readonly #isPrefixed: boolean;
   readonly #entries = new ByteBuffer();
-  /** Where the bytes of each entry begin and end in the page. */
+  /** Start and end of the bytes of each entry in the page. */
   #starts = new Int32Array(LEAST_SLOTS);
   #ends = new Int32Array(LEAST_SLOTS);
   /** The first four bytes of each entry, and the hash of all. */
@@ -159,12 +159,12 @@ export class ByteInterner {
     return this.#entries.view();
   }
 
-  /** Where an entry begins in the page, without its length. */
+  /** Start of an entry in the page, after its length. */
   start(entry: number): number {
     return this.#starts[entry];
   }
 
-  /** Where an entry ends in the page. */
+  /** End of an entry in the page. */
   end(entry: number): number {
     return this.#ends[entry];
   }
