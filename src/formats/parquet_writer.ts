@@ -32,6 +32,8 @@ const ROW_GROUP_ROWS = 262_144;
 const ROW_GROUP_BYTES = 128 * 2 ** 20;
 /** Rows are encoded in steps of about so many bytes for each column, up to a few columns, and of at most so many rows. */
 const STEP_BYTES = 2 ** 20, MOST_STEP_COLUMNS = 8, STEP_ROWS = 65_536;
+/** Longest time for which the encoder holds up the program, in milliseconds, but for one step. */
+const PAUSE_MS = 50;
 /** Most bytes of all dictionaries, and of one batch or dictionary after decompression. */
 const MOST_BYTES = 4 * 2 ** 30;
 
@@ -48,6 +50,7 @@ export class ParquetWriter implements MessageWriter {
   #rows = 0;
   /** Bytes written so far. */
   #offset = 0;
+  #lastPause = performance.now();
 
   private constructor(headers: HeaderReader, tree: ColumnTree, sink: ByteSink, options: ParquetWriterOptions) {
     this.#headers = headers;
@@ -143,9 +146,17 @@ export class ParquetWriter implements MessageWriter {
       this.#encode(columns, from, to);
       this.#rows += to - from;
       from = to;
+      await this.#pause();
       const size = encoders.reduce((sum, { byteLength }) => sum + byteLength, 0);
       if (this.#rows === rowGroupRows || size >= rowGroupBytes) await this.#endGroup();
     }
+  }
+
+  /** Lets other work of the program run, such as that of its connections, at least every so often. */
+  async #pause(): Promise<void> {
+    if (performance.now() - this.#lastPause < PAUSE_MS) return;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#lastPause = performance.now();
   }
 
   #encode(columns: readonly ArrowColumn[], from: number, to: number): void {

@@ -54,7 +54,11 @@ export const OUTPUT_FORMATS: readonly OutputFormat[] = [
     meaning: null,
     extensions: ["parquet"],
     isText: false,
-    load: async () => await (await import("./parquet/footer.ts")).loadFooterReader(),
+    load: async () => {
+      // Evaluated while the source is opened; a failure comes with the writer.
+      import("./parquet_writer.ts").catch(() => {});
+      await (await import("./parquet/footer.ts")).loadFooterReader();
+    },
     open: async (schema, sink) => await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
   },
   {

@@ -28,7 +28,13 @@ import {
 import { parquetMetadata } from "hyparquet";
 import { ByteBuffer } from "../../src/formats/parquet/byte_buffer.ts";
 import { ByteInterner, WordInterner } from "../../src/formats/parquet/interning.ts";
-import { type ChunkMetadata, type FileMetadata, Physical, Repetition } from "../../src/formats/parquet/format.ts";
+import {
+  type ChunkMetadata,
+  Codec,
+  type FileMetadata,
+  Physical,
+  Repetition,
+} from "../../src/formats/parquet/format.ts";
 import { appendHybrid, bitsFor } from "../../src/formats/parquet/levels.ts";
 import { checkFooter, encodeFooter } from "../../src/formats/parquet/footer.ts";
 import { ParquetWriter, type ParquetWriterOptions } from "../../src/formats/parquet_writer.ts";
@@ -153,7 +159,7 @@ function batchOf(schema: Schema, columns: Data[], rows: number): RecordBatch {
 function returningTypes(): DataType[] {
   const isLeftOut = (type: DataType): boolean =>
     DataType.isUnion(type) || DataType.isInterval(type) || DataType.isMap(type) ||
-    // Random bits are no days, and have more digits than the type.
+    // Random bits are seldom days, and have more digits than the type.
     (DataType.isDate(type) && type instanceof DateMillisecond) || (DataType.isDecimal(type) && type.bitWidth !== 32) ||
     type.children?.some(({ type: child }) => isLeftOut(child)) === true;
   const key = new Dictionary(new FixedSizeBinary(5), new Int8() as never, 901);
@@ -275,7 +281,7 @@ Deno.test("rows without columns are counted", async () => {
   assertEquals((await readBack(bytes)).numRows, 100);
 });
 
-Deno.test("values that do not fit are named, and so are nulls where the field has none", async () => {
+Deno.test("values that do not fit are named, and so are nulls of a field that has none", async () => {
   const column = (type: DataType, values: ArrayLike<number> | ArrayLike<bigint>, nulls = 0) =>
     new Vector([new Data(type, 0, 2, nulls, [undefined, values, nulls > 0 ? Uint8Array.of(1) : undefined] as never)]);
   const cases: [string, Vector, boolean][] = [
@@ -300,7 +306,7 @@ Deno.test("values that do not fit are named, and so are nulls where the field ha
   }
 });
 
-Deno.test("text that is not UTF-8 is refused, also where only a character is cut in two", async () => {
+Deno.test("text that is not UTF-8 is refused, also if only a character is cut in two", async () => {
   const text = (bytes: number[], ends: number[]): Table => {
     const data = new Data(
       new Utf8(),
@@ -323,6 +329,7 @@ Deno.test("a footer that says something else than what was written is an error b
   const chunk: ChunkMetadata = {
     ...{
       physical: Physical.int32,
+      codec: Codec.zstd,
       path: ["n"],
       values: 2,
       dictionaryPages: 0,

@@ -21,7 +21,7 @@ export interface ArrowColumn {
   readonly validity: Uint8Array<ArrayBuffer> | null;
   /** Values of fixed width, bytes, or views; indices of a column that has a dictionary. */
   readonly values: Uint8Array<ArrayBuffer>;
-  /** Where each value begins, and for kinds without {@linkcode sizes} where the last one ends. */
+  /** Start of each value, and for kinds without {@linkcode sizes} the end of the last one. */
   readonly offsets: Int32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer> | null;
   /** Sizes of the lists of a list view. */
   readonly sizes: Int32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer> | null;

@@ -7,10 +7,12 @@
 /** Smallest capacity in bytes. */
 const LEAST = 64;
 
+const NOTHING = new Uint8Array(0);
+
 /** Bytes that are appended to. */
 export class ByteBuffer {
   /** The memory; what comes after {@linkcode length} is undefined. A new array after {@linkcode reserve}. */
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  bytes: Uint8Array<ArrayBuffer> = NOTHING;
   /** Bytes in use. */
   length = 0;
 
@@ -62,6 +64,6 @@ export class ByteBuffer {
   /** Forgets everything, and memory over a size in bytes that is seldom needed. */
   clear(most: number): void {
     this.length = 0;
-    if (this.bytes.byteLength > most) this.bytes = new Uint8Array(0);
+    if (this.bytes.byteLength > most) this.bytes = NOTHING;
   }
 }

@@ -5,21 +5,24 @@
  */
 import type { FieldLayout } from "../../ipc/layout.ts";
 import { columnError } from "./arrow_columns.ts";
+import { ChunkDictionary } from "./chunk_dictionary.ts";
 import { DataPage } from "./data_pages.ts";
 import type { StoredDictionary } from "./dictionary_store.ts";
-import { type ChunkMetadata, Encoding, PageType, Physical } from "./format.ts";
-import { ByteInterner, type Interner, WordInterner } from "./interning.ts";
+import { type ChunkMetadata, Codec, Encoding, PageType } from "./format.ts";
 import type { LeafType } from "./leaf_types.ts";
 import { type ByteRuns, readBytes } from "./leaf_values.ts";
-import { bitsFor } from "./levels.ts";
 import { compressedPage, pageHeader } from "./page_bytes.ts";
 import { appendBools, appendRuns } from "./plain.ts";
-import { rowSlots, type Slots } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 import { ChunkStatistics } from "./statistics.ts";
 import { checkText } from "./text_check.ts";
 
-/** Values from which on a dictionary must have saved something. */
-const TRIAL_VALUES = 8192;
+/** Values from which on a dictionary must have saved something, if that of the chunk before did not. */
+const SHORT_TRIAL_VALUES = 1024;
+/** The same in other chunks, for each byte of a page: columns that share memory with many others get less of it. */
+const TRIAL_VALUES_PER_BYTE = 1 / 128;
+/** Size of a chunk that is not worth the calls of a compressor, in bytes. */
+const SMALL_CHUNK = 256;
 /** Longest value that is looked up in a dictionary, in bytes. */
 const LONGEST_ENTRY = 65_536;
 /** Most indices of a page: they take four times as much memory as a page of bytes. */
@@ -45,30 +48,21 @@ export interface EncodedChunk {
   readonly dictionaryBytes: number;
 }
 
-/** Numbers of a dictionary's values among those of the chunk. */
-interface KnownDictionary {
-  readonly dictionary: StoredDictionary;
-  /** −1 for those that were not there yet. */
-  numbers: Int32Array;
-  /** All its values. */
-  values: ByteRuns;
-}
-
 /** Encodes one column, chunk after chunk. */
 export class ChunkEncoder {
   readonly #options: ChunkOptions;
   readonly #page: DataPage;
   readonly #isText: boolean;
+  readonly #longTrial: number;
   #pages: Uint8Array<ArrayBuffer>[] = [];
-  /** Null once the dictionary is not worth it. */
-  #words: WordInterner | null = null;
-  #entries: ByteInterner | null = null;
+  /** Null for types that have none, and once it is not worth it. */
+  #dictionary: ChunkDictionary | null = null;
+  /** One that was left for plain values, and has pages. */
+  #left: ChunkDictionary | null = null;
   #statistics!: ChunkStatistics;
-  #known: KnownDictionary | null = null;
-  /** Where the number of one entry is found. */
-  readonly #found = new Int32Array(1);
-  /** The page of a dictionary that was left for plain values. */
-  #left: Interner | null = null;
+  #trialValues: number;
+  /** Whether pages are compressed, once there is one. */
+  #isCompressed: boolean | null = null;
   #slots = 0;
   #values = 0;
   /** Size of all values in their plain encoding. */
@@ -84,6 +78,7 @@ export class ChunkEncoder {
     this.#page = new DataPage(options.maxDefinition, options.maxRepetition);
     const { logical } = options.type;
     this.#isText = logical?.id === "string" || logical?.id === "json";
+    this.#trialValues = this.#longTrial = Math.max(SHORT_TRIAL_VALUES, options.pageBytes * TRIAL_VALUES_PER_BYTE);
     this.#begin();
   }
 
@@ -107,10 +102,8 @@ export class ChunkEncoder {
   /** Appends values of so many words of 32 bits. */
   appendWords(slots: Slots, words: Int32Array, width: 1 | 2): void {
     const count = words.length / width;
-    if (this.#words !== null) {
-      this.#page.reserveIndices(count);
-      this.#words.add(words, this.#page.indices, this.#page.indexCount);
-      this.#page.indexCount += count;
+    if (this.#dictionary !== null) {
+      this.#dictionary.addWords(this.#page, words, count);
     } else {
       this.#statistics.addWords(words);
       this.#page.plain.append(new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
@@ -121,8 +114,8 @@ export class ChunkEncoder {
   /** Appends values of the same length, one after another. */
   appendFixed(slots: Slots, bytes: Uint8Array): void {
     const length = this.#options.type.length!, count = bytes.byteLength / length;
-    if (this.#entries !== null) {
-      this.#addEntries(this.#entries, fixedRuns(bytes, count, length));
+    if (this.#dictionary !== null) {
+      this.#dictionary.addRuns(this.#page, fixedRuns(bytes, count, length));
     } else {
       for (let i = 0; i < count; i++) this.#statistics.addBytes(bytes, i * length, (i + 1) * length);
       this.#page.plain.append(bytes);
@@ -140,8 +133,8 @@ export class ChunkEncoder {
       longest = Math.max(longest, ends[i] - starts[i]);
     }
     if (longest > LONGEST_ENTRY) this.#leaveDictionary();
-    if (this.#entries !== null) {
-      this.#addEntries(this.#entries, runs);
+    if (this.#dictionary !== null) {
+      this.#dictionary.addRuns(this.#page, runs);
     } else {
       for (let i = 0; i < count && this.#statistics.needsBytes; i++) {
         this.#statistics.addBytes(bytes, starts[i], ends[i]);
@@ -153,46 +146,28 @@ export class ChunkEncoder {
 
   /** Appends values of a dictionary, none of which are null, by their indices. @throws {DipcError} `invalid_data` */
   appendIndexed(slots: Slots, keys: Int32Array, dictionary: StoredDictionary): void {
-    const known = this.#knownOf(dictionary);
-    const { numbers, values: { bytes, starts, ends } } = known;
-    if (this.#entries === null) {
-      const found = {
-        count: keys.length,
-        bytes,
-        starts: new Int32Array(keys.length),
-        ends: new Int32Array(keys.length),
-      };
-      for (let i = 0; i < keys.length; i++) {
-        found.starts[i] = starts[keys[i]];
-        found.ends[i] = ends[keys[i]];
-      }
-      return this.appendBytes(slots, found);
-    }
-    this.#page.reserveIndices(keys.length);
-    const { indices } = this.#page;
-    let at = this.#page.indexCount, total = 4 * keys.length;
-    for (let i = 0; i < keys.length; i++) {
-      const key = keys[i];
-      let number = numbers[key];
-      if (number < 0) number = numbers[key] = this.#numberOf(known, key);
-      indices[at++] = number;
-      total += ends[key] - starts[key];
-    }
-    this.#page.indexCount = at;
-    this.#added(slots, keys.length, total);
+    if (this.#dictionary === null) return this.appendBytes(slots, runsOf(keys, dictionary));
+    const check = (value: ByteRuns): void => this.#isText ? checkText(this.#options.field, value) : undefined;
+    const bytes = this.#dictionary.addKeys(this.#page, keys, dictionary, check);
+    this.#added(slots, keys.length, bytes);
   }
 
   /** Ends the chunk, and begins the next one. */
   finish(): EncodedChunk {
+    if (!this.#isSaving(0)) this.#leaveDictionary();
+    // Other than pages that end before, the only one of a chunk may be so small that it is left as it is.
+    const size = this.#page.plain.length + this.#page.slots + (this.#dictionary?.byteLength ?? 0);
+    this.#isCompressed ??= size > SMALL_CHUNK;
     if (this.#page.slots > 0) this.#endPage();
-    const interner = this.#left ?? (this.#indexPages > 0 ? this.#interner : null);
-    if (this.#left === null) this.#takeEntries();
+    this.#dictionary?.addTo(this.#statistics);
+    const dictionary = this.#left ?? (this.#indexPages > 0 ? this.#dictionary : null);
+    if (dictionary !== null) this.#trialValues = this.#longTrial;
     const pieces = this.#pages;
     let dictionaryBytes = 0;
-    if (interner !== null) {
-      const page = interner.page();
-      const compressed = compressedPage(page);
-      const header = pageHeader(PageType.dictionary, interner.size, Encoding.plain, page, compressed);
+    if (dictionary !== null) {
+      const page = dictionary.page();
+      const compressed = this.#compressed(page);
+      const header = pageHeader(PageType.dictionary, dictionary.size, Encoding.plain, page, compressed);
       pieces.unshift(header, compressed);
       dictionaryBytes = header.byteLength + compressed.byteLength;
       this.#uncompressedBytes += header.byteLength + page.byteLength;
@@ -200,9 +175,10 @@ export class ChunkEncoder {
     }
     const metadata = {
       physical: this.#options.type.physical,
+      codec: this.#isCompressed === false ? Codec.none : Codec.zstd,
       path: this.#options.path,
       values: this.#slots,
-      dictionaryPages: interner === null ? 0 : 1,
+      dictionaryPages: dictionary === null ? 0 : 1,
       indexPages: this.#indexPages,
       plainPages: this.#plainPages,
       uncompressedBytes: this.#uncompressedBytes,
@@ -215,22 +191,17 @@ export class ChunkEncoder {
 
   #begin(): void {
     const { type } = this.#options;
-    const width = type.conversion === "none" || type.conversion === "bits" ? 0 : wordsOf(type);
-    this.#words = width === 1 || width === 2 ? new WordInterner(width) : null;
-    this.#entries = width === null ? new ByteInterner(type.length === undefined) : null;
+    this.#dictionary = ChunkDictionary.for(type);
+    this.#left = null;
     this.#statistics = new ChunkStatistics(type.order);
     this.#pages = [];
-    this.#known = this.#left = null;
+    this.#isCompressed = null;
     this.#slots = this.#values = this.#plainBytes = 0;
     this.#indexPages =
       this.#plainPages =
       this.#uncompressedBytes =
       this.#compressedBytes =
         0;
-  }
-
-  get #interner(): Interner | null {
-    return this.#words ?? this.#entries;
   }
 
   /** Takes levels, and ends the page or the dictionary if that is due. */
@@ -240,69 +211,42 @@ export class ChunkEncoder {
     this.#slots += slots.count;
     this.#values += values;
     this.#plainBytes += bytes;
-    const interner = this.#interner;
-    if (interner !== null && (interner.byteLength > pageBytes || !this.#isSaving(interner))) this.#leaveDictionary();
+    const isLong = this.#dictionary !== null && this.#dictionary.byteLength > pageBytes;
+    if (isLong || !this.#isSaving(this.#trialValues)) this.#leaveDictionary();
     const isFull = this.#page.plain.length >= pageBytes || this.#page.indexCount >= pageBytes * INDICES_PER_BYTE ||
       this.#page.slots >= pageBytes;
     if (isFull) this.#endPage();
   }
 
-  /** Whether a dictionary takes less than the values themselves, as far as can be said. */
-  #isSaving(interner: Interner): boolean {
-    if (this.#indexPages > 0 || this.#values < TRIAL_VALUES) return true;
-    const indexBytes = this.#values * bitsFor(interner.size) / 8;
-    return interner.byteLength + indexBytes < this.#plainBytes;
+  /** Whether a dictionary takes less than the values themselves, as far as can be said after so many values. */
+  #isSaving(trialValues: number): boolean {
+    if (this.#dictionary === null || this.#indexPages > 0 || this.#values < trialValues) return true;
+    return this.#dictionary.isSaving(this.#values, this.#plainBytes);
   }
 
   /** Goes on with plain values; pages that refer to the dictionary keep it. */
   #leaveDictionary(): void {
-    const interner = this.#interner;
-    if (interner === null) return;
-    this.#takeEntries();
+    const dictionary = this.#dictionary;
+    if (dictionary === null) return;
+    dictionary.addTo(this.#statistics);
     if (this.#indexPages > 0) {
       if (this.#page.slots > 0) this.#endPage();
-      this.#left = interner;
+      this.#left = dictionary;
     } else {
-      this.#spellOut();
+      dictionary.spellOut(this.#page);
+      this.#trialValues = SHORT_TRIAL_VALUES;
     }
-    this.#words = this.#entries = this.#known = null;
+    this.#dictionary = null;
   }
 
-  /** Puts values in place of the indices of the page. */
-  #spellOut(): void {
-    const { plain, indices, indexCount } = this.#page;
-    const entries = this.#entries, page = this.#interner!.page();
-    const isPrefixed = this.#options.type.length === undefined;
-    const width = entries === null ? 4 * wordsOf(this.#options.type)! : 0;
-    for (let i = 0; i < indexCount; i++) {
-      const index = indices[i];
-      const from = entries === null ? index * width : entries.start(index) - (isPrefixed ? 4 : 0);
-      plain.append(page.subarray(from, entries === null ? from + width : entries.end(index)));
-    }
-    this.#page.indexCount = 0;
-  }
-
-  /** Takes the entries of the dictionary into the statistics, all of which are values of the chunk. */
-  #takeEntries(): void {
-    const words = this.#words, entries = this.#entries;
-    if (words !== null) {
-      const { buffer, byteLength } = words.page();
-      this.#statistics.addWords(new Int32Array(buffer, 0, byteLength / 4));
-    } else if (entries !== null) {
-      const page = entries.page();
-      for (let i = 0; i < entries.size; i++) this.#statistics.addBytes(page, entries.start(i), entries.end(i));
-    }
-  }
-
-  /** Appends values as numbers of entries of the dictionary. */
-  #addEntries(entries: ByteInterner, runs: ByteRuns): void {
-    this.#page.reserveIndices(runs.count);
-    entries.addAll(runs, this.#page.indices, this.#page.indexCount);
-    this.#page.indexCount += runs.count;
+  #compressed(page: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    // The memory of a page is used again.
+    this.#isCompressed ??= true;
+    return this.#isCompressed ? compressedPage(page) : page.slice();
   }
 
   #endPage(): void {
-    const entries = this.#interner?.size ?? null;
+    const entries = this.#dictionary?.size ?? null;
     const slots = this.#page.slots;
     // Without values there is nothing that an index could refer to.
     const isIndexed = entries !== null && entries > 0;
@@ -310,7 +254,7 @@ export class ChunkEncoder {
     if (page.byteLength > MOST_PAGE_BYTES) {
       throw columnError("limit_exceeded", this.#options.field, "one row has more than 2 GiB");
     }
-    const compressed = compressedPage(page);
+    const compressed = this.#compressed(page);
     const encoding = isIndexed ? Encoding.dictionary : Encoding.plain;
     const header = pageHeader(PageType.data, slots, encoding, page, compressed);
     this.#pages.push(header, compressed);
@@ -319,41 +263,10 @@ export class ChunkEncoder {
     this.#uncompressedBytes += header.byteLength + page.byteLength;
     this.#compressedBytes += header.byteLength + compressed.byteLength;
   }
-
-  #knownOf(dictionary: StoredDictionary): KnownDictionary {
-    const { column } = dictionary;
-    let known = this.#known;
-    if (known?.dictionary !== dictionary) {
-      known = this.#known = { dictionary, numbers: new Int32Array(0), values: NO_VALUES };
-    }
-    if (known.numbers.length < column.length || known.values.count < column.length) {
-      const numbers = new Int32Array(column.length).fill(-1);
-      numbers.set(known.numbers);
-      known.numbers = numbers;
-      known.values = readBytes(column, rowSlots(0, column.length));
-    }
-    return known;
-  }
-
-  /** The number of a value of a dictionary that the chunk did not have yet. */
-  #numberOf({ values }: KnownDictionary, key: number): number {
-    const { bytes, starts, ends } = values;
-    const one = { count: 1, bytes, starts: starts.subarray(key, key + 1), ends: ends.subarray(key, key + 1) };
-    if (this.#isText) checkText(this.#options.field, one);
-    this.#entries!.addAll(one, this.#found, 0);
-    return this.#found[0];
-  }
 }
 
 /** Most bytes of a page: its size has 32 bits. */
 const MOST_PAGE_BYTES = 2 ** 31 - 1;
-
-const NO_VALUES: ByteRuns = {
-  count: 0,
-  bytes: new Uint8Array(0),
-  starts: new Int32Array(0),
-  ends: new Int32Array(0),
-};
 
 /** Values of one length as runs. */
 function fixedRuns(bytes: Uint8Array, count: number, length: number): ByteRuns {
@@ -362,16 +275,7 @@ function fixedRuns(bytes: Uint8Array, count: number, length: number): ByteRuns {
   return { count, bytes, starts: places.subarray(0, count), ends: places.subarray(1) };
 }
 
-/** Words of 32 bits of a value; null if it is made of bytes. */
-function wordsOf({ physical }: LeafType): 1 | 2 | null {
-  switch (physical) {
-    case Physical.int32:
-    case Physical.float:
-      return 1;
-    case Physical.int64:
-    case Physical.double:
-      return 2;
-    default:
-      return null;
-  }
+/** Values of an Arrow dictionary as runs. */
+function runsOf(keys: Int32Array, { column }: StoredDictionary): ByteRuns {
+  return readBytes(column, { count: keys.length, first: 0, indices: keys });
 }

@@ -70,7 +70,7 @@ function countLeaves(fields: readonly FieldLayout[]): number {
   return fields.reduce((sum, { children }) => sum + (children.length === 0 ? 1 : countLeaves(children)), 0);
 }
 
-/** Where a field is. */
+/** The place of a field in the schema. */
 interface Place {
   readonly path: readonly string[];
   readonly definition: number;

@@ -20,7 +20,7 @@ export class StoredDictionary {
   readonly field: FieldLayout;
   readonly #kind: NodeKind;
   readonly #values = new ByteBuffer();
-  /** Where each value of bytes ends, after a 0. */
+  /** End of each value of bytes, after a 0. */
   readonly #offsets = new ByteBuffer();
   /** A set bit for each value that is not null, once one is. */
   #validity: ByteBuffer | null = null;

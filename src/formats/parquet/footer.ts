@@ -4,6 +4,7 @@
  * @module
  */
 import type * as HyParquet from "hyparquet";
+import type * as HyParquetMetadata from "hyparquet/src/metadata.js";
 import { concatBytes } from "../../bytes.ts";
 import { DipcError, LocalError } from "../../errors.ts";
 import { textOf } from "../../text.ts";
@@ -23,15 +24,15 @@ export function encodeFooter(metadata: FileMetadata): Uint8Array<ArrayBuffer> {
   return concatBytes([bytes, length, MAGIC]);
 }
 
-let footerReader: Promise<typeof HyParquet> | null = null;
+let footerReader: Promise<typeof HyParquetMetadata> | null = null;
 
 /**
- * The module hyparquet, loaded on first use.
+ * The part of hyparquet that reads footers, loaded on first use.
  *
  * @throws {DipcError} `unsupported` if it cannot be loaded
  */
-export function loadFooterReader(): Promise<typeof HyParquet> {
-  return footerReader ??= import("hyparquet").catch((cause) => {
+export function loadFooterReader(): Promise<typeof HyParquetMetadata> {
+  return footerReader ??= import("hyparquet/src/metadata.js").catch((cause) => {
     footerReader = null;
     const name = "npm:hyparquet@1.33.0";
     throw new LocalError(

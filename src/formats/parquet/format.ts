@@ -23,8 +23,8 @@ export const Encoding = { plain: 0, rle: 3, dictionary: 8 } as const;
 /** Kinds of page. */
 export const PageType = { data: 0, dictionary: 2 } as const;
 
-/** The codec Zstandard. */
-export const ZSTD = 6;
+/** How pages are compressed. */
+export const Codec = { none: 0, zstd: 6 } as const;
 
 /** Numbers of `ConvertedType`, which older readers know instead of logical types. */
 export const Converted = {
@@ -116,6 +116,7 @@ export interface Statistics {
 /** A column chunk that was written. */
 export interface ChunkMetadata {
   readonly physical: Physical;
+  readonly codec: (typeof Codec)[keyof typeof Codec];
   /** Names from the column down. */
   readonly path: readonly string[];
   /** Values, nulls and empty lists included. */
@@ -204,7 +205,7 @@ function writeChunk(out: ThriftWriter, chunk: ChunkMetadata): void {
   for (const encoding of encodings) out.i32Element(encoding);
   out.list(3, ThriftType.binary, chunk.path.length);
   for (const name of chunk.path) out.binaryElement(name);
-  out.i32(4, ZSTD);
+  out.i32(4, chunk.codec);
   out.i64(5, chunk.values);
   out.i64(6, chunk.uncompressedBytes);
   out.i64(7, chunk.compressedBytes);

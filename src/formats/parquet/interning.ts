@@ -7,19 +7,9 @@ import { ByteBuffer } from "./byte_buffer.ts";
 import type { ByteRuns } from "./leaf_values.ts";
 
 /** Slots of an empty table, a power of 2. */
-const LEAST_SLOTS = 256;
+const LEAST_SLOTS = 64;
 /** Odd multipliers of this process, so that a peer cannot choose values whose hashes collide. */
 const [FIRST, SECOND] = crypto.getRandomValues(new Int32Array(2)).map((number) => number | 1);
-
-/** The distinct values of a chunk, encoded as in the page of a dictionary. */
-export interface Interner {
-  /** Distinct values so far. */
-  readonly size: number;
-  /** Size of the page in bytes. */
-  readonly byteLength: number;
-  /** The page, in place. */
-  page(): Uint8Array<ArrayBuffer>;
-}
 
 /** An array twice as long, with what it has at its beginning. */
 function doubled(values: Int32Array): Int32Array<ArrayBuffer> {
@@ -29,7 +19,7 @@ function doubled(values: Int32Array): Int32Array<ArrayBuffer> {
 }
 
 /** Distinct numbers of 32 or 64 bits. */
-export class WordInterner implements Interner {
+export class WordInterner {
   size = 0;
   readonly #width: 1 | 2;
   #entries = new Int32Array(LEAST_SLOTS);
@@ -53,6 +43,18 @@ export class WordInterner implements Interner {
 
   page(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#entries.buffer, 0, this.byteLength);
+  }
+
+  /** Values by their numbers, one after another. */
+  lookUp(numbers: Int32Array, count: number): Uint8Array<ArrayBuffer> {
+    const width = this.#width, entries = this.#entries;
+    const words = new Int32Array(width * count);
+    for (let i = 0; i < count; i++) {
+      const number = numbers[i];
+      words[width * i] = entries[width * number];
+      if (width === 2) words[2 * i + 1] = entries[2 * number + 1];
+    }
+    return new Uint8Array(words.buffer);
   }
 
   #addSingle(values: Int32Array, out: Int32Array, at: number): void {
@@ -116,7 +118,7 @@ export class WordInterner implements Interner {
   }
 
   #rehash(): Int32Array<ArrayBuffer> {
-    const slots = new Int32Array(4 * this.#slots.length);
+    const slots = new Int32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
     const entries = this.#entries, width = this.#width;
     for (let entry = 1; entry <= this.size; entry++) {
@@ -131,11 +133,11 @@ export class WordInterner implements Interner {
 }
 
 /** Distinct runs of bytes. */
-export class ByteInterner implements Interner {
+export class ByteInterner {
   size = 0;
   readonly #isPrefixed: boolean;
   readonly #entries = new ByteBuffer();
-  /** Where the bytes of each entry begin and end in the page. */
+  /** Start and end of the bytes of each entry in the page. */
   #starts = new Int32Array(LEAST_SLOTS);
   #ends = new Int32Array(LEAST_SLOTS);
   /** The first four bytes of each entry, and the hash of all. */
@@ -157,12 +159,12 @@ export class ByteInterner implements Interner {
     return this.#entries.view();
   }
 
-  /** Where an entry begins in the page, without its length. */
+  /** Start of an entry in the page, after its length. */
   start(entry: number): number {
     return this.#starts[entry];
   }
 
-  /** Where an entry ends in the page. */
+  /** End of an entry in the page. */
   end(entry: number): number {
     return this.#ends[entry];
   }
@@ -225,7 +227,7 @@ export class ByteInterner implements Interner {
   }
 
   #rehash(): void {
-    const slots = new Int32Array(4 * this.#slots.length);
+    const slots = new Int32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
     for (let i = 0; i < this.size; i++) {
       let slot = this.#hashes[i] & mask;

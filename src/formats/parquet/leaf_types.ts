@@ -145,7 +145,7 @@ function timeType(unit: "s" | "ms" | "us" | "ns"): LeafType {
   };
 }
 
-/** Parquet has no seconds. With a time zone values are those of UTC, and older readers are told, who know no others. */
+/** Parquet has no seconds. With a time zone values are those of UTC; older readers know no others. */
 function timestampType(unit: "s" | "ms" | "us" | "ns", timezone: string | null): LeafType {
   const stored = unit === "s" ? "ms" : unit;
   const isAdjustedToUtc = timezone !== null && timezone !== "";

@@ -156,7 +156,7 @@ function intervals(count: number, field: FieldLayout, parts: Int32Array, width: 
 export interface ByteRuns {
   readonly count: number;
   readonly bytes: Uint8Array;
-  /** Where each one begins, and where it ends. */
+  /** Start and end of each one. */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
 }

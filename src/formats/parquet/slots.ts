@@ -139,7 +139,7 @@ function runOf(ends: ArrayLike<number>, index: number): number {
   return low;
 }
 
-/** Where the list of an index begins, and its length. */
+/** Start of the list of an index, and its length. */
 type Ranges = (index: number) => { start: number; length: number };
 
 /**
