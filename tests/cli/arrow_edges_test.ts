@@ -111,6 +111,38 @@ testNeeding(
 );
 
 testNeeding(
+  [needsPython],
+  "dictionaries that change become one in an Arrow file that pyarrow and Polars read, with the footer's metadata",
+  async () => {
+    using folder = await edges();
+    const names = ["grows", "deltas", "empty_first", "days", "days_lz4", "other_zstd"].map((name) => `${name}.arrows`);
+    const sources = [...names, "footer.arrow"].map((name) => folder.file(name));
+    const outputs = sources.map((source) => `${source}.out.arrow`);
+    for (const [i, source] of sources.entries()) {
+      const { code, stderr } = await dipc(["get", source, "-o", outputs[i]]);
+      assertEquals([code, stderr], [0, ""], source);
+    }
+    const found = await runPython("same_rows.py", sources.flatMap((source, i) => [source, outputs[i]])) as {
+      readers: Record<string, boolean>;
+      types: string[];
+      metadata: Record<string, string>;
+    }[];
+    for (const [i, { readers, types }] of found.entries()) {
+      assertEquals(Object.values(readers).every((isSame) => isSame), true, `${sources[i]}: ${JSON.stringify(readers)}`);
+      const index = sources[i].includes("other") ? "uint16" : "int32";
+      if (types.length > 1) {
+        assertEquals(types[0], `dictionary<values=string, indices=${index}, ordered=0>`, sources[i]);
+      }
+    }
+    const metadata = { "made by": "a test", "empty": "" };
+    assertEquals(found.at(-1)!.metadata, metadata);
+    const schema = await dipc(["schema", outputs.at(-1)!, "--json"]);
+    assertEquals(JSON.parse(schema.stdout).footerMetadata, metadata);
+    assertStringIncludes((await dipc(["schema", outputs.at(-1)!])).stdout, "footer metadata\n  made by: a test\n");
+  },
+);
+
+testNeeding(
   [needsUcx, needsPython],
   "what cannot be opened is named, whichever dataset of a command line it is",
   async () => {
