@@ -44,6 +44,8 @@ export type SourceStats = Omit<ReaderStats, "route"> & { readonly route: RouteNa
 /** What the commands use of a reader, whichever memory it reads into. */
 export interface MessageSource extends AsyncDisposable {
   readonly schemaHeader: MessageHeader;
+  /** Custom metadata of the footer of an Arrow file. */
+  readonly footerMetadata?: ReadonlyMap<string, string>;
   readonly stats: SourceStats;
   messages(): AsyncIterable<IpcMessage>;
 }

@@ -88,6 +88,10 @@ class FileSource implements MessageSource {
     return this.#dataset.schema;
   }
 
+  get footerMetadata(): Dataset["footerMetadata"] {
+    return this.#dataset.footerMetadata;
+  }
+
   get stats(): SourceStats {
     const seconds = ((this.#endedMs || performance.now()) - this.#startedMs) / 1000;
     return {

@@ -110,7 +110,7 @@ async function fetchInto(
   let target: Target | undefined;
   try {
     stream = await openSource(plan, signal, onWarning);
-    target = await openTarget(plan, stream.schemaHeader);
+    target = await openTarget({ ...plan, footerMetadata: stream.footerMetadata }, stream.schemaHeader);
     for (const warning of target.warnings ?? []) onWarning(warning);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;

@@ -25,8 +25,12 @@ export async function runSchema(args: ParsedArgs): Promise<number> {
   using interrupt = catchInterrupt();
   const { describe } = await import("../ipc/describe.ts");
   try {
-    const schema = describe(await schemaOf(source, interrupt.signal));
-    await print(args.flags.has("json") ? `${JSON.stringify(schemaJson(schema))}\n` : schemaText(schema));
+    const { header, footerMetadata } = await schemaOf(source, interrupt.signal);
+    const schema = describe(header);
+    const json = args.flags.has("json");
+    await print(
+      json ? `${JSON.stringify(schemaJson(schema, footerMetadata))}\n` : schemaText(schema, footerMetadata),
+    );
     return EXIT_OK;
   } catch (error) {
     if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
@@ -39,11 +43,17 @@ function permissionsOf(source: Source): NeededPermission[] {
   return [...reading(source.path === "-" ? [] : [source.path]), ...NATIVE];
 }
 
-async function schemaOf(source: Source, signal: AbortSignal): Promise<MessageHeader> {
-  if (source.kind === "flight") return await flightSchema(source, signal);
-  if (source.kind === "ucx") return await streamSchema(source, signal);
+/** A schema, and what else a file says about itself. */
+interface FoundSchema {
+  readonly header: MessageHeader;
+  readonly footerMetadata?: ReadonlyMap<string, string>;
+}
+
+async function schemaOf(source: Source, signal: AbortSignal): Promise<FoundSchema> {
+  if (source.kind === "flight") return { header: await flightSchema(source, signal) };
+  if (source.kind === "ucx") return { header: await streamSchema(source, signal) };
   await using file = await openFileSource(source.path, signal, { limits: source.limits });
-  return file.schemaHeader;
+  return { header: file.schemaHeader, footerMetadata: file.footerMetadata };
 }
 
 /** From the start of the stream. */

@@ -34,6 +34,8 @@ export interface SchemaJson {
   readonly metadata: Readonly<Record<string, string>>;
   /** Byte order of the data. */
   readonly endianness: "little" | "big";
+  /** Custom metadata of the footer of an Arrow file, if there is any. */
+  readonly footerMetadata?: Readonly<Record<string, string>>;
 }
 
 function fieldJson(field: FieldDescription): FieldJson {
@@ -47,9 +49,11 @@ function fieldJson(field: FieldDescription): FieldJson {
   };
 }
 
-/** The schema for `--json`. */
-export function schemaJson(schema: SchemaDescription): SchemaJson {
-  return { fields: schema.fields.map(fieldJson), metadata: schema.metadata, endianness: schema.endianness };
+/** The schema for `--json`, and the custom metadata of the footer of a file that has some. */
+export function schemaJson(schema: SchemaDescription, footer: ReadonlyMap<string, string> = new Map()): SchemaJson {
+  const { fields, metadata, endianness } = schema;
+  const footerMetadata = footer.size === 0 ? {} : { footerMetadata: Object.fromEntries(footer) };
+  return { fields: fields.map(fieldJson), metadata, endianness, ...footerMetadata };
 }
 
 function metadataLines(metadata: Readonly<Record<string, string>>, indent: string): string[] {
@@ -59,8 +63,8 @@ function metadataLines(metadata: Readonly<Record<string, string>>, indent: strin
   });
 }
 
-/** The schema as lines: one per column, with its metadata below it. */
-export function schemaText(schema: SchemaDescription): string {
+/** The schema as lines: one per column, with its metadata below it; then the custom metadata of schema and footer. */
+export function schemaText(schema: SchemaDescription, footer: ReadonlyMap<string, string> = new Map()): string {
   const { fields } = schema;
   const names = fields.map(({ name }) => printable(name));
   const width = names.reduce((most, name) => Math.min(32, Math.max(most, name.length)), 0);
@@ -71,5 +75,6 @@ export function schemaText(schema: SchemaDescription): string {
   });
   const metadata = metadataLines(schema.metadata, "  ");
   if (metadata.length > 0) lines.push("metadata");
-  return `${[...lines, ...metadata].join("\n")}\n`;
+  const footerLines = footer.size === 0 ? [] : ["footer metadata", ...metadataLines(Object.fromEntries(footer), "  ")];
+  return `${[...lines, ...metadata, ...footerLines].join("\n")}\n`;
 }

@@ -28,6 +28,8 @@ export interface TargetOptions {
   readonly limit: number;
   /** Print only the totals to standard output. */
   readonly json: boolean;
+  /** Custom metadata of the source's footer. */
+  readonly footerMetadata?: ReadonlyMap<string, string>;
 }
 
 /** Standard output as a sink; if its reader has closed it, the command ends silently. */
@@ -77,7 +79,7 @@ const discard: MessageWriter = {
 
 /** Opens the target. @throws {DipcError} if the file cannot be created, or the format cannot hold the schema */
 export async function openTarget(options: TargetOptions, schema: MessageHeader): Promise<Target> {
-  const { output, format, json } = options;
+  const { output, format, json, footerMetadata } = options;
   if (output === undefined || format === undefined) {
     if (json) return new WriterTarget(schema, discard);
     const { ScreenWriter } = await import("./screen.ts");
@@ -87,7 +89,7 @@ export async function openTarget(options: TargetOptions, schema: MessageHeader):
   }
   const sink: ByteSink = output === "-" ? new StandardOutput() : AtomicFile.create(output);
   try {
-    return new WriterTarget(schema, await format.open(schema, sink));
+    return new WriterTarget(schema, await format.open(schema, sink, { footerMetadata }));
   } catch (error) {
     await sink.abort();
     throw error;

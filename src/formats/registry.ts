@@ -5,7 +5,7 @@
  */
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ByteSink } from "./sink.ts";
-import type { MessageWriter } from "./writer.ts";
+import type { MessageWriter, WriterOptions } from "./writer.ts";
 
 /** One output format. */
 export interface OutputFormat {
@@ -28,9 +28,10 @@ export interface OutputFormat {
    *
    * @param schema Header of the schema message
    * @param sink Receives the bytes; finished or aborted with the writer
+   * @param options For formats that have a use for them
    * @throws {DipcError} `unsupported` if the format cannot hold the schema
    */
-  open(schema: MessageHeader, sink: ByteSink): Promise<MessageWriter>;
+  open(schema: MessageHeader, sink: ByteSink, options?: WriterOptions): Promise<MessageWriter>;
 }
 
 /** Every output format; the first one is that of standard output. */
@@ -47,7 +48,8 @@ export const OUTPUT_FORMATS: readonly OutputFormat[] = [
     meaning: "Arrow file",
     extensions: ["arrow", "arrow_file", "feather", "ipc"],
     isText: false,
-    open: async (schema, sink) => new (await import("./arrow_file_writer.ts")).ArrowFileWriter(schema, sink),
+    open: async (schema, sink, options) =>
+      new (await import("./arrow_file_writer.ts")).ArrowFileWriter(schema, sink, options),
   },
   {
     name: "parquet",

@@ -5,6 +5,12 @@
  */
 import type { IpcMessage } from "../ipc/message.ts";
 
+/** Options of a writer, for formats that have a use for them. */
+export interface WriterOptions {
+  /** Custom metadata for the footer of an Arrow file. */
+  readonly footerMetadata?: ReadonlyMap<string, string>;
+}
+
 /** Writes the messages of one stream in some format. Made for one schema. */
 export interface MessageWriter {
   /** What is written otherwise than the stream has it, a sentence each. */

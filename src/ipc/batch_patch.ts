@@ -36,9 +36,10 @@ export function patchBatch(metadata: Uint8Array, numbers: BatchNumbers): Uint8Ar
   const root = reader.root();
   const batch = reader.child(root, MESSAGE_HEADER, "record batch");
   const set = (at: number, value: number): void => view.setBigInt64(at, BigInt(value), true);
-  set(reader.field(batch, BATCH_LENGTH, 8, "row count"), rows);
+  // A number may be absent if it was 0, and then it still is.
+  const rowsAt = reader.field(batch, BATCH_LENGTH, 8, "row count");
+  if (rowsAt !== 0) set(rowsAt, rows);
   const bodyLengthAt = reader.field(root, MESSAGE_BODY_LENGTH, 8, "body length");
-  // Absent if it was 0, and then it still is.
   if (bodyLengthAt !== 0) set(bodyLengthAt, bodyLength);
   const nodesAt = reader.vector(batch, BATCH_NODES, 16, "field nodes") + 4;
   nodes.forEach((value, i) => set(nodesAt + 8 * i, value));

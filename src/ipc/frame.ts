@@ -4,6 +4,7 @@
  * @module
  */
 import type { MessageHeader } from "./message.ts";
+import { PairsWriter } from "./pairs_writer.ts";
 import type { FileBlock } from "./split_file.ts";
 
 /** End of an Arrow stream: continuation marker and a length of 0. */
@@ -21,53 +22,70 @@ export function padTo8(n: number): number {
  * @returns bytes whose number is a multiple of 8
  */
 export function frameMetadata(header: MessageHeader): Uint8Array<ArrayBuffer> {
-  const length = padTo8(header.bytes.byteLength);
+  return frameBytes(header.bytes);
+}
+
+/** The same for metadata without a header. */
+export function frameBytes(metadata: Uint8Array): Uint8Array<ArrayBuffer> {
+  const length = padTo8(metadata.byteLength);
   const frame = new Uint8Array(8 + length);
   const view = new DataView(frame.buffer);
   view.setInt32(0, -1, true);
   view.setInt32(4, length, true);
-  frame.set(header.bytes, 8);
+  frame.set(metadata, 8);
   return frame;
 }
 
 /** Size of a `Block` struct in bytes, see File.fbs. */
 const BLOCK_BYTES = 24;
-/** Size of root offset, vtable and table of a footer in bytes. */
-const FOOTER_TABLE_BYTES = 36;
+/** Fields of the footer's vtable: its size, the table's, then version, schema, dictionaries, batches, custom metadata. */
+const FOOTER_VTABLE = [12, 20, 4, 8, 12, 16], FOOTER_VTABLE_WITH_METADATA = [14, 24, 4, 8, 12, 16, 20];
+/** Position of the vtable. */
+const VTABLE_AT = 4;
+
+/** What the footer of an Arrow file says. */
+export interface FooterContent {
+  /** Header of the schema message. */
+  readonly schema: MessageHeader;
+  /** Positions of the dictionary batches. */
+  readonly dictionaries: readonly FileBlock[];
+  /** Positions of the record batches. */
+  readonly batches: readonly FileBlock[];
+  /** Custom metadata of the footer itself. */
+  readonly metadata: ReadonlyMap<string, string>;
+}
 
 /**
  * The footer of an Arrow file, a flatbuffer. The schema is not encoded again: the whole schema message is embedded in the
  * footer, and the footer points to the schema inside it.
  *
- * @param schema Header of the schema message
- * @param dictionaries Positions of the dictionary batches
- * @param batches Positions of the record batches
+ * @param content What it says
  */
-export function encodeFooter(
-  schema: MessageHeader,
-  dictionaries: readonly FileBlock[],
-  batches: readonly FileBlock[],
-): Uint8Array<ArrayBuffer> {
-  const dictionariesAt = FOOTER_TABLE_BYTES;
+export function encodeFooter({ schema, dictionaries, batches, metadata }: FooterContent): Uint8Array<ArrayBuffer> {
+  const pairs = metadata.size === 0 ? null : new PairsWriter(metadata);
+  const vtable = pairs === null ? FOOTER_VTABLE : FOOTER_VTABLE_WITH_METADATA;
+  const table = pairs === null ? 16 : 20;
+  const dictionariesAt = table + vtable[1];
   const batchesAt = dictionariesAt + 4 + dictionaries.length * BLOCK_BYTES + 4;
-  const schemaAt = batchesAt + 4 + batches.length * BLOCK_BYTES;
+  const pairsAt = batchesAt + 4 + batches.length * BLOCK_BYTES;
+  const schemaAt = padTo8(pairsAt + (pairs?.byteLength ?? 0));
   const footer = new Uint8Array(schemaAt + padTo8(schema.bytes.byteLength));
   const view = new DataView(footer.buffer);
   const { version, header } = locateHeader(schema.bytes);
-  view.setUint32(0, 16, true); // root: the table at 16
-  view.setUint16(4, 12, true); // vtable: its size in bytes
-  view.setUint16(6, 20, true); // size of the table in bytes
-  view.setUint16(8, 4, true); // version
-  view.setUint16(10, 8, true); // schema
-  view.setUint16(12, 12, true); // dictionaries
-  view.setUint16(14, 16, true); // recordBatches
-  view.setInt32(16, 12, true); // the table: its vtable is 12 bytes before it
-  view.setInt16(20, version, true);
-  view.setUint32(24, schemaAt + header - 24, true);
-  view.setUint32(28, dictionariesAt - 28, true);
-  view.setUint32(32, batchesAt - 32, true);
+  view.setUint32(0, table, true); // root
+  vtable.forEach((field, i) => view.setUint16(VTABLE_AT + 2 * i, field, true));
+  view.setInt32(table, table - VTABLE_AT, true);
+  view.setInt16(table + 4, version, true);
+  const refer = (at: number, to: number): void => view.setUint32(at, to - at, true);
+  refer(table + 8, schemaAt + header);
+  refer(table + 12, dictionariesAt);
+  refer(table + 16, batchesAt);
   writeBlocks(view, dictionariesAt, dictionaries);
   writeBlocks(view, batchesAt, batches);
+  if (pairs !== null) {
+    refer(table + 20, pairsAt);
+    pairs.write(footer, pairsAt);
+  }
   footer.set(schema.bytes, schemaAt);
   return footer;
 }

@@ -1,11 +1,12 @@
 /**
  * Writes the metadata of record batches and dictionary batches as flatbuffers.
  *
- * The layout is fixed, so it is written front to back in one pass: vtables, the tables, then the vectors they refer to. Table
+ * The layout is fixed, so it is written front to back in one pass: tables with their vtables, then the vectors they refer to. Table
  * and field numbers are those of Arrow's `Message.fbs`.
  *
  * @module
  */
+import { PairsWriter } from "./pairs_writer.ts";
 
 /** What the metadata of one batch contains. */
 export interface BatchMetadata {
@@ -21,36 +22,34 @@ export interface BatchMetadata {
   readonly dictionary?: { readonly id: bigint; readonly isDelta: boolean };
 }
 
-const encoder = new TextEncoder();
-
 const MESSAGE_VTABLE = 4;
-const BATCH_VTABLE = 18;
-const DICTIONARY_VTABLE = 32;
-const PAIR_VTABLE = 42;
-const MESSAGE = 56;
+const MESSAGE = 24;
 const MESSAGE_SIZE = 24;
 const BATCH_SIZE = 24;
 const DICTIONARY_SIZE = 24;
+/** Bytes of a vtable, padded so that its table is 8-aligned. */
+const VTABLE_SIZE = 16;
 
 /** Encodes a `Message` of metadata version V5, padded to 8 bytes. */
 export function encodeBatchMetadata(batch: BatchMetadata): Uint8Array<ArrayBuffer> {
-  const custom = batch.custom === undefined
-    ? []
-    : [...batch.custom].map(([key, value]) => [encoder.encode(key), encoder.encode(value)] as const);
-  const dictionaryAt = MESSAGE + MESSAGE_SIZE;
-  const batchAt = dictionaryAt + (batch.dictionary === undefined ? 0 : DICTIONARY_SIZE);
+  const custom = new PairsWriter(batch.custom ?? new Map());
+  const dictionaryAt = MESSAGE + MESSAGE_SIZE + VTABLE_SIZE;
+  const batchAt = batch.dictionary === undefined ? dictionaryAt : dictionaryAt + DICTIONARY_SIZE + VTABLE_SIZE;
   const nodesAt = batchAt + BATCH_SIZE + 4;
   const buffersAt = nodesAt + 8 + 8 * batch.nodes.length;
   const countsAt = buffersAt + 8 + 8 * batch.buffers.length;
   const customAt = countsAt + 8 + 8 * batch.variadicCounts.length;
-  let pairsAt = customAt + 4 + 4 * custom.length;
-  const end = custom.reduce((at, [key, value]) => at + 12 + stringSize(key) + stringSize(value), pairsAt);
+  const end = customAt + custom.byteLength;
   const bytes = new Uint8Array((end + 7) & ~7);
   const view = new DataView(bytes.buffer);
   const u16s = (at: number, values: readonly number[]): void =>
     values.forEach((value, i) => view.setUint16(at + 2 * i, value, true));
   const refer = (at: number, to: number): void => view.setUint32(at, to - at, true);
-  const table = (at: number, vtable: number): void => view.setInt32(at, at - vtable, true);
+  /** A table and its vtable, which comes right before it: readers in Rust do not look before the table that refers to it. */
+  const table = (at: number, fields: readonly number[]): void => {
+    u16s(at - VTABLE_SIZE, fields);
+    view.setInt32(at, VTABLE_SIZE, true);
+  };
   const count = (at: number, value: number): void => {
     view.setUint32(at, value % 4294967296, true);
     view.setUint32(at + 4, Math.floor(value / 4294967296), true);
@@ -61,26 +60,23 @@ export function encodeBatchMetadata(batch: BatchMetadata): Uint8Array<ArrayBuffe
   };
 
   // Sizes and field offsets: Message (version, type, header, body length, custom metadata), RecordBatch (length, nodes,
-  // buffers, compression, variadic counts), DictionaryBatch (id, data, delta), KeyValue (key, value).
-  u16s(MESSAGE_VTABLE, [14, MESSAGE_SIZE, 16, 18, 4, 8, custom.length > 0 ? 20 : 0]);
-  u16s(BATCH_VTABLE, [14, BATCH_SIZE, 8, 4, 16, 0, batch.variadicCounts.length > 0 ? 20 : 0]);
-  u16s(DICTIONARY_VTABLE, [10, DICTIONARY_SIZE, 8, 4, 16]);
-  u16s(PAIR_VTABLE, [8, 12, 4, 8]);
+  // buffers, compression, variadic counts), DictionaryBatch (id, data, delta).
+  u16s(MESSAGE_VTABLE, [14, MESSAGE_SIZE, 16, 18, 4, 8, custom.count > 0 ? 20 : 0]);
+  view.setInt32(MESSAGE, MESSAGE - MESSAGE_VTABLE, true);
+  table(batchAt, [14, BATCH_SIZE, 8, 4, 16, 0, batch.variadicCounts.length > 0 ? 20 : 0]);
 
   refer(0, MESSAGE);
-  table(MESSAGE, MESSAGE_VTABLE);
   refer(MESSAGE + 4, batch.dictionary === undefined ? batchAt : dictionaryAt);
   count(MESSAGE + 8, batch.bodyLength);
   view.setInt16(MESSAGE + 16, 4, true); // V5
   view.setUint8(MESSAGE + 18, batch.dictionary === undefined ? 3 : 2);
-  if (custom.length > 0) refer(MESSAGE + 20, customAt);
+  if (custom.count > 0) refer(MESSAGE + 20, customAt);
   if (batch.dictionary !== undefined) {
-    table(dictionaryAt, DICTIONARY_VTABLE);
+    table(dictionaryAt, [10, DICTIONARY_SIZE, 8, 4, 16]);
     refer(dictionaryAt + 4, batchAt);
     view.setBigInt64(dictionaryAt + 8, batch.dictionary.id, true);
     view.setUint8(dictionaryAt + 16, batch.dictionary.isDelta ? 1 : 0);
   }
-  table(batchAt, BATCH_VTABLE);
   refer(batchAt + 4, nodesAt);
   count(batchAt + 8, batch.rows);
   refer(batchAt + 16, buffersAt);
@@ -88,24 +84,6 @@ export function encodeBatchMetadata(batch: BatchMetadata): Uint8Array<ArrayBuffe
   counts(nodesAt, batch.nodes.length / 2, batch.nodes);
   counts(buffersAt, batch.buffers.length / 2, batch.buffers);
   counts(countsAt, batch.variadicCounts.length, batch.variadicCounts);
-  view.setUint32(customAt, custom.length, true);
-  custom.forEach(([key, value], i) => {
-    refer(customAt + 4 + 4 * i, pairsAt);
-    table(pairsAt, PAIR_VTABLE);
-    const keyAt = pairsAt + 12;
-    const valueAt = keyAt + stringSize(key);
-    refer(pairsAt + 4, keyAt);
-    refer(pairsAt + 8, valueAt);
-    for (const [at, text] of [[keyAt, key], [valueAt, value]] as const) {
-      view.setUint32(at, text.byteLength, true);
-      bytes.set(text, at + 4);
-    }
-    pairsAt = valueAt + stringSize(value);
-  });
+  custom.write(bytes, customAt);
   return bytes;
-}
-
-/** Length word, bytes, terminating zero, padded to 4. */
-function stringSize(text: Uint8Array): number {
-  return (4 + text.byteLength + 1 + 3) & ~3;
 }

@@ -1,5 +1,8 @@
 /** Arrow data of pyarrow that is valid but unusual, and data that is not valid, through every command that reads it. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { fromTable } from "../../src/sources/table.ts";
+import { tripsTable } from "../support/cli_data.ts";
+import { arrowBytes } from "../support/datasets.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { dipc, type Outcome, serve, startDipc } from "../support/processes.ts";
@@ -107,6 +110,45 @@ testNeeding(
     assertMatch((await dipc(["get", long, "--json"])).stderr, /the limit is 16777216 \(maxMetadataBytes\)/);
     const raised = await dipc(["get", long, "--max-metadata", "32M", "--json"]);
     assertEquals([raised.code, totals(raised).rows], [0, 2]);
+  },
+);
+
+testNeeding(
+  [needsPython],
+  "dictionaries that change become one in an Arrow file that pyarrow and Polars read, with the footer's metadata",
+  async () => {
+    using folder = await edges();
+    const names = ["grows", "deltas", "empty_first", "days", "days_lz4", "other_zstd"].map((name) => `${name}.arrows`);
+    const sources = [...names, "footer.arrow"].map((name) => folder.file(name));
+    const outputs = sources.map((source) => `${source}.out.arrow`);
+    for (const [i, source] of sources.entries()) {
+      const { code, stderr } = await dipc(["get", source, "-o", outputs[i]]);
+      assertEquals([code, stderr], [0, ""], source);
+    }
+    // What dipc itself encodes, and not only passes on.
+    const table = await fromTable(tripsTable());
+    for (const format of ["stream", "file"] as const) {
+      const path = folder.file(`encoded.${format}`);
+      await Deno.writeFile(path, await arrowBytes(table, format));
+      (format === "stream" ? sources : outputs).splice(-1, 0, path);
+    }
+    const found = await runPython("same_rows.py", sources.flatMap((source, i) => [source, outputs[i]])) as {
+      readers: Record<string, boolean>;
+      types: string[];
+      metadata: Record<string, string>;
+    }[];
+    for (const [i, { readers, types }] of found.entries()) {
+      assertEquals(Object.values(readers).every((isSame) => isSame), true, `${sources[i]}: ${JSON.stringify(readers)}`);
+      const index = sources[i].includes("other") ? "uint16" : "int32";
+      if (sources[i].endsWith(".arrows")) {
+        assertEquals(types[0], `dictionary<values=string, indices=${index}, ordered=0>`, sources[i]);
+      }
+    }
+    const metadata = { "made by": "a test", "empty": "" };
+    assertEquals(found.at(-1)!.metadata, metadata);
+    const schema = await dipc(["schema", outputs.at(-1)!, "--json"]);
+    assertEquals(JSON.parse(schema.stdout).footerMetadata, metadata);
+    assertStringIncludes((await dipc(["schema", outputs.at(-1)!])).stdout, "footer metadata\n  made by: a test\n");
   },
 );
 

@@ -60,8 +60,7 @@ Deno.test("a file without batches is read back", async () => {
   await again.close();
 });
 
-Deno.test("a stream holds replaced dictionaries, a file rejects them and says what to do", async () => {
-  using folder = new TemporaryFolder();
+Deno.test("a stream holds replaced dictionaries as they came", async () => {
   const first = tableFromArrays({ word: ["a", "b"] }).batches[0];
   const second = tableFromArrays({ word: ["x", "y", "z"] }).batches[0];
   const dataset = await fromBatches([first, new RecordBatch(first.schema, second.data)]);
@@ -71,13 +70,6 @@ Deno.test("a stream holds replaced dictionaries, a file rejects them and says wh
     rowsOf(tableFromIPC(await arrowBytes(dataset, "stream"))).map((row) => (row as { word: string }).word),
     ["a", "b", "x", "y", "z"],
   );
-  const path = folder.file("words.arrow");
-  await assertDipcError(
-    "unsupported",
-    "arrows",
-    () => writeAll(dataset, new ArrowFileWriter(dataset.schema, AtomicFile.create(path))),
-  );
-  assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
 Deno.test("bodies are released if the sink fails", async () => {

@@ -51,6 +51,26 @@ write("footer.arrow", sink.getvalue())
 write("no_version.arrow", without_version(sink.getvalue()))
 write("broken.arrow", sink.getvalue()[:-3] + b"xyz")
 
+def words(index, *batches, **options):
+    schema = pa.schema([("c", pa.dictionary(index, pa.string())), ("n", pa.int64())])
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        for indices, values in batches:
+            array = pa.DictionaryArray.from_arrays(pa.array(indices, index), pa.array(values, pa.string()))
+            writer.write_batch(pa.record_batch([array, pa.array(range(len(indices)), pa.int64())], schema=schema))
+    return sink.getvalue()
+
+
+days = [(list(range(60)), [f"day {d} id {i}" for i in range(60)]) for d in range(4)]
+other = [([0, None, 1] * 100, ["a", "b"]), ([1, 0, 2] * 100, ["x", "b", None])]
+grows = [([0, 0], ["foo"]), ([0, 1], ["foo", "bar"]), ([2, None], ["foo", "bar", "baz"])]
+write("grows.arrows", words(pa.int32(), *grows))
+write("deltas.arrows", words(pa.int32(), *grows, emit_dictionary_deltas=True))
+write("empty_first.arrows", words(pa.int32(), ([], []), ([0, 2], ["Foo", "Bar", "Baz"])))
+write("days.arrows", words(pa.int8(), *days))
+write("days_lz4.arrows", words(pa.int8(), *days, compression="lz4"))
+write("other_zstd.arrows", words(pa.uint16(), *other, compression="zstd"))
+
 wide = pa.schema([("a", pa.int64())], metadata={"notes": "x" * (17 << 20)})
 with pa.ipc.new_file("long.arrow", wide) as writer:
     writer.write_batch(pa.record_batch([pa.array([1, 2])], schema=wide))
