@@ -14,7 +14,7 @@ import { type EncodedDictionary, ValueStore } from "./value_store.ts";
 /** Most bytes of dictionaries that are kept, for when they are replaced. */
 const MAX_KEPT_BYTES = 512 * 2 ** 20;
 
-/** What to do with a dictionary message: write it where it came, or nothing, because its values come at the end. */
+/** What to do with a dictionary message: write it in its place, or nothing, because its values come at the end. */
 export type DictionaryAction = "write" | "keep";
 
 /** One dictionary message of the stream. */
@@ -30,7 +30,7 @@ interface Entry {
   readonly problem: string | null;
   /** What the stream has now, as long as it is kept. */
   chunks: Chunk[];
-  /** Values of the first dictionary, which is written where it came. */
+  /** Values of the first dictionary, which is written in its place. */
   written: number;
   /** All values, once there is more than the first dictionary. */
   store: ValueStore | null;
@@ -117,7 +117,7 @@ export class DictionaryUnifier {
     return "keep";
   }
 
-  /** The dictionaries that have other values than those written where they came. @throws {DipcError} `unsupported` */
+  /** The dictionaries that have other values than those written in their place. @throws {DipcError} `unsupported` */
   *changed(): Generator<{ readonly id: bigint; readonly dictionary: EncodedDictionary }, undefined> {
     for (const [id, { store, written }] of this.#entries) {
       if (store !== null && store.count > written) yield { id, dictionary: store.encode() };
