@@ -10,7 +10,7 @@ export function bitsFor(most: number): number {
   return 32 - Math.clz32(most);
 }
 
-/** Shortest repetition that becomes a run; numbers are packed in groups of as many. */
+/** Numbers are packed in groups of as many; a group that repeats one number begins a run. */
 const GROUP = 8;
 
 /**
@@ -24,20 +24,18 @@ const GROUP = 8;
 export function appendHybrid(out: ByteBuffer, values: Uint8Array | Int32Array, count: number, width: number): void {
   let packedFrom = 0;
   let at = 0;
-  while (at < count) {
+  while (at + GROUP <= count) {
     const value = values[at];
     let end = at + 1;
-    while (end < count && values[end] === value) end++;
-    if (end - at >= GROUP) {
-      // Groups before a run must be whole: they take values of its beginning.
-      const missing = (GROUP - (at - packedFrom) % GROUP) % GROUP;
-      if (end - at >= GROUP + missing) {
-        if (at > packedFrom) appendPacked(out, values, packedFrom, at + missing, width);
-        appendRun(out, value, end - at - missing, width);
-        packedFrom = end;
-      }
+    while (end < at + GROUP && values[end] === value) end++;
+    if (end < at + GROUP) {
+      at += GROUP;
+      continue;
     }
-    at = end;
+    while (end < count && values[end] === value) end++;
+    if (at > packedFrom) appendPacked(out, values, packedFrom, at, width);
+    appendRun(out, value, end - at, width);
+    packedFrom = at = end;
   }
   if (count > packedFrom) appendPacked(out, values, packedFrom, count, width);
 }
