@@ -18,7 +18,7 @@ export function loadParquetWasm(): Promise<typeof ParquetWasm> {
   return parquetWasm ??= import("parquet-wasm").catch((cause) => {
     parquetWasm = null;
     const text = textOf(cause);
-    const what = "load npm:parquet-wasm@0.8.0, which reads and writes Parquet";
+    const what = "load npm:parquet-wasm@0.8.0, which reads Parquet";
     if (cause instanceof Deno.errors.NotCapable) {
       // Deno names the file that was imported; the program needs the folder of all packages.
       const folder = /"([^"]*\/npm)\/[^"]*"/.exec(text)?.[1];
