@@ -1,7 +1,7 @@
 /**
  * What the footer of a Parquet file decides before a row is sent: refusals by name, annotations, and pieces of large row groups.
  */
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { DipcError } from "../../src/errors.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { NdjsonWriter } from "../../src/formats/ndjson_writer.ts";
@@ -15,6 +15,8 @@ import { annotate } from "../../src/sources/parquet/annotations.ts";
 import { encodeFooter } from "../../src/sources/parquet/decoder_footer.ts";
 import { type ChunkInfo, type ParquetFooter, readFooter } from "../../src/sources/parquet/footer.ts";
 import { leavesOf, schemaTree } from "../../src/sources/parquet/node.ts";
+import { filterThrift, ThriftFault } from "../../src/sources/parquet/thrift_check.ts";
+import { ThriftWriter } from "../../src/sources/parquet/thrift_writer.ts";
 import { fromTable } from "../../src/sources/table.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { readMessages, smallTable, writeAll } from "../support/datasets.ts";
@@ -66,6 +68,27 @@ Deno.test("what the decoder lacks is refused by the name of its column, and what
     ...footer,
     root: { element: { name: "root", num_children: 1 }, children: [group] },
   }));
+});
+
+Deno.test("fields of a footer that are not used are left out, and do not count", () => {
+  const written = (hasAll: boolean): Uint8Array<ArrayBuffer> => {
+    const writer = new ThriftWriter();
+    writer.struct((file) => {
+      file.i32(1, -7);
+      if (hasAll) file.texts(2, Array(100).fill("statistics"));
+      file.children(40, [1, 2], (out, item) => {
+        out.i64(1, 2n ** 60n);
+        if (hasAll) out.child(2, (inner) => inner.texts(1, Array(100).fill("more")));
+        out.bool(20, item === 1);
+      });
+      file.text(41, "x");
+    });
+    return writer.bytes();
+  };
+  const item = { drop: new Set([2]), inside: new Map() };
+  const filter = { drop: new Set([2]), inside: new Map([[40, item]]) };
+  assertEquals(filterThrift(written(true), filter, 9), written(false));
+  assertThrows(() => filterThrift(written(true), filter, 8), ThriftFault, "has more than 8 values");
 });
 
 Deno.test("rows without columns are rows", async () => {

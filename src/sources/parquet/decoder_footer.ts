@@ -14,6 +14,7 @@ import {
 } from "hyparquet/src/constants.js";
 import type { ChunkInfo, GroupInfo, ParquetFooter } from "./footer.ts";
 import { isInterval, type LeafColumn, type ParquetNode } from "./node.ts";
+import { withTail } from "./tail.ts";
 import { type FieldsOf, ThriftWriter } from "./thrift_writer.ts";
 
 /** What the decoder shall see. */
@@ -47,7 +48,7 @@ export function encodeFooter(footer: ParquetFooter, view: DecoderView = {}): Uin
   writer.struct((file) => {
     file.i32(1, FORMAT_VERSION);
     file.children(2, elementsOf(footer.root), writeElement);
-    file.i64(3, BigInt(groups.reduce((sum, { rows }) => sum + rows, 0)));
+    file.i64(3, groups.reduce((sum, { rows }) => sum + rows, 0));
     file.children(4, groups, (out, group) => writeGroup(out, group, footer.leaves, view.pageIndexes));
     if (arrowSchema !== undefined) {
       file.children(5, [arrowSchema], (pair, value) => {
@@ -57,14 +58,6 @@ export function encodeFooter(footer: ParquetFooter, view: DecoderView = {}): Uin
     }
   });
   return withTail(writer.bytes());
-}
-
-function withTail(thrift: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(thrift.byteLength + 8);
-  bytes.set(thrift);
-  new DataView(bytes.buffer).setUint32(thrift.byteLength, thrift.byteLength, true);
-  bytes.set(new TextEncoder().encode("PAR1"), thrift.byteLength + 4);
-  return bytes;
 }
 
 function elementsOf(node: ParquetNode): SchemaElement[] {
@@ -135,14 +128,14 @@ function writeGroup(
 ): void {
   const columns = group.chunks.map((chunk, i) => ({ chunk, leaf: leaves[i], index: pageIndexes?.get(chunk) }));
   writer.children(1, columns, (out, { chunk, leaf, index }) => {
-    out.i64(2, BigInt(chunk.start));
+    out.i64(2, chunk.start);
     out.child(3, (metadata) => writeChunk(metadata, chunk, leaf));
     if (index === undefined) return;
-    out.i64(4, BigInt(index.offset));
+    out.i64(4, index.offset);
     out.i32(5, index.byteLength);
   });
-  writer.i64(2, BigInt(group.chunks.reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0)));
-  writer.i64(3, BigInt(group.rows));
+  writer.i64(2, group.chunks.reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0));
+  writer.i64(3, group.rows);
 }
 
 function writeChunk(writer: ThriftWriter, chunk: ChunkInfo, leaf: LeafColumn): void {
@@ -152,8 +145,8 @@ function writeChunk(writer: ThriftWriter, chunk: ChunkInfo, leaf: LeafColumn): v
   writer.texts(3, leaf.names);
   writer.i32(4, CompressionCodecs.indexOf(metadata.codec));
   writer.i64(5, metadata.num_values);
-  writer.i64(6, BigInt(chunk.uncompressedBytes));
-  writer.i64(7, BigInt(chunk.byteLength));
-  writer.i64(9, BigInt(chunk.dataStart));
-  writer.i64(11, chunk.dictionaryStart === undefined ? undefined : BigInt(chunk.dictionaryStart));
+  writer.i64(6, chunk.uncompressedBytes);
+  writer.i64(7, chunk.byteLength);
+  writer.i64(9, chunk.dataStart);
+  writer.i64(11, chunk.dictionaryStart);
 }

@@ -11,7 +11,8 @@ import { textOf } from "../../text.ts";
 import type { FileHandle } from "../file_handle.ts";
 import { damagedFooter, FooterFault } from "./fault.ts";
 import { type LeafColumn, leavesOf, type ParquetNode, schemaTree } from "./node.ts";
-import { checkThrift, ThriftFault } from "./thrift_check.ts";
+import { withTail } from "./tail.ts";
+import { type FieldFilter, filterThrift, ThriftFault } from "./thrift_check.ts";
 
 /** Most values of a footer; each takes a few hundred bytes of memory once it is read. */
 const MAX_VALUES = 8_000_000;
@@ -106,9 +107,8 @@ function footerBytes(file: FileHandle): Uint8Array<ArrayBuffer> {
 
 function parse(path: string, bytes: Uint8Array<ArrayBuffer>): FileMetaData {
   try {
-    checkThrift(bytes.subarray(0, bytes.byteLength - TAIL_BYTES), MAX_VALUES);
-    // Statistics are not used, and those of some writers are not what their column's type says.
-    return parquetMetadata(bytes, { parsers: NO_PARSERS, geoparquet: false });
+    const thrift = filterThrift(bytes.subarray(0, bytes.byteLength - TAIL_BYTES), USED_FIELDS, MAX_VALUES);
+    return parquetMetadata(withTail(thrift), { geoparquet: false });
   } catch (cause) {
     if (cause instanceof ThriftFault && cause.isLimit) {
       const advice = "write fewer columns, or fewer and larger row groups";
@@ -119,25 +119,24 @@ function parse(path: string, bytes: Uint8Array<ArrayBuffer>): FileMetaData {
   }
 }
 
-const nothing = (): undefined => undefined;
-/** Leaves out the values of statistics. */
-const NO_PARSERS = {
-  timestampFromMilliseconds: nothing,
-  timestampFromMicroseconds: nothing,
-  timestampFromNanoseconds: nothing,
-  dateFromDays: nothing,
-  stringFromBytes: nothing,
-  uuidFromBytes: nothing,
-};
+const NONE: ReadonlyMap<number, FieldFilter> = new Map();
+/** Metadata, statistics and Bloom filters of chunks: they are most of a footer, and the statistics of some writers are wrong. */
+const OF_CHUNK: FieldFilter = { drop: new Set([8, 12, 14, 15, 16, 17]), inside: NONE };
+const OF_COLUMN: FieldFilter = { drop: new Set([6, 7]), inside: new Map([[3, OF_CHUNK]]) };
+/** Row groups say how they are sorted. */
+const OF_GROUP: FieldFilter = { drop: new Set([4]), inside: new Map([[1, OF_COLUMN]]) };
+/** `FileMetaData` in Parquet's definition, without what is not used. */
+const USED_FIELDS: FieldFilter = { drop: new Set([7]), inside: new Map([[4, OF_GROUP]]) };
 
 function readGroup(group: RowGroup, index: number, leaves: readonly LeafColumn[], end: number): GroupInfo {
-  const rows = count(group.num_rows, `number of rows of row group ${index}`);
+  const rows = count(group.num_rows, () => `number of rows of row group ${index}`);
   if (group.columns.length !== leaves.length) {
     throw damagedFooter(`row group ${index} has ${group.columns.length} columns, its schema ${leaves.length}`);
   }
   const chunks = group.columns.map((chunk, column): ChunkInfo => {
     const { path, type } = leaves[column];
-    const where = `column ${quoted(path)} of row group ${index}`;
+    // Named only if it is needed: there may be very many chunks.
+    const where = (): string => `column ${quoted(path)} of row group ${index}`;
     const { meta_data: metadata } = chunk;
     if (chunk.crypto_metadata !== undefined || chunk.encrypted_column_metadata !== undefined) {
       throw new FooterFault(
@@ -145,32 +144,32 @@ function readGroup(group: RowGroup, index: number, leaves: readonly LeafColumn[]
         `its column ${quoted(path)} is encrypted, which is not supported; write it without encryption`,
       );
     }
-    if (metadata === undefined) throw damagedFooter(`${where} has no metadata`);
+    if (metadata === undefined) throw damagedFooter(`${where()} has no metadata`);
     if (chunk.file_path !== undefined) {
       throw new FooterFault(
         "unsupported",
-        `${where} is in another file, ${quoted(chunk.file_path)}, which is not supported; write it into one file`,
+        `${where()} is in another file, ${quoted(chunk.file_path)}, which is not supported; write it into one file`,
       );
     }
-    if (metadata.type !== type) throw damagedFooter(`${where} is of type ${metadata.type}, its schema says ${type}`);
+    if (metadata.type !== type) throw damagedFooter(`${where()} is of type ${metadata.type}, its schema says ${type}`);
     checkCoding(metadata, where);
     return { ...readChunk(metadata, where, end), pageIndex: pageIndexOf(chunk, end) };
   });
   return { rows, chunks };
 }
 
-function readChunk(metadata: ColumnMetaData, where: string, end: number): Omit<ChunkInfo, "pageIndex"> {
-  const dataStart = count(metadata.data_page_offset, `first page of ${where}`);
+function readChunk(metadata: ColumnMetaData, where: () => string, end: number): Omit<ChunkInfo, "pageIndex"> {
+  const dataStart = count(metadata.data_page_offset, () => `first page of ${where()}`);
   const dictionary = metadata.dictionary_page_offset;
   // Some writers say 0 if there is none.
   const dictionaryStart = dictionary === undefined || dictionary <= 0n ? undefined : count(dictionary, where);
   const start = Math.min(dataStart, dictionaryStart ?? dataStart);
-  const byteLength = count(metadata.total_compressed_size, `size of ${where}`);
+  const byteLength = count(metadata.total_compressed_size, () => `size of ${where()}`);
   if (start + byteLength > end) {
-    throw damagedFooter(`${where} lies at bytes ${start} to ${start + byteLength}, its footer at ${end}`);
+    throw damagedFooter(`${where()} lies at bytes ${start} to ${start + byteLength}, its footer at ${end}`);
   }
-  const uncompressedBytes = count(metadata.total_uncompressed_size, `size of ${where}`);
-  count(metadata.num_values, `number of values of ${where}`);
+  const uncompressedBytes = count(metadata.total_uncompressed_size, () => `size of ${where()}`);
+  count(metadata.num_values, () => `number of values of ${where()}`);
   return { metadata, start, byteLength, uncompressedBytes, dictionaryStart, dataStart };
 }
 
@@ -187,11 +186,11 @@ const CODECS: ReadonlySet<string | undefined> = new Set(
 );
 const UNKNOWN_ENCODINGS: ReadonlySet<string | undefined> = new Set(["GROUP_VAR_INT", "ALP", undefined]);
 
-function checkCoding(metadata: ColumnMetaData, where: string): void {
+function checkCoding(metadata: ColumnMetaData, where: () => string): void {
   if (!CODECS.has(metadata.codec)) {
     throw new FooterFault(
       "unsupported",
-      `${where} is compressed with ${
+      `${where()} is compressed with ${
         metadata.codec ?? "a codec that this version of dipc does not know"
       }, which is not ` +
         "supported; write it with another compression, such as ZSTD",
@@ -201,16 +200,16 @@ function checkCoding(metadata: ColumnMetaData, where: string): void {
   if (unknown !== undefined || metadata.encodings.includes(undefined as never)) {
     throw new FooterFault(
       "unsupported",
-      `${where} has the encoding ${unknown ?? "of a number that this version of dipc does not know"}, which is not ` +
+      `${where()} has the encoding ${unknown ?? "of a number that this version of dipc does not know"}, which is not ` +
         "supported; write it with another encoding, such as PLAIN",
     );
   }
 }
 
 /** A number of the footer as one that counts something. */
-function count(value: bigint | undefined, what: string): number {
+function count(value: bigint | undefined, what: () => string): number {
   if (typeof value !== "bigint" || value < 0n || value > BigInt(Number.MAX_SAFE_INTEGER)) {
-    throw damagedFooter(`the ${what} is ${value ?? "missing"}`);
+    throw damagedFooter(`the ${what()} is ${value ?? "missing"}`);
   }
   return Number(value);
 }

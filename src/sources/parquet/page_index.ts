@@ -65,9 +65,9 @@ export function indexPages(file: FileHandle, group: GroupInfo, leaves: readonly 
     const offset = writer.length;
     writer.struct((index) =>
       index.children(1, pages, (out, page) => {
-        out.i64(1, BigInt(page.offset));
+        out.i64(1, page.offset);
         out.i32(2, page.byteLength);
-        out.i64(3, BigInt(page.firstRow));
+        out.i64(3, page.firstRow);
       })
     );
     places.set(chunk, { offset: at + offset, byteLength: writer.length - offset });

@@ -7,6 +7,9 @@
 /** Types of the protocol. */
 const STOP = 0, TRUE = 1, FALSE = 2, BYTE = 3, I32 = 5, I64 = 6, BINARY = 8, LIST = 9, STRUCT = 12;
 
+/** Numbers below this, doubled, are those of 32 bits. */
+const SMALL = 2 ** 30;
+
 const encoder = new TextEncoder();
 
 /** Writes the fields of one struct, in rising order of their numbers. */
@@ -52,11 +55,11 @@ export class ThriftWriter {
 
   /** A field of 32 bits. */
   i32(field: number, value: number | undefined): void {
-    if (value !== undefined) this.#integer(field, I32, BigInt(value));
+    if (value !== undefined) this.#integer(field, I32, value);
   }
 
   /** A field of 64 bits. */
-  i64(field: number, value: bigint | undefined): void {
+  i64(field: number, value: bigint | number | undefined): void {
     if (value !== undefined) this.#integer(field, I64, value);
   }
 
@@ -89,40 +92,47 @@ export class ThriftWriter {
   /** A field that is a list of numbers of 32 bits. */
   i32s(field: number, values: readonly number[]): void {
     this.#list(field, I32, values.length);
-    for (const value of values) this.#zigzag(BigInt(value));
+    for (const value of values) this.#zigzag(value);
   }
 
-  #integer(field: number, type: number, value: bigint): void {
+  #integer(field: number, type: number, value: bigint | number): void {
     this.#head(field, type);
     this.#zigzag(value);
   }
 
   #head(field: number, type: number): void {
-    this.#byte((field - this.#last) << 4 | type);
+    const delta = field - this.#last;
     this.#last = field;
+    if (delta < 16) return this.#byte(delta << 4 | type);
+    this.#byte(type);
+    this.#zigzag(field);
   }
 
   #list(field: number, type: number, length: number): void {
     this.#head(field, LIST);
     this.#byte(Math.min(length, 15) << 4 | type);
-    if (length >= 15) this.#varint(BigInt(length));
+    if (length >= 15) this.#varint(length);
   }
 
   #text(value: string): void {
     const bytes = encoder.encode(value);
-    this.#varint(BigInt(bytes.byteLength));
+    this.#varint(bytes.byteLength);
     this.#reserve(bytes.byteLength);
     this.#bytes.set(bytes, this.#length);
     this.#length += bytes.byteLength;
   }
 
-  #zigzag(value: bigint): void {
-    this.#varint(BigInt.asUintN(64, value << 1n ^ value >> 63n));
+  #zigzag(value: bigint | number): void {
+    if (value >= 0 && value < SMALL) return this.#varint(2 * Number(value));
+    const exact = BigInt(value);
+    let rest = BigInt.asUintN(64, exact << 1n ^ exact >> 63n);
+    for (; rest > 127n; rest >>= 7n) this.#byte(Number(rest & 127n) | 128);
+    this.#byte(Number(rest));
   }
 
-  #varint(value: bigint): void {
-    for (; value > 127n; value >>= 7n) this.#byte(Number(value & 127n) | 128);
-    this.#byte(Number(value));
+  #varint(value: number): void {
+    for (; value > 127; value >>>= 7) this.#byte(value & 127 | 128);
+    this.#byte(value);
   }
 
   #byte(value: number): void {
