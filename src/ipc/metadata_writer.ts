@@ -45,7 +45,7 @@ export function encodeBatchMetadata(batch: BatchMetadata): Uint8Array<ArrayBuffe
   const u16s = (at: number, values: readonly number[]): void =>
     values.forEach((value, i) => view.setUint16(at + 2 * i, value, true));
   const refer = (at: number, to: number): void => view.setUint32(at, to - at, true);
-  /** A table and its vtable, which comes right before it: readers in Rust do not look before the table that refers to it. */
+  /** A table and its vtable, which comes right before it: the reader of Polars does not look before the table that refers to it. */
   const table = (at: number, fields: readonly number[]): void => {
     u16s(at - VTABLE_SIZE, fields);
     view.setInt32(at, VTABLE_SIZE, true);

@@ -34,7 +34,7 @@ export class PairsWriter {
   }
 
   /**
-   * Writes the vector. The vtable comes after it, because readers in Rust do not look before what refers to a table.
+   * Writes the vector. The vtable comes after it, because the reader of Polars does not look before what refers to a table.
    *
    * @param bytes The flatbuffer
    * @param at Position of the vector, a multiple of 4
