@@ -7,13 +7,18 @@ import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { NdjsonWriter } from "../../src/formats/ndjson_writer.ts";
 import { ParquetWriter } from "../../src/formats/parquet_writer.ts";
 import { describeSchema } from "../../src/ipc/describe.ts";
-import type { FieldLayout } from "../../src/ipc/layout.ts";
+import { HeaderReader } from "../../src/ipc/header.ts";
+import type { ArrowType, FieldLayout } from "../../src/ipc/layout.ts";
+import type { MessageHeader } from "../../src/ipc/message.ts";
+import { encodeBatchMetadata } from "../../src/ipc/metadata_writer.ts";
+import { encodeSchemaMessage } from "../../src/ipc/schema_writer.ts";
 import type { Dataset } from "../../src/sources/dataset.ts";
 import { FileHandle } from "../../src/sources/file_handle.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { annotate } from "../../src/sources/parquet/annotations.ts";
 import { encodeFooter } from "../../src/sources/parquet/decoder_footer.ts";
 import { type ChunkInfo, type ParquetFooter, readFooter } from "../../src/sources/parquet/footer.ts";
+import { IntervalConverter } from "../../src/sources/parquet/intervals.ts";
 import { leavesOf, schemaTree } from "../../src/sources/parquet/node.ts";
 import { filterThrift, ThriftFault } from "../../src/sources/parquet/thrift_check.ts";
 import { ThriftWriter } from "../../src/sources/parquet/thrift_writer.ts";
@@ -153,6 +158,34 @@ Deno.test("coordinate systems of geometries are those of GeoArrow", () => {
   assertEquals(parameters({ type: "GEOMETRY", crs: "projjson:mine" }, named), projected);
   assertEquals(extensionOf({ type: "UUID" })["ARROW:extension:name"], "arrow.uuid");
 });
+
+Deno.test("an interval keeps its months, and one that its Arrow schema has no room for is an error, unless it is null", () => {
+  const convert = (unit: "month_day_nano" | "day_time" | "year_month", numbers: number[]): DataView => {
+    const base = { name: "i", path: "i", nullable: true, children: [], dictionary: null, metadata: new Map() };
+    const schema = (type: ArrowType): Uint8Array<ArrayBuffer> => encodeSchemaMessage([{ ...base, type }], new Map());
+    const served = new HeaderReader().read(schema({ id: "interval", unit })).layout!;
+    const converter = IntervalConverter.of("x", schema({ id: "fixed_size_binary", byteWidth: 12 }), served)!;
+    // The second of two values is null, and has what must not matter.
+    const body = new Uint8Array(32);
+    body[0] = 1;
+    new Uint32Array(body.buffer, 8).set([...numbers, 9, 9, 9]);
+    const numbersOfBatch = { rows: 2, bodyLength: 32, nodes: [2, 1], buffers: [0, 1, 8, 24], variadicCounts: [] };
+    const raw = converter.convert({ metadata: encodeBatchMetadata(numbersOfBatch), body });
+    const { buffers } = HeaderReader.continuing(schemaHeader(schema({ id: "interval", unit }))).read(raw.metadata);
+    return new DataView(raw.body.buffer, buffers[2], buffers[3]);
+  };
+  const months = convert("month_day_nano", [14, 3, 4]);
+  assertEquals([months.getInt32(0, true), months.getInt32(4, true), months.getBigInt64(8, true)], [14, 3, 4_000_000n]);
+  const days = convert("day_time", [0, 3, 4]);
+  assertEquals([days.getInt32(0, true), days.getInt32(4, true), days.byteLength], [3, 4, 16]);
+  assertEquals([convert("year_month", [14, 0, 0]).getInt32(0, true)], [14]);
+  assertDipcError("invalid_data", 'column "i" has an interval with months', () => convert("day_time", [14, 3, 4]));
+  assertDipcError("invalid_data", 'column "i" has an interval with days', () => convert("year_month", [14, 3, 0]));
+});
+
+function schemaHeader(metadata: Uint8Array): MessageHeader {
+  return new HeaderReader().read(metadata);
+}
 
 /** Runs through a dataset. @returns its rows, and all its 32-bit words by exclusive or */
 async function fold(dataset: Dataset): Promise<{ rows: number; xor: number; peak: number }> {

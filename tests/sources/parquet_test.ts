@@ -149,7 +149,7 @@ Deno.test("damage inside a Parquet file is an error, and other files can be read
   const bytes = await Deno.readFile(path);
   bytes.fill(0x5a, 100, 2000);
   await Deno.writeFile(damaged, bytes);
-  await assertDipcError("invalid_data", "", async () => {
+  await assertDipcError("invalid_data", "it is damaged in its row group 0", async () => {
     const dataset = await openPath(damaged);
     try {
       await readMessages(dataset);
