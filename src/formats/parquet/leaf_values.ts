@@ -145,7 +145,7 @@ function intervals(count: number, field: FieldLayout, parts: Int32Array, width: 
   for (let i = 0; i < count; i++) {
     for (let j = 0; j < width; j++) {
       const part = parts[width * i + j];
-      if (part < 0) throw columnError("invalid_data", field, `it has an interval of ${part}, Parquet's have no sign`);
+      if (part < 0) throw columnError("unsupported", field, `it has an interval of ${part}, Parquet's have no sign`);
       found[3 * i + at + j] = part;
     }
   }
