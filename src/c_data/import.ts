@@ -1,0 +1,55 @@
+/**
+ * Imports what another library of this process exports as `ArrowArray`.
+ *
+ * @module
+ */
+import type { MessageHeader } from "../ipc/message.ts";
+import { readArrays } from "./array_in.ts";
+import { ForeignBatch } from "./foreign_batch.ts";
+import { ForeignMemory } from "./foreign_memory.ts";
+import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
+import { readSchema } from "./schema_in.ts";
+import { releaseStruct } from "./structs.ts";
+
+/**
+ * Imports a record batch, without copying it. The structures are taken over: they are marked as released, and what they refer to is
+ * released when the batch is disposed or collected, also if the import fails.
+ *
+ * @example Usage
+ * ```ts ignore
+ * using array = new CStruct("ArrowArray");
+ * using schema = new CStruct("ArrowSchema");
+ * library.symbols.produce(array.address, schema.address);
+ * using batch = importRecordBatch(array.address, schema.address).toRecordBatch();
+ * ```
+ *
+ * @param array Address of the `ArrowArray` of a struct, whose children are the columns
+ * @param schema Address of its `ArrowSchema`, or the schema if it is known: that of a message, or of another import
+ * @throws {DipcError} `invalid_argument` if there is no such structure; `invalid_data` if it contradicts its schema or itself;
+ * `unsupported` for types that this version does not know, and for structs with null rows; `limit_exceeded`
+ */
+export function importRecordBatch(array: bigint, schema: bigint | MessageHeader): ForeignBatch {
+  if (typeof schema !== "bigint") {
+    return batchOf(new ForeignMemory("ArrowArray", array), () => foreignSchema(schema));
+  }
+  let memory: ForeignMemory;
+  try {
+    memory = new ForeignMemory("ArrowArray", array);
+  } catch (error) {
+    if (schema !== 0n) releaseStruct("ArrowSchema", schema);
+    throw error;
+  }
+  return batchOf(memory, () => foreignSchema(readSchema(schema)));
+}
+
+function batchOf(memory: ForeignMemory, schemaOf: () => ForeignSchema): ForeignBatch {
+  let schema: ForeignSchema, arrays;
+  try {
+    schema = schemaOf();
+    arrays = readArrays(schema.shape, memory.address);
+  } catch (error) {
+    memory.drop();
+    throw error;
+  }
+  return new ForeignBatch(schema, arrays, memory);
+}
