@@ -27,6 +27,17 @@ const SYMBOLS = {
     ],
     result: "usize", // void *, the element if compar returned 0
   },
+  futex: {
+    name: "syscall", // variadic in C; with these arguments the calling conventions of x86-64 and arm64 on Linux are the same
+    parameters: [
+      "i64", // long number
+      "usize", // uint32_t *uaddr
+      "i32", // int futex_op
+      "i32", // uint32_t val
+    ],
+    result: "i64",
+  },
+  gettid: { parameters: [], result: "i32" },
   process_vm_readv: {
     parameters: [
       "i32", // pid_t pid
@@ -55,6 +66,10 @@ export type RawMemory = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /** `PROT_READ | PROT_EXEC` of mprotect. */
 export const PROT_READ_EXEC = 5;
+/** Number of the system call futex. */
+export const SYS_FUTEX: bigint = Deno.build.arch === "aarch64" ? 98n : 202n;
+/** `FUTEX_WAKE_PRIVATE` of futex. */
+export const FUTEX_WAKE_PRIVATE = 129;
 
 let symbols: RawMemory | null = null;
 

@@ -16,7 +16,7 @@ interface WheelFiles {
   readonly sha256: string;
   /** Further arguments of pip. */
   readonly args: readonly string[];
-  /** Where each file goes below the folder, by the end of its name in the wheel. */
+  /** Place of each file below the folder, by the end of its name in the wheel. */
   readonly files: Readonly<Record<string, string>>;
 }
 

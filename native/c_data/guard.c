@@ -144,7 +144,7 @@ int guard_copy(
         child->offset += inner;
         child->length -= inner;
         if (inner > 0 && child->null_count > 0) child->null_count = -1;
-        /* Only where a bitmap comes first, which these types have in any case. */
+        /* Of types whose first buffer is a bitmap. */
         if ((flags & 2) && child->n_buffers >= 2 && child->buffers[0] == NULL && strchr("cCsSiIlLfguUzZ", schema->children[i]->format[0])) {
             struct owned *owned = child->private_data;
             size_t size = (child->offset + child->length + 7) / 8;

@@ -24,7 +24,7 @@ const MAX_VARIADIC = 1_000_000;
 /** Copies memory of the space in which the buffers lie. */
 export type Copy = (target: bigint, source: bigint, byteLength: bigint) => void;
 
-/** Where the columns of a batch lie, and the values of their dictionaries. */
+/** Locations of the columns of a batch, and of the values of their dictionaries. */
 export interface ImportedArrays {
   readonly batch: ArrayNumbers;
   /** Dictionaries in the order in which a stream sends them: inner ones first. */
@@ -113,7 +113,7 @@ class ArrayWalk {
   pointer(word: number): number {
     const value = integerAt(this.#halves, word);
     if (value >= 0) return value;
-    throw invalidStruct(`it has a pointer to ${this.#words[word]}, where no process has memory`);
+    throw invalidStruct(`it has a pointer to ${this.#words[word]}, outside the memory of any process`);
   }
 
   /** Reads a list of pointers into the scratch. */

@@ -1,5 +1,5 @@
 /**
- * Native memory of exported structures: it stays where it is until the consumer has released all of them, on whichever thread.
+ * Native memory of exported structures: it stays in place until the consumer has released all of them, on whichever thread.
  *
  * The release callbacks are machine code. They count, and put what is released last into a list, which is emptied here: before
  * each export, and every {@linkcode DRAIN_MS} while anything is exported. So no consumer ever waits for JavaScript.
@@ -30,7 +30,7 @@ export class Cell {
   readonly halves: Uint32Array<ArrayBuffer>;
   /** What the words were laid out for. */
   shape: object | null = null;
-  /** Called when everything in the cell was released. */
+  /** Called when everything in the cell was released, before it is used again. */
   onRelease: (() => void) | null = null;
 
   /** @ignore Use {@linkcode takeCell} */
@@ -95,18 +95,21 @@ export function takeCell(byteLength: number, shape: object | null): Cell {
  * @param cell The cell
  * @param count Structures in it that are to be released
  * @param onRelease Called here after the last of them was released
+ * @returns its id, as callbacks give it
  */
-export function handOut(cell: Cell, count: number, onRelease: () => void): void {
+export function handOut(cell: Cell, count: number, onRelease: () => void): number {
   const id = nextId++;
   cell.onRelease = onRelease;
   live.set(id, cell);
   cell.words[COUNT] = BigInt(count);
   cell.words[OWNER] = BigInt.asIntN(64, releasedList().address);
   cell.put(ID, id);
-  if (timer !== null) return;
-  timer = setInterval(drainReleased, DRAIN_MS) as unknown as number;
-  // An export that nobody has released yet does not keep a program running.
-  Deno.unrefTimer(timer);
+  if (timer === null) {
+    timer = setInterval(drainReleased, DRAIN_MS) as unknown as number;
+    // An export that nobody has released yet does not keep a program running.
+    Deno.unrefTimer(timer);
+  }
+  return id;
 }
 
 /** Gives a cell back that was not handed out, or whose structures were all released. */
@@ -136,9 +139,8 @@ function drainReleased(): void {
     const id = halves[2 * ID] + halves[2 * ID + 1] * 4294967296;
     const cell = live.get(id)!;
     live.delete(id);
-    const { onRelease } = cell;
+    cell.onRelease?.();
     giveBackCell(cell);
-    onRelease?.();
   }
   if (live.size > 0 || timer === null) return;
   clearInterval(timer);

@@ -11,7 +11,7 @@ import { scratch } from "./raw.ts";
 /**
  * A copy of a buffer that needs a change.
  *
- * @param numbers Where the buffers are
+ * @param numbers Locations of the buffers
  * @param index The buffer
  */
 export function changed(numbers: ArrayNumbers, index: number): Uint8Array<ArrayBuffer> {
@@ -24,7 +24,7 @@ export function changed(numbers: ArrayNumbers, index: number): Uint8Array<ArrayB
 /**
  * Writes a buffer into a body, changed if it needs that.
  *
- * @param numbers Where the buffers are, and where in the body they belong
+ * @param numbers Locations of the buffers in memory, and their offsets in the body
  * @param index The buffer
  * @param body The body
  * @param address Address of the body

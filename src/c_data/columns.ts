@@ -16,7 +16,7 @@ export interface ForeignBuffer {
 }
 
 /**
- * A column where it lies. Lengths are in values. Which buffers a column has follows from its type, as in Arrow's columnar format;
+ * A column in place. Lengths are in values. Which buffers a column has follows from its type, as in Arrow's columnar format;
  * the others are `null`. A slice's offset is part of the addresses already.
  */
 export interface ForeignColumn {
@@ -44,11 +44,13 @@ export interface ForeignColumn {
   readonly variadic: readonly ForeignBuffer[];
   /** Fields of a struct or union, items of a list, or run ends and values of a run-end encoded column. */
   readonly children: readonly ForeignColumn[];
+  /** Dictionary id of a dictionary-encoded column, otherwise `null`. */
+  readonly dictionaryId: bigint | null;
   /** The values of a dictionary-encoded column, whose `data` are indices; otherwise `null`. */
   readonly dictionary: ForeignColumn | null;
 }
 
-/** Where a tree lies, and the address of each of its buffers. */
+/** The numbers of a tree, and the address of each of its buffers. */
 export interface PlacedNumbers {
   /** Its nodes. */
   readonly plan: NodePlan;
@@ -60,8 +62,8 @@ export interface PlacedNumbers {
 /**
  * The columns of a batch.
  *
- * @param batch Where they lie
- * @param dictionaryOf Where the values of a dictionary lie
+ * @param batch Their locations
+ * @param dictionaryOf Locations of the values of a dictionary
  */
 export function foreignColumns(
   batch: PlacedNumbers,
@@ -106,6 +108,7 @@ class Walk {
       data: found.data ?? null,
       variadic,
       children: isEncoded ? [] : field.children.map((child) => this.column(child, child.dictionary !== null)),
+      dictionaryId: isEncoded ? field.dictionary!.id : null,
       dictionary: isEncoded ? this.#dictionary(field) : null,
     };
   }

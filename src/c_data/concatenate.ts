@@ -48,7 +48,7 @@ class Concatenation {
     const total = sum(lengths);
     this.nodes.push(total, sum(nulls));
     if (hasValidity(kind)) this.#validity(lengths, nulls);
-    const take = (): Uint8Array[] => this.#chunks.map(({ buffers }, chunk) => buffers[this.#at[chunk]++]);
+    const take = (): Uint8Array[] => this.#chunks.map(({ buffers }, chunk) => buffers.get(this.#at[chunk]++));
     const children = (): void => {
       if (!isEncoded) { for (const child of field.children) this.node(child, child.dictionary !== null); }
     };
@@ -107,7 +107,7 @@ class Concatenation {
   }
 
   #validity(lengths: readonly number[], nulls: readonly number[]): void {
-    const bitmaps = this.#chunks.map(({ buffers }, chunk) => buffers[this.#at[chunk]++]);
+    const bitmaps = this.#chunks.map(({ buffers }, chunk) => buffers.get(this.#at[chunk]++));
     if (sum(nulls) === 0) {
       this.buffers.push(new Uint8Array(0));
       return;
@@ -148,7 +148,7 @@ class Concatenation {
     let row = 0;
     this.#chunks.forEach(({ numbers, buffers }, chunk) => {
       const first = data.length;
-      for (let left = numbers.variadicCounts[this.#view]; left > 0; left--) data.push(buffers[this.#at[chunk]++]);
+      for (let left = numbers.variadicCounts[this.#view]; left > 0; left--) data.push(buffers.get(this.#at[chunk]++));
       for (let i = 0; i < lengths[chunk]; i++, row++) {
         if (view.getInt32(16 * row, true) > 12) {
           view.setInt32(16 * row + 8, view.getInt32(16 * row + 8, true) + first, true);
@@ -186,7 +186,7 @@ class Concatenation {
     this.buffers.push(out);
   }
 
-  /** Run ends go on where those of the chunk before end, which are cut at its length. */
+  /** Run ends continue those of the preceding chunk, which are cut at its length. */
   #runs(field: FieldLayout, lengths: readonly number[]): void {
     const bits = this.#plan.bits[this.#node];
     const ends = this.#node++;
@@ -195,7 +195,7 @@ class Concatenation {
     this.buffers.push(fresh(0));
     const runs = this.#chunks.map(({ buffers }, chunk) => {
       this.#at[chunk]++;
-      return buffers[this.#at[chunk]++];
+      return buffers.get(this.#at[chunk]++);
     });
     const capped = runs.map((bytes, chunk) => cappedRuns(bytes, counts[chunk], bits / 8, lengths[chunk]));
     this.buffers.push(shifted(capped, counts, bits / 8, running(lengths)));

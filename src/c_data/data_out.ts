@@ -128,7 +128,7 @@ function checkTree(
     version: 5,
     nodes: numbers.nodes,
     variadicCounts: numbers.variadicCounts,
-    buffer: (index) => buffers[index],
+    buffer: buffers.get,
     dictionaryLength: (id) => dictionaries.get(id)?.numbers.rows ?? null,
     isDictionary,
   });

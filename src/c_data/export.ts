@@ -27,7 +27,7 @@ export interface Exportable {
 }
 
 /**
- * Exports a record batch, without copying it. Its memory stays where it is until the consumer releases the structures, on whichever
+ * Exports a record batch, without copying it. Its memory stays in place until the consumer releases the structures, on whichever
  * thread that is, also if the batch is disposed or collected meanwhile. The values must not be changed or transferred until then.
  *
  * A `ForeignBatch` is taken over: it is exported again as it was imported.
@@ -59,7 +59,7 @@ export function exportRecordBatch(batch: RecordBatch | ForeignBatch, array: bigi
 }
 
 /** Exports arrays; if that fails, they are released. */
-function exportArrays({ layout, arrays, release }: Exportable, target: bigint): void {
+export function exportArrays({ layout, arrays, release }: Exportable, target: bigint): void {
   try {
     exportShape(layout).export(arrays, target, release);
   } catch (error) {
@@ -69,7 +69,7 @@ function exportArrays({ layout, arrays, release }: Exportable, target: bigint): 
 }
 
 /** Locates what a batch consists of. The batch may be disposed afterwards. */
-function exportableOf(batch: RecordBatch | ForeignBatch): Exportable {
+export function exportableOf(batch: RecordBatch | ForeignBatch): Exportable {
   if (batch instanceof ForeignBatch) return foreignExportable(batch);
   const source = sourceOf(batch);
   if (source === null || source.header.compression !== "none") return plainExportable(batch);
@@ -107,7 +107,7 @@ function foreignExportable(batch: ForeignBatch): Exportable {
 }
 
 /** The numbers of a body as a reader in this process sees it. */
-function placedNumbers(body: ForeignBody): ArrayNumbers {
+export function placedNumbers(body: ForeignBody): ArrayNumbers {
   const { numbers } = body;
   if (numbers.changes === null && numbers.leads === null) return numbers;
   const at = numbers.at.map((_, index) => body.placeOf(index));

@@ -43,7 +43,7 @@ interface ExportTree {
 /** What the exported structures refer to. */
 export interface ExportedArrays {
   readonly batch: ArrayNumbers;
-  /** Where the values of a dictionary lie. */
+  /** Locations of the values of a dictionary. */
   readonly dictionary: (id: bigint) => ArrayNumbers;
 }
 
@@ -72,7 +72,7 @@ export class ExportShape {
   /**
    * Exports a batch.
    *
-   * @param arrays Where it lies
+   * @param arrays Its location
    * @param target Address of memory for an `ArrowArray`
    * @param onRelease Called once after everything was released
    * @throws {DipcError} `out_of_memory`; `unsupported` in a web worker. Nothing is exported then

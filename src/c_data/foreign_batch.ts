@@ -52,7 +52,7 @@ export class ForeignBatch implements Disposable {
     this.#schema = schema;
     this.#arrays = arrays;
     this.#device = device;
-    this.#body = new ForeignBody(arrays.batch, memory);
+    this.#body = new ForeignBody(arrays.batch, memory, device.space);
     memory.count(arrays.batch.bodyLength);
     memory.drop();
   }
@@ -164,7 +164,9 @@ export class ForeignBatch implements Disposable {
   #dictionaryBodies(body: ForeignBody): ForeignBody[] {
     if (this.#dictionaries !== null) return this.#dictionaries;
     const memory = body.share();
-    this.#dictionaries = this.#arrays.dictionaries.map(({ values }) => new ForeignBody(values, memory));
+    this.#dictionaries = this.#arrays.dictionaries.map(({ values }) =>
+      new ForeignBody(values, memory, this.#device.space)
+    );
     memory.drop();
     return this.#dictionaries;
   }

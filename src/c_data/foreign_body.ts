@@ -44,9 +44,9 @@ function watchAll(): void {
  * handed out, because a column may outlive its batch.
  */
 export class ForeignBody implements ScatteredBody {
-  readonly space = "host";
+  readonly space: string;
   readonly byteLength: number;
-  /** Where its buffers are. */
+  /** Locations of its buffers. */
   readonly numbers: ArrayNumbers;
   #memory: ForeignMemory | null;
   /** Buffers that were handed out and lie in the memory. */
@@ -59,10 +59,12 @@ export class ForeignBody implements ScatteredBody {
   #isWatched = false;
 
   /**
-   * @param numbers Where the buffers are
+   * @param numbers Locations of the buffers
    * @param memory Memory that they are in; the body becomes a user
+   * @param space Memory space of the buffers
    */
-  constructor(numbers: ArrayNumbers, memory: ForeignMemory) {
+  constructor(numbers: ArrayNumbers, memory: ForeignMemory, space = "host") {
+    this.space = space;
     this.numbers = numbers;
     this.byteLength = numbers.bodyLength;
     this.#memory = memory;
@@ -178,6 +180,13 @@ export class ForeignBody implements ScatteredBody {
   #copy(index: number): Uint8Array<ArrayBuffer> {
     const known = this.#copies?.get(index);
     if (known !== undefined) return known;
+    if (this.space !== "host") {
+      throw new LocalError(
+        "unsupported",
+        `cannot use a slice in ${this.space}: one of its buffers would have to be copied to begin at its first row; ` +
+          "import the whole array",
+      );
+    }
     const copy = changed(this.numbers, index);
     (this.#copies ??= new Map()).set(index, copy);
     return copy;

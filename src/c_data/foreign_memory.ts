@@ -26,7 +26,7 @@ const pressure = new MemoryPressure(() => bytesHeld);
 
 /** A structure that was taken over, counted by its users. */
 export class ForeignMemory {
-  /** Where the structure lies now, until it is released. */
+  /** Address of the structure, until it is released. */
   readonly address: bigint;
   readonly #release: bigint;
   #users = 1;
@@ -36,7 +36,7 @@ export class ForeignMemory {
    * Takes a structure over. The caller is its first user.
    *
    * @param name Which structure
-   * @param source Where it is; marked as released there
+   * @param source Its address; marked as released there
    * @throws {DipcError} `invalid_argument` if it was released or moved before
    */
   constructor(name: ReleasableName, source: bigint) {

@@ -8,6 +8,7 @@ import { readArrays } from "./array_in.ts";
 import { ForeignBatch } from "./foreign_batch.ts";
 import { ForeignMemory } from "./foreign_memory.ts";
 import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
+import { type ForeignStream, type ImportStreamOptions, openStream, type StreamKind } from "./foreign_stream.ts";
 import { readSchema } from "./schema_in.ts";
 import { releaseStruct } from "./structs.ts";
 
@@ -29,9 +30,7 @@ import { releaseStruct } from "./structs.ts";
  * `unsupported` for types that this version does not know, and for structs with null rows; `limit_exceeded`
  */
 export function importRecordBatch(array: bigint, schema: bigint | MessageHeader): ForeignBatch {
-  if (typeof schema !== "bigint") {
-    return batchOf(new ForeignMemory("ArrowArray", array), () => foreignSchema(schema));
-  }
+  if (typeof schema !== "bigint") return takeBatch(array, foreignSchema(schema));
   let memory: ForeignMemory;
   try {
     memory = new ForeignMemory("ArrowArray", array);
@@ -40,6 +39,11 @@ export function importRecordBatch(array: bigint, schema: bigint | MessageHeader)
     throw error;
   }
   return batchOf(memory, () => foreignSchema(readSchema(schema)));
+}
+
+/** Takes an array with a known schema over. */
+function takeBatch(array: bigint, schema: ForeignSchema): ForeignBatch {
+  return batchOf(new ForeignMemory("ArrowArray", array), () => schema);
 }
 
 function batchOf(memory: ForeignMemory, schemaOf: () => ForeignSchema): ForeignBatch {
@@ -53,3 +57,24 @@ function batchOf(memory: ForeignMemory, schemaOf: () => ForeignSchema): ForeignB
   }
   return new ForeignBatch(schema, arrays, memory);
 }
+
+/**
+ * Imports a stream, without copying its batches. The structure is taken over, also if the import fails.
+ *
+ * The library's callbacks run on another thread, so that one that waits, such as for a database, does not stop this program.
+ *
+ * @example Usage
+ * ```ts ignore
+ * using out = new CStruct("ArrowArrayStream");
+ * library.symbols.query(out.address);
+ * for await (using batch of await importStream(out.address)) console.log(batch.numRows);
+ * ```
+ *
+ * @param stream Address of an `ArrowArrayStream`
+ * @throws {DipcError} `invalid_argument` if there is no such structure; what the library reports; as {@linkcode importRecordBatch}
+ */
+export function importStream(stream: bigint, options: ImportStreamOptions = {}): Promise<ForeignStream> {
+  return openStream(HOST_STREAM, stream, options);
+}
+
+const HOST_STREAM: StreamKind = { stream: "ArrowArrayStream", item: "ArrowArray", take: takeBatch };

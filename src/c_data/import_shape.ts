@@ -22,7 +22,7 @@ export interface ShapeNode {
   /** Buffers that it must have; views have any number from this on. */
   readonly bufferCount: number;
   readonly children: readonly ShapeNode[];
-  /** How many values of each child belong to one of its own, where that is fixed. */
+  /** Values of each child that belong to one of its own; 0 if that varies. */
   readonly factor: number;
   /** The values of its dictionary. */
   readonly values: ShapeNode | null;

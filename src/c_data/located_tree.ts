@@ -5,11 +5,17 @@
  */
 import type { ArrayNumbers } from "./numbers.ts";
 
+/** The buffers of a tree. */
+export interface TreeBuffers {
+  readonly length: number;
+  readonly get: (index: number) => Uint8Array<ArrayBuffer>;
+}
+
 /** A tree of arrays whose buffers are in the memory of the garbage collector. */
 export interface LocatedTree {
   readonly numbers: ArrayNumbers;
   /** The bytes of each buffer. */
-  readonly buffers: readonly Uint8Array<ArrayBuffer>[];
+  readonly buffers: TreeBuffers;
 }
 
 /** Numbers of a tree whose buffers are in the memory of the garbage collector. */
@@ -34,5 +40,5 @@ export function placed(
     changes: null,
     leads: null,
   };
-  return { numbers, buffers };
+  return { numbers, buffers: { length: buffers.length, get: (index) => buffers[index] } };
 }

@@ -32,7 +32,7 @@ export function encodeMetadata(metadata: ReadonlyMap<string, string>): Uint8Arra
 /**
  * Reads metadata.
  *
- * @param address Where it begins; 0 for none
+ * @param address Address of the metadata; 0 for none
  * @param reader Reads the memory
  * @param path Name of the field, for messages
  * @throws {DipcError} `invalid_data`

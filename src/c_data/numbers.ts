@@ -1,5 +1,5 @@
 /**
- * Where the values of one batch lie: the numbers of its message, with an address for each buffer in place of an offset into a
+ * Locations of the values of one batch: the numbers of its message, with an address for each buffer in place of an offset into a
  * body.
  *
  * @module

@@ -73,7 +73,7 @@ export function exportLayout(layout: SchemaLayout, target: bigint): void {
  *
  * @throws {DipcError} `unsupported` for big-endian data; `out_of_memory`
  */
-function schemaBlock(layout: SchemaLayout): SchemaBlock {
+export function schemaBlock(layout: SchemaLayout): SchemaBlock {
   refuseBigEndian(layout);
   const root: Entry = {
     format: "+s",

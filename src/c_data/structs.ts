@@ -35,6 +35,9 @@ export const C_LAYOUT = {
 /** Flags of an `ArrowSchema`. */
 export const SCHEMA_FLAGS = { dictionaryOrdered: 1, nullable: 2, mapKeysSorted: 4 } as const;
 
+/** `ArrowDeviceType`: the kinds of device whose memory dipc knows. */
+export const DEVICE_TYPE = { cpu: 1, cuda: 2, cudaHost: 3, rocmHost: 11, cudaManaged: 13 } as const;
+
 /** The structures that are released by a callback of their own, and so can be moved. */
 export type ReleasableName =
   | "ArrowSchema"

@@ -6,7 +6,7 @@
 import type { Body } from "./block.ts";
 
 /**
- * A body that need not be in one piece: who knows it reads its buffers where they are, and everybody else gets a contiguous
+ * A body that need not be in one piece: who knows it reads its buffers in place, and everybody else gets a contiguous
  * copy from `bytes()` and `address`, which is made when it is first needed.
  */
 export interface ScatteredBody extends Body {

@@ -14,17 +14,8 @@ import {
   cppError,
   cppPointer,
 } from "../support/c_peers.ts";
-import { goldFolder } from "../support/needs.ts";
+import { goldStreams } from "../support/gold_streams.ts";
 import { peerTest } from "../support/peers.ts";
-
-/** The gold files, which are in a folder for each version that wrote them. */
-function goldStreams(): string[] {
-  if (goldFolder === null) return [];
-  const folders = [...Deno.readDirSync(goldFolder)].filter(({ isDirectory }) => isDirectory);
-  return folders.flatMap(({ name: folder }) =>
-    [...Deno.readDirSync(`${goldFolder}/${folder}`)].map(({ name }) => `${folder}/${name}`)
-  ).filter((name) => name.endsWith(".stream")).sort();
-}
 
 function addressesOf(cpp: ArrowCppPeer, batch: bigint): bigint[] {
   const found = new BigUint64Array(1000);
@@ -43,10 +34,10 @@ function thereAndBack(cpp: ArrowCppPeer, batch: bigint, how: number, offset: big
   return cppPointer(cpp, cpp.cpp_import(array.address, schema.address));
 }
 
-for (const name of goldStreams()) {
-  peerTest(["arrowCpp"], `${name} from Arrow C++ and back is equal, and lies where it lay`, ({ arrowCpp }) => {
+for (const { name, path } of goldStreams()) {
+  peerTest(["arrowCpp"], `${name} from Arrow C++ and back is equal, and was not copied`, ({ arrowCpp }) => {
     const cpp = arrowCppLibrary({ arrowCpp });
-    const batches = cppBatches(cpp, `${goldFolder}/${name}`);
+    const batches = cppBatches(cpp, path);
     for (const batch of batches) {
       const back = thereAndBack(cpp, batch, 0, 0n, 0n);
       assertCppEqual(cpp, batch, back);
