@@ -85,9 +85,7 @@ export function exportableOf(batch: RecordBatch | ForeignBatch): Exportable {
 function plainExportable(batch: RecordBatch): Exportable {
   const { layout } = schemaHeaderOf(batch.schema);
   const located = locateBatch(batch, layout);
-  // The closure keeps the arrays until they are released.
-  let kept: unknown = located.kept;
-  return { layout, arrays: located, release: () => kept = void kept };
+  return { layout, arrays: located, release: located.release };
 }
 
 function foreignExportable(batch: ForeignBatch): Exportable {

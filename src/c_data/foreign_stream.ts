@@ -94,7 +94,7 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
   }
 
   /**
-   * The next batch where it is, or `null` at the end.
+   * The next batch, in place, or `null` at the end.
    *
    * @throws {DipcError} what the library reports, with its text; `invalid_data` if a structure contradicts the schema or itself;
    * `cancelled`; `invalid_argument` while an earlier call is pending. After an error the stream is over
@@ -121,7 +121,7 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
     }
   }
 
-  /** Runs over the batches where they are, for every type and device. */
+  /** Runs over the batches in place, for every type and device. */
   async *batches(): AsyncGenerator<ForeignBatch, undefined> {
     try {
       for (let batch; (batch = await this.next()) !== null;) yield batch;
