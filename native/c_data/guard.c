@@ -304,9 +304,3 @@ int64_t guard_structs(struct ArrowArray *array, uint64_t *into, int64_t most) {
     return count;
 }
 
-/* The benchmark's producer: the same batch again and again, whose release does nothing but mark it. */
-void bench_produce(const struct ArrowArray *batch, struct ArrowArray *out) {
-    *out = *batch;
-    out->release = release_static;
-    for (int64_t i = 0; i < out->n_children; i++) out->children[i]->release = release_static;
-}

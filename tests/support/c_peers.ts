@@ -78,7 +78,6 @@ const GUARD_SYMBOLS = {
   guard_set_static_schema_release: { parameters: ["usize"], result: "void" },
   guard_set_static_release: { parameters: ["usize"], result: "void" },
   guard_structs: { parameters: ["usize", "buffer", "i64"], result: "i64" },
-  bench_produce: { parameters: ["usize", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The peer in C, on nanoarrow. */
