@@ -100,12 +100,12 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
    * `cancelled`; `invalid_argument` while an earlier call is pending. After an error the stream is over
    */
   next(): Promise<ForeignBatch | null> {
+    if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#pending !== null) {
       return Promise.reject(
         new DipcError("invalid_argument", "cannot read the stream: an earlier read of it is not done; await it first"),
       );
     }
-    if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#hasEnded) return Promise.resolve(null);
     return this.#read();
   }
