@@ -247,11 +247,11 @@ Deno.test("a read that is cancelled does not wait for a library that does not an
   assert(isClosed);
 });
 
-Deno.test("a stream is read on this thread if that is wanted, and one without callbacks is refused", async () => {
+Deno.test("a stream is read on this thread on request, and one without callbacks is refused", async () => {
   using stream = new CStruct("ArrowArrayStream");
   await exportStream(table, stream.address);
   let rows = 0;
-  for await (using batch of await importStream(stream.address, { isBlocking: true })) rows += batch.numRows;
+  for await (using batch of await importStream(stream.address, { blocking: true })) rows += batch.numRows;
   assertEquals(rows, table.numRows);
   await exportStream(table, stream.address);
   const words = new BigInt64Array(
@@ -261,5 +261,7 @@ Deno.test("a stream is read on this thread if that is wanted, and one without ca
   await assertDipcError("invalid_data", "callbacks is missing", () => importStream(stream.address));
   assert(stream.isReleased);
   await assertDipcError("invalid_argument", "released or moved", () => importStream(stream.address));
+  await assertDipcError("invalid_argument", "no such option", () => importStream(1n, { isBlocking: true } as never));
+  await assertDipcError("invalid_argument", "no such option", () => exportStream(table, 1n, { schem: 1 } as never));
   await settled();
 });
