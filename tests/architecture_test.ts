@@ -9,7 +9,21 @@ import { floorsOf, linesOf, VOCABULARY } from "../tools/layers.ts";
 
 /** The rooms of `src/`, and of `ffi/`. A new one is a decision: say here what it may never know. */
 const ROOMS = [
-  ...["cli", "device", "ffi", "flight", "formats", "grpc", "http2", "ipc", "memory", "protocol", "routes", "serving"],
+  ...[
+    "c_data",
+    "cli",
+    "device",
+    "ffi",
+    "flight",
+    "formats",
+    "grpc",
+    "http2",
+    "ipc",
+    "memory",
+    "protocol",
+    "routes",
+    "serving",
+  ],
   ...["sources", "stream", "wire"],
 ];
 
@@ -18,6 +32,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   ffi: ROOMS,
   memory: ROOMS.filter((room) => room !== "ffi"),
   ipc: ROOMS.filter((room) => room !== "memory"),
+  c_data: ROOMS.filter((room) => room !== "ipc" && room !== "memory" && room !== "ffi"),
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
   grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),

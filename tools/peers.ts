@@ -69,6 +69,16 @@ export interface Proxies {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** Arrow's library in C++. */
+export interface ArrowCpp {
+  /** Folder with `include/` and the libraries. */
+  readonly folder: string;
+  /** File name of the library, such as `libarrow.so.2600`. */
+  readonly library: string;
+  /** A compiler of C++20. */
+  readonly compiler: string;
+}
+
 /** What is on this machine; `null` or an empty list for what is not. */
 export interface Peers {
   /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
@@ -89,6 +99,10 @@ export interface Peers {
   readonly grpcJs: GrpcJs | null;
   /** Debian's nginx and HAProxy. */
   readonly proxies: Proxies | null;
+  /** pyarrow's own copy of Arrow C++, and a compiler for it. */
+  readonly arrowCpp: ArrowCpp | null;
+  /** Folder with the sources of nanoarrow: `include/nanoarrow/nanoarrow.h` and `src/nanoarrow.c`. */
+  readonly nanoarrow: string | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -112,6 +126,9 @@ export const GO_PROGRAMS = ["aging_server", "default_client"] as const;
 /** Version of `@grpc/grpc-js` whose client the tests use. */
 export const GRPC_JS_VERSION = "1.14.7";
 
+/** Version of nanoarrow whose sources the tests use, in the PyPI package `arx-nanoarrow-sources`. */
+export const NANOARROW_VERSION = "0.8.0.post1";
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -125,6 +142,8 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   goPrograms: `the Flight programs of tools/flight_go (\`deno task setup\` builds them as those of arrow-go's tests)`,
   grpcJs: `@grpc/grpc-js ${GRPC_JS_VERSION} (\`deno task setup\`; needs a registry of npm)`,
   proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
+  arrowCpp: "pyarrow with its headers (`deno task setup`), and a compiler of C++20 (sudo apt-get install g++)",
+  nanoarrow: `the sources of nanoarrow ${NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
 };
 
 function isFile(path: string): boolean {
@@ -158,6 +177,37 @@ export function goProgramsFolder(folder: string): string {
 /** Folder of gRPC's library for JavaScript. */
 export function grpcJsFolder(folder: string): string {
   return `${folder}/grpc-js-${GRPC_JS_VERSION}`;
+}
+
+/** Folder of the sources of nanoarrow. */
+export function nanoarrowFolder(folder: string): string {
+  return `${folder}/nanoarrow-${NANOARROW_VERSION}`;
+}
+
+/** The folder of pyarrow's package, with Arrow's libraries and headers; `null` if it has none. */
+export function pyarrowFolder(): string | null {
+  const folder = peersFolder();
+  const libraries = folder === null ? null : pythonPath(folder).replace(/bin\/[^/]*$/, "lib");
+  for (const name of libraries === null ? [] : namesIn(libraries)) {
+    const installed = `${libraries}/${name}/site-packages/pyarrow`;
+    if (isFile(`${installed}/include/arrow/c/abi.h`)) return installed;
+  }
+  return null;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+function findArrowCpp(): ArrowCpp | null {
+  const folder = pyarrowFolder();
+  const compiler = findCommand("c++", "g++", "clang++");
+  const library = folder === null ? undefined : namesIn(folder).find((name) => /^libarrow\.so\.\d+$/.test(name));
+  return folder === null || compiler === null || library === undefined ? null : { folder, library, compiler };
 }
 
 /** The programs in the folder of proxies. */
@@ -200,6 +250,8 @@ const NOTHING: Peers = {
   goPrograms: null,
   grpcJs: null,
   proxies: null,
+  arrowCpp: null,
+  nanoarrow: null,
 };
 
 /** Looks for all peers. Starts nothing and downloads nothing. */
@@ -220,6 +272,7 @@ export function findPeers(): Peers {
   const proxies = proxiesFolder(folder);
   const [nginx, haproxy] = Object.values(PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
   const streamModule = `${proxies}/${STREAM_MODULE}`;
+  const nanoarrow = nanoarrowFolder(folder);
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -251,5 +304,7 @@ export function findPeers(): Peers {
     proxies: isFile(nginx) && isFile(haproxy) && isFile(streamModule)
       ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
       : null,
+    arrowCpp: findArrowCpp(),
+    nanoarrow: isFile(`${nanoarrow}/src/nanoarrow.c`) ? nanoarrow : null,
   };
 }

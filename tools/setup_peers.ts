@@ -1,15 +1,11 @@
 /**
  * Provides the peers of the tests: a virtual environment of Python, the older UCX of Debian 12 unpacked beside the copy of
- * UCX in the user's cache folder, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx and HAProxy. Installs
+ * UCX in the user's cache folder, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx, HAProxy and nanoarrow. Installs
  * nothing in the system.
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import { readZip } from "../src/setup_zip.ts";
 import {
-  CUDA_HEADERS_VERSION,
-  cudaHeadersFolder,
   findCommand,
   findPeers,
   OLDER_UCX_VERSION,
@@ -23,27 +19,11 @@ import {
 } from "./peers.ts";
 import { provideFlightGo } from "./setup_flight_go.ts";
 import { provideGoPrograms } from "./setup_go_programs.ts";
+import { findPython } from "./setup_python.ts";
 import { provideGrpcJs } from "./setup_grpc_js.ts";
 import { provideProxies } from "./setup_proxies.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
-
-/** A Python that the pinned packages support. */
-async function findPython(): Promise<string> {
-  const tried: string[] = [];
-  for (const name of ["python3", "python3.13", "python3.12", "python3.11"]) {
-    if (findCommand(name) === null) continue;
-    const { stdout } = await new Deno.Command(name, {
-      args: ["-c", "import sys; print(*sys.version_info[:2])"],
-      stderr: "null",
-    }).output();
-    const [major, minor] = new TextDecoder().decode(stdout).trim().split(" ").map(Number);
-    if (major === 3 && minor >= 11) return name;
-    tried.push(`${name} is ${major}.${minor}`);
-  }
-  throw new Unavailable(
-    tried.length > 0 ? `${tried.join(", ")}, needed is 3.11 or newer` : "there is no python3 in PATH",
-  );
-}
+import { provideCudaHeaders, provideNanoarrow } from "./setup_wheels.ts";
 
 /** Makes the virtual environment, or brings it to what `requirements.txt` asks for. */
 async function providePython(folder: string, report: Report): Promise<void> {
@@ -95,39 +75,6 @@ async function provideOlderUcx(folder: string, report: Report): Promise<void> {
   }
 }
 
-/** SHA-256 of the wheel on PyPI for x86-64. Its header is the same for other machines. */
-const CUDA_WHEEL_SHA256 = "25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3";
-
-/** Takes NVIDIA's `cuda.h`, and nothing else, out of its wheel on PyPI. */
-async function provideCudaHeaders(folder: string, report: Report): Promise<void> {
-  if (findPeers().cudaHeaders !== null) return;
-  const python = await findPython();
-  const temporary = await Deno.makeTempDir({ dir: folder, prefix: ".setup-" });
-  try {
-    report(`fetching NVIDIA's cuda.h ${CUDA_HEADERS_VERSION} (nvidia-cuda-runtime-cu12 from PyPI, about 3.5 MB)`);
-    const pip = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--platform=manylinux2014_x86_64", "-q"];
-    pip.push("--python-version=3.12", "--no-cache-dir", "--disable-pip-version-check", "-d", temporary);
-    await run(python, [...pip, `nvidia-cuda-runtime-cu12==${CUDA_HEADERS_VERSION}`]);
-    const names = [...Deno.readDirSync(temporary)].map(({ name }) => name).filter((name) => name.endsWith(".whl"));
-    if (names.length !== 1) throw new Unavailable(`pip download gave ${names.length} wheels instead of one`);
-    const wheel = await Deno.readFile(`${temporary}/${names[0]}`);
-    const digest = createHash("sha256").update(wheel).digest("hex");
-    if (digest !== CUDA_WHEEL_SHA256) {
-      throw new Unavailable(`${names[0]} has SHA-256 ${digest}, expected ${CUDA_WHEEL_SHA256}`);
-    }
-    const wanted = readZip(wheel).filter(({ name }) => /\/include\/cuda\.h$|\/licenses\/License\.txt$/.test(name));
-    if (wanted.length !== 2) throw new Unavailable(`${names[0]} lacks cuda.h or its license`);
-    await Deno.mkdir(`${temporary}/headers`);
-    for (const entry of wanted) {
-      await Deno.writeFile(`${temporary}/headers/${entry.name.replace(/.*\//, "")}`, entry.read());
-    }
-    await Deno.remove(cudaHeadersFolder(folder), { recursive: true }).catch(() => {});
-    await Deno.rename(`${temporary}/headers`, cudaHeadersFolder(folder));
-  } finally {
-    await Deno.remove(temporary, { recursive: true });
-  }
-}
-
 /**
  * Provides what can be provided and says what cannot.
  *
@@ -149,6 +96,7 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
       goPrograms: provideGoPrograms,
       grpcJs: provideGrpcJs,
       proxies: provideProxies,
+      nanoarrow: provideNanoarrow,
     } as const;
     for (const [name, provide] of Object.entries(steps)) {
       try {

@@ -4,6 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { decompressMessage } from "../ipc/decompress.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Block, Body } from "../memory/block.ts";
@@ -11,7 +12,6 @@ import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import { decompressMessage } from "./decompress.ts";
 import { copyToHost } from "./record_batch.ts";
 import { canWait, giveBack, releaseAfter } from "./release.ts";
 

@@ -3,18 +3,16 @@
  *
  * @module
  */
-import { type DataType, type Dictionary, type Schema, Struct } from "apache-arrow";
+import type { Schema } from "apache-arrow";
 import { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { arrowSchema } from "./arrow_schema.ts";
+import { columnStarts, dictionaryPlans, shapeOf } from "./batch_shape.ts";
 import { bufferName } from "./buffer_name.ts";
-import { fixedBufferCount, NodeKind } from "./buffers.ts";
-import { type ColumnPlan, planColumn } from "./column_plan.ts";
 import { type Allowance, codecReady, decompressBuffer, loadCodec } from "./compression.ts";
 import { type DictionaryChunk, DictionaryState } from "./dictionaries.ts";
 import { type HeaderLimits, HeaderReader, verified, type VerifiedHeader } from "./header.ts";
-import { type BatchShape, BatchSource, lazyBatch, lazyChildrenClass, type OwnedRecordBatch } from "./lazy_batch.ts";
-import type { FieldLayout } from "./layout.ts";
+import { type BatchShape, BatchSource, lazyBatch, type OwnedRecordBatch } from "./lazy_batch.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
 
 export type { OwnedRecordBatch } from "./lazy_batch.ts";
@@ -74,19 +72,8 @@ export class BatchDecoder {
     this.#reader = HeaderReader.continuing(schemaHeader, options);
     const layout = this.#reader.layout!;
     this.schema = arrowSchema(layout);
-    const columns = layout.fields.map((field, index) => planColumn(field, this.schema.fields[index].type));
-    this.#shape = {
-      schema: this.schema,
-      struct: new Struct(this.schema.fields),
-      columns,
-      Children: lazyChildrenClass(columns.length),
-    };
-    const valueTypes = dictionaryTypes(layout.fields, this.schema.fields.map((field) => field.type));
-    const plans = new Map<bigint, ColumnPlan>();
-    for (const { id, field } of layout.dictionaries.values()) {
-      plans.set(id, planColumn(field, valueTypes.get(id)!, true));
-    }
-    this.#dictionaries = DictionaryState.empty(plans);
+    this.#shape = shapeOf(layout, this.schema);
+    this.#dictionaries = DictionaryState.empty(dictionaryPlans(layout, this.schema));
   }
 
   /** Another decoder at the same point of the stream; what one of them decodes does not affect the other. */
@@ -200,36 +187,4 @@ function copyChunk(header: VerifiedHeader, body: Body | null, maxDecompressedByt
     byteLength += pieces[i].byteLength;
   }
   return { header, buffer: (index) => pieces[index], byteLength, data: null };
-}
-
-/** Indices of the first node, buffer and variadic count of each top-level column. */
-function columnStarts(header: VerifiedHeader): Float64Array {
-  const { plan, version, variadicCounts } = header;
-  const starts = new Float64Array(3 * plan.roots.length);
-  let column = 0;
-  let buffer = 0;
-  let view = 0;
-  for (let node = 0; node < plan.nodeCount; node++) {
-    if (plan.parents[node] < 0) starts.set([node, buffer, view], 3 * column++);
-    buffer += fixedBufferCount(plan.kinds[node], version);
-    if (plan.kinds[node] === NodeKind.view) buffer += variadicCounts[view++];
-  }
-  return starts;
-}
-
-/** The type of each dictionary's values in apache-arrow's schema. */
-function dictionaryTypes(
-  fields: readonly FieldLayout[],
-  types: readonly DataType[],
-  into: Map<bigint, DataType> = new Map(),
-): Map<bigint, DataType> {
-  fields.forEach((field, index) => {
-    let type = types[index];
-    if (field.dictionary !== null) {
-      type = (type as Dictionary).dictionary;
-      if (!into.has(field.dictionary.id)) into.set(field.dictionary.id, type);
-    }
-    dictionaryTypes(field.children, (type.children ?? []).map((child) => child.type), into);
-  });
-  return into;
 }

@@ -22,6 +22,8 @@ import { quoted } from "./quote.ts";
 /** One buffer of a body: its size, and how to write it. */
 export interface BufferPiece {
   readonly byteLength: number;
+  /** The same bytes in place, if they need no change. */
+  readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Writes exactly `byteLength` bytes to the start of `target`, which is 64-aligned. */
   write(target: Uint8Array<ArrayBuffer>): void;
 }
@@ -32,6 +34,15 @@ export class BodyLayout {
   readonly nodes: number[] = [];
   readonly pieces: BufferPiece[] = [];
   readonly variadicCounts: number[] = [];
+  readonly #isInPlace: boolean;
+
+  /**
+   * @param isInPlace Whether the values are to be used in place: nothing is trimmed to the rows in use if that would change offsets or
+   * views
+   */
+  constructor(isInPlace = false) {
+    this.#isInPlace = isInPlace;
+  }
 
   /**
    * Adds a column.
@@ -116,18 +127,21 @@ export class BodyLayout {
 
   #bits(source: Uint8Array | undefined, offset: number, length: number): void {
     const bits = source ?? EMPTY;
+    const byteLength = Math.ceil(length / 8);
+    const isWhole = offset % 8 === 0 && offset / 8 + byteLength <= bits.byteLength;
     this.pieces.push({
-      byteLength: Math.ceil(length / 8),
+      byteLength,
+      bytes: this.#isInPlace && isWhole ? bytesOf(bits, offset / 8, byteLength) : undefined,
       write: (target) => length > 0 && copyBits(target, bits, offset, length),
     });
   }
 
   /** `byteLength` bytes of a view from `begin` on; bytes past its end are 0. */
   #bytes(source: ArrayBufferView | undefined, begin: number, byteLength: number): void {
-    const all = source === undefined ? EMPTY : new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-    const bytes = all.subarray(begin, begin + byteLength);
+    const bytes = bytesOf(source, begin, byteLength);
     this.pieces.push({
       byteLength,
+      bytes: bytes.byteLength === byteLength ? bytes : undefined,
       write: (target) => {
         target.set(bytes);
         if (bytes.byteLength < byteLength) target.fill(0, bytes.byteLength, byteLength);
@@ -178,7 +192,7 @@ export class BodyLayout {
       this.#bytes(undefined, 0, width * (length + 1));
       return [0, 0];
     }
-    const begin = Number(offsets[0]);
+    const begin = this.#isInPlace ? 0 : Number(offsets[0]);
     const end = Number(offsets[length]);
     if (begin === 0) {
       this.#bytes(offsets, 0, width * (length + 1));
@@ -214,6 +228,12 @@ export class BodyLayout {
     const { length } = data;
     const all = data.values as Uint8Array;
     const buffers = data.variadicBuffers;
+    if (this.#isInPlace) {
+      this.#bytes(all, 0, 16 * length);
+      this.variadicCounts.push(buffers.length);
+      for (const buffer of buffers) this.#bytes(buffer, 0, buffer.byteLength);
+      return;
+    }
     const words = wordsOf(all, 4 * length);
     const low = new Float64Array(buffers.length).fill(Infinity);
     const high = new Float64Array(buffers.length);
@@ -265,8 +285,16 @@ export class BodyLayout {
       );
       return;
     }
-    // Each child is trimmed to the range of values in use, and the offsets into it are shifted.
     const offsets = data.valueOffsets as Int32Array;
+    if (this.#isInPlace) {
+      this.#bytes(offsets, 0, 4 * length);
+      type.children.forEach((field, i) => {
+        const child = data.children[i];
+        this.#child(child, 0, child?.length ?? 0, field.type, `${path}.${field.name}`);
+      });
+      return;
+    }
+    // Each child is trimmed to the range of values in use, and the offsets into it are shifted.
     const low = new Float64Array(128).fill(Infinity);
     const high = new Float64Array(128);
     for (let i = 0; i < length; i++) {
@@ -287,6 +315,13 @@ export class BodyLayout {
       this.#child(data.children[i], begin, high[id] - begin, field.type, `${path}.${field.name}`);
     });
   }
+}
+
+/** Bytes of a view from `begin` on, fewer if it ends before. */
+function bytesOf(source: ArrayBufferView | undefined, begin: number, byteLength: number): Uint8Array<ArrayBuffer> {
+  if (source === undefined) return EMPTY;
+  const all = new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+  return all.subarray(begin, begin + byteLength);
 }
 
 /** Whether values of two types have the same layout; children are compared when they are added. */

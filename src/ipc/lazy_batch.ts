@@ -15,6 +15,8 @@ import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
 import type { DictionaryState } from "./dictionaries.ts";
 import { bufferName } from "./buffer_name.ts";
+import { whenUnpinned } from "../memory/pins.ts";
+import { isScattered, type ScatteredBody } from "../memory/scattered.ts";
 import { messageMetadata, type VerifiedHeader } from "./header.ts";
 
 /**
@@ -23,6 +25,8 @@ import { messageMetadata, type VerifiedHeader } from "./header.ts";
  * values before you transfer them (`postMessage`, `structuredClone`): the memory under them is recycled.
  */
 export type OwnedRecordBatch = RecordBatch & Disposable;
+
+const NO_BYTES = new Uint8Array(0);
 
 /** What all batches of a stream have in common. */
 export interface BatchShape {
@@ -33,13 +37,31 @@ export interface BatchShape {
   readonly Children: new (length: number) => LazyChildren;
 }
 
+/** The dictionaries of a batch. */
+export interface BatchDictionaries {
+  /** The values of one dictionary, `null` if none have been sent. @throws {DipcError} `invalid_data` */
+  get(id: bigint): Vector | null;
+}
+
+/** What the memory of a batch consists of, for a user that may outlive the batch. */
+export interface LentBatch {
+  readonly header: VerifiedHeader;
+  readonly body: Body | null;
+  readonly dictionaries: BatchDictionaries;
+  /** Ends the use. Idempotent. */
+  release(): void;
+}
+
 /** Supplies the buffers of a batch. */
 export class BatchSource implements ColumnSource {
   readonly header: VerifiedHeader;
   readonly shape: BatchShape;
-  readonly #dictionaries: DictionaryState;
+  readonly #dictionaries: BatchDictionaries;
   #body: Body | null;
   #bytes: Uint8Array | null = null;
+  #scattered: ScatteredBody | null = null;
+  /** The batch itself until it is disposed, and who has borrowed its memory. */
+  #users = 1;
   #allowance: Allowance | null = null;
   #columns: Data[] | null = null;
   readonly #maxDecompressedBytes: number;
@@ -48,7 +70,7 @@ export class BatchSource implements ColumnSource {
   constructor(
     header: VerifiedHeader,
     shape: BatchShape,
-    dictionaries: DictionaryState,
+    dictionaries: BatchDictionaries,
     body: Body | null,
     maxDecompressedBytes: number,
   ) {
@@ -64,6 +86,7 @@ export class BatchSource implements ColumnSource {
 
   buffer(index: number): Uint8Array {
     const bytes = this.#bytes ?? this.#open();
+    if (this.#scattered !== null) return this.#scattered.bufferInPlace(index);
     const { buffers, compression } = this.header;
     const piece = new Uint8Array(bytes.buffer, bytes.byteOffset + buffers[2 * index], buffers[2 * index + 1]);
     return compression === "none"
@@ -73,7 +96,11 @@ export class BatchSource implements ColumnSource {
 
   #open(): Uint8Array {
     this.check();
-    const raw = this.#body === null ? new Uint8Array(0) : this.#body.bytes();
+    if (this.#body !== null && isScattered(this.#body)) {
+      this.#scattered = this.#body;
+      return this.#bytes = NO_BYTES;
+    }
+    const raw = this.#body === null ? NO_BYTES : this.#body.bytes();
     this.#bytes = raw.byteOffset % 8 === 0 ? raw : raw.slice();
     if (this.header.compression !== "none") {
       this.#allowance = { left: this.#maxDecompressedBytes, limit: this.#maxDecompressedBytes };
@@ -121,14 +148,38 @@ export class BatchSource implements ColumnSource {
     }
   }
 
+  /** Lends the memory to a user that may outlive the batch; the batch itself stays as it is. */
+  lend(): LentBatch {
+    this.check();
+    const body = this.#body;
+    this.#users++;
+    let isLent = true;
+    return {
+      header: this.header,
+      body,
+      dictionaries: this.#dictionaries,
+      release: () => {
+        if (isLent) this.#drop(body);
+        isLent = false;
+      },
+    };
+  }
+
   dispose(): void {
     if (this.isDisposed) return;
     this.isDisposed = true;
     const body = this.#body;
+    const buffer = this.#bytes?.buffer ?? null;
     this.#body = null;
     this.#bytes = null;
+    this.#scattered = null;
     this.#columns = null;
-    body?.release();
+    // Slices of the batch may be in use outside JavaScript.
+    if (body !== null) whenUnpinned(buffer, () => this.#drop(body));
+  }
+
+  #drop(body: Body | null): void {
+    if (--this.#users === 0) body?.release();
   }
 }
 
@@ -221,4 +272,9 @@ const LazyBatchClass = LazyBatch as unknown as new (schema: Schema, source: Batc
 /** Makes the batch; nothing is built yet. */
 export function lazyBatch(schema: Schema, source: BatchSource): OwnedRecordBatch {
   return new LazyBatchClass(schema, source);
+}
+
+/** The source of a batch that {@linkcode lazyBatch} has made; `null` for any other. */
+export function sourceOf(batch: RecordBatch): BatchSource | null {
+  return batch instanceof LazyBatchClass ? (batch as unknown as LazyFields).source : null;
 }

@@ -1,48 +1,73 @@
 /**
- * Writes the metadata of a schema message as a flatbuffer. Table and field numbers are those of Arrow's `Schema.fbs`.
+ * Writes the metadata of a schema with any Arrow type as a flatbuffer, also with those that apache-arrow lacks. Table and field
+ * numbers are those of Arrow's `Schema.fbs` and `Message.fbs`.
  *
  * @module
  */
 import { Builder } from "flatbuffers";
-import type { ArrowType, FieldLayout } from "./layout.ts";
+import { unexpected } from "../errors.ts";
+import type { ArrowType, DictionaryLayout, FieldLayout, TimeUnitName } from "./layout.ts";
 import { TYPE_ENTRIES } from "./type_reader.ts";
 
-const UNITS = { s: 0, ms: 1, us: 2, ns: 3 } as const;
-const INTERVAL_UNITS = { year_month: 0, day_time: 1, month_day_nano: 2 } as const;
-/** Number of `Schema` in the `MessageHeader` union, and of metadata version V5. */
-const SCHEMA = 1, VERSION_5 = 4;
+/** A field to be written. */
+export interface SchemaField extends Omit<FieldLayout, "path" | "children"> {
+  readonly children: readonly SchemaField[];
+}
+
+const UNITS: readonly TimeUnitName[] = ["s", "ms", "us", "ns"];
+const V5 = 4;
+const SCHEMA = 1;
 
 /**
- * Encodes a little-endian schema as a `Message` of metadata version V5.
+ * Encodes the `Message` of a schema, in metadata version V5 and little-endian.
  *
- * @param fields Columns in order
+ * @param fields The columns
  * @param metadata Custom metadata of the schema
  */
 export function encodeSchemaMessage(
-  fields: readonly FieldLayout[],
+  fields: readonly SchemaField[],
   metadata: ReadonlyMap<string, string>,
 ): Uint8Array<ArrayBuffer> {
   const builder = new Builder(1024);
-  const columns = vectorOf(builder, fields.map((field) => writeField(builder, field)));
+  const columns = vector(builder, fields.map((field) => writeField(builder, field)));
   const custom = writeMetadata(builder, metadata);
   builder.startObject(4);
   builder.addFieldOffset(1, columns, 0);
   builder.addFieldOffset(2, custom, 0);
   const schema = builder.endObject();
   builder.startObject(5);
-  builder.addFieldInt16(0, VERSION_5, 0);
+  builder.addFieldInt16(0, V5, 0);
   builder.addFieldInt8(1, SCHEMA, 0);
   builder.addFieldOffset(2, schema, 0);
   builder.finish(builder.endObject());
-  return builder.asUint8Array().slice();
+  return new Uint8Array(builder.asUint8Array());
 }
 
-function writeField(builder: Builder, field: FieldLayout): number {
-  const children = vectorOf(builder, field.children.map((child) => writeField(builder, child)));
+/** A vector of references to what was written before. */
+function vector(builder: Builder, offsets: readonly number[]): number {
+  builder.startVector(4, offsets.length, 4);
+  for (const offset of [...offsets].reverse()) builder.addOffset(offset);
+  return builder.endVector();
+}
+
+function writeMetadata(builder: Builder, metadata: ReadonlyMap<string, string>): number {
+  if (metadata.size === 0) return 0;
+  const pairs = [...metadata].map(([key, value]) => {
+    const [keyAt, valueAt] = [builder.createString(key), builder.createString(value)];
+    builder.startObject(2);
+    builder.addFieldOffset(0, keyAt, 0);
+    builder.addFieldOffset(1, valueAt, 0);
+    return builder.endObject();
+  });
+  return vector(builder, pairs);
+}
+
+function writeField(builder: Builder, field: SchemaField): number {
   const name = builder.createString(field.name);
+  const children = vector(builder, field.children.map((child) => writeField(builder, child)));
   const type = writeType(builder, field.type);
   const dictionary = field.dictionary === null ? 0 : writeDictionary(builder, field.dictionary);
-  const custom = writeMetadata(builder, field.metadata);
+  const metadata = writeMetadata(builder, field.metadata);
   builder.startObject(7);
   builder.addFieldOffset(0, name, 0);
   builder.addFieldInt8(1, field.nullable ? 1 : 0, 0);
@@ -50,11 +75,11 @@ function writeField(builder: Builder, field: FieldLayout): number {
   builder.addFieldOffset(3, type, 0);
   builder.addFieldOffset(4, dictionary, 0);
   builder.addFieldOffset(5, children, 0);
-  builder.addFieldOffset(6, custom, 0);
+  builder.addFieldOffset(6, metadata, 0);
   return builder.endObject();
 }
 
-function writeDictionary(builder: Builder, dictionary: NonNullable<FieldLayout["dictionary"]>): number {
+function writeDictionary(builder: Builder, dictionary: DictionaryLayout): number {
   const index = writeType(builder, dictionary.index);
   builder.startObject(4);
   builder.addFieldInt64(0, dictionary.id, 0n);
@@ -63,77 +88,80 @@ function writeDictionary(builder: Builder, dictionary: NonNullable<FieldLayout["
   return builder.endObject();
 }
 
-function writeMetadata(builder: Builder, metadata: ReadonlyMap<string, string>): number {
-  if (metadata.size === 0) return 0;
-  const pairs = [...metadata].map(([key, value]) => {
-    const texts = [builder.createString(key), builder.createString(value)];
-    builder.startObject(2);
-    texts.forEach((text, i) => builder.addFieldOffset(i, text, 0));
-    return builder.endObject();
-  });
-  return vectorOf(builder, pairs);
-}
-
-function vectorOf(builder: Builder, offsets: readonly number[]): number {
-  builder.startVector(4, offsets.length, 4);
-  for (const offset of offsets.toReversed()) builder.addOffset(offset);
-  return builder.endVector();
-}
-
-/** The table with the parameters of a type. Defaults are those of `Schema.fbs`, which the format leaves out. */
+/** The table with the parameters of a type. */
 function writeType(builder: Builder, type: ArrowType): number {
-  const timezone = type.id === "timestamp" && type.timezone !== null ? builder.createString(type.timezone) : 0;
-  const typeIds = type.id === "union" ? numbersOf(builder, type.typeIds) : 0;
-  builder.startObject(3);
   switch (type.id) {
     case "int":
-      builder.addFieldInt32(0, type.bitWidth, 0);
-      builder.addFieldInt8(1, type.signed ? 1 : 0, 0);
-      break;
+      return table(builder, () => {
+        builder.addFieldInt32(0, type.bitWidth, 0);
+        builder.addFieldInt8(1, type.signed ? 1 : 0, 0);
+      });
     case "float":
-      builder.addFieldInt16(0, type.bitWidth === 16 ? 0 : type.bitWidth === 32 ? 1 : 2, 0);
-      break;
+      return table(builder, () => builder.addFieldInt16(0, { 16: 0, 32: 1, 64: 2 }[type.bitWidth], 0));
     case "decimal":
-      builder.addFieldInt32(0, type.precision, 0);
-      builder.addFieldInt32(1, type.scale, 0);
-      builder.addFieldInt32(2, type.bitWidth, 128);
-      break;
+      return table(builder, () => {
+        builder.addFieldInt32(0, type.precision, 0);
+        builder.addFieldInt32(1, type.scale, 0);
+        builder.addFieldInt32(2, type.bitWidth, 128);
+      });
     case "date":
-      builder.addFieldInt16(0, type.unit === "day" ? 0 : 1, 1);
-      break;
+      return table(builder, () => builder.addFieldInt16(0, type.unit === "day" ? 0 : 1, 1));
     case "time":
-      builder.addFieldInt16(0, UNITS[type.unit], 1);
-      builder.addFieldInt32(1, type.bitWidth, 32);
-      break;
-    case "timestamp":
-      builder.addFieldInt16(0, UNITS[type.unit], 0);
-      builder.addFieldOffset(1, timezone, 0);
-      break;
+      return table(builder, () => {
+        builder.addFieldInt16(0, UNITS.indexOf(type.unit), 1);
+        builder.addFieldInt32(1, type.bitWidth, 32);
+      });
+    case "timestamp": {
+      const timezone = type.timezone === null ? 0 : builder.createString(type.timezone);
+      return table(builder, () => {
+        builder.addFieldInt16(0, UNITS.indexOf(type.unit), 0);
+        builder.addFieldOffset(1, timezone, 0);
+      });
+    }
     case "duration":
-      builder.addFieldInt16(0, UNITS[type.unit], 1);
-      break;
+      return table(builder, () => builder.addFieldInt16(0, UNITS.indexOf(type.unit), 1));
     case "interval":
-      builder.addFieldInt16(0, INTERVAL_UNITS[type.unit], 0);
-      break;
+      return table(
+        builder,
+        () => builder.addFieldInt16(0, ["year_month", "day_time", "month_day_nano"].indexOf(type.unit), 0),
+      );
     case "fixed_size_binary":
-      builder.addFieldInt32(0, type.byteWidth, 0);
-      break;
+      return table(builder, () => builder.addFieldInt32(0, type.byteWidth, 0));
     case "fixed_size_list":
-      builder.addFieldInt32(0, type.listSize, 0);
-      break;
+      return table(builder, () => builder.addFieldInt32(0, type.listSize, 0));
     case "map":
-      builder.addFieldInt8(0, type.keysSorted ? 1 : 0, 0);
-      break;
-    case "union":
-      builder.addFieldInt16(0, type.mode === "dense" ? 1 : 0, 0);
-      builder.addFieldOffset(1, typeIds, 0);
-      break;
+      return table(builder, () => builder.addFieldInt8(0, type.keysSorted ? 1 : 0, 0));
+    case "union": {
+      builder.startVector(4, type.typeIds.length, 4);
+      for (const id of [...type.typeIds].reverse()) builder.addInt32(id);
+      const typeIds = builder.endVector();
+      return table(builder, () => {
+        builder.addFieldInt16(0, type.mode === "sparse" ? 0 : 1, 0);
+        builder.addFieldOffset(1, typeIds, 0);
+      });
+    }
+    case "null":
+    case "bool":
+    case "binary":
+    case "utf8":
+    case "large_binary":
+    case "large_utf8":
+    case "binary_view":
+    case "utf8_view":
+    case "list":
+    case "large_list":
+    case "list_view":
+    case "large_list_view":
+    case "struct":
+    case "run_end_encoded":
+      return table(builder, () => {});
+    default:
+      return unexpected(type);
   }
-  return builder.endObject();
 }
 
-function numbersOf(builder: Builder, values: readonly number[]): number {
-  builder.startVector(4, values.length, 4);
-  for (const value of values.toReversed()) builder.addInt32(value);
-  return builder.endVector();
+function table(builder: Builder, fill: () => void): number {
+  builder.startObject(3);
+  fill();
+  return builder.endObject();
 }

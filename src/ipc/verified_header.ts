@@ -9,7 +9,9 @@ import type { MessageHeader, MessageKind } from "./message.ts";
 import { readMetadata } from "./schema_reader.ts";
 
 /** The verified parts of a {@linkcode VerifiedHeader}. */
-export interface VerifiedParts extends MessageHeader {
+export interface VerifiedParts extends Omit<MessageHeader, "bytes"> {
+  /** The metadata, or a function that encodes it when it is first needed: batches of C structures have none. */
+  readonly bytes: Uint8Array<ArrayBuffer> | (() => Uint8Array<ArrayBuffer>);
   /** Schema of the stream. */
   readonly layout: SchemaLayout;
   /** Nodes and buffers of this message; for a schema those of its batches. */
@@ -19,9 +21,9 @@ export interface VerifiedParts extends MessageHeader {
 }
 
 /** A header made by `HeaderReader`, with details that only this library uses. */
-export class VerifiedHeader implements VerifiedParts {
+export class VerifiedHeader implements MessageHeader {
   readonly kind: MessageKind;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  #bytes: Uint8Array<ArrayBuffer> | (() => Uint8Array<ArrayBuffer>);
   readonly bodyLength: number;
   readonly rows: number;
   readonly dictionaryId: bigint;
@@ -41,7 +43,7 @@ export class VerifiedHeader implements VerifiedParts {
   /** @param parts All fields, verified */
   constructor(parts: VerifiedParts) {
     this.kind = parts.kind;
-    this.bytes = parts.bytes;
+    this.#bytes = parts.bytes;
     this.bodyLength = parts.bodyLength;
     this.rows = parts.rows;
     this.dictionaryId = parts.dictionaryId;
@@ -53,6 +55,11 @@ export class VerifiedHeader implements VerifiedParts {
     this.layout = parts.layout;
     this.plan = parts.plan;
     this.version = parts.version;
+  }
+
+  get bytes(): Uint8Array<ArrayBuffer> {
+    const bytes = this.#bytes;
+    return typeof bytes === "function" ? this.#bytes = bytes() : bytes;
   }
 }
 

@@ -33,7 +33,11 @@ export interface ArrowColumn {
 }
 
 /** Why a column cannot be written. */
-export function columnError(code: "invalid_data" | "limit_exceeded", field: FieldLayout, what: string): DipcError {
+export function columnError(
+  code: "invalid_data" | "limit_exceeded" | "unsupported",
+  field: FieldLayout,
+  what: string,
+): DipcError {
   return new DipcError(code, `cannot write column ${quoted(field.path)} to Parquet: ${what}`);
 }
 

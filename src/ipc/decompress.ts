@@ -1,13 +1,13 @@
 /**
- * Decompresses a body in host memory, because a GPU reads columns in place and a compressed body has none.
+ * Decompresses a body in host memory, for readers of columns in place: a compressed body has none.
  *
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { bufferName } from "../ipc/buffer_name.ts";
-import { type Allowance, decompressBuffer, loadCodec } from "../ipc/compression.ts";
-import { HeaderReader, messageMetadata, type VerifiedHeader } from "../ipc/header.ts";
-import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
+import { bufferName } from "./buffer_name.ts";
+import { type Allowance, decompressBuffer, loadCodec } from "./compression.ts";
+import { HeaderReader, messageMetadata, type VerifiedHeader } from "./header.ts";
+import { encodeBatchMetadata } from "./metadata_writer.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 
 /** Buffers start at multiples of this many bytes of the body, as in bodies that dipc encodes. */
@@ -42,7 +42,7 @@ export async function decompressMessage(
   if (header.version === 4 && plan.bufferCounts[4] !== plan.bufferCounts[5]) {
     throw new DipcError(
       "unsupported",
-      "cannot put a batch into device memory: it has a compressed union of metadata version V4",
+      "cannot decompress a batch as a whole: it has a compressed union of metadata version V4; write it again with Arrow 1.0 or newer",
     );
   }
   await loadCodec(compression);

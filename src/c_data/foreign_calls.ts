@@ -1,0 +1,90 @@
+/**
+ * Calls of the callbacks of a stream that another library exports.
+ *
+ * @module
+ */
+import { cStringAt } from "../../ffi/c_string.ts";
+import { errnoText } from "../../ffi/files.ts";
+import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
+import { printable } from "../text.ts";
+import { readAddress } from "./raw.ts";
+import { C_LAYOUT } from "./structs.ts";
+
+/** Either of the structures of streams. */
+export type StreamName = "ArrowArrayStream" | "ArrowDeviceArrayStream";
+
+const CALL = { parameters: ["usize", "usize"], result: "i32" } as const;
+const CALL_LATER = { ...CALL, nonblocking: true } as const;
+const TEXT = { parameters: ["usize"], result: "usize" } as const;
+
+/** Codes of dipc for values of errno that say more than that something failed. */
+const CODES: Readonly<Record<number, DipcErrorCode>> = {
+  12: "out_of_memory", // ENOMEM
+  22: "invalid_data", // EINVAL
+  38: "unsupported", // ENOSYS
+  95: "unsupported", // ENOTSUP
+  110: "timeout", // ETIMEDOUT
+  125: "cancelled", // ECANCELED
+};
+
+/** The callbacks of one stream. */
+export class StreamCalls {
+  readonly #address: bigint;
+  readonly #getSchema: (stream: bigint, out: bigint) => number | Promise<number>;
+  readonly #getNext: (stream: bigint, out: bigint) => number | Promise<number>;
+  readonly #getLastError: Deno.UnsafeFnPointer<typeof TEXT>;
+
+  /**
+   * @param name Which structure it is
+   * @param address Its address, at which it stays
+   * @param isBlocking Calls on this thread, instead of one of Deno's
+   */
+  constructor(name: StreamName, address: bigint, isBlocking: boolean) {
+    const at = C_LAYOUT[name];
+    const pointer = <T>(offset: number): Deno.PointerObject<T> => {
+      const callback = readAddress(address + BigInt(offset));
+      if (callback !== 0n) return Deno.UnsafePointer.create<T>(callback)!;
+      throw new DipcError(
+        "invalid_data",
+        `cannot import an ${name}: one of its callbacks is missing; the library that exported it is at fault`,
+      );
+    };
+    this.#address = address;
+    const caller = (offset: number): (stream: bigint, out: bigint) => number | Promise<number> => {
+      if (isBlocking) {
+        const callback = new Deno.UnsafeFnPointer(pointer(offset), CALL);
+        return (stream, out) => callback.call(stream, out);
+      }
+      const callback = new Deno.UnsafeFnPointer(pointer(offset), CALL_LATER);
+      return (stream, out) => callback.call(stream, out);
+    };
+    this.#getSchema = caller(at.get_schema);
+    this.#getNext = caller(at.get_next);
+    this.#getLastError = new Deno.UnsafeFnPointer(pointer(at.get_last_error), TEXT);
+  }
+
+  /** Has the schema written to an address. @throws {DipcError} as {@linkcode next} */
+  schema(out: bigint): void | Promise<void> {
+    return this.#checked(this.#getSchema(this.#address, out), "read the schema of an imported stream");
+  }
+
+  /** Has the next array written to an address. @throws {DipcError} what the stream reports, with its errno and its text */
+  next(out: bigint): void | Promise<void> {
+    return this.#checked(this.#getNext(this.#address, out), "read an imported stream");
+  }
+
+  #checked(status: number | Promise<number>, action: string): void | Promise<void> {
+    if (typeof status !== "number") return status.then((status) => this.#check(status, action));
+    this.#check(status, action);
+  }
+
+  #check(status: number, action: string): void {
+    if (status === 0) return;
+    const text = cStringAt(this.#getLastError.call(this.#address)) ?? errnoText(status);
+    throw new LocalError(
+      CODES[status] ?? "io",
+      `cannot ${action}: ${printable(text, "escape")} (errno ${status}); see the library that exported it`,
+      { foreign: { system: "errno", status, text } },
+    );
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Puts the machine code of the callbacks into memory, once per isolate.
+ *
+ * @module
+ */
+import { addressOf, libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
+import { PROT_READ_EXEC, rawMemory } from "../../ffi/raw_memory.ts";
+import { LocalError } from "../errors.ts";
+import { MACHINE_CODE } from "./machine_code.ts";
+
+/** A function of `native/c_data/code.c`. */
+export type NativeFunction = keyof (typeof MACHINE_CODE)["x86_64"]["functions"];
+
+const PAGE = 65_536;
+
+let functions: Readonly<Record<NativeFunction, bigint>> | null = null;
+
+/**
+ * Addresses of the functions. They stay valid until the process ends, because consumers call them whenever they like.
+ *
+ * @throws {DipcError} `permission_denied` without `--allow-ffi`, or if the system allows no executable memory
+ */
+export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
+  if (functions !== null) return functions;
+  const { hex, functions: offsets } = MACHINE_CODE[Deno.build.arch];
+  const code = new Uint8Array(PAGE);
+  code.set(Uint8Array.fromHex(hex));
+  const size = BigInt(PAGE);
+  const c = libc();
+  const base = c.mmap(0n, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
+  if (base === MAP_FAILED) throw refused();
+  c.memcpy(base, addressOf(code), size);
+  // Pages that become executable are read by the processor anew, so that nothing stale is left in its instruction cache.
+  if (rawMemory().mprotect(base, size, PROT_READ_EXEC) !== 0) {
+    c.munmap(base, size);
+    throw refused();
+  }
+  const entries = Object.entries(offsets).map(([name, offset]) => [name, base + BigInt(offset)]);
+  return functions = Object.fromEntries(entries) as Record<NativeFunction, bigint>;
+}
+
+function refused(): LocalError {
+  return new LocalError(
+    "permission_denied",
+    "cannot export Arrow data: the system refused memory for the code of its callbacks; allow this process executable memory",
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * `deno run -A tools/c_data_code.ts`: compiles `native/c_data/code.c` for both processors that Deno runs on, and writes the
+ * machine code to `src/c_data/machine_code.ts`. Needs Zig's C compiler (`pip install ziglang`) and pyarrow's headers, and only
+ * when the C file changes.
+ *
+ * @module
+ */
+import { pyarrowFolder, REPOSITORY } from "./peers.ts";
+import { run } from "./setup_run.ts";
+
+const SOURCE = `${REPOSITORY}/native/c_data/code.c`;
+const OUTPUT = `${REPOSITORY}/src/c_data/machine_code.ts`;
+/** Deno's name of each processor, and its own options. */
+const TARGETS = { x86_64: ["-mno-red-zone"], aarch64: ["-mno-outline-atomics"] } as const;
+const FLAGS = [
+  ...[
+    "-std=gnu11",
+    "-Os",
+    "-g0",
+    "-fPIC",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-stack-protector",
+    "-fno-jump-tables",
+  ],
+  ...["-fno-sanitize=all", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fomit-frame-pointer", "-Wall"],
+];
+
+/** Machine code of one processor: its bytes, and where each function begins. */
+interface Code {
+  readonly bytes: Uint8Array;
+  readonly functions: ReadonlyMap<string, number>;
+}
+
+/** Reads the one section with code of an ELF object file (64 bits, little-endian), and the functions in it. */
+function readObject(file: Uint8Array): Code {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const long = (at: number): number => Number(view.getBigUint64(at, true));
+  const text = (at: number): string => new TextDecoder().decode(file.subarray(at, file.indexOf(0, at)));
+  const [table, count, namesIndex] = [long(40), view.getUint16(60, true), view.getUint16(62, true)];
+  const sections = Array.from({ length: count }, (_, index) => {
+    const at = table + 64 * index;
+    const [name, type, link] = [view.getUint32(at, true), view.getUint32(at + 4, true), view.getUint32(at + 40, true)];
+    return { name, type, link, offset: long(at + 24), size: long(at + 32), index };
+  });
+  const nameOf = (section: { name: number }): string => text(sections[namesIndex].offset + section.name);
+  const code = sections.find((section) => nameOf(section) === ".text")!;
+  const foreign = sections.find((section) =>
+    section.size > 0 && (/^\.rela?\.text/.test(nameOf(section)) || /^\.(data|rodata|bss)/.test(nameOf(section)))
+  );
+  if (foreign !== undefined) throw new Error(`the code is not self-contained: it has a section ${nameOf(foreign)}`);
+  const symbols = sections.find((section) => section.type === 2)!;
+  const functions = new Map<string, number>();
+  for (let at = symbols.offset; at < symbols.offset + symbols.size; at += 24) {
+    const isFunction = (file[at + 4] & 15) === 2 && view.getUint16(at + 6, true) === code.index;
+    if (isFunction) functions.set(text(sections[symbols.link].offset + view.getUint32(at, true)), long(at + 8));
+  }
+  return { bytes: file.slice(code.offset, code.offset + code.size), functions };
+}
+
+async function compile(target: keyof typeof TARGETS, folder: string): Promise<Code> {
+  const object = `${folder}/${target}.o`;
+  const python = Deno.env.get("DIPC_ZIG_PYTHON") ?? "python3";
+  const include = `-I${pyarrowFolder()}/include/arrow/c`;
+  const args = ["-m", "ziglang", "cc", "-target", `${target}-linux-gnu`, ...FLAGS, ...TARGETS[target], include];
+  await run(python, [...args, "-c", SOURCE, "-o", object]);
+  return readObject(await Deno.readFile(object));
+}
+
+function rendered(codes: Record<string, Code>, hash: string): string {
+  const entries = Object.entries(codes).map(([target, { bytes, functions }]) => {
+    const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const lines = (hex.match(/.{1,100}/g) ?? []).map((line) => `      "${line}"`).join(" +\n");
+    const at = [...functions].map(([name, offset]) => `      ${name}: ${offset},`).join("\n");
+    return `  ${target}: {\n    hex:\n${lines},\n    functions: {\n${at}\n    },\n  },`;
+  });
+  return `/**
+ * Machine code of \`native/c_data/code.c\`, written by \`tools/c_data_code.ts\`; do not edit.
+ *
+ * @module
+ */
+
+/** SHA-256 of the C file that the code was compiled from. */
+export const SOURCE_HASH = "${hash}";
+
+/** The code for each processor, in hexadecimal digits, and where each function begins. */
+export const MACHINE_CODE = {
+${entries.join("\n")}
+} as const;
+`;
+}
+
+if (import.meta.main) {
+  const folder = await Deno.makeTempDir();
+  try {
+    const codes: Record<string, Code> = {};
+    for (const target of Object.keys(TARGETS) as (keyof typeof TARGETS)[]) {
+      codes[target] = await compile(target, folder);
+    }
+    const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(SOURCE));
+    await Deno.writeTextFile(OUTPUT, rendered(codes, new Uint8Array(digest).toHex()));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
