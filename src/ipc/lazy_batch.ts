@@ -13,7 +13,6 @@ import type { Body } from "../memory/block.ts";
 import type { ColumnPlan } from "./column_plan.ts";
 import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
-import type { DictionaryState } from "./dictionaries.ts";
 import { bufferName } from "./buffer_name.ts";
 import { whenUnpinned } from "../memory/pins.ts";
 import { isScattered, type ScatteredBody } from "../memory/scattered.ts";
