@@ -39,7 +39,9 @@ for (const isSecure of [false, true]) {
     const started = performance.now();
     while (performance.now() - started < 500) await Array.fromAsync(client.listActions());
     const { status, check_status, hanafail } = await probed();
-    assertEquals([status, check_status, hanafail === "" || hanafail === "0"], ["UP", "L4OK", true]);
+    // A star marks a check that is under way.
+    const lastCheck = check_status.replace(/^\* /, "");
+    assertEquals([status, lastCheck, hanafail === "" || hanafail === "0"], ["UP", "L4OK", true]);
     assertEquals(errors, []);
   });
 }

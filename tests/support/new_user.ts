@@ -110,6 +110,25 @@ export const TASKS: readonly Task[] = [
     line: 'deno_run --allow-ffi --allow-env=DIPC_LIBUCP,HOME,XDG_CACHE_HOME program.ts "$URI"',
     shows: /3000 rows\n.*closed: cannot read the stream again/,
   },
+  {
+    page: "text-formats.md",
+    what: "see rows as JSON",
+    line: "dipc get flights.arrow --limit 2 -o - --format ndjson",
+    shows: /^\{"id":0,.*"zone":.*\}\n\{"id":1,/m,
+  },
+  {
+    page: "parquet.md",
+    what: "write Parquet, and see what a column became",
+    line: "dipc get flights.arrow -o made.parquet && python3 -c 'import pyarrow.parquet as pq; " +
+      'print(pq.read_schema("made.parquet").field("zone"))\'',
+    shows: /zone: dictionary<values=string/,
+  },
+  {
+    page: "c-interfaces.md",
+    what: "hand a batch to a library, and take one over",
+    line: "deno_run --allow-ffi c_data.ts",
+    shows: /Int32Array\(3\) \[ 1, 2, 3 \]/,
+  },
   { page: "flight-fetch.md", what: "list the flights", line: 'dipc ls "$FLIGHT"', shows: /^flights +3,000 rows/m },
   {
     page: "flight-fetch.md",
@@ -193,6 +212,8 @@ export class NewUser implements AsyncDisposable {
     const folder = user.#folder;
     Deno.writeFileSync(folder.file("flights.arrow"), file);
     Deno.writeTextFileSync(folder.file("program.ts"), PROGRAM);
+    const [, handOver] = /```ts\n([^]*?)```/.exec(Deno.readTextFileSync(`${ROOT}/docs/c-interfaces.md`))!;
+    Deno.writeTextFileSync(folder.file("c_data.ts"), handOver);
     Deno.mkdirSync(folder.file("uploads"));
     Deno.mkdirSync(folder.file("bin"));
     const flights = folder.file("flights.arrow");
