@@ -12,6 +12,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import {
   buildArrowCpp,
+  buildArrowGo,
   buildChecker,
   buildSample,
   checkAll,
@@ -48,8 +49,9 @@ function reportOf(findings: readonly Finding[]): string {
   return `${table}\n\n${kept} of ${findings.length} rules are kept`;
 }
 
-function implementationOf(name: string, compiler: string): string {
+async function implementationOf(name: string, compiler: string): Promise<string> {
   if (name === "sample") return buildSample(compiler);
+  if (name === "arrow-go") return await buildArrowGo();
   if (name !== "arrow-cpp") return Deno.realPathSync(name);
   const { arrowCpp } = findPeers();
   if (arrowCpp === null) throw new Error("Arrow C++ is missing: deno task setup");
@@ -72,7 +74,7 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const checker = buildChecker(compiler);
-  const implementation = implementationOf(name, compiler);
+  const implementation = await implementationOf(name, compiler);
   const roles = await rolesOf(checker, implementation);
   const applying = rules.filter(({ role }) => roles.includes(role));
   if (applying.length === 0) throw new Error("no rule applies: it exports no role, or the filter matches nothing");

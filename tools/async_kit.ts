@@ -5,13 +5,15 @@
  */
 import { cStringAt, cStringIn } from "../ffi/c_string.ts";
 import { buildNative } from "./build_library.ts";
-import { type Peers, pyarrowFolder, REPOSITORY } from "./peers.ts";
+import { type Peers, peersFolder, pyarrowFolder, REPOSITORY } from "./peers.ts";
+import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
+import { run } from "./setup_run.ts";
 
 const FOLDER = `${REPOSITORY}/native/async_conformance`;
 /** `DETAIL_BYTES` of kit.h; what is shorter may be moved by V8. */
 const DETAIL_BYTES = 256;
 /** How long one rule may take, in milliseconds; waits of the kit itself are shorter. */
-const RULE_TIMEOUT_MS = 30_000;
+const RULE_TIMEOUT_MS = 15_000;
 
 /** Rules that are checked concurrently. */
 const AT_ONCE = 8;
@@ -88,6 +90,22 @@ export function buildSample(compiler: string): string {
 export function buildArrowCpp({ folder, library, compiler }: NonNullable<Peers["arrowCpp"]>): string {
   const args = ["-std=c++20", `-I${folder}/include`, `-L${folder}`, `-l:${library}`, `-Wl,-rpath,${folder}`];
   return buildNative("async_arrow_cpp.so", compiler, [`${FOLDER}/arrow_cpp.cc`], args);
+}
+
+/** Builds arrow-go as an implementation, in a minute or two. @returns path of the shared object */
+export async function buildArrowGo(): Promise<string> {
+  const cwd = `${FOLDER}/arrow_go`;
+  const output = `${REPOSITORY}/.cache/native/async_arrow_go.so`;
+  const folder = peersFolder()!;
+  const temporary = await Deno.makeTempDir({ dir: folder, prefix: ".async-" });
+  try {
+    const go = await goCompiler(folder, temporary, (line) => console.error(line));
+    const args = ["build", "-mod=readonly", "-buildvcs=false", "-buildmode=c-shared", "-o", output];
+    await run(go, args, { cwd, env: { ...GO_BUILD, CGO_ENABLED: "1" }, signal: AbortSignal.timeout(GO_TIMEOUT_MS) });
+    return output;
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
 }
 
 /** All rules, those of producers first. */

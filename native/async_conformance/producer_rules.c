@@ -252,10 +252,13 @@ static int finish(struct probe *probe, int allowed, char *detail) {
 /* Faults that rules of their own are about. */
 enum { OTHERS = PRODUCER_GONE };
 
+/* More than a stream has, so that a producer whose end has to be requested ends. */
+enum { PLENTY = 100 };
+
 /* A stream of ten batches, all requested in on_schema. `about` are the faults that count. */
 static int plain(const struct implementation *implementation, int about, int is_slow, char *detail) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 10;
+    probe->request_in_schema = PLENTY;
     probe->is_slow = is_slow;
     start(probe, implementation, 10);
     if (finish(probe, ~about, detail)) return 1;
@@ -276,7 +279,7 @@ RULE(after_release) { return plain(implementation, AFTER_RELEASE, 0, detail); }
 
 RULE(schema_once) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 3;
+    probe->request_in_schema = PLENTY;
     start(probe, implementation, 3);
     if (finish(probe, -1, detail)) return 1;
     if (probe->schemas != 1) FAIL("on_schema came %d times", (int)probe->schemas);
@@ -285,7 +288,7 @@ RULE(schema_once) {
 
 RULE(schema_moves) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 1;
+    probe->request_in_schema = PLENTY;
     start(probe, implementation, 1);
     AWAIT(probe->releases > 0, PATIENCE_MS);
     /* It was moved in on_schema; the producer is gone, and it must still be readable. */
@@ -299,7 +302,7 @@ RULE(no_demand) {
     AWAIT(probe->schemas > 0, PATIENCE_MS);
     sleep_us(1000 * LOOK_MS);
     if (probe->tasks != 0) FAIL("%d tasks came without a request", (int)probe->tasks);
-    request(probe, 3);
+    request(probe, PLENTY);
     return finish(probe, OTHERS, detail);
 }
 
@@ -352,7 +355,7 @@ RULE(request_elsewhere) {
     start(probe, implementation, 20);
     AWAIT(probe->schemas > 0, PATIENCE_MS);
     for (int i = 0; i < 20; i++) {
-        request(probe, 1);
+        request(probe, i == 19 ? PLENTY : 1);
         AWAIT(probe->tasks > i, PATIENCE_MS);
     }
     if (finish(probe, OTHERS, detail)) return 1;
@@ -362,11 +365,18 @@ RULE(request_elsewhere) {
 
 RULE(ends) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 100;
+    probe->request_in_schema = PLENTY;
     start(probe, implementation, 5);
     if (finish(probe, OTHERS, detail)) return 1;
     if (probe->ends != 1 || probe->errors != 0) FAIL("%d ends, %d errors", (int)probe->ends, (int)probe->errors);
     return 0;
+}
+
+RULE(ends_unrequested) {
+    struct probe *probe = new_probe();
+    probe->request_in_schema = 5;
+    start(probe, implementation, 5);
+    return finish(probe, -1, detail);
 }
 
 RULE(ends_empty) {
@@ -380,7 +390,7 @@ RULE(ends_empty) {
 
 RULE(releases_once) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 5;
+    probe->request_in_schema = PLENTY;
     start(probe, implementation, 5);
     if (finish(probe, -1, detail)) return 1;
     sleep_us(1000 * LOOK_MS);
@@ -507,7 +517,7 @@ RULE(request_negative) { return bad_request(implementation, -1, detail); }
 
 static struct probe *holding(const struct implementation *implementation) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 10;
+    probe->request_in_schema = PLENTY;
     probe->holds = 1;
     start(probe, implementation, 10);
     return probe;
@@ -553,7 +563,7 @@ RULE(array_alone) {
 
 RULE(producer_stays) {
     struct probe *probe = new_probe();
-    probe->request_in_schema = 5;
+    probe->request_in_schema = PLENTY;
     start(probe, implementation, 5);
     return finish(probe, ~PRODUCER_GONE, detail);
 }
@@ -594,6 +604,7 @@ const struct rule producer_rules[] = {
     {"extract-late", H "on_next_task", "it must copy or move the contents of it to a new ArrowAsyncTask (extracted after release)", extract_late},
     {"array-alone", T "extract_data", "Ownership of the Array is passed to the consumer, and so it must be released separately", array_alone},
     {"ends", H "on_next_task", "The producer indicates the end of the stream by passing NULL", ends},
+    {"ends-unrequested", P "request", "at most the registered number of arrays/batches (the end is none, and needs no request)", ends_unrequested},
     {"ends-empty", H "on_next_task", "The producer indicates the end of the stream by passing NULL (without any batch)", ends_empty},
     {"after-end", H "on_next_task", "The producer indicates the end of the stream by passing NULL (and then only releases)", after_end},
     {"reports-error", H "on_error", "Handler for encountering an error", reports_error},
