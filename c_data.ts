@@ -17,6 +17,8 @@
  * @module
  */
 export { DipcError, type DipcErrorCode, type DipcErrorOptions, type ForeignStatus } from "./src/errors.ts";
+export { type AsyncForeignStream, importAsyncStream, type ImportAsyncStreamOptions } from "./src/c_data/async_in.ts";
+export { type AsyncExportResult, exportAsyncStream, type ExportAsyncStreamOptions } from "./src/c_data/async_out.ts";
 export type { ForeignBuffer, ForeignColumn } from "./src/c_data/columns.ts";
 export { importDeviceBatch, importDeviceStream } from "./src/c_data/device_in.ts";
 export { type DeviceBatchLike, type DeviceColumnLike, exportDeviceBatch } from "./src/c_data/device_out.ts";

@@ -62,6 +62,8 @@ export interface ForeignStatus {
   readonly status: number;
   /** Its own text, such as `"Connection reset by remote peer"`. */
   readonly text: string;
+  /** What an Arrow library gave in addition, as keys and values. */
+  readonly metadata?: ReadonlyMap<string, string>;
 }
 
 /** Options of {@linkcode DipcError}. */

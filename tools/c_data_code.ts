@@ -1,15 +1,15 @@
 /**
- * `deno run -A tools/c_data_code.ts`: compiles `native/c_data/code.c` for both processors that Deno runs on, and writes the
- * machine code to `src/c_data/machine_code.ts`. Needs Zig's C compiler (`pip install ziglang`) and pyarrow's headers, and only
- * when the C file changes.
+ * `deno run -A tools/c_data_code.ts`: compiles `native/c_data/{code,async}.c` for both processors that Deno runs on, and writes
+ * the machine code to `src/c_data/{,async_}machine_code.ts`. Needs Zig's C compiler (`pip install ziglang`) and pyarrow's headers,
+ * and only when a C file changes.
  *
  * @module
  */
 import { pyarrowFolder, REPOSITORY } from "./peers.ts";
 import { run } from "./setup_run.ts";
 
-const SOURCE = `${REPOSITORY}/native/c_data/code.c`;
-const OUTPUT = `${REPOSITORY}/src/c_data/machine_code.ts`;
+/** The file that each C file is compiled to. */
+const OUTPUTS = { "code.c": "machine_code.ts", "async.c": "async_machine_code.ts" } as const;
 /** Deno's name of each processor, and its own options. */
 const TARGETS = { x86_64: ["-mno-red-zone"], aarch64: ["-mno-outline-atomics"] } as const;
 const FLAGS = [
@@ -58,16 +58,17 @@ function readObject(file: Uint8Array): Code {
   return { bytes: file.slice(code.offset, code.offset + code.size), functions };
 }
 
-async function compile(target: keyof typeof TARGETS, folder: string): Promise<Code> {
+async function compile(source: string, target: keyof typeof TARGETS, folder: string): Promise<Code> {
   const object = `${folder}/${target}.o`;
   const python = Deno.env.get("DIPC_ZIG_PYTHON") ?? "python3";
   const include = `-I${pyarrowFolder()}/include/arrow/c`;
   const args = ["-m", "ziglang", "cc", "-target", `${target}-linux-gnu`, ...FLAGS, ...TARGETS[target], include];
-  await run(python, [...args, "-c", SOURCE, "-o", object]);
+  await run(python, [...args, "-c", source, "-o", object]);
   return readObject(await Deno.readFile(object));
 }
 
-function rendered(codes: Record<string, Code>, hash: string): string {
+function rendered(file: keyof typeof OUTPUTS, codes: Record<string, Code>, hash: string): string {
+  const prefix = file === "code.c" ? "" : "ASYNC_";
   const entries = Object.entries(codes).map(([target, { bytes, functions }]) => {
     const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const lines = (hex.match(/.{1,100}/g) ?? []).map((line) => `      "${line}"`).join(" +\n");
@@ -75,30 +76,36 @@ function rendered(codes: Record<string, Code>, hash: string): string {
     return `  ${target}: {\n    hex:\n${lines},\n    functions: {\n${at}\n    },\n  },`;
   });
   return `/**
- * Machine code of \`native/c_data/code.c\`, written by \`tools/c_data_code.ts\`; do not edit.
+ * Machine code of \`native/c_data/${file}\`, written by \`tools/c_data_code.ts\`; do not edit.
  *
  * @module
  */
 
 /** SHA-256 of the C file that the code was compiled from. */
-export const SOURCE_HASH = "${hash}";
+export const ${prefix}SOURCE_HASH = "${hash}";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
-export const MACHINE_CODE = {
+export const ${prefix}MACHINE_CODE = {
 ${entries.join("\n")}
 } as const;
 `;
 }
 
+async function build(file: keyof typeof OUTPUTS, folder: string): Promise<void> {
+  const source = `${REPOSITORY}/native/c_data/${file}`;
+  const codes: Record<string, Code> = {};
+  for (const target of Object.keys(TARGETS) as (keyof typeof TARGETS)[]) {
+    codes[target] = await compile(source, target, folder);
+  }
+  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(source));
+  const text = rendered(file, codes, new Uint8Array(digest).toHex());
+  await Deno.writeTextFile(`${REPOSITORY}/src/c_data/${OUTPUTS[file]}`, text);
+}
+
 if (import.meta.main) {
   const folder = await Deno.makeTempDir();
   try {
-    const codes: Record<string, Code> = {};
-    for (const target of Object.keys(TARGETS) as (keyof typeof TARGETS)[]) {
-      codes[target] = await compile(target, folder);
-    }
-    const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(SOURCE));
-    await Deno.writeTextFile(OUTPUT, rendered(codes, new Uint8Array(digest).toHex()));
+    for (const file of Object.keys(OUTPUTS) as (keyof typeof OUTPUTS)[]) await build(file, folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -153,8 +153,8 @@ export function exportedCount(): number {
   return live.size;
 }
 
-/** Memory of a worker ends with it, and nobody can wait for the consumer then. */
-function refuseWorker(): void {
+/** Memory of a worker ends with it, and nobody can wait for the consumer then. @throws {DipcError} `unsupported` in one */
+export function refuseWorker(): void {
   if (!("WorkerGlobalScope" in globalThis)) return;
   throw new LocalError(
     "unsupported",

@@ -41,15 +41,32 @@ export function importDeviceStream(stream: bigint, options: ImportStreamOptions 
 const DEVICE_STREAM: StreamKind = {
   stream: "ArrowDeviceArrayStream",
   item: "ArrowDeviceArray",
-  take: (item, schema) => batchOf(new ForeignMemory("ArrowDeviceArray", item), () => schema),
+  take: takeDeviceBatch,
 };
 
-async function batchOf(memory: ForeignMemory, schemaOf: () => ForeignSchema): Promise<ForeignBatch> {
+/**
+ * Takes an array with a known schema over.
+ *
+ * @param metadata What came with it
+ */
+export function takeDeviceBatch(
+  array: bigint,
+  schema: ForeignSchema,
+  metadata?: ReadonlyMap<string, string>,
+): Promise<ForeignBatch> {
+  return batchOf(new ForeignMemory("ArrowDeviceArray", array), () => schema, metadata);
+}
+
+async function batchOf(
+  memory: ForeignMemory,
+  schemaOf: () => ForeignSchema,
+  metadata?: ReadonlyMap<string, string>,
+): Promise<ForeignBatch> {
   try {
     const schema = schemaOf();
     const device = readDevice(memory.address);
     const arrays = await withDevice(device, (copy) => readArrays(schema.shape, memory.address, copy));
-    return new ForeignBatch(schema, arrays, memory, device);
+    return new ForeignBatch(schema, arrays, memory, device, metadata);
   } catch (error) {
     memory.drop();
     throw error;

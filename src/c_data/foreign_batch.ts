@@ -44,14 +44,22 @@ export class ForeignBatch implements Disposable {
   readonly #schema: ForeignSchema;
   readonly #arrays: ImportedArrays;
   readonly #device: ForeignDevice;
+  readonly #metadata: ReadonlyMap<string, string>;
   #body: ForeignBody | null;
   #dictionaries: ForeignBody[] | null = null;
 
   /** @ignore Use `importRecordBatch`. Takes over the caller's use of the memory. */
-  constructor(schema: ForeignSchema, arrays: ImportedArrays, memory: ForeignMemory, device: ForeignDevice = HOST) {
+  constructor(
+    schema: ForeignSchema,
+    arrays: ImportedArrays,
+    memory: ForeignMemory,
+    device: ForeignDevice = HOST,
+    metadata: ReadonlyMap<string, string> = NO_METADATA,
+  ) {
     this.#schema = schema;
     this.#arrays = arrays;
     this.#device = device;
+    this.#metadata = metadata;
     this.#body = new ForeignBody(arrays.batch, memory, device.space);
     memory.count(arrays.batch.bodyLength);
     memory.drop();
@@ -75,6 +83,11 @@ export class ForeignBatch implements Disposable {
   /** The device whose memory it is in. */
   get device(): ForeignDevice {
     return this.#device;
+  }
+
+  /** Keys and values that came with the batch; only an asynchronous stream sends some. */
+  get metadata(): ReadonlyMap<string, string> {
+    return this.#metadata;
   }
 
   /** The columns by their addresses, for every Arrow type. @throws {DipcError} `closed` after the batch was taken over or disposed */
@@ -218,5 +231,6 @@ export class ForeignBatch implements Disposable {
   }
 }
 
+const NO_METADATA: ReadonlyMap<string, string> = new Map();
 const NO_BODIES: ForeignBody[] = [];
 const NO_DICTIONARIES: BatchDictionaries = { get: () => null };

@@ -80,11 +80,28 @@ export class StreamCalls {
 
   #check(status: number, action: string): void {
     if (status === 0) return;
-    const text = cStringAt(this.#getLastError.call(this.#address)) ?? errnoText(status);
-    throw new LocalError(
-      CODES[status] ?? "io",
-      `cannot ${action}: ${printable(text, "escape")} (errno ${status}); see the library that exported it`,
-      { foreign: { system: "errno", status, text } },
-    );
+    throw foreignError(action, status, cStringAt(this.#getLastError.call(this.#address)));
   }
+}
+
+/**
+ * The error that a library has reported.
+ *
+ * @param action What could not be done
+ * @param status Its errno
+ * @param message Its text, if it gave one
+ * @param metadata What else it gave
+ */
+export function foreignError(
+  action: string,
+  status: number,
+  message: string | null,
+  metadata?: ReadonlyMap<string, string>,
+): DipcError {
+  const text = message ?? errnoText(status);
+  return new LocalError(
+    CODES[status] ?? "io",
+    `cannot ${action}: ${printable(text, "escape")} (errno ${status}); see the library that exported it`,
+    { foreign: { system: "errno", status, text, ...(metadata === undefined ? {} : { metadata }) } },
+  );
 }

@@ -39,8 +39,14 @@ export interface StreamKind {
   take(item: bigint, schema: ForeignSchema): ForeignBatch | Promise<ForeignBatch>;
 }
 
+/** Reads the structures of one stream. */
+interface StreamInput {
+  /** Has the next structure written to an address; nothing at the end. */
+  next(out: bigint): void | Promise<void>;
+}
+
 /** Releases streams that were dropped. */
-const dropped = new FinalizationRegistry<{ memory: ForeignMemory; item: CStruct }>(({ memory, item }) => {
+const dropped = new FinalizationRegistry<{ memory: Pick<ForeignMemory, "drop">; item: CStruct }>(({ memory, item }) => {
   item[Symbol.dispose]();
   memory.drop();
 });
@@ -52,9 +58,9 @@ const dropped = new FinalizationRegistry<{ memory: ForeignMemory; item: CStruct 
  * is released at its end, after an error, and when it is cancelled or disposed.
  */
 export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
-  readonly #kind: StreamKind;
-  readonly #memory: ForeignMemory;
-  readonly #calls: StreamCalls;
+  readonly #kind: Pick<StreamKind, "item" | "take">;
+  readonly #memory: Pick<ForeignMemory, "drop">;
+  readonly #calls: StreamInput;
   readonly #item: CStruct;
   readonly #schema: ForeignSchema;
   readonly #signal: AbortSignal | undefined;
@@ -68,9 +74,9 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
 
   /** @ignore Use {@linkcode importStream}. */
   constructor(
-    kind: StreamKind,
-    memory: ForeignMemory,
-    calls: StreamCalls,
+    kind: Pick<StreamKind, "item" | "take">,
+    memory: Pick<ForeignMemory, "drop">,
+    calls: StreamInput,
     schema: ForeignSchema,
     signal: AbortSignal | undefined,
   ) {

@@ -6,14 +6,18 @@
 import { addressOf, libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
 import { PROT_READ_EXEC, rawMemory } from "../../ffi/raw_memory.ts";
 import { LocalError } from "../errors.ts";
+import { ASYNC_MACHINE_CODE } from "./async_machine_code.ts";
 import { MACHINE_CODE } from "./machine_code.ts";
 
 /** A function of `native/c_data/code.c`. */
 export type NativeFunction = keyof (typeof MACHINE_CODE)["x86_64"]["functions"];
+/** A function of `native/c_data/async.c`. */
+export type AsyncFunction = keyof (typeof ASYNC_MACHINE_CODE)["x86_64"]["functions"];
 
 const PAGE = 65_536;
 
 let functions: Readonly<Record<NativeFunction, bigint>> | null = null;
+let asyncFunctions: Readonly<Record<AsyncFunction, bigint>> | null = null;
 
 /**
  * Addresses of the functions. They stay valid until the process ends, because consumers call them whenever they like.
@@ -21,8 +25,17 @@ let functions: Readonly<Record<NativeFunction, bigint>> | null = null;
  * @throws {DipcError} `permission_denied` without `--allow-ffi`, or if the system allows no executable memory
  */
 export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
-  if (functions !== null) return functions;
-  const { hex, functions: offsets } = MACHINE_CODE[Deno.build.arch];
+  return functions ??= placed(MACHINE_CODE[Deno.build.arch]);
+}
+
+/** As {@linkcode nativeCode}, for the asynchronous device stream. @throws {DipcError} as it */
+export function asyncCode(): Readonly<Record<AsyncFunction, bigint>> {
+  return asyncFunctions ??= placed(ASYNC_MACHINE_CODE[Deno.build.arch]);
+}
+
+function placed<N extends string>(
+  { hex, functions }: { readonly hex: string; readonly functions: Readonly<Record<N, number>> },
+): Readonly<Record<N, bigint>> {
   const code = new Uint8Array(PAGE);
   code.set(Uint8Array.fromHex(hex));
   const size = BigInt(PAGE);
@@ -35,8 +48,8 @@ export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
     c.munmap(base, size);
     throw refused();
   }
-  const entries = Object.entries(offsets).map(([name, offset]) => [name, base + BigInt(offset)]);
-  return functions = Object.fromEntries(entries) as Record<NativeFunction, bigint>;
+  const entries = Object.entries<number>(functions).map(([name, offset]) => [name, base + BigInt(offset)]);
+  return Object.fromEntries(entries) as Record<N, bigint>;
 }
 
 function refused(): LocalError {

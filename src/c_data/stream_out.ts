@@ -34,6 +34,15 @@ const ERRNOS: Partial<Record<DipcErrorCode, number>> = {
 };
 
 /**
+ * The errno for an error.
+ *
+ * @param code Its code
+ */
+export function errnoOf(code: DipcErrorCode): number {
+  return ERRNOS[code] ?? EIO;
+}
+
+/**
  * Exports a stream, without copying its batches: a table, an iterable of record batches, a reader such as that of `connect`, or a
  * dataset. It is read as the consumer takes batches, a few of which are prepared ahead.
  *
@@ -162,7 +171,7 @@ class ExportedStream implements QueueOwner {
     this.#hasEnded = true;
     const { code, message } = asDipcError(error);
     this.#queue.explain(message);
-    this.#queue.end(ERRNOS[code] ?? EIO);
+    this.#queue.end(errnoOf(code));
     this.#close();
   }
 
