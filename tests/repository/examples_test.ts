@@ -4,6 +4,8 @@ import { tableFromIPC } from "apache-arrow";
 import { tripsBytes } from "../support/cli_data.ts";
 import { cuda, needsCuda } from "../support/cuda_sim.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
+import { buildSample } from "../../tools/async_kit.ts";
+import { peerTest } from "../support/peers.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, Running, serve } from "../support/processes.ts";
 import { needsPython, programOf } from "../support/python.ts";
@@ -87,6 +89,18 @@ testNeeding([needsUcx], "examples: readable_stream.ts writes and parses an Arrow
   assertEquals([code, stderr], [0, ""]);
   assertEquals(stdout, "copy.arrows: 3000 rows\napache-arrow read 3000 rows\n");
   assertEquals(tableFromIPC(Deno.readFileSync(folder.file("copy.arrows"))).numRows, 3000);
+});
+
+peerTest(["compiler", "arrowCpp"], "examples: async_stream.ts exchanges batches with a library in C", async (found) => {
+  using folder = new TemporaryFolder();
+  await using example = await start("async_stream.ts", [buildSample(found.compiler)], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(
+    stdout,
+    [0, 4, 8, 12, 16].map((first) => `received 4 rows from ${first} on\n`).join("") +
+      [0, 10, 20].map((first) => `sent a batch from ${first} on\n`).join("") + "complete: 3 batches\n",
+  );
 });
 
 testNeeding([needsUcx, needsCuda], "examples: gpu_to_gpu.ts moves a table from GPU memory to GPU memory", async () => {
