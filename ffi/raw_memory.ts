@@ -94,6 +94,9 @@ export function rawMemory(): RawMemory {
 /** `RTLD_LAZY` of dlopen. */
 const RTLD_LAZY = 1;
 
+/** Functions that were looked up: each look-up opens a library, which Deno never gives back. */
+const addresses = new Map<string, bigint>();
+
 /**
  * The address of a function of the C library itself, which another library that is loaded may stand in for elsewhere.
  *
@@ -101,6 +104,12 @@ const RTLD_LAZY = 1;
  * @throws {DipcError} `unsupported` on a system without glibc
  */
 export function libcAddress(name: string): bigint {
+  let address = addresses.get(name);
+  if (address === undefined) addresses.set(name, address = findAddress(name));
+  return address;
+}
+
+function findAddress(name: string): bigint {
   // Until glibc 2.34 the loader was a library of its own.
   for (const library of ["libc.so.6", "libdl.so.2"]) {
     let loader;

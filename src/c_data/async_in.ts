@@ -5,13 +5,11 @@
  */
 import { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
+import { AsyncInput } from "./async_input.ts";
 import { AsyncReader } from "./async_reader.ts";
-import { bellChange, bellVersion, ringBell } from "./bell.ts";
 import { takeDeviceBatch } from "./device_in.ts";
-import { foreignError } from "./foreign_calls.ts";
-import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
+import type { ForeignSchema } from "./foreign_schema.ts";
 import { ForeignStream, type ImportStreamOptions } from "./foreign_stream.ts";
-import { readSchema } from "./schema_in.ts";
 
 /** Options of {@linkcode importAsyncStream}. */
 export interface ImportAsyncStreamOptions extends ImportStreamOptions {
@@ -24,82 +22,6 @@ export interface ImportAsyncStreamOptions extends ImportStreamOptions {
 }
 
 const DEFAULT_WINDOW = 4, MAX_WINDOW = 1024;
-/** How long a producer may take to explain, by `on_error`, why `extract_data` has failed, in milliseconds. */
-const EXPLANATION_MS = 200;
-
-/** What a stream reads: waits for the producer, and takes its tasks. */
-class AsyncInput {
-  readonly #reader: AsyncReader;
-  readonly #isBlocking: boolean;
-  #error: unknown = null;
-  #isStopped = false;
-  #isDropped = false;
-
-  constructor(reader: AsyncReader, isBlocking: boolean) {
-    this.#reader = reader;
-    this.#isBlocking = isBlocking;
-  }
-
-  /** Waits for the schema. */
-  async schema(): Promise<ForeignSchema> {
-    for (;;) {
-      const seen = bellVersion();
-      if (this.#isStopped) throw this.#error;
-      const address = this.#reader.schema;
-      if (address !== null) return foreignSchema(readSchema(address));
-      const { failure } = this.#reader;
-      if (failure !== null) throw failure;
-      await bellChange(seen);
-    }
-  }
-
-  async next(out: bigint): Promise<void> {
-    for (;;) {
-      const seen = bellVersion();
-      if (this.#isStopped) {
-        if (this.#error !== null) throw this.#error;
-        return;
-      }
-      if (this.#reader.hasTask) return await this.#take(out);
-      const { failure } = this.#reader;
-      if (failure !== null) throw failure;
-      if (this.#reader.hasEnded) return;
-      await bellChange(seen);
-    }
-  }
-
-  async #take(out: bigint): Promise<void> {
-    const status = await this.#reader.take(out, this.#isBlocking);
-    if (status === 0) return;
-    const untilMs = performance.now() + EXPLANATION_MS;
-    for (;;) {
-      const seen = bellVersion();
-      const leftMs = untilMs - performance.now();
-      const failure = this.#reader.failure ?? (leftMs > 0 ? null : foreignError("extract a batch", status, null));
-      if (failure !== null) throw failure;
-      await bellChange(seen, leftMs);
-    }
-  }
-
-  /**
-   * Ends every wait.
-   *
-   * @param error Thrown by what waits
-   */
-  stop(error: unknown = null): void {
-    if (this.#isStopped) return;
-    this.#isStopped = true;
-    this.#error = error;
-    ringBell();
-  }
-
-  /** Lets the producer go. Idempotent. */
-  drop(): void {
-    if (this.#isDropped) return;
-    this.#isDropped = true;
-    void this.#reader.close();
-  }
-}
 
 /**
  * A stream of record batches that another library of this process produces asynchronously. Nothing is copied.

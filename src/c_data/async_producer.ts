@@ -22,7 +22,7 @@ const BYTES = 8 * (TASKS + BURST);
  * How long the memory of a producer stays as it is after the consumer was released, in milliseconds: Arrow C++ was seen to request
  * more after that.
  */
-const QUARANTINE_MS = 60_000;
+const QUARANTINE_MS = 10_000;
 const DELIVER = { parameters: ["usize", "usize"], result: "i32", nonblocking: true } as const;
 
 interface Memory {
@@ -39,12 +39,15 @@ const retired: Memory[] = [];
 let deliver: Deno.UnsafeFnPointer<typeof DELIVER> | null = null;
 
 function takeMemory(): Memory {
-  const oldest = retired[0];
-  if (oldest !== undefined && oldest.freeAtMs < performance.now() && oldest.words[OUTSTANDING] === 0n) {
-    retired.shift();
-    libc().free(oldest.metadata);
-    oldest.metadata = 0n;
-    return oldest;
+  if (retired.length > 0 && retired[0].freeAtMs < performance.now()) {
+    const oldest = retired.shift()!;
+    if (oldest.words[OUTSTANDING] === 0n) {
+      libc().free(oldest.metadata);
+      oldest.metadata = 0n;
+      return oldest;
+    }
+    // Its tasks count there when they are extracted.
+    retire(oldest);
   }
   const address = allocate(BYTES);
   const memory = Deno.UnsafePointerView.getArrayBuffer(Deno.UnsafePointer.create(address)!, BYTES) as ArrayBuffer;
@@ -136,9 +139,13 @@ export class AsyncProducer {
 
   /** To be called once, after the consumer was released: the memory is used again later. */
   retire(): void {
-    this.#memory.freeAtMs = performance.now() + QUARANTINE_MS;
-    retired.push(this.#memory);
+    retire(this.#memory);
   }
+}
+
+function retire(memory: Memory): void {
+  memory.freeAtMs = performance.now() + QUARANTINE_MS;
+  retired.push(memory);
 }
 
 /** A copy of bytes in native memory, to be freed. */

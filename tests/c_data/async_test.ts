@@ -5,9 +5,17 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RecordBatch } from "apache-arrow";
-import { type AsyncForeignStream, exportAsyncStream, importAsyncStream, type StreamSource } from "../../c_data.ts";
+import {
+  type AsyncForeignStream,
+  CStruct,
+  exportAsyncStream,
+  importAsyncStream,
+  type StreamSource,
+} from "../../c_data.ts";
 import { DipcError } from "../../src/errors.ts";
 import { reclaimAbandoned } from "../../src/c_data/async_out.ts";
+import { AsyncInput } from "../../src/c_data/async_input.ts";
+import type { AsyncReader } from "../../src/c_data/async_reader.ts";
 import { ASYNC_MACHINE_CODE, ASYNC_SOURCE_HASH } from "../../src/c_data/async_machine_code.ts";
 import { taskCount } from "../../src/c_data/task_slots.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -23,6 +31,9 @@ Deno.test("the machine code of asynchronous streams is that of the C file, for b
   const [first, second] = Object.values(ASYNC_MACHINE_CODE).map(({ functions }) => Object.keys(functions).sort());
   assertEquals(first, second);
 });
+
+/** `extract_data` of an `ArrowAsyncTask`. */
+const EXTRACT = { parameters: ["buffer", "usize"], result: "i32" } as const;
 
 /** First values of the batches of a stream, and the error that ended it. */
 async function firstsOf(stream: AsyncForeignStream): Promise<{ firsts: number[]; errno: number }> {
@@ -256,5 +267,114 @@ Deno.test("what cannot be started is an error at once, and nothing waits", async
   const next = assertDipcError("cancelled", "was cancelled", () => waiting.next());
   await waiting.cancel();
   await next;
+  await settled();
+});
+
+peerTest(
+  ["compiler", "arrowCpp"],
+  "a worker that ends in the middle of a stream leaves the producer waiting, and nothing else",
+  async ({ compiler }) => {
+    loadSample(compiler); // stays loaded, as it has threads of its own
+    for (let i = 0; i < 3; i++) {
+      const worker = new Worker(import.meta.resolve("./support/async_worker.ts"), { type: "module" });
+      const answer = Promise.withResolvers<unknown>();
+      worker.onmessage = ({ data }) => answer.resolve(data);
+      worker.onerror = (event) => answer.reject(event.error ?? new Error(event.message));
+      worker.postMessage(compiler);
+      assertEquals(await answer.promise, "three");
+      worker.terminate();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const stream = await importAsyncStream((handler) => loadSample(compiler).async_produce(handler, 5n, -1n, 0n));
+    assertEquals((await firstsOf(stream)).firsts, expectedFirsts(5));
+  },
+);
+
+Deno.test("an end that comes while it is looked at hides nothing that came before it", async () => {
+  const failure = new DipcError("io", "cannot go on: planned failure");
+  let looks = 0, tasks = 1;
+  // Everything comes after the first look at anything.
+  const reader = {
+    get schema(): bigint | null {
+      return looks++ > 0 ? 0n : null;
+    },
+    get hasTask(): boolean {
+      return looks++ > 0 && tasks > 0;
+    },
+    get hasEnded(): boolean {
+      return false;
+    },
+    get failure(): DipcError | null {
+      return looks++ > 0 ? failure : null;
+    },
+    take: () => --tasks,
+  } as unknown as AsyncReader;
+  // There is no schema at address 0, but it is looked for.
+  await assertDipcError("invalid_argument", "address is 0", () => new AsyncInput(reader, true).schema());
+  looks = 0;
+  const input = new AsyncInput(reader, true);
+  await input.next(0n);
+  assertEquals(tasks, 0);
+  await assertDipcError("io", "planned failure", () => input.next(0n));
+});
+
+peerTest(
+  ["compiler", "arrowCpp"],
+  "the data of a task are extracted once, and not after they were taken back",
+  async ({ compiler }) => {
+    const sample = loadSample(compiler);
+    const consumer = new PeerConsumer(sample);
+    const extracted: number[] = [];
+    const tasks: Uint8Array<ArrayBuffer>[] = [];
+    const extract = (task: Uint8Array<ArrayBuffer>): number => {
+      using out = new CStruct("ArrowDeviceArray");
+      const pointer = Deno.UnsafePointer.create<typeof EXTRACT>(new BigUint64Array(task.buffer)[0])!;
+      return new Deno.UnsafeFnPointer(pointer, EXTRACT).call(task, out.address);
+    };
+    // In place of the consumer's own callback.
+    const callback = Deno.UnsafeCallback.threadSafe(
+      { parameters: ["usize", "usize", "usize"], result: "i32" },
+      (_self, task) => {
+        if (BigInt(task) === 0n) return 0;
+        const copy = new Uint8Array(128);
+        Deno.UnsafePointerView.copyInto(Deno.UnsafePointer.create(BigInt(task))!, copy.subarray(0, 16));
+        tasks.push(copy);
+        if (tasks.length === 1) extracted.push(extract(copy), extract(copy));
+        return 0;
+      },
+    );
+    const address = new BigUint64Array([BigInt(Deno.UnsafePointer.value(callback.pointer))]);
+    const memory = Deno.UnsafePointerView.getArrayBuffer(
+      Deno.UnsafePointer.create(consumer.handler)!,
+      48,
+    ) as ArrayBuffer;
+    new BigUint64Array(memory)[1] = address[0];
+    const { end, batches } = await exportAsyncStream(kitStream(10, 3), consumer.handler, { schema: KIT_SCHEMA });
+    callback.close();
+    assertEquals([end, batches, tasks.length, taskCount()], ["failed", 3, 3, 2]);
+    assertEquals(extracted, [0, 22]);
+    assertEquals([extract(tasks[1]), taskCount()], [0, 1]);
+    reclaimAbandoned();
+    assertEquals([extract(tasks[2]), taskCount()], [22, 0]);
+    await consumer.close();
+    await settled();
+  },
+);
+
+Deno.test("a stream opens no library that the one before it has opened", async () => {
+  const run = async (): Promise<void> => {
+    const stream = await importAsyncStream((handler) => void exportAsyncStream(kitStream(2), handler));
+    assertEquals((await firstsOf(stream)).firsts, [0, 4]);
+  };
+  await run();
+  const { dlopen } = Deno;
+  try {
+    Deno.dlopen = () => {
+      throw new Error("a library was opened");
+    };
+    await run();
+  } finally {
+    Deno.dlopen = dlopen;
+  }
   await settled();
 });
