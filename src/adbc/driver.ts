@@ -39,7 +39,7 @@ type Call = (...args: AdbcArgument[]) => Promise<number>;
 export class Driver {
   /** The newest revision of ADBC that it has. */
   readonly version: AdbcVersion;
-  /** Where it was found. */
+  /** What was opened. */
   readonly path: string;
   readonly #arena: Arena;
   readonly #struct: bigint;
@@ -84,7 +84,7 @@ export class Driver {
   /**
    * Initialises a driver as the newest revision of ADBC that it knows.
    *
-   * @param path Where it was found
+   * @param path What was opened
    * @param init Its entry point
    * @throws {DipcError} What the driver reports
    */

@@ -22,6 +22,9 @@ interface Attempt {
   readonly cause: string;
 }
 
+/** Variables that say which folders are searched. */
+export const DRIVER_VARIABLES = ["ADBC_DRIVER_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CONFIG_HOME", "HOME"] as const;
+
 const SYSTEM_FOLDER = "/etc/adbc/drivers";
 
 /**
@@ -138,7 +141,7 @@ function searchedFolders(attempts: Attempt[]): string[] {
   const path = variable("ADBC_DRIVER_PATH", attempts);
   if (path === "") attempts.push({ path: "ADBC_DRIVER_PATH", cause: "it is not set" });
   const folders = path.split(":");
-  for (const environment of ["VIRTUAL_ENV", "CONDA_PREFIX"]) {
+  for (const environment of ["VIRTUAL_ENV", "CONDA_PREFIX"] as const) {
     const folder = variable(environment, attempts);
     if (folder !== "") folders.push(`${folder}/etc/adbc/drivers`);
   }
@@ -148,7 +151,7 @@ function searchedFolders(attempts: Attempt[]): string[] {
   return [...folders.filter((folder) => folder !== ""), SYSTEM_FOLDER];
 }
 
-function variable(name: string, attempts: Attempt[]): string {
+function variable(name: typeof DRIVER_VARIABLES[number], attempts: Attempt[]): string {
   try {
     return Deno.env.get(name) ?? "";
   } catch (error) {

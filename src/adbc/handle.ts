@@ -91,6 +91,11 @@ export class Handle implements HandleUser {
     });
   }
 
+  /** The connection that it is or belongs to. */
+  get connection(): Handle {
+    return this.kind === "Statement" ? this.parent! : this;
+  }
+
   /** Its functions that every kind has. */
   name<const S extends string>(suffix: S): `${HandleKind}${S}` {
     return `${this.kind}${suffix}`;

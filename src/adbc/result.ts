@@ -4,7 +4,7 @@
  * @module
  */
 import type { StreamOwner } from "../c_data/foreign_calls.ts";
-import { type ForeignStream, openStream } from "../c_data/foreign_stream.ts";
+import { ForeignStream, openStream } from "../c_data/foreign_stream.ts";
 import { HOST_STREAM } from "../c_data/import.ts";
 import { CStruct } from "../c_data/structs.ts";
 import { DipcError } from "../errors.ts";
@@ -12,6 +12,23 @@ import { Arena } from "./arena.ts";
 import type { AdbcArgument } from "./driver.ts";
 import type { CallOptions, Handle, HandleUser } from "./handle.ts";
 import type { AdbcFunctionName } from "../../ffi/adbc.ts";
+
+/** What each stream comes from. */
+const origins = new WeakMap<ForeignStream, Handle>();
+
+/**
+ * Checks that a source does not wait for the connection that reads it.
+ *
+ * @throws {DipcError} `invalid_argument`
+ */
+export function checkOrigin(source: unknown, handle: Handle): void {
+  const origin = source instanceof ForeignStream ? origins.get(source) : undefined;
+  if (origin === undefined || origin.connection !== handle.connection) return;
+  throw new DipcError(
+    "invalid_argument",
+    "cannot bind the stream: it is one of the same connection, which cannot read and write concurrently; use two connections",
+  );
+}
 
 /** A stream as a user of its handle. Knows the stream weakly, so that one that the program dropped is collected. */
 class Result implements StreamOwner, HandleUser {
@@ -109,7 +126,10 @@ export async function openResult(
     await result.release(() => Promise.resolve(), true);
     throw error;
   }
-  return result.stream = await openStream(HOST_STREAM, out.address, { signal }, result);
+  const stream = await openStream(HOST_STREAM, out.address, { signal }, result);
+  result.stream = stream;
+  origins.set(stream, handle);
+  return stream;
 }
 
 /** Calls a function that an abort of the signal cancels. */

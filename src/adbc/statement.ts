@@ -16,7 +16,7 @@ import { Arena, copyOf } from "./arena.ts";
 import { type CallOptions, type Handle, unwatch, watch } from "./handle.ts";
 import { type AdbcOptionType, type AdbcOptionTypes, type AdbcOptionValue, getOption, setOption } from "./options.ts";
 import { takePartitions } from "./partitions.ts";
-import { abortableCall, openResult, untilAborted } from "./result.ts";
+import { abortableCall, checkOrigin, openResult, untilAborted } from "./result.ts";
 import { AdbcSchema, fetchSchema } from "./schema.ts";
 import { Turns } from "./turns.ts";
 
@@ -91,6 +91,7 @@ export class AdbcStatement implements AsyncDisposable {
    */
   bind(source: AdbcSource, options: ExportStreamOptions = {}): Promise<void> {
     return this.#change(async () => {
+      checkOrigin(source, this.#handle);
       if (source instanceof RecordBatch || source instanceof ForeignBatch) return await this.#bindBatch(source);
       using stream = new CStruct("ArrowArrayStream");
       await exportStream(source, stream.address, options);

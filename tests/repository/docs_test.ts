@@ -212,6 +212,10 @@ testNeeding([needsUcx], "every shell block of the documents runs", async () => {
       console.log(`SKIPPED a block of ${block.file}: ${needsPython.what} is missing`);
       continue;
     }
+    if (block.code.includes("adbc:") && peers.adbc === null) {
+      console.log(`SKIPPED a block of ${block.file}: ${PEER_ADVICE.adbc} is missing`);
+      continue;
+    }
     await using stage = await Stage.open();
     const { code, text } = await stage.run("bash", ["-c", shellScript(block.code)]);
     assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
@@ -245,6 +249,7 @@ function shellScript(code: string): string {
       .replace("ucx://127.0.0.1:…", "$URI")
       .replace("--no-prompt ", "")
       .replace(/'\$URI'/g, '"$URI"')
+      .replace("adbc:adbc_driver_sqlite", `adbc:${peers.adbc?.sqlite}`)
       .replace("python3 -c", `"${python ?? "python3"}" -c`)
       .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
       .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
