@@ -7,6 +7,7 @@ import { connect, type ConnectOptions, fromBatches, serve, type Server } from ".
 import { FlightClient } from "../flight.ts";
 import { resident } from "../src/sources/resident.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
+import { droppedMemory, exportRate, importRate } from "./c_data_ours.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
 import { answerCommands } from "./commands.ts";
 
@@ -85,6 +86,11 @@ const held: Awaited<ReturnType<typeof connect>>[] = [];
 
 await answerCommands({
   read: readAll,
+  "c-import": ({ library, count }) => Promise.resolve({ ...importRate(library as string, count as number) }),
+  "c-export": ({ library, count }) => Promise.resolve({ ...exportRate(library as string, count as number) }),
+  "c-memory": async ({ library, some, all }) => ({
+    ...await droppedMemory(library as string, some as number, all as number),
+  }),
   async hold({ uris, count }) {
     const all = uris as string[];
     for (let i = 0; i < (count as number); i++) {

@@ -7,6 +7,7 @@
  * @module
  */
 import { fetchData } from "../tools/data.ts";
+import { C_DATA } from "./c_data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
@@ -241,5 +242,6 @@ export const SUITE: readonly Comparison[] = [
   ...FLIGHT,
   firstBatch,
   importing,
+  ...C_DATA,
   ...FUZZING,
 ];

@@ -8,7 +8,7 @@ import { tagBandwidth } from "./perftest.ts";
 import type { Tools } from "./tools.ts";
 
 /** What a process does. */
-export type Role = "server" | "client" | "flight-server" | "flight-client" | "ipc-server" | "ipc-client";
+export type Role = "server" | "client" | "flight-server" | "flight-client" | "ipc-server" | "ipc-client" | "c-data";
 
 /** What a client answers to a fetch. */
 export interface Fetched {

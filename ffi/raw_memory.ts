@@ -48,9 +48,9 @@ const SYMBOLS = {
   process_vm_readv: {
     parameters: [
       "i32", // pid_t pid
-      "buffer", // const struct iovec *local_iov
+      "usize", // const struct iovec *local_iov
       "usize", // unsigned long liovcnt
-      "buffer", // const struct iovec *remote_iov
+      "usize", // const struct iovec *remote_iov
       "usize", // unsigned long riovcnt
       "usize", // unsigned long flags
     ],
@@ -59,6 +59,13 @@ const SYMBOLS = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const LOADER_SYMBOLS = {
+  dlopen: {
+    parameters: [
+      "buffer", // const char *filename
+      "i32", // int flags
+    ],
+    result: "usize",
+  },
   dlsym: {
     parameters: [
       "usize", // void *handle
@@ -91,8 +98,11 @@ export function rawMemory(): RawMemory {
   return symbols = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
 }
 
+/** `RTLD_LAZY` of dlopen. */
+const RTLD_LAZY = 1;
+
 /**
- * The address of a function of the C library.
+ * The address of a function of the C library itself, which another library that is loaded may stand in for elsewhere.
  *
  * @param name Its name
  * @throws {DipcError} `unsupported` on a system without glibc
@@ -102,11 +112,11 @@ export function libcAddress(name: string): bigint {
   for (const library of ["libc.so.6", "libdl.so.2"]) {
     let loader;
     try {
-      loader = Deno.dlopen(library, LOADER_SYMBOLS);
+      loader = Deno.dlopen(library, LOADER_SYMBOLS).symbols;
     } catch {
       continue;
     }
-    const address = loader.symbols.dlsym(0n, cString(name));
+    const address = loader.dlsym(loader.dlopen(cString("libc.so.6"), RTLD_LAZY), cString(name));
     if (address !== 0n) return address;
   }
   throw new LocalError("unsupported", `cannot find ${name}: the C library lacks it; dipc needs Linux with glibc`);

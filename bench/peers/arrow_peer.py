@@ -1,6 +1,6 @@
 """The other side of each comparison: pyarrow Flight, and a pyarrow IPC stream over a Unix socket.
 
-Started by the benchmark as `arrow_peer.py flight-server|flight-client|ipc-server|ipc-client`. Reads one JSON command a
+Started by the benchmark as `arrow_peer.py flight-server|flight-client|ipc-server|ipc-client|c-data`. Reads one JSON command a
 line from standard input and answers each with one JSON line on standard output. Times are taken here, beside the calls
 they belong to, so that the control channel never counts.
 """
@@ -252,8 +252,50 @@ def ipc_client():
     return handle
 
 
+def c_data():
+    """pyarrow's side of the results of the C data interface; the producer and consumer are the C library that ours has."""
+    import ctypes
+
+    rows = 65536
+    numbers = pa.array(range(rows), pa.int64())
+    texts = pa.array([f"value {i}" for i in range(rows)])
+    batch = pa.record_batch([numbers, texts] * 5, names=[f"c{i}" for i in range(10)])
+    schema = batch.schema
+    c_data.structs = structs = ctypes.create_string_buffer(160)  # kept as long as the process lives
+    source = ctypes.addressof(structs)
+    target = source + 80
+    batch._export_to_c(source)
+
+    def timed(count, call):
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        return time.perf_counter() - start
+
+    def handle(command):
+        library = ctypes.CDLL(command["library"])
+        count = command["count"]
+        for name, pointers in (("bench_produce", 2), ("bench_release", 1), ("bench_nothing", 1)):
+            getattr(library, name).argtypes = [ctypes.c_void_p] * pointers
+        # What ctypes itself costs does not count.
+        if command["do"] == "import":
+            def call():
+                library.bench_produce(source, target)
+                pa.RecordBatch._import_from_c(target, schema).column(2)[7].as_py()
+            own = timed(count, lambda: library.bench_produce(source, target))
+        elif command["do"] == "export":
+            def call():
+                batch._export_to_c(target)
+                library.bench_release(target)
+            own = timed(count, lambda: library.bench_nothing(target))
+        else:
+            raise ValueError(f"unknown command {command['do']}")
+        return {"rate": count / (timed(count, call) - own)}
+    return handle
+
+
 ROLES = {"flight-server": flight_server, "flight-client": flight_client, "ipc-server": ipc_server,
-         "ipc-client": ipc_client}
+         "ipc-client": ipc_client, "c-data": c_data}
 
 
 def main():

@@ -6,15 +6,16 @@
 import type { AdbcFunctionName } from "../../ffi/adbc.ts";
 import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { DipcError } from "../errors.ts";
-import { oneOf } from "../options.ts";
+import { checkOptionNames, oneOf } from "../options.ts";
 import type { Arena } from "./arena.ts";
 import type { AdbcArgument } from "./driver.ts";
-import type {
-  AdbcIngestOptions,
-  AdbcObjectFilter,
-  AdbcObjectOptions,
-  AdbcQueryOptions,
-  AdbcStatisticOptions,
+import {
+  type AdbcIngestOptions,
+  type AdbcObjectFilter,
+  type AdbcObjectOptions,
+  type AdbcQueryOptions,
+  type AdbcStatisticOptions,
+  CONNECTION_KEYS,
 } from "./connection_options.ts";
 import { type CallOptions, Handle, unwatch, watch } from "./handle.ts";
 import { type AdbcInfo, infoCode, readInfo } from "./info.ts";
@@ -27,7 +28,7 @@ import {
   setOption,
   setOptions,
 } from "./options.ts";
-import { openResult, untilAborted } from "./result.ts";
+import { openResult, signalOf, untilAborted } from "./result.ts";
 import { type AdbcSchema, fetchSchema } from "./schema.ts";
 import { type AdbcSource, AdbcStatement } from "./statement.ts";
 
@@ -70,8 +71,8 @@ export class AdbcConnection implements AsyncDisposable {
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
   async query(sql: string, options: AdbcQueryOptions = {}): Promise<ForeignStream> {
-    await using statement = await this.#prepared(sql, options);
-    return await statement.query(options);
+    await using statement = await this.#prepared("query", sql, options);
+    return await statement.query({ signal: options.signal });
   }
 
   /**
@@ -83,11 +84,13 @@ export class AdbcConnection implements AsyncDisposable {
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
   async execute(sql: string, options: AdbcQueryOptions = {}): Promise<number | null> {
-    await using statement = await this.#prepared(sql, options);
-    return await statement.execute(options);
+    await using statement = await this.#prepared("execute", sql, options);
+    return await statement.execute({ signal: options.signal });
   }
 
-  async #prepared(sql: string, { parameters, options }: AdbcQueryOptions): Promise<AdbcStatement> {
+  async #prepared(call: string, sql: string, queryOptions: AdbcQueryOptions): Promise<AdbcStatement> {
+    checkOptionNames(call, queryOptions, CONNECTION_KEYS.query);
+    const { parameters, options } = queryOptions;
     const statement = await this.createStatement(options);
     try {
       await statement.setSqlQuery(sql);
@@ -112,14 +115,15 @@ export class AdbcConnection implements AsyncDisposable {
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
   async ingest(table: string, source: AdbcSource, options: AdbcIngestOptions = {}): Promise<number | null> {
-    const { mode = "create", catalog, dbSchema, isTemporary = false, schema, signal } = options;
+    checkOptionNames("ingest", options, CONNECTION_KEYS.ingest);
+    const { mode = "create", catalog, dbSchema, temporary = false, schema, signal } = options;
     // A statement of its own: some drivers keep the table for what it executes later.
     await using statement = await this.createStatement({
       "adbc.ingest.target_table": table,
       "adbc.ingest.mode": `adbc.ingest.mode.${oneOf("mode", mode, MODES)}`,
       "adbc.ingest.target_catalog": catalog,
       "adbc.ingest.target_db_schema": dbSchema,
-      "adbc.ingest.temporary": isTemporary || undefined,
+      "adbc.ingest.temporary": temporary || undefined,
     });
     await statement.bind(source, { schema });
     return await statement.execute({ signal });
@@ -132,8 +136,9 @@ export class AdbcConnection implements AsyncDisposable {
    * @param options Cancels it
    * @throws {DipcError} `unsupported`; what the driver reports; `cancelled`, `closed`
    */
-  readPartition(partition: Uint8Array, options: CallOptions = {}): Promise<ForeignStream> {
-    return this.#stream("ConnectionReadPartition", "read the partition", options, (out, arena) => [
+  async readPartition(partition: Uint8Array, options: CallOptions = {}): Promise<ForeignStream> {
+    const signal = signalOf("readPartition", options);
+    return await this.#stream("ConnectionReadPartition", "read the partition", { signal }, (out, arena) => [
       arena.bytes(partition),
       BigInt(partition.byteLength),
       out,
@@ -147,6 +152,7 @@ export class AdbcConnection implements AsyncDisposable {
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
   async getObjects(options: AdbcObjectOptions = {}): Promise<ForeignStream> {
+    checkOptionNames("getObjects", options, CONNECTION_KEYS.getObjects);
     const { depth = "all", catalog, dbSchema, table, tableTypes, column } = options;
     const number = DEPTHS.indexOf(oneOf("depth", depth, DEPTHS));
     return await this.#stream("ConnectionGetObjects", "list the objects of the database", options, (out, arena) => [
@@ -167,8 +173,10 @@ export class AdbcConnection implements AsyncDisposable {
    * @param place Its catalog and the schema of the database that it is in
    * @throws {DipcError} `not_found`; what the driver reports; `closed`
    */
-  tableSchema(table: string, { catalog, dbSchema }: Omit<AdbcObjectFilter, "table"> = {}): Promise<AdbcSchema> {
-    return fetchSchema(this.#handle, "ConnectionGetTableSchema", "read the schema of the table", (out, arena) => [
+  async tableSchema(table: string, place: Omit<AdbcObjectFilter, "table"> = {}): Promise<AdbcSchema> {
+    checkOptionNames("tableSchema", place, CONNECTION_KEYS.tableSchema);
+    const { catalog, dbSchema } = place;
+    return await fetchSchema(this.#handle, "ConnectionGetTableSchema", "read the schema of the table", (out, arena) => [
       ...filterOf(arena, catalog, dbSchema, table),
       out,
     ]);
@@ -204,11 +212,12 @@ export class AdbcConnection implements AsyncDisposable {
    * @param options What to look for
    * @throws {DipcError} `unsupported`; what the driver reports; `cancelled`, `closed`
    */
-  getStatistics(options: AdbcStatisticOptions = {}): Promise<ForeignStream> {
-    const { catalog, dbSchema, table, isApproximate = true } = options;
-    return this.#stream("ConnectionGetStatistics", "read statistics", options, (out, arena) => [
+  async getStatistics(options: AdbcStatisticOptions = {}): Promise<ForeignStream> {
+    checkOptionNames("getStatistics", options, CONNECTION_KEYS.getStatistics);
+    const { catalog, dbSchema, table, approximate = true } = options;
+    return await this.#stream("ConnectionGetStatistics", "read statistics", options, (out, arena) => [
       ...filterOf(arena, catalog, dbSchema, table),
-      isApproximate ? 1 : 0,
+      approximate ? 1 : 0,
       out,
     ]);
   }

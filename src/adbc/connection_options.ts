@@ -34,7 +34,7 @@ export interface AdbcIngestOptions extends ExportStreamOptions {
   /** Schema of the database that the table is in. */
   dbSchema?: string;
   /** Makes a table that is dropped with the connection. */
-  isTemporary?: boolean;
+  temporary?: boolean;
   /** Cancels it. */
   signal?: AbortSignal;
 }
@@ -75,7 +75,22 @@ export interface AdbcStatisticOptions extends AdbcObjectFilter {
    *
    * @default {true}
    */
-  isApproximate?: boolean;
+  approximate?: boolean;
   /** Cancels it. */
   signal?: AbortSignal;
 }
+
+/** Names of the options of each call. */
+export const CONNECTION_KEYS = {
+  query: { parameters: true, options: true, signal: true } satisfies Record<keyof AdbcQueryOptions, true>,
+  ingest: {
+    ...{ mode: true, catalog: true, dbSchema: true, temporary: true, schema: true, signal: true },
+  } satisfies Record<keyof AdbcIngestOptions, true>,
+  getObjects: {
+    ...{ depth: true, catalog: true, dbSchema: true, table: true, tableTypes: true, column: true, signal: true },
+  } satisfies Record<keyof AdbcObjectOptions, true>,
+  getStatistics: {
+    ...{ catalog: true, dbSchema: true, table: true, approximate: true, signal: true },
+  } satisfies Record<keyof AdbcStatisticOptions, true>,
+  tableSchema: { catalog: true, dbSchema: true },
+} as const;

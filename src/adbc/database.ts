@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkOptionNames } from "../options.ts";
 import { AdbcConnection } from "./connection.ts";
 import { Driver } from "./driver.ts";
 import type { AdbcVersion } from "./driver.ts";
@@ -49,8 +50,10 @@ export interface AdbcDriverOptions {
 export async function openDatabase(
   driver: string,
   options: AdbcOptions = {},
-  { entrypoint }: AdbcDriverOptions = {},
+  driverOptions: AdbcDriverOptions = {},
 ): Promise<AdbcDatabase> {
+  checkOptionNames("openDatabase", driverOptions, DRIVER_KEYS);
+  const { entrypoint } = driverOptions;
   const { path, init } = findDriver(driver, entrypoint);
   const started = await Driver.start(path, init);
   const handle = await Handle.create("Database", started, null, ACTION, async (handle) => {
@@ -60,6 +63,7 @@ export async function openDatabase(
   return new AdbcDatabase(handle);
 }
 
+const DRIVER_KEYS: Record<keyof AdbcDriverOptions, true> = { entrypoint: true };
 const ACTION = "open the database";
 
 /** A database. Connections to it may be used concurrently; they are closed with it. */

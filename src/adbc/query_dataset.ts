@@ -6,6 +6,7 @@
 import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { checkOptionNames } from "../options.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import type { AdbcConnection } from "./connection.ts";
 import type { AdbcDatabase } from "./database.ts";
@@ -44,9 +45,12 @@ export async function fromQuery(
   sql: string,
   options: QueryDatasetOptions = {},
 ): Promise<Dataset> {
+  checkOptionNames("fromQuery", options, QUERY_KEYS);
   await using connection = await database.connect(options.connectionOptions);
   return new QueryDataset(database, sql, options, await schemaOf(connection, sql, options));
 }
+
+const QUERY_KEYS: Record<keyof QueryDatasetOptions, true> = { connectionOptions: true, statementOptions: true };
 
 /** The schema of the result; drivers that cannot tell it execute the query, the rest of which is cancelled. */
 async function schemaOf(

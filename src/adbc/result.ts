@@ -8,6 +8,7 @@ import { ForeignStream, openStream } from "../c_data/foreign_stream.ts";
 import { HOST_STREAM } from "../c_data/import.ts";
 import { CStruct } from "../c_data/structs.ts";
 import { DipcError } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
 import { Arena } from "./arena.ts";
 import type { AdbcArgument } from "./driver.ts";
 import type { CallOptions, Handle, HandleUser } from "./handle.ts";
@@ -176,6 +177,14 @@ export async function untilAborted<T>(
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+const CALL_KEYS: Record<keyof CallOptions, true> = { signal: true };
+
+/** The signal of the options of a call. @throws {DipcError} `invalid_argument` for other options */
+export function signalOf(call: string, options: CallOptions): AbortSignal | undefined {
+  checkOptionNames(call, options, CALL_KEYS);
+  return options.signal;
 }
 
 function checkAborted(action: string, signal: AbortSignal | undefined): void {

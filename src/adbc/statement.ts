@@ -16,7 +16,7 @@ import { Arena, copyOf } from "./arena.ts";
 import { type CallOptions, type Handle, unwatch, watch } from "./handle.ts";
 import { type AdbcOptionType, type AdbcOptionTypes, type AdbcOptionValue, getOption, setOption } from "./options.ts";
 import { takePartitions } from "./partitions.ts";
-import { abortableCall, checkOrigin, openResult, untilAborted } from "./result.ts";
+import { abortableCall, checkOrigin, openResult, signalOf, untilAborted } from "./result.ts";
 import { AdbcSchema, fetchSchema } from "./schema.ts";
 import { Turns } from "./turns.ts";
 
@@ -113,11 +113,12 @@ export class AdbcStatement implements AsyncDisposable {
    * @returns The rows; dispose the stream unless it is read to its end
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
-  query({ signal }: CallOptions = {}): Promise<ForeignStream> {
+  async query(options: CallOptions = {}): Promise<ForeignStream> {
+    const signal = signalOf("query", options);
     const action = "execute the query";
     const execute = (): Promise<ForeignStream> =>
       openResult(this.#handle, "StatementExecuteQuery", action, (out) => [out, 0n], { signal });
-    return untilAborted(this.#change(execute), action, signal, (stream) => void stream.cancel());
+    return await untilAborted(this.#change(execute), action, signal, (stream) => void stream.cancel());
   }
 
   /**
@@ -127,7 +128,8 @@ export class AdbcStatement implements AsyncDisposable {
    * @returns Rows that it has affected, `null` if the driver does not say
    * @throws {DipcError} What the driver reports; `cancelled`, `closed`
    */
-  execute({ signal }: CallOptions = {}): Promise<number | null> {
+  async execute(options: CallOptions = {}): Promise<number | null> {
+    const signal = signalOf("execute", options);
     const action = "execute the statement";
     const execute = async (): Promise<number | null> => {
       using arena = new Arena();
@@ -135,7 +137,7 @@ export class AdbcStatement implements AsyncDisposable {
       await abortableCall(this.#handle, "StatementExecuteQuery", action, [0n, rows], signal);
       return rowsAt(rows);
     };
-    return untilAborted(this.#change(execute), action, signal);
+    return await untilAborted(this.#change(execute), action, signal);
   }
 
   /**
@@ -144,7 +146,8 @@ export class AdbcStatement implements AsyncDisposable {
    * @param options Cancels it
    * @throws {DipcError} `unsupported` with drivers of databases that are not distributed; what the driver reports; `cancelled`
    */
-  executePartitions({ signal }: CallOptions = {}): Promise<AdbcPartitions> {
+  async executePartitions(options: CallOptions = {}): Promise<AdbcPartitions> {
+    const signal = signalOf("executePartitions", options);
     const action = "execute the query in partitions";
     const execute = async (): Promise<AdbcPartitions> => {
       using arena = new Arena();
@@ -157,7 +160,7 @@ export class AdbcStatement implements AsyncDisposable {
       const taken = schema.isReleased ? null : new AdbcSchema(readSchema(schema.address));
       return { schema: taken, partitions, affectedRows: rowsAt(rows) };
     };
-    return untilAborted(this.#change(execute), action, signal);
+    return await untilAborted(this.#change(execute), action, signal);
   }
 
   /** The schema of the parameters, after {@linkcode prepare}. @throws {DipcError} `unsupported`; what the driver reports */

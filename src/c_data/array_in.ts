@@ -301,7 +301,7 @@ class ArrayWalk {
     const bits = node.kind === NodeKind.binary32 ? 32 : 64;
     if (first !== 0) to.change({ kind: "offsets", bits, first });
     this.#data(node, node.bufferWord + 1, begin * bits / 8, rows === 0 ? 0 : (rows + 1) * bits / 8, to);
-    if (first !== 0) to.lead(first);
+    if (last > first && first !== 0) to.lead(first);
     this.#data(node, node.bufferWord + 2, first, last - first, to);
   }
 

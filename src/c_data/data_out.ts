@@ -9,15 +9,16 @@ import { checkContent } from "../ipc/content_checks.ts";
 import { BodyLayout } from "../ipc/encode_columns.ts";
 import type { NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
+import { pin } from "../memory/pins.ts";
 import { concatenate } from "./concatenate.ts";
 import type { ExportedArrays } from "./export_shape.ts";
 import { type LocatedTree, placed } from "./located_tree.ts";
 import { scratch } from "./raw.ts";
 
-/** Arrays that are kept while they are exported, and where they are. */
+/** Arrays that stay in place while they are exported. */
 export interface LocatedArrays extends ExportedArrays {
-  /** Keeps the memory, as long as it is referenced. */
-  readonly kept: unknown;
+  /** Ends the use of the memory, which stays in place until then. */
+  readonly release: () => void;
 }
 
 /**
@@ -32,6 +33,7 @@ export function locateBatch(batch: RecordBatch, layout: SchemaLayout): LocatedAr
   const { fields } = batch.schema;
   const columns = batch.data.children;
   const located = new BodyLayout(true);
+  for (const column of columns) refuseDetached(column);
   fields.forEach((field, i) => {
     if (columns[i].length !== batch.numRows) {
       throw new DipcError(
@@ -52,7 +54,19 @@ export function locateBatch(batch: RecordBatch, layout: SchemaLayout): LocatedAr
   return {
     batch: tree.numbers,
     dictionary: (id) => dictionaries.get(id)!.numbers,
-    kept: [tree, dictionaries],
+    release: pinned([tree, ...dictionaries.values()]),
+  };
+}
+
+/** Keeps trees in place. @returns ends that */
+function pinned(trees: readonly LocatedTree[]): () => void {
+  const buffers = new Set<ArrayBufferLike>();
+  for (const { buffers: { length, get } } of trees) {
+    for (let i = 0; i < length; i++) buffers.add(get(i).buffer);
+  }
+  const pins = [...buffers].map(pin);
+  return () => {
+    for (const unpin of pins.splice(0)) unpin();
   };
 }
 
@@ -98,6 +112,7 @@ export function locateDictionary(
   for (const chunk of chunks.length === 0 ? [undefined] : chunks) {
     collectDictionaries(layout, field, chunk, type, into, false);
   }
+  for (const chunk of chunks) refuseDetached(chunk);
   const found = values === undefined || values === null ? undefined : known.get(values);
   if (found !== undefined) return found;
   const trees = chunks.map((chunk) => {
@@ -110,6 +125,19 @@ export function locateDictionary(
   const tree = trees.length === 1 ? trees[0] : concatenate(plan, trees);
   if (values !== undefined && values !== null) known.set(values, tree);
   return tree;
+}
+
+/** @throws {DipcError} `closed` if the memory of a column was given back, or transferred */
+function refuseDetached(data: Data): void {
+  for (const view of [data.values, data.valueOffsets, data.nullBitmap, data.typeIds, ...data.variadicBuffers ?? []]) {
+    if (ArrayBuffer.isView(view) && (view.buffer as ArrayBuffer).detached) {
+      throw new DipcError(
+        "closed",
+        "cannot export a batch: the memory of one of its columns was given back or transferred; export it before that",
+      );
+    }
+  }
+  for (const child of data.children) if (child) refuseDetached(child);
 }
 
 /** What was checked before: arrays of apache-arrow are not changed. */

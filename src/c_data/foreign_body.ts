@@ -7,6 +7,7 @@ import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { isPinned, whenUnpinned } from "../memory/pins.ts";
 import type { ScatteredBody } from "../memory/scattered.ts";
 import { changed, writeBuffer } from "./changes.ts";
 import type { ForeignMemory } from "./foreign_memory.ts";
@@ -131,6 +132,10 @@ export class ForeignBody implements ScatteredBody {
     if (memory === null) return;
     this.#memory = null;
     for (const { buffer } of this.#exposed ?? []) {
+      if (isPinned(buffer)) {
+        this.#keepPinned(buffer, memory);
+        continue;
+      }
       // From here on no view can read memory that is about to be freed. One that was transferred keeps it forever.
       if (buffer.detached) {
         memory.hold();
@@ -157,6 +162,16 @@ export class ForeignBody implements ScatteredBody {
     this.#isWatched = true;
     registry.register(this, memory, this);
     for (const bytes of this.#exposed ?? []) this.#watchBuffer(bytes.buffer, memory);
+  }
+
+  /** A slice of the batch is in use outside JavaScript: the memory stays until that is over. */
+  #keepPinned(buffer: ArrayBuffer, memory: ForeignMemory): void {
+    if (this.#isWatched) registry.unregister(buffer);
+    else memory.hold();
+    whenUnpinned(buffer, () => {
+      buffer.transfer(0);
+      memory.drop();
+    });
   }
 
   #watchBuffer(buffer: ArrayBuffer, memory: ForeignMemory): void {

@@ -54,7 +54,7 @@ export class StreamCalls {
 
   /**
    * @param name Which structure it is
-   * @param address Where it is; it stays there
+   * @param address Its address, at which it stays
    * @param isBlocking Calls on this thread, instead of one of Deno's
    * @param owner Decides when each call runs
    */

@@ -18,7 +18,7 @@ let functions: Readonly<Record<NativeFunction, bigint>> | null = null;
 /**
  * Addresses of the functions. They stay valid until the process ends, because consumers call them whenever they like.
  *
- * @throws {DipcError} `permission_denied` without `--allow-ffi`, `out_of_memory`
+ * @throws {DipcError} `permission_denied` without `--allow-ffi`, or if the system allows no executable memory
  */
 export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
   if (functions !== null) return functions;
@@ -41,7 +41,7 @@ export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
 
 function refused(): LocalError {
   return new LocalError(
-    "out_of_memory",
+    "permission_denied",
     "cannot export Arrow data: the system refused memory for the code of its callbacks; allow this process executable memory",
   );
 }

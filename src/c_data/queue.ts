@@ -38,7 +38,7 @@ export interface QueueOwner {
   released(): void;
 }
 
-/** Where each item is written first. */
+/** Place for an item before it is known that its stream was not released meanwhile. */
 let item: Scratch | null = null;
 const owners = new Map<number, QueueOwner>();
 let callback: Deno.UnsafeCallback<{ parameters: ["i64", "i64"]; result: "i32" }> | null = null;

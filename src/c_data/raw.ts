@@ -78,6 +78,7 @@ const PAGE = 4096;
  */
 export class CarefulReader {
   readonly #vectors = scratch(32);
+  readonly #page = scratch(PAGE);
   #canAsk = true;
 
   /**
@@ -90,12 +91,11 @@ export class CarefulReader {
   read(target: bigint, source: bigint, byteLength: number): boolean {
     if (byteLength === 0) return true;
     if (this.#canAsk) {
-      const { words, bytes } = this.#vectors;
+      const { words, address } = this.#vectors;
       words[0] = target;
       words[1] = words[3] = BigInt(byteLength);
       words[2] = source;
-      const local = bytes.subarray(0, 16), remote = bytes.subarray(16, 32);
-      const count = rawMemory().process_vm_readv(Deno.pid, local, 1n, remote, 1n, 0n);
+      const count = rawMemory().process_vm_readv(Deno.pid, address, 1n, address + 16n, 1n, 0n);
       if (count === BigInt(byteLength)) return true;
       if (count >= 0n || fileErrno() === EFAULT) return false;
       // Some sandboxes forbid the call.
@@ -112,7 +112,7 @@ export class CarefulReader {
    * @returns Its bytes without the final 0, or `null` if it is not readable or too long
    */
   text(address: bigint, maxBytes: number): Uint8Array<ArrayBuffer> | null {
-    const page = scratch(PAGE);
+    const page = this.#page;
     let found = new Uint8Array(0);
     while (found.byteLength <= maxBytes) {
       const at = address + BigInt(found.byteLength);

@@ -21,6 +21,7 @@ const AT = C_LAYOUT.ArrowSchema;
 const STRUCT_WORDS = AT.size / 8;
 const OWNER = 2;
 const encoder = new TextEncoder();
+let freeAddress: bigint | null = null;
 
 /** A schema in native memory. */
 export interface SchemaBlock {
@@ -149,7 +150,7 @@ class BlockWriter {
     const address = allocate(byteLength);
     const at = (offset: number): bigint => offset === 0 ? 0n : address + BigInt(offset);
     words[0] = BigInt(this.#entries.length);
-    words[OWNER] = libcAddress("free");
+    words[OWNER] = freeAddress ??= libcAddress("free");
     this.#entries.forEach((entry, i) => {
       const word = this.#places.get(entry)!;
       const put = (offset: number, value: bigint): bigint => words[word + offset / 8] = value;

@@ -13,6 +13,7 @@ import type { Body } from "../memory/block.ts";
 import type { ColumnPlan } from "./column_plan.ts";
 import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
+import { whenUnpinned } from "../memory/pins.ts";
 import { isScattered, type ScatteredBody } from "../memory/scattered.ts";
 import { messageMetadata, type VerifiedHeader } from "./header.ts";
 
@@ -164,11 +165,13 @@ export class BatchSource implements ColumnSource {
     if (this.isDisposed) return;
     this.isDisposed = true;
     const body = this.#body;
+    const buffer = this.#bytes?.buffer ?? null;
     this.#body = null;
     this.#bytes = null;
     this.#scattered = null;
     this.#columns = null;
-    this.#drop(body);
+    // Slices of the batch may be in use outside JavaScript.
+    if (body !== null) whenUnpinned(buffer, () => this.#drop(body));
   }
 
   #drop(body: Body | null): void {

@@ -119,6 +119,14 @@ peerTest(NEEDS, "errors keep status, SQLSTATE, vendor code and details", async (
       'give "create"',
       () => connection.ingest("t", table, { mode: "x" as never }),
     );
+    for (
+      const misspelt of [
+        () => connection.query("rows 1", { sinal: 1 } as never),
+        () => connection.ingest("t", table, { Mode: 1 } as never),
+        () => connection.getObjects({ dept: 1 } as never),
+        () => openDatabase(fake.path, {}, { entry: 1 } as never),
+      ]
+    ) await assertDipcError("invalid_argument", "has no such option", misspelt);
     const refused = (): Promise<unknown> => openDatabase(fake.path, { refuse: "who are you" });
     await assertDipcError("permission_denied", "who are you (UNAUTHENTICATED, SQLSTATE 28000", refused);
     await assertDipcError("io", "the licence has expired", () => fake.open("init_fails"));

@@ -75,9 +75,9 @@ const GUARD_SYMBOLS = {
     result: "u64",
     nonblocking: true,
   },
+  guard_set_static_schema_release: { parameters: ["usize"], result: "void" },
   guard_set_static_release: { parameters: ["usize"], result: "void" },
   guard_structs: { parameters: ["usize", "buffer", "i64"], result: "i64" },
-  bench_produce: { parameters: ["usize", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The peer in C, on nanoarrow. */
@@ -85,12 +85,26 @@ export type Guard = Deno.DynamicLibrary<typeof GUARD_SYMBOLS>["symbols"];
 
 let guard: Guard | null = null;
 
-/** Loads the peer in C. */
+/** Set in a process that runs with AddressSanitizer, which `LD_PRELOAD` has to name. */
+const SANITIZED = "DIPC_SANITIZED";
+
+/** Loads the peer in C; with its memory on the heap and checked by AddressSanitizer in a process that runs with it. */
 export function guardLibrary({ compiler, nanoarrow }: Pick<Peers, "compiler" | "nanoarrow">): Guard {
   if (guard !== null) return guard;
   const sources = [`${SOURCES}/guard.c`, `${nanoarrow}/src/nanoarrow.c`];
-  const library = buildLibrary("guard", compiler!, sources, [`-I${nanoarrow}/include`, "-pthread"]);
+  const sanitizer = Deno.env.has(SANITIZED) ? ["-fsanitize=address", "-DON_HEAP"] : [];
+  const library = buildLibrary("guard", compiler!, sources, [`-I${nanoarrow}/include`, "-pthread", ...sanitizer]);
   return guard = Deno.dlopen(library, GUARD_SYMBOLS).symbols;
+}
+
+/** The environment of a process with AddressSanitizer; `null` if the compiler has none. */
+export function sanitizedEnvironment({ compiler }: Pick<Peers, "compiler">): Record<string, string> | null {
+  const { stdout } = new Deno.Command(compiler!, { args: ["-print-file-name=libasan.so"] }).outputSync();
+  const library = new TextDecoder().decode(stdout).trim();
+  if (!library.startsWith("/")) return null;
+  // What was freed is overwritten, so that reading it gives wrong values.
+  const options = "detect_leaks=1:leak_check_at_exit=0:max_free_fill_size=1048576:free_fill_byte=221";
+  return { LD_PRELOAD: library, ASAN_OPTIONS: options, [SANITIZED]: "1" };
 }
 
 const CPP_SYMBOLS = {
