@@ -31,7 +31,7 @@ const SYSTEM_FOLDER = "/etc/adbc/drivers";
  * Finds a driver and opens it.
  *
  * A name with a `/` or an extension is the path of a shared object, or of a manifest if it ends in `.toml`. Any other name is
- * looked up as `NAME.toml`, `NAME.so` and `libNAME.so` in the folders of `ADBC_DRIVER_PATH`, in those of the active virtual or
+ * looked up as `NAME.toml`, `NAME.so`, `libNAME.so` and `NAME` in the folders of `ADBC_DRIVER_PATH`, in those of the active virtual or
  * conda environment, of the user and of the system, and at last given to the system's loader.
  *
  * @param driver Path or name
@@ -84,7 +84,7 @@ class Search {
     const name = `${folder}/${this.#driver}`;
     const found = this.#byManifest(`${name}.toml`, true);
     if (found !== null) return found;
-    const libraries = [`${name}.so`, `${folder}/lib${this.#driver}.so`].filter((path) => this.#isThere(path));
+    const libraries = [`${name}.so`, `${folder}/lib${this.#driver}.so`, name].filter((path) => this.#isThere(path));
     if (libraries.length === 0) this.attempts.push({ path: folder, cause: "it does not have the driver" });
     for (const path of libraries) {
       const opened = this.#open(path, path);

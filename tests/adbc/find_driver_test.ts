@@ -148,6 +148,8 @@ peerTest(
       assertDipcError("invalid_data", "second/bad.toml: line 1", () => findDriver("bad"));
       // A shared object in a folder, and paths.
       Deno.symlinkSync(adbc.sqlite, path("second/libadbc_driver_here.so"));
+      Deno.symlinkSync(adbc.sqlite, path("second/bare"));
+      assertEquals(findDriver("bare").path, path("second/bare"));
       assertEquals(findDriver("adbc_driver_here").path, path("second/libadbc_driver_here.so"));
       assertEquals(findDriver(path("second/mine.toml")).path, adbc.sqlite);
       assertEquals(findDriver(path("second/mine")).path, adbc.sqlite);
