@@ -7,6 +7,7 @@ import { connect, type ConnectOptions, fromBatches, serve, type Server } from ".
 import { FlightClient } from "../flight.ts";
 import { resident } from "../src/sources/resident.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
+import { closeDatabase, readQuery } from "./adbc_ours.ts";
 import { droppedMemory, exportRate, importRate } from "./c_data_ours.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
 import { answerCommands } from "./commands.ts";
@@ -86,6 +87,11 @@ const held: Awaited<ReturnType<typeof connect>>[] = [];
 
 await answerCommands({
   read: readAll,
+  adbc: ({ driver, uri, sql }) => readQuery(driver as string, uri as string, sql as string),
+  "adbc-close": async () => {
+    await closeDatabase();
+    return {};
+  },
   "c-import": ({ library, count }) => Promise.resolve({ ...importRate(library as string, count as number) }),
   "c-export": ({ library, count }) => Promise.resolve({ ...exportRate(library as string, count as number) }),
   "c-memory": async ({ library, some, all }) => ({

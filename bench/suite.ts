@@ -7,6 +7,7 @@
  * @module
  */
 import { fetchData } from "../tools/data.ts";
+import { ADBC } from "./adbc.ts";
 import { C_DATA } from "./c_data.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
@@ -245,5 +246,6 @@ export const SUITE: readonly Comparison[] = [
   firstBatch,
   importing,
   ...C_DATA,
+  ...ADBC,
   ...FUZZING,
 ];

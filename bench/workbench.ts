@@ -8,7 +8,15 @@ import { tagBandwidth } from "./perftest.ts";
 import type { Tools } from "./tools.ts";
 
 /** What a process does. */
-export type Role = "server" | "client" | "flight-server" | "flight-client" | "ipc-server" | "ipc-client" | "c-data";
+export type Role =
+  | "server"
+  | "client"
+  | "flight-server"
+  | "flight-client"
+  | "ipc-server"
+  | "ipc-client"
+  | "c-data"
+  | "adbc";
 
 /** What a client answers to a fetch. */
 export interface Fetched {
@@ -31,6 +39,8 @@ export interface AgentVariant {
   readonly index?: number;
   /** False: the process may run on every core. */
   readonly pinned?: boolean;
+  /** Folder of further Python packages. */
+  readonly packages?: string;
 }
 
 /** Starts processes and runs `ucx_perftest`. */
@@ -77,7 +87,11 @@ export class Workbench {
         args: ours
           ? ["run", "-A", "--no-prompt", ...this.tools.denoArgs, import.meta.resolve(`./our_${role}.ts`)]
           : [this.tools.peerScript, role],
-        env: ours ? { DIPC_LIBUCP: this.tools.libucp.path, ...(variant.tls ? { UCX_TLS: variant.tls } : {}) } : {},
+        env: ours
+          ? { DIPC_LIBUCP: this.tools.libucp.path, ...(variant.tls ? { UCX_TLS: variant.tls } : {}) }
+          : variant.packages === undefined
+          ? {}
+          : { PYTHONPATH: variant.packages },
         core,
       });
       this.#agents.set(name, agent);

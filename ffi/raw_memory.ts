@@ -27,6 +27,13 @@ const SYMBOLS = {
     ],
     result: "usize", // void *, the element if compar returned 0
   },
+  // The same function on a thread of Deno's pool.
+  bsearchLater: {
+    name: "bsearch",
+    parameters: ["usize", "usize", "usize", "usize", "usize"],
+    result: "usize",
+    nonblocking: true,
+  },
   futex: {
     name: "syscall", // variadic in C; with these arguments the calling conventions of x86-64 and arm64 on Linux are the same
     parameters: [
@@ -146,4 +153,14 @@ export function allocate(byteLength: number): bigint {
  */
 export function callPointer(address: bigint, first: bigint, second: bigint): boolean {
   return rawMemory().bsearch(first, second, 1n, 1n, address) !== 0n;
+}
+
+/**
+ * As {@linkcode callPointer}, on another thread.
+ *
+ * @param address The function
+ * @returns Whether it returned 0; without meaning for one that returns nothing
+ */
+export async function callPointerLater(address: bigint, first: bigint, second: bigint): Promise<boolean> {
+  return await rawMemory().bsearchLater(first, second, 1n, 1n, address) !== 0n;
 }

@@ -28,6 +28,7 @@
  * | `closed` | used after close or dispose |
  * | `ucx` | UCX reported a status with no better code here |
  * | `cuda` | the CUDA driver reported a result with no better code here |
+ * | `adbc` | an ADBC driver reported a status that has no better code here |
  * | `flight` | a Flight server answered with a gRPC status that has no better code here |
  * | `internal` | a defect in dipc |
  */
@@ -51,12 +52,13 @@ export type DipcErrorCode =
   | "closed"
   | "ucx"
   | "cuda"
+  | "adbc"
   | "flight"
   | "internal";
 
 /** The error of another system, kept as data. */
 export interface ForeignStatus {
-  /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`. */
+  /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`, `"adbc"`. */
   readonly system: string;
   /** Its own code, such as `-25` for `UCS_ERR_CONNECTION_RESET`. */
   readonly status: number;
@@ -64,6 +66,20 @@ export interface ForeignStatus {
   readonly text: string;
   /** What an Arrow library gave in addition, as keys and values. */
   readonly metadata?: ReadonlyMap<string, string>;
+  /** SQLSTATE of a database, such as `"42P01"`. */
+  readonly sqlState?: string;
+  /** Code of the vendor of a database. */
+  readonly vendorCode?: number;
+  /** Further facts, by key. */
+  readonly details?: readonly ForeignDetail[];
+}
+
+/** One fact about the error of another system. */
+export interface ForeignDetail {
+  /** Its key, such as `"PG_DIAG_SEVERITY"`. */
+  readonly key: string;
+  /** Its value, text in most cases. */
+  readonly value: Uint8Array<ArrayBuffer>;
 }
 
 /** Options of {@linkcode DipcError}. */

@@ -10,6 +10,7 @@ import { floorsOf, linesOf, VOCABULARY } from "../tools/layers.ts";
 /** The rooms of `src/`, and of `ffi/`. A new one is a decision: say here what it may never know. */
 const ROOMS = [
   ...[
+    "adbc",
     "c_data",
     "cli",
     "device",
@@ -33,6 +34,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   memory: ROOMS.filter((room) => room !== "ffi"),
   ipc: ROOMS.filter((room) => room !== "memory"),
   c_data: ROOMS.filter((room) => room !== "ipc" && room !== "memory" && room !== "ffi"),
+  adbc: ROOMS.filter((room) => !["c_data", "sources", "ipc", "memory", "ffi"].includes(room)),
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
   grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),

@@ -1,7 +1,7 @@
 /**
  * The programs by others that the tests and benchmarks compare with: Python with pyarrow, a C compiler, `ucx_perftest`,
- * a second, older UCX, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx and HAProxy. This module only looks;
- * `setup_peers.ts` provides.
+ * a second, older UCX, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx and HAProxy, databases and their ADBC
+ * drivers. This module only looks; `setup_peers.ts` provides.
  *
  * @module
  */
@@ -79,6 +79,28 @@ export interface ArrowCpp {
   readonly compiler: string;
 }
 
+/** ADBC drivers, and Python's package to use them with. */
+export interface AdbcDrivers {
+  /** Folder of Python packages, for `PYTHONPATH`: `adbc_driver_manager` and the drivers. */
+  readonly packages: string;
+  /** Folder with the specification's `arrow-adbc/adbc.h`, to compile with (`-I`). */
+  readonly include: string;
+  /** Path of the driver for SQLite, which has the database in it. */
+  readonly sqlite: string;
+  /** Path of the driver for PostgreSQL. */
+  readonly postgresql: string;
+}
+
+/** Debian's PostgreSQL server. */
+export interface Postgres {
+  /** Folder that its packages were unpacked into. */
+  readonly folder: string;
+  /** Folder of its programs, below {@linkcode folder}. */
+  readonly programs: string;
+  /** Folder of its libraries, below {@linkcode folder}. */
+  readonly libraries: string;
+}
+
 /** What is on this machine; `null` or an empty list for what is not. */
 export interface Peers {
   /** Python of the virtual environment with everything in `tests/python/requirements.txt`. */
@@ -103,6 +125,12 @@ export interface Peers {
   readonly arrowCpp: ArrowCpp | null;
   /** Folder with the sources of nanoarrow: `include/nanoarrow/nanoarrow.h` and `src/nanoarrow.c`. */
   readonly nanoarrow: string | null;
+  /** ADBC drivers of SQLite and PostgreSQL. */
+  readonly adbc: AdbcDrivers | null;
+  /** Path of `libduckdb.so`. */
+  readonly duckdb: string | null;
+  /** Debian's PostgreSQL server. */
+  readonly postgres: Postgres | null;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -129,6 +157,15 @@ export const GRPC_JS_VERSION = "1.14.7";
 /** Version of nanoarrow whose sources the tests use, in the PyPI package `arx-nanoarrow-sources`. */
 export const NANOARROW_VERSION = "0.8.0.post1";
 
+/** Version of the ADBC drivers and of their driver manager on PyPI. */
+export const ADBC_VERSION = "1.13.0";
+
+/** The npm package that has `libduckdb.so`. */
+export const DUCKDB_PACKAGE: string = `@duckdb/node-bindings-linux-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
+
+/** Version of {@linkcode DUCKDB_PACKAGE}. */
+export const DUCKDB_VERSION = "1.5.6-r.1";
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -144,6 +181,9 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
   arrowCpp: "pyarrow with its headers (`deno task setup`), and a compiler of C++20 (sudo apt-get install g++)",
   nanoarrow: `the sources of nanoarrow ${NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  adbc: `the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (\`deno task setup\`; needs python3 and pip)`,
+  duckdb: `libduckdb ${DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
+  postgres: "Debian's PostgreSQL 15 (`deno task setup` on Debian 12, or in any system with its package lists)",
 };
 
 function isFile(path: string): boolean {
@@ -216,12 +256,47 @@ export const PROXY_PROGRAMS = { nginx: "usr/sbin/nginx", haproxy: "usr/sbin/hapr
 /** nginx's module for connections, in the folder of proxies. */
 const STREAM_MODULE = "usr/lib/nginx/modules/ngx_stream_module.so";
 
-/** The libraries in the folder of proxies. */
-export const PROXY_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
+/** The libraries in a folder that packages of Debian were unpacked into. */
+export const DEBIAN_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
 
 /** Folder of nginx and HAProxy, as their packages lay it out. */
 export function proxiesFolder(folder: string): string {
   return `${folder}/proxies`;
+}
+
+/** Folder of the Python packages with ADBC drivers. */
+export function adbcFolder(folder: string): string {
+  return `${folder}/adbc-${ADBC_VERSION}`;
+}
+
+/** Folder of the npm package with `libduckdb.so`. */
+export function duckdbFolder(folder: string): string {
+  return `${folder}/duckdb-${DUCKDB_VERSION}`;
+}
+
+/** Folder of PostgreSQL, as its packages lay it out. */
+export function postgresFolder(folder: string): string {
+  return `${folder}/postgresql-15`;
+}
+
+/** The programs of PostgreSQL in its folder. */
+export const POSTGRES_PROGRAMS = "usr/lib/postgresql/15/bin";
+
+function findAdbc(folder: string): AdbcDrivers | null {
+  const packages = adbcFolder(folder);
+  const include = `${packages}/adbc_driver_manager`;
+  const [sqlite, postgresql] = ["sqlite", "postgresql"].map((name) =>
+    `${packages}/adbc_driver_${name}/libadbc_driver_${name}.so`
+  );
+  const all = [`${include}/arrow-adbc/adbc.h`, sqlite, postgresql];
+  return all.every(isFile) ? { packages, include, sqlite, postgresql } : null;
+}
+
+function findPostgres(folder: string): Postgres | null {
+  const unpacked = postgresFolder(folder);
+  return isFile(`${unpacked}/${POSTGRES_PROGRAMS}/postgres`)
+    ? { folder: unpacked, programs: POSTGRES_PROGRAMS, libraries: DEBIAN_LIBRARIES }
+    : null;
 }
 
 /** The first of some commands that is in `PATH`, or `null`. */
@@ -252,6 +327,9 @@ const NOTHING: Peers = {
   proxies: null,
   arrowCpp: null,
   nanoarrow: null,
+  adbc: null,
+  duckdb: null,
+  postgres: null,
 };
 
 /** Looks for all peers. Starts nothing and downloads nothing. */
@@ -302,9 +380,12 @@ export function findPeers(): Peers {
       ? { version: GRPC_JS_VERSION, folder: grpcJs }
       : null,
     proxies: isFile(nginx) && isFile(haproxy) && isFile(streamModule)
-      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${PROXY_LIBRARIES}` } }
+      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${DEBIAN_LIBRARIES}` } }
       : null,
     arrowCpp: findArrowCpp(),
     nanoarrow: isFile(`${nanoarrow}/src/nanoarrow.c`) ? nanoarrow : null,
+    adbc: findAdbc(folder),
+    duckdb: ifFile(`${duckdbFolder(folder)}/node_modules/${DUCKDB_PACKAGE}/libduckdb.so`),
+    postgres: findPostgres(folder),
   };
 }

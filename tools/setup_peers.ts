@@ -1,7 +1,7 @@
 /**
  * Provides the peers of the tests: a virtual environment of Python, the older UCX of Debian 12 unpacked beside the copy of
- * UCX in the user's cache folder, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx, HAProxy and nanoarrow. Installs
- * nothing in the system.
+ * UCX in the user's cache folder, NVIDIA's `cuda.h`, Flight programs on arrow-go, grpc-js, nginx, HAProxy, nanoarrow, databases and
+ * their ADBC drivers. Installs nothing in the system.
  *
  * @module
  */
@@ -17,6 +17,7 @@ import {
   pythonPath,
   REPOSITORY,
 } from "./peers.ts";
+import { provideAdbc, provideDuckdb, providePostgres } from "./setup_databases.ts";
 import { provideFlightGo } from "./setup_flight_go.ts";
 import { provideGoPrograms } from "./setup_go_programs.ts";
 import { findPython } from "./setup_python.ts";
@@ -97,6 +98,9 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
       grpcJs: provideGrpcJs,
       proxies: provideProxies,
       nanoarrow: provideNanoarrow,
+      adbc: provideAdbc,
+      duckdb: provideDuckdb,
+      postgres: providePostgres,
     } as const;
     for (const [name, provide] of Object.entries(steps)) {
       try {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { findCommand, findPeers, proxiesFolder, PROXY_LIBRARIES, PROXY_PROGRAMS } from "./peers.ts";
+import { DEBIAN_LIBRARIES, findCommand, findPeers, proxiesFolder, PROXY_PROGRAMS } from "./peers.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 
 /** The two programs, nginx's module that passes connections on, and the libraries of HAProxy that few machines have. */
@@ -36,7 +36,7 @@ export async function provideProxies(folder: string, report: Report): Promise<vo
     for (const entry of [...Deno.readDirSync(temporary)].filter(({ name }) => name.endsWith(".deb"))) {
       await run("dpkg", ["-x", `${temporary}/${entry.name}`, all]);
     }
-    const env = { LD_LIBRARY_PATH: `${all}/${PROXY_LIBRARIES}` };
+    const env = { LD_LIBRARY_PATH: `${all}/${DEBIAN_LIBRARIES}` };
     for (const program of Object.values(PROXY_PROGRAMS)) await run(`${all}/${program}`, ["-v"], { env });
     await Deno.remove(proxiesFolder(folder), { recursive: true }).catch(() => {});
     await Deno.rename(all, proxiesFolder(folder));

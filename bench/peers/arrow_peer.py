@@ -1,6 +1,6 @@
 """The other side of each comparison: pyarrow Flight, and a pyarrow IPC stream over a Unix socket.
 
-Started by the benchmark as `arrow_peer.py flight-server|flight-client|ipc-server|ipc-client|c-data`. Reads one JSON command a
+Started by the benchmark as `arrow_peer.py flight-server|flight-client|ipc-server|ipc-client|c-data|adbc`. Reads one JSON command a
 line from standard input and answers each with one JSON line on standard output. Times are taken here, beside the calls
 they belong to, so that the control channel never counts.
 """
@@ -294,8 +294,26 @@ def c_data():
     return handle
 
 
+def adbc():
+    """Reads queries by the driver manager of Python."""
+    from adbc_driver_manager import dbapi
+
+    connections = {}
+
+    def handle(command):
+        key = command["uri"]
+        if key not in connections:
+            connections[key] = dbapi.connect(driver=command["driver"], db_kwargs={"uri": command["uri"]}, autocommit=True)
+        with connections[key].cursor() as cursor:
+            start = time.perf_counter()
+            cursor.execute(command["sql"])
+            rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+            return {"seconds": time.perf_counter() - start, "rows": rows}
+    return handle
+
+
 ROLES = {"flight-server": flight_server, "flight-client": flight_client, "ipc-server": ipc_server,
-         "ipc-client": ipc_client, "c-data": c_data}
+         "ipc-client": ipc_client, "c-data": c_data, "adbc": adbc}
 
 
 def main():

@@ -36,7 +36,7 @@ export class AsyncForeignStream extends ForeignStream {
   /** @ignore Use {@linkcode importAsyncStream}. */
   constructor(input: AsyncInput, reader: AsyncReader, schema: ForeignSchema, signal: AbortSignal | undefined) {
     const take = (array: bigint, schema: ForeignSchema) => takeDeviceBatch(array, schema, reader.taskMetadata);
-    super({ item: "ArrowDeviceArray", take }, input, input, schema, signal);
+    super({ item: "ArrowDeviceArray", take }, input, input, schema, signal, null);
     this.#input = input;
     this.metadata = reader.metadata;
   }

@@ -17,6 +17,23 @@ const CALL = { parameters: ["usize", "usize"], result: "i32" } as const;
 const CALL_LATER = { ...CALL, nonblocking: true } as const;
 const TEXT = { parameters: ["usize"], result: "usize" } as const;
 
+/** What a library requires of the user of its stream beyond the interface; without one, nothing. */
+export interface StreamOwner {
+  /** Runs a call of the library when none runs that it must not meet. */
+  run<T>(call: () => T | Promise<T>): Promise<T>;
+  /** The error of the call that has just failed, if the library says more than the stream. */
+  errorOf(stream: bigint, action: string): DipcError | null;
+  /** Makes calls that are under way or waiting for their turn end early. Never throws. */
+  interrupt(): void;
+  /**
+   * Has the stream released, as the last call of it. Called once.
+   *
+   * @param call Releases it
+   * @param isOver Whether nothing more would have come
+   */
+  release(call: () => Promise<void>, isOver: boolean): Promise<void>;
+}
+
 /** Codes of dipc for values of errno that say more than that something failed. */
 const CODES: Readonly<Record<number, DipcErrorCode>> = {
   12: "out_of_memory", // ENOMEM
@@ -33,13 +50,15 @@ export class StreamCalls {
   readonly #getSchema: (stream: bigint, out: bigint) => number | Promise<number>;
   readonly #getNext: (stream: bigint, out: bigint) => number | Promise<number>;
   readonly #getLastError: Deno.UnsafeFnPointer<typeof TEXT>;
+  readonly #owner: StreamOwner | null;
 
   /**
    * @param name Which structure it is
    * @param address Its address, at which it stays
    * @param isBlocking Calls on this thread, instead of one of Deno's
+   * @param owner Decides when each call runs
    */
-  constructor(name: StreamName, address: bigint, isBlocking: boolean) {
+  constructor(name: StreamName, address: bigint, isBlocking: boolean, owner: StreamOwner | null) {
     const at = C_LAYOUT[name];
     const pointer = <T>(offset: number): Deno.PointerObject<T> => {
       const callback = readAddress(address + BigInt(offset));
@@ -50,6 +69,7 @@ export class StreamCalls {
       );
     };
     this.#address = address;
+    this.#owner = owner;
     const caller = (offset: number): (stream: bigint, out: bigint) => number | Promise<number> => {
       if (isBlocking) {
         const callback = new Deno.UnsafeFnPointer(pointer(offset), CALL);
@@ -65,12 +85,18 @@ export class StreamCalls {
 
   /** Has the schema written to an address. @throws {DipcError} as {@linkcode next} */
   schema(out: bigint): void | Promise<void> {
-    return this.#checked(this.#getSchema(this.#address, out), "read the schema of an imported stream");
+    return this.#inTurn(() =>
+      this.#checked(this.#getSchema(this.#address, out), "read the schema of an imported stream")
+    );
   }
 
   /** Has the next array written to an address. @throws {DipcError} what the stream reports, with its errno and its text */
   next(out: bigint): void | Promise<void> {
-    return this.#checked(this.#getNext(this.#address, out), "read an imported stream");
+    return this.#inTurn(() => this.#checked(this.#getNext(this.#address, out), "read an imported stream"));
+  }
+
+  #inTurn(call: () => void | Promise<void>): void | Promise<void> {
+    return this.#owner === null ? call() : this.#owner.run(call);
   }
 
   #checked(status: number | Promise<number>, action: string): void | Promise<void> {
@@ -80,6 +106,8 @@ export class StreamCalls {
 
   #check(status: number, action: string): void {
     if (status === 0) return;
+    const known = this.#owner?.errorOf(this.#address, action) ?? null;
+    if (known !== null) throw known;
     throw foreignError(action, status, cStringAt(this.#getLastError.call(this.#address)));
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { allocate, callPointer } from "../../ffi/raw_memory.ts";
+import { allocate, callPointer, callPointerLater } from "../../ffi/raw_memory.ts";
 import { MemoryPressure } from "../memory/pressure.ts";
 import { readAddress } from "./raw.ts";
 import { C_LAYOUT, moveStruct, type ReleasableName, releaseOffset, releaseStruct } from "./structs.ts";
@@ -72,6 +72,14 @@ export class ForeignMemory {
     if (--this.#users > 0) return;
     bytesHeld -= this.#bytes;
     callPointer(this.#release, this.address, this.address);
+    places.push(this.address);
+  }
+
+  /** As {@linkcode drop}, but on another thread, for a release that may wait. */
+  async dropLater(): Promise<void> {
+    if (--this.#users > 0) return;
+    bytesHeld -= this.#bytes;
+    await callPointerLater(this.#release, this.address, this.address);
     places.push(this.address);
   }
 }

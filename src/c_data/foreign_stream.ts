@@ -9,7 +9,7 @@ import { checkOptionNames } from "../options.ts";
 import type { OwnedRecordBatch } from "../ipc/lazy_batch.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ForeignBatch } from "./foreign_batch.ts";
-import { StreamCalls, type StreamName } from "./foreign_calls.ts";
+import { StreamCalls, type StreamName, type StreamOwner } from "./foreign_calls.ts";
 import { ForeignMemory } from "./foreign_memory.ts";
 import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
 import { readSchema } from "./schema_in.ts";
@@ -46,10 +46,23 @@ interface StreamInput {
 }
 
 /** Releases streams that were dropped. */
-const dropped = new FinalizationRegistry<{ memory: Pick<ForeignMemory, "drop">; item: CStruct }>(({ memory, item }) => {
-  item[Symbol.dispose]();
-  memory.drop();
-});
+const dropped = new FinalizationRegistry<StreamParts>((parts) => void releaseParts(parts, false));
+
+/** What a stream is read from; `dropLater` is for one with an owner. */
+type StreamMemory = Pick<ForeignMemory, "drop"> & Partial<Pick<ForeignMemory, "dropLater">>;
+
+/** What is to be released with a stream. */
+interface StreamParts {
+  readonly memory: StreamMemory;
+  readonly item: CStruct | null;
+  readonly owner: StreamOwner | null;
+}
+
+async function releaseParts({ memory, item, owner }: StreamParts, isOver: boolean): Promise<void> {
+  item?.[Symbol.dispose]();
+  if (owner === null) return memory.drop();
+  await owner.release(async () => await memory.dropLater?.(), isOver);
+}
 
 /**
  * A stream of record batches of another library of this process. Nothing is copied.
@@ -59,15 +72,18 @@ const dropped = new FinalizationRegistry<{ memory: Pick<ForeignMemory, "drop">; 
  */
 export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisposable {
   readonly #kind: Pick<StreamKind, "item" | "take">;
-  readonly #memory: Pick<ForeignMemory, "drop">;
+  readonly #memory: StreamMemory;
   readonly #calls: StreamInput;
   readonly #item: CStruct;
   readonly #schema: ForeignSchema;
   readonly #signal: AbortSignal | undefined;
+  readonly #owner: StreamOwner | null;
   /** The call that is under way. Never rejects. */
   #pending: Promise<unknown> | null = null;
   #error: unknown = null;
   #hasEnded = false;
+  /** Whether the library has ended the stream, or failed. */
+  #isOver = false;
   #closing: Promise<void> | null = null;
   /** Rejects when the stream is cancelled, so that nobody waits for a library that does not answer. */
   readonly #stop = Promise.withResolvers<never>();
@@ -75,10 +91,11 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
   /** @ignore Use {@linkcode importStream}. */
   constructor(
     kind: Pick<StreamKind, "item" | "take">,
-    memory: Pick<ForeignMemory, "drop">,
+    memory: StreamMemory,
     calls: StreamInput,
     schema: ForeignSchema,
     signal: AbortSignal | undefined,
+    owner: StreamOwner | null,
   ) {
     this.#kind = kind;
     this.#memory = memory;
@@ -86,8 +103,9 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
     this.#schema = schema;
     this.#item = new CStruct(kind.item);
     this.#signal = signal;
+    this.#owner = owner;
     this.#stop.promise.catch(() => {});
-    dropped.register(this, { memory, item: this.#item }, this);
+    dropped.register(this, { memory, item: this.#item, owner }, this);
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener("abort", this.#onAbort);
   }
@@ -171,6 +189,7 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
         cause: reason,
       });
       this.#stop.reject(this.#error);
+      if (this.#pending !== null) this.#owner?.interrupt();
     }
     return this.#close();
   }
@@ -185,11 +204,14 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
     this.#pending = call.then((batch) => {
       this.#pending = null;
       if (this.#error !== null) batch?.[Symbol.dispose]();
-    }, () => this.#pending = null);
+    }, () => {
+      this.#pending = null;
+      this.#isOver = true;
+    });
     try {
       const batch = await Promise.race([call, this.#stop.promise]);
       if (batch === null) {
-        this.#hasEnded = true;
+        this.#hasEnded = this.#isOver = true;
         await this.#close();
       }
       return batch;
@@ -221,27 +243,37 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
     this.#signal?.removeEventListener("abort", this.#onAbort);
     await this.#pending;
     dropped.unregister(this);
-    this.#item[Symbol.dispose]();
-    this.#memory.drop();
+    await releaseParts({ memory: this.#memory, item: this.#item, owner: this.#owner }, this.#isOver);
   }
 }
 
-/** Takes a stream over and reads its schema. */
+/**
+ * Takes a stream over and reads its schema.
+ *
+ * @param owner Learns of the release of the stream, also if it cannot be opened
+ */
 export async function openStream(
   kind: StreamKind,
   address: bigint,
   options: ImportStreamOptions,
+  owner: StreamOwner | null = null,
 ): Promise<ForeignStream> {
   checkOptionNames("importStream", options, IMPORT_STREAM_KEYS);
   const { blocking = false, signal } = options;
-  const memory = new ForeignMemory(kind.stream, address);
+  let memory: ForeignMemory;
   try {
-    const calls = new StreamCalls(kind.stream, memory.address, blocking);
+    memory = new ForeignMemory(kind.stream, address);
+  } catch (error) {
+    await owner?.release(() => Promise.resolve(), true);
+    throw error;
+  }
+  try {
+    const calls = new StreamCalls(kind.stream, memory.address, blocking, owner);
     using schema = new CStruct("ArrowSchema");
     await calls.schema(schema.address);
-    return new ForeignStream(kind, memory, calls, foreignSchema(readSchema(schema.address)), signal);
+    return new ForeignStream(kind, memory, calls, foreignSchema(readSchema(schema.address)), signal, owner);
   } catch (error) {
-    memory.drop();
+    await releaseParts({ memory, item: null, owner }, true);
     throw error;
   }
 }

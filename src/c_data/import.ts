@@ -69,4 +69,5 @@ export function importStream(stream: bigint, options: ImportStreamOptions = {}):
   return openStream(HOST_STREAM, stream, options);
 }
 
-const HOST_STREAM: StreamKind = { stream: "ArrowArrayStream", item: "ArrowArray", take: takeBatch };
+/** Streams of host memory. */
+export const HOST_STREAM: StreamKind = { stream: "ArrowArrayStream", item: "ArrowArray", take: takeBatch };

@@ -39,6 +39,9 @@ Serves Arrow files, Arrow streams, Feather V2 and Parquet files, and prints one 
 it by. "-" is an Arrow stream on standard input, which one client can fetch. The name of a dataset is the file's name
 without its extension unless NAME= is given.
 
+NAME='adbc:DRIVER?uri=URI&query=SQL' serves a query of a database by its ADBC driver, executed for each client. Other
+options of the database come before query, which is last and taken as it stands; their values are percent-decoded.
+
 Options
   --address ADDRESS    address to listen on (default 127.0.0.1, reachable from this machine only)
   --port PORT          port to listen on (default 0: any free one)
@@ -73,6 +76,7 @@ Examples
   dipc serve trips.arrow
   dipc serve trips=data/2024.parquet zones.arrows --port 13337
   arrow-producer | dipc serve live=- --json
+  dipc serve q='adbc:adbc_driver_postgresql?uri=postgresql://localhost/db&query=select * from trips'
   dipc serve trips.arrow --flight-port 8815 --auth-file users.txt
 
 ${EXIT_CODES}
@@ -98,7 +102,8 @@ dipc get FILE [options]
 Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, grpc+unix:). Without -o it shows schema,
 first rows (10, or those of --limit), totals and rate. TICKET says what to fetch if that is not the path of the URI; of
 a Flight server it is the name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard
-input), a Feather V2 or a Parquet file, which is read without a server.
+input), a Feather V2 or a Parquet file, which is read without a server; or a query of a database,
+'adbc:DRIVER?uri=URI&query=SQL', as dipc serve takes it.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
@@ -127,6 +132,7 @@ Examples
   dipc get "$URI" -o - --format csv --limit 1000 | head
   dipc get "$METADATA_URI" --body-uri "$BODY_URI" -o trips.arrows --json
   dipc get trips.parquet -o trips.csv
+  dipc get 'adbc:adbc_driver_sqlite?uri=trips.db&query=select * from trips' -o trips.parquet
 
 ${exitCodes("the whole stream arrived, or --limit was reached")}
 `,
@@ -142,7 +148,7 @@ const schema: Command = {
   help: `dipc schema URI [TICKET] [options]
 dipc schema FILE [options]
 
-Shows the columns of a dataset without fetching its rows, or those of a file.
+Shows the columns of a dataset without fetching its rows, or those of a file or of a query of a database.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone

@@ -1,5 +1,5 @@
 /**
- * A file, or an Arrow stream on standard input, as a source of `get` and `schema`: read without a server.
+ * A file, an Arrow stream on standard input, or a query of a database, as a source of `get` and `schema`: read without a server.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { SourceOptions } from "../sources/options.ts";
+import { isAdbc, openAdbc } from "./adbc_source.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
 import { LIMIT_VALUES } from "./reader_limits.ts";
@@ -22,7 +23,7 @@ const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "json", "h
  * @throws {DipcError} `invalid_uri` if it is neither a URI nor the path of something that exists
  */
 export function isPath(text: string): boolean {
-  if (text === "-") return true;
+  if (text === "-" || isAdbc(text)) return true;
   if (/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text)) return /^file:/i.test(text);
   if (exists(text)) return true;
   if (flightUriFor(text) !== null) return false;
@@ -38,6 +39,11 @@ export function isPath(text: string): boolean {
 /** The path of an argument that {@linkcode isPath}. */
 export function pathOf(text: string): string {
   return /^file:\/\//i.test(text) ? decodeURIComponent(new URL(text).pathname) : text;
+}
+
+/** Files that a source of {@linkcode isPath} reads. */
+export function filesOf(path: string): string[] {
+  return path === "-" || isAdbc(path) ? [] : [path];
 }
 
 /** True if that may not be looked at: then the permission is requested later, and the path opened. */
@@ -60,18 +66,25 @@ export function refuseServerOptions({ positional, values, lists, flags }: Parsed
   throw new UsageError(`cannot use ${what}: it is for a server, and ${path} is read as a file; leave it out`);
 }
 
-/** Opens a file as a source of messages, which calls `onWarning` of the options while it is read. @throws {DipcError} as `openPath` does */
+/**
+ * Opens a file or a query as a source of messages.
+ *
+ * @param options Limits, and `onWarning`, which is called while a file is read
+ * @throws {DipcError} as `openPath` and `openDatabase` do
+ */
 export async function openFileSource(
   path: string,
   signal: AbortSignal,
   options: SourceOptions,
 ): Promise<MessageSource> {
+  if (isAdbc(path)) return new FileSource(await openAdbc(path), "read from a database", signal);
   const { openPath } = await import("../../mod.ts");
-  return new FileSource(await openPath(path, { ...options, follow: false }), signal);
+  return new FileSource(await openPath(path, { ...options, follow: false }), "read from a file", signal);
 }
 
 class FileSource implements MessageSource {
   readonly #dataset: Dataset;
+  readonly #reason: string;
   readonly #signal: AbortSignal;
   readonly #startedMs = performance.now();
   #endedMs = 0;
@@ -79,8 +92,9 @@ class FileSource implements MessageSource {
   readonly #counts = { rows: 0, batches: 0, dictionaries: 0, bodyBytes: 0, metadataBytes: 0 };
   #isComplete = false;
 
-  constructor(dataset: Dataset, signal: AbortSignal) {
+  constructor(dataset: Dataset, reason: string, signal: AbortSignal) {
     this.#dataset = dataset;
+    this.#reason = reason;
     this.#signal = signal;
   }
 
@@ -102,7 +116,7 @@ class FileSource implements MessageSource {
       transports: [],
       transportsReason: "",
       route: null,
-      routeReason: "read from a file",
+      routeReason: this.#reason,
       endpoints: [],
       complete: this.#isComplete,
     };

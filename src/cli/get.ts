@@ -12,7 +12,7 @@ import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
-import { openFileSource } from "./file_source.ts";
+import { filesOf, openFileSource } from "./file_source.ts";
 import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
@@ -88,7 +88,7 @@ export async function runGet(args: ParsedArgs): Promise<number> {
 function permissionsOf({ source, device, output }: Plan): NeededPermission[] {
   const isNative = source.kind === "file" || device.memory !== undefined || source.options.route === "ucx";
   return [
-    ...(source.kind === "file" ? reading(source.path === "-" ? [] : [source.path]) : connecting(source.uri)),
+    ...(source.kind === "file" ? reading(filesOf(source.path)) : connecting(source.uri)),
     ...(isNative ? NATIVE : []),
     ...(output === undefined || output === "-" ? [] : outputPermissions(output)),
   ];
@@ -224,7 +224,7 @@ function summary(plan: Plan, totals: TotalsJson): string {
   const what = `${countOf(rows, "row")} in ${countOf(batches, "batch", "batches")}, ${formatBytes(bodyBytes)}`;
   const rate = `${formatSeconds(seconds)}, ${formatRate(bytesPerSecond)}`;
   const over = plan.source.kind === "file"
-    ? " from a file"
+    ? ` ${totals.routeReason?.replace(/^read /, "") ?? ""}`
     : totals.route === "flight"
     ? ` by Flight (${printable(totals.routeReason ?? "")})`
     : transports.length > 0

@@ -10,7 +10,7 @@ import type { MessageHeader } from "../ipc/message.ts";
 import type { ParsedArgs } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { asFailure } from "./failure.ts";
-import { openFileSource } from "./file_source.ts";
+import { filesOf, openFileSource } from "./file_source.ts";
 import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
@@ -40,7 +40,7 @@ export async function runSchema(args: ParsedArgs): Promise<number> {
 
 function permissionsOf(source: Source): NeededPermission[] {
   if (source.kind !== "file") return connecting(source.uri);
-  return [...reading(source.path === "-" ? [] : [source.path]), ...NATIVE];
+  return [...reading(filesOf(source.path)), ...NATIVE];
 }
 
 /** A schema, and what else a file says about itself. */

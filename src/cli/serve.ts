@@ -10,10 +10,12 @@ import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { printable } from "../text.ts";
+import { isAdbc, openAdbc, parseAdbc } from "./adbc_source.ts";
 import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
+import { filesOf } from "./file_source.ts";
 import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
@@ -27,21 +29,23 @@ const DRAIN_MS = 10_000;
 const MAX_PORT = 65_535;
 const MAX_ISOLATES = 256;
 
-/** One `[NAME=]PATH` of the command line. */
+/** One `[NAME=]PATH` or `NAME=adbc:…` of the command line. */
 export interface NamedPath {
   /** Name of the dataset. */
   readonly name: string;
-  /** Path of the file, or `-`. */
+  /** Path of the file, `-`, or a query of a database. */
   readonly path: string;
 }
 
 /** Splits `[NAME=]PATH`. A `=` after a `/` belongs to the path. @throws {UsageError} */
 export function namedPath(text: string): NamedPath {
+  if (isAdbc(text)) throw new UsageError(`cannot serve "${text}": a query has no name of its own; write NAME=adbc:…`);
   const at = text.indexOf("=");
   const hasName = at >= 0 && !text.slice(0, at).includes("/");
   const path = hasName ? text.slice(at + 1) : text;
   const name = hasName ? text.slice(0, at) : defaultName(path);
   if (path === "") throw new UsageError(`cannot serve "${text}": it names no file; write NAME=PATH or PATH`);
+  if (isAdbc(path)) parseAdbc(path);
   if (name === "") {
     throw new UsageError(`cannot serve "${text}": it has no name before the "="; write NAME=PATH or PATH`);
   }
@@ -112,7 +116,9 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   try {
     for (const { name, path } of paths) {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
-      datasets[name] = await openPath(path, { batchRows, map: "guarded", limits: sizes, onWarning });
+      datasets[name] = isAdbc(path)
+        ? await openAdbc(path)
+        : await openPath(path, { batchRows, map: "guarded", limits: sizes, onWarning });
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {
@@ -164,7 +170,7 @@ function permissionsOf(
   address = "127.0.0.1",
   flight: FlightPlaneOptions | undefined,
 ): NeededPermission[] {
-  const needed = [...NATIVE, ...reading(paths.map(({ path }) => path).filter((path) => path !== "-"))];
+  const needed = [...NATIVE, ...reading(paths.flatMap(({ path }) => filesOf(path)))];
   if (flight !== undefined) needed.push(listening(address, flight.port ?? 0));
   if (typeof flight?.allowPut === "string") needed.push(...keepingIn(flight.allowPut));
   return needed;

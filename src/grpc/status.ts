@@ -89,6 +89,7 @@ const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   closed: GrpcStatus.unavailable,
   ucx: GrpcStatus.internal,
   cuda: GrpcStatus.internal,
+  adbc: GrpcStatus.internal,
   flight: GrpcStatus.unknown,
   internal: GrpcStatus.internal,
 };

@@ -202,6 +202,7 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
   closed: true,
   ucx: true,
   cuda: true,
+  adbc: true,
   flight: true,
   internal: true,
 };

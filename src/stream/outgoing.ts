@@ -96,10 +96,7 @@ export class OutgoingStream {
    * @throws {DipcError} the channel's failure, the source's error, `timeout`, `cancelled`, `protocol`
    */
   async run(): Promise<void> {
-    const { signal, role } = this.#options;
-    const stream = this.#stream = await fromDataset(async () =>
-      await this.#dataset.open({ signal, isPart: role !== "both" })
-    );
+    const stream = this.#stream = await this.#open();
     const schema = await fromDataset(() => stream.schema ?? this.#dataset.schema);
     const slot = this.#state.assign(0, schema.bytes.byteLength);
     const operation = this.#state.sendsMetadata
@@ -155,10 +152,35 @@ export class OutgoingStream {
     );
   }
 
-  /** Waits for the dataset's next message and progresses the sends under way meanwhile. */
+  /** Starts a run. One that takes long to start, such as a query of a database, is cancelled if its client leaves meanwhile. */
+  async #open(): Promise<SendableStream> {
+    const { signal, role } = this.#options;
+    const left = new AbortController();
+    const opening = fromDataset(() =>
+      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both" })
+    );
+    if (!(opening instanceof Promise)) return opening;
+    try {
+      await this.#progressUntil(opening.then(() => {}, () => {}));
+    } catch (error) {
+      left.abort(error);
+      opening.then((stream) => stream.close()).catch(() => {});
+      throw error;
+    }
+    return await opening;
+  }
+
+  /** Waits for the dataset's next message. */
   async #sourceReady(): Promise<void> {
-    const awaited = this.#awaited;
-    if (awaited === null) return;
+    if (this.#awaited !== null) await this.#progressUntil(this.#awaited);
+  }
+
+  /**
+   * Waits for the dataset and progresses the sends under way meanwhile.
+   *
+   * @param awaited Never rejects
+   */
+  async #progressUntil(awaited: Promise<void>): Promise<void> {
     const ready = new AbortController();
     let isWaiting = true;
     const reap = (): boolean => {

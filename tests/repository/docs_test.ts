@@ -6,11 +6,13 @@ import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/
 import { tableToIPC } from "apache-arrow";
 import { serve as serveData, type Server } from "../../mod.ts";
 import { commands, overview } from "../../src/cli/commands.ts";
+import { PEER_ADVICE } from "../../tools/peers.ts";
 import { cuda, type CudaForTests, needsCuda } from "../support/cuda_sim.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve } from "../support/processes.ts";
+import { peers } from "../support/peers.ts";
 import { needsPackages, needsPython, python } from "../support/python.ts";
 
 /** Blocks that cannot run in a test, by a piece of their text. */
@@ -122,12 +124,19 @@ class Stage implements AsyncDisposable {
       path,
       code.replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
     );
-    const env = `--allow-env=${driver === undefined ? "" : "DIPC_LIBCUDA,"}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
+    const names = `${driver === undefined ? "" : "DIPC_LIBCUDA,"}${isAdbc(code) ? "ADBC_DRIVER_PATH," : ""}`;
+    const env = `--allow-env=${names}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
     const flags = ["--no-lock", "--no-prompt", "--allow-ffi", env, "--allow-write=."];
+    const folder = isAdbc(code) ? peers.adbc!.sqlite.replace(/\/[^/]*$/, "") : "";
     if (/flight: \{|\/flight"|grpc:/.test(code)) flags.push("--allow-net=127.0.0.1");
     // Setup looks everywhere for libucp, and finds it, so that it has nothing to fetch.
-    flags.push(code.includes("@arrow-ucx/dipc/setup") ? "--allow-read" : `--allow-read=.,${this.#npm},${ROOT}`);
-    return await this.run(Deno.execPath(), ["run", ...flags, path, this.uri], driver?.env);
+    flags.push(
+      code.includes("@arrow-ucx/dipc/setup")
+        ? "--allow-read"
+        : `--allow-read=.,${this.#npm},${ROOT}${folder && `,${folder}`}`,
+    );
+    const variables = { ...driver?.env, ...(folder === "" ? {} : { ADBC_DRIVER_PATH: folder }) };
+    return await this.run(Deno.execPath(), ["run", ...flags, path, this.uri], variables);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -152,13 +161,22 @@ testNeeding([needsUcx], "every TypeScript block of the documents runs in a proje
   assertGreater(count, 3);
 });
 
-/** Runs a program, on the simulated driver if it needs a GPU; `null` without that driver, after saying so. */
+/** Whether a program needs a database. */
+function isAdbc(code: string): boolean {
+  return code.includes("@arrow-ucx/dipc/adbc");
+}
+
+/** Runs a program, on the simulated driver if it needs a GPU; `null` without what it needs, after saying so. */
 async function runOf(
   stage: Stage,
   file: string,
   code: string,
   needsDevice: boolean,
 ): Promise<{ code: number; text: string } | null> {
+  if (isAdbc(code) && peers.adbc === null) {
+    console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.adbc} is missing`);
+    return null;
+  }
   if (!needsDevice) return await stage.runTypeScript(code);
   if (cuda !== null) return await stage.runTypeScript(givingBack(code), cuda);
   console.log(`SKIPPED a program of ${file}: ${needsCuda.what} is missing`);
@@ -194,6 +212,10 @@ testNeeding([needsUcx], "every shell block of the documents runs", async () => {
       console.log(`SKIPPED a block of ${block.file}: ${needsPython.what} is missing`);
       continue;
     }
+    if (block.code.includes("adbc:") && peers.adbc === null) {
+      console.log(`SKIPPED a block of ${block.file}: ${PEER_ADVICE.adbc} is missing`);
+      continue;
+    }
     await using stage = await Stage.open();
     const { code, text } = await stage.run("bash", ["-c", shellScript(block.code)]);
     assertEquals(code, 0, `${block.file}:\n${block.code}\n${text}`);
@@ -227,6 +249,7 @@ function shellScript(code: string): string {
       .replace("ucx://127.0.0.1:…", "$URI")
       .replace("--no-prompt ", "")
       .replace(/'\$URI'/g, '"$URI"')
+      .replace("adbc:adbc_driver_sqlite", `adbc:${peers.adbc?.sqlite}`)
       .replace("python3 -c", `"${python ?? "python3"}" -c`)
       .replace(/deno run/g, '"$DENO" run --config "$ROOT/deno.json" --no-prompt')
       .replace(/ (cli\.ts|examples\/\w+\.ts)/g, ' "$ROOT/$1"');
@@ -270,7 +293,9 @@ testNeeding(
 testNeeding([needsUcx], "every example in the JSDoc of the public modules runs", async () => {
   await using stage = await Stage.open();
   const files = new Set<string>();
-  for (const entry of ["mod.ts", "cuda.ts", "flight.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]) {
+  for (
+    const entry of ["mod.ts", "cuda.ts", "flight.ts", "adbc.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]
+  ) {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["info", "--json", `${ROOT}/${entry}`],
       stderr: "null",

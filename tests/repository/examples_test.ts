@@ -5,9 +5,10 @@ import { tripsBytes } from "../support/cli_data.ts";
 import { cuda, needsCuda } from "../support/cuda_sim.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { buildSample } from "../../tools/async_kit.ts";
-import { peerTest } from "../support/peers.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, Running, serve } from "../support/processes.ts";
+import { peerTest } from "../support/peers.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { needsPython, programOf } from "../support/python.ts";
 
 /** The permission flags of the command in an example's first comment. */
@@ -135,6 +136,26 @@ testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by
     "",
   ]);
 });
+
+peerTest(
+  ["ucx", "adbc", "postgres"],
+  "examples: postgres.ts goes from table to table by UCX",
+  async ({ adbc, postgres }) => {
+    using folder = new TemporaryFolder();
+    await using database = await startPostgres(postgres);
+    await using example = await start("postgres.ts", [database.uri, adbc.postgresql], folder.path);
+    const { code, stdout, stderr } = await example.outcome;
+    assertEquals([code, stderr], [0, ""]);
+    const sum = 50_000 * 49_999 / 2;
+    assertEquals(stdout.split("\n"), [
+      "100000 rows into dipc_numbers",
+      "50000 rows into dipc_even",
+      `50000 rows, the sum of half is ${sum}`,
+      "",
+    ]);
+    assertEquals(await database.psql("select count(*), sum(half) from dipc_even"), `50000|${sum}`);
+  },
+);
 
 const tpchgen = programOf("tpchgen-cli");
 const needsTpch = { what: "tpchgen-cli", present: tpchgen !== null, how: needsPython.how };

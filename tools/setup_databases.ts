@@ -1,0 +1,113 @@
+/**
+ * Provides databases and their ADBC drivers: Python's packages of the drivers, `libduckdb.so` from npm, and Debian's PostgreSQL,
+ * unpacked; needs no root.
+ *
+ * @module
+ */
+import {
+  ADBC_VERSION,
+  adbcFolder,
+  DEBIAN_LIBRARIES,
+  DUCKDB_PACKAGE,
+  DUCKDB_VERSION,
+  duckdbFolder,
+  findCommand,
+  findPeers,
+  POSTGRES_PROGRAMS,
+  postgresFolder,
+  pythonPath,
+} from "./peers.ts";
+import { findPython } from "./setup_python.ts";
+import { type Report, run, Unavailable } from "./setup_run.ts";
+
+/** Longest time for the download from npm, in milliseconds. */
+const TIMEOUT_MS = 300_000;
+
+/** The server, its client, and the libraries that few machines have. */
+const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0"];
+
+/**
+ * Provides the ADBC drivers of SQLite and PostgreSQL, and the driver manager of Python.
+ *
+ * @param folder Where peers are kept
+ * @param report Called before something is downloaded
+ * @throws {Unavailable} if they cannot be fetched
+ */
+export async function provideAdbc(folder: string, report: Report): Promise<void> {
+  if (findPeers().adbc !== null) return;
+  report(`fetching the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (from PyPI, about 10 MB)`);
+  await fillFolder(folder, adbcFolder(folder), async (temporary, made) => {
+    // The packages are for one version of Python, which is that of the environment if there is one.
+    const python = findPeers().python === null ? await findPython() : pythonPath(folder);
+    const environment = python === pythonPath(folder) ? ["--python", python] : [];
+    const names = ["adbc-driver-manager", "adbc-driver-sqlite", "adbc-driver-postgresql"];
+    const requirements = [...names.map((name) => `${name}==${ADBC_VERSION}`), "typing-extensions==4.15.0"];
+    const options = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check", "--target", made];
+    await run(await findPython(), ["-m", "pip", ...environment, "install", ...options, ...requirements], {
+      cwd: temporary,
+    });
+  });
+}
+
+/**
+ * Provides `libduckdb.so`, with Deno itself.
+ *
+ * @param folder Where peers are kept
+ * @param report Called before something is downloaded
+ * @throws {Unavailable} if it cannot be fetched
+ */
+export async function provideDuckdb(folder: string, report: Report): Promise<void> {
+  if (findPeers().duckdb !== null) return;
+  report(`fetching libduckdb ${DUCKDB_VERSION} (${DUCKDB_PACKAGE} from npm, about 30 MB)`);
+  await fillFolder(folder, duckdbFolder(folder), async (_temporary, made) => {
+    const dependencies = { [DUCKDB_PACKAGE]: DUCKDB_VERSION };
+    await Deno.writeTextFile(`${made}/package.json`, JSON.stringify({ dependencies }));
+    await run(Deno.execPath(), ["install", "-q", "--no-lock", "--node-modules-dir=auto"], {
+      cwd: made,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  });
+}
+
+/**
+ * Provides PostgreSQL.
+ *
+ * @param folder Where peers are kept
+ * @param report Called before something is downloaded
+ * @throws {Unavailable} if it cannot be fetched, or does not start on this machine
+ */
+export async function providePostgres(folder: string, report: Report): Promise<void> {
+  if (findPeers().postgres !== null) return;
+  for (const name of ["apt-get", "dpkg"]) {
+    if (findCommand(name) === null) throw new Unavailable(`there is no ${name} in PATH`);
+  }
+  report("fetching PostgreSQL of Debian, to test ADBC with it (about 30 MB)");
+  await fillFolder(folder, postgresFolder(folder), async (temporary, made) => {
+    await run("apt-get", ["download", "-q", ...POSTGRES_PACKAGES], { cwd: temporary });
+    for (const { name } of [...Deno.readDirSync(temporary)].filter(({ name }) => name.endsWith(".deb"))) {
+      await run("dpkg", ["-x", `${temporary}/${name}`, made]);
+    }
+    const env = { LD_LIBRARY_PATH: `${made}/${DEBIAN_LIBRARIES}` };
+    for (const program of ["postgres", "initdb", "psql"]) {
+      await run(`${made}/${POSTGRES_PROGRAMS}/${program}`, ["--version"], { env });
+    }
+  });
+}
+
+/** Makes a folder aside, and puts it in its place once it is complete. */
+async function fillFolder(
+  parent: string,
+  target: string,
+  fill: (temporary: string, made: string) => Promise<void>,
+): Promise<void> {
+  const temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
+  try {
+    const made = `${temporary}/made`;
+    await Deno.mkdir(made);
+    await fill(temporary, made);
+    await Deno.remove(target, { recursive: true }).catch(() => {});
+    await Deno.rename(made, target);
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
+}
