@@ -13,7 +13,7 @@
  * | `invalid_uri` | a URI is malformed, lacks a parameter, or has the wrong scheme for its server |
  * | `not_found` | the dataset, file or ticket does not exist |
  * | `permission_denied` | a Deno permission is missing, or the server refused |
- * | `library_not_found` | libucp or libcuda could not be opened |
+ * | `library_not_found` | libucp, libcuda or an ADBC driver could not be opened |
  * | `unreachable` | no connection could be made |
  * | `connection_lost` | the peer went away before the stream was complete |
  * | `timeout` | the peer did not answer in time |
