@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { parse, type TomlTable, type TomlValue } from "smol-toml";
 import { LocalError } from "../errors.ts";
-import { parseToml, type TomlTable, type TomlValue } from "./toml.ts";
+import { textOf as errorText } from "../text.ts";
 
 /** What a manifest says of a driver. */
 export interface DriverManifest {
@@ -26,7 +27,7 @@ export const PLATFORM = `linux_${Deno.build.arch === "aarch64" ? "arm64" : "amd6
  * for this system
  */
 export function readManifest(text: string, path: string): DriverManifest {
-  const manifest = parseToml(text, `the manifest ${path}`);
+  const manifest = parseToml(text, path);
   const version = manifest.manifest_version ?? 1;
   if (version !== 1) {
     throw new LocalError(
@@ -36,6 +37,14 @@ export function readManifest(text: string, path: string): DriverManifest {
   }
   const driver = tableOf(manifest.Driver) ?? {};
   return { library: libraryOf(driver.shared, path), entrypoint: textOf(driver.entrypoint, "Driver.entrypoint", path) };
+}
+
+function parseToml(text: string, path: string): TomlTable {
+  try {
+    return parse(text);
+  } catch (cause) {
+    throw new LocalError("invalid_data", `cannot read the manifest ${path}: ${errorText(cause).trim()}`, { cause });
+  }
 }
 
 function libraryOf(shared: TomlValue | undefined, path: string): string {
@@ -51,7 +60,7 @@ function libraryOf(shared: TomlValue | undefined, path: string): string {
 }
 
 function tableOf(value: TomlValue | undefined): TomlTable | null {
-  return typeof value === "object" && !Array.isArray(value) ? value : null;
+  return typeof value === "object" && !Array.isArray(value) ? value as TomlTable : null;
 }
 
 function textOf(value: TomlValue | undefined, key: string, path: string): string | null {
