@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { parse, type TomlTable, type TomlValue } from "smol-toml";
+import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
 import { LocalError } from "../errors.ts";
 import { textOf as errorText } from "../text.ts";
 
@@ -43,7 +43,10 @@ function parseToml(text: string, path: string): TomlTable {
   try {
     return parse(text);
   } catch (cause) {
-    throw new LocalError("invalid_data", `cannot read the manifest ${path}: ${errorText(cause).trim()}`, { cause });
+    // The message goes on with the lines around the fault.
+    const [fault] = errorText(cause).split("\n");
+    const place = cause instanceof TomlError ? `line ${cause.line}: ` : "";
+    throw new LocalError("invalid_data", `cannot read the manifest ${path}: ${place}${fault}`, { cause });
   }
 }
 

@@ -84,7 +84,7 @@ peerTest(
       manifest("venv/etc/adbc/drivers/other.toml", "[Driver]\nshared = '/no/such.so'");
       assertDipcError("library_not_found", "/no/such.so: ", () => findDriver("other"));
       manifest("second/bad.toml", "[Driver");
-      assertDipcError("invalid_data", "second/bad.toml: line 1", () => findDriver("bad"));
+      assertDipcError("invalid_data", "second/bad.toml: line 1: Invalid TOML", () => findDriver("bad"));
       // A shared object in a folder, and paths.
       Deno.symlinkSync(adbc.sqlite, path("second/libadbc_driver_here.so"));
       Deno.symlinkSync(adbc.sqlite, path("second/bare"));
