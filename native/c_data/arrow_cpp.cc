@@ -21,7 +21,8 @@ using arrow::Status;
 
 namespace {
 
-thread_local std::string last_error;
+/* Of whichever thread called last. */
+std::string last_error;
 
 int failed(const Status& status) {
     last_error = status.ToString();

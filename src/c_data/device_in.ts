@@ -7,7 +7,7 @@ import type { MessageHeader } from "../ipc/message.ts";
 import { readArrays } from "./array_in.ts";
 import { readDevice, withDevice } from "./device_access.ts";
 import { ForeignBatch } from "./foreign_batch.ts";
-import { ForeignMemory } from "./foreign_memory.ts";
+import { ForeignMemory, takeBoth } from "./foreign_memory.ts";
 import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
 import { type ForeignStream, type ImportStreamOptions, openStream, type StreamKind } from "./foreign_stream.ts";
 import { readSchema } from "./schema_in.ts";
@@ -24,7 +24,7 @@ import { readSchema } from "./schema_in.ts";
  * @throws {DipcError} As `importRecordBatch`; what the driver of the device reports
  */
 export async function importDeviceBatch(array: bigint, schema: bigint | MessageHeader): Promise<ForeignBatch> {
-  const memory = new ForeignMemory("ArrowDeviceArray", array);
+  const memory = takeBoth("ArrowDeviceArray", array, schema);
   return await batchOf(memory, () => foreignSchema(typeof schema === "bigint" ? readSchema(schema) : schema));
 }
 

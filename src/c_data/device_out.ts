@@ -16,10 +16,10 @@ import { PrimaryContext } from "../memory/cuda/context.ts";
 import { openCuda } from "../memory/cuda/driver.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
 import type { ForeignBuffer } from "./columns.ts";
-import { exportShape } from "./export_shape.ts";
+import { exportBoth } from "./export.ts";
 import { type ArrayNumbers, NumbersBuilder } from "./numbers.ts";
 import { readAddress } from "./raw.ts";
-import { exportLayout, schemaHeaderOf } from "./schema_out.ts";
+import { schemaHeaderOf } from "./schema_out.ts";
 import { C_LAYOUT, DEVICE_TYPE } from "./structs.ts";
 
 const AT = C_LAYOUT.ArrowDeviceArray;
@@ -95,14 +95,12 @@ export function exportDeviceBatch(batch: DeviceBatchLike, target: bigint, schema
     event.destroy();
     body.release();
   };
-  try {
-    exportShape(layout).export({ batch: numbers, dictionary: (id) => dictionaries.get(id)! }, target, release);
-  } catch (error) {
-    release();
-    throw error;
-  }
+  exportBoth(
+    { layout, arrays: { batch: numbers, dictionary: (id) => dictionaries.get(id)! }, release },
+    target,
+    schema,
+  );
   writeDevice(target, parseSpace(batch.space)!, event.address);
-  if (schema !== 0n) exportLayout(layout, schema);
 }
 
 function writeDevice(target: bigint, ordinal: number, event: bigint): void {

@@ -16,6 +16,7 @@ import { ForeignBody } from "./foreign_body.ts";
 import type { LocatedTree } from "./located_tree.ts";
 import type { ArrayNumbers } from "./numbers.ts";
 import { exportLayout, schemaHeaderOf } from "./schema_out.ts";
+import { releaseStruct } from "./structs.ts";
 
 /** Arrays that are ready to be exported, and the end of their use. */
 export interface Exportable {
@@ -53,9 +54,23 @@ export function exportRecordBatch(batch: RecordBatch | ForeignBatch, array: bigi
       "cannot export a record batch: the address is 0; give that of an ArrowArray",
     );
   }
-  const exportable = exportableOf(batch);
-  exportArrays(exportable, array);
-  if (schema !== 0n) exportLayout(exportable.layout, schema);
+  exportBoth(exportableOf(batch), array, schema);
+}
+
+/** Exports arrays, and their schema if it has an address: both or, after an error, nothing. */
+export function exportBoth(exportable: Exportable, array: bigint, schema: bigint): void {
+  try {
+    if (schema !== 0n) exportLayout(exportable.layout, schema);
+  } catch (error) {
+    exportable.release();
+    throw error;
+  }
+  try {
+    exportArrays(exportable, array);
+  } catch (error) {
+    if (schema !== 0n) releaseStruct("ArrowSchema", schema);
+    throw error;
+  }
 }
 
 /** Exports arrays; if that fails, they are released. */

@@ -6,7 +6,7 @@
 import { allocate, callPointer } from "../../ffi/raw_memory.ts";
 import { MemoryPressure } from "../memory/pressure.ts";
 import { readAddress } from "./raw.ts";
-import { C_LAYOUT, moveStruct, type ReleasableName, releaseOffset } from "./structs.ts";
+import { C_LAYOUT, moveStruct, type ReleasableName, releaseOffset, releaseStruct } from "./structs.ts";
 
 /** Places for structures that are free; each has the size of the largest one. */
 const places: bigint[] = [];
@@ -73,5 +73,22 @@ export class ForeignMemory {
     bytesHeld -= this.#bytes;
     callPointer(this.#release, this.address, this.address);
     places.push(this.address);
+  }
+}
+
+/**
+ * Takes an array over; if there is none, its schema is released, because an import takes both over.
+ *
+ * @param name Which structure
+ * @param array Its address
+ * @param schema Address of an `ArrowSchema`, or anything else
+ * @throws {DipcError} `invalid_argument` if there is no such structure
+ */
+export function takeBoth(name: ReleasableName, array: bigint, schema: unknown): ForeignMemory {
+  try {
+    return new ForeignMemory(name, array);
+  } catch (error) {
+    if (typeof schema === "bigint" && schema !== 0n) releaseStruct("ArrowSchema", schema);
+    throw error;
   }
 }

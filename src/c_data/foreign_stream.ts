@@ -5,6 +5,7 @@
  */
 import type { Schema } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
 import type { OwnedRecordBatch } from "../ipc/lazy_batch.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ForeignBatch } from "./foreign_batch.ts";
@@ -23,10 +24,12 @@ export interface ImportStreamOptions {
    *
    * @default {false}
    */
-  isBlocking?: boolean;
+  blocking?: boolean;
   /** Cancels the stream. A call of the library that is under way is not interrupted, but its result is dropped. */
   signal?: AbortSignal;
 }
+
+const IMPORT_STREAM_KEYS: Record<keyof ImportStreamOptions, true> = { blocking: true, signal: true };
 
 /** What a stream does with each structure that it got. */
 export interface StreamKind {
@@ -106,12 +109,12 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
    * `cancelled`; `invalid_argument` while an earlier call is pending. After an error the stream is over
    */
   next(): Promise<ForeignBatch | null> {
+    if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#pending !== null) {
       return Promise.reject(
         new DipcError("invalid_argument", "cannot read the stream: an earlier read of it is not done; await it first"),
       );
     }
-    if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#hasEnded) return Promise.resolve(null);
     return this.#read();
   }
@@ -227,11 +230,13 @@ export class ForeignStream implements AsyncIterable<OwnedRecordBatch>, AsyncDisp
 export async function openStream(
   kind: StreamKind,
   address: bigint,
-  { isBlocking = false, signal }: ImportStreamOptions,
+  options: ImportStreamOptions,
 ): Promise<ForeignStream> {
+  checkOptionNames("importStream", options, IMPORT_STREAM_KEYS);
+  const { blocking = false, signal } = options;
   const memory = new ForeignMemory(kind.stream, address);
   try {
-    const calls = new StreamCalls(kind.stream, memory.address, isBlocking);
+    const calls = new StreamCalls(kind.stream, memory.address, blocking);
     using schema = new CStruct("ArrowSchema");
     await calls.schema(schema.address);
     return new ForeignStream(kind, memory, calls, foreignSchema(readSchema(schema.address)), signal);

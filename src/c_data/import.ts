@@ -6,11 +6,10 @@
 import type { MessageHeader } from "../ipc/message.ts";
 import { readArrays } from "./array_in.ts";
 import { ForeignBatch } from "./foreign_batch.ts";
-import { ForeignMemory } from "./foreign_memory.ts";
+import { ForeignMemory, takeBoth } from "./foreign_memory.ts";
 import { type ForeignSchema, foreignSchema } from "./foreign_schema.ts";
 import { type ForeignStream, type ImportStreamOptions, openStream, type StreamKind } from "./foreign_stream.ts";
 import { readSchema } from "./schema_in.ts";
-import { releaseStruct } from "./structs.ts";
 
 /**
  * Imports a record batch, without copying it. The structures are taken over: they are marked as released, and what they refer to is
@@ -30,15 +29,8 @@ import { releaseStruct } from "./structs.ts";
  * `unsupported` for types that this version does not know, and for structs with null rows; `limit_exceeded`
  */
 export function importRecordBatch(array: bigint, schema: bigint | MessageHeader): ForeignBatch {
-  if (typeof schema !== "bigint") return takeBatch(array, foreignSchema(schema));
-  let memory: ForeignMemory;
-  try {
-    memory = new ForeignMemory("ArrowArray", array);
-  } catch (error) {
-    if (schema !== 0n) releaseStruct("ArrowSchema", schema);
-    throw error;
-  }
-  return batchOf(memory, () => foreignSchema(readSchema(schema)));
+  const memory = takeBoth("ArrowArray", array, schema);
+  return batchOf(memory, () => foreignSchema(typeof schema === "bigint" ? readSchema(schema) : schema));
 }
 
 /** Takes an array with a known schema over. */

@@ -22,7 +22,7 @@ let asyncFunctions: Readonly<Record<AsyncFunction, bigint>> | null = null;
 /**
  * Addresses of the functions. They stay valid until the process ends, because consumers call them whenever they like.
  *
- * @throws {DipcError} `permission_denied` without `--allow-ffi`, `out_of_memory`
+ * @throws {DipcError} `permission_denied` without `--allow-ffi`, or if the system allows no executable memory
  */
 export function nativeCode(): Readonly<Record<NativeFunction, bigint>> {
   return functions ??= placed(MACHINE_CODE[Deno.build.arch]);
@@ -54,7 +54,7 @@ function placed<N extends string>(
 
 function refused(): LocalError {
   return new LocalError(
-    "out_of_memory",
+    "permission_denied",
     "cannot export Arrow data: the system refused memory for the code of its callbacks; allow this process executable memory",
   );
 }

@@ -5,6 +5,7 @@
  */
 import type { Schema } from "apache-arrow";
 import { asDipcError, DipcError, type DipcErrorCode } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
 import { type Exportable, exportArrays } from "./export.ts";
 import { type ExportSource, openSource, type StreamSource } from "./export_source.ts";
 import type { StreamName } from "./foreign_calls.ts";
@@ -15,6 +16,8 @@ export interface ExportStreamOptions {
   /** Schema of an iterable of batches; without it, that of the first batch, which is fetched at once. */
   schema?: Schema;
 }
+
+const EXPORT_STREAM_KEYS: Record<keyof ExportStreamOptions, true> = { schema: true };
 
 /** `EDEADLK` of errno.h. */
 const EDEADLK = 35;
@@ -82,12 +85,13 @@ async function startStream(
   name: StreamName,
   source: StreamSource,
   target: bigint,
-  { schema }: ExportStreamOptions,
+  options: ExportStreamOptions,
 ): Promise<void> {
+  checkOptionNames("exportStream", options, EXPORT_STREAM_KEYS);
   if (target === 0n) {
     throw new DipcError("invalid_argument", `cannot export a stream: the address is 0; give that of an ${name}`);
   }
-  const opened = await openSource(source, schema);
+  const opened = await openSource(source, options.schema);
   try {
     new ExportedStream(name, opened, target);
   } catch (error) {

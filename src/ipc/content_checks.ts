@@ -232,13 +232,13 @@ function checkViews(node: Node): void {
   }
 }
 
-/** Checks that each list that is not null lies in the child. */
+/** Checks that each list lies in the child: of list views the format demands that of nulls, too. */
 function checkRanges(node: Node, end: number): void {
   const bits = node.kind === NodeKind.listView32 ? 32 : 64;
   const [offsetAt, sizeAt] = node.buffers.map((bytes) => reader(bytes, bits, true));
   for (let i = 0; i < node.length; i++) {
     const offset = offsetAt(i), size = sizeAt(i);
-    if ((offset >= 0 && size >= 0 && offset + size <= end) || isNull(node, i)) continue;
+    if (offset >= 0 && size >= 0 && offset + size <= end) continue;
     throw wrong(node, `row ${i} refers to values ${offset} to ${offset + size} of ${end}`);
   }
 }

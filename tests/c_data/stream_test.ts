@@ -217,3 +217,51 @@ peerTest(["arrowCpp"], "device streams of host memory come in and go out", async
   assertEquals(rows, 100);
   await settled();
 });
+
+Deno.test("a read that is cancelled does not wait for a library that does not answer", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let isClosed = false;
+  async function* slow(): AsyncGenerator<RecordBatch> {
+    try {
+      yield table.batches[0];
+      await promise;
+      yield table.batches[1];
+    } finally {
+      isClosed = true;
+    }
+  }
+  using stream = new CStruct("ArrowArrayStream");
+  await exportStream(slow(), stream.address, { schema: table.schema });
+  const abort = new AbortController();
+  const imported = await importStream(stream.address, { signal: abort.signal });
+  (await imported.next())![Symbol.dispose]();
+  const pending = imported.next();
+  await assertDipcError("invalid_argument", "await it first", () => imported.next());
+  setTimeout(() => abort.abort("enough"), 20);
+  const error = await assertDipcError("cancelled", "imported stream was cancelled", () => pending);
+  assertEquals(error.cause, "enough");
+  await assertDipcError("cancelled", "", () => imported.next());
+  resolve();
+  await imported.cancel();
+  await settled();
+  assert(isClosed);
+});
+
+Deno.test("a stream is read on this thread on request, and one without callbacks is refused", async () => {
+  using stream = new CStruct("ArrowArrayStream");
+  await exportStream(table, stream.address);
+  let rows = 0;
+  for await (using batch of await importStream(stream.address, { blocking: true })) rows += batch.numRows;
+  assertEquals(rows, table.numRows);
+  await exportStream(table, stream.address);
+  const words = new BigInt64Array(
+    Deno.UnsafePointerView.getArrayBuffer(Deno.UnsafePointer.create(stream.address)!, 40) as ArrayBuffer,
+  );
+  words[1] = 0n; // get_next
+  await assertDipcError("invalid_data", "callbacks is missing", () => importStream(stream.address));
+  assert(stream.isReleased);
+  await assertDipcError("invalid_argument", "released or moved", () => importStream(stream.address));
+  await assertDipcError("invalid_argument", "no such option", () => importStream(1n, { isBlocking: true } as never));
+  await assertDipcError("invalid_argument", "no such option", () => exportStream(table, 1n, { schem: 1 } as never));
+  await settled();
+});
