@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { integerIn } from "../options.ts";
+import { checkOptionNames, integerIn } from "../options.ts";
 import { AsyncInput } from "./async_input.ts";
 import { AsyncReader } from "./async_reader.ts";
 import { takeDeviceBatch } from "./device_in.ts";
@@ -21,6 +21,7 @@ export interface ImportAsyncStreamOptions extends ImportStreamOptions {
   window?: number;
 }
 
+const IMPORT_ASYNC_KEYS: Record<keyof ImportAsyncStreamOptions, true> = { blocking: true, signal: true, window: true };
 const DEFAULT_WINDOW = 4, MAX_WINDOW = 1024;
 
 /**
@@ -68,8 +69,10 @@ export class AsyncForeignStream extends ForeignStream {
  */
 export async function importAsyncStream(
   start: (handler: bigint) => unknown,
-  { window = DEFAULT_WINDOW, blocking = false, signal }: ImportAsyncStreamOptions = {},
+  options: ImportAsyncStreamOptions = {},
 ): Promise<AsyncForeignStream> {
+  checkOptionNames("importAsyncStream", options, IMPORT_ASYNC_KEYS);
+  const { window = DEFAULT_WINDOW, blocking = false, signal } = options;
   integerIn("window", window, 1, MAX_WINDOW);
   const reader = new AsyncReader(window);
   const input = new AsyncInput(reader, blocking);

@@ -4,6 +4,7 @@
  * @module
  */
 import { asDipcError, DipcError } from "../errors.ts";
+import { checkOptionNames } from "../options.ts";
 import { AsyncHandler } from "./async_handler.ts";
 import { AsyncProducer, BURST } from "./async_producer.ts";
 import { bellChange, bellVersion, ringBell } from "./bell.ts";
@@ -20,6 +21,8 @@ export interface ExportAsyncStreamOptions extends ExportStreamOptions {
   /** Ends the stream with the error `ECANCELED`. */
   signal?: AbortSignal;
 }
+
+const EXPORT_ASYNC_KEYS: Record<keyof ExportAsyncStreamOptions, true> = { metadata: true, schema: true, signal: true };
 
 /** How a stream of {@linkcode exportAsyncStream} ended. */
 export interface AsyncExportResult {
@@ -70,6 +73,7 @@ export async function exportAsyncStream(
   handler: bigint,
   options: ExportAsyncStreamOptions = {},
 ): Promise<AsyncExportResult> {
+  checkOptionNames("exportAsyncStream", options, EXPORT_ASYNC_KEYS);
   refuseWorker();
   return await new AsyncExport(new AsyncHandler(handler), handler, options).run(source, options);
 }

@@ -70,9 +70,9 @@ for (const { name, load, ahead } of OTHERS) {
     const peer = load();
     for (const count of [0, 1, 5, 40]) {
       for (const window of [1, 3, 64]) {
-        for (const [delayUs, isBlocking] of [[0n, false], [0n, true], [200n, false]] as const) {
+        for (const [delayUs, blocking] of [[0n, false], [0n, true], [200n, false]] as const) {
           const start = (handler: bigint) => peer.async_produce(handler, BigInt(count), -1n, delayUs);
-          const stream = await importAsyncStream(start, { window, blocking: isBlocking });
+          const stream = await importAsyncStream(start, { window, blocking });
           assertEquals(await firstsOf(stream), { firsts: expectedFirsts(count), errno: 0 }, `${count} ${window}`);
         }
       }
@@ -244,6 +244,9 @@ Deno.test("dipc reads what dipc produces, with metadata, errors and dictionaries
 
 Deno.test("what cannot be started is an error at once, and nothing waits", async () => {
   await assertDipcError("invalid_argument", "address is 0", () => exportAsyncStream([], 0n));
+  const misspelt = { windows: 1 } as never;
+  await assertDipcError("invalid_argument", "windows", () => importAsyncStream(() => {}, misspelt));
+  await assertDipcError("invalid_argument", "windows", () => exportAsyncStream([], 0n, misspelt));
   await assertDipcError("invalid_argument", "window", () => importAsyncStream(() => {}, { window: 0 }));
   const boom = new Error("boom");
   const failed = await importAsyncStream(() => {

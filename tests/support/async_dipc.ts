@@ -67,7 +67,7 @@ async function readInto(consumer: Consumer, reading: bigint): Promise<void> {
  *
  * @returns to be disposed after the last rule
  */
-export function useDipc(kit: Kit, isBlocking: boolean): Disposable {
+export function useDipc(kit: Kit, blocking: boolean): Disposable {
   const consumers = new Map<bigint, Consumer>();
   const produce = Deno.UnsafeCallback.threadSafe(
     { parameters: ["usize", "i64", "i64", "i64"], result: "void" },
@@ -79,7 +79,7 @@ export function useDipc(kit: Kit, isBlocking: boolean): Disposable {
   const consume = Deno.UnsafeCallback.threadSafe({ parameters: ["usize"], result: "usize" }, (target) => {
     const stop = new AbortController();
     const start = (handler: bigint) => libc().memcpy(BigInt(target), handler, HANDLER_BYTES);
-    const stream = importAsyncStream(start, { signal: stop.signal, blocking: isBlocking });
+    const stream = importAsyncStream(start, { signal: stop.signal, blocking });
     stream.catch(() => {});
     const id = BigInt(consumers.size + 1);
     consumers.set(id, { stream, stop });
