@@ -129,6 +129,13 @@ export const TASKS: readonly Task[] = [
     line: "deno_run --allow-ffi c_data.ts",
     shows: /Int32Array\(3\) \[ 1, 2, 3 \]/,
   },
+  {
+    page: "adbc.md",
+    what: "query by a driver without the permissions to look for it",
+    line: "dipc get 'adbc:no_such_driver?query=select 1'",
+    status: 1,
+    shows: /error\[permission_denied\]: cannot open the ADBC driver no_such_driver[\s\S]*--allow-env=ADBC_DRIVER_PATH/,
+  },
   { page: "flight-fetch.md", what: "list the flights", line: 'dipc ls "$FLIGHT"', shows: /^flights +3,000 rows/m },
   {
     page: "flight-fetch.md",
