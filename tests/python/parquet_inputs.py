@@ -49,6 +49,9 @@ dates = [dt.datetime(1000, 1, 1), dt.datetime(1970, 1, 1), dt.datetime(2300, 1, 
 far = pa.array(dates, pa.timestamp("us"))
 int96 = {"ts": far, "st": pa.StructArray.from_arrays([far], ["ts"]), "li": pa.array([[d] for d in dates], pa.list_(far.type))}
 pq.write_table(pa.table(int96), path("int96_far.parquet"), use_deprecated_int96_timestamps=True, store_schema=False)
+categories = far.dictionary_encode()
+int96 = {"d": categories, "in a list": pa.ListArray.from_arrays(range(6), categories)}
+pq.write_table(pa.table(int96), path("int96_dictionary.parquet"), use_deprecated_int96_timestamps=True)
 near = pa.table({"ns": pa.array([1, -1, None], pa.timestamp("ns"))})
 pq.write_table(near, path("int96_ns.parquet"), use_deprecated_int96_timestamps=True)
 

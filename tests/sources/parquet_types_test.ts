@@ -84,6 +84,7 @@ const KNOWN: Readonly<Record<string, RegExp>> = {
   "duckdb_types.parquet duckdb": /^time_tz: .*'08:00:01', '08:00:01\+00'|^geometry: .*POINT EMPTY/,
   "duckdb_variant.parquet duckdb": /typed_value/,
   "geoparquet.parquet duckdb": /^(crs|none|default): .*'POINT \(1 2\)'/,
+  "int96_dictionary.parquet pyarrow": /-30610224000000000000.*253402214400000000000/,
   "int96_far.parquet pyarrow": /-30610224000000000000.*253402214400000000000/, // the years 1000 and 9999
   "int96_ns.parquet duckdb": /00:00:00\.000000001/,
   "narrow_keys.parquet types": /cannot be read: ArrowInvalid/,

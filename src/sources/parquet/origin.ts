@@ -90,7 +90,9 @@ class Restorer {
 
   #restoreDictionary(leaf: number, type: ArrowType, origin: FieldLayout | undefined): FieldLayout["dictionary"] {
     if (origin === undefined || origin.dictionary === null) return null;
-    if (!keepsDictionary(type) || !isSameType(type, plainType(origin.type))) return null;
+    if (!keepsDictionary(type, this.#context.leaves[leaf].element) || !isSameType(type, plainType(origin.type))) {
+      return null;
+    }
     const { index, ordered } = origin.dictionary;
     const isNarrow = index.bitWidth < 32;
     const wide = { id: "int", bitWidth: 32, signed: true } as const;
@@ -103,8 +105,9 @@ const DICTIONARY_VALUES: ReadonlySet<ArrowType["id"]> = new Set([
 ]);
 
 /** Whether the decoder keeps dictionaries of a type; it ends at the others, or makes other values of them. */
-function keepsDictionary(type: ArrowType): boolean {
-  return DICTIONARY_VALUES.has(type.id) && !(type.id === "float" && type.bitWidth === 16);
+function keepsDictionary(type: ArrowType, element: SchemaElement): boolean {
+  const isHalf = type.id === "float" && type.bitWidth === 16;
+  return DICTIONARY_VALUES.has(type.id) && !isHalf && element.type !== "INT96";
 }
 
 /** Views as the plain types that the decoder makes of them. */
