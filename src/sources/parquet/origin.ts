@@ -36,6 +36,8 @@ export interface OriginContext {
   readonly leaves: readonly LeafColumn[];
   /** Whether a leaf may have more distinct values in a batch than keys of a type can count. */
   needsWiderKeys(leaf: number, key: IntType): boolean;
+  /** Whether all lists around a leaf may have a number of items. */
+  canHaveSize(leaf: number, size: number): boolean;
 }
 
 type IntType = Extract<ArrowType, { id: "int" }>;
@@ -71,13 +73,19 @@ class Restorer {
 
   restore(field: FieldLayout, origin: FieldLayout | undefined): FieldLayout {
     if (field.children.length === 0) return this.#restoreLeaf(field, origin);
-    const nested = origin === undefined ? null : restoreNested(field, origin);
+    const nested = origin === undefined ? null : this.#restoreNested(field, origin);
     const children = field.children.map((child, i) => {
       const theirs = nested === null ? undefined : origin!.children[i];
       return this.restore(child, theirs !== undefined && field.type.id === "struct" ? named(child, theirs) : theirs);
     });
     const restored = { ...field, type: nested ?? field.type, children };
     return withOriginMetadata(restored, origin);
+  }
+
+  #restoreNested(field: FieldLayout, origin: FieldLayout): ArrowType | null {
+    const type = restoreNested(field, origin);
+    if (type?.id !== "fixed_size_list") return type;
+    return type.listSize > 0 && this.#context.canHaveSize(this.#leaf, type.listSize) ? type : field.type;
   }
 
   #restoreLeaf(field: FieldLayout, origin: FieldLayout | undefined): FieldLayout {
