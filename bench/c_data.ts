@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { buildLibrary } from "../tests/support/c_peers.ts";
+import { buildNative } from "../tools/build_native.ts";
 import { findPeers, REPOSITORY } from "../tools/peers.ts";
 import type { Comparison } from "./compare.ts";
 
@@ -17,7 +17,7 @@ function library(): string {
   const { compiler, arrowCpp } = findPeers();
   if (compiler === null || arrowCpp === null) throw new Error("a C compiler or pyarrow's headers are missing");
   const include = `-I${arrowCpp.folder}/include/arrow/c`;
-  return buildLibrary("bench", compiler, [`${REPOSITORY}/native/c_data/bench.c`], ["-O2", include]);
+  return buildNative("c_data_bench.so", compiler, [`${REPOSITORY}/native/c_data/bench.c`], ["-O2", include]);
 }
 
 /** One direction, next to pyarrow's method for it. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { cStringAt, cStringIn } from "../ffi/c_string.ts";
-import { buildNative } from "./build_library.ts";
+import { buildNative } from "./build_native.ts";
 import { type Peers, peersFolder, pyarrowFolder, REPOSITORY } from "./peers.ts";
 import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
 import { run } from "./setup_run.ts";

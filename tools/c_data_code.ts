@@ -1,6 +1,6 @@
 /**
  * `deno run -A tools/c_data_code.ts`: compiles `native/c_data/{code,async}.c` for both processors that Deno runs on, and writes
- * the machine code to `src/c_data/{,async_}machine_code.ts`. Needs Zig's C compiler (`pip install ziglang`) and pyarrow's headers,
+ * the machine code to `src/c_data/{,async_}machine_code.ts`. Needs Zig's C compiler (`pip install ziglang==0.17.1`) and pyarrow's headers,
  * and only when a C file changes.
  *
  * @module
@@ -10,6 +10,8 @@ import { run } from "./setup_run.ts";
 
 /** The file that each C file is compiled to. */
 const OUTPUTS = { "code.c": "machine_code.ts", "async.c": "async_machine_code.ts" } as const;
+/** What both C files include of `native/`. */
+const HEADER = "system_call.h";
 /** Deno's name of each processor, and its own options. */
 const TARGETS = { x86_64: ["-mno-red-zone"], aarch64: ["-mno-outline-atomics"] } as const;
 const FLAGS = [
@@ -58,6 +60,13 @@ function readObject(file: Uint8Array): Code {
   return { bytes: file.slice(code.offset, code.offset + code.size), functions };
 }
 
+/** SHA-256 of a C file and of the header that it includes, in hexadecimal digits. */
+export async function sourceHash(file: keyof typeof OUTPUTS): Promise<string> {
+  const texts = [HEADER, file].map((name) => Deno.readTextFileSync(`${REPOSITORY}/native/c_data/${name}`));
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(texts.join("")));
+  return new Uint8Array(digest).toHex();
+}
+
 async function compile(source: string, target: keyof typeof TARGETS, folder: string): Promise<Code> {
   const object = `${folder}/${target}.o`;
   const python = Deno.env.get("DIPC_ZIG_PYTHON") ?? "python3";
@@ -81,7 +90,7 @@ function rendered(file: keyof typeof OUTPUTS, codes: Record<string, Code>, hash:
  * @module
  */
 
-/** SHA-256 of the C file that the code was compiled from. */
+/** SHA-256 of the C that the code was compiled from. */
 export const ${prefix}SOURCE_HASH = "${hash}";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
@@ -97,8 +106,7 @@ async function build(file: keyof typeof OUTPUTS, folder: string): Promise<void> 
   for (const target of Object.keys(TARGETS) as (keyof typeof TARGETS)[]) {
     codes[target] = await compile(source, target, folder);
   }
-  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(source));
-  const text = rendered(file, codes, new Uint8Array(digest).toHex());
+  const text = rendered(file, codes, await sourceHash(file));
   await Deno.writeTextFile(`${REPOSITORY}/src/c_data/${OUTPUTS[file]}`, text);
 }
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-/** SHA-256 of the C file that the code was compiled from. */
-export const ASYNC_SOURCE_HASH = "d4fc9fab3b8af7f7575e745a9db637c01b589b0840112cc8b60e0861525d7f50";
+/** SHA-256 of the C that the code was compiled from. */
+export const ASYNC_SOURCE_HASH = "81cb719fbed16375f1bee468701f111a7e4c999fbc00e72c5c32d572b2afa467";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const ASYNC_MACHINE_CODE = {

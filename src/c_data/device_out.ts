@@ -15,7 +15,7 @@ import type { Body } from "../memory/block.ts";
 import { PrimaryContext } from "../memory/cuda/context.ts";
 import { openCuda } from "../memory/cuda/driver.ts";
 import { parseSpace } from "../memory/cuda/space.ts";
-import type { ForeignBuffer } from "./columns.ts";
+import type { ForeignColumn } from "./columns.ts";
 import { exportBoth } from "./export.ts";
 import { type ArrayNumbers, NumbersBuilder } from "./numbers.ts";
 import { readAddress } from "./raw.ts";
@@ -24,24 +24,12 @@ import { C_LAYOUT, DEVICE_TYPE } from "./structs.ts";
 
 const AT = C_LAYOUT.ArrowDeviceArray;
 
-/** A column of a {@linkcode DeviceBatchLike}. */
-export interface DeviceColumnLike {
-  /** Number of values. */
-  readonly length: number;
-  /** Number of nulls. */
-  readonly nullCount: number;
-  /** Validity bitmap. */
-  readonly validity: ForeignBuffer | null;
-  /** Offsets. */
-  readonly offsets: ForeignBuffer | null;
-  /** Sizes of list views. */
-  readonly sizes: ForeignBuffer | null;
-  /** Type ids of unions. */
-  readonly typeIds: ForeignBuffer | null;
-  /** Values, bytes or views. */
-  readonly data: ForeignBuffer | null;
-  /** Buffers with long values of views. */
-  readonly variadic: readonly ForeignBuffer[];
+/** A column of a {@linkcode DeviceBatchLike}: what {@linkcode ForeignColumn} says of its lengths and buffers. */
+export interface DeviceColumnLike extends
+  Pick<
+    ForeignColumn,
+    "length" | "nullCount" | "validity" | "offsets" | "sizes" | "typeIds" | "data" | "variadic"
+  > {
   /** Columns inside a nested one. */
   readonly children: readonly DeviceColumnLike[];
 }

@@ -4,8 +4,8 @@
  * @module
  */
 
-/** SHA-256 of the C file that the code was compiled from. */
-export const SOURCE_HASH = "8238f7f2f6a7b9f36e235596d24b2bc9a342597d73dc3c84d52a62ed2f358ee2";
+/** SHA-256 of the C that the code was compiled from. */
+export const SOURCE_HASH = "243d71172d64ed60706841bac78d072cb04fb02837c428c574a1fc76b67b7187";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const MACHINE_CODE = {

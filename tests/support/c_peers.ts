@@ -3,49 +3,13 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { cStringAt } from "../../ffi/c_string.ts";
 import { cString } from "../../ffi/libc.ts";
+import { buildNative } from "../../tools/build_native.ts";
 import type { Peers } from "../../tools/peers.ts";
 import { ROOT } from "./paths.ts";
 
 const SOURCES = `${ROOT}/native/c_data`;
-
-/**
- * Compiles a shared library, once for each state of its source.
- *
- * @param name Its name
- * @param compiler Path of the compiler
- * @param sources Files to compile
- * @param args Further arguments, which come last
- * @returns its path
- */
-export function buildLibrary(
-  name: string,
-  compiler: string,
-  sources: readonly string[],
-  args: readonly string[],
-): string {
-  const digest = createHash("sha256").update([compiler, ...args].join("\n"));
-  for (const file of sources) digest.update(Deno.readFileSync(file));
-  const folder = `${ROOT}/.cache/c_data`;
-  const library = `${folder}/lib${name}-${digest.digest("hex").slice(0, 16)}.so`;
-  try {
-    if (Deno.statSync(library).isFile) return library;
-  } catch {
-    // To be compiled.
-  }
-  Deno.mkdirSync(folder, { recursive: true });
-  const temporary = Deno.makeTempFileSync({ dir: folder, suffix: ".so" });
-  const all = ["-shared", "-fPIC", "-O1", "-g", "-o", temporary, ...sources, ...args];
-  const { success, stderr } = new Deno.Command(compiler, { args: all }).outputSync();
-  if (!success) {
-    Deno.removeSync(temporary);
-    throw new Error(`${sources[0]} does not compile:\n${new TextDecoder().decode(stderr)}`);
-  }
-  Deno.renameSync(temporary, library);
-  return library;
-}
 
 const GUARD_SYMBOLS = {
   guard_live: { parameters: [], result: "i64" },
@@ -93,7 +57,7 @@ export function guardLibrary({ compiler, nanoarrow }: Pick<Peers, "compiler" | "
   if (guard !== null) return guard;
   const sources = [`${SOURCES}/guard.c`, `${nanoarrow}/src/nanoarrow.c`];
   const sanitizer = Deno.env.has(SANITIZED) ? ["-fsanitize=address", "-DON_HEAP"] : [];
-  const library = buildLibrary("guard", compiler!, sources, [`-I${nanoarrow}/include`, "-pthread", ...sanitizer]);
+  const library = buildNative("guard.so", compiler!, sources, [`-I${nanoarrow}/include`, "-pthread", ...sanitizer]);
   return guard = Deno.dlopen(library, GUARD_SYMBOLS).symbols;
 }
 
@@ -145,7 +109,8 @@ export function arrowCppLibrary({ arrowCpp }: Pick<Peers, "arrowCpp">): ArrowCpp
   if (cpp !== null) return cpp;
   const { folder, library, compiler } = arrowCpp!;
   const args = ["-std=c++20", `-I${folder}/include`, `-L${folder}`, `-l:${library}`, `-Wl,-rpath,${folder}`];
-  return cpp = Deno.dlopen(buildLibrary("arrow_cpp", compiler, [`${SOURCES}/arrow_cpp.cc`], args), CPP_SYMBOLS).symbols;
+  return cpp =
+    Deno.dlopen(buildNative("arrow_cpp.so", compiler, [`${SOURCES}/arrow_cpp.cc`], args), CPP_SYMBOLS).symbols;
 }
 
 /** What Arrow C++ said last, as an error. */

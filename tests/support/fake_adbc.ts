@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { type AdbcDatabase, openDatabase } from "../../adbc.ts";
 import { collect } from "../../src/memory/collector.ts";
 import type { Peers } from "../../tools/peers.ts";
-import { buildLibrary } from "./c_peers.ts";
+import { buildNative } from "../../tools/build_native.ts";
 import { ROOT } from "./paths.ts";
 
 const SYMBOLS = {
@@ -25,7 +25,7 @@ export class FakeDriver {
   /** Compiles it, unless that was done before. */
   constructor({ compiler, adbc }: Pick<Peers, "compiler" | "adbc">) {
     const source = `${ROOT}/native/adbc/driver.c`;
-    this.path = buildLibrary("fake_adbc", compiler!, [source], [`-I${adbc!.include}`, "-fvisibility=hidden"]);
+    this.path = buildNative("fake_adbc.so", compiler!, [source], [`-I${adbc!.include}`, "-fvisibility=hidden"]);
     this.#symbols = Deno.dlopen(this.path, SYMBOLS).symbols;
   }
 
