@@ -49,6 +49,9 @@ dates = [dt.datetime(1000, 1, 1), dt.datetime(1970, 1, 1), dt.datetime(2300, 1, 
 far = pa.array(dates, pa.timestamp("us"))
 int96 = {"ts": far, "st": pa.StructArray.from_arrays([far], ["ts"]), "li": pa.array([[d] for d in dates], pa.list_(far.type))}
 pq.write_table(pa.table(int96), path("int96_far.parquet"), use_deprecated_int96_timestamps=True, store_schema=False)
+categories = far.dictionary_encode()
+int96 = {"d": categories, "in a list": pa.ListArray.from_arrays(range(6), categories)}
+pq.write_table(pa.table(int96), path("int96_dictionary.parquet"), use_deprecated_int96_timestamps=True)
 near = pa.table({"ns": pa.array([1, -1, None], pa.timestamp("ns"))})
 pq.write_table(near, path("int96_ns.parquet"), use_deprecated_int96_timestamps=True)
 
@@ -98,6 +101,14 @@ for version in ("1.0", "2.0"):
     pq.write_table(lists, path(f"pages_{version}.parquet"), data_page_version=version, data_page_size=2000, row_group_size=7000)
 
 # Arrow schemas that are older than the file.
+def with_origin(file, table, origin):
+    """Writes a file whose Arrow schema is another one, or unreadable."""
+    text = "AAAA" if origin is None else base64.b64encode(pa.schema(origin).serialize().to_pybytes()).decode()
+    with pq.ParquetWriter(file, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"ARROW:schema": text})
+
+
 plain = pa.table({"a": ["x", "y"], "b": pa.array([1, 2], pa.int64()), "c": ["u", "v"]})
 d = pa.dictionary(pa.int32(), pa.string())
 for name, origin in {
@@ -107,10 +118,19 @@ for name, origin in {
     "other": [("a", pa.float64()), ("b", pa.string()), ("c", pa.list_(pa.int8()))],
     "unreadable": None,
 }.items():
-    text = "AAAA" if origin is None else base64.b64encode(pa.schema(origin).serialize().to_pybytes()).decode()
-    with pq.ParquetWriter(path(f"stale_{name}.parquet"), plain.schema, store_schema=False) as writer:
-        writer.write_table(plain)
-        writer.add_key_value_metadata({"ARROW:schema": text})
+    with_origin(path(f"stale_{name}.parquet"), plain, origin)
+
+# Lists that are not of the length that the Arrow schema says, and lists of no items.
+pq.write_table(pa.table({"l": pa.array([[], []], pa.list_(pa.int8(), 0))}), path("lists_of_none.parquet"))
+pairs = pa.list_(pa.int64())
+for name, lists, size in [
+    ("one", [[1, 2], None], 1),
+    ("three", [[1, 2], []], 3),
+    ("two", [[1, 2], [], None], 2),
+    ("mixed", [[1, 2, 3], [4]], 2),
+]:
+    with_origin(f"{folder}/stale_lists_{name}.parquet", pa.table({"l": pa.array(lists, pairs)}), [("l", pa.list_(pa.int64(), size))])
+names += ["stale_lists_one.parquet", "stale_lists_three.parquet"]
 
 frame = pl.DataFrame({
     "cat": pl.Series(["a", "b", None], dtype=pl.Categorical),

@@ -6,7 +6,8 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
 import { openPath } from "../../src/sources/open_path.ts";
-import { writeAll } from "../support/datasets.ts";
+import { assertDipcError } from "../support/assert.ts";
+import { readMessages, writeAll } from "../support/datasets.ts";
 import { type Need, testNeeding } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { needsPackages, needsPython, programOf, runPython } from "../support/python.ts";
@@ -84,12 +85,16 @@ const KNOWN: Readonly<Record<string, RegExp>> = {
   "duckdb_types.parquet duckdb": /^time_tz: .*'08:00:01', '08:00:01\+00'|^geometry: .*POINT EMPTY/,
   "duckdb_variant.parquet duckdb": /typed_value/,
   "geoparquet.parquet duckdb": /^(crs|none|default): .*'POINT \(1 2\)'/,
+  "int96_dictionary.parquet pyarrow": /-30610224000000000000.*253402214400000000000/,
   "int96_far.parquet pyarrow": /-30610224000000000000.*253402214400000000000/, // the years 1000 and 9999
   "int96_ns.parquet duckdb": /00:00:00\.000000001/,
+  "lists_of_none.parquet types": /^l: cannot be read: ArrowInvalid/, // pyarrow, which wrote it
   "narrow_keys.parquet types": /cannot be read: ArrowInvalid/,
   "polars.parquet types": /dictionary<values=large_string/,
   "polars.parquet duckdb": /^dur: /,
   "polars_int128.parquet types": /cannot open it/,
+  "stale_lists_one.parquet types": /^l: cannot be read: ArrowInvalid/,
+  "stale_lists_three.parquet types": /^l: cannot be read: ArrowInvalid/,
   "stale_renamed.parquet types": /^a: string, not dictionary/,
   "stale_renamed.parquet duckdb": /^b: .*00:00:01/,
   "stale_reordered.parquet types": /^a: string, not dictionary/,
@@ -106,6 +111,17 @@ testNeeding(
     const readings = await readAll(folder, names.map((name) => folder.file(name)));
     assertEquals(unexpected(readings, KNOWN), []);
     assertGreater(readings.reduce((sum, { columns }) => sum + columns, 0), 120);
+    // An empty list would be one of nulls, and the decoder crashes at lists of several lengths.
+    for (
+      const [name, text] of [
+        ["two", 'lists of column "l" are empty, but its Arrow schema says that all are of length 2'],
+        ["mixed", 'or the lists of column "l" are not all of length 2, as its Arrow schema says, the decoder'],
+      ]
+    ) {
+      const stale = await openPath(folder.file(`stale_lists_${name}.parquet`));
+      await assertDipcError("invalid_data", text, () => readMessages(stale));
+      await stale.close();
+    }
   },
 );
 

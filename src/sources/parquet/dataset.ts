@@ -17,6 +17,7 @@ import { FileHandle } from "../file_handle.ts";
 import type { SourceOptions } from "../options.ts";
 import { OwnedBody } from "../owned_body.ts";
 import { type DecodedStream, ParquetDecoder } from "./decoder.ts";
+import { ListCounter } from "./fixed_lists.ts";
 import { IntervalConverter } from "./intervals.ts";
 import type { ParquetInfo } from "./messages.ts";
 import { type RawMessage, splitStream } from "./split.ts";
@@ -131,6 +132,7 @@ class ParquetRun implements MessageStream {
   /** Bodies of the dictionaries sent last, to send them again only when they differ. */
   readonly #dictionaries = new Map<bigint, Uint8Array>();
   #lastSchema = new Uint8Array(0);
+  readonly #lists: ListCounter;
   /** Rows that have not been decoded yet. */
   #missing: number;
   /** The error that ended the run: every later call fails with it. */
@@ -139,6 +141,7 @@ class ParquetRun implements MessageStream {
   constructor(parts: RunParts) {
     this.#parts = parts;
     this.#missing = parts.rows;
+    this.#lists = new ListCounter(parts.info.fixedLists);
     if (parts.signal?.aborted) this.close();
     else parts.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
@@ -166,10 +169,13 @@ class ParquetRun implements MessageStream {
     this.#parts.decoded.stop();
   }
 
-  /** Checks the number of rows: if pages are missing, the decoder ends without an error. */
+  /** Checks the number of rows, and of lists: if pages are missing, the decoder ends without an error. */
   #end(): null {
-    if (this.#missing === 0) return null;
     const { path, rows } = this.#parts;
+    if (this.#missing === 0) {
+      this.#lists.check(path);
+      return null;
+    }
     throw new LocalError(
       "invalid_data",
       `cannot read "${path}": it is damaged, the footer declares ${rows} rows, ${rows - this.#missing} were decoded`,
@@ -193,6 +199,7 @@ class ParquetRun implements MessageStream {
       this.#queue.push({ header, body: new OwnedBody(body.slice()) });
     } else {
       this.#missing -= header.rows;
+      this.#lists.add(header);
       this.#queue.push({ header, body: new OwnedBody(body) });
     }
   }

@@ -118,8 +118,9 @@ function decodingError(text: string): DipcError {
   }
   const groups = new Set([...runs.values()].map(({ group }) => group));
   const part = groups.size === 1 ? ` in its row group ${[...groups][0]}` : "";
+  const doubt = openFile?.doubt ?? "";
   return new LocalError(
     "invalid_data",
-    `cannot decode the Parquet file "${path}": it is damaged${part}, the decoder reports: ${text}`,
+    `cannot decode the Parquet file "${path}": it is damaged${part}${doubt}, the decoder reports: ${text}`,
   );
 }

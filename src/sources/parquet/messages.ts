@@ -5,6 +5,7 @@
  */
 import type { DipcErrorCode } from "../../errors.ts";
 import type { FileStamp } from "../file_handle.ts";
+import type { FixedLists } from "./fixed_lists.ts";
 
 /** How batches are made. */
 export interface BatchChoice {
@@ -22,6 +23,8 @@ export interface ParquetInfo {
   readonly decoded: Uint8Array<ArrayBuffer>;
   /** Rows of each row group, and rows of each of its batches; the last one may have fewer. */
   readonly groups: readonly { readonly rows: number; readonly batchRows: number }[];
+  /** Columns of lists of one length, for whose number there is a check. */
+  readonly fixedLists: readonly FixedLists[];
   /** Whether batches may also have fewer rows at the end of a page. */
   readonly followsPages: boolean;
   /** Batches that are requested ahead of the next one. */

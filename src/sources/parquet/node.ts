@@ -24,6 +24,8 @@ export interface LeafColumn {
   readonly path: string;
   /** Whether a row may have several values. */
   readonly isRepeated: boolean;
+  /** How many of its names are those of elements that may occur several times. */
+  readonly repetitions: number;
 }
 
 /** The tree that the list of elements means. @throws {FooterFault} */
@@ -53,15 +55,16 @@ export function schemaTree(elements: readonly SchemaElement[]): ParquetNode {
 /** The leaves below a root, in order. */
 export function leavesOf(root: ParquetNode): LeafColumn[] {
   const leaves: LeafColumn[] = [];
-  const visit = ({ element, children }: ParquetNode, around: readonly string[], isInList: boolean): void => {
+  const visit = ({ element, children }: ParquetNode, around: readonly string[], outer: number): void => {
     const names = [...around, element.name];
-    const isRepeated = isInList || element.repetition_type === "REPEATED";
+    const repetitions = outer + (element.repetition_type === "REPEATED" ? 1 : 0);
     if (element.type !== undefined) {
-      leaves.push({ element, type: element.type, names, path: names.join("."), isRepeated });
+      const isRepeated = repetitions > 0;
+      leaves.push({ element, type: element.type, names, path: names.join("."), isRepeated, repetitions });
     }
-    for (const child of children) visit(child, names, isRepeated);
+    for (const child of children) visit(child, names, repetitions);
   };
-  for (const child of root.children) visit(child, [], false);
+  for (const child of root.children) visit(child, [], 0);
   return leaves;
 }
 

@@ -13,6 +13,7 @@ import { FileBlob } from "../file_blob.ts";
 import type { FileHandle } from "../file_handle.ts";
 import { loadParquetWasm } from "../parquet_wasm.ts";
 import { encodeFooter } from "./decoder_footer.ts";
+import { doubtOf, fixedLists, fullLists } from "./fixed_lists.ts";
 import { type ParquetFooter, readFooter } from "./footer.ts";
 import type { BatchChoice, ParquetInfo } from "./messages.ts";
 import { type GroupIndex, indexPages } from "./page_index.ts";
@@ -42,6 +43,8 @@ export class OpenParquet {
   readonly plans: readonly GroupPlan[];
   /** What its reader has to know. */
   readonly info: ParquetInfo;
+  /** What may be wrong besides the file if the decoder crashes, as it follows the message. */
+  readonly doubt: string;
   readonly #parquet: typeof ParquetWasm;
   readonly #footer: ParquetFooter;
   readonly #hint: string | undefined;
@@ -52,6 +55,7 @@ export class OpenParquet {
       whole: DecoderFile;
       plans: readonly GroupPlan[];
       info: ParquetInfo;
+      doubt: string;
       parquet: typeof ParquetWasm;
       footer: ParquetFooter;
       hint: string | undefined;
@@ -61,6 +65,7 @@ export class OpenParquet {
     this.whole = parts.whole;
     this.plans = parts.plans;
     this.info = parts.info;
+    this.doubt = parts.doubt;
     this.#parquet = parts.parquet;
     this.#footer = parts.footer;
     this.#hint = parts.hint;
@@ -78,10 +83,12 @@ export class OpenParquet {
       schema,
       decoded,
       groups: plans.map(({ rows, batchRows }) => ({ rows, batchRows })),
+      fixedLists: fixedLists(plan.columns, footer.groups, footer.leaves),
       followsPages: plans.some(({ pieceRows }) => pieceRows === 0),
       ahead: Math.min(MAX_AHEAD, Math.max(1, Math.floor(AHEAD_BYTES / largest))),
     };
-    return new OpenParquet({ handle, whole, plans, info, parquet, footer, hint: plan.hint });
+    const doubt = doubtOf(plan.columns);
+    return new OpenParquet({ handle, whole, plans, info, doubt, parquet, footer, hint: plan.hint });
   }
 
   /** Bytes of the decoder's memory. */
@@ -123,9 +130,11 @@ async function openPlanned(
   const found = schemaOf(first.file, handle.path);
   const needsWiderKeys = (leaf: number, { bitWidth, signed }: { bitWidth: number; signed: boolean }): boolean =>
     exceedsKeys(handle, footer.groups, leaf, 2 ** (signed ? bitWidth - 1 : bitWidth));
+  const canHaveSize = (leaf: number, size: number): boolean =>
+    fullLists(footer.groups, leaf, footer.leaves[leaf], size) !== null;
   // The writer's schema is left out if the decoder does not follow it.
   for (const usesOrigin of [true, false]) {
-    const plan = planSchema(footer, found.layout.fields, { needsWiderKeys, usesOrigin });
+    const plan = planSchema(footer, found.layout.fields, { needsWiderKeys, canHaveSize, usesOrigin });
     const whole = plan.hint === undefined ? first : await open(plan.hint).catch(() => null);
     if (whole === null) continue;
     const decoded = whole === first ? found : schemaOf(whole.file, handle.path);

@@ -36,6 +36,8 @@ export interface OriginContext {
   readonly leaves: readonly LeafColumn[];
   /** Whether a leaf may have more distinct values in a batch than keys of a type can count. */
   needsWiderKeys(leaf: number, key: IntType): boolean;
+  /** Whether all lists around a leaf may have a number of items. */
+  canHaveSize(leaf: number, size: number): boolean;
 }
 
 type IntType = Extract<ArrowType, { id: "int" }>;
@@ -71,13 +73,19 @@ class Restorer {
 
   restore(field: FieldLayout, origin: FieldLayout | undefined): FieldLayout {
     if (field.children.length === 0) return this.#restoreLeaf(field, origin);
-    const nested = origin === undefined ? null : restoreNested(field, origin);
+    const nested = origin === undefined ? null : this.#restoreNested(field, origin);
     const children = field.children.map((child, i) => {
       const theirs = nested === null ? undefined : origin!.children[i];
       return this.restore(child, theirs !== undefined && field.type.id === "struct" ? named(child, theirs) : theirs);
     });
     const restored = { ...field, type: nested ?? field.type, children };
     return withOriginMetadata(restored, origin);
+  }
+
+  #restoreNested(field: FieldLayout, origin: FieldLayout): ArrowType | null {
+    const type = restoreNested(field, origin);
+    if (type?.id !== "fixed_size_list") return type;
+    return type.listSize > 0 && this.#context.canHaveSize(this.#leaf, type.listSize) ? type : field.type;
   }
 
   #restoreLeaf(field: FieldLayout, origin: FieldLayout | undefined): FieldLayout {
@@ -90,7 +98,9 @@ class Restorer {
 
   #restoreDictionary(leaf: number, type: ArrowType, origin: FieldLayout | undefined): FieldLayout["dictionary"] {
     if (origin === undefined || origin.dictionary === null) return null;
-    if (!keepsDictionary(type) || !isSameType(type, plainType(origin.type))) return null;
+    if (!keepsDictionary(type, this.#context.leaves[leaf].element) || !isSameType(type, plainType(origin.type))) {
+      return null;
+    }
     const { index, ordered } = origin.dictionary;
     const isNarrow = index.bitWidth < 32;
     const wide = { id: "int", bitWidth: 32, signed: true } as const;
@@ -103,8 +113,9 @@ const DICTIONARY_VALUES: ReadonlySet<ArrowType["id"]> = new Set([
 ]);
 
 /** Whether the decoder keeps dictionaries of a type; it ends at the others, or makes other values of them. */
-function keepsDictionary(type: ArrowType): boolean {
-  return DICTIONARY_VALUES.has(type.id) && !(type.id === "float" && type.bitWidth === 16);
+function keepsDictionary(type: ArrowType, element: SchemaElement): boolean {
+  const isHalf = type.id === "float" && type.bitWidth === 16;
+  return DICTIONARY_VALUES.has(type.id) && !isHalf && element.type !== "INT96";
 }
 
 /** Views as the plain types that the decoder makes of them. */

@@ -24,7 +24,7 @@ export interface SchemaPlan {
 }
 
 /** Options of {@linkcode planSchema}. */
-export interface SchemaOptions extends Pick<OriginContext, "needsWiderKeys"> {
+export interface SchemaOptions extends Omit<OriginContext, "leaves"> {
   /** Whether types are taken from the writer's Arrow schema. */
   readonly usesOrigin: boolean;
 }
@@ -39,12 +39,12 @@ export interface SchemaOptions extends Pick<OriginContext, "needsWiderKeys"> {
 export function planSchema(
   footer: ParquetFooter,
   found: readonly FieldLayout[],
-  { needsWiderKeys, usesOrigin }: SchemaOptions,
+  { usesOrigin, ...decisions }: SchemaOptions,
 ): SchemaPlan {
   const { leaves, metadata: { key_value_metadata: pairs } } = footer;
   const written = pairs?.find(({ key }) => key === ARROW_SCHEMA_KEY)?.value;
   const origin = written === undefined ? null : decodeOrigin(written);
-  const restored = restoreColumns(found, usesOrigin ? origin : null, { leaves, needsWiderKeys });
+  const restored = restoreColumns(found, usesOrigin ? origin : null, { leaves, ...decisions });
   const ofFile = (pairs ?? []).filter(({ key }) => key !== ARROW_SCHEMA_KEY).map(({ key, value = "" }) =>
     [key, value] as const
   );
