@@ -62,7 +62,7 @@ function buffersOf(columns: readonly ForeignColumn[]): ForeignBuffer[] {
   }).filter(({ byteLength, address }) => byteLength > 0 && address !== zeroAddress());
 }
 
-/** Where the bodies of the messages of a file were, and what was decompressed, which cannot stay in place. */
+/** The places of the bodies of the messages of a file; what was decompressed cannot be in them. */
 class Bodies {
   readonly #ranges: (readonly [first: bigint, end: bigint])[] = [];
   isCompressed = false;
@@ -82,7 +82,7 @@ class Bodies {
  *
  * @param path The stream
  * @param target Path of the stream that is written
- * @returns How many of the buffers were not where they were before: in the messages of the file, and here after the hop
+ * @returns How many of the buffers have left their place: the messages of the file, and the address before the hop
  */
 export async function throughLibrary(path: string, target: string, hop: Hop): Promise<number> {
   const dataset = await openPath(path);
