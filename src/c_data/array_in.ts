@@ -10,7 +10,7 @@ import { quoted } from "../ipc/quote.ts";
 import { countNulls, sliceRuns } from "./bits_in.ts";
 import { type ImportShape, NEAR_BUFFERS, type ShapeNode } from "./import_shape.ts";
 import { type ArrayNumbers, NumbersBuilder } from "./numbers.ts";
-import { integerAt, invalidStruct, scratch } from "./raw.ts";
+import { integerAt, invalidStruct, scratch, zeroAddress } from "./raw.ts";
 import { C_LAYOUT } from "./structs.ts";
 
 const AT = C_LAYOUT.ArrowArray;
@@ -229,7 +229,7 @@ class ArrayWalk {
         const [first, last] = this.#offsets(node, begin, rows);
         const bits = kind === NodeKind.list32 ? 32 : 64;
         if (first !== 0) to.change({ kind: "offsets", bits, first });
-        this.#data(node, bufferWord + 1, begin * bits / 8, rows === 0 ? 0 : (rows + 1) * bits / 8, to);
+        this.#addOffsets(node, begin, rows, bits, to);
         return this.node(children[0], childWord, first, last - first, to);
       }
       case NodeKind.listView32:
@@ -266,6 +266,14 @@ class ArrayWalk {
     to.buffer(at === 0 ? 0 : at + skip, byteLength);
   }
 
+  /** Adds the offsets, one more than there are rows; without rows that one is 0, whatever the library has there, if anything. */
+  #addOffsets(node: ShapeNode, begin: number, rows: number, bits: 32 | 64, to: NumbersBuilder): void {
+    const width = bits / 8;
+    if (rows > 0) this.#data(node, node.bufferWord + 1, begin * width, (rows + 1) * width, to);
+    else if (this.#copy === this.#memcpy) to.buffer(Number(zeroAddress()), width);
+    else to.buffer(0, 0);
+  }
+
   #bits(node: ShapeNode, word: number, begin: number, count: number, to: NumbersBuilder): void {
     const first = begin % 8;
     if (first !== 0 && count > 0) to.change({ kind: "bits", first, count });
@@ -300,7 +308,7 @@ class ArrayWalk {
     const [first, last] = this.#offsets(node, begin, rows);
     const bits = node.kind === NodeKind.binary32 ? 32 : 64;
     if (first !== 0) to.change({ kind: "offsets", bits, first });
-    this.#data(node, node.bufferWord + 1, begin * bits / 8, rows === 0 ? 0 : (rows + 1) * bits / 8, to);
+    this.#addOffsets(node, begin, rows, bits, to);
     if (last > first && first !== 0) to.lead(first);
     this.#data(node, node.bufferWord + 2, first, last - first, to);
   }
