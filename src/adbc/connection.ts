@@ -7,7 +7,7 @@ import type { AdbcFunctionName } from "../../ffi/adbc.ts";
 import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { DipcError } from "../errors.ts";
 import { checkOptionNames, oneOf } from "../options.ts";
-import type { Arena } from "./arena.ts";
+import type { Arena } from "../c_data/arena.ts";
 import { AdbcConfigurable } from "./configurable.ts";
 import type { AdbcArgument } from "./driver.ts";
 import {

@@ -12,14 +12,14 @@ import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { readSchema } from "../c_data/schema_in.ts";
 import { exportStream, type ExportStreamOptions } from "../c_data/stream_out.ts";
 import { CStruct } from "../c_data/structs.ts";
-import { Arena, copyOf } from "./arena.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
 import { AdbcConfigurable } from "./configurable.ts";
 import { type CallOptions, type Handle, unwatch } from "./handle.ts";
 import type { AdbcOptionType, AdbcOptionValue } from "./options.ts";
 import { takePartitions } from "./partitions.ts";
 import { abortableCall, checkOrigin, openResult, signalOf, untilAborted } from "./result.ts";
 import { AdbcSchema, fetchSchema } from "./schema.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../c_data/turns.ts";
 
 /** What can be bound to a statement: a batch, or anything that can be exported as a stream. */
 export type AdbcSource = RecordBatch | ForeignBatch | StreamSource;

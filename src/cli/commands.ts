@@ -173,14 +173,18 @@ ${EXIT_CODES}
 
 const setup: Command = {
   name: "setup",
-  summary: "find libucp, or fetch a copy into the user's cache",
+  summary: "find libucp or DuckDB, or fetch a copy into the user's cache",
   flags: ["json", "help"],
   values: [],
   short: { h: "help" },
   help: `dipc setup [--json]
+dipc setup duckdb [--json]
 
 Finds UCX, or fetches it: the PyPI package libucx-cu12 by the machine's own pip, checked by SHA-256, into the user's
 cache folder. Needs no root. Says what it chose and why; does nothing if there is nothing to do.
+
+"dipc setup duckdb" does the same with DuckDB, which only duckdb: sources and "dipc query" need: the package of npm that
+has libduckdb.so, checked by SHA-512 (about 24 MB). DIPC_LIBDUCKDB names another libduckdb.so.
 
 Options
   --json      one JSON object with what was found
@@ -188,6 +192,7 @@ Options
 
 Examples
   dipc setup
+  dipc setup duckdb
   DIPC_LIBUCP=/opt/ucx/lib/libucp.so.0 dipc setup
 
 ${EXIT_CODES}
