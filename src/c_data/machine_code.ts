@@ -1,11 +1,11 @@
 /**
- * Machine code of `native/c_data/code.c`, written by `tools/c_data_code.ts`; do not edit.
+ * Machine code of `native/c_data/code.c`, written by `tools/machine_code.ts`; do not edit.
  *
  * @module
  */
 
 /** SHA-256 of the C that the code was compiled from. */
-export const SOURCE_HASH = "243d71172d64ed60706841bac78d072cb04fb02837c428c574a1fc76b67b7187";
+export const SOURCE_HASH = "f5515888e229e2a5aad8696178d8f781e5e205a61fd8c89068b87aabcb9502bd";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const MACHINE_CODE = {
