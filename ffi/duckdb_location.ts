@@ -25,7 +25,7 @@ export function duckDbFolder(): string | null {
 }
 
 /**
- * Where the library is to be loaded from. Never prompts.
+ * The place from which the library is to be loaded. Never prompts.
  *
  * @param option Path chosen by the caller
  * @returns `null` if there is no name for it and no cache folder
