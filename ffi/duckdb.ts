@@ -101,6 +101,7 @@ const SYMBOLS = {
   // Types.
   duckdb_get_type_id: { parameters: [P /* type */], result: "i32" },
   duckdb_destroy_logical_type: { parameters: [P /* duckdb_logical_type * */], result: "void" },
+  duckdb_decimal_internal_type: { parameters: [P /* type */], result: "i32" }, // duckdb_type
   duckdb_list_type_child_type: { parameters: [P /* type */], result: P },
   duckdb_array_type_child_type: { parameters: [P /* type */], result: P },
   duckdb_map_type_key_type: { parameters: [P /* type */], result: P },
@@ -130,13 +131,25 @@ const SYMBOLS = {
   duckdb_destroy_error_data: { parameters: [P /* duckdb_error_data * */], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** Functions that machine code calls by their addresses. */
+const ADDRESSES = [
+  ...["duckdb_fetch_chunk", "duckdb_data_chunk_get_size", "duckdb_data_chunk_get_vector"] as const,
+  ...["duckdb_vector_get_data", "duckdb_vector_get_validity", "duckdb_destroy_data_chunk"] as const,
+];
+
+/** Addresses of functions, by their names. */
+export type DuckDbAddresses = Readonly<Record<(typeof ADDRESSES)[number], bigint>>;
+
 /** The functions. */
 export type DuckDbSymbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /** `duckdb_type`: the types whose values or parts dipc has to know. */
 export const DUCKDB_TYPE = {
   ...{ list: 24, struct: 25, map: 26, union: 28, array: 33 },
-  ...{ uhugeint: 32, bit: 29, timeTz: 30, bignum: 35 },
+  ...{ boolean: 1, tinyint: 2, smallint: 3, integer: 4, bigint: 5, utinyint: 6, usmallint: 7, uinteger: 8, ubigint: 9 },
+  ...{ float: 10, double: 11, timestamp: 12, date: 13, time: 14, hugeint: 16, varchar: 17, blob: 18, decimal: 19 },
+  ...{ timestampS: 20, timestampMs: 21, timestampNs: 22, timestampTz: 31, timeNs: 39 },
+  ...{ uhugeint: 32, bit: 29, timeTz: 30 },
 } as const;
 
 /** `duckdb_error_type`, by number. */
@@ -155,6 +168,11 @@ export const DUCKDB_ERROR_TYPES = [
  * @param path Its path
  * @throws What `Deno.dlopen` throws
  */
-export function openDuckDbLibrary(path: string): DuckDbSymbols {
-  return Deno.dlopen(path, SYMBOLS).symbols;
+export function openDuckDbLibrary(
+  path: string,
+): { readonly symbols: DuckDbSymbols; readonly addresses: DuckDbAddresses } {
+  const { symbols } = Deno.dlopen(path, SYMBOLS);
+  const found = Deno.dlopen(path, Object.fromEntries(ADDRESSES.map((name) => [name, { type: "pointer" }]))).symbols;
+  const addresses = Object.entries(found).map(([name, pointer]) => [name, BigInt(Deno.UnsafePointer.value(pointer))]);
+  return { symbols, addresses: Object.fromEntries(addresses) as DuckDbAddresses };
 }

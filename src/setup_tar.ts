@@ -48,7 +48,7 @@ function checkHeader(header: Uint8Array): void {
 
 function octal(header: Uint8Array, at: number, length: number): number {
   const digits = text(header, at, length).trim();
-  if (!/^[0-7]+$/.test(digits)) throw damaged("a header lacks a number");
+  if (!/^[0-7]+$/.test(digits)) throw damaged("a number of a header is missing");
   return parseInt(digits, 8);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The callbacks of exported structures, as machine code that runs without JavaScript: on any thread, at once, and also after the
- * isolate is gone; and the reader of imported ones. `deno run -A tools/c_data_code.ts` compiles this file to src/c_data/machine_code.ts.
+ * isolate is gone; and the reader of imported ones. `deno run -A tools/machine_code.ts` compiles this file to src/c_data/machine_code.ts.
  *
  * Nothing here may refer to anything outside: no library function, no static data. The layouts of the structures that only
  * dipc knows are those of src/c_data/{cells,gather,queue}.ts.

@@ -1,11 +1,11 @@
 /**
- * Machine code of `native/c_data/code.c`, written by `tools/c_data_code.ts`; do not edit.
+ * Machine code of `native/c_data/code.c`, written by `tools/machine_code.ts`; do not edit.
  *
  * @module
  */
 
 /** SHA-256 of the C that the code was compiled from. */
-export const SOURCE_HASH = "9cadd11374bc0a7e64bf9f85cbcf3da4df11c8b1a9668470f2850608927b167e";
+export const SOURCE_HASH = "30ca2b6e29a3398f70f23fbb3e561180215f3e60ba8577eb4b91910b52345ed7";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const MACHINE_CODE = {

@@ -33,7 +33,14 @@ export function asyncCode(): Readonly<Record<AsyncFunction, bigint>> {
   return asyncFunctions ??= placed(ASYNC_MACHINE_CODE[Deno.build.arch]);
 }
 
-function placed<N extends string>(
+/**
+ * Puts machine code into memory. It stays there until the process ends.
+ *
+ * @param code Bytes in hexadecimal digits, and where each function begins
+ * @returns Addresses of the functions
+ * @throws {DipcError} as {@linkcode nativeCode}
+ */
+export function placed<N extends string>(
   { hex, functions }: { readonly hex: string; readonly functions: Readonly<Record<N, number>> },
 ): Readonly<Record<N, bigint>> {
   const code = new Uint8Array(PAGE);
@@ -55,6 +62,6 @@ function placed<N extends string>(
 function refused(): LocalError {
   return new LocalError(
     "permission_denied",
-    "cannot export Arrow data: the system refused memory for the code of its callbacks; allow this process executable memory",
+    "cannot run machine code: the system refused memory for it; allow this process executable memory",
   );
 }

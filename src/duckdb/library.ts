@@ -4,7 +4,7 @@
  * @module
  */
 import { cStringAt } from "../../ffi/c_string.ts";
-import { DUCKDB_ERROR_TYPES, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
+import { DUCKDB_ERROR_TYPES, type DuckDbAddresses, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
 import { type LibduckdbLocation, locateLibduckdb } from "../../ffi/duckdb_location.ts";
 import { libc } from "../../ffi/libc.ts";
 import { scratch } from "../c_data/raw.ts";
@@ -15,6 +15,7 @@ import { printable } from "../text.ts";
 export interface DuckDbLibrary {
   readonly path: string;
   readonly symbols: DuckDbSymbols;
+  readonly addresses: DuckDbAddresses;
   /** Version of DuckDB, such as `"v1.5.6"`. */
   readonly version: string;
 }
@@ -40,9 +41,9 @@ export function duckDbLibrary(option?: string): DuckDbLibrary {
 }
 
 function load({ path, origin }: LibduckdbLocation): DuckDbLibrary {
-  let symbols;
+  let opened;
   try {
-    symbols = openDuckDbLibrary(path);
+    opened = openDuckDbLibrary(path);
   } catch (error) {
     const text = error instanceof Error ? error.message.replace(/^(Could not open library: )+/, "") : String(error);
     if (error instanceof Deno.errors.NotCapable) {
@@ -64,7 +65,7 @@ function load({ path, origin }: LibduckdbLocation): DuckDbLibrary {
     }
     throw notFound(origin === "setup" ? `${path} is not there or cannot be loaded` : `${origin} names ${text}`, error);
   }
-  return { path, symbols, version: cStringAt(symbols.duckdb_library_version()) ?? "" };
+  return { path, ...opened, version: cStringAt(opened.symbols.duckdb_library_version()) ?? "" };
 }
 
 function notFound(what: string, cause?: unknown): LocalError {

@@ -5,8 +5,7 @@
  */
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
-import { Arena } from "../c_data/arena.ts";
-import { copyOf } from "../c_data/arena.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import { destroyBy, duckDbError, wordAt } from "./library.ts";
@@ -16,6 +15,7 @@ import {
   arrowSchemaOf,
   changedColumns,
   destroyOptions,
+  type DuckDbColumns,
   resultColumns,
   statementColumns,
 } from "./schema.ts";
@@ -125,7 +125,7 @@ export class NativeResult {
   readonly #arena: Arena;
   readonly #result: bigint;
   /** The structure, by value. */
-  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 
   private constructor(
     connection: NativeConnection,
@@ -142,8 +142,8 @@ export class NativeResult {
     const { library } = connection;
     this.schema = arrowSchemaOf(library, resultColumns(library, result), options);
     // Small arrays have no address that stays.
-    this.#bytes = new Uint8Array(128).subarray(0, DUCKDB_RESULT_BYTES);
-    this.#bytes.set(copyOf(result, DUCKDB_RESULT_BYTES));
+    this.bytes = new Uint8Array(128).subarray(0, DUCKDB_RESULT_BYTES);
+    this.bytes.set(copyOf(result, DUCKDB_RESULT_BYTES));
   }
 
   /**
@@ -180,12 +180,20 @@ export class NativeResult {
    * @throws {DipcError} What DuckDB reports
    */
   async fetch(): Promise<bigint> {
+    const chunk = await this.connection.library.symbols.duckdb_fetch_chunk(this.bytes);
+    if (chunk === 0n) this.checkEnd();
+    return chunk;
+  }
+
+  /** Throws if what ended the rows is an error. @throws {DipcError} What DuckDB reports */
+  checkEnd(): void {
     const { symbols } = this.connection.library;
-    const chunk = await symbols.duckdb_fetch_chunk(this.#bytes);
-    if (chunk !== 0n) return chunk;
-    const text = cStringAt(symbols.duckdb_result_error(this.#result));
-    if (text) throw resultError(this.connection, this.#result);
-    return 0n;
+    if (cStringAt(symbols.duckdb_result_error(this.#result))) throw resultError(this.connection, this.#result);
+  }
+
+  /** The columns. */
+  get columns(): DuckDbColumns {
+    return resultColumns(this.connection.library, this.#result);
   }
 
   /** Destroys everything. Called once, within a call of the connection. */

@@ -6,6 +6,7 @@
 import { DUCKDB_TYPE } from "../../ffi/duckdb.ts";
 import { libc } from "../../ffi/libc.ts";
 import { Arena } from "../c_data/arena.ts";
+import { scratch } from "../c_data/raw.ts";
 import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
 import { readSchema } from "../c_data/schema_in.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
@@ -130,22 +131,25 @@ export function arrowSchemaOf(library: DuckDbLibrary, columns: DuckDbColumns, op
   }
 }
 
-/** Exchanges some children of two structures. Each is released by its own callback, wherever it is. */
+/**
+ * Exchanges some children of two structures. A child is moved with its release callback; the place where it is belongs to its
+ * parent, so that both parents have to stay while they are used.
+ */
 export function swapChildren(
   name: "ArrowSchema" | "ArrowArray",
   one: bigint,
   other: bigint,
   indices: readonly number[],
 ): void {
-  const at = BigInt(C_LAYOUT[name].children);
-  const [ofOne, ofOther] = [wordAt(one + at), wordAt(other + at)];
+  const { children, size } = C_LAYOUT[name];
+  const [ofOne, ofOther] = [wordAt(one + BigInt(children)), wordAt(other + BigInt(children))];
   const { memcpy } = libc();
-  using arena = new Arena();
-  const kept = arena.zeros(8);
+  const kept = scratch(size);
   for (const index of indices) {
     const place = BigInt(8 * index);
-    memcpy(kept, ofOne + place, 8n);
-    memcpy(ofOne + place, ofOther + place, 8n);
-    memcpy(ofOther + place, kept, 8n);
+    const [a, b] = [wordAt(ofOne + place), wordAt(ofOther + place)];
+    memcpy(kept.address, a, BigInt(size));
+    memcpy(a, b, BigInt(size));
+    memcpy(b, kept.address, BigInt(size));
   }
 }

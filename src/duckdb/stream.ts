@@ -8,8 +8,10 @@ import { DipcError } from "../errors.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { integerIn } from "../options.ts";
-import { Gatherer } from "./gather.ts";
-import { closedError, destroyBy } from "./library.ts";
+import { ConvertingGatherer } from "./converting_gatherer.ts";
+import { flatColumns, FlatGatherer } from "./flat_gatherer.ts";
+import type { BatchSize, Gatherer } from "./gatherer.ts";
+import { closedError } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import { NativeResult } from "./result.ts";
 
@@ -33,12 +35,6 @@ export interface DuckDbQueryOptions {
 
 const DEFAULT_ROWS = 65_536, DEFAULT_BYTES = 4 * 2 ** 20;
 
-/** When a batch is complete. */
-interface BatchSize {
-  readonly rows: number;
-  readonly bytes: number;
-}
-
 /** Checks the options. @throws {DipcError} `invalid_argument` */
 export function batchSize({ batchRows, batchBytes }: DuckDbQueryOptions): BatchSize {
   return {
@@ -52,8 +48,6 @@ class Reading {
   readonly result: NativeResult;
   readonly #connection: NativeConnection;
   readonly #gatherer: Gatherer;
-  readonly #size: BatchSize;
-  #isOver = false;
   #isClosed = false;
   #ahead: Promise<IpcMessage[] | null> | null = null;
   #closing: Promise<void> | null = null;
@@ -61,8 +55,11 @@ class Reading {
   constructor(connection: NativeConnection, result: NativeResult, size: BatchSize) {
     this.#connection = connection;
     this.result = result;
-    this.#size = size;
-    this.#gatherer = new Gatherer(connection.library, result.schema, result.options);
+    const { library } = connection;
+    const flat = flatColumns(library, result.columns, result);
+    this.#gatherer = flat === null
+      ? new ConvertingGatherer(library, result, size)
+      : new FlatGatherer(library, result, flat, size);
   }
 
   /** The messages of the next batch, `null` at the end. @throws {DipcError} What DuckDB reports */
@@ -83,23 +80,7 @@ class Reading {
   }
 
   #read(): Promise<IpcMessage[] | null> {
-    return this.#connection.runLate(async () => {
-      const gatherer = this.#gatherer;
-      while (!this.#isOver && gatherer.rows < this.#size.rows && gatherer.bytes < this.#size.bytes) {
-        if (this.#isClosed) return null;
-        const chunk = await this.result.fetch();
-        if (chunk === 0n) {
-          this.#isOver = true;
-          break;
-        }
-        try {
-          gatherer.add(chunk);
-        } finally {
-          destroyBy(this.#connection.library.symbols.duckdb_destroy_data_chunk, chunk);
-        }
-      }
-      return gatherer.rows === 0 ? null : gatherer.take();
-    });
+    return this.#connection.runLate(() => this.#isClosed ? Promise.resolve(null) : this.#gatherer.read());
   }
 
   /** Interrupts what is under way, and destroys the result. Idempotent. */
