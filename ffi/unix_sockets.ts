@@ -152,7 +152,7 @@ export function sendUnix(fd: number, message: Uint8Array<ArrayBuffer>): number {
   return result(Number(sockets().send(fd, message, BigInt(message.byteLength), MSG_DONTWAIT | MSG_NOSIGNAL)));
 }
 
-/** Where the parts of a call lie in its memory: header, vector, control message; then the content. */
+/** Offsets of the parts of a call in its memory: after the header the vector, the control message, the content. */
 const IOV_AT = 64, CONTROL_AT = 128, CONTENT_AT = 256;
 
 /** A message header in memory of its own, which does not move. */

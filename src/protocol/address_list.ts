@@ -54,12 +54,12 @@ export interface AddressRange {
   readonly byteLength: number;
 }
 
-/** A list that was checked: where each buffer lies. */
+/** A list that was checked: the place of each buffer. */
 export interface AddressList {
   /** Offset of each buffer from the start of the memory, in order; 0 for one without bytes. */
   readonly offsets: Float64Array<ArrayBuffer>;
   /**
-   * Offset of the first byte of a packed body that has its buffers where these are; −1 if they lie otherwise, or if such a body
+   * Offset of the first byte of a packed body that has its buffers in these places; −1 if they lie otherwise, or if such a body
    * would not be inside the memory as a whole.
    */
   readonly packedAt: number;

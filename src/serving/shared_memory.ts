@@ -1,5 +1,5 @@
 /**
- * Where the bodies of a shared dataset lie: packed once, if the dataset is in memory, or in an arena through which they stream.
+ * The memory in which the bodies of a shared dataset lie: packed once, if the dataset is in memory, or in an arena through which they stream.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Leasable } from "../memory/leases.ts";
 import { SharedRegion } from "../memory/shared_region.ts";
 import { ResidentDataset } from "../sources/resident.ts";
 
-/** Where a body lies. */
+/** The place of a body. */
 export interface PlacedBody {
   /** Address of its first byte in this process. */
   readonly address: bigint;

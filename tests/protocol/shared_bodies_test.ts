@@ -62,7 +62,7 @@ Deno.test("a list whose buffers lie otherwise than in a packed body is read, and
   const twice = { bodyLength: 128, buffers: [0, 24, 64, 24] };
   const pairs = [0x10100n, 24n, 0x10100n, 24n];
   assertEquals(parseAddressList(list(48n, 2n, ...pairs), twice, RANGE).packedAt, -1);
-  // The last bytes of the memory, where the padding of a packed body would lie outside.
+  // The last bytes of the memory: the padding of a packed body would lie outside.
   const last = parseAddressList(list(24n, 1n, 0x10FE8n, 24n), { bodyLength: 64, buffers: [0, 24] }, RANGE);
   assertEquals(last, { offsets: Float64Array.of(0xFE8), packedAt: -1 });
   const nothing = parseAddressList(list(0n, 0n), { bodyLength: 8, buffers: [] }, RANGE);
