@@ -77,7 +77,7 @@ async function openEntry(name: string, served: Servable, warn: DatasetWarning): 
   }
   if (isPlaced(served)) return await place(name, served, warn);
   if (typeof served === "string" || served instanceof URL) {
-    const { openPath } = await import("../sources/open_path.ts");
+    const { openPath } = await import("../files.ts");
     const path = typeof served === "string" ? served : fileURLToPath(served);
     const dataset = await openPath(path, { onWarning: (warning) => warn(name, warning) });
     return { name, dataset, owned: true };

@@ -13,6 +13,7 @@ import { FileBlob } from "../file_blob.ts";
 import type { FileHandle } from "../file_handle.ts";
 import { loadParquetWasm } from "../parquet_wasm.ts";
 import { encodeFooter } from "./decoder_footer.ts";
+import { duckDbObstacle } from "./duckdb_obstacle.ts";
 import { type ParquetFooter, readFooter } from "./footer.ts";
 import type { BatchChoice, ParquetInfo } from "./messages.ts";
 import { type GroupIndex, indexPages } from "./page_index.ts";
@@ -78,6 +79,7 @@ export class OpenParquet {
       schema,
       decoded,
       groups: plans.map(({ rows, batchRows }) => ({ rows, batchRows })),
+      obstacle: duckDbObstacle(footer),
       followsPages: plans.some(({ pieceRows }) => pieceRows === 0),
       ahead: Math.min(MAX_AHEAD, Math.max(1, Math.floor(AHEAD_BYTES / largest))),
     };
