@@ -26,6 +26,8 @@ export {
 export type { DuckDbConnection, DuckDbDatabase, DuckDbOptions } from "./src/duckdb/database.ts";
 export { openDuckDb } from "./src/duckdb/database.ts";
 export { type DuckDbDatasetOptions, fromDuckDb } from "./src/duckdb/query_dataset.ts";
+export type { DuckDbRegistration } from "./src/duckdb/registration.ts";
+export type { MessageDataset, MessageReader, MessageRun, StreamSource } from "./src/c_data/export_source.ts";
 export type { DuckDbQueryOptions, DuckDbStream } from "./src/duckdb/stream.ts";
 export type { OwnedRecordBatch } from "./src/ipc/lazy_batch.ts";
 export type { IpcMessage, MessageHeader, MessageKind } from "./src/ipc/message.ts";

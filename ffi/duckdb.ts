@@ -98,7 +98,36 @@ const SYMBOLS = {
   duckdb_data_chunk_get_size: { parameters: [P /* chunk */], result: "u64" },
   duckdb_destroy_data_chunk: { parameters: [P /* duckdb_data_chunk * */], result: "void" },
 
+  // Table functions. Each callback is a pointer to a function.
+  duckdb_create_table_function: { parameters: [], result: P },
+  duckdb_table_function_set_name: { parameters: [P, /* function */ P /* const char * */], result: "void" },
+  duckdb_table_function_add_parameter: { parameters: [P, /* function */ P /* type */], result: "void" },
+  duckdb_table_function_set_extra_info: {
+    parameters: [P, /* function */ P, /* void *extra */ P /* destructor, NULL for none */],
+    result: "void",
+  },
+  duckdb_table_function_set_bind: { parameters: [P, /* function */ P /* callback */], result: "void" },
+  duckdb_table_function_set_init: { parameters: [P, /* function */ P /* callback */], result: "void" },
+  duckdb_table_function_set_local_init: { parameters: [P, /* function */ P /* callback */], result: "void" },
+  duckdb_table_function_set_function: { parameters: [P, /* function */ P /* callback */], result: "void" },
+  duckdb_table_function_supports_projection_pushdown: { parameters: [P, /* function */ "bool"], result: "void" },
+  duckdb_register_table_function: {
+    parameters: [P, /* connection */ P /* function */],
+    result: "i32",
+    nonblocking: true,
+  },
+  duckdb_destroy_table_function: { parameters: [P /* duckdb_table_function * */], result: "void" },
+  duckdb_connection_get_client_context: {
+    parameters: [P, /* connection */ P /* duckdb_client_context *out */],
+    result: "void",
+  },
+  duckdb_client_context_get_connection_id: { parameters: [P /* context */], result: "u64" },
+  duckdb_destroy_client_context: { parameters: [P /* duckdb_client_context * */], result: "void" },
+  duckdb_data_chunk_get_vector: { parameters: [P, /* chunk */ "u64" /* column */], result: P },
+  duckdb_vector_get_column_type: { parameters: [P /* vector */], result: P }, // a new duckdb_logical_type
+
   // Types.
+  duckdb_create_logical_type: { parameters: ["i32" /* duckdb_type */], result: P },
   duckdb_get_type_id: { parameters: [P /* type */], result: "i32" },
   duckdb_destroy_logical_type: { parameters: [P /* duckdb_logical_type * */], result: "void" },
   duckdb_decimal_internal_type: { parameters: [P /* type */], result: "i32" }, // duckdb_type
@@ -126,6 +155,23 @@ const SYMBOLS = {
     parameters: [P, /* duckdb_arrow_options */ P, /* chunk */ P /* struct ArrowArray *out */],
     result: P,
   },
+  duckdb_schema_from_arrow: {
+    parameters: [P, /* connection */ P, /* struct ArrowSchema * */ P /* duckdb_arrow_converted_schema *out */],
+    result: P,
+  },
+  duckdb_data_chunk_from_arrow: {
+    parameters: [
+      P, // connection
+      P, // struct ArrowArray *
+      P, // duckdb_arrow_converted_schema
+      P, // duckdb_data_chunk *out
+    ],
+    result: P,
+  },
+  duckdb_destroy_arrow_converted_schema: {
+    parameters: [P /* duckdb_arrow_converted_schema * */],
+    result: "void",
+  },
   duckdb_error_data_message: { parameters: [P /* error */], result: P },
   duckdb_error_data_error_type: { parameters: [P /* error */], result: "i32" },
   duckdb_destroy_error_data: { parameters: [P /* duckdb_error_data * */], result: "void" },
@@ -135,6 +181,15 @@ const SYMBOLS = {
 const ADDRESSES = [
   ...["duckdb_fetch_chunk", "duckdb_data_chunk_get_size", "duckdb_data_chunk_get_vector"] as const,
   ...["duckdb_vector_get_data", "duckdb_vector_get_validity", "duckdb_destroy_data_chunk"] as const,
+  ...["duckdb_bind_get_parameter", "duckdb_get_int64", "duckdb_destroy_value", "duckdb_bind_get_extra_info"] as const,
+  ...["duckdb_table_function_get_client_context", "duckdb_client_context_get_connection_id"] as const,
+  ...["duckdb_destroy_client_context", "duckdb_bind_add_result_column", "duckdb_bind_set_bind_data"] as const,
+  ...["duckdb_bind_set_error", "duckdb_init_get_bind_data", "duckdb_init_get_column_count"] as const,
+  ...["duckdb_init_get_column_index", "duckdb_init_set_init_data", "duckdb_init_set_max_threads"] as const,
+  ...["duckdb_init_set_error", "duckdb_function_get_bind_data", "duckdb_function_get_init_data"] as const,
+  ...["duckdb_function_get_local_init_data", "duckdb_function_set_error", "duckdb_data_chunk_set_size"] as const,
+  ...["duckdb_vector_reference_vector", "duckdb_data_chunk_from_arrow", "duckdb_error_data_message"] as const,
+  ...["duckdb_destroy_error_data"] as const,
 ];
 
 /** Addresses of functions, by their names. */

@@ -24,7 +24,7 @@ struct column {
     /* Nulls, and bytes of text, of the rows that were collected. */
     int64_t nulls;
     int64_t text_bytes;
-    /* Where the rows go; no bitmap without nulls. */
+    /* Memory for the rows; no bitmap without nulls. */
     uint8_t *validity;
     uint8_t *values;
     uint8_t *text;

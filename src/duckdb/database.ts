@@ -6,6 +6,8 @@
 import { DipcError } from "../errors.ts";
 import { checkOptionNames } from "../options.ts";
 import type { MessageHeader } from "../ipc/message.ts";
+import type { StreamSource } from "../c_data/export_source.ts";
+import { DuckDbRegistration } from "./registration.ts";
 import { duckDbLibrary } from "./library.ts";
 import { NativeConnection, NativeDatabase } from "./native.ts";
 import { schemaOfQuery } from "./result.ts";
@@ -128,6 +130,29 @@ export class DuckDbConnection implements AsyncDisposable {
     const action = "execute the statement";
     this.#checkFree(action);
     return await this.#native.run(action, options.signal, () => this.#native.execute(action, sql));
+  }
+
+  /**
+   * Makes a stream readable by queries of this connection, as a temporary view. DuckDB reads it as it executes the query, without
+   * copying more than a few batches: memory stays bounded. It can be read once; to read it more often, write it into a table.
+   *
+   * @example Usage
+   * ```ts ignore
+   * await using reader = await connect(uri);
+   * await using _ = await connection.registerStream("t", reader);
+   * for await (using batch of await connection.query("select city, sum(fare) from t group by city")) …
+   * ```
+   *
+   * @param name Name of the view
+   * @param source A table, batches, a reader such as that of `connect`, or a dataset
+   * @returns The registration; closing it drops the view
+   * @throws {DipcError} `unsupported`, naming the column, for a type that DuckDB does not have; `busy` while a stream of the
+   * connection is open; `limit_exceeded`; what the source throws. Its later errors are those of the query
+   */
+  async registerStream(name: string, source: StreamSource): Promise<DuckDbRegistration> {
+    const action = "register the stream";
+    this.#checkFree(action);
+    return await this.#native.run(action, undefined, () => DuckDbRegistration.create(this.#native, name, source));
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 
 /** SHA-256 of the C that the code was compiled from. */
-export const GATHER_SOURCE_HASH = "ac0ac9ffc9b332436d3ecf14980b70ce58eaa71eff6eb4b9dba136197092cd27";
+export const GATHER_SOURCE_HASH = "fa113ac48fd41abc52c8447a6eeabc3309c489ac271284a9e55ccb3418b98021";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const GATHER_MACHINE_CODE = {

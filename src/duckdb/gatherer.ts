@@ -34,7 +34,7 @@ export const MAX_TEXT_BYTES: number = 2 ** 31 - 1;
 /** Buffers of a message start at multiples of this many bytes. */
 const ALIGNMENT = 64;
 
-/** Where the buffers of a body are. */
+/** Places of the buffers of a body. */
 export class BodyPlaces {
   /** Offset and length of each buffer. */
   readonly buffers: number[] = [];

@@ -124,11 +124,12 @@ export function duckDbError(action: string, text: string | null, type = 0): Loca
   });
 }
 
-/** DuckDB's Arrow functions give JSON. */
+/** DuckDB's Arrow functions give JSON, which may have become the text of another error. */
 function plainText(text: string): string {
-  if (!text.startsWith('{"exception_type"')) return text;
+  const json = /^(?:[\w ]+ Error: )?(\{"exception_type".*\})$/s.exec(text)?.[1];
+  if (json === undefined) return text;
   try {
-    const { exception_type: type, exception_message: message } = JSON.parse(text);
+    const { exception_type: type, exception_message: message } = JSON.parse(json);
     return `${type} Error: ${message}`;
   } catch {
     return text;

@@ -8,7 +8,9 @@ import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
 import { Arena } from "../c_data/arena.ts";
 import { scratch } from "../c_data/raw.ts";
 import { Turns } from "../c_data/turns.ts";
+import { DipcError } from "../errors.ts";
 import { closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText, wordAt } from "./library.ts";
+import { ScanFunction } from "./scan_function.ts";
 import type { ArrowOptions } from "./schema.ts";
 
 /** How long a call that was interrupted may go on before it is interrupted again, in milliseconds. */
@@ -19,6 +21,24 @@ interface User {
   close(): Promise<void>;
 }
 
+/** A stream that queries of a connection can read. */
+interface Registration {
+  /** What its source has thrown, `null` for nothing. */
+  readonly failure: unknown;
+  /** Makes a query that is reading it fail. */
+  stop(): void;
+  /** Ends it after the connection was closed. */
+  free(): void;
+}
+
+function connectionId({ symbols }: DuckDbLibrary, connection: bigint): bigint {
+  const place = scratch(8);
+  symbols.duckdb_connection_get_client_context(connection, place.address);
+  const id = symbols.duckdb_client_context_get_connection_id(place.words[0]);
+  symbols.duckdb_destroy_client_context(place.address);
+  return id;
+}
+
 /** A `duckdb_database`. */
 export class NativeDatabase {
   readonly library: DuckDbLibrary;
@@ -26,6 +46,7 @@ export class NativeDatabase {
   /** Uses of settings that all connections share. */
   readonly settings: Turns = new Turns();
   readonly #users = new Set<User>();
+  #function: Promise<ScanFunction> | null = null;
   #closing: Promise<void> | null = null;
 
   private constructor(library: DuckDbLibrary, handle: bigint) {
@@ -72,6 +93,11 @@ export class NativeDatabase {
     this.#users.delete(user);
   }
 
+  /** The function that reads streams, registered when it is first needed. @param connection A `duckdb_connection` */
+  scanFunction(connection: bigint): Promise<ScanFunction> {
+    return this.#function ??= ScanFunction.register(this.library, connection);
+  }
+
   /** Closes its connections, and then itself. Idempotent. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -82,6 +108,7 @@ export class NativeDatabase {
     const place = scratch(8);
     place.words[0] = this.handle;
     await this.library.symbols.duckdb_close(place.address);
+    (await this.#function?.catch(() => null))?.free();
   }
 }
 
@@ -92,8 +119,11 @@ export class NativeConnection {
   readonly handle: bigint;
   /** The stream that is open: another call would end it. */
   stream: User | null = null;
+  /** Streams that its queries can read. */
+  readonly registrations: Set<Registration> = new Set();
+  /** DuckDB's number of it. */
+  readonly id: bigint;
   readonly #turns = new Turns();
-  readonly #onClose: (() => void)[] = [];
   #isRunning = false;
   #interrupting: ReturnType<typeof setInterval> | undefined = undefined;
   #closing: Promise<void> | null = null;
@@ -102,6 +132,7 @@ export class NativeConnection {
     this.library = database.library;
     this.database = database;
     this.handle = handle;
+    this.id = connectionId(this.library, handle);
     database.hold(this);
   }
 
@@ -119,9 +150,8 @@ export class NativeConnection {
     throw closedError(action, "database");
   }
 
-  /** Calls a function when it is called before the connection is closed, after all calls of it have ended. */
-  beforeClose(call: () => void): void {
-    this.#onClose.push(call);
+  get isClosed(): boolean {
+    return this.#closing !== null;
   }
 
   /** @throws {DipcError} `closed` */
@@ -153,6 +183,8 @@ export class NativeConnection {
     this.#isRunning = true;
     try {
       return await call();
+    } catch (error) {
+      throw this.#errorOf(error);
     } finally {
       this.#isRunning = false;
       clearInterval(this.#interrupting);
@@ -163,11 +195,26 @@ export class NativeConnection {
 
   /** Makes the call that is under way end with an error. Does nothing without one. */
   interrupt(): void {
+    this.stopSources();
     if (!this.#isRunning || this.#interrupting !== undefined) return;
     const interrupt = (): void => this.library.symbols.duckdb_interrupt(this.handle);
     // DuckDB forgets it if the call has not begun on its thread yet.
     this.#interrupting = setInterval(interrupt, INTERRUPT_AGAIN_MS);
     interrupt();
+  }
+
+  /** The error of a query: DuckDB has only the text of what the source of a stream has thrown. */
+  #errorOf(error: unknown): unknown {
+    if (!(error instanceof DipcError) || error.foreign?.system !== "duckdb") return error;
+    for (const { failure } of this.registrations) {
+      if (failure instanceof DipcError && error.foreign.text.includes(failure.message.slice(0, 40))) return failure;
+    }
+    return error;
+  }
+
+  /** Makes queries fail that wait for a stream: DuckDB's threads cannot be interrupted then. */
+  stopSources(): void {
+    for (const registration of this.registrations) registration.stop();
   }
 
   /**
@@ -229,10 +276,10 @@ export class NativeConnection {
     this.interrupt();
     await this.stream?.close();
     await this.#turns.run(async () => {
-      for (const call of this.#onClose.splice(0).reverse()) call();
       const place = scratch(8);
       place.words[0] = this.handle;
       await this.library.symbols.duckdb_disconnect(place.address);
+      for (const registration of this.registrations) registration.free();
     });
     this.database.drop(this);
   }

@@ -90,6 +90,8 @@ class Reading {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    // At the end nothing reads them any more.
+    this.#connection.stopSources();
     const ahead = this.#ahead;
     this.#ahead = null;
     if (ahead !== null) {
