@@ -154,8 +154,12 @@ function parquet(name: string, engine: "wasm" | "duckdb", target: number): Compa
   return {
     ...{ name, unit: "rows/s", peerName: "pyarrow read + Flight", target, needs: "python" },
     async prepare(bench) {
+      const free = { pinned: false };
       const spec = { kind: "parquet", path: await fetchData("flights-3m.parquet", console.error) };
-      const [{ uri }, flight] = [await serveOurs(bench, { ...spec, engine }), await serveFlight(bench, spec)];
+      const [{ uri }, flight] = [
+        await serveOurs(bench, { ...spec, engine }, free),
+        await serveFlight(bench, spec, free),
+      ];
       const rows = 3_000_000;
       // From the request on, because the server starts to decode then.
       const figure = (fetched: Fetched): Measured => {
@@ -163,9 +167,9 @@ function parquet(name: string, engine: "wasm" | "duckdb", target: number): Compa
         return { value: fetched.rows / fetched.wholeSeconds, transports: fetched.transports };
       };
       return {
-        ours: async () => figure(await bench.fetch("client", { do: "keep", uri })),
-        peer: async () => figure(await bench.fetch("flight-client", { do: "keep", ...flight })),
-        close: () => serveNothing(bench),
+        ours: async () => figure(await bench.fetch("client", { do: "keep", uri }, free)),
+        peer: async () => figure(await bench.fetch("flight-client", { do: "keep", ...flight }, free)),
+        close: () => serveNothing(bench, free),
       };
     },
   };
