@@ -16,6 +16,8 @@ interface DatasetSpec extends Shape {
   readonly kind: "memory" | "repeat" | "file" | "parquet";
   /** How often a run of `repeat` goes through its batches. */
   readonly times: number;
+  /** Of `parquet`. */
+  readonly engine?: "wasm" | "duckdb";
   /** Of `file` and `parquet`. */
   readonly path: string;
   /** Of `file`: map it instead of reading it. */
@@ -33,7 +35,7 @@ async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
     case "file":
       return await arrowFile(spec.path, { map: spec.map });
     case "parquet":
-      return await parquetFile(spec.path);
+      return await parquetFile(spec.path, { engine: spec.engine });
   }
 }
 

@@ -203,7 +203,7 @@ export const DUCKDB_TYPE = {
   ...{ list: 24, struct: 25, map: 26, union: 28, array: 33 },
   ...{ boolean: 1, tinyint: 2, smallint: 3, integer: 4, bigint: 5, utinyint: 6, usmallint: 7, uinteger: 8, ubigint: 9 },
   ...{ float: 10, double: 11, timestamp: 12, date: 13, time: 14, hugeint: 16, varchar: 17, blob: 18, decimal: 19 },
-  ...{ timestampS: 20, timestampMs: 21, timestampNs: 22, timestampTz: 31, timeNs: 39 },
+  ...{ timestampS: 20, timestampMs: 21, timestampNs: 22, timestampTz: 31, timeNs: 39, uuid: 27 },
   ...{ uhugeint: 32, bit: 29, timeTz: 30 },
 } as const;
 

@@ -26,7 +26,7 @@ const serve: Command = {
   summary: "serve files over UCX, and by Arrow Flight",
   flags: ["json", "help", "no-ucx", "share"],
   values: [
-    ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "memory", "staging"],
+    ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "engine", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
     ...LIMIT_VALUES,
@@ -50,6 +50,7 @@ Options
   --isolates N         threads that hold the connections by UCX, each with a port of its own: P, P + 1, … (default 1);
                        every dataset then has N URIs, of which a client takes the first that can be used
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
+  --engine ENGINE      reader of Parquet files: auto, wasm, duckdb (default auto: DuckDB for large files if installed)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
   --share              let clients on this machine read the data in the server's memory instead of receiving it
@@ -89,7 +90,7 @@ const get: Command = {
   summary: "fetch a dataset or read a file, show it or write it to a file",
   flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
-    ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command"],
+    ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command", "engine"],
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
     ...LIMIT_VALUES,
@@ -112,6 +113,7 @@ Options
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
+  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb (default auto: DuckDB for a large file if installed)
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
@@ -143,7 +145,7 @@ const schema: Command = {
   name: "schema",
   summary: "show the schema of a dataset",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["body-uri", "timeout", "command", ...FLIGHT_VALUES, ...LIMIT_VALUES],
+  values: ["body-uri", "timeout", "command", "engine", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc schema URI [TICKET] [options]
@@ -155,6 +157,7 @@ Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer (default 30s); seconds without a unit; ms, s, m, h
+  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb, which refuses what it would read otherwise
   --json             one JSON object: {"fields":[{"name","type","nullable",...}],"metadata":{...}}
   -h, --help         this text
 

@@ -8,14 +8,14 @@ import { flightUriFor } from "../flight/location.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
-import type { SourceOptions } from "../sources/options.ts";
+import type { OpenPathOptions } from "../sources/open_path.ts";
 import { isAdbc, openAdbc } from "./adbc_source.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
 import { LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options that a file leaves with a use; all others are for a server. */
-const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "json", "help", ...LIMIT_VALUES];
+const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "engine", "json", "help", ...LIMIT_VALUES];
 
 /**
  * Whether an argument is a path rather than a URI.
@@ -69,17 +69,19 @@ export function refuseServerOptions({ positional, values, lists, flags }: Parsed
 /**
  * Opens a file or a query as a source of messages.
  *
- * @param options Limits, and `onWarning`, which is called while a file is read
+ * @param options Limits, the engine, and `onWarning`, which is called while a file is read
  * @throws {DipcError} as `openPath` and `openDatabase` do
  */
 export async function openFileSource(
   path: string,
   signal: AbortSignal,
-  options: SourceOptions,
+  options: OpenPathOptions,
 ): Promise<MessageSource> {
   if (isAdbc(path)) return new FileSource(await openAdbc(path), "read from a database", signal);
   const { openPath } = await import("../../mod.ts");
-  return new FileSource(await openPath(path, { ...options, follow: false }), "read from a file", signal);
+  const dataset = await openPath(path, { ...options, follow: false });
+  const reader = dataset.engine?.name === "duckdb" ? " by DuckDB" : "";
+  return new FileSource(dataset, `read from a file${reader}`, signal);
 }
 
 class FileSource implements MessageSource {
@@ -117,6 +119,9 @@ class FileSource implements MessageSource {
       transportsReason: "",
       route: null,
       routeReason: this.#reason,
+      ...(this.#dataset.engine === undefined
+        ? {}
+        : { engine: this.#dataset.engine.name, engineReason: this.#dataset.engine.reason }),
       endpoints: [],
       sharedBytes: 0,
       sharingReason: null,

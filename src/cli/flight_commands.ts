@@ -74,7 +74,7 @@ export const put: Command = {
   name: "put",
   summary: "upload a file to a Flight server",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["command", "batch-rows", "max-batch", "timeout", ...FLIGHT_VALUES, ...LIMIT_VALUES],
+  values: ["command", "batch-rows", "engine", "max-batch", "timeout", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc put FILE URI [NAME] [options]
@@ -86,6 +86,7 @@ extension).
 Options
   --command TEXT     uploads to a command of the server's own form instead of a path
   --batch-rows N     rows of a batch of a Parquet file (default 65536)
+  --engine ENGINE    reader of a Parquet file: auto, wasm, duckdb (default auto: DuckDB for a large file if installed)
   --max-batch SIZE   cuts longer batches, so that the server takes them; "none" leaves them as they are
                      (default 4M for a Parquet file without --batch-rows, 2G for others)
   --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h

@@ -142,7 +142,9 @@ async function openSource(
   signal: AbortSignal,
   onWarning: (warning: string) => void,
 ): Promise<MessageSource> {
-  if (source.kind === "file") return await openFileSource(source.path, signal, { limits: source.limits, onWarning });
+  if (source.kind === "file") {
+    return await openFileSource(source.path, signal, { limits: source.limits, engine: source.engine, onWarning });
+  }
   if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed("get", source, signal);
   const { memory, staging } = device;
   if (memory === undefined) {

@@ -7,6 +7,7 @@ import type { FlightDescriptorInit } from "../../flight.ts";
 import { parseFlightLocation } from "../flight/location.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
 import { printable } from "../text.ts";
+import { engineOf } from "./engine.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
@@ -33,11 +34,12 @@ export async function runPut(args: ParsedArgs): Promise<number> {
   const descriptor = descriptorOf(args, uri, name, file);
   const rowsText = args.values.get("batch-rows");
   const batchRows = rowsText === undefined ? undefined : integerOption("--batch-rows", rowsText, 1, 2 ** 31 - 1);
+  const engine = engineOf(args);
   requireForCommand("put", [...NATIVE, ...reading(file === "-" ? [] : [file]), ...connecting(uri)]);
   const { openPath } = await import("../../mod.ts");
   const warnings = new Warnings();
   const { onWarning } = warnings;
-  const dataset = await openPath(file, { batchRows, follow: false, limits: readerLimitsOf(args), onWarning });
+  const dataset = await openPath(file, { batchRows, engine, follow: false, limits: readerLimitsOf(args), onWarning });
   try {
     return await withFlightClient("put", uri, args, async (client, signal) => {
       const started = performance.now();

@@ -52,7 +52,7 @@ interface FoundSchema {
 async function schemaOf(source: Source, signal: AbortSignal): Promise<FoundSchema> {
   if (source.kind === "flight") return { header: await flightSchema(source, signal) };
   if (source.kind === "ucx") return { header: await streamSchema(source, signal) };
-  await using file = await openFileSource(source.path, signal, { limits: source.limits });
+  await using file = await openFileSource(source.path, signal, { limits: source.limits, engine: source.engine });
   return { header: file.schemaHeader, footerMetadata: file.footerMetadata };
 }
 

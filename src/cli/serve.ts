@@ -17,6 +17,7 @@ import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { filesOf } from "./file_source.ts";
 import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
+import { engineOf } from "./engine.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
@@ -107,6 +108,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     ? undefined
     : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
+  const engine = engineOf(args);
   const { memory, staging } = deviceArgs(args);
   const share = args.flags.has("share");
   requireForCommand("serve", permissionsOf(paths, options.address, flight));
@@ -119,7 +121,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
       datasets[name] = isAdbc(path)
         ? await openAdbc(path)
-        : await openPath(path, { batchRows, map: "guarded", limits: sizes, onWarning });
+        : await openPath(path, { batchRows, engine, map: "guarded", limits: sizes, onWarning });
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {

@@ -6,7 +6,9 @@
 import type { ConnectFlightOptions, ConnectOptions } from "../connect.ts";
 import { isFlightUri } from "../flight/location.ts";
 import type { ReaderLimits } from "../limits.ts";
+import type { ParquetEngine } from "../sources/parquet/engine.ts";
 import { choice, type ParsedArgs, UsageError } from "./args.ts";
+import { engineOf } from "./engine.ts";
 import { isPath, pathOf, refuseServerOptions } from "./file_source.ts";
 import { flightOptionsOf, locationOptionsOf, refuseFlightOptions, timeoutOf } from "./flight_options.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
@@ -38,6 +40,8 @@ export interface PathSource {
   readonly path: string;
   /** Limits of what it can make the command do. */
   readonly limits: Partial<ReaderLimits>;
+  /** What decodes it if it is a Parquet file. */
+  readonly engine: ParquetEngine | undefined;
 }
 
 /** What `get` and `schema` read. */
@@ -64,9 +68,13 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
     );
   }
   const limits = readerLimitsOf(args);
+  const engine = engineOf(args);
   if (isPath(uri)) {
     refuseServerOptions(args);
-    return { kind: "file", path: pathOf(uri), limits };
+    return { kind: "file", path: pathOf(uri), limits, engine };
+  }
+  if (engine !== undefined) {
+    throw new UsageError(`cannot use --engine: it is for a Parquet file that is read here, and ${uri} is not a file`);
   }
   if (isFlightUri(uri)) {
     const { timeoutMs, ...call } = flightOptionsOf(args);

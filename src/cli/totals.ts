@@ -17,6 +17,9 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   routeReason: string | null;
   /** True if `--limit` ended it. */
   limited?: boolean;
+  /** What decoded a Parquet file, and why. */
+  engine?: string;
+  engineReason?: string;
   /** File written, once it is complete. */
   output?: string;
   /** Format written. */

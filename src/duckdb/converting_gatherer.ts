@@ -3,18 +3,11 @@
  *
  * @module
  */
-import { ConcatenatedBatch } from "../c_data/concatenate.ts";
-import { placedNumbers } from "../c_data/export.ts";
-import type { ForeignBody } from "../c_data/foreign_body.ts";
-import { importRecordBatch } from "../c_data/import.ts";
-import type { LocatedTree } from "../c_data/located_tree.ts";
-import { CStruct } from "../c_data/structs.ts";
 import type { IpcMessage } from "../ipc/message.ts";
-import { hostPool } from "../memory/host_pool.ts";
-import { batchHeader, type BatchSize, BodyPlaces, type Gatherer, MAX_BATCH_BYTES, MAX_TEXT_BYTES } from "./gatherer.ts";
-import { checkErrorData, destroyBy, type DuckDbLibrary } from "./library.ts";
+import { convertChunk, joinChunks } from "./conversion.ts";
+import { type BatchSize, type Gatherer, MAX_BATCH_BYTES, MAX_TEXT_BYTES } from "./gatherer.ts";
+import { destroyBy, type DuckDbLibrary } from "./library.ts";
 import type { NativeResult } from "./result.ts";
-import { swapChildren } from "./schema.ts";
 
 /** Has DuckDB convert the chunks of one result, and puts them together. */
 export class ConvertingGatherer implements Gatherer {
@@ -52,7 +45,7 @@ export class ConvertingGatherer implements Gatherer {
     if (chunks.length === 0) return null;
     this.#chunks = [];
     try {
-      const batch = this.#batch(chunks);
+      const batch = joinChunks(this.#result.schema, chunks);
       const dictionaries = this.#areDictionariesSent ? [] : this.#dictionaries ?? [];
       this.#areDictionariesSent = true;
       return [...dictionaries, batch];
@@ -92,46 +85,11 @@ export class ConvertingGatherer implements Gatherer {
   }
 
   #add(chunk: bigint): IpcMessage {
-    const { options, schema } = this.#result;
-    using array = new CStruct("ArrowArray");
-    this.#convert(chunk, options.usual, array);
-    using lossless = new CStruct("ArrowArray");
-    if (options.losslessColumns.length > 0) {
-      this.#convert(chunk, options.lossless, lossless);
-      swapChildren("ArrowArray", array.address, lossless.address, options.losslessColumns);
-    }
-    const messages = importRecordBatch(array.address, schema).toMessages();
+    const messages = convertChunk(this.#result, this.#result.schema, chunk);
     const batch = messages.pop()!;
     if (this.#dictionaries === null) this.#dictionaries = messages;
     else release(messages);
     return batch;
-  }
-
-  #convert(chunk: bigint, options: bigint, out: CStruct): void {
-    const error = this.#library.symbols.duckdb_data_chunk_to_arrow(options, chunk, out.address);
-    checkErrorData(this.#library, error, "convert the rows to Arrow");
-  }
-
-  #batch(chunks: readonly IpcMessage[]): IpcMessage {
-    const { layout } = this.#result.schema;
-    const trees = chunks.map(({ body }): LocatedTree => {
-      const numbers = placedNumbers(body as ForeignBody);
-      const get = (index: number) => (body as ForeignBody).bufferInPlace(index);
-      return { numbers, buffers: { length: numbers.at.length, get } };
-    });
-    const { rows, nodes, buffers, variadicCounts } = new ConcatenatedBatch(layout, trees);
-    const places = new BodyPlaces();
-    for (const { byteLength } of buffers) places.add(byteLength);
-    const block = hostPool().acquire(places.byteLength);
-    if (places.byteLength > 0) {
-      const bytes = block.bytes();
-      buffers.forEach((buffer, i) => bytes.set(buffer, places.buffers[2 * i]));
-      places.pad(bytes);
-    }
-    return {
-      header: batchHeader(layout, rows, nodes, places, variadicCounts),
-      body: block.toBody(places.byteLength),
-    };
   }
 }
 

@@ -8,7 +8,8 @@ import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
 import { Arena, copyOf } from "../c_data/arena.ts";
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
-import { destroyBy, duckDbError, wordAt } from "./library.ts";
+import type { FieldLayout } from "../ipc/layout.ts";
+import { destroyBy, duckDbError, type DuckDbLibrary, wordAt } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import {
   type ArrowOptions,
@@ -114,6 +115,35 @@ export async function schemaOfQuery(connection: NativeConnection, sql: string): 
   } finally {
     destroyOptions(library, options);
   }
+}
+
+/** A column that a query gives. */
+export interface QueryColumn {
+  /** Number of its type. */
+  readonly id: number;
+  /** What DuckDB makes of it in Arrow. */
+  readonly arrow: FieldLayout;
+}
+
+/** The columns of the result of a query, which is not executed. As {@linkcode schemaOfQuery}. */
+export async function columnsOfQuery(connection: NativeConnection, sql: string): Promise<QueryColumn[]> {
+  using prepared = await Prepared.create(connection, sql);
+  const { library } = connection;
+  const columns = statementColumns(library, prepared.statement);
+  const options = await connection.arrowOptions(changedColumns(library, columns));
+  try {
+    const { layout } = arrowSchemaOf(library, columns, options);
+    return layout!.fields.map((arrow, column) => ({ id: typeId(library, columns.typeOf(column)), arrow }));
+  } finally {
+    destroyOptions(library, options);
+  }
+}
+
+/** The number of a type, which is destroyed. */
+function typeId({ symbols }: DuckDbLibrary, type: bigint): number {
+  const id = symbols.duckdb_get_type_id(type);
+  destroyBy(symbols.duckdb_destroy_logical_type, type);
+  return id;
 }
 
 /** What belongs to a result natively. Known to the finalizer of the stream that reads it. */

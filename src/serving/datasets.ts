@@ -91,7 +91,7 @@ async function openEntry(name: string, served: Servable, options: EntryOptions):
   }
   if (isPlaced(served)) return await place(name, served, options);
   if (typeof served === "string" || served instanceof URL) {
-    const { openPath } = await import("../sources/open_path.ts");
+    const { openPath } = await import("../files.ts");
     const path = typeof served === "string" ? served : fileURLToPath(served);
     const dataset = await openPath(path, { onWarning: (warning) => options.warn(name, warning) });
     return { name, dataset, owned: true };

@@ -88,6 +88,10 @@ export interface ServedDataset {
   readonly batches?: number;
   /** Bytes of all bodies, if known. */
   readonly bodyBytes?: number;
+  /** What decodes its Parquet file: `"wasm"` or `"duckdb"`. */
+  readonly engine?: string;
+  /** Why that was chosen. */
+  readonly engineReason?: string;
   /** Memory space that its bodies are sent from, if that is not host memory. */
   readonly memory?: string;
   /** Whether they are staged through host memory; set for bodies in device memory. */

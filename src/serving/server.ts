@@ -154,9 +154,10 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   }
 
   #describe({ name, dataset, memory, staged, stagingReason }: Entry): ServedDataset {
-    const { rows, batches, bodyBytes } = dataset;
+    const { rows, batches, bodyBytes, engine } = dataset;
     const placed = memory === undefined ? {} : { memory, staged, stagingReason };
-    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...placed };
+    const decoded = engine === undefined ? {} : { engine: engine.name, engineReason: engine.reason };
+    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...decoded, ...placed };
   }
 
   #emit(type: StreamEventType, detail: ServerEventDetail): void {

@@ -193,7 +193,7 @@ class FileTarget implements Target {
 
   async finish(): Promise<Dataset> {
     await inFolder(() => this.#writer.finish()).catch(hidden);
-    const { openPath } = await import("../sources/open_path.ts");
+    const { openPath } = await import("../files.ts");
     // Its messages were admitted when they arrived.
     return await openPath(this.#path, { limits: NO_HEADER_LIMITS }).catch(hidden);
   }

@@ -21,6 +21,14 @@ export interface MessageStream {
   close(): void | Promise<void>;
 }
 
+/** What decodes a dataset's file. */
+export interface DatasetEngine {
+  /** Its name. */
+  readonly name: "wasm" | "duckdb";
+  /** Why it was chosen, in words. */
+  readonly reason: string;
+}
+
 /** Something that can be served to clients, once or many times. */
 export interface Dataset {
   /** The schema message that starts every run. */
@@ -39,6 +47,8 @@ export interface Dataset {
   readonly memory?: string;
   /** True if the size of its batches is this package's own choice, so that they may be cut for a peer. Default: false. */
   readonly hasFreeBatches?: boolean;
+  /** What decodes it, if that was chosen from several. */
+  readonly engine?: DatasetEngine;
   /** True if only one run is possible (standard input, an iterator). */
   readonly readOnce: boolean;
   /**

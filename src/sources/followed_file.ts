@@ -6,7 +6,7 @@
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { textOf } from "../text.ts";
-import type { Dataset, MessageStream } from "./dataset.ts";
+import type { Dataset, DatasetEngine, MessageStream } from "./dataset.ts";
 import { FileHandle } from "./file_handle.ts";
 import { FileLease } from "./file_lease.ts";
 
@@ -92,6 +92,10 @@ export class FollowedFile<O> implements Dataset {
 
   get hasFreeBatches(): boolean | undefined {
     return this.#current.dataset.hasFreeBatches;
+  }
+
+  get engine(): DatasetEngine | undefined {
+    return this.#current.dataset.engine;
   }
 
   get readOnce(): boolean {

@@ -11,11 +11,14 @@ import { FollowedFile } from "./followed_file.ts";
 import { withName } from "./named.ts";
 import { openError, statFile } from "./paths.ts";
 import type { SourceOptions } from "./options.ts";
+import type { LoadNative, ParquetEngine } from "./parquet/engine.ts";
 
 /** Options of {@linkcode openPath}. */
 export interface OpenPathOptions extends SourceOptions {
   /** Rows of each batch made from a Parquet file; Arrow files and streams are forwarded with the batches they have. */
   batchRows?: number;
+  /** What decodes a Parquet file; see `ParquetFileOptions.engine`. Default `"auto"`. */
+  engine?: ParquetEngine;
   /** Map Arrow files into memory instead of reading them; see `ArrowFileOptions.map`. */
   map?: boolean | "guarded";
   /**
@@ -38,11 +41,16 @@ export type FileFormat = "arrow-file" | "arrow-stream" | "parquet";
  * ```
  *
  * @param path Path, or `"-"`
- * @param options Pool, limits, batch size, mapping
+ * @param options Pool, limits, batch size, mapping, engine
+ * @param native DuckDB, if it may read Parquet files
  * @throws {DipcError} `not_found`, `permission_denied`, `invalid_argument` for a directory, `invalid_data` for an empty or
  * damaged file or one of no known format, `unsupported` for a known other format
  */
-export async function openPath(path: string, options: OpenPathOptions = {}): Promise<Dataset> {
+export async function openPath(
+  path: string,
+  options: OpenPathOptions = {},
+  native?: LoadNative,
+): Promise<Dataset> {
   if (typeof path !== "string") {
     throw new LocalError("invalid_argument", `cannot open ${typeof path}: it is not a path; give a string`);
   }
@@ -56,18 +64,19 @@ export async function openPath(path: string, options: OpenPathOptions = {}): Pro
     }
     return await arrowStream(file, { ...options, name: `"${path}"` });
   }
-  return options.follow === false ? await openFile(path, options) : await FollowedFile.open(path, options, openFile);
+  const open = (path: string, options: OpenPathOptions): Promise<Dataset> => openFile(path, options, native);
+  return options.follow === false ? await open(path, options) : await FollowedFile.open(path, options, open);
 }
 
-async function openFile(path: string, options: OpenPathOptions): Promise<Dataset> {
+async function openFile(path: string, options: OpenPathOptions, native?: LoadNative): Promise<Dataset> {
   try {
-    return await openFormat(path, options);
+    return await openFormat(path, options, native);
   } catch (error) {
     throw withName(`"${path}"`, error);
   }
 }
 
-async function openFormat(path: string, options: OpenPathOptions): Promise<Dataset> {
+async function openFormat(path: string, options: OpenPathOptions, native?: LoadNative): Promise<Dataset> {
   switch (detectFormat(readHead(path), path)) {
     case "arrow-file":
       return await arrowFile(path, options);
@@ -76,7 +85,7 @@ async function openFormat(path: string, options: OpenPathOptions): Promise<Datas
     case "parquet": {
       // A heavy dependency: loaded only when it is needed.
       const { parquetFile } = await import("./parquet.ts");
-      return await parquetFile(path, options);
+      return await parquetFile(path, options, native);
     }
   }
 }

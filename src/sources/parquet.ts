@@ -5,6 +5,7 @@
  */
 import type { Dataset } from "./dataset.ts";
 import type { SourceOptions } from "./options.ts";
+import type { LoadNative, ParquetEngine } from "./parquet/engine.ts";
 
 /** Options of {@linkcode parquetFile}. */
 export interface ParquetFileOptions extends SourceOptions {
@@ -13,6 +14,12 @@ export interface ParquetFileOptions extends SourceOptions {
    * 65,536, or fewer if a batch would have more than 64 MiB.
    */
   batchRows?: number;
+  /**
+   * What decodes the file: `"wasm"` is Arrow's reader in Rust, compiled to WebAssembly; `"duckdb"` is DuckDB (`dipc setup duckdb`),
+   * which has several threads. Both give the same rows, types and batches; `"duckdb"` refuses files of which it would make something
+   * else. Default `"auto"`: DuckDB if it is installed, does not refuse the file, and the file has 4 MiB or more.
+   */
+  engine?: ParquetEngine;
 }
 
 /**
@@ -26,11 +33,16 @@ export interface ParquetFileOptions extends SourceOptions {
  * ```
  *
  * @param path Path of the file
- * @param options Rows per batch, and limits
+ * @param options Rows per batch, engine, and limits
+ * @param native DuckDB, if it may be used
  * @throws {DipcError} `not_found`, `permission_denied`, `io`, `invalid_data`, `invalid_argument`, `unsupported`
  */
-export async function parquetFile(path: string, options: ParquetFileOptions = {}): Promise<Dataset> {
+export async function parquetFile(
+  path: string,
+  options: ParquetFileOptions = {},
+  native?: LoadNative,
+): Promise<Dataset> {
   // Loads the decoder's side only now: most programs import this module for other things.
   const { openParquet } = await import("./parquet/dataset.ts");
-  return await openParquet(path, options);
+  return await openParquet(path, options, native);
 }

@@ -127,7 +127,6 @@ for name, lists, size in [
     ("one", [[1, 2], None], 1),
     ("three", [[1, 2], []], 3),
     ("two", [[1, 2], [], None], 2),
-    ("mixed", [[1, 2, 3], [4]], 2),
 ]:
     with_origin(f"{folder}/stale_lists_{name}.parquet", pa.table({"l": pa.array(lists, pairs)}), [("l", pa.list_(pa.int64(), size))])
 names += ["stale_lists_one.parquet", "stale_lists_three.parquet"]

@@ -108,7 +108,16 @@ testNeeding([needsUcx], "docs/command.md: the fields of get --json, and which of
   const documented = rows.flatMap(([names]) => namesIn(names));
   const always = Object.keys(whole);
   assertEquals(always.filter((name) => !documented.includes(name)), [], "fields that the table lacks");
-  const extra = ["memory", "staged", "stagingReason", "decompressedOnHost", "limited", "error"];
+  const extra = [
+    "memory",
+    "staged",
+    "stagingReason",
+    "decompressedOnHost",
+    "engine",
+    "engineReason",
+    "limited",
+    "error",
+  ];
   assertEquals(documented.filter((name) => !always.includes(name)), extra);
   // A cell says "null" for just the fields that are null when nothing came.
   const failed = JSON.parse((await dipc(["get", server.uri("trips").replace("/trips", "/nothing"), "--json"])).stdout);

@@ -1,6 +1,6 @@
 /**
- * A Parquet file as a dataset. It is decoded by parquet-wasm, in a worker; batches come out of it as Arrow IPC and are
- * forwarded without being decoded again.
+ * A Parquet file as a dataset. It is planned by parquet-wasm, in a worker. If no other engine decodes it, the worker does; batches
+ * come out of it as Arrow IPC and are forwarded without being decoded again.
  *
  * @module
  */
@@ -11,13 +11,22 @@ import { HeaderReader } from "../../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import { encodeBatchMetadata } from "../../ipc/metadata_writer.ts";
 import { type ReaderLimits, readerLimits } from "../../limits.ts";
-import { integerIn } from "../../options.ts";
-import type { Dataset, MessageStream } from "../dataset.ts";
+import { integerIn, oneOf } from "../../options.ts";
+import type { Dataset, DatasetEngine, MessageStream } from "../dataset.ts";
 import { FileHandle } from "../file_handle.ts";
 import type { SourceOptions } from "../options.ts";
 import { OwnedBody } from "../owned_body.ts";
 import { type DecodedStream, ParquetDecoder } from "./decoder.ts";
 import { ListCounter } from "./fixed_lists.ts";
+import { ContinuedRun } from "./continued_run.ts";
+import {
+  chooseEngine,
+  type EngineChoice,
+  type LoadNative,
+  type NativeReader,
+  PARQUET_ENGINES,
+  type ParquetEngine,
+} from "./engine.ts";
 import { IntervalConverter } from "./intervals.ts";
 import type { ParquetInfo } from "./messages.ts";
 import { type RawMessage, splitStream } from "./split.ts";
@@ -26,14 +35,36 @@ import { type RawMessage, splitStream } from "./split.ts";
 const DEFAULT_BATCH_ROWS = 65_536;
 
 /** Opens a Parquet file; {@linkcode parquetFile} documents what it does and throws. */
-export async function openParquet(path: string, options: SourceOptions & { batchRows?: number }): Promise<Dataset> {
+export async function openParquet(
+  path: string,
+  options: SourceOptions & { batchRows?: number; engine?: ParquetEngine },
+  load?: LoadNative,
+): Promise<Dataset> {
+  const wanted = oneOf("engine", options.engine ?? "auto", PARQUET_ENGINES);
   const batchRows = integerIn("batchRows", options.batchRows ?? DEFAULT_BATCH_ROWS, 1);
   const hasFreeBatches = options.batchRows === undefined;
   const limits = readerLimits(options.limits);
   const file = FileHandle.open(path);
   const decoder = new ParquetDecoder(file, { batchRows, hasFreeBatches });
   try {
-    return new ParquetDataset(file, decoder, await decoder.info(), { hasFreeBatches, limits });
+    const info = await decoder.info();
+    const schema = new HeaderReader(limits).read(info.schema);
+    const choice = await chooseEngine(wanted, load, {
+      path,
+      source: `/proc/self/fd/${file.fd}`,
+      size: file.size,
+      schema,
+      groups: info.groups,
+      obstacle: info.obstacle,
+      checkUnchanged: () => file.checkUnchanged(),
+    });
+    return new ParquetDataset(file, decoder, info, {
+      hasFreeBatches,
+      limits,
+      schema,
+      choice,
+      mayGoOn: wanted === "auto",
+    });
   } catch (error) {
     decoder.close();
     file.close();
@@ -46,31 +77,50 @@ class ParquetDataset implements Dataset {
   readonly rows: number;
   readonly batches?: number;
   readonly hasFreeBatches: boolean;
+  readonly engine: DatasetEngine;
   readonly readOnce = false;
   readonly #file: FileHandle;
   readonly #decoder: ParquetDecoder;
   readonly #info: ParquetInfo;
   readonly #limits: ReaderLimits;
+  readonly #native: NativeReader | null;
+  readonly #mayGoOn: boolean;
 
   constructor(
     file: FileHandle,
     decoder: ParquetDecoder,
     info: ParquetInfo,
-    { hasFreeBatches, limits }: { hasFreeBatches: boolean; limits: ReaderLimits },
+    { hasFreeBatches, limits, schema, choice, mayGoOn }: {
+      hasFreeBatches: boolean;
+      limits: ReaderLimits;
+      schema: MessageHeader;
+      choice: EngineChoice;
+      mayGoOn: boolean;
+    },
   ) {
     this.hasFreeBatches = hasFreeBatches;
+    this.engine = choice.engine;
+    this.#native = choice.native;
+    this.#mayGoOn = mayGoOn;
     this.#file = file;
     this.#decoder = decoder;
     this.#info = info;
     this.#limits = limits;
-    this.schema = new HeaderReader(limits).read(info.schema);
+    this.schema = schema;
     this.rows = info.groups.reduce((sum, { rows }) => sum + rows, 0);
     if (info.followsPages) return;
     this.batches = info.groups.reduce((sum, { rows, batchRows }) => sum + Math.ceil(rows / batchRows), 0);
   }
 
-  open({ signal }: { signal?: AbortSignal } = {}): MessageStream {
+  open({ signal, isPart = false }: { signal?: AbortSignal; isPart?: boolean } = {}): MessageStream {
     this.#file.checkUnchanged();
+    if (this.#native === null) return this.#openDecoded(signal);
+    const native = this.#native.open(signal);
+    // Both halves of what is read apart must be those of one engine.
+    return this.#mayGoOn && !isPart ? new ContinuedRun(native, () => this.#openDecoded(signal)) : native;
+  }
+
+  #openDecoded(signal: AbortSignal | undefined): MessageStream {
     const headers = HeaderReader.continuing(this.schema, this.#limits);
     if (headers.layout!.fields.length === 0) return new EmptyColumns(headers, this.#info.groups);
     const converter = IntervalConverter.of(this.#file.path, this.#info.decoded, headers.layout!);
@@ -79,9 +129,10 @@ class ParquetDataset implements Dataset {
     return new ParquetRun({ decoded: this.#decoder.open(), headers, converter, path, rows, info: this.#info, signal });
   }
 
-  close(): void {
+  close(): void | Promise<void> {
     this.#decoder.close();
-    this.#file.close();
+    if (this.#native === null) return this.#file.close();
+    return this.#native.close().finally(() => this.#file.close());
   }
 }
 

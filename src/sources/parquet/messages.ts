@@ -27,6 +27,8 @@ export interface ParquetInfo {
   readonly fixedLists: readonly FixedLists[];
   /** Whether batches may also have fewer rows at the end of a page. */
   readonly followsPages: boolean;
+  /** Why DuckDB would read it otherwise than the decoder, as far as the footer says; else `null`. */
+  readonly obstacle: string | null;
   /** Batches that are requested ahead of the next one. */
   readonly ahead: number;
 }

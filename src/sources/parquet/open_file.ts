@@ -14,6 +14,7 @@ import type { FileHandle } from "../file_handle.ts";
 import { loadParquetWasm } from "../parquet_wasm.ts";
 import { encodeFooter } from "./decoder_footer.ts";
 import { doubtOf, fixedLists, fullLists } from "./fixed_lists.ts";
+import { duckDbObstacle } from "./duckdb_obstacle.ts";
 import { type ParquetFooter, readFooter } from "./footer.ts";
 import type { BatchChoice, ParquetInfo } from "./messages.ts";
 import { type GroupIndex, indexPages } from "./page_index.ts";
@@ -84,6 +85,7 @@ export class OpenParquet {
       decoded,
       groups: plans.map(({ rows, batchRows }) => ({ rows, batchRows })),
       fixedLists: fixedLists(plan.columns, footer.groups, footer.leaves),
+      obstacle: duckDbObstacle(footer),
       followsPages: plans.some(({ pieceRows }) => pieceRows === 0),
       ahead: Math.min(MAX_AHEAD, Math.max(1, Math.floor(AHEAD_BYTES / largest))),
     };

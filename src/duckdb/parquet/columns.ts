@@ -1,0 +1,157 @@
+/**
+ * How the columns that DuckDB reads from a Parquet file become those that are served: without a change of a value, or not at all.
+ *
+ * @module
+ */
+import { DUCKDB_TYPE } from "../../../ffi/duckdb.ts";
+import type { ArrowType, FieldLayout } from "../../ipc/layout.ts";
+import type { QueryColumn } from "../result.ts";
+import { type RowColumn, RowKind } from "../rows.ts";
+
+/**
+ * Whether DuckDB's own conversion gives the column as it is served. Names, time zones and nullability are those of the served schema.
+ *
+ * @param found What DuckDB makes of it
+ * @param field What it is served as
+ */
+export function isConverted(found: FieldLayout, field: FieldLayout): boolean {
+  if (found.dictionary !== null || field.dictionary !== null) return false;
+  if (found.children.length !== field.children.length || !isSameLayout(found.type, field.type)) return false;
+  return found.children.every((child, i) => isConverted(child, field.children[i]));
+}
+
+function isSameLayout(found: ArrowType, type: ArrowType): boolean {
+  if (found.id !== type.id) return false;
+  if (found.id === "timestamp" && type.id === "timestamp") {
+    return found.unit === type.unit && (found.timezone === null) === (type.timezone === null);
+  }
+  if (found.id === "map") return true;
+  return CONVERTED.has(found.id) && JSON.stringify(Object.entries(found)) === JSON.stringify(Object.entries(type));
+}
+
+/** Types whose values DuckDB does not change. */
+const CONVERTED: ReadonlySet<ArrowType["id"]> = new Set([
+  ...["bool", "int", "float", "decimal", "date", "time", "timestamp", "utf8", "binary", "list", "struct"] as const,
+]);
+
+/**
+ * How a column of a flat type is read from DuckDB's vectors.
+ *
+ * @param found What DuckDB reads it as
+ * @param field What it is served as
+ * @returns `null` if that would be something else
+ */
+export function rowColumn(found: QueryColumn, field: FieldLayout): RowColumn | null {
+  const { type } = field;
+  if (field.dictionary !== null || field.children.length > 0) return null;
+  const width = WIDTHS.get(found.id);
+  if (width !== undefined) return isSameInteger(found.id, type) ? fixed(width) : null;
+  switch (found.id) {
+    case DUCKDB_TYPE.boolean:
+      return type.id === "bool" ? { kind: RowKind.bits, width: 1, outWidth: 0 } : null;
+    case DUCKDB_TYPE.float:
+    case DUCKDB_TYPE.double: {
+      const bits = found.id === DUCKDB_TYPE.float ? 32 : 64;
+      return type.id === "float" && type.bitWidth === bits ? fixed(bits / 8) : null;
+    }
+    case DUCKDB_TYPE.date:
+      return type.id === "date" && type.unit === "day" ? fixed(4) : null;
+    case DUCKDB_TYPE.time:
+      return type.id === "time" ? time(type.unit) : null;
+    case DUCKDB_TYPE.timeNs:
+      return type.id === "time" && type.unit === "ns" ? fixed(8) : null;
+    case DUCKDB_TYPE.timestamp:
+    case DUCKDB_TYPE.timestampTz:
+      return type.id === "timestamp" && (found.id === DUCKDB_TYPE.timestampTz) === (type.timezone !== null)
+        ? timestamp(type.unit)
+        : null;
+    case DUCKDB_TYPE.timestampNs:
+      return type.id === "timestamp" && type.unit === "ns" && type.timezone === null ? fixed(8) : null;
+    case DUCKDB_TYPE.varchar:
+    case DUCKDB_TYPE.blob:
+      return text(found.id, type);
+    case DUCKDB_TYPE.decimal:
+      return decimal(found.arrow.type, type);
+    case DUCKDB_TYPE.uuid:
+      return type.id === "fixed_size_binary" && type.byteWidth === 16
+        ? { kind: RowKind.uuid, width: 16, outWidth: 16 }
+        : null;
+    default:
+      return null;
+  }
+}
+
+/** Bytes of DuckDB's integers. */
+const WIDTHS: ReadonlyMap<number, number> = new Map([
+  [DUCKDB_TYPE.tinyint, 1],
+  [DUCKDB_TYPE.smallint, 2],
+  [DUCKDB_TYPE.integer, 4],
+  [DUCKDB_TYPE.bigint, 8],
+  [DUCKDB_TYPE.utinyint, 1],
+  [DUCKDB_TYPE.usmallint, 2],
+  [DUCKDB_TYPE.uinteger, 4],
+  [DUCKDB_TYPE.ubigint, 8],
+]);
+const SIGNED: ReadonlySet<number> = new Set([
+  ...[DUCKDB_TYPE.tinyint, DUCKDB_TYPE.smallint, DUCKDB_TYPE.integer, DUCKDB_TYPE.bigint],
+]);
+
+/** Whether a type has the same integers; some writers store those of types that Parquet lacks. */
+function isSameInteger(id: number, type: ArrowType): boolean {
+  switch (type.id) {
+    case "int":
+      return type.bitWidth === 8 * WIDTHS.get(id)! && type.signed === SIGNED.has(id);
+    case "duration":
+    case "timestamp":
+      return id === DUCKDB_TYPE.bigint;
+    case "date":
+      return type.unit === "ms" && id === DUCKDB_TYPE.bigint;
+    case "time":
+      return id === (type.bitWidth === 32 ? DUCKDB_TYPE.integer : DUCKDB_TYPE.bigint);
+    default:
+      return false;
+  }
+}
+
+function fixed(width: number): RowColumn {
+  return { kind: RowKind.fixed, width, outWidth: width };
+}
+
+/** DuckDB's times count microseconds. */
+function time(unit: string): RowColumn | null {
+  if (unit === "us") return fixed(8);
+  return unit === "ms" ? { kind: RowKind.thousandth32, width: 8, outWidth: 4 } : null;
+}
+
+/** So do its timestamps. */
+function timestamp(unit: string): RowColumn | null {
+  if (unit === "us") return fixed(8);
+  return unit === "ms" ? { kind: RowKind.thousandth64, width: 8, outWidth: 8 } : null;
+}
+
+function text(id: number, type: ArrowType): RowColumn | null {
+  switch (type.id) {
+    case "utf8":
+    case "large_utf8":
+      if (id !== DUCKDB_TYPE.varchar) return null;
+      return { kind: type.id === "utf8" ? RowKind.text32 : RowKind.text64, width: 16, outWidth: 0 };
+    case "binary":
+    case "large_binary":
+      return { kind: type.id === "binary" ? RowKind.text32 : RowKind.text64, width: 16, outWidth: 0 };
+    case "fixed_size_binary":
+      return id === DUCKDB_TYPE.blob && type.byteWidth > 0
+        ? { kind: RowKind.bytes, width: type.byteWidth, outWidth: type.byteWidth }
+        : null;
+    default:
+      return null;
+  }
+}
+
+/** DuckDB has decimal numbers of up to 4, 9, 18 and 38 digits in integers of 2, 4, 8 and 16 bytes. */
+function decimal(found: ArrowType, type: ArrowType): RowColumn | null {
+  if (found.id !== "decimal" || type.id !== "decimal" || type.bitWidth !== 128) return null;
+  const { precision, scale } = found;
+  if (precision !== type.precision || scale !== type.scale) return null;
+  if (precision > 18) return fixed(16);
+  return { kind: RowKind.decimal, width: precision > 9 ? 8 : precision > 4 ? 4 : 2, outWidth: 16 };
+}
