@@ -15,6 +15,7 @@ import { DictionaryStore } from "./parquet/dictionary_store.ts";
 import { checkFooter, encodeFooter, MAGIC } from "./parquet/footer.ts";
 import type { ChunkMetadata, RowGroupMetadata } from "./parquet/format.ts";
 import { encodeRows } from "./parquet/row_encoder.ts";
+import { checkDictionarySize, RowSizes } from "./parquet/row_sizes.ts";
 import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
@@ -45,6 +46,8 @@ export class ParquetWriter implements MessageWriter {
   readonly #sink: ByteSink;
   readonly #options: Required<ParquetWriterOptions>;
   readonly #dictionaries = new DictionaryStore(MOST_BYTES);
+  /** Size of the messages of dictionaries so far, decompressed, in bytes. */
+  #dictionaryBytes = 0;
   readonly #groups: RowGroupMetadata[] = [];
   /** Rows of the row group that is being encoded. */
   #rows = 0;
@@ -127,7 +130,10 @@ export class ParquetWriter implements MessageWriter {
   #addDictionary(header: VerifiedHeader, bytes: Uint8Array<ArrayBuffer>): void {
     const { dictionaryId, isDelta } = header;
     const { field } = this.#layout.dictionaries.get(dictionaryId)!;
-    const column = new ColumnReader(header, bytes, MOST_BYTES).read(field, true);
+    const reader = new ColumnReader(header, bytes, MOST_BYTES);
+    const column = reader.read(field, true);
+    this.#dictionaryBytes += reader.byteLength;
+    checkDictionarySize(column, this.#dictionaries.byteLength, this.#dictionaryBytes, this.#dictionaries);
     this.#dictionaries.add(dictionaryId, column, isDelta);
   }
 
@@ -139,10 +145,11 @@ export class ParquetWriter implements MessageWriter {
     const stepBytes = STEP_BYTES * Math.max(1, Math.min(MOST_STEP_COLUMNS, encoders.length));
     const step = Math.max(1, Math.min(STEP_ROWS, Math.floor(stepBytes * rows / Math.max(1, bodyLength))));
     const { rowGroupRows, rowGroupBytes } = this.#options;
+    const sizes = new RowSizes(columns, reader.byteLength, this.#dictionaries);
     for (let from = 0; from < rows;) {
       // Without columns there is nothing to encode but the number of rows.
       const most = encoders.length === 0 ? rows : from + step;
-      const to = Math.min(rows, most, from + rowGroupRows - this.#rows);
+      const to = sizes.stepEnd(from, Math.min(rows, most, from + rowGroupRows - this.#rows));
       this.#encode(columns, from, to);
       this.#rows += to - from;
       from = to;
