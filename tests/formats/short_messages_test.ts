@@ -1,13 +1,16 @@
 /**
- * Short messages that mean far more data than they have bytes: what is written of them takes bounded memory.
+ * Short messages that mean far more data than they have bytes: what is written or shown of them takes bounded memory.
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { RecordBatch } from "apache-arrow";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { ColumnReader } from "../../src/formats/parquet/arrow_columns.ts";
 import { DictionaryStore } from "../../src/formats/parquet/dictionary_store.ts";
 import { RowSizes } from "../../src/formats/parquet/row_sizes.ts";
 import { ParquetWriter } from "../../src/formats/parquet_writer.ts";
+import { Preview } from "../../src/formats/preview.ts";
 import { MemorySink } from "../../src/formats/sink.ts";
+import { BatchDecoder } from "../../src/ipc/decode.ts";
 import type { VerifiedHeader } from "../../src/ipc/header.ts";
 import type { FieldLayout } from "../../src/ipc/layout.ts";
 import { openPath } from "../../src/sources/open_path.ts";
@@ -163,4 +166,17 @@ Deno.test("rows that take more memory than their message are written to Parquet,
     await dataset.close();
     assertEquals([dataset.rows, values], [130, 130 * 65_536], name);
   }
+});
+
+Deno.test("no more of a cell is made into a text than the screen shows", () => {
+  const most = 2 ** 31 - 1;
+  const { schema, messages } = messagesOf(list(NULLS), [
+    { rows: 1, nodes: [1, 0, most, most], buffers: [NONE, Int32Array.of(0, most)] },
+  ]);
+  const preview = new Preview(schema);
+  using batch = new BatchDecoder(schema).decode(messages[0]);
+  const before = Deno.memoryUsage().external;
+  preview.add(batch as unknown as RecordBatch);
+  assert(Deno.memoryUsage().external - before < 64 * MIB);
+  assertStringIncludes(preview.render(), "[null,null,null,null,null,null,…");
 });
