@@ -1,8 +1,10 @@
 /**
- * Short messages that mean far more data than they have bytes: what is written or shown of them takes bounded memory.
+ * Short messages that mean far more data than they have bytes: what is written, shown or exported of them takes bounded memory.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RecordBatch } from "apache-arrow";
+import { concatenate } from "../../src/c_data/concatenate.ts";
+import { placed } from "../../src/c_data/located_tree.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import { ColumnReader } from "../../src/formats/parquet/arrow_columns.ts";
 import { DictionaryStore } from "../../src/formats/parquet/dictionary_store.ts";
@@ -179,4 +181,14 @@ Deno.test("no more of a cell is made into a text than the screen shows", () => {
   preview.add(batch as unknown as RecordBatch);
   assert(Deno.memoryUsage().external - before < 64 * MIB);
   assertStringIncludes(preview.render(), "[null,null,null,null,null,null,…");
+});
+
+Deno.test("values without bytes whose bitmap would fill the memory are not put together", () => {
+  const { schema } = messagesOf(field({ id: "fixed_size_binary", byteWidth: 0 }, [], INDICES), []);
+  const { plan } = schema.layout.dictionaries.get(0n)!;
+  const chunk = (length: number, nulls: number) =>
+    placed(length, [length, nulls], [], [new Uint8Array(nulls === 0 ? 0 : Math.ceil(length / 8)), NONE]);
+  const { numbers } = concatenate(plan, [chunk(1e6, 0), chunk(9, 9)]);
+  assertEquals([...numbers.nodes], [1e6 + 9, 9]);
+  assertDipcError("limit_exceeded", "values without bytes", () => concatenate(plan, [chunk(6e8, 0), chunk(9, 9)]));
 });
