@@ -35,6 +35,8 @@ const ROW_GROUP_BYTES = 128 * 2 ** 20;
 const STEP_BYTES = 2 ** 20, MOST_STEP_COLUMNS = 8, STEP_ROWS = 65_536;
 /** Longest time for which the encoder holds up the program, in milliseconds, but for one step. */
 const PAUSE_MS = 50;
+/** Most characters of names in the footer, which repeats those around each column for each row group. */
+const MOST_NAMES = 2 ** 28;
 /** Most bytes of all dictionaries, and of one batch or dictionary after decompression. */
 const MOST_BYTES = 4 * 2 ** 30;
 
@@ -87,6 +89,7 @@ export class ParquetWriter implements MessageWriter {
       throw new DipcError("unsupported", `cannot write Parquet: ${what}`);
     }
     const writer = new ParquetWriter(headers, planColumns(fields), sink, options);
+    writer.#checkNames();
     // Fails early if the schema cannot be embedded.
     arrowHint(writer.#layout, () => false);
     return writer;
@@ -173,6 +176,7 @@ export class ParquetWriter implements MessageWriter {
   /** Writes the row group if it has rows. */
   async #endGroup(): Promise<void> {
     if (this.#rows === 0) return;
+    this.#checkNames();
     if (this.#offset === 0) await this.#put([MAGIC]);
     const offset = this.#offset;
     const chunks: ChunkMetadata[] = [];
@@ -183,6 +187,18 @@ export class ParquetWriter implements MessageWriter {
     }
     this.#groups.push({ rows: this.#rows, offset, chunks });
     this.#rows = 0;
+  }
+
+  /** Checks the names of the next row group. A schema has each name once, however many columns it is around. */
+  #checkNames(): void {
+    const groups = this.#groups.length + 1, length = this.#tree.nameLength * groups;
+    if (length <= MOST_NAMES) return;
+    throw new DipcError(
+      "limit_exceeded",
+      `cannot write Parquet: the names of its columns would have ${length} characters in ${groups} row group${
+        groups === 1 ? "" : "s"
+      }, the most is ${MOST_NAMES}; shorten them, or write an Arrow file or stream instead`,
+    );
   }
 
   async #put(pieces: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {

@@ -170,6 +170,24 @@ Deno.test("rows that take more memory than their message are written to Parquet,
   }
 });
 
+Deno.test("a name around many columns is not repeated in the footer until it fills the memory", async () => {
+  const wide = (children: number): FieldLayout => ({
+    ...field({ id: "struct" }, Array(children).fill(NULLS)),
+    name: "n".repeat(MIB),
+  });
+  const create = (children: number, rows: number) => {
+    const nodes = Array.from({ length: children + 1 }, (_, i) => [rows, i === 0 ? 0 : rows]).flat();
+    const { schema, messages } = messagesOf(wide(children), [{ rows, nodes, buffers: [NONE] }]);
+    return { messages, writer: ParquetWriter.create(schema, new MemorySink(), { rowGroupRows: 1 }) };
+  };
+  await assertDipcError("limit_exceeded", "characters in 1 row group,", () => create(300, 1).writer);
+  const { messages, writer } = create(100, 3);
+  await assertDipcError("limit_exceeded", "characters in 3 row groups,", async () => {
+    await (await writer).write(messages[0]);
+  });
+  await (await writer).abort();
+});
+
 Deno.test("no more of a cell is made into a text than the screen shows", () => {
   const most = 2 ** 31 - 1;
   const { schema, messages } = messagesOf(list(NULLS), [
