@@ -22,6 +22,7 @@ export {
   type ForeignDetail,
   type ForeignStatus,
 } from "./src/errors.ts";
+export type { AdbcConfigurable } from "./src/adbc/configurable.ts";
 export type { AdbcConnection } from "./src/adbc/connection.ts";
 export type {
   AdbcIngestMode,

@@ -7,6 +7,8 @@
  * @module
  */
 
+import { keepLoaded } from "./raw_memory.ts";
+
 /** A pointer or a `size_t`. */
 const P = "usize";
 
@@ -170,8 +172,8 @@ export const ADBC_STATUS = [
 export type AdbcInit = (version: number, driver: bigint, error: bigint) => Promise<number>;
 
 /**
- * Opens the shared object of a driver. It is never closed: what its runtime has started, and memory that it has handed out, may
- * outlive every use of it.
+ * Opens the shared object of a driver. It is never closed, not even at the end of a web worker: calls that are under way, what its
+ * runtime has started, and memory that it has handed out may outlive every use of it.
  *
  * @param path Its path, or a name for the system's loader
  * @param symbols Names of entry points, the first of which that it has is taken
@@ -182,6 +184,7 @@ export function openAdbcLibrary(path: string, symbols: readonly string[]): AdbcI
   // A missing function would not be null if it is nonblocking.
   const address = { type: "pointer", optional: true } as const;
   const { symbols: found } = Deno.dlopen(path, Object.fromEntries(symbols.map((name) => [name, address])));
+  keepLoaded(path);
   for (const name of symbols) {
     const pointer = found[name];
     if (pointer === null) continue;

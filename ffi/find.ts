@@ -62,12 +62,18 @@ const LIBRARY = "libucp.so.0";
 // libnuma does not belong to UCX, but a libucs unpacked from a package may need it and have it in its folder.
 const SIBLINGS = ["libnuma.so.1", "libucm.so.0", "libucs.so.0", "libuct.so.0"];
 
-/** Folder of the copy of UCX that `dipc setup` makes; `null` if neither `XDG_CACHE_HOME` nor `HOME` is known. */
-export function setupFolder(): string | null {
+/** Folder of what `dipc setup` fetches; `null` if neither `XDG_CACHE_HOME` nor `HOME` is known. */
+export function cacheFolder(): string | null {
   const cache = readEnv("XDG_CACHE_HOME");
-  if (cache !== undefined && cache.startsWith("/")) return `${cache}/dipc/ucx-${SETUP_UCX_VERSION}`;
+  if (cache !== undefined && cache.startsWith("/")) return `${cache}/dipc`;
   const home = readEnv("HOME");
-  return home ? `${home}/.cache/dipc/ucx-${SETUP_UCX_VERSION}` : null;
+  return home ? `${home}/.cache/dipc` : null;
+}
+
+/** Folder of the copy of UCX that `dipc setup` makes; `null` if {@linkcode cacheFolder} is. */
+export function setupFolder(): string | null {
+  const folder = cacheFolder();
+  return folder === null ? null : `${folder}/ucx-${SETUP_UCX_VERSION}`;
 }
 
 /** Path of libucp in a {@linkcode setupFolder}. */

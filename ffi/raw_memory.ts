@@ -100,8 +100,26 @@ export function rawMemory(): RawMemory {
 
 /** `RTLD_LAZY` of dlopen. */
 const RTLD_LAZY = 1;
+/** `RTLD_NODELETE` of dlopen. */
+const RTLD_NODELETE = 0x1000;
 
-/** Functions that were looked up: each look-up opens a library, which Deno never gives back. */
+type Loader = Deno.DynamicLibrary<typeof LOADER_SYMBOLS>["symbols"];
+
+let loader: Loader | null = null;
+
+/** The functions of the system's loader, opened once: Deno never gives a library back. */
+function openLoader(): Loader {
+  if (loader !== null) return loader;
+  // Until glibc 2.34 the loader was a library of its own.
+  try {
+    loader = Deno.dlopen("libc.so.6", LOADER_SYMBOLS).symbols;
+  } catch {
+    loader = Deno.dlopen("libdl.so.2", LOADER_SYMBOLS).symbols;
+  }
+  return loader;
+}
+
+/** Functions that were looked up. */
 const addresses = new Map<string, bigint>();
 
 /**
@@ -117,18 +135,20 @@ export function libcAddress(name: string): bigint {
 }
 
 function findAddress(name: string): bigint {
-  // Until glibc 2.34 the loader was a library of its own.
-  for (const library of ["libc.so.6", "libdl.so.2"]) {
-    let loader;
-    try {
-      loader = Deno.dlopen(library, LOADER_SYMBOLS).symbols;
-    } catch {
-      continue;
-    }
-    const address = loader.dlsym(loader.dlopen(cString("libc.so.6"), RTLD_LAZY), cString(name));
-    if (address !== 0n) return address;
-  }
+  const { dlopen, dlsym } = openLoader();
+  const address = dlsym(dlopen(cString("libc.so.6"), RTLD_LAZY), cString(name));
+  if (address !== 0n) return address;
   throw new LocalError("unsupported", `cannot find ${name}: the C library lacks it; dipc needs Linux with glibc`);
+}
+
+/**
+ * Keeps a library that was opened loaded until the process ends: Deno unloads what a web worker has opened when the worker ends,
+ * also while a thread executes it.
+ *
+ * @param path As it was opened
+ */
+export function keepLoaded(path: string): void {
+  openLoader().dlopen(cString(path), RTLD_LAZY | RTLD_NODELETE);
 }
 
 /**

@@ -13,7 +13,7 @@
  * | `invalid_uri` | a URI is malformed, lacks a parameter, or has the wrong scheme for its server |
  * | `not_found` | the dataset, file or ticket does not exist |
  * | `permission_denied` | a Deno permission is missing, or the server refused |
- * | `library_not_found` | libucp, libcuda or an ADBC driver could not be opened |
+ * | `library_not_found` | libucp, libcuda, libduckdb or an ADBC driver could not be opened |
  * | `unreachable` | no connection could be made |
  * | `connection_lost` | the peer went away before the stream was complete |
  * | `timeout` | the peer did not answer in time |
@@ -29,6 +29,7 @@
  * | `ucx` | UCX reported a status with no better code here |
  * | `cuda` | the CUDA driver reported a result with no better code here |
  * | `adbc` | an ADBC driver reported a status that has no better code here |
+ * | `duckdb` | DuckDB reported an error that has no better code here |
  * | `flight` | a Flight server answered with a gRPC status that has no better code here |
  * | `internal` | a defect in dipc |
  */
@@ -53,12 +54,13 @@ export type DipcErrorCode =
   | "ucx"
   | "cuda"
   | "adbc"
+  | "duckdb"
   | "flight"
   | "internal";
 
 /** The error of another system, kept as data. */
 export interface ForeignStatus {
-  /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`, `"adbc"`. */
+  /** The system that reported it: `"ucx"`, `"cuda"`, `"errno"`, `"grpc"`, `"adbc"`, `"duckdb"`. */
   readonly system: string;
   /** Its own code, such as `-25` for `UCS_ERR_CONNECTION_RESET`. */
   readonly status: number;

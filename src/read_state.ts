@@ -5,7 +5,7 @@
  */
 import { DipcError, withBatches } from "./errors.ts";
 import type { MessageHeader } from "./ipc/message.ts";
-import { type EndpointStats, type RouteName, routeOf, type StreamRoutes } from "./routes/stats.ts";
+import { type EndpointStats, type RouteName, routeOf, sharingOf, type StreamRoutes } from "./routes/stats.ts";
 import { readTwice } from "./stream/message_input.ts";
 import { plural } from "./text.ts";
 
@@ -31,6 +31,13 @@ export interface ReaderStats {
   transports: string[];
   /** Why they are not the fastest that this machine has, such as shared memory that failed; empty if nothing was in the way. */
   transportsReason: string;
+  /** Bytes of those bodies that did not travel, because they are read in the server's memory. */
+  sharedBytes: number;
+  /**
+   * Why bodies travel although the server offers its memory, in words; empty if they do not. `null` if the server does not offer
+   * that.
+   */
+  sharingReason: string | null;
   /** True once every message has arrived. */
   complete: boolean;
   /** How the data comes: `"flight"` if any part of it comes by DoGet. May change from `"ucx"` up to the first batch. */
@@ -139,6 +146,7 @@ export class ReadState {
       firstBatchSeconds: this.#firstBatchMs === 0 ? null : (this.#firstBatchMs - startedMs) / 1000,
       transports: [...routes.transports],
       transportsReason: routes.transportsReason,
+      ...sharingOf(routes),
       complete: this.#isComplete,
       ...routeOf(routes),
       endpoints: routes.endpoints.map((endpoint) => ({ ...endpoint })),

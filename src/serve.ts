@@ -40,7 +40,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
   let server: Server | undefined;
   const warn = (dataset: string, warning: string): void => server?._warn(dataset, warning);
-  let entries = await openEntries(options.datasets, mayBeEmpty, warn);
+  const { arenaBytes } = settings.sharing;
+  let entries = await openEntries(options.datasets, mayBeEmpty, { warn, arenaBytes });
   const ownsTransport = options.transport === undefined;
   let transport: Transport | null | undefined = options.transport;
   try {
@@ -58,6 +59,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
       transport ??= prepared.transport ?? undefined;
     }
     checkReadOnce(entries, settings);
+    checkShared(entries, settings, options);
     const plane = options.flight && await openPlane(options.flight, {
       entries,
       urisOf: (name, approach) => server!._urisOf(name, approach),
@@ -69,7 +71,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
       maker = await openUcx(options, () => openIsolates(settings.isolates, options.library));
     } else {
       if (transport === undefined) transport = await openUcx(options, () => ucxTransport({ library: options.library }));
-      maker = await planeOver(transport);
+      maker = await planeOver(transport, entries);
     }
     const owned = ownsTransport ? transport ?? null : null;
     server = await openServer({ settings, entries, admission, plane: maker, transport: owned });
@@ -101,6 +103,27 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
   );
 }
 
+/** @throws {DipcError} `invalid_argument` for a shared dataset with an option that does not go with it */
+function checkShared(
+  entries: ReadonlyMap<string, Entry>,
+  { metadataPort, isolates }: ServerSettings,
+  { flight }: ServeOptions,
+): void {
+  const entry = [...entries.values()].find(({ shared }) => shared !== undefined);
+  const other = metadataPort !== undefined
+    ? "metadataPort"
+    : isolates > 1
+    ? "isolates"
+    : flight?.ucx === "off"
+    ? 'flight.ucx: "off"'
+    : null;
+  if (entry === undefined || other === null) return;
+  throw new DipcError(
+    "invalid_argument",
+    `cannot share ${JSON.stringify(entry.name)}: it does not go with ${other}; leave one of the two out`,
+  );
+}
+
 /** Loads the server's side only now: a program that only connects does not pay for it. */
 async function openServer(parts: ServerParts): Promise<Server> {
   const { Server } = await import("./serving/server.ts");
@@ -108,10 +131,20 @@ async function openServer(parts: ServerParts): Promise<Server> {
 }
 
 /** Makes the UCX side in this isolate; `null` without UCX. */
-async function planeOver(transport: Transport | null): Promise<PlaneMaker | null> {
+async function planeOver(
+  transport: Transport | null,
+  entries: ReadonlyMap<string, Entry>,
+): Promise<PlaneMaker | null> {
   if (transport === null) return null;
   const { UcxPlane } = await import("./serving/ucx_plane.ts");
-  return (parts) => new UcxPlane(transport, parts);
+  if (![...entries.values()].some(({ shared }) => shared !== undefined)) {
+    return (parts) => new UcxPlane(transport, parts);
+  }
+  const { SharedPlane } = await import("./serving/shared_plane.ts");
+  const memoryOf = (dataset: string) => entries.get(dataset)?.shared;
+  return (parts) => {
+    return new UcxPlane(transport, { ...parts, openShared: () => new SharedPlane({ ...parts, memoryOf }) });
+  };
 }
 
 /** Loads the Flight side only when it is requested. */

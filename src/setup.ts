@@ -23,6 +23,8 @@ import {
 } from "../ffi/find.ts";
 
 export type { FindLibucpOptions, LibucpOrigin };
+export { setupDuckDb, type SetupDuckDbOptions, type SetupDuckDbResult } from "./setup_duckdb.ts";
+export type { LibduckdbOrigin } from "../ffi/duckdb_location.ts";
 
 /** Options of {@linkcode setup}. */
 export interface SetupOptions {

@@ -10,7 +10,7 @@ import { DipcError, type DipcErrorCode, engineLimitError, LocalError } from "./e
 
 /** Codes whose texts name paths, addresses or other details of this process, whichever code made the error. */
 const LOCAL_CODES: readonly DipcErrorCode[] = [
-  ...["io", "internal", "ucx", "cuda", "adbc", "library_not_found", "out_of_memory"] as const,
+  ...["io", "internal", "ucx", "cuda", "adbc", "duckdb", "library_not_found", "out_of_memory"] as const,
   ...["unreachable", "connection_lost"] as const,
 ];
 

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { SETUP_DUCKDB_VERSION } from "../ffi/duckdb_location.ts";
 import { SETUP_UCX_VERSION, setupFolder, setupLibrary } from "../ffi/find.ts";
 import { toolsFolder } from "../src/setup.ts";
 
@@ -160,12 +161,6 @@ export const NANOARROW_VERSION = "0.8.0.post1";
 /** Version of the ADBC drivers and of their driver manager on PyPI. */
 export const ADBC_VERSION = "1.13.0";
 
-/** The npm package that has `libduckdb.so`. */
-export const DUCKDB_PACKAGE: string = `@duckdb/node-bindings-linux-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
-
-/** Version of {@linkcode DUCKDB_PACKAGE}. */
-export const DUCKDB_VERSION = "1.5.6-r.1";
-
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -182,7 +177,7 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   arrowCpp: "pyarrow with its headers (`deno task setup`), and a compiler of C++20 (sudo apt-get install g++)",
   nanoarrow: `the sources of nanoarrow ${NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
   adbc: `the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (\`deno task setup\`; needs python3 and pip)`,
-  duckdb: `libduckdb ${DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
+  duckdb: `libduckdb ${SETUP_DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
   postgres: "Debian's PostgreSQL 15 (`deno task setup` on Debian 12, or in any system with its package lists)",
 };
 
@@ -269,9 +264,9 @@ export function adbcFolder(folder: string): string {
   return `${folder}/adbc-${ADBC_VERSION}`;
 }
 
-/** Folder of the npm package with `libduckdb.so`. */
-export function duckdbFolder(folder: string): string {
-  return `${folder}/duckdb-${DUCKDB_VERSION}`;
+/** Path of `libduckdb.so`, where `dipc setup duckdb` puts it. */
+export function duckdbLibrary(folder: string): string {
+  return `${folder}/libduckdb-${SETUP_DUCKDB_VERSION}/libduckdb.so`;
 }
 
 /** Folder of PostgreSQL, as its packages lay it out. */
@@ -385,7 +380,7 @@ export function findPeers(): Peers {
     arrowCpp: findArrowCpp(),
     nanoarrow: isFile(`${nanoarrow}/src/nanoarrow.c`) ? nanoarrow : null,
     adbc: findAdbc(folder),
-    duckdb: ifFile(`${duckdbFolder(folder)}/node_modules/${DUCKDB_PACKAGE}/libduckdb.so`),
+    duckdb: ifFile(duckdbLibrary(folder)),
     postgres: findPostgres(folder),
   };
 }

@@ -4,13 +4,13 @@
  *
  * @module
  */
+import { DipcError } from "../src/errors.ts";
+import { setupDuckDb } from "../src/setup_duckdb.ts";
 import {
   ADBC_VERSION,
   adbcFolder,
   DEBIAN_LIBRARIES,
-  DUCKDB_PACKAGE,
-  DUCKDB_VERSION,
-  duckdbFolder,
+  duckdbLibrary,
   findCommand,
   findPeers,
   POSTGRES_PROGRAMS,
@@ -19,9 +19,6 @@ import {
 } from "./peers.ts";
 import { findPython } from "./setup_python.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
-
-/** Longest time for the download from npm, in milliseconds. */
-const TIMEOUT_MS = 300_000;
 
 /** The server, its client, and the libraries that few machines have. */
 const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0"];
@@ -50,7 +47,7 @@ export async function provideAdbc(folder: string, report: Report): Promise<void>
 }
 
 /**
- * Provides `libduckdb.so`, with Deno itself.
+ * Provides `libduckdb.so`, as `dipc setup duckdb` does.
  *
  * @param folder Where peers are kept
  * @param report Called before something is downloaded
@@ -58,15 +55,12 @@ export async function provideAdbc(folder: string, report: Report): Promise<void>
  */
 export async function provideDuckdb(folder: string, report: Report): Promise<void> {
   if (findPeers().duckdb !== null) return;
-  report(`fetching libduckdb ${DUCKDB_VERSION} (${DUCKDB_PACKAGE} from npm, about 30 MB)`);
-  await fillFolder(folder, duckdbFolder(folder), async (_temporary, made) => {
-    const dependencies = { [DUCKDB_PACKAGE]: DUCKDB_VERSION };
-    await Deno.writeTextFile(`${made}/package.json`, JSON.stringify({ dependencies }));
-    await run(Deno.execPath(), ["install", "-q", "--no-lock", "--node-modules-dir=auto"], {
-      cwd: made,
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-  });
+  try {
+    const { path } = await setupDuckDb({ report });
+    if (path !== duckdbLibrary(folder)) throw new Unavailable(`DIPC_LIBDUCKDB names another one, ${path}`);
+  } catch (error) {
+    throw error instanceof DipcError ? new Unavailable(error.message) : error;
+  }
 }
 
 /**

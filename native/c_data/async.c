@@ -1,6 +1,6 @@
 /*
  * The callbacks of the asynchronous device stream, as machine code that runs without JavaScript: on any thread, at once, also from
- * inside a callback of the other side, and after the isolate is gone. `deno run -A tools/c_data_code.ts` compiles this file to
+ * inside a callback of the other side, and after the isolate is gone. `deno run -A tools/machine_code.ts` compiles this file to
  * src/c_data/async_machine_code.ts.
  *
  * Nothing here may refer to anything outside: no library function, no static data. The layouts of the structures that only

@@ -1,9 +1,9 @@
 /*
  * The callbacks of exported structures, as machine code that runs without JavaScript: on any thread, at once, and also after the
- * isolate is gone. `deno run -A tools/c_data_code.ts` compiles this file to src/c_data/machine_code.ts.
+ * isolate is gone; and the reader of imported ones. `deno run -A tools/machine_code.ts` compiles this file to src/c_data/machine_code.ts.
  *
  * Nothing here may refer to anything outside: no library function, no static data. The layouts of the structures that only
- * dipc knows are those of src/c_data/{cells,queue}.ts.
+ * dipc knows are those of src/c_data/{cells,gather,queue}.ts.
  */
 #include "abi.h"
 #include "system_call.h"
@@ -55,6 +55,83 @@ EXPORT void release_schema(struct ArrowSchema *schema) {
     }
     if (schema->dictionary != 0 && schema->dictionary->release != 0) schema->dictionary->release(schema->dictionary);
     if (is_last(cell)) ((void (*)(void *))cell->owner)(cell);
+}
+
+/* What an array must look like to be gathered. Plans are in the order of the walk: an array, its children, its dictionary. */
+struct array_plan {
+    /* Index of the first word of its structure in the memory; its buffer, its child pointers and its two offsets follow. */
+    int64_t word;
+    /* For views -3: that many or more. */
+    int64_t n_buffers;
+    int64_t n_children;
+    int64_t has_dictionary;
+    /* Bytes of one of its offsets if the first and the last one are needed, otherwise 0. */
+    int64_t offset_bytes;
+};
+
+/* The columns of a batch, and the memory that takes its structures. */
+struct gather {
+    uint64_t *memory;
+    int64_t n_columns;
+    struct array_plan arrays[];
+};
+
+enum { ARRAY_WORDS = sizeof(struct ArrowArray) / 8, NEAR_BUFFERS = 4 };
+
+typedef int32_t __attribute__((aligned(1), may_alias)) offset32;
+typedef int64_t __attribute__((aligned(1), may_alias)) offset64;
+
+static inline int is_count(int64_t number) { return (uint64_t)number >> 48 == 0; }
+
+static inline int is_place(const void *pointer) { return pointer != 0 && (uint64_t)pointer >> 53 == 0; }
+
+static inline void take_words(volatile uint64_t *to, const void *from, int64_t words) {
+    for (int64_t i = 0; i < words; i++) to[i] = ((const uint64_t *)from)[i];
+}
+
+/* The rows of an array that is not a column depend on its content: -1. Returns the plan that follows, or NULL. */
+static const struct array_plan *take(
+    const struct array_plan *plan, const struct ArrowArray *array, uint64_t *memory, int64_t from, int64_t rows) {
+    uint64_t *to = memory + plan->word;
+    if (!is_place(array) || array->release == 0 || !is_count(array->length) || !is_count(array->offset)) return 0;
+    int64_t buffers = array->n_buffers;
+    if (plan->n_buffers < 0 ? buffers < -plan->n_buffers : buffers != plan->n_buffers) return 0;
+    if (buffers > NEAR_BUFFERS) buffers = NEAR_BUFFERS;
+    if (array->n_children != plan->n_children) return 0;
+    if ((array->dictionary != 0) != plan->has_dictionary) return 0;
+    if (buffers > 0 && !is_place(array->buffers)) return 0;
+    if (plan->n_children > 0 && !is_place(array->children)) return 0;
+    take_words(to, array, ARRAY_WORDS);
+    take_words(to + ARRAY_WORDS, array->buffers, buffers);
+    take_words(to + ARRAY_WORDS + NEAR_BUFFERS, array->children, plan->n_children);
+    if (plan->offset_bytes > 0 && rows > 0) {
+        uint64_t *range = to + ARRAY_WORDS + NEAR_BUFFERS + plan->n_children;
+        int64_t first = array->offset + from;
+        const void *offsets = array->buffers[1];
+        if (from + rows > array->length || !is_place(offsets)) return 0;
+        int is_wide = plan->offset_bytes == 8;
+        range[0] = is_wide ? ((const offset64 *)offsets)[first] : ((const offset32 *)offsets)[first];
+        range[1] = is_wide ? ((const offset64 *)offsets)[first + rows] : ((const offset32 *)offsets)[first + rows];
+    }
+    const struct array_plan *next = plan + 1;
+    for (int64_t i = 0; next != 0 && i < plan->n_children; i++) next = take(next, array->children[i], memory, 0, -1);
+    return next == 0 || !plan->has_dictionary ? next : take(next, array->dictionary, memory, 0, -1);
+}
+
+/*
+ * Copies the structures of a batch in one call, each after it was found to be as planned. Returns 0 if all of them were; otherwise
+ * JavaScript reads them one by one, and says what is wrong.
+ */
+EXPORT int gather_arrays(const struct gather *gather, const struct ArrowArray *batch) {
+    if (!is_count(batch->length) || !is_count(batch->offset)) return 1;
+    if (batch->n_children != gather->n_columns || (gather->n_columns > 0 && !is_place(batch->children))) return 1;
+    take_words(gather->memory, batch, ARRAY_WORDS);
+    take_words(gather->memory + ARRAY_WORDS, batch->children, gather->n_columns);
+    const struct array_plan *next = gather->arrays;
+    for (int64_t i = 0; next != 0 && i < gather->n_columns; i++) {
+        next = take(next, batch->children[i], gather->memory, batch->offset, batch->length);
+    }
+    return next == 0;
 }
 
 /* An exported stream: a queue that JavaScript fills and the consumer empties. */

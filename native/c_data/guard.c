@@ -4,12 +4,14 @@
  *
  * Each buffer, structure and list of pointers of a copy has pages of its own, with an inaccessible one on each side. What was
  * released becomes inaccessible too, so that any later use ends the process.
- * Build: cc -pthread -shared -fPIC -I<nanoarrow>/include guard.c <nanoarrow>/src/nanoarrow.c
+ * It stays loaded until the process ends, and releases then what it has to keep so long.
+ * Build: cc -pthread -shared -fPIC -Wl,-z,nodelete -I<nanoarrow>/include guard.c <nanoarrow>/src/nanoarrow.c
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,8 +21,8 @@
 enum { PAGE = 4096, QUARANTINE = 4096, ALIGNMENT = 8 };
 
 static _Atomic int64_t live, released, faults;
-#ifndef ON_HEAP
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#ifndef ON_HEAP
 static struct { void *address; size_t size; } quarantine[QUARANTINE];
 static int64_t quarantined;
 #endif
@@ -34,7 +36,29 @@ struct owned {
     struct { void *address; size_t size; } *maps;
     int count;
     _Atomic int is_released;
+    /* Neighbours in the list of all that are not released. */
+    struct owned *previous, *next;
 };
+
+static struct owned *first;
+
+static void enlist(struct owned *owned) {
+    pthread_mutex_lock(&lock);
+    owned->next = first;
+    if (first != NULL) first->previous = owned;
+    first = owned;
+    pthread_mutex_unlock(&lock);
+    live++;
+}
+
+static void strike(struct owned *owned) {
+    pthread_mutex_lock(&lock);
+    if (owned->previous != NULL) owned->previous->next = owned->next;
+    else first = owned->next;
+    if (owned->next != NULL) owned->next->previous = owned->previous;
+    pthread_mutex_unlock(&lock);
+    live--;
+}
 
 #ifdef ON_HEAP
 /* For AddressSanitizer, which guards the heap itself. */
@@ -98,10 +122,21 @@ static void release_copy(struct ArrowArray *array) {
     }
     if (array->dictionary != NULL && array->dictionary->release != NULL) array->dictionary->release(array->dictionary);
     array->release = NULL;
+    strike(owned);
     close_maps(owned);
     guard_graveyard[buried++ % (1 << 20)] = owned;
-    live--;
     released++;
+}
+
+/* Takes back everything that is not released, because whoever had it is gone. Returns how many structures that were. */
+int64_t guard_reclaim(void) {
+    int64_t count = 0;
+    for (struct owned *owned; (owned = first) != NULL; count++) {
+        strike(owned);
+        close_maps(owned);
+        guard_graveyard[buried++ % (1 << 20)] = owned;
+    }
+    return count;
 }
 
 static int copy_array(const struct ArrowArrayView *view, const struct ArrowArray *in, struct ArrowArray *out) {
@@ -109,7 +144,7 @@ static int copy_array(const struct ArrowArrayView *view, const struct ArrowArray
     *out = *in;
     out->private_data = owned;
     out->release = release_copy;
-    live++;
+    enlist(owned);
     const void **buffers = calloc(in->n_buffers + 1, sizeof(void *));
     int is_view = view->storage_type == NANOARROW_TYPE_STRING_VIEW || view->storage_type == NANOARROW_TYPE_BINARY_VIEW;
     int fixed = is_view ? 2 : (int)in->n_buffers;
@@ -275,6 +310,48 @@ uint64_t guard_read_stream(struct ArrowArrayStream *stream, int64_t *batches) {
     if (schema.release != NULL) schema.release(&schema);
     stream->release(stream);
     return sum;
+}
+
+/* A stream of arrays, which are moved into it, as is the schema. */
+int guard_stream(struct ArrowSchema *schema, struct ArrowArray *const *arrays, int64_t count, struct ArrowArrayStream *out) {
+    int code = ArrowBasicArrayStreamInit(out, schema, count);
+    for (int64_t i = 0; code == 0 && i < count; i++) ArrowBasicArrayStreamSetArray(out, i, arrays[i]);
+    return code;
+}
+
+/* What a consumer has until the process ends. */
+enum { MOST_KEPT = 256 };
+static struct ArrowArray kept_arrays[MOST_KEPT];
+static struct ArrowArrayStream kept_streams[MOST_KEPT];
+static int kept_array_count, kept_stream_count;
+
+static void *release_kept_streams(void *unused) {
+    (void)unused;
+    for (int i = 0; i < kept_stream_count; i++) kept_streams[i].release(&kept_streams[i]);
+    return NULL;
+}
+
+static void release_kept(void) {
+    pthread_t thread;
+    for (int i = 0; i < kept_array_count; i++) kept_arrays[i].release(&kept_arrays[i]);
+    pthread_create(&thread, NULL, release_kept_streams, NULL);
+    pthread_join(thread, NULL);
+    fprintf(stderr, "released at the end of the process: %d arrays, %d streams\n", kept_array_count, kept_stream_count);
+}
+
+static void keep_until_end(void) {
+    static _Atomic int is_planned;
+    if (atomic_exchange(&is_planned, 1) == 0) atexit(release_kept);
+}
+
+void guard_keep(struct ArrowArray *array) {
+    keep_until_end();
+    ArrowArrayMove(array, &kept_arrays[kept_array_count++]);
+}
+
+void guard_keep_stream(struct ArrowArrayStream *stream) {
+    keep_until_end();
+    ArrowArrayStreamMove(stream, &kept_streams[kept_stream_count++]);
 }
 
 /* For the fuzz test: a release that only counts. */

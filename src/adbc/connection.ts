@@ -7,7 +7,8 @@ import type { AdbcFunctionName } from "../../ffi/adbc.ts";
 import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { DipcError } from "../errors.ts";
 import { checkOptionNames, oneOf } from "../options.ts";
-import type { Arena } from "./arena.ts";
+import type { Arena } from "../c_data/arena.ts";
+import { AdbcConfigurable } from "./configurable.ts";
 import type { AdbcArgument } from "./driver.ts";
 import {
   type AdbcIngestOptions,
@@ -17,17 +18,9 @@ import {
   type AdbcStatisticOptions,
   CONNECTION_KEYS,
 } from "./connection_options.ts";
-import { type CallOptions, Handle, unwatch, watch } from "./handle.ts";
+import { type CallOptions, Handle, unwatch } from "./handle.ts";
 import { type AdbcInfo, infoCode, readInfo } from "./info.ts";
-import {
-  type AdbcOptions,
-  type AdbcOptionType,
-  type AdbcOptionTypes,
-  type AdbcOptionValue,
-  getOption,
-  setOption,
-  setOptions,
-} from "./options.ts";
+import { type AdbcOptions, setOptions } from "./options.ts";
 import { openResult, signalOf, untilAborted } from "./result.ts";
 import { type AdbcSchema, fetchSchema } from "./schema.ts";
 import { type AdbcSource, AdbcStatement } from "./statement.ts";
@@ -39,13 +32,13 @@ const MODES = ["create", "append", "replace", "create_append"] as const;
 /**
  * A connection. Its calls run one after another, on other threads. Statements and streams are closed with it.
  */
-export class AdbcConnection implements AsyncDisposable {
+export class AdbcConnection extends AdbcConfigurable implements AsyncDisposable {
   readonly #handle: Handle;
 
   /** @ignore Use `connect` of a database. */
   constructor(handle: Handle) {
+    super(handle);
     this.#handle = handle;
-    watch(this, handle);
   }
 
   /**
@@ -257,30 +250,6 @@ export class AdbcConnection implements AsyncDisposable {
   async cancel(): Promise<void> {
     this.#handle.checkOpen("cancel the connection");
     await this.#handle.interrupt();
-  }
-
-  /**
-   * Reads an option.
-   *
-   * @param name Its name
-   * @param type Its type
-   * @default type `"string"`
-   * @throws {DipcError} `not_found` if the driver does not know it; `unsupported` with a driver of ADBC 1.0.0; `closed`
-   */
-  getOption<T extends AdbcOptionType = "string">(name: string, type?: T): Promise<AdbcOptionTypes[T]> {
-    return getOption(this.#handle, name, type ?? "string" as T);
-  }
-
-  /**
-   * Sets an option.
-   *
-   * @param name Its name
-   * @param value Its value
-   * @param type The type that it is sent as; by default text for texts and booleans, int for integers, double for other numbers
-   * @throws {DipcError} What the driver reports; `closed`
-   */
-  setOption(name: string, value: AdbcOptionValue, type?: AdbcOptionType): Promise<void> {
-    return setOption(this.#handle, name, value, type);
   }
 
   /** Closes the connection, after its statements and streams; what is under way is cancelled. Idempotent. */

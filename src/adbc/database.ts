@@ -4,20 +4,13 @@
  * @module
  */
 import { checkOptionNames } from "../options.ts";
+import { AdbcConfigurable } from "./configurable.ts";
 import { AdbcConnection } from "./connection.ts";
 import { Driver } from "./driver.ts";
 import type { AdbcVersion } from "./driver.ts";
 import { findDriver } from "./find_driver.ts";
-import { Handle, unwatch, watch } from "./handle.ts";
-import {
-  type AdbcOptions,
-  type AdbcOptionType,
-  type AdbcOptionTypes,
-  type AdbcOptionValue,
-  getOption,
-  setOption,
-  setOptions,
-} from "./options.ts";
+import { Handle, unwatch } from "./handle.ts";
+import { type AdbcOptions, setOptions } from "./options.ts";
 
 /** Which entry point of a driver {@linkcode openDatabase} takes. */
 export interface AdbcDriverOptions {
@@ -67,13 +60,13 @@ const DRIVER_KEYS: Record<keyof AdbcDriverOptions, true> = { entrypoint: true };
 const ACTION = "open the database";
 
 /** A database. Connections to it may be used concurrently; they are closed with it. */
-export class AdbcDatabase implements AsyncDisposable {
+export class AdbcDatabase extends AdbcConfigurable implements AsyncDisposable {
   readonly #handle: Handle;
 
   /** @ignore Use {@linkcode openDatabase}. */
   constructor(handle: Handle) {
+    super(handle);
     this.#handle = handle;
-    watch(this, handle);
   }
 
   /** The newest revision of ADBC that the driver has. */
@@ -103,30 +96,6 @@ export class AdbcDatabase implements AsyncDisposable {
       await handle.task(action, () => database.task(action, initialise));
     });
     return new AdbcConnection(handle);
-  }
-
-  /**
-   * Reads an option.
-   *
-   * @param name Its name
-   * @param type Its type
-   * @default type `"string"`
-   * @throws {DipcError} `not_found` if the driver does not know it; `unsupported` with a driver of ADBC 1.0.0; `closed`
-   */
-  getOption<T extends AdbcOptionType = "string">(name: string, type?: T): Promise<AdbcOptionTypes[T]> {
-    return getOption(this.#handle, name, type ?? "string" as T);
-  }
-
-  /**
-   * Sets an option.
-   *
-   * @param name Its name
-   * @param value Its value
-   * @param type The type that it is sent as; by default text for texts and booleans, int for integers, double for other numbers
-   * @throws {DipcError} What the driver reports; `closed`
-   */
-  setOption(name: string, value: AdbcOptionValue, type?: AdbcOptionType): Promise<void> {
-    return setOption(this.#handle, name, value, type);
   }
 
   /** Closes the database, after its connections and all that uses them. Idempotent. */

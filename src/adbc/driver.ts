@@ -14,7 +14,7 @@ import {
 import { callPointer } from "../../ffi/raw_memory.ts";
 import { readAddress } from "../c_data/raw.ts";
 import { LocalError } from "../errors.ts";
-import { Arena, copyOf } from "./arena.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
 import {
   adbcError,
   type AdbcFacts,

@@ -8,7 +8,7 @@ import { cStringAt } from "../../ffi/c_string.ts";
 import { callPointer } from "../../ffi/raw_memory.ts";
 import { type DipcErrorCode, type ForeignDetail, LocalError } from "../errors.ts";
 import { printable } from "../text.ts";
-import { copyOf } from "./arena.ts";
+import { copyOf } from "../c_data/arena.ts";
 
 const AT = ADBC_LAYOUT.AdbcError;
 /** Most details that are read of an error, and most bytes of each that a message shows. */

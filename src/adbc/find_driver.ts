@@ -50,16 +50,16 @@ export function findDriver(driver: string, entrypoint?: string): FoundDriver {
   const search = new Search(driver, entrypoint);
   const found = search.run();
   if (found !== null) return found;
-  const causes = search.attempts.map(({ path, cause }) => `${path}: ${cause}`);
-  throw new LocalError(
-    "library_not_found",
-    `cannot open the ADBC driver ${driver}: none of these can be used: ${causes.join("; ")}; give its path, or set ` +
-      "ADBC_DRIVER_PATH to the folder that it or its manifest is in",
-  );
+  throw search.error();
 }
 
+/** Kinds of access that Deno may deny. */
+type Access = "env" | "read";
+
 class Search {
-  readonly attempts: Attempt[] = [];
+  readonly #attempts: Attempt[] = [];
+  /** What could not be looked at: names of variables, and folders or files. */
+  readonly #denied: Readonly<Record<Access, Set<string>>> = { env: new Set(), read: new Set() };
   readonly #driver: string;
   readonly #entrypoint: string | undefined;
 
@@ -70,22 +70,39 @@ class Search {
 
   run(): FoundDriver | null {
     const driver = this.#driver;
-    if (driver.endsWith(".toml")) return this.#byManifest(driver);
-    if (driver.includes("/")) return this.#byManifest(`${driver}.toml`, true) ?? this.#open(driver, driver);
+    if (driver.endsWith(".toml")) return this.#byManifest(driver, driver);
+    if (driver.includes("/")) return this.#byManifest(`${driver}.toml`, driver, true) ?? this.#open(driver, driver);
     if (/\.so(?:\.|$)/.test(driver)) return this.#open(driver, driver);
-    for (const folder of searchedFolders(this.attempts)) {
+    for (const folder of this.#folders()) {
       const found = this.#inFolder(folder);
       if (found !== null) return found;
     }
     return this.#open(driver, driver) ?? this.#open(`lib${driver}.so`, driver);
   }
 
+  /** All that was looked at, and why it is not the driver. */
+  error(): LocalError {
+    const causes = this.#attempts.map(({ path, cause }) => `${path}: ${cause}`);
+    const kinds = (["env", "read"] as const).filter((kind) => this.#denied[kind].size > 0);
+    for (const kind of kinds) causes.push(`Deno denied ${kind} access to ${[...this.#denied[kind]].join(", ")}`);
+    const folder = "set ADBC_DRIVER_PATH to the folder that it or its manifest is in";
+    const flags = kinds.map((kind) => `--allow-${kind}`).join(" ");
+    const advice = flags === "" ? `or ${folder}` : `${folder}, or run again with ${flags}`;
+    return new LocalError(
+      "library_not_found",
+      `cannot open the ADBC driver ${this.#driver}: none of these can be used: ${causes.join("; ")}; ` +
+        `give its path, ${advice}`,
+    );
+  }
+
   #inFolder(folder: string): FoundDriver | null {
     const name = `${folder}/${this.#driver}`;
-    const found = this.#byManifest(`${name}.toml`, true);
+    const found = this.#byManifest(`${name}.toml`, folder, true);
     if (found !== null) return found;
-    const libraries = [`${name}.so`, `${folder}/lib${this.#driver}.so`, name].filter((path) => this.#isThere(path));
-    if (libraries.length === 0) this.attempts.push({ path: folder, cause: "it does not have the driver" });
+    const libraries = [`${name}.so`, `${folder}/lib${this.#driver}.so`, name].filter((path) =>
+      this.#isThere(path, folder)
+    );
+    if (libraries.length === 0 && !this.#denied.read.has(folder)) this.#reject(folder, "it does not have the driver");
     for (const path of libraries) {
       const opened = this.#open(path, path);
       if (opened !== null) return opened;
@@ -93,13 +110,16 @@ class Search {
     return null;
   }
 
-  /** @param isOptional A manifest that is not there is not worth a line */
-  #byManifest(path: string, isOptional = false): FoundDriver | null {
+  /**
+   * @param place What the error names if it may not be read
+   * @param isOptional A manifest that is not there is not worth a line
+   */
+  #byManifest(path: string, place: string, isOptional = false): FoundDriver | null {
     let text: string;
     try {
       text = Deno.readTextFileSync(path);
     } catch (error) {
-      if (!isOptional || !isMissing(error)) this.attempts.push({ path, cause: readCause(error) });
+      if (!isOptional || !isMissing(error)) this.#rejectFor(error, path, "read", place);
       return null;
     }
     let manifest: DriverManifest;
@@ -108,7 +128,7 @@ class Search {
     } catch (error) {
       // One for other systems only does not end the search.
       if (!(error instanceof DipcError) || error.code !== "not_found") throw error;
-      this.attempts.push({ path, cause: error.message });
+      this.#reject(path, error.message);
       return null;
     }
     return this.#open(manifest.library, manifest.library, this.#entrypoint ?? manifest.entrypoint ?? undefined);
@@ -119,53 +139,61 @@ class Search {
     try {
       const init = openAdbcLibrary(path, symbols);
       if (init !== null) return { path, init };
-      this.attempts.push({ path, cause: `it has no entry point ${symbols.join(" or ")}; name it` });
+      this.#reject(path, `it has no entry point ${symbols.join(" or ")}; name it`);
     } catch (error) {
-      this.attempts.push({ path, cause: textOf(error).replace(/^(?:Could not open library: )+/, "") });
+      const cause = textOf(error).replace(/^(?:Could not open library: )+/, "");
+      this.#reject(path, cause.startsWith(`${path}: `) ? cause.slice(path.length + 2) : cause);
     }
     return null;
   }
 
-  #isThere(path: string): boolean {
+  #isThere(path: string, folder: string): boolean {
     try {
       return Deno.statSync(path).isFile;
     } catch (error) {
-      if (!isMissing(error)) this.attempts.push({ path, cause: readCause(error) });
+      if (!isMissing(error)) this.#rejectFor(error, path, "read", folder);
       return false;
     }
   }
-}
 
-/** The folders that exist or may exist, in order. What is not set is noted. */
-function searchedFolders(attempts: Attempt[]): string[] {
-  const path = variable("ADBC_DRIVER_PATH", attempts);
-  if (path === "") attempts.push({ path: "ADBC_DRIVER_PATH", cause: "it is not set" });
-  const folders = path.split(":");
-  for (const environment of ["VIRTUAL_ENV", "CONDA_PREFIX"] as const) {
-    const folder = variable(environment, attempts);
-    if (folder !== "") folders.push(`${folder}/etc/adbc/drivers`);
+  #reject(path: string, cause: string): void {
+    this.#attempts.push({ path, cause });
   }
-  const home = variable("HOME", attempts);
-  const configuration = variable("XDG_CONFIG_HOME", attempts) || (home === "" ? "" : `${home}/.config`);
-  if (configuration !== "") folders.push(`${configuration}/adbc/drivers`);
-  return [...folders.filter((folder) => folder !== ""), SYSTEM_FOLDER];
-}
 
-function variable(name: typeof DRIVER_VARIABLES[number], attempts: Attempt[]): string {
-  try {
-    return Deno.env.get(name) ?? "";
-  } catch (error) {
-    attempts.push({ path: name, cause: readCause(error) });
-    return "";
+  /** @param place What the message names once if Deno has denied the access */
+  #rejectFor(error: unknown, path: string, access: Access, place: string): void {
+    if (error instanceof Deno.errors.NotCapable) this.#denied[access].add(place);
+    else this.#reject(path, textOf(error));
+  }
+
+  /** The folders that exist or may exist, in order. */
+  #folders(): string[] {
+    const path = this.#variable("ADBC_DRIVER_PATH");
+    if (path === "") this.#reject("ADBC_DRIVER_PATH", "it is not set");
+    const folders = path?.split(":") ?? [];
+    for (const environment of ["VIRTUAL_ENV", "CONDA_PREFIX"] as const) {
+      const folder = this.#variable(environment);
+      if (folder) folders.push(`${folder}/etc/adbc/drivers`);
+    }
+    const home = this.#variable("HOME");
+    const configuration = this.#variable("XDG_CONFIG_HOME") || (home ? `${home}/.config` : "");
+    if (configuration !== "") folders.push(`${configuration}/adbc/drivers`);
+    return [...folders.filter((folder) => folder !== ""), SYSTEM_FOLDER];
+  }
+
+  /** A variable, empty if it is not set; `null` if it may not be read. */
+  #variable(name: typeof DRIVER_VARIABLES[number]): string | null {
+    try {
+      return Deno.env.get(name) ?? "";
+    } catch (error) {
+      this.#rejectFor(error, name, "env", name);
+      return null;
+    }
   }
 }
 
 function isMissing(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory;
-}
-
-function readCause(error: unknown): string {
-  return error instanceof Deno.errors.NotCapable ? `it needs a permission: ${error.message}` : textOf(error);
 }
 
 /**

@@ -9,7 +9,7 @@ import { allocate } from "../../ffi/raw_memory.ts";
 import { zeroAddress } from "../c_data/raw.ts";
 import { DipcError } from "../errors.ts";
 import type { AdbcArgument, Driver } from "./driver.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../c_data/turns.ts";
 
 /** The three kinds, as functions of a driver begin. */
 export type HandleKind = "Database" | "Connection" | "Statement";

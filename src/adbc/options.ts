@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { readAddress } from "../c_data/raw.ts";
-import { Arena, copyOf } from "./arena.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
 import type { Handle } from "./handle.ts";
 
 /** Value of an option. A boolean is the text `"true"` or `"false"`. */

@@ -6,7 +6,7 @@
 import { ADBC_LAYOUT } from "../../ffi/adbc.ts";
 import { callPointer } from "../../ffi/raw_memory.ts";
 import { readAddress } from "../c_data/raw.ts";
-import { copyOf } from "./arena.ts";
+import { copyOf } from "../c_data/arena.ts";
 
 const AT = ADBC_LAYOUT.AdbcPartitions;
 

@@ -9,7 +9,7 @@ import { HOST_STREAM } from "../c_data/import.ts";
 import { CStruct } from "../c_data/structs.ts";
 import { DipcError } from "../errors.ts";
 import { checkOptionNames } from "../options.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../c_data/arena.ts";
 import type { AdbcArgument } from "./driver.ts";
 import type { CallOptions, Handle, HandleUser } from "./handle.ts";
 import type { AdbcFunctionName } from "../../ffi/adbc.ts";

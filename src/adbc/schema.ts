@@ -9,7 +9,7 @@ import { foreignSchema } from "../c_data/foreign_schema.ts";
 import { readSchema } from "../c_data/schema_in.ts";
 import { CStruct } from "../c_data/structs.ts";
 import type { MessageHeader } from "../ipc/message.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../c_data/arena.ts";
 import type { AdbcArgument } from "./driver.ts";
 import type { Handle } from "./handle.ts";
 

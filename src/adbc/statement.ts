@@ -12,13 +12,14 @@ import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { readSchema } from "../c_data/schema_in.ts";
 import { exportStream, type ExportStreamOptions } from "../c_data/stream_out.ts";
 import { CStruct } from "../c_data/structs.ts";
-import { Arena, copyOf } from "./arena.ts";
-import { type CallOptions, type Handle, unwatch, watch } from "./handle.ts";
-import { type AdbcOptionType, type AdbcOptionTypes, type AdbcOptionValue, getOption, setOption } from "./options.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
+import { AdbcConfigurable } from "./configurable.ts";
+import { type CallOptions, type Handle, unwatch } from "./handle.ts";
+import type { AdbcOptionType, AdbcOptionValue } from "./options.ts";
 import { takePartitions } from "./partitions.ts";
 import { abortableCall, checkOrigin, openResult, signalOf, untilAborted } from "./result.ts";
 import { AdbcSchema, fetchSchema } from "./schema.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../c_data/turns.ts";
 
 /** What can be bound to a statement: a batch, or anything that can be exported as a stream. */
 export type AdbcSource = RecordBatch | ForeignBatch | StreamSource;
@@ -38,15 +39,15 @@ export interface AdbcPartitions {
  *
  * Disposing it lets a stream that it gave go on: it is released after its last stream.
  */
-export class AdbcStatement implements AsyncDisposable {
+export class AdbcStatement extends AdbcConfigurable implements AsyncDisposable {
   readonly #handle: Handle;
   /** What changes the statement does so one after another, because each ends the streams that it gave before. */
   readonly #changes = new Turns();
 
   /** @ignore Use `createStatement` of a connection. */
   constructor(handle: Handle) {
+    super(handle);
     this.#handle = handle;
-    watch(this, handle);
   }
 
   /**
@@ -181,28 +182,8 @@ export class AdbcStatement implements AsyncDisposable {
     await this.#handle.interrupt();
   }
 
-  /**
-   * Reads an option.
-   *
-   * @param name Its name
-   * @param type Its type
-   * @default type `"string"`
-   * @throws {DipcError} `not_found` if the driver does not know it; `unsupported` with a driver of ADBC 1.0.0; `closed`
-   */
-  getOption<T extends AdbcOptionType = "string">(name: string, type?: T): Promise<AdbcOptionTypes[T]> {
-    return getOption(this.#handle, name, type ?? "string" as T);
-  }
-
-  /**
-   * Sets an option.
-   *
-   * @param name Its name
-   * @param value Its value
-   * @param type The type that it is sent as; by default text for texts and booleans, int for integers, double for other numbers
-   * @throws {DipcError} What the driver reports; `closed`
-   */
-  setOption(name: string, value: AdbcOptionValue, type?: AdbcOptionType): Promise<void> {
-    return this.#change(() => setOption(this.#handle, name, value, type));
+  override setOption(name: string, value: AdbcOptionValue, type?: AdbcOptionType): Promise<void> {
+    return this.#change(() => super.setOption(name, value, type));
   }
 
   /** Closes the statement: at once, or after the last stream that it gave. Idempotent. */

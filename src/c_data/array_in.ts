@@ -10,7 +10,7 @@ import { quoted } from "../ipc/quote.ts";
 import { countNulls, sliceRuns } from "./bits_in.ts";
 import { type ImportShape, NEAR_BUFFERS, type ShapeNode } from "./import_shape.ts";
 import { type ArrayNumbers, NumbersBuilder } from "./numbers.ts";
-import { integerAt, invalidStruct, scratch } from "./raw.ts";
+import { integerAt, invalidStruct, scratch, zeroAddress } from "./raw.ts";
 import { C_LAYOUT } from "./structs.ts";
 
 const AT = C_LAYOUT.ArrowArray;
@@ -42,8 +42,10 @@ export interface ImportedArrays {
  */
 export function readArrays(shape: ImportShape, address: bigint, copy: Copy = libc().memcpy): ImportedArrays {
   const { memory: { halves }, rootWord } = shape;
-  libc().memcpy(shape.rootAddress, address, STRUCT_BYTES);
-  const walk = new ArrayWalk(shape, copy);
+  const { memcpy } = libc();
+  const isGathered = copy === memcpy && shape.gather.read(address);
+  if (!isGathered) memcpy(shape.rootAddress, address, STRUCT_BYTES);
+  const walk = new ArrayWalk(shape, copy, isGathered);
   const rows = walk.count(rootWord + LENGTH, "length", null);
   const offset = walk.count(rootWord + OFFSET, "offset", null);
   const columns = shape.columns;
@@ -57,7 +59,7 @@ export function readArrays(shape: ImportShape, address: bigint, copy: Copy = lib
   }
   if (walk.pointer(rootWord + DICTIONARY) !== 0) throw invalidStruct("the array has a dictionary, its schema has none");
   walk.checkRoot(rows, offset);
-  walk.readPointers(rootWord + CHILDREN, shape.rootChildAddress, columns.length, null);
+  if (!isGathered) walk.readPointers(rootWord + CHILDREN, shape.rootChildAddress, columns.length, null);
   const plan = shape.layout.plan;
   const builder = new NumbersBuilder(plan.nodeCount, plan.bufferCounts[5]);
   for (let i = 0; i < columns.length; i++) walk.node(columns[i], shape.rootChildWord + i, offset, rows, builder);
@@ -73,9 +75,12 @@ class ArrayWalk {
   readonly #halves: Uint32Array;
   readonly #words: BigUint64Array;
   readonly #copy: Copy;
+  readonly #isGathered: boolean;
   readonly #memcpy = libc().memcpy;
 
-  constructor(shape: ImportShape, copy: Copy) {
+  /** @param isGathered Whether all structures are in the scratch already */
+  constructor(shape: ImportShape, copy: Copy, isGathered: boolean) {
+    this.#isGathered = isGathered;
     this.#shape = shape;
     this.#halves = shape.memory.halves;
     this.#words = shape.memory.words;
@@ -116,6 +121,10 @@ class ArrayWalk {
     throw invalidStruct(`it has a pointer to ${this.#words[word]}, outside the memory of any process`);
   }
 
+  #isNull(word: number): boolean {
+    return this.#halves[2 * word] === 0 && this.#halves[2 * word + 1] === 0;
+  }
+
   /** Reads a list of pointers into the scratch. */
   readPointers(word: number, target: bigint, count: number, node: ShapeNode | null): void {
     if (count === 0) return;
@@ -134,11 +143,10 @@ class ArrayWalk {
    * @param to Takes the numbers
    */
   node(node: ShapeNode, word: number, from: number, count: number, to: NumbersBuilder): void {
-    const address = this.#words[word];
-    if (address === 0n) throw invalidStruct(`${nameOf(node)} has no structure`);
-    this.#memcpy(node.structAddress, address, STRUCT_BYTES);
+    if (this.#isNull(word)) throw invalidStruct(`${nameOf(node)} has no structure`);
+    if (!this.#isGathered) this.#memcpy(node.structAddress, this.#words[word], STRUCT_BYTES);
     const at = node.word;
-    if (this.#words[at + RELEASE] === 0n) throw invalidStruct(`${nameOf(node)} was released or moved`);
+    if (this.#isNull(at + RELEASE)) throw invalidStruct(`${nameOf(node)} was released or moved`);
     const length = this.count(at + LENGTH, "length", node);
     const offset = this.count(at + OFFSET, "offset", node);
     const rows = count === WHOLE ? length : count;
@@ -154,8 +162,8 @@ class ArrayWalk {
         `${nameOf(node)} has ${integerAt(this.#halves, at + CHILD_COUNT)} children, expected ${node.children.length}`,
       );
     }
-    if (node.children.length > 0) this.readPointers(at + CHILDREN, node.childAddress, node.children.length, node);
-    if ((this.#words[at + DICTIONARY] !== 0n) !== (node.values !== null)) {
+    if (!this.#isGathered) this.readPointers(at + CHILDREN, node.childAddress, node.children.length, node);
+    if (this.#isNull(at + DICTIONARY) !== (node.values === null)) {
       throw invalidStruct(`${nameOf(node)} has ${node.values === null ? "a" : "no"} dictionary, unlike its schema`);
     }
     const nulls = this.#nulls(node, begin, rows, rows === length);
@@ -185,7 +193,9 @@ class ArrayWalk {
         } has ${count} buffers, more than ${MAX_VARIADIC}; export smaller batches`,
       );
     }
-    this.readPointers(node.word + BUFFERS, node.bufferAddress, Math.min(count, NEAR_BUFFERS), node);
+    if (!this.#isGathered) {
+      this.readPointers(node.word + BUFFERS, node.bufferAddress, Math.min(count, NEAR_BUFFERS), node);
+    }
     return count;
   }
 
@@ -229,7 +239,7 @@ class ArrayWalk {
         const [first, last] = this.#offsets(node, begin, rows);
         const bits = kind === NodeKind.list32 ? 32 : 64;
         if (first !== 0) to.change({ kind: "offsets", bits, first });
-        this.#data(node, bufferWord + 1, begin * bits / 8, rows === 0 ? 0 : (rows + 1) * bits / 8, to);
+        this.#addOffsets(node, begin, rows, bits, to);
         return this.node(children[0], childWord, first, last - first, to);
       }
       case NodeKind.listView32:
@@ -266,6 +276,14 @@ class ArrayWalk {
     to.buffer(at === 0 ? 0 : at + skip, byteLength);
   }
 
+  /** Adds the offsets, one more than there are rows; without rows that one is 0, whatever the library has there, if anything. */
+  #addOffsets(node: ShapeNode, begin: number, rows: number, bits: 32 | 64, to: NumbersBuilder): void {
+    const width = bits / 8;
+    if (rows > 0) this.#data(node, node.bufferWord + 1, begin * width, (rows + 1) * width, to);
+    else if (this.#copy === this.#memcpy) to.buffer(Number(zeroAddress()), width);
+    else to.buffer(0, 0);
+  }
+
   #bits(node: ShapeNode, word: number, begin: number, count: number, to: NumbersBuilder): void {
     const first = begin % 8;
     if (first !== 0 && count > 0) to.change({ kind: "bits", first, count });
@@ -282,8 +300,11 @@ class ArrayWalk {
     if (!Number.isSafeInteger(at + width * (begin + rows + 1))) {
       throw invalidStruct(`a buffer of ${nameOf(node)} is too long`);
     }
-    const first = this.#value(at + width * begin, isWide);
-    const last = this.#value(at + width * (begin + rows), isWide);
+    const isAtHand = this.#isGathered && node.isColumn;
+    const first = isAtHand ? integerAt(this.#halves, node.rangeWord) : this.#value(at + width * begin, isWide);
+    const last = isAtHand
+      ? integerAt(this.#halves, node.rangeWord + 1)
+      : this.#value(at + width * (begin + rows), isWide);
     if (!(first >= 0 && last >= first)) {
       throw invalidStruct(`the offsets of ${nameOf(node)} do not rise from 0 or more`);
     }
@@ -300,7 +321,7 @@ class ArrayWalk {
     const [first, last] = this.#offsets(node, begin, rows);
     const bits = node.kind === NodeKind.binary32 ? 32 : 64;
     if (first !== 0) to.change({ kind: "offsets", bits, first });
-    this.#data(node, node.bufferWord + 1, begin * bits / 8, rows === 0 ? 0 : (rows + 1) * bits / 8, to);
+    this.#addOffsets(node, begin, rows, bits, to);
     if (last > first && first !== 0) to.lead(first);
     this.#data(node, node.bufferWord + 2, first, last - first, to);
   }

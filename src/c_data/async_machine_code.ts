@@ -1,11 +1,11 @@
 /**
- * Machine code of `native/c_data/async.c`, written by `tools/c_data_code.ts`; do not edit.
+ * Machine code of `native/c_data/async.c`, written by `tools/machine_code.ts`; do not edit.
  *
  * @module
  */
 
 /** SHA-256 of the C that the code was compiled from. */
-export const ASYNC_SOURCE_HASH = "81cb719fbed16375f1bee468701f111a7e4c999fbc00e72c5c32d572b2afa467";
+export const ASYNC_SOURCE_HASH = "1b10688cd2777639c2cf81ee9931be949d9752b850e140952df95fc39106a622";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const ASYNC_MACHINE_CODE = {

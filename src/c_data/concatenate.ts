@@ -1,11 +1,12 @@
 /**
- * Puts the chunks of a dictionary together: a stream may send its values in several messages, a structure has them in one.
+ * Puts chunks together: those of a dictionary, whose values a stream may send in several messages and a structure has in one; and
+ * small batches of one schema.
  *
  * @module
  */
 import { DipcError, unexpected } from "../errors.ts";
 import { hasValidity, NodeKind } from "../ipc/buffers.ts";
-import type { FieldLayout, NodePlan } from "../ipc/layout.ts";
+import type { FieldLayout, NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
 import { cappedRuns, fresh, joined, joinedBits, readInteger, shifted, sum, writeInteger } from "./joined_buffers.ts";
 import { type LocatedTree, placed } from "./located_tree.ts";
@@ -20,6 +21,28 @@ export function concatenate(plan: NodePlan, chunks: readonly LocatedTree[]): Loc
   const walk = new Concatenation(plan, chunks);
   const length = walk.node(plan.roots[0], false);
   return placed(length, walk.nodes, walk.variadicCounts, walk.buffers);
+}
+
+/** The rows of small batches of one schema in one batch, copied. */
+export class ConcatenatedBatch {
+  readonly rows: number;
+  /** Length and null count of each node. */
+  readonly nodes: readonly number[];
+  readonly buffers: readonly Uint8Array<ArrayBuffer>[];
+  readonly variadicCounts: readonly number[];
+
+  /**
+   * @param layout Schema of the batches
+   * @param batches The batches in order, checked; their dictionaries are the same
+   */
+  constructor({ plan }: SchemaLayout, batches: readonly LocatedTree[]) {
+    const walk = new Concatenation(plan, batches);
+    for (const root of plan.roots) walk.node(root, root.dictionary !== null);
+    this.rows = sum(batches.map(({ numbers }) => numbers.rows));
+    this.nodes = walk.nodes;
+    this.buffers = walk.buffers;
+    this.variadicCounts = walk.variadicCounts;
+  }
 }
 
 class Concatenation {
@@ -228,8 +251,8 @@ function emptyValues(field: FieldLayout): DipcError {
     "limit_exceeded",
     `cannot export column ${
       quoted(field.path)
-    }: its dictionary came in several messages of values without bytes, more than ` +
-      "fit into memory; send the dictionary in one message",
+    }: several messages of values without bytes have more of them than fit into ` +
+      "memory; send them in one message",
   );
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Data, DataType, Dictionary, RecordBatch, Vector } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { columnData } from "../ipc/column_data.ts";
 import { checkContent } from "../ipc/content_checks.ts";
 import { BodyLayout } from "../ipc/encode_columns.ts";
 import type { NodePlan, SchemaLayout } from "../ipc/layout.ts";
@@ -31,7 +32,7 @@ export interface LocatedArrays extends ExportedArrays {
  */
 export function locateBatch(batch: RecordBatch, layout: SchemaLayout): LocatedArrays {
   const { fields } = batch.schema;
-  const columns = batch.data.children;
+  const columns = columnData(batch);
   const located = new BodyLayout(true);
   for (const column of columns) refuseDetached(column);
   fields.forEach((field, i) => {

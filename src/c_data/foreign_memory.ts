@@ -5,8 +5,7 @@
  */
 import { allocate, callPointer, callPointerLater } from "../../ffi/raw_memory.ts";
 import { MemoryPressure } from "../memory/pressure.ts";
-import { readAddress } from "./raw.ts";
-import { C_LAYOUT, moveStruct, type ReleasableName, releaseOffset, releaseStruct } from "./structs.ts";
+import { C_LAYOUT, moveStruct, type ReleasableName, releaseStruct } from "./structs.ts";
 
 /** Places for structures that are free; each has the size of the largest one. */
 const places: bigint[] = [];
@@ -42,13 +41,12 @@ export class ForeignMemory {
   constructor(name: ReleasableName, source: bigint) {
     const place = takePlace();
     try {
-      moveStruct(name, source, place);
+      this.#release = moveStruct(name, source, place);
     } catch (error) {
       places.push(place);
       throw error;
     }
     this.address = place;
-    this.#release = readAddress(place + BigInt(releaseOffset(name)));
   }
 
   /**

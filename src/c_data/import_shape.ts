@@ -5,6 +5,7 @@
  */
 import { BUFFERS, fixedBufferCount, NodeKind } from "../ipc/buffers.ts";
 import { type FieldLayout, LengthRule, type SchemaLayout, storageOf } from "../ipc/layout.ts";
+import { Gather } from "./gather.ts";
 import { type Scratch, scratch } from "./raw.ts";
 import { C_LAYOUT } from "./structs.ts";
 
@@ -12,6 +13,7 @@ import { C_LAYOUT } from "./structs.ts";
 const ARRAY_WORDS = C_LAYOUT.ArrowArray.size / 8;
 /** Buffer pointers that are read without further memory. */
 export const NEAR_BUFFERS = 4;
+const RANGE_WORDS = 2;
 
 /** One array of the tree, and where its structure is read to. */
 export interface ShapeNode {
@@ -30,6 +32,10 @@ export interface ShapeNode {
   readonly word: number;
   readonly bufferWord: number;
   readonly childWord: number;
+  /** Index of two words for the first and the last one of its offsets. */
+  readonly rangeWord: number;
+  /** Whether it is a column, whose rows are those of the batch. */
+  readonly isColumn: boolean;
   /** The addresses of these words. */
   readonly structAddress: bigint;
   readonly bufferAddress: bigint;
@@ -51,6 +57,7 @@ export class ImportShape {
   /** One word for values that are read on the way. */
   readonly valueWord: number;
   readonly valueAddress: bigint;
+  #gather: Gather | null = null;
 
   /** @param layout The schema */
   constructor(layout: SchemaLayout) {
@@ -66,15 +73,20 @@ export class ImportShape {
     this.rootChildAddress = addressAt(this.rootChildWord);
     this.valueAddress = addressAt(this.valueWord);
     const planner = new Planner(this.valueWord + 1, addressAt);
-    this.columns = layout.fields.map((field) => planner.plan(field, field.dictionary !== null));
+    this.columns = layout.fields.map((field) => planner.plan(field, field.dictionary !== null, true));
+  }
+
+  /** Reads all structures in one call. */
+  get gather(): Gather {
+    return this.#gather ??= new Gather(this.memory.address, this.columns);
   }
 }
 
 /** Words that the arrays of a field need. */
 function wordsOf(field: FieldLayout): number {
-  const own = ARRAY_WORDS + NEAR_BUFFERS + field.children.length;
-  const children = field.children.reduce((sum, child) => sum + wordsOf(child), 0);
-  return own + children + (field.dictionary === null ? 0 : ARRAY_WORDS + NEAR_BUFFERS);
+  const own = ARRAY_WORDS + NEAR_BUFFERS + RANGE_WORDS;
+  const children = field.children.reduce((sum, child) => sum + wordsOf(child), field.children.length);
+  return own + children + (field.dictionary === null ? 0 : own);
 }
 
 class Planner {
@@ -86,25 +98,28 @@ class Planner {
     this.#addressAt = addressAt;
   }
 
-  plan(field: FieldLayout, isEncoded: boolean): ShapeNode {
+  plan(field: FieldLayout, isEncoded: boolean, isColumn: boolean): ShapeNode {
     const type = isEncoded ? field.dictionary!.index : field.type;
     const { kind, bits, children: lengths } = storageOf(type);
     const word = this.#word;
     const bufferWord = word + ARRAY_WORDS;
     const childWord = bufferWord + NEAR_BUFFERS;
     const fields = isEncoded ? [] : field.children;
-    this.#word = childWord + fields.length;
+    const rangeWord = childWord + fields.length;
+    this.#word = rangeWord + RANGE_WORDS;
     return {
       field,
       kind,
       bits,
       bufferCount: kind === NodeKind.view ? BUFFERS[kind].length : fixedBufferCount(kind, 5),
       factor: lengths[0]?.rule === LengthRule.covers ? lengths[0].factor : 0,
-      children: fields.map((child) => this.plan(child, child.dictionary !== null)),
-      values: isEncoded ? this.plan(field, false) : null,
+      children: fields.map((child) => this.plan(child, child.dictionary !== null, false)),
+      values: isEncoded ? this.plan(field, false, false) : null,
       word,
       bufferWord,
       childWord,
+      rangeWord,
+      isColumn,
       structAddress: this.#addressAt(word),
       bufferAddress: this.#addressAt(bufferWord),
       childAddress: this.#addressAt(childWord),

@@ -33,11 +33,24 @@ export function asyncCode(): Readonly<Record<AsyncFunction, bigint>> {
   return asyncFunctions ??= placed(ASYNC_MACHINE_CODE[Deno.build.arch]);
 }
 
-function placed<N extends string>(
+/**
+ * Puts machine code into memory. It stays there until the process ends.
+ *
+ * @param code Bytes in hexadecimal digits, and where each function begins
+ * @param words Words to be written among them before they become executable, by the names of their places
+ * @returns Addresses of the functions
+ * @throws {DipcError} as {@linkcode nativeCode}
+ */
+export function placed<N extends string>(
   { hex, functions }: { readonly hex: string; readonly functions: Readonly<Record<N, number>> },
+  words: Partial<Readonly<Record<N, bigint>>> = {},
 ): Readonly<Record<N, bigint>> {
   const code = new Uint8Array(PAGE);
   code.set(Uint8Array.fromHex(hex));
+  const view = new DataView(code.buffer);
+  for (const [place, word] of Object.entries<bigint>(words as Record<string, bigint>)) {
+    view.setBigUint64(functions[place as N], word, true);
+  }
   const size = BigInt(PAGE);
   const c = libc();
   const base = c.mmap(0n, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
@@ -55,6 +68,6 @@ function placed<N extends string>(
 function refused(): LocalError {
   return new LocalError(
     "permission_denied",
-    "cannot export Arrow data: the system refused memory for the code of its callbacks; allow this process executable memory",
+    "cannot run machine code: the system refused memory for it; allow this process executable memory",
   );
 }

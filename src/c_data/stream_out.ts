@@ -91,7 +91,18 @@ async function startStream(
   if (target === 0n) {
     throw new DipcError("invalid_argument", `cannot export a stream: the address is 0; give that of an ${name}`);
   }
-  const opened = await openSource(source, options.schema);
+  await exportOpened(name, await openSource(source, options.schema), target);
+}
+
+/**
+ * Exports a source that was opened.
+ *
+ * @param name Which structure
+ * @param opened The source, which is closed if this fails
+ * @param target Address of memory for the structure; the consumer releases it
+ * @throws {DipcError} As {@linkcode exportStream}
+ */
+export async function exportOpened(name: StreamName, opened: ExportSource, target: bigint): Promise<void> {
   try {
     new ExportedStream(name, opened, target);
   } catch (error) {

@@ -47,7 +47,7 @@ export type ReleasableName =
   | "ArrowDeviceArrayStream";
 
 /** Offset of the release callback of a structure in bytes. */
-export function releaseOffset(name: ReleasableName): number {
+function releaseOffset(name: ReleasableName): number {
   return name === "ArrowDeviceArray" ? C_LAYOUT.ArrowArray.release : C_LAYOUT[name].release;
 }
 
@@ -57,14 +57,16 @@ export function releaseOffset(name: ReleasableName): number {
  * @param name Which structure
  * @param source Address of the structure to move
  * @param target Address of memory for one structure of the kind
+ * @returns Address of the release callback
  * @throws {DipcError} `invalid_argument` if the source is a null pointer or was released or moved before
  */
-export function moveStruct(name: ReleasableName, source: bigint, target: bigint): void {
+export function moveStruct(name: ReleasableName, source: bigint, target: bigint): bigint {
   const at = BigInt(releaseOffset(name));
   if (source === 0n) {
     throw new DipcError("invalid_argument", `cannot take over an ${name}: its address is 0; give that of a structure`);
   }
-  if (readAddress(source + at) === 0n) {
+  const release = readAddress(source + at);
+  if (release === 0n) {
     throw new DipcError(
       "invalid_argument",
       `cannot take over an ${name}: it was released or moved before; give one that is not`,
@@ -73,6 +75,7 @@ export function moveStruct(name: ReleasableName, source: bigint, target: bigint)
   const { memcpy } = libc();
   memcpy(target, source, BigInt(C_LAYOUT[name].size));
   memcpy(source + at, zeroAddress(), 8n);
+  return release;
 }
 
 /** Calls the release callback of a structure, if it was not released or moved before. */

@@ -24,7 +24,7 @@ import {
 const serve: Command = {
   name: "serve",
   summary: "serve files over UCX, and by Arrow Flight",
-  flags: ["json", "help", "no-ucx"],
+  flags: ["json", "help", "no-ucx", "share"],
   values: [
     ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
@@ -52,6 +52,7 @@ Options
   --batch-rows N       rows of a batch of a Parquet file (default 65536)
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
+  --share              let clients on this machine read the data in the server's memory instead of receiving it
   --max-connections N  clients at the same time, by UCX and by Flight each; others hear that it is busy (default 256)
   --request-timeout T  longest wait for the request of a client that has connected (default 5s, by Flight 4s)
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 10m, by Flight 5m)
@@ -173,14 +174,18 @@ ${EXIT_CODES}
 
 const setup: Command = {
   name: "setup",
-  summary: "find libucp, or fetch a copy into the user's cache",
+  summary: "find libucp or DuckDB, or fetch a copy into the user's cache",
   flags: ["json", "help"],
   values: [],
   short: { h: "help" },
   help: `dipc setup [--json]
+dipc setup duckdb [--json]
 
 Finds UCX, or fetches it: the PyPI package libucx-cu12 by the machine's own pip, checked by SHA-256, into the user's
 cache folder. Needs no root. Says what it chose and why; does nothing if there is nothing to do.
+
+"dipc setup duckdb" does the same with DuckDB, which only duckdb: sources and "dipc query" need: the package of npm that
+has libduckdb.so, checked by SHA-512 (about 24 MB). DIPC_LIBDUCKDB names another libduckdb.so.
 
 Options
   --json      one JSON object with what was found
@@ -188,6 +193,7 @@ Options
 
 Examples
   dipc setup
+  dipc setup duckdb
   DIPC_LIBUCP=/opt/ucx/lib/libucp.so.0 dipc setup
 
 ${EXIT_CODES}

@@ -118,6 +118,8 @@ class FileSource implements MessageSource {
       route: null,
       routeReason: this.#reason,
       endpoints: [],
+      sharedBytes: 0,
+      sharingReason: null,
       complete: this.#isComplete,
     };
   }

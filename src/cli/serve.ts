@@ -108,6 +108,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
   const { memory, staging } = deviceArgs(args);
+  const share = args.flags.has("share");
   requireForCommand("serve", permissionsOf(paths, options.address, flight));
   if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
@@ -122,7 +123,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {
-      served[name] = memory === undefined ? source : { source, memory };
+      served[name] = memory === undefined && !share ? source : { source, memory, share };
     }
     const server = await serve({ datasets: served, ...options, staging, flight });
     try {

@@ -1,5 +1,5 @@
 /**
- * `dipc setup`: finds libucp, or fetches it.
+ * `dipc setup`: finds libucp, or fetches it; `dipc setup duckdb`: the same with libduckdb.
  *
  * @module
  */
@@ -9,17 +9,20 @@ import { print, printError } from "./output.ts";
 
 /** Runs `dipc setup`. @returns exit status */
 export async function runSetup(args: ParsedArgs): Promise<number> {
-  if (args.positional.length > 0) {
-    throw new UsageError(`cannot run dipc setup: it takes no argument, but was given "${args.positional[0]}"`);
+  const [what, ...more] = args.positional;
+  if ((what !== undefined && what !== "duckdb") || more.length > 0) {
+    throw new UsageError(
+      `cannot run dipc setup: it takes no argument but duckdb, and was given "${what === "duckdb" ? more[0] : what}"`,
+    );
   }
   const json = args.flags.has("json");
-  const { setup } = await import("../setup.ts");
+  const { setup, setupDuckDb } = await import("../setup.ts");
   let written = Promise.resolve();
   const report = (line: string): void => {
     written = written.then(() => (json ? printError : print)(`${line}\n`));
   };
   try {
-    const result = await setup({ report });
+    const result = await (what === "duckdb" ? setupDuckDb : setup)({ report });
     await written;
     if (json) await print(`${JSON.stringify(result)}\n`);
   } finally {

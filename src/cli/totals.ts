@@ -52,6 +52,8 @@ export function noTotals(): TotalsJson {
     firstBatchSeconds: null,
     transports: [],
     transportsReason: "",
+    sharedBytes: 0,
+    sharingReason: null,
     route: null,
     routeReason: null,
     endpoints: [],

@@ -9,10 +9,13 @@ import type { VerifiedHeader } from "../ipc/header.ts";
 import type { DictionaryPlan } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
 import { dictionaryValues, isReadable } from "./dictionary_reader.ts";
-import { type EncodedDictionary, ValueStore } from "./value_store.ts";
+import { type EncodedDictionary, VALUE_OVERHEAD, ValueStore } from "./value_store.ts";
 
 /** Most bytes of dictionaries that are kept, for when they are replaced. */
 const MAX_KEPT_BYTES = 512 * 2 ** 20;
+
+/** Memory of one index in a mapping, in bytes. */
+const INDEX_BYTES = 4;
 
 /** What to do with a dictionary message: write it in its place, or nothing, because its values come at the end. */
 export type DictionaryAction = "write" | "keep";
@@ -127,26 +130,26 @@ export class DictionaryUnifier {
   /** Appends values to those that the stream has. */
   #extend(entry: Entry, delta: Chunk): void {
     const store = this.#storeOf(entry);
-    const values = dictionaryValues(delta.header, delta.bytes);
     if (entry.mapping === null && entry.count === store.count) {
       // The indices of the stream are those of the store, also of values that occur twice.
-      for (const value of values) store.append(value);
+      this.#append(entry, store, delta);
       entry.count = store.count;
     } else {
-      const mapping = grown(entry.mapping ?? Int32Array.from({ length: entry.count }, (_, i) => i), delta.header.rows);
-      let at = entry.count;
-      for (const value of values) mapping[at++] = store.indexOf(value);
+      const { count } = entry;
+      this.#checkSize(entry, store.byteLength + INDEX_BYTES * (count + delta.header.rows));
+      const mapping = grown(entry.mapping ?? Int32Array.from({ length: count }, (_, i) => i), delta.header.rows);
+      this.#index(entry, store, delta, mapping, count);
       this.#map(entry, mapping);
     }
-    this.#checkSize(entry);
     this.#keep(entry, delta);
   }
 
   #replace(entry: Entry, next: Chunk): void {
     if (entry.problem !== null) throw notUnified(entry, entry.problem);
     const store = this.#storeOf(entry);
-    const mapping = Int32Array.from(dictionaryValues(next.header, next.bytes), (value) => store.indexOf(value));
-    this.#checkSize(entry);
+    this.#checkSize(entry, store.byteLength + INDEX_BYTES * next.header.rows);
+    const mapping = new Int32Array(next.header.rows);
+    this.#index(entry, store, next, mapping, 0);
     const isRising = mapping.every((index, i) => i === 0 || index > mapping[i - 1]);
     if (entry.plan.field.dictionary!.ordered && !isRising) {
       throw notUnified(entry, "the order of its values matters, and differs");
@@ -164,10 +167,25 @@ export class DictionaryUnifier {
     }
     const { id, plan } = entry.plan;
     const store = new ValueStore(id, plan);
-    for (const { header, bytes } of entry.chunks) {
-      for (const value of dictionaryValues(header, bytes)) store.append(value);
-    }
+    for (const chunk of entry.chunks) this.#append(entry, store, chunk);
     return entry.store = store;
+  }
+
+  /** Appends the values of a message to a store. */
+  #append(entry: Entry, store: ValueStore, { header, bytes }: Chunk): void {
+    this.#checkSize(entry, store.byteLength + VALUE_OVERHEAD * header.rows);
+    for (const value of dictionaryValues(header, bytes)) {
+      store.append(value);
+      this.#checkSize(entry, store.byteLength);
+    }
+  }
+
+  /** Writes the indices that the values of a message have in a store into a mapping, from `at` on. */
+  #index(entry: Entry, store: ValueStore, { header, bytes }: Chunk, mapping: Int32Array, at: number): void {
+    for (const value of dictionaryValues(header, bytes)) {
+      mapping[at++] = store.indexOf(value);
+      this.#checkSize(entry, store.byteLength + INDEX_BYTES * mapping.length);
+    }
   }
 
   #map(entry: Entry, mapping: Int32Array | null, count = mapping!.length): void {
@@ -190,8 +208,14 @@ export class DictionaryUnifier {
     entry.chunks = [];
   }
 
-  #checkSize(entry: Entry): void {
-    const bytes = entry.store!.byteLength;
+  /**
+   * Checks a size as it grows: a short message can declare more values than fit into memory, as views that refer to the
+   * same bytes, or as values without bytes.
+   *
+   * @param bytes Memory of the store and of the mapping of the entry
+   * @throws {DipcError} `unsupported` if all entries together take too much
+   */
+  #checkSize(entry: Entry, bytes: number): void {
     this.#storeBytes += bytes - entry.storeBytes;
     entry.storeBytes = bytes;
     if (this.#storeBytes > MAX_KEPT_BYTES) {

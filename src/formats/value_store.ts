@@ -14,7 +14,7 @@ import type { Piece } from "./sink.ts";
 /** Largest offset of 32 bits. */
 const MAX_OFFSET = 2 ** 31 - 1;
 /** Approximate memory of one value besides its bytes, in bytes. */
-const VALUE_OVERHEAD = 96;
+export const VALUE_OVERHEAD = 96;
 /** Bytes to begin with. */
 const FIRST_BYTES = 1024;
 

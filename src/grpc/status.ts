@@ -90,6 +90,7 @@ const STATUSES: Readonly<Record<DipcErrorCode, number>> = {
   ucx: GrpcStatus.internal,
   cuda: GrpcStatus.internal,
   adbc: GrpcStatus.internal,
+  duckdb: GrpcStatus.internal,
   flight: GrpcStatus.unknown,
   internal: GrpcStatus.internal,
 };

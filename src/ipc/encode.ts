@@ -15,6 +15,7 @@ import {
 import { Message } from "apache-arrow/ipc/metadata/message";
 import { DipcError } from "../errors.ts";
 import type { Body, Pool } from "../memory/block.ts";
+import { columnData } from "./column_data.ts";
 import { BodyLayout } from "./encode_columns.ts";
 import { HeaderReader, NO_HEADER_LIMITS } from "./header.ts";
 import type { IpcMessage, MessageHeader } from "./message.ts";
@@ -94,7 +95,7 @@ export class BatchEncoder {
     const rows = batch.numRows;
     const messages: IpcMessage[] = [];
     try {
-      const columns = batch.data.children;
+      const columns = columnData(batch);
       if (this.#hasDictionaries) {
         const used = new Map<number, Vector>();
         fields.forEach((field, i) => collectDictionaries(columns[i], field.type, used));

@@ -14,6 +14,7 @@ import type { ColumnPlan } from "./column_plan.ts";
 import { ColumnBuilder, type ColumnSource } from "./columns.ts";
 import { type Allowance, decompressBuffer } from "./compression.ts";
 import { bufferName } from "./buffer_name.ts";
+import { hostPool } from "../memory/host_pool.ts";
 import { whenUnpinned } from "../memory/pins.ts";
 import { isScattered, type ScatteredBody } from "../memory/scattered.ts";
 import { messageMetadata, type VerifiedHeader } from "./header.ts";
@@ -23,7 +24,15 @@ import { messageMetadata, type VerifiedHeader } from "./header.ts";
  * from it before are empty (those of a batch of a few KiB may keep their values, but never show another batch's). Copy
  * values before you transfer them (`postMessage`, `structuredClone`): the memory under them is recycled.
  */
-export type OwnedRecordBatch = RecordBatch & Disposable;
+export type OwnedRecordBatch = RecordBatch & Disposable & {
+  /**
+   * A batch with the same values in memory of its own, which is this process's: for what is kept or changed, while this batch may
+   * lie in a server's memory.
+   *
+   * @throws {DipcError} `closed` after this one was disposed, `out_of_memory`
+   */
+  copy(): OwnedRecordBatch;
+};
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -164,6 +173,19 @@ export class BatchSource implements ColumnSource {
     };
   }
 
+  /** The same in memory of its own. */
+  copy(): BatchSource {
+    this.check();
+    const body = this.#body;
+    let copied: Body | null = null;
+    if (body !== null) {
+      const block = hostPool().acquire(body.byteLength);
+      if (body.byteLength > 0) block.bytes().set(body.bytes().subarray(0, body.byteLength));
+      copied = block.toBody(body.byteLength);
+    }
+    return new BatchSource(this.header, this.shape, this.#dictionaries, copied, this.#maxDecompressedBytes);
+  }
+
   dispose(): void {
     if (this.isDisposed) return;
     this.isDisposed = true;
@@ -247,6 +269,12 @@ LazyBatch.prototype = Object.create(RecordBatch.prototype, {
     configurable: true,
     get(this: LazyFields): Map<string, string> {
       return new Map(messageMetadata(this.source.header));
+    },
+  },
+  copy: {
+    configurable: true,
+    value(this: LazyFields): OwnedRecordBatch {
+      return lazyBatch(this.schema, this.source.copy());
     },
   },
   // Deno's console would print every buffer otherwise.

@@ -203,6 +203,7 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
   ucx: true,
   cuda: true,
   adbc: true,
+  duckdb: true,
   flight: true,
   internal: true,
 };

@@ -539,6 +539,8 @@ export class ReceiverState<T = unknown> {
   #checkBody(sequence: number, tag: bigint, byteLength: number, expected: number): void {
     const type = tagBodyType(tag);
     if (type !== BODY_BYTES) {
+      // Whoever reads the list checks its size.
+      if (type === BODY_ADDRESSES && this.#limits.addresses) return;
       throw type === BODY_ADDRESSES
         ? this.#fail(
           "unsupported",

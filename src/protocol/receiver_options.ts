@@ -73,6 +73,12 @@ export interface ReceiverLimits {
    */
   errorMessages?: boolean;
   /**
+   * Whether bodies of type 1, lists of addresses, were requested; if not, they are an error.
+   *
+   * @default false
+   */
+  addresses?: boolean;
+  /**
    * Largest error message, in bytes.
    *
    * @default 4096
@@ -112,6 +118,7 @@ export function receiverLimits(options: ReceiverLimits): Required<ReceiverLimits
     maxPendingMetadataBytes: integerIn("maxPendingMetadataBytes", options.maxPendingMetadataBytes ?? 32 * MIB, 1),
     bodyWindow: integerIn("bodyWindow", options.bodyWindow ?? 65536, 1, 2 ** 31 - 1),
     errorMessages: options.errorMessages ?? true,
+    addresses: options.addresses ?? false,
     maxErrorBytes: integerIn("maxErrorBytes", options.maxErrorBytes ?? MAX_ERROR_BYTES, 0),
     firstSequence: checkSequence(options.firstSequence ?? 0),
   };

@@ -1,9 +1,9 @@
 /**
  * `ucx:` URIs: the address of a server, and the values to request a stream with.
  *
- * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1`. The published protocol defines the first
- * three parameters; `role` (both, metadata, body) and `dipc` (the server understands the request envelope) are extensions of
- * dipc that others ignore. The path is the percent-encoded default ticket.
+ * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1&share=…`. The published protocol defines the first
+ * three parameters; `role` (both, metadata, body), `dipc` (the server understands the request envelope) and `share` (the socket that
+ * hands out its memory) are extensions of dipc that others ignore. The path is the percent-encoded default ticket.
  *
  * @module
  */
@@ -29,6 +29,11 @@ export interface UcxUri {
   readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
+  /**
+   * Unix socket at which a client of the same machine gets the memory that bodies of type 1 lie in, if there is one: a path, or a
+   * name in the abstract namespace.
+   */
+  readonly share: string | null;
 }
 
 /** What {@linkcode formatUri} needs; whatever is left out is not in the URI. */
@@ -49,10 +54,15 @@ export interface UcxUriParts {
   role?: StreamRole | null;
   /** Whether the server understands the request envelope. */
   dipc?: boolean;
+  /** Unix socket at which the server hands out its memory. */
+  share?: string | null;
 }
 
 /** Longest URI that is read, in characters. */
 const MAX_URI_LENGTH = 65536;
+
+/** Longest name of a Unix socket that every system accepts, in bytes. */
+const MAX_SHARE_LENGTH = 107;
 
 const MAX_U64 = 0xFFFFFFFFFFFFFFFFn;
 const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";
@@ -125,7 +135,18 @@ export function parseUri(text: string | URL): UcxUri {
     remoteHandle: handle === undefined ? null : parseBase64(uri, "remote_handle", handle),
     role: role === undefined ? null : role,
     dipc: parameters.get("dipc") === "1",
+    share: parseShare(uri, parameters.get("share")),
   };
+}
+
+function parseShare(uri: string, text: string | undefined): string | null {
+  if (text === undefined) return null;
+  if (isSocketName(text)) return text;
+  throw invalid(uri, `share is the name of a Unix socket, 1 to ${MAX_SHARE_LENGTH} printable characters`);
+}
+
+function isSocketName(text: string): boolean {
+  return text.length <= MAX_SHARE_LENGTH && /^[\x21-\x7e]+$/.test(text);
 }
 
 /**
@@ -163,6 +184,18 @@ export function formatUri(parts: UcxUriParts): string {
     query.push(`role=${oneOf("role", parts.role, STREAM_ROLES)}`);
   }
   if (parts.dipc) query.push("dipc=1");
+  if (parts.share) {
+    if (!isSocketName(parts.share)) {
+      throw new LocalError(
+        "invalid_argument",
+        `cannot write a URI: ${
+          JSON.stringify(parts.share)
+        } is not a name of a Unix socket of 1 to ${MAX_SHARE_LENGTH} ` +
+          "printable characters",
+      );
+    }
+    query.push(`share=${percentEncode(new TextEncoder().encode(parts.share))}`);
+  }
   return `ucx://${isV6 ? `[${host}]` : host}:${port}${path}?${query.join("&")}`;
 }
 
@@ -195,7 +228,7 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
   return { host: v6 ?? name, port };
 }
 
-const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc"]);
+const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc", "share"]);
 
 /** The parameters that are known here. A `+` stays a `+`: `remote_handle` is base64, and nothing here is an HTML form. */
 function parseQuery(uri: string, query: string): Map<string, string> {

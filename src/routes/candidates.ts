@@ -33,6 +33,8 @@ export interface EndpointOptions {
   transport?: Transport;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
+  /** Whether bodies are read in the server's memory if that is possible. Default true. */
+  share?: boolean;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
   flightSchema: () => MessageHeader | null;
 }
@@ -52,6 +54,8 @@ export interface OpenedCandidate {
   readonly schema: MessageHeader;
   readonly transports: readonly string[];
   readonly transportsReason: string;
+  /** Why bodies travel although the server offers its memory; see `EndpointStats`. */
+  readonly sharingReason: string | null;
 }
 
 /**
@@ -85,7 +89,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, ucxPool, share } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -96,7 +100,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     ),
     async open(signal) {
       const request = (ticket: Uint8Array) =>
-        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
+        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, share, pool: ucxPool() });
       try {
         return await request(endpoint.ticket);
       } catch (error) {
@@ -126,7 +130,7 @@ function flightCandidate(
         const input = await client.openStream(endpoint.ticket, { signal });
         // An empty stream may lack its schema.
         const schema = input.schema ?? flightSchema() ?? await noSchema(input, client.location.uri);
-        return { input, schema, transports: [], transportsReason: "" };
+        return { input, schema, transports: [], transportsReason: "", sharingReason: null };
       } catch (error) {
         throw location === null ? error : clients.explain(location, error);
       }

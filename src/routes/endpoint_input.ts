@@ -42,11 +42,8 @@ export class EndpointInput implements MessageInput {
   #isClosed = false;
   /** Bytes of metadata of abandoned inputs. */
   #metadataBytes = 0;
-  #stats: { route: RouteName | null; routeReason: string; location: string | null; batches: number } = {
-    route: null,
-    routeReason: "",
-    location: null,
-    batches: 0,
+  #stats: { -readonly [Name in keyof EndpointStats]-?: EndpointStats[Name] } = {
+    ...{ route: null, routeReason: "", location: null, batches: 0, sharedBytes: 0, sharingReason: null },
   };
   /** Names of UCX's transports in use. */
   transports: readonly string[] = [];
@@ -150,6 +147,7 @@ export class EndpointInput implements MessageInput {
 
   #count = (message: IpcMessage | null): IpcMessage | null => {
     if (message?.header.kind === "batch") this.#stats.batches++;
+    this.#stats.sharedBytes = this.#input!.sharedBytes ?? 0;
     return message;
   };
 
@@ -163,6 +161,7 @@ export class EndpointInput implements MessageInput {
     this.#schema = opened.schema;
     this.transports = opened.transports;
     this.transportsReason = opened.transportsReason;
+    this.#stats.sharingReason = opened.sharingReason;
     this.#stats.route = candidate.route;
     this.#stats.location = candidate.location;
     this.#stats.routeReason = candidate.route === "ucx" ? "the server offers UCX, and it answered" : this.#reason;

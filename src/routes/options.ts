@@ -78,6 +78,11 @@ export interface ConnectOptions {
   pool?: Pool;
   /** What carries the protocol. Default: UCX. */
   transport?: Transport;
+  /**
+   * Whether bodies are read in the server's memory instead of being received, if it offers that and is on this machine. Not with
+   * `pool`. Default true.
+   */
+  share?: boolean;
 }
 
 /** The options of `connect` as the routes take them. */
@@ -91,7 +96,7 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits"> {
 
 const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
   ...{ ticket: true, bodyUri: true, route: true, flight: true, signal: true },
-  ...{ timeoutMs: true, limits: true, library: true, pool: true, transport: true },
+  ...{ timeoutMs: true, limits: true, library: true, pool: true, transport: true, share: true },
 };
 
 const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {

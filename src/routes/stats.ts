@@ -17,6 +17,13 @@ export interface EndpointStats {
   readonly location: string | null;
   /** Record batches that have arrived. */
   readonly batches: number;
+  /** Bytes of bodies that did not travel, because they are read in the server's memory. Default 0. */
+  readonly sharedBytes?: number;
+  /**
+   * Why bodies travel although the server offers its memory; empty if it is used. `null`, or left out, if the server does not
+   * offer that.
+   */
+  readonly sharingReason?: string | null;
 }
 
 /** The routes that the parts of one stream take, as they are now. */
@@ -38,4 +45,13 @@ export function routeOf({ endpoints, reason }: StreamRoutes): { route: RouteName
   const known = endpoints.filter(({ route }) => route !== null);
   const shown = known.find(({ route }) => route === "flight") ?? known[0];
   return { route: shown?.route ?? "flight", routeReason: shown?.routeReason ?? reason ?? "" };
+}
+
+/** How the bodies of the whole stream come: how much did not travel, and why the rest does. */
+export function sharingOf({ endpoints }: StreamRoutes): { sharedBytes: number; sharingReason: string | null } {
+  const offered = endpoints.map(({ sharingReason }) => sharingReason ?? null).filter((reason) => reason !== null);
+  return {
+    sharedBytes: endpoints.reduce((sum, endpoint) => sum + (endpoint.sharedBytes ?? 0), 0),
+    sharingReason: offered.find((reason) => reason !== "") ?? offered[0] ?? null,
+  };
 }

@@ -8,14 +8,21 @@ import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import { wrapBytes } from "../memory/wrap.ts";
-import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "../protocol/envelope.ts";
+import {
+  encodeRequest,
+  MAX_ERROR_BYTES,
+  REQUEST_ERRORS,
+  REQUEST_NO_ADDRESSES,
+  type RequestEntry,
+} from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport.ts";
 import type { Route } from "./route.ts";
-import type { EndpointStats } from "./stats.ts";
+import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
+import { openShared, type SharedOutcome } from "./shared.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -36,6 +43,8 @@ export interface UcxStreamOptions {
   pool: Pool;
   /** What carries the protocol, if it is not UCX. */
   transport?: Transport;
+  /** Whether bodies are read in the server's memory if that is possible. Default true. */
+  share?: boolean;
 }
 
 /** A running stream of UCX. */
@@ -50,6 +59,8 @@ export interface UcxStream {
   transportsReason: string;
   /** Its source: a URI, or two. */
   location: string;
+  /** Why bodies are sent although the server would share its memory; empty if it shares it, `null` if it does not offer that. */
+  sharingReason: string | null;
 }
 
 /** The route of `ucx:` URIs. */
@@ -57,7 +68,7 @@ export const ucxRoute: Route = {
   name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
-    const { input, schema, transports, transportsReason, location } = await openFirst(
+    const { input, schema, transports, transportsReason, location, sharingReason } = await openFirst(
       alternativesOf(uri, options.bodyUri),
       { ...options, pool },
     );
@@ -65,11 +76,18 @@ export const ucxRoute: Route = {
       route: "ucx",
       routeReason: "requested by a ucx: URI",
       location,
+      sharingReason,
       get batches() {
         return input.batches;
       },
+      get sharedBytes() {
+        return input.sharedBytes;
+      },
     };
-    return { input, schema, routes: { transports, transportsReason, endpoints: [endpoint] } };
+    const routes: StreamRoutes = { transports, transportsReason, endpoints: [endpoint] };
+    // Whoever has connected can listen by then.
+    if (sharingReason !== null) setImmediate(() => routes.onSettled?.(endpoint));
+    return { input, schema, routes };
   },
 };
 
@@ -110,13 +128,13 @@ export async function openAlternative(
   const { signal, timeoutMs, limits } = options;
   const requests = makeRequests(metadata, body, options.ticket);
   const end = performance.now() + timeoutMs;
-  const transport = options.transport ?? await sharedTransport(options.library);
-  const channel = await transport.connect(metadata, body, {
-    timeoutMs,
-    signal,
-    // The server's reason for rejecting must pass even a tighter limit.
-    maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+  const sharing = share(metadata, body, options);
+  const channel = await connect(metadata, body, options).catch(async (error) => {
+    closeShared(await sharing);
+    throw error;
   });
+  const shared = await sharing;
+  const session = shared?.session ?? null;
   const input = new IncomingStream(channel, {
     limits,
     pool: options.pool,
@@ -125,9 +143,10 @@ export async function openAlternative(
     signal,
     errorMessages: metadata.dipc,
     isApart: body !== null,
+    addressed: session ?? undefined,
   });
   try {
-    for (const request of requests) await send(channel, request, end, options);
+    for (const request of requests) await send(channel, { ...request, entry: session?.entry }, end, options);
     const schema = await input.next();
     if (schema === null) throw new LocalError("protocol", "cannot start the stream: it ended before its schema");
     return {
@@ -136,11 +155,41 @@ export async function openAlternative(
       transports: channel.transports,
       transportsReason: channel.transportsReason ?? "",
       location: [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and "),
+      sharingReason: shared === null ? null : shared.session === null ? shared.reason : "",
     };
   } catch (error) {
     await input.close();
     throw error;
   }
+}
+
+async function connect(metadata: UcxUri, body: UcxUri | null, options: UcxStreamOptions): Promise<Channel> {
+  const { signal, timeoutMs, limits, library } = options;
+  const transport = options.transport ?? await sharedTransport(library);
+  return await transport.connect(metadata, body, {
+    timeoutMs,
+    signal,
+    // The server's reason for rejecting must pass even a tighter limit.
+    maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+  });
+}
+
+/** Gets the server's memory while the connection is made; `null` if it offers none. */
+async function share(
+  metadata: UcxUri,
+  body: UcxUri | null,
+  options: UcxStreamOptions,
+): Promise<SharedOutcome | null> {
+  if (metadata.share === null || !metadata.dipc || body !== null) return null;
+  if (options.share === false) return { session: null, reason: "the option share is off" };
+  if (options.pool !== hostPool()) return { session: null, reason: "bodies are received into memory of the caller" };
+  const ticket = ticketOf(metadata, options.ticket) ?? metadata.ticket;
+  if (ticket === null) return null;
+  return await openShared(metadata.share, { ticket, timeoutMs: options.timeoutMs });
+}
+
+function closeShared(outcome: SharedOutcome | null): void {
+  outcome?.session?.close();
 }
 
 /** The locations of a stream in order of preference, at least one. */
@@ -178,32 +227,46 @@ function alternativesOf(uri: StreamUri, bodyUri?: string | URL): Alternative[] {
 interface Request {
   role: "both" | "metadata" | "body";
   tag: bigint;
-  bytes: Uint8Array<ArrayBuffer>;
+  ticket: Uint8Array;
+  /** Whether the server understands an envelope. */
+  dipc: boolean;
+  /** Says whose shared memory it is, if there is any. */
+  entry?: RequestEntry;
+}
+
+/** The ticket of a request. */
+function ticketOf(uri: UcxUri, ticket?: string | Uint8Array): Uint8Array | null {
+  return (typeof ticket === "string" ? new TextEncoder().encode(ticket) : ticket) ?? uri.ticket;
 }
 
 function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | Uint8Array): Request[] {
-  const given = typeof ticket === "string" ? new TextEncoder().encode(ticket) : ticket;
   const request = (uri: UcxUri, role: Request["role"]): Request => {
-    const name = given ?? uri.ticket ?? metadata.ticket;
-    if (name === null || name === undefined) {
+    const name = ticketOf(uri, ticket) ?? metadata.ticket;
+    if (name === null) {
       throw new LocalError(
         "invalid_argument",
         "cannot start the stream: no stream is selected, because the URI has no path; pass a ticket",
       );
     }
-    const bytes = uri.dipc ? encodeRequest(name, REQUEST_ERRORS | REQUEST_NO_ADDRESSES) : name.slice();
-    return { role, tag: uri.wantData, bytes };
+    return { role, tag: uri.wantData, ticket: name, dipc: uri.dipc };
   };
   return body === null ? [request(metadata, "both")] : [request(metadata, "metadata"), request(body, "body")];
 }
 
+function requestBytes({ ticket, dipc, entry }: Request): Uint8Array<ArrayBuffer> {
+  if (!dipc) return ticket.slice();
+  return entry === undefined
+    ? encodeRequest(ticket, REQUEST_ERRORS | REQUEST_NO_ADDRESSES)
+    : encodeRequest(ticket, REQUEST_ERRORS, [entry]);
+}
+
 async function send(
   channel: Channel,
-  { role, tag, bytes }: Request,
+  request: Request,
   end: number,
   { timeoutMs, signal }: UcxStreamOptions,
 ): Promise<void> {
-  const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
+  const operation = channel.sendTagged(request.tag, wrapBytes(requestBytes(request)), false, request.role);
   if (operation === null) return;
   const isSent = await channel.until(() => operation.poll() !== PENDING, {
     timeoutMs: Math.max(0, end - performance.now()),

@@ -6,22 +6,36 @@
 import { type RecordBatch, Table } from "apache-arrow";
 import { fileURLToPath } from "node:url";
 import { DipcError } from "../errors.ts";
+import { refusal } from "../options.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Entry } from "./entry.ts";
 
 /** What can be served from where it lies: a dataset, a file, a table, or batches. */
 export type ServableSource = Dataset | Table | string | URL | Iterable<RecordBatch> | AsyncIterable<RecordBatch>;
 
-/** A source that is copied into a memory space before it is served: read to its end once, then sent from there. */
+/** A source that is copied into memory for which that matters: that of a GPU, or such that clients can read in place. */
 export interface PlacedSource {
   /** The source to copy. */
   readonly source: ServableSource;
-  /** Such as `"cuda:0"`; `"host"` does not copy it. */
-  readonly memory: string;
+  /** Such as `"cuda:0"`; `"host"`, the default, does not copy it. */
+  readonly memory?: string;
+  /**
+   * Whether clients on this machine may read bodies in this process's memory instead of receiving them. A table, or a dataset that
+   * is in memory, is copied for that once; everything else as it is read. Default false.
+   */
+  readonly share?: boolean;
 }
 
 /** What can be served. */
 export type Servable = ServableSource | PlacedSource;
+
+/** How {@linkcode openEntries} opens datasets. */
+export interface EntryOptions {
+  /** Called when a dataset that is opened here is read. */
+  readonly warn: DatasetWarning;
+  /** Size of the memory through which the bodies of a shared dataset stream, in bytes. */
+  readonly arenaBytes: number;
+}
 
 /** Called with the name of a dataset, and with what looks wrong with its data but is not an error. */
 export type DatasetWarning = (dataset: string, warning: string) => void;
@@ -31,13 +45,13 @@ export type DatasetWarning = (dataset: string, warning: string) => void;
  *
  * @param datasets What to serve, by name
  * @param mayBeEmpty Whether there may be none, because clients will upload some
- * @param warn Called when a dataset that is opened here is read
+ * @param options What is called when a dataset that is opened here is read, and the size of shared memory
  * @throws {DipcError} `invalid_argument`, `not_found`, `invalid_data`
  */
 export async function openEntries(
   datasets: Record<string, Servable>,
   mayBeEmpty: boolean,
-  warn: DatasetWarning,
+  { warn, arenaBytes }: EntryOptions,
 ): Promise<Map<string, Entry>> {
   if (typeof datasets !== "object" || datasets === null || Array.isArray(datasets)) {
     throw new DipcError(
@@ -54,7 +68,7 @@ export async function openEntries(
   }
   const entries = new Map<string, Entry>();
   try {
-    for (const name of names) entries.set(name, await openEntry(name, datasets[name], warn));
+    for (const name of names) entries.set(name, await openEntry(name, datasets[name], { warn, arenaBytes }));
   } catch (error) {
     await closeEntries(entries.values());
     throw error;
@@ -62,7 +76,7 @@ export async function openEntries(
   return entries;
 }
 
-async function openEntry(name: string, served: Servable, warn: DatasetWarning): Promise<Entry> {
+async function openEntry(name: string, served: Servable, options: EntryOptions): Promise<Entry> {
   if (name === "") {
     throw new DipcError(
       "invalid_argument",
@@ -75,11 +89,11 @@ async function openEntry(name: string, served: Servable, warn: DatasetWarning): 
       `cannot serve ${JSON.stringify(name)}: ${shown(served)} is not a Dataset, Table, path or iterable of batches`,
     );
   }
-  if (isPlaced(served)) return await place(name, served, warn);
+  if (isPlaced(served)) return await place(name, served, options);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("../sources/open_path.ts");
     const path = typeof served === "string" ? served : fileURLToPath(served);
-    const dataset = await openPath(path, { onWarning: (warning) => warn(name, warning) });
+    const dataset = await openPath(path, { onWarning: (warning) => options.warn(name, warning) });
     return { name, dataset, owned: true };
   }
   if (isDataset(served)) return { name, dataset: served, owned: false };
@@ -106,20 +120,52 @@ function shown(value: unknown): string {
 }
 
 function isPlaced(served: Servable): served is PlacedSource {
-  return typeof served === "object" && "source" in served && "memory" in served;
+  return typeof served === "object" && "source" in served && ("memory" in served || "share" in served);
 }
 
 /** Opens a source and copies it into the memory of a GPU; what was opened for that is closed again. */
-async function place(name: string, { source, memory }: PlacedSource, warn: DatasetWarning): Promise<Entry> {
-  const { isDeviceSpace } = await import("./device_memory.ts");
-  const isDevice = isDeviceSpace(name, memory);
-  const entry = await openEntry(name, source, warn);
+async function place(name: string, placed: PlacedSource, options: EntryOptions): Promise<Entry> {
+  const { source, memory = "host", share = false } = placed;
+  if (typeof share !== "boolean") {
+    throw new DipcError(
+      "invalid_argument",
+      refusal(`share of the dataset ${JSON.stringify(name)}`, share, "a boolean"),
+    );
+  }
+  const isDevice = memory !== "host" && (await import("./device_memory.ts")).isDeviceSpace(name, memory);
+  const entry = await openEntry(name, source, options);
+  if (share) return await shareEntry(entry, isDevice, options);
   if (!isDevice || entry.dataset.memory === memory) return entry;
   try {
     const { deviceResident } = await import("../device/upload.ts");
     return { name, dataset: await deviceResident(entry.dataset, memory), owned: true };
   } finally {
     await closeEntries([entry]);
+  }
+}
+
+/** Gives a dataset memory that clients can read; what was opened for it is closed if that fails. */
+async function shareEntry(entry: Entry, isDevice: boolean, { arenaBytes }: EntryOptions): Promise<Entry> {
+  const { name, dataset } = entry;
+  try {
+    if (isDevice || (dataset.memory ?? "host") !== "host") {
+      throw new DipcError(
+        "invalid_argument",
+        `cannot share ${
+          JSON.stringify(name)
+        }: only host memory can be shared, it is to be in the memory of a GPU; leave ` +
+          "share out",
+      );
+    }
+    const { packDataset, StreamMemory } = await import("./shared_memory.ts");
+    const { ResidentDataset } = await import("../sources/resident.ts");
+    if (!(dataset instanceof ResidentDataset)) return { ...entry, shared: new StreamMemory(arenaBytes) };
+    const packed = packDataset(dataset);
+    await closeEntries([entry]);
+    return { name, dataset: packed.dataset, owned: true, shared: packed.memory };
+  } catch (error) {
+    await closeEntries([entry]);
+    throw error;
   }
 }
 
@@ -133,5 +179,8 @@ function isDataset(value: object): value is Dataset {
  * @param entries Entries to close
  */
 export async function closeEntries(entries: Iterable<Entry>): Promise<void> {
-  for (const { dataset, owned } of entries) if (owned) await dataset.close();
+  for (const { dataset, owned, shared } of entries) {
+    if (owned) await dataset.close();
+    shared?.close();
+  }
 }

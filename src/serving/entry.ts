@@ -4,6 +4,7 @@
  * @module
  */
 import type { Dataset } from "../sources/dataset.ts";
+import type { DatasetMemory } from "./shared_memory.ts";
 
 /** One dataset that is served. */
 export interface Entry {
@@ -21,4 +22,6 @@ export interface Entry {
   readonly staged?: boolean;
   /** Why they are staged or not. */
   readonly stagingReason?: string;
+  /** Memory in which clients of this machine read its bodies, if it is shared. */
+  readonly shared?: DatasetMemory;
 }

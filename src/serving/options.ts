@@ -11,6 +11,21 @@ import type { Transport } from "../wire/transport.ts";
 import type { Servable } from "./datasets.ts";
 import type { FlightPlaneOptions } from "./flight_plane.ts";
 
+/** Limits of shared datasets. */
+export interface SharingOptions {
+  /** Size of the memory through which the bodies of one dataset stream that is not in memory itself, in bytes. Default 256 MiB. */
+  arenaBytes?: number;
+  /** Most bytes of it that one client holds; above them bodies are sent. Default 128 MiB. */
+  clientBytes?: number;
+  /** A client that holds a body of it longer than this many milliseconds is disconnected. Default 3,600,000, an hour. */
+  leaseMs?: number;
+  /** Smaller bodies are sent, in bytes. Default 32 KiB. */
+  minBodyBytes?: number;
+}
+
+/** The same, checked. */
+export type SharingSettings = Readonly<Required<SharingOptions>>;
+
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
   /**
@@ -55,6 +70,8 @@ export interface ServeOptions {
    * datasets in device memory. Default 1, which is this isolate itself.
    */
   isolates?: number;
+  /** Limits of datasets with `share`: what clients on this machine may read in place. */
+  sharing?: SharingOptions;
   /** Serves the same datasets by Arrow Flight too. Default: UCX only. */
   flight?: FlightPlaneOptions;
 }
@@ -93,10 +110,22 @@ export interface ServerStats {
   failed: number;
   /** Record batches sent. */
   batches: number;
-  /** Bytes of bodies sent. */
+  /** Bytes of bodies sent, or read in place. */
   bodyBytes: number;
+  /** Bytes of those that were read in place. */
+  sharedBytes: number;
   /** Bytes of metadata sent. */
   metadataBytes: number;
+}
+
+/** What clients on this machine have of the memory of a {@linkcode Server} at the moment. */
+export interface SharingStats {
+  /** Clients that can read it. */
+  readonly clients: number;
+  /** Bytes that are lent to them and will be used again; a dataset that is in memory is not counted. */
+  readonly leasedBytes: number;
+  /** Bytes of all arenas that are in use: lent, or being sent. */
+  readonly arenaBytes: number;
 }
 
 /** Detail of the events `connection`, `request`, `end` and `error` of a {@linkcode Server}. */
@@ -137,6 +166,7 @@ export interface ServerSettings {
   readonly windowBytes: number;
   readonly windowBatches: number;
   readonly isolates: number;
+  readonly sharing: SharingSettings;
 }
 
 const MAX_PORT = 65_535;
@@ -146,7 +176,11 @@ const MAX_ISOLATES = 256;
 const SERVE_KEYS: Readonly<Record<keyof ServeOptions, true>> = {
   ...{ datasets: true, address: true, port: true, metadataPort: true, advertise: true, maxConnections: true },
   ...{ requestTimeoutMs: true, idleTimeoutMs: true, windowBytes: true, windowBatches: true, library: true },
-  ...{ transport: true, staging: true, isolates: true, flight: true },
+  ...{ transport: true, staging: true, isolates: true, sharing: true, flight: true },
+};
+
+const SHARING_KEYS: Readonly<Record<keyof SharingOptions, true>> = {
+  ...{ arenaBytes: true, clientBytes: true, leaseMs: true, minBodyBytes: true },
 };
 
 /**
@@ -167,6 +201,17 @@ export function serverSettings(options: ServeOptions): ServerSettings {
     windowBytes: integerIn("windowBytes", options.windowBytes ?? 8 * 2 ** 20, 1),
     windowBatches: integerIn("windowBatches", options.windowBatches ?? 256, 1, 65_536),
     isolates: isolateCount(options),
+    sharing: sharingSettings(options.sharing),
+  };
+}
+
+function sharingSettings(options: SharingOptions = {}): SharingSettings {
+  checkOptionNames("serve", options, SHARING_KEYS, "sharing.");
+  return {
+    arenaBytes: integerIn("sharing.arenaBytes", options.arenaBytes ?? 256 * 2 ** 20, 1),
+    clientBytes: integerIn("sharing.clientBytes", options.clientBytes ?? 128 * 2 ** 20, 0),
+    leaseMs: integerIn("sharing.leaseMs", options.leaseMs ?? 3_600_000, 1),
+    minBodyBytes: integerIn("sharing.minBodyBytes", options.minBodyBytes ?? 32 * 2 ** 10, 0),
   };
 }
 

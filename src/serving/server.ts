@@ -14,7 +14,14 @@ import type { Admission } from "./admission.ts";
 import { closeEntries } from "./datasets.ts";
 import type { Entry } from "./entry.ts";
 import type { FlightPlane } from "./flight_plane.ts";
-import type { ServedDataset, ServerEventDetail, ServerEvents, ServerSettings, ServerStats } from "./options.ts";
+import type {
+  ServedDataset,
+  ServerEventDetail,
+  ServerEvents,
+  ServerSettings,
+  ServerStats,
+  SharingStats,
+} from "./options.ts";
 import { countedIn, countEvent, type StreamEventType, type StreamPlane, type StreamPlaneHost } from "./stream_plane.ts";
 
 /** What the maker of a UCX side gets. */
@@ -66,6 +73,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     failed: 0,
     batches: 0,
     bodyBytes: 0,
+    sharedBytes: 0,
     metadataBytes: 0,
   };
 
@@ -94,6 +102,15 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /** Port of the metadata, if it has one of its own. */
   get metadataPort(): number | undefined {
     return this.#plane?.metadataPort;
+  }
+
+  /** What clients on this machine have of this server's memory now; `null` if nothing is shared. */
+  get sharing(): SharingStats | null {
+    const clients = this.#plane?.sharing;
+    if (clients === undefined) return null;
+    let arenaBytes = 0;
+    for (const { shared } of this.#parts.entries.values()) arenaBytes += shared?.usedBytes ?? 0;
+    return { ...clients, arenaBytes };
   }
 
   /** @ignore Binds the listeners. */

@@ -6,6 +6,7 @@
 import { formatUri } from "../protocol/uri.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { type Approach, reachableHost } from "../reachable_host.ts";
+import type { BodySharing } from "../stream/body_sharing.ts";
 import type { SendableDataset } from "../stream/sendable.ts";
 import type { ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
 
@@ -17,6 +18,8 @@ export interface StreamPlane {
   readonly metadataPort?: number;
   /** Whether any connection is open. */
   readonly isBusy: boolean;
+  /** Clients that read in place, and bytes that are lent to them, if anything is shared. */
+  readonly sharing?: MemorySharing["stats"];
   /**
    * Binds the listeners.
    *
@@ -75,8 +78,30 @@ export interface StreamPlaneHost {
   readonly counter: ConnectionCounter;
   /** Aborted when the server stops. */
   readonly stop: AbortSignal;
+  /** Opens what hands out shared memory, if a dataset is shared. */
+  readonly openShared?: () => MemorySharing;
   /** Counts an event of a connection, and reports it. */
   emit(type: StreamEventType, detail: ServerEventDetail): void;
+}
+
+/** The session of a client that reads bodies in place. */
+export interface SharingSession extends BodySharing {
+  /** Aborted with the reason when its streams must end. */
+  readonly signal: AbortSignal;
+}
+
+/** What hands out shared memory; see `SharedPlane`. */
+export interface MemorySharing {
+  /** Name of its socket, as it is in URIs. */
+  readonly name: string;
+  /** Clients that read in place, and bytes that are lent to them. */
+  readonly stats: { readonly clients: number; readonly leasedBytes: number };
+  /** Whether a dataset is shared. */
+  shares(dataset: string): boolean;
+  /** The session that a request for a dataset names, if there is one. */
+  claim(nonce: Uint8Array, dataset: string): SharingSession | undefined;
+  /** Hands out nothing more. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** The tag of requests for each role. */
@@ -94,22 +119,31 @@ export interface BoundPorts {
   readonly metadataPort?: number;
 }
 
+/** What a server puts into its URIs. */
+export interface UriParts {
+  readonly settings: ServerSettings;
+  readonly wantData: WantData;
+  readonly approach?: Approach;
+  readonly share?: string;
+}
+
 /**
  * The URIs of a dataset at one listener (one), or at separate ones for metadata and bodies (two).
  *
  * @param name Name of the dataset
  * @param ports Ports of the plane
- * @param parts Settings of the server, its tags, and how the client has reached it, if it has
+ * @param parts Settings of the server, its tags, how the client has reached it, if it has, and the socket that hands out the memory of
+ * the dataset, if it is shared
  */
 export function urisAt(
   name: string,
   { port, metadataPort }: BoundPorts,
-  { settings, wantData, approach }: { settings: ServerSettings; wantData: WantData; approach?: Approach },
+  { settings, wantData, approach, share }: UriParts,
 ): string[] {
   const { advertise, address } = settings;
   const host = advertise ?? reachableHost(address, "one", approach).host;
   const uri = (role: StreamRole, port: number): string =>
-    formatUri({ host, port, ticket: name, wantData: wantData[role], role, dipc: true });
+    formatUri({ host, port, ticket: name, wantData: wantData[role], role, dipc: true, share });
   return metadataPort === undefined ? [uri("both", port)] : [uri("metadata", metadataPort), uri("body", port)];
 }
 
@@ -132,6 +166,7 @@ export function countEvent(stats: ServerStats, type: StreamEventType, { connecti
   if (totals !== undefined) {
     stats.batches += totals.batches;
     stats.bodyBytes += totals.bodyBytes;
+    stats.sharedBytes += totals.sharedBytes;
     stats.metadataBytes += totals.metadataBytes;
   }
   if (type === "end") stats.completed++;

@@ -8,12 +8,13 @@ import { hostPool } from "../memory/host_pool.ts";
 import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE } from "../protocol/prefix.ts";
 import type { StreamRole } from "../protocol/role.ts";
+import { SHARE_ENTRY } from "../protocol/share_handshake.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";
 import { type Channel, FAILED, PENDING } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
-import type { StreamAdmission, WantData } from "./stream_plane.ts";
+import type { MemorySharing, SharingSession, StreamAdmission, WantData } from "./stream_plane.ts";
 
 /** Longest wait for a client to close a finished connection, in milliseconds. */
 const CLOSE_MS = 5_000;
@@ -26,6 +27,8 @@ export interface ConnectionHost {
   readonly wantData: WantData;
   /** Aborted when the server stops. */
   readonly stop: AbortSignal;
+  /** The session in which a client reads bodies of a dataset in place. */
+  readonly claim: MemorySharing["claim"];
   /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
   /**
@@ -42,6 +45,8 @@ interface ClientRequest {
   readonly ticket: Uint8Array;
   /** Whether the client understands error messages. */
   readonly acceptsErrors: boolean;
+  /** Names the session in which it reads bodies in place, if it does. */
+  readonly nonce: Uint8Array | undefined;
 }
 
 /** One connection. */
@@ -110,10 +115,11 @@ export class UcxConnection {
     this.#host.onOutcome(this.#detail);
   }
 
-  async #answer({ role, ticket, acceptsErrors }: ClientRequest): Promise<void> {
+  async #answer({ role, ticket, acceptsErrors, nonce }: ClientRequest): Promise<void> {
     const { settings, admission, stop, onRequest } = this.#host;
     const { windowBytes, windowBatches, idleTimeoutMs } = settings;
     const channel = this.#channel;
+    let session: SharingSession | undefined;
     try {
       if (this.#isRefused) {
         throw new DipcError(
@@ -132,12 +138,14 @@ export class UcxConnection {
       const grant = await admission.admit(ticket, role);
       this.#detail.dataset = grant.entry.name;
       onRequest(this.#detail);
+      if (nonce !== undefined && role === "both") session = this.#host.claim(nonce, grant.entry.name);
       this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
         role,
         windowBytes,
         windowBatches,
         idleTimeoutMs,
-        signal: stop,
+        signal: session === undefined ? stop : AbortSignal.any([stop, session.signal]),
+        sharing: session,
         onFirstBody: () => grant.spend(),
       });
       await this.#outgoing.run();
@@ -146,7 +154,8 @@ export class UcxConnection {
       this.#lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
     } catch (cause) {
       // The streams of a server that shuts down end with that reason, not with the wait that it aborted.
-      const error = stop.aborted ? stop.reason : cause;
+      const ended = [stop, session?.signal].find((signal) => signal?.aborted);
+      const error = ended?.reason ?? cause;
       if (acceptsErrors && role !== "body" && channel.failure === null) this.#sendError(error);
       // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
@@ -206,7 +215,8 @@ export class UcxConnection {
       if (receive.poll() === FAILED) throw receive.error!;
       const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
       this.#isPeerMode = request.enveloped;
-      return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0 };
+      const nonce = request.entries.find(({ type }) => type === SHARE_ENTRY)?.bytes;
+      return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0, nonce };
     } finally {
       // A receive that may still be written to keeps its block until the worker is gone.
       if (isSettled) block.release();

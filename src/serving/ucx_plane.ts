@@ -8,7 +8,14 @@ import { DipcError } from "../errors.ts";
 import type { Channel, Listener, Transport } from "../wire/transport.ts";
 import type { Approach } from "../reachable_host.ts";
 import type { ServerEventDetail } from "./options.ts";
-import { randomWantData, type StreamPlane, type StreamPlaneHost, urisAt, type WantData } from "./stream_plane.ts";
+import {
+  type MemorySharing,
+  randomWantData,
+  type StreamPlane,
+  type StreamPlaneHost,
+  urisAt,
+  type WantData,
+} from "./stream_plane.ts";
 import { type ConnectionHost, UcxConnection } from "./ucx_connection.ts";
 
 /** Connections beyond `maxConnections` that still learn that the server is full; UCX rejects further ones without a reason. */
@@ -22,6 +29,7 @@ export class UcxPlane implements StreamPlane {
   readonly #wantData: WantData;
   readonly #listeners: Listener[] = [];
   readonly #running = new Set<Promise<void>>();
+  #shared: MemorySharing | null = null;
   port = 0;
   metadataPort?: number;
 
@@ -40,6 +48,7 @@ export class UcxPlane implements StreamPlane {
       admission,
       stop,
       wantData,
+      claim: (nonce, dataset) => this.#shared?.claim(nonce, dataset),
       onRequest: (detail) => host.emit("request", detail),
       onOutcome: (detail) => this.#conclude(detail),
     };
@@ -47,12 +56,14 @@ export class UcxPlane implements StreamPlane {
 
   async listen(): Promise<void> {
     const { port, metadataPort } = this.#host.settings;
+    this.#shared = this.#host.openShared?.() ?? null;
     this.port = await this.#bind(port);
     if (metadataPort !== undefined) this.metadataPort = await this.#bind(metadataPort);
   }
 
   urisOf(name: string, approach?: Approach): string[] {
-    return urisAt(name, this, { settings: this.#host.settings, wantData: this.#wantData, approach });
+    const share = this.#shared?.shares(name) ? this.#shared.name : undefined;
+    return urisAt(name, this, { settings: this.#host.settings, wantData: this.#wantData, approach, share });
   }
 
   async stopAccepting(): Promise<void> {
@@ -63,8 +74,12 @@ export class UcxPlane implements StreamPlane {
     await Promise.all(this.#running);
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close(): Promise<void> {
+    await this.#shared?.close();
+  }
+
+  get sharing(): StreamPlane["sharing"] {
+    return this.#shared?.stats;
   }
 
   get isBusy(): boolean {

@@ -68,8 +68,13 @@ export class ResidentDataset implements Dataset {
 
   /** @ignore */
   _drop(): void {
-    if (--this.#users === 0) { for (const message of this._messages) message.body?.release(); }
+    if (--this.#users > 0) return;
+    for (const message of this._messages) message.body?.release();
+    this._released();
   }
+
+  /** @ignore Called once its bodies are released. */
+  protected _released(): void {}
 }
 
 class ResidentRun implements MessageStream {

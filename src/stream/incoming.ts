@@ -8,13 +8,15 @@ import { DipcError, LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
-import type { Block, Pool } from "../memory/block.ts";
+import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { addressListBytes } from "../protocol/address_list.ts";
 import { ERROR_MESSAGE, frameType } from "../protocol/prefix.ts";
-import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
+import { DISCARD, type ReceiverSlot, ReceiverState } from "../protocol/receiver.ts";
 import { sequenceDistance } from "../protocol/sequence.ts";
-import { FULL_MASK, SEQUENCE_MASK, tagSequence } from "../protocol/tag.ts";
+import { BODY_ADDRESSES, FULL_MASK, SEQUENCE_MASK, tagBodyType, tagSequence } from "../protocol/tag.ts";
 import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
+import type { AddressedBodies } from "./body_sharing.ts";
 import type { MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
@@ -46,9 +48,14 @@ const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
 
+/** Bytes of bodies that are taken from a shared stream ahead of its reader; one body always is. */
+const SHARED_AHEAD_BYTES = 4 * 2 ** 20;
+
 interface Incoming {
   block: Block;
   receive: Receive;
+  /** What a list of addresses stood for, once it has arrived; the block is back then. */
+  shared?: Body;
 }
 
 /** Options of an {@linkcode IncomingStream}. */
@@ -65,6 +72,8 @@ export interface IncomingOptions {
   errorMessages: boolean;
   /** Whether metadata and bodies come from two servers, so that one may be far ahead of the other. */
   isApart: boolean;
+  /** Makes bodies of lists of addresses, if they were requested. */
+  addressed?: AddressedBodies;
 }
 
 /** One stream that is received over a channel. */
@@ -95,6 +104,9 @@ export class IncomingStream implements MessageInput {
   #earlyTag = -1n;
   #earlyProbes = 0;
   #discarding: Incoming | null = null;
+  /** The message of a shared stream whose body has not arrived; only then is it known what to take memory for. */
+  #awaited: ReceiverSlot<Incoming> | null = null;
+  #sharedBytes = 0;
 
   constructor(channel: Channel, options: IncomingOptions) {
     this.#channel = channel;
@@ -108,6 +120,7 @@ export class IncomingStream implements MessageInput {
       maxBodyBytes: limits.maxBodyBytes,
       maxInFlightBytes: limits.maxInFlightBytes,
       errorMessages: options.errorMessages,
+      addresses: options.addressed !== undefined,
       bodyWindow: options.isApart ? undefined : ONE_CONNECTION_WINDOW,
     });
   }
@@ -125,6 +138,11 @@ export class IncomingStream implements MessageInput {
   /** Bytes of metadata received, without prefixes. */
   get metadataBytes(): number {
     return this.#state.metadataBytes;
+  }
+
+  /** Bytes of bodies that did not travel, because they are read in place. */
+  get sharedBytes(): number {
+    return this.#sharedBytes;
   }
 
   /**
@@ -154,7 +172,8 @@ export class IncomingStream implements MessageInput {
     for (const early of this.#early.values()) early.receive.cancel();
     await this.#channel.close(options);
     this.#state.forEachAttached((slot) => {
-      slot.attachment!.block.release();
+      const { block, shared } = slot.attachment!;
+      (shared ?? block).release();
       slot.attachment = null;
     });
     for (const early of this.#early.values()) early.block.release();
@@ -163,11 +182,13 @@ export class IncomingStream implements MessageInput {
     this.#ahead = null;
     this.#discarding?.block.release();
     this.#discarding = null;
+    this.#options.addressed?.close();
   }
 
   async #wait(): Promise<IpcMessage | null> {
     const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
     const isFirst = this.#state.announced === 0;
+    this.#options.addressed?.flush();
     try {
       this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
@@ -246,17 +267,58 @@ export class IncomingStream implements MessageInput {
   #settle(): void {
     const state = this.#state;
     for (let slot; (slot = state.oldestPosted()) !== null;) {
-      const { receive } = slot.attachment!;
+      const incoming = slot.attachment;
+      if (incoming === null) return;
+      const { receive } = incoming;
       const status = receive.poll();
       if (status === PENDING) return;
       if (status === FAILED) throw this.#lost(receive.error);
+      if (this.#options.addressed !== undefined) this.#resolve(slot, incoming);
       state.onBody(slot, receive.tag, receive.byteLength);
       this.#postedBytes -= slot.byteLength;
       this.#activeWhenDue = this.#channel.activity;
     }
   }
 
+  /** Puts in place of a list of addresses what it stands for. */
+  #resolve(slot: ReceiverSlot<Incoming>, incoming: Incoming): void {
+    const { block, receive } = incoming;
+    if (tagBodyType(receive.tag) !== BODY_ADDRESSES) return;
+    incoming.shared = this.#options.addressed!.bodyOf(block.bytes().subarray(0, receive.byteLength), slot.header!);
+    block.release();
+    this.#sharedBytes += slot.byteLength;
+  }
+
+  /** Posts receives for what has arrived of a shared stream. */
+  #postArrived(): void {
+    const state = this.#state;
+    for (;;) {
+      const slot = this.#awaited ??= state.nextToPost();
+      if (slot === null || !this.#mayPost()) return;
+      const isAhead = state.inFlightBytes > slot.byteLength && state.inFlightBytes > SHARED_AHEAD_BYTES;
+      if (isAhead) return;
+      const message = this.#channel.probe();
+      if (message === null || tagSequence(message.tag) !== slot.sequence) return;
+      const isList = tagBodyType(message.tag) === BODY_ADDRESSES;
+      const byteLength = isList ? addressListBytes(slot.header!.buffers.length / 2) : slot.byteLength;
+      if (message.byteLength > byteLength) {
+        throw new LocalError(
+          "protocol",
+          `cannot receive the stream: the body of sequence number ${slot.sequence} has ${message.byteLength} bytes, ` +
+            `expected ${byteLength}`,
+        );
+      }
+      const block = this.#options.pool.acquire(byteLength);
+      slot.attachment = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, byteLength) };
+      this.#awaited = null;
+      this.#postedBytes += slot.byteLength;
+      this.#lastBody = isList ? 0 : slot.byteLength;
+      this.#settle();
+    }
+  }
+
   #post(): void {
+    if (this.#options.addressed !== undefined) return this.#postArrived();
     const state = this.#state;
     while (this.#mayPost()) {
       const slot = state.nextToPost();
@@ -295,6 +357,7 @@ export class IncomingStream implements MessageInput {
     }
     if ((++this.#pumps & PROBE_EVERY) !== 0) return;
     for (let message; (message = this.#channel.probe()) !== null;) {
+      if (this.#awaited !== null && tagSequence(message.tag) === this.#awaited.sequence) return;
       if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) {
         return this.#keep(message);
       }
@@ -318,6 +381,7 @@ export class IncomingStream implements MessageInput {
         `cannot receive the stream: unexpected messages keep arriving while the next expected one is missing: ${this.#state.describe()}`,
       );
     }
+    if (this.#awaited !== null) return;
     // Only the first unexpected message can be seen. If it stays because its metadata does not come, more may queue up
     // after it.
     const sequence = tagSequence(tag);
@@ -365,7 +429,9 @@ export class IncomingStream implements MessageInput {
     if (slot === null) return null;
     const header = slot.header!;
     if (header.kind === "schema") return { header, body: null };
-    return { header, body: slot.attachment === null ? EMPTY_BODY : slot.attachment.block.toBody(slot.byteLength) };
+    const incoming = slot.attachment;
+    if (incoming === null) return { header, body: EMPTY_BODY };
+    return { header, body: incoming.shared ?? incoming.block.toBody(slot.byteLength) };
   }
 
   #fail(error: unknown): unknown {

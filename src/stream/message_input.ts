@@ -10,6 +10,8 @@ import type { IpcMessage } from "../ipc/message.ts";
 export interface MessageInput {
   /** Bytes of metadata received, without prefixes. */
   readonly metadataBytes: number;
+  /** Bytes of bodies that did not travel, because they are read in place. Default 0. */
+  readonly sharedBytes?: number;
   /**
    * The next message in order, or `null` after the end of a complete stream. Returns no promise if the
    * message is at hand. The caller owns the message's body. Never called while an earlier call is pending.

@@ -10,8 +10,10 @@ import type { Body } from "../memory/block.ts";
 import { END_OF_STREAM, METADATA } from "../protocol/prefix.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { SenderState } from "../protocol/sender.ts";
+import { BODY_ADDRESSES, encodeTag } from "../protocol/tag.ts";
 import { datasetError, fromDataset } from "../tell_peer.ts";
 import { type Channel, FAILED, type Operation, PENDING } from "../wire/transport.ts";
+import { type BodySharing, WAIT } from "./body_sharing.ts";
 import type { SendableDataset, SendableMessage, SendableStream } from "./sendable.ts";
 
 /** Messages sent before the other streams of the isolate get their turn. */
@@ -37,6 +39,8 @@ export interface OutgoingOptions {
   signal: AbortSignal;
   /** Called once, before the first message with a body is sent, or the stream ends without one. An error that it throws ends the stream. */
   onFirstBody?: () => void;
+  /** Puts lists of addresses in place of bodies. Default: every body is sent. */
+  sharing?: BodySharing;
 }
 
 /** What a stream has sent, even if it failed. */
@@ -49,6 +53,8 @@ export interface OutgoingTotals {
   bodyBytes: number;
   /** Bytes of metadata, without prefixes. */
   metadataBytes: number;
+  /** Bytes of those bodies that did not travel, because the client reads them in place. */
+  sharedBytes: number;
   /** Messages that were sent, but that the client had not confirmed when it closed the connection. */
   unacknowledged: number;
 }
@@ -60,7 +66,9 @@ interface Sending {
 
 /** One stream that is sent. The caller closes the channel afterwards, and only then calls {@linkcode OutgoingStream.release}. */
 export class OutgoingStream {
-  readonly totals: OutgoingTotals = { batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0, unacknowledged: 0 };
+  readonly totals: OutgoingTotals = {
+    ...{ batches: 0, rows: 0, bodyBytes: 0, metadataBytes: 0, sharedBytes: 0, unacknowledged: 0 },
+  };
   readonly #channel: Channel;
   readonly #dataset: SendableDataset;
   readonly #options: OutgoingOptions;
@@ -206,6 +214,7 @@ export class OutgoingStream {
     this.#reap();
     this.#checkSilent();
     const state = this.#state;
+    const { sharing } = this.#options;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
       if (this.#hasSourceEnded) return this.#finish();
@@ -220,9 +229,14 @@ export class OutgoingStream {
         this.#held = message;
         break;
       }
+      const list = sharing === undefined ? null : sharing.share(message, state.oldest() === null);
+      if (list === WAIT) {
+        this.#held = message;
+        break;
+      }
       this.#held = null;
-      this.#send(message, body);
       bytes += body.byteLength;
+      this.#send(message, body, list);
     }
     return false;
   };
@@ -234,8 +248,12 @@ export class OutgoingStream {
     }
   }
 
-  #send(message: SendableMessage, body: Body): void {
+  /** @param list What is sent in place of the body, if that does not travel */
+  #send(message: SendableMessage, original: Body, list: Body | null): void {
     const state = this.#state;
+    const { byteLength } = original;
+    if (list !== null) original.release();
+    const body = list ?? original;
     try {
       this.#begin();
     } catch (error) {
@@ -243,7 +261,7 @@ export class OutgoingStream {
       throw error;
     }
     const { header } = message;
-    const slot = state.assign(body.byteLength, header.bytes.byteLength);
+    const slot = state.assign(byteLength, header.bytes.byteLength);
     let operation: Operation | null = null;
     if (state.sendsMetadata) {
       operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);
@@ -255,7 +273,8 @@ export class OutgoingStream {
     if (state.sendsBodies) {
       // A receiver may leave an empty body unmatched: it completes at once, and its frame bounds a run of them.
       const isEmpty = body.byteLength === 0;
-      const send = this.#channel.sendTagged(slot.tag, body, !isEmpty);
+      const tag = list === null ? slot.tag : encodeTag(slot.sequence, BODY_ADDRESSES);
+      const send = this.#channel.sendTagged(tag, body, !isEmpty);
       if (!isEmpty || !slot.rendezvous) operation = send;
     } else {
       body.release();
@@ -272,7 +291,8 @@ export class OutgoingStream {
       totals.batches++;
       totals.rows += header.rows;
     }
-    totals.bodyBytes += body.byteLength;
+    totals.bodyBytes += byteLength;
+    if (list !== null) totals.sharedBytes += byteLength;
     totals.metadataBytes += header.bytes.byteLength;
   }
 

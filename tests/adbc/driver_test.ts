@@ -326,3 +326,16 @@ peerTest(NEEDS, "in random sequences no calls of a connection meet, and all is r
   }
   await settled();
 });
+
+peerTest(
+  ["adbc"],
+  "a worker that ends in the middle of a call of its driver does not end the process",
+  async ({ adbc }) => {
+    const { code, signal, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", `${ROOT}/tests/adbc/support/ended_worker.ts`, adbc.sqlite],
+      signal: AbortSignal.timeout(60_000),
+    }).output();
+    const text = new TextDecoder();
+    assertEquals([code, signal, text.decode(stdout)], [0, null, "2 workers have ended\n"], text.decode(stderr));
+  },
+);

@@ -103,3 +103,16 @@ peerTest(
     }
   },
 );
+
+Deno.test({
+  name: "what Deno denies is named once, with the flags that allow it",
+  permissions: { ffi: true, env: false, read: false },
+  fn: () => {
+    const { message } = assertDipcError("library_not_found", "no_driver", () => findDriver("no_driver"));
+    const denied = "Deno denied env access to ADBC_DRIVER_PATH, VIRTUAL_ENV, CONDA_PREFIX, HOME, XDG_CONFIG_HOME; " +
+      "Deno denied read access to /etc/adbc/drivers; give its path, set ADBC_DRIVER_PATH";
+    assertEquals(message.includes(denied), true, message);
+    assertEquals(message.endsWith("or run again with --allow-env --allow-read"), true, message);
+    assertEquals(message.match(/run again/g)?.length, 1);
+  },
+});

@@ -23,10 +23,10 @@ import { firstOf, KIT_SCHEMA, kitBatch, kitStream } from "../support/async_dipc.
 import { type AsyncPeer, loadArrowCpp, loadSample, PeerConsumer } from "../support/async_sample.ts";
 import { settled } from "../support/c_data.ts";
 import { peers, peerTest } from "../support/peers.ts";
-import { sourceHash } from "../../tools/c_data_code.ts";
+import { sourceHash } from "../../tools/machine_code.ts";
 
 Deno.test("the machine code of asynchronous streams is that of the C file, for both processors", async () => {
-  assertEquals(await sourceHash("async.c"), ASYNC_SOURCE_HASH, "run tools/c_data_code.ts");
+  assertEquals(await sourceHash("c_data/async.c"), ASYNC_SOURCE_HASH, "run tools/machine_code.ts");
   const [first, second] = Object.values(ASYNC_MACHINE_CODE).map(({ functions }) => Object.keys(functions).sort());
   assertEquals(first, second);
 });

@@ -3,9 +3,22 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
-import { Data, type DataType, Dictionary, Field, Int32, RecordBatch, Schema, Struct, Vector } from "apache-arrow";
-import { CStruct, exportRecordBatch, exportStream, importStream } from "../../c_data.ts";
+import { assert, assertEquals } from "@std/assert";
+import {
+  Data,
+  type DataType,
+  Dictionary,
+  Field,
+  Int32,
+  RecordBatch,
+  Schema,
+  Struct,
+  Table,
+  Utf8,
+  Vector,
+  vectorFromArray,
+} from "apache-arrow";
+import { CStruct, exportRecordBatch, exportStream, importRecordBatch, importStream } from "../../c_data.ts";
 import { arrowReadableStream } from "../../src/formats/readable_stream.ts";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
 import { BatchEncoder } from "../../src/ipc/encode.ts";
@@ -140,5 +153,22 @@ Deno.test("a dictionary that every batch brings again is sent once, until it cha
   }
   const once = ["dictionary", "batch", "batch"];
   assertEquals(kinds, ["schema", ...once, ...once, "dictionary", "batch"]);
+  await settled();
+});
+
+Deno.test("a table without rows, in which apache-arrow keeps vectors as columns, is exported and encoded", async () => {
+  const type = new Dictionary(new Utf8(), new Int32(), 5);
+  const [batch] = new Table({ n: vectorFromArray([], new Int32()), d: vectorFromArray([], type) }).batches;
+  assert(batch.data.children.some((column) => column as unknown instanceof Vector));
+  using array = new CStruct("ArrowArray");
+  using schema = new CStruct("ArrowSchema");
+  exportRecordBatch(batch, array.address, schema.address);
+  using back = importRecordBatch(array.address, schema.address).toRecordBatch();
+  const encoder = new BatchEncoder(batch.schema, hostPool());
+  const decoder = new BatchDecoder(encoder.schemaHeader);
+  const decoded = encoder.encode(batch).map((message) => decoder.decode(message)).at(-1)!;
+  for (const each of [back, decoded]) assertEquals([each.numRows, String(each.schema)], [0, String(batch.schema)]);
+  decoded[Symbol.dispose]();
+  back[Symbol.dispose]();
   await settled();
 });

@@ -5,8 +5,12 @@
  */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { CStruct, exportSchema, importRecordBatch, importSchema } from "../../c_data.ts";
+import { addressOf } from "../../ffi/libc.ts";
 import { DipcError } from "../../src/errors.ts";
 import type { VerifiedHeader } from "../../src/ipc/header.ts";
+import { readArrays } from "../../src/c_data/array_in.ts";
+import type { ImportShape } from "../../src/c_data/import_shape.ts";
+import { foreignSchema } from "../../src/c_data/foreign_schema.ts";
 import { C_LAYOUT } from "../../src/c_data/structs.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { arrowCppLibrary, cppBatches, cppError, guardLibrary } from "../support/c_peers.ts";
@@ -47,12 +51,27 @@ async function withVictims(
   run([...children].map((child, i) => new Victim(guard, header, i, BigInt.asUintN(64, child))), header);
 }
 
+/** Reads the structures one by one and in one call, which has to come to the same, whatever that is. */
+function assertSameInOneCall(address: bigint, victim: Victim): void {
+  const { shape } = foreignSchema(victim.header);
+  const oneByOne: ImportShape = Object.create(shape, { gather: { value: { read: () => false } } });
+  const outcome = (shape: ImportShape): unknown => {
+    try {
+      return readArrays(shape, address);
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  assertEquals(outcome(shape), outcome(oneByOne), victim.name);
+}
+
 /** Imports and reads everything that can be read. @returns the error, if there is one */
 function read(victim: Victim): DipcError | null {
   const root = new BigInt64Array(32);
   victim.copyRoot(root);
-  const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(root)));
+  const address = addressOf(new Uint8Array(root.buffer));
   try {
+    assertSameInOneCall(address, victim);
     const batch = importRecordBatch(address, victim.header);
     void batch.columns;
     let arrow;
@@ -88,7 +107,13 @@ peerTest(
   async (peers) => {
     const random = seededRandom();
     await withVictims(peers, (victims) => {
-      for (const victim of victims) assertEquals(read(victim), null, victim.name);
+      for (const victim of victims) {
+        assertEquals(read(victim), null, victim.name);
+        const root = new BigInt64Array(32);
+        victim.copyRoot(root);
+        const { gather } = foreignSchema(victim.header).shape;
+        assert(gather.read(addressOf(new Uint8Array(root.buffer))), `${victim.name} was not read in one call`);
+      }
       const codes = new Map<string, number>();
       for (let i = 0; i < RUNS; i++) {
         const victim = random.pick(victims);

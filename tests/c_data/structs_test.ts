@@ -12,7 +12,7 @@ import { Field } from "apache-arrow";
 import { assertDipcError } from "../support/assert.ts";
 import { ROOT } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
-import { sourceHash } from "../../tools/c_data_code.ts";
+import { sourceHash } from "../../tools/machine_code.ts";
 
 peerTest(
   ["compiler", "arrowCpp"],
@@ -33,7 +33,7 @@ peerTest(
 );
 
 Deno.test("the machine code is that of the C file, for both processors", async () => {
-  assertEquals(await sourceHash("code.c"), SOURCE_HASH, "run tools/c_data_code.ts");
+  assertEquals(await sourceHash("c_data/code.c"), SOURCE_HASH, "run tools/machine_code.ts");
   const [first, second] = Object.values(MACHINE_CODE).map(({ functions }) => Object.keys(functions).sort());
   assertEquals(first, second);
 });

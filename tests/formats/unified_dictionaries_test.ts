@@ -21,11 +21,16 @@ import {
   Vector,
   vectorFromArray,
 } from "apache-arrow";
+import { concatBytes } from "../../src/bytes.ts";
 import { ArrowFileWriter } from "../../src/formats/arrow_file_writer.ts";
 import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
 import { AtomicFile } from "../../src/formats/atomic_file.ts";
 import type { VerifiedHeader } from "../../src/ipc/header.ts";
 import { describeSchema } from "../../src/ipc/describe.ts";
+import { END_OF_STREAM, frameBytes } from "../../src/ipc/frame.ts";
+import type { ArrowType } from "../../src/ipc/layout.ts";
+import { encodeBatchMetadata } from "../../src/ipc/metadata_writer.ts";
+import { encodeSchemaMessage } from "../../src/ipc/schema_writer.ts";
 import { openPath } from "../../src/sources/open_path.ts";
 import { fromBatches } from "../../src/sources/table.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -221,6 +226,63 @@ Deno.test("dictionaries that cannot become one are refused by name, and the stre
     Deno.removeSync(stream);
   }
 });
+
+Deno.test("short dictionaries that declare more values than fit into memory are refused before they fill it", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("in.arrows"), out = folder.file("out.arrow");
+  const text = "all values together take more than";
+  const most = 2 ** 31 - 1;
+  const empty = (rows: number): Values => ({ rows, body: new Uint8Array(), buffers: [0, 0, 0, 0], variadicCounts: [] });
+  for (const [first, second, isDelta] of [[1, most, false], [1, most, true], [most, 1, false]] as const) {
+    const dictionaries = [empty(first), empty(second)];
+    await Deno.writeFile(path, streamOf({ id: "fixed_size_binary", byteWidth: 0 }, dictionaries, isDelta));
+    await assertDipcError("unsupported", text, () => converted(path, out));
+  }
+  // Each view begins one byte after the one before, and all end together: 16 GiB of different values in 4 MiB.
+  const rows = 4096, size = 2 ** 22, viewsBytes = 16 * rows;
+  const body = new Uint8Array(viewsBytes + size), view = new DataView(body.buffer);
+  for (let i = 0; i < rows; i++) {
+    view.setInt32(16 * i, size - i, true);
+    view.setInt32(16 * i + 12, i, true);
+  }
+  const views = { rows, body, buffers: [0, 0, 0, viewsBytes, viewsBytes, size], variadicCounts: [1] };
+  const none = { rows: 0, body: new Uint8Array(), buffers: [0, 0, 0, 0], variadicCounts: [0] };
+  for (const isDelta of [false, true]) {
+    await Deno.writeFile(path, streamOf({ id: "binary_view" }, [none, views], isDelta));
+    await assertDipcError("unsupported", text, () => converted(path, out));
+  }
+});
+
+/** Values of a dictionary message. */
+interface Values {
+  readonly rows: number;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly buffers: number[];
+  readonly variadicCounts: number[];
+}
+
+/** An Arrow stream of one column without rows, whose dictionary changes once. */
+function streamOf(type: ArrowType, dictionaries: readonly Values[], isDelta: boolean): Uint8Array<ArrayBuffer> {
+  const index = { id: "int", bitWidth: 32, signed: true } as const;
+  const column = { name: "c", nullable: true, metadata: new Map(), type, children: [] };
+  const schema = encodeSchemaMessage([{ ...column, dictionary: { id: 0n, index, ordered: false } }], new Map());
+  const parts = dictionaries.flatMap(({ rows, body, buffers, variadicCounts }, i) => {
+    const dictionary = { id: 0n, isDelta: i > 0 && isDelta };
+    const nodes = [rows, 0], bodyLength = body.byteLength;
+    return [frameBytes(encodeBatchMetadata({ rows, bodyLength, nodes, buffers, variadicCounts, dictionary })), body];
+  });
+  return concatBytes([frameBytes(schema), ...parts, END_OF_STREAM]);
+}
+
+/** Writes an Arrow stream as an Arrow file. */
+async function converted(path: string, out: string): Promise<void> {
+  const source = await openPath(path);
+  try {
+    await writeAll(source, new ArrowFileWriter(source.schema, AtomicFile.create(out)));
+  } finally {
+    await source.close();
+  }
+}
 
 Deno.test("columns inside others, and columns that share a dictionary, follow it", async () => {
   const random = seededRandom();

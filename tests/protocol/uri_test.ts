@@ -24,6 +24,7 @@ Deno.test("the reference server's URIs are read", () => {
     remoteHandle: null,
     role: null,
     dipc: false,
+    share: null,
   });
   assertEquals(parseUri(BODY).wantData, 0x00000DEADBA0BAB0n);
   assertEquals(formatUri({ host: "127.0.0.1", port: 39297, wantData: 0xFFFFFDEADBA0BAB0n }), METADATA);
@@ -32,7 +33,7 @@ Deno.test("the reference server's URIs are read", () => {
 
 Deno.test("a URI with everything is read and written", () => {
   const uri = "ucx://[2001:db8::1]:65535/trips?want_data=18446744073709551615&free_data=9007199254740993" +
-    "&remote_handle=+/+/&role=metadata&dipc=1";
+    "&remote_handle=+/+/&role=metadata&dipc=1&share=dipc-1%2B2";
   const parsed = parseUri(uri);
   assertEquals(parsed, {
     host: "2001:db8::1",
@@ -43,6 +44,7 @@ Deno.test("a URI with everything is read and written", () => {
     remoteHandle: new Uint8Array([0xFB, 0xFF, 0xBF]),
     role: "metadata",
     dipc: true,
+    share: "dipc-1+2",
   });
   assertEquals(formatUri(parsed), uri);
 });

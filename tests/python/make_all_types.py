@@ -1,9 +1,12 @@
 """Writes an Arrow stream of two batches with a column of every type, with nulls and nested in several ways.
 
-Usage: make_all_types.py FILE
+Usage: make_all_types.py FILE [FOLDER]
+
+With a folder, each column also becomes a stream of its own there, NAME.arrows. Prints the types by name as JSON.
 """
 
 import decimal
+import json
 import random
 import sys
 
@@ -53,7 +56,7 @@ arrays |= {
     "fixed_list_of_bools": pa.array(nulls([[True, None, False]] * ROWS), pa.list_(pa.bool_(), 3)),
     "struct": pa.array(structs),
     "list_of_structs": pa.array(nulls([[{"x": i, "y": [i, None]}] * (i % 3) for i in range(ROWS)])),
-    "map": pa.array(nulls([[(text(i), i)] * (i % 3) for i in range(ROWS)]), pa.map_(pa.string(), pa.int64())),
+    "map": pa.array(nulls([[(text(i) + str(k), i) for k in range(i % 3)] for i in range(ROWS)]), pa.map_(pa.string(), pa.int64())),
     "sorted_map": pa.array(nulls([[("a", 1)]] * ROWS), pa.map_(pa.string(), pa.int8(), keys_sorted=True)),
     "dictionary": pa.array(texts).dictionary_encode(),
     "ordered": pa.DictionaryArray.from_arrays(pa.array(nulls([i % 3 for i in range(ROWS)]), pa.uint64()), ["a", "b", "c"], ordered=True),
@@ -89,4 +92,9 @@ batch = pa.record_batch(list(arrays.values()), schema=schema)
 with pa.OSFile(sys.argv[1], "wb") as file, pa.ipc.new_stream(file, schema) as writer:
     writer.write_batch(batch)
     writer.write_batch(batch.slice(0, 0))
-print("{}")
+if len(sys.argv) > 2:
+    for field, array in zip(fields, arrays.values()):
+        single = pa.schema([field])
+        with pa.OSFile(f"{sys.argv[2]}/{field.name}.arrows", "wb") as file, pa.ipc.new_stream(file, single) as writer:
+            writer.write_batch(pa.record_batch([array], schema=single))
+print(json.dumps({field.name: str(field.type) for field in fields}))

@@ -294,7 +294,16 @@ testNeeding([needsUcx], "every example in the JSDoc of the public modules runs",
   await using stage = await Stage.open();
   const files = new Set<string>();
   for (
-    const entry of ["mod.ts", "cuda.ts", "flight.ts", "adbc.ts", "cli.ts", "src/setup.ts", "src/wire/transport.ts"]
+    const entry of [
+      "mod.ts",
+      "cuda.ts",
+      "flight.ts",
+      "adbc.ts",
+      "duckdb.ts",
+      "cli.ts",
+      "src/setup.ts",
+      "src/wire/transport.ts",
+    ]
   ) {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["info", "--json", `${ROOT}/${entry}`],

@@ -20,6 +20,7 @@ import { encodeFooter } from "../../src/sources/parquet/decoder_footer.ts";
 import { type ChunkInfo, type ParquetFooter, readFooter } from "../../src/sources/parquet/footer.ts";
 import { IntervalConverter } from "../../src/sources/parquet/intervals.ts";
 import { leavesOf, schemaTree } from "../../src/sources/parquet/node.ts";
+import { piecesOf, piecesOfPages } from "../../src/sources/parquet/run_plan.ts";
 import { filterThrift, ThriftFault } from "../../src/sources/parquet/thrift_check.ts";
 import { ThriftWriter } from "../../src/sources/parquet/thrift_writer.ts";
 import { fromTable } from "../../src/sources/table.ts";
@@ -118,6 +119,27 @@ Deno.test("rows without columns are rows", async () => {
   assertEquals([dataset.rows, dataset.batches], [70_030, 3]);
   assertEquals((await readMessages(dataset)).map(({ rows }) => rows), [65_536, 4464, 30]);
   await dataset.close();
+});
+
+Deno.test("a footer that declares more rows than fit into memory costs none: batches and pieces come one by one", async () => {
+  using folder = new TemporaryFolder();
+  const empty = await changedFile(folder, (footer) => ({
+    ...footer,
+    root: { element: { name: "schema", num_children: 0 }, children: [] },
+    leaves: [],
+    groups: [{ rows: Number.MAX_SAFE_INTEGER, chunks: [] }],
+  }));
+  const rows = await openPath(empty);
+  const run = await rows.open();
+  assertEquals((await run.next())!.header.rows, 65_536);
+  await run.close();
+  await rows.close();
+  const group = { group: 0, rows: Number.MAX_SAFE_INTEGER, batchRows: 1, batchBytes: 2 ** 30 };
+  const whole = piecesOf({ ...group, pieceRows: 1 });
+  const byPages = piecesOfPages({ ...group, pieceRows: 0 }, { largestPage: 0, largePageRows: [0, 1] });
+  for (const pieces of [whole, byPages]) {
+    assertEquals(pieces.take(2).toArray(), [{ offset: 0, rows: 1 }, { offset: 1, rows: 1 }]);
+  }
 });
 
 Deno.test("an error ends a run: it is the same at every later call", async () => {

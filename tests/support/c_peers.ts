@@ -39,6 +39,18 @@ const GUARD_SYMBOLS = {
     result: "u64",
     nonblocking: true,
   },
+  guard_reclaim: { parameters: [], result: "i64" },
+  guard_stream: {
+    parameters: [
+      "usize", // struct ArrowSchema *schema
+      "buffer", // struct ArrowArray *const *arrays
+      "i64", // int64_t count
+      "usize", // struct ArrowArrayStream *out
+    ],
+    result: "i32",
+  },
+  guard_keep: { parameters: ["usize"], result: "void" },
+  guard_keep_stream: { parameters: ["usize"], result: "void" },
   guard_set_static_schema_release: { parameters: ["usize"], result: "void" },
   guard_set_static_release: { parameters: ["usize"], result: "void" },
   guard_structs: { parameters: ["usize", "buffer", "i64"], result: "i64" },
@@ -57,7 +69,12 @@ export function guardLibrary({ compiler, nanoarrow }: Pick<Peers, "compiler" | "
   if (guard !== null) return guard;
   const sources = [`${SOURCES}/guard.c`, `${nanoarrow}/src/nanoarrow.c`];
   const sanitizer = Deno.env.has(SANITIZED) ? ["-fsanitize=address", "-DON_HEAP"] : [];
-  const library = buildNative("guard.so", compiler!, sources, [`-I${nanoarrow}/include`, "-pthread", ...sanitizer]);
+  const library = buildNative("guard.so", compiler!, sources, [
+    `-I${nanoarrow}/include`,
+    "-pthread",
+    "-Wl,-z,nodelete",
+    ...sanitizer,
+  ]);
   return guard = Deno.dlopen(library, GUARD_SYMBOLS).symbols;
 }
 

@@ -186,6 +186,13 @@ export const TASKS: readonly Task[] = [
     shows: /^flights +3,000 rows[\s\S]+ucx:[\s\S]+ucx:[\s\S]+Ctrl-C stops/m,
   },
   {
+    page: "shared-memory.md",
+    what: "serve a file to be read in place, and stop with Ctrl-C",
+    line: "timeout --foreground -s INT 3 bash -c 'exec dipc_plain serve flights.arrow --share'",
+    status: 124,
+    shows: /^flights +3,000 rows[\s\S]+share=dipc-[\s\S]+Ctrl-C stops/m,
+  },
+  {
     page: "python.md",
     what: "read by a pipe",
     line: "dipc get flights.arrow -o - | python3 -c 'import sys, pyarrow as pa; " +

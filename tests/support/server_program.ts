@@ -15,10 +15,13 @@ import { descriptorCount, descriptors } from "./proc.ts";
 import { wideTable } from "./wide_table.ts";
 
 interface Settings {
-  /** A path, batches that are made while they are read or held in memory (`resident`), or a table of columns × rows. */
+  /**
+   * A path, batches that are made while they are read or held in memory (`resident`), or a table of columns × rows; `share`: clients
+   * may read it in place.
+   */
   datasets: Record<
     string,
-    { batches: number; rows: number; resident?: boolean } | { table: [number, number] } | string
+    { batches: number; rows: number; resident?: boolean; share?: boolean } | { table: [number, number] } | string
   >;
   options?: Partial<ServeOptions>;
 }
@@ -26,7 +29,8 @@ interface Settings {
 function make(value: Settings["datasets"][string]): Servable {
   if (typeof value === "string") return value;
   if ("table" in value) return wideTable(...value.table);
-  return (value.resident ? resident : generated)(value.batches, value.rows);
+  const source = (value.resident ? resident : generated)(value.batches, value.rows);
+  return value.share ? { source, share: true } : source;
 }
 
 const { datasets, options } = JSON.parse(Deno.args[0]) as Settings;
@@ -51,6 +55,7 @@ for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream()
   if (!line.includes("stats")) continue;
   console.log(JSON.stringify({
     server: server.stats,
+    sharing: server.sharing,
     pool: hostPool().stats,
     descriptors: descriptorCount("self"),
     open: descriptors("self"),

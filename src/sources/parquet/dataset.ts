@@ -88,23 +88,28 @@ class ParquetDataset implements Dataset {
 /** A run through a file that has rows and no columns. */
 class EmptyColumns implements MessageStream {
   readonly #headers: HeaderReader;
-  readonly #batches: number[];
+  readonly #batches: Iterator<number>;
 
   constructor(headers: HeaderReader, groups: ParquetInfo["groups"]) {
     this.#headers = headers;
-    this.#batches = groups.flatMap(({ rows, batchRows }) =>
-      Array.from({ length: Math.ceil(rows / batchRows) }, (_, i) => Math.min(batchRows, rows - i * batchRows))
-    );
+    this.#batches = batchesOf(groups);
   }
 
   next(): IpcMessage | null {
-    const rows = this.#batches.shift();
-    if (rows === undefined) return null;
+    const { done, value: rows } = this.#batches.next();
+    if (done) return null;
     const metadata = encodeBatchMetadata({ rows, bodyLength: 0, nodes: [], buffers: [], variadicCounts: [] });
     return { header: this.#headers.read(metadata), body: new OwnedBody(new Uint8Array(0)) };
   }
 
   close(): void {}
+}
+
+/** Rows of each batch, one by one: without columns, a footer can declare more than fit into memory. */
+function* batchesOf(groups: ParquetInfo["groups"]): Generator<number, void> {
+  for (const { rows, batchRows } of groups) {
+    for (let left = rows; left > 0; left -= batchRows) yield Math.min(batchRows, left);
+  }
 }
 
 /** What a run through the columns of a file needs. */

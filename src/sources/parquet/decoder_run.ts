@@ -77,7 +77,7 @@ export class DecoderRun {
   async *#readersOf(
     { rows, batchRows }: GroupPlan,
     group: number,
-    pieces: readonly Piece[],
+    pieces: Iterable<Piece>,
   ): AsyncGenerator<ReadableStreamDefaultReader<ParquetWasm.RecordBatch>> {
     for (const { offset, rows: limit } of pieces) {
       const range = limit < rows ? { offset, limit } : {};

@@ -83,8 +83,8 @@ export interface Piece {
   readonly rows: number;
 }
 
-/** The pieces of a row group whose pages are read as a whole. */
-export function piecesOf({ rows, pieceRows }: GroupPlan): Piece[] {
+/** The pieces of a row group whose pages are read as a whole, one by one: a damaged file may declare very many. */
+export function piecesOf({ rows, pieceRows }: GroupPlan): Generator<Piece, void> {
   return cut(0, rows, pieceRows);
 }
 
@@ -94,18 +94,20 @@ export function piecesOf({ rows, pieceRows }: GroupPlan): Piece[] {
  *
  * @param pages What is known of its pages
  */
-export function piecesOfPages(plan: GroupPlan, pages: Pick<GroupIndex, "largestPage" | "largePageRows">): Piece[] {
+export function* piecesOfPages(
+  plan: GroupPlan,
+  pages: Pick<GroupIndex, "largestPage" | "largePageRows">,
+): Generator<Piece, void> {
   const bytes = Math.min(MAX_PIECE_BYTES, Math.max(PIECE_BYTES / 2, pages.largestPage / 4));
   const pieceRows = piece(plan, bytes);
   const starts = [0, ...pages.largePageRows.filter((row) => row > 0), plan.rows];
-  return starts.slice(1).flatMap((end, i) => cut(starts[i], end, pieceRows));
+  for (let i = 1; i < starts.length; i++) yield* cut(starts[i - 1], starts[i], pieceRows);
 }
 
-function cut(start: number, end: number, pieceRows: number): Piece[] {
-  return Array.from({ length: Math.ceil((end - start) / pieceRows) }, (_, i) => {
-    const offset = start + i * pieceRows;
-    return { offset, rows: Math.min(pieceRows, end - offset) };
-  });
+function* cut(start: number, end: number, pieceRows: number): Generator<Piece, void> {
+  for (let offset = start; offset < end; offset += pieceRows) {
+    yield { offset, rows: Math.min(pieceRows, end - offset) };
+  }
 }
 
 function piece({ rows, batchRows, batchBytes }: Omit<GroupPlan, "pieceRows">, bytes: number): number {

@@ -5,7 +5,7 @@
  */
 import { addressOf, libc } from "../../ffi/libc.ts";
 import { allocate } from "../../ffi/raw_memory.ts";
-import { scratch } from "../c_data/raw.ts";
+import { scratch } from "./raw.ts";
 import { DipcError } from "../errors.ts";
 
 const encoder = new TextEncoder();

@@ -1,17 +1,22 @@
 /**
- * `deno run -A tools/c_data_code.ts`: compiles `native/c_data/{code,async}.c` for both processors that Deno runs on, and writes
- * the machine code to `src/c_data/{,async_}machine_code.ts`. Needs Zig's C compiler (`pip install ziglang==0.17.1`) and pyarrow's headers,
- * and only when a C file changes.
+ * `deno run -A tools/machine_code.ts`: compiles the C of `native/` that dipc runs itself for both processors that Deno runs on, and
+ * writes the machine code to `src/`. Needs Zig's C compiler (`pip install ziglang==0.17.1`) and pyarrow's headers, and only when
+ * a C file changes.
  *
  * @module
  */
 import { pyarrowFolder, REPOSITORY } from "./peers.ts";
 import { run } from "./setup_run.ts";
 
-/** The file that each C file is compiled to. */
-const OUTPUTS = { "code.c": "machine_code.ts", "async.c": "async_machine_code.ts" } as const;
-/** What both C files include of `native/`. */
-const HEADER = "system_call.h";
+/** The file that each C file is compiled to, and how its constants begin. */
+const OUTPUTS = {
+  "c_data/code.c": { output: "c_data/machine_code.ts", prefix: "" },
+  "c_data/async.c": { output: "c_data/async_machine_code.ts", prefix: "ASYNC_" },
+  "duckdb/gather.c": { output: "duckdb/gather_machine_code.ts", prefix: "GATHER_" },
+  "duckdb/scan.c": { output: "duckdb/scan_machine_code.ts", prefix: "SCAN_" },
+} as const;
+/** What the C files include of `native/`. */
+const HEADER = "c_data/system_call.h";
 /** Deno's name of each processor, and its own options. */
 const TARGETS = { x86_64: ["-mno-red-zone"], aarch64: ["-mno-outline-atomics"] } as const;
 const FLAGS = [
@@ -62,7 +67,7 @@ function readObject(file: Uint8Array): Code {
 
 /** SHA-256 of a C file and of the header that it includes, in hexadecimal digits. */
 export async function sourceHash(file: keyof typeof OUTPUTS): Promise<string> {
-  const texts = [HEADER, file].map((name) => Deno.readTextFileSync(`${REPOSITORY}/native/c_data/${name}`));
+  const texts = [HEADER, file].map((name) => Deno.readTextFileSync(`${REPOSITORY}/native/${name}`));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(texts.join("")));
   return new Uint8Array(digest).toHex();
 }
@@ -70,14 +75,14 @@ export async function sourceHash(file: keyof typeof OUTPUTS): Promise<string> {
 async function compile(source: string, target: keyof typeof TARGETS, folder: string): Promise<Code> {
   const object = `${folder}/${target}.o`;
   const python = Deno.env.get("DIPC_ZIG_PYTHON") ?? "python3";
-  const include = `-I${pyarrowFolder()}/include/arrow/c`;
-  const args = ["-m", "ziglang", "cc", "-target", `${target}-linux-gnu`, ...FLAGS, ...TARGETS[target], include];
+  const include = [`-I${pyarrowFolder()}/include/arrow/c`, `-I${REPOSITORY}/native/c_data`];
+  const args = ["-m", "ziglang", "cc", "-target", `${target}-linux-gnu`, ...FLAGS, ...TARGETS[target], ...include];
   await run(python, [...args, "-c", source, "-o", object]);
   return readObject(await Deno.readFile(object));
 }
 
 function rendered(file: keyof typeof OUTPUTS, codes: Record<string, Code>, hash: string): string {
-  const prefix = file === "code.c" ? "" : "ASYNC_";
+  const { prefix } = OUTPUTS[file];
   const entries = Object.entries(codes).map(([target, { bytes, functions }]) => {
     const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const lines = (hex.match(/.{1,100}/g) ?? []).map((line) => `      "${line}"`).join(" +\n");
@@ -85,7 +90,7 @@ function rendered(file: keyof typeof OUTPUTS, codes: Record<string, Code>, hash:
     return `  ${target}: {\n    hex:\n${lines},\n    functions: {\n${at}\n    },\n  },`;
   });
   return `/**
- * Machine code of \`native/c_data/${file}\`, written by \`tools/c_data_code.ts\`; do not edit.
+ * Machine code of \`native/${file}\`, written by \`tools/machine_code.ts\`; do not edit.
  *
  * @module
  */
@@ -101,13 +106,13 @@ ${entries.join("\n")}
 }
 
 async function build(file: keyof typeof OUTPUTS, folder: string): Promise<void> {
-  const source = `${REPOSITORY}/native/c_data/${file}`;
+  const source = `${REPOSITORY}/native/${file}`;
   const codes: Record<string, Code> = {};
   for (const target of Object.keys(TARGETS) as (keyof typeof TARGETS)[]) {
     codes[target] = await compile(source, target, folder);
   }
   const text = rendered(file, codes, await sourceHash(file));
-  await Deno.writeTextFile(`${REPOSITORY}/src/c_data/${OUTPUTS[file]}`, text);
+  await Deno.writeTextFile(`${REPOSITORY}/src/${OUTPUTS[file].output}`, text);
 }
 
 if (import.meta.main) {

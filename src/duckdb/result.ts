@@ -1,0 +1,207 @@
+/**
+ * The result of one query, from which DuckDB's chunks of rows are fetched, and all that belongs to it.
+ *
+ * @module
+ */
+import { cStringAt } from "../../ffi/c_string.ts";
+import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
+import { DipcError } from "../errors.ts";
+import type { VerifiedHeader } from "../ipc/header.ts";
+import { destroyBy, duckDbError, wordAt } from "./library.ts";
+import type { NativeConnection } from "./native.ts";
+import {
+  type ArrowOptions,
+  arrowSchemaOf,
+  changedColumns,
+  destroyOptions,
+  type DuckDbColumns,
+  resultColumns,
+  statementColumns,
+} from "./schema.ts";
+
+const ACTION = "execute the query";
+
+/** A statement that was prepared; statements before it in the same text were executed. */
+class Prepared implements Disposable {
+  readonly #connection: NativeConnection;
+  readonly statement: bigint;
+
+  private constructor(connection: NativeConnection, statement: bigint) {
+    this.#connection = connection;
+    this.statement = statement;
+  }
+
+  /** Within `run` of the connection. @throws {DipcError} What DuckDB reports */
+  static async create(connection: NativeConnection, sql: string): Promise<Prepared> {
+    const { symbols } = connection.library;
+    using arena = new Arena();
+    const list = arena.zeros(8);
+    const count = await symbols.duckdb_extract_statements(connection.handle, arena.text("the query", sql), list);
+    try {
+      if (count === 0n) {
+        const text = cStringAt(symbols.duckdb_extract_statements_error(wordAt(list)));
+        throw duckDbError(ACTION, text || "Parser Error: the text has no statement");
+      }
+      for (let i = 0n;; i++) {
+        const prepared = await Prepared.#one(connection, wordAt(list), i);
+        if (i + 1n === count) return prepared;
+        using _ = prepared;
+        await prepared.#execute();
+      }
+    } finally {
+      symbols.duckdb_destroy_extracted(list);
+    }
+  }
+
+  static async #one(connection: NativeConnection, list: bigint, index: bigint): Promise<Prepared> {
+    const { symbols } = connection.library;
+    using arena = new Arena();
+    const out = arena.zeros(8);
+    const status = await symbols.duckdb_prepare_extracted_statement(connection.handle, list, index, out);
+    const prepared = new Prepared(connection, wordAt(out));
+    try {
+      if (status !== 0) throw duckDbError(ACTION, cStringAt(symbols.duckdb_prepare_error(prepared.statement)));
+      const parameters = symbols.duckdb_nparams(prepared.statement);
+      if (parameters === 0n) return prepared;
+      throw new DipcError(
+        "unsupported",
+        `cannot ${ACTION}: it has ${parameters} parameters; write their values into the query, or use ADBC, which binds them`,
+      );
+    } catch (error) {
+      prepared[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async #execute(): Promise<void> {
+    const { symbols } = this.#connection.library;
+    using arena = new Arena();
+    const result = arena.zeros(DUCKDB_RESULT_BYTES);
+    const status = await symbols.duckdb_execute_prepared(this.statement, result);
+    try {
+      if (status !== 0) throw resultError(this.#connection, result);
+    } finally {
+      await symbols.duckdb_destroy_result(result);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    destroyBy(this.#connection.library.symbols.duckdb_destroy_prepare, this.statement);
+  }
+}
+
+function resultError({ library: { symbols } }: NativeConnection, result: bigint): DipcError {
+  return duckDbError(
+    ACTION,
+    cStringAt(symbols.duckdb_result_error(result)),
+    symbols.duckdb_result_error_type(result),
+  );
+}
+
+/**
+ * The schema of the result of a query, which is not executed; statements before it in the same text are.
+ *
+ * @throws {DipcError} What DuckDB reports; `unsupported` for a type that it does not convert to Arrow
+ */
+export async function schemaOfQuery(connection: NativeConnection, sql: string): Promise<VerifiedHeader> {
+  using prepared = await Prepared.create(connection, sql);
+  const { library } = connection;
+  const columns = statementColumns(library, prepared.statement);
+  const options = await connection.arrowOptions(changedColumns(library, columns));
+  try {
+    return arrowSchemaOf(library, columns, options);
+  } finally {
+    destroyOptions(library, options);
+  }
+}
+
+/** What belongs to a result natively. Known to the finalizer of the stream that reads it. */
+export class NativeResult {
+  readonly connection: NativeConnection;
+  readonly schema: VerifiedHeader;
+  readonly options: ArrowOptions;
+  readonly #prepared: Prepared;
+  readonly #arena: Arena;
+  readonly #result: bigint;
+  /** The structure, by value. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+
+  private constructor(
+    connection: NativeConnection,
+    prepared: Prepared,
+    arena: Arena,
+    result: bigint,
+    options: ArrowOptions,
+  ) {
+    this.connection = connection;
+    this.#prepared = prepared;
+    this.#arena = arena;
+    this.#result = result;
+    this.options = options;
+    const { library } = connection;
+    this.schema = arrowSchemaOf(library, resultColumns(library, result), options);
+    // Small arrays have no address that stays.
+    this.bytes = new Uint8Array(128).subarray(0, DUCKDB_RESULT_BYTES);
+    this.bytes.set(copyOf(result, DUCKDB_RESULT_BYTES));
+  }
+
+  /**
+   * Executes a query, as far as its first rows. Within `run` of the connection.
+   *
+   * @throws {DipcError} What DuckDB reports; `unsupported` for a type that it does not convert to Arrow
+   */
+  static async execute(connection: NativeConnection, sql: string): Promise<NativeResult> {
+    const { library } = connection;
+    const { symbols } = library;
+    const prepared = await Prepared.create(connection, sql);
+    const arena = new Arena();
+    let options: ArrowOptions | null = null;
+    const result = arena.zeros(DUCKDB_RESULT_BYTES);
+    try {
+      // A setting cannot be changed while a result is streamed.
+      options = await connection.arrowOptions(changedColumns(library, statementColumns(library, prepared.statement)));
+      const status = await symbols.duckdb_execute_prepared_streaming(prepared.statement, result);
+      if (status !== 0) throw resultError(connection, result);
+      return new NativeResult(connection, prepared, arena, result, options);
+    } catch (error) {
+      await symbols.duckdb_destroy_result(result);
+      if (options !== null) destroyOptions(library, options);
+      prepared[Symbol.dispose]();
+      arena[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * The next chunk of rows. Within a call of the connection.
+   *
+   * @returns A `duckdb_data_chunk`, which the caller destroys; 0 at the end
+   * @throws {DipcError} What DuckDB reports
+   */
+  async fetch(): Promise<bigint> {
+    const chunk = await this.connection.library.symbols.duckdb_fetch_chunk(this.bytes);
+    if (chunk === 0n) this.checkEnd();
+    return chunk;
+  }
+
+  /** Throws if what ended the rows is an error. @throws {DipcError} What DuckDB reports */
+  checkEnd(): void {
+    const { symbols } = this.connection.library;
+    if (cStringAt(symbols.duckdb_result_error(this.#result))) throw resultError(this.connection, this.#result);
+  }
+
+  /** The columns. */
+  get columns(): DuckDbColumns {
+    return resultColumns(this.connection.library, this.#result);
+  }
+
+  /** Destroys everything. Called once, within a call of the connection. */
+  async destroy(): Promise<void> {
+    const { library } = this.connection;
+    await library.symbols.duckdb_destroy_result(this.#result);
+    destroyOptions(library, this.options);
+    this.#prepared[Symbol.dispose]();
+    this.#arena[Symbol.dispose]();
+  }
+}

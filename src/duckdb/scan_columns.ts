@@ -1,0 +1,138 @@
+/**
+ * What DuckDB makes of an Arrow schema: the type of each column, and how it converts the column's values.
+ *
+ * @module
+ */
+import { Arena } from "../c_data/arena.ts";
+import { exportShape } from "../c_data/export_shape.ts";
+import type { ArrayNumbers } from "../c_data/numbers.ts";
+import { scratch } from "../c_data/raw.ts";
+import { exportLayout } from "../c_data/schema_out.ts";
+import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
+import { libc } from "../../ffi/libc.ts";
+import { DipcError } from "../errors.ts";
+import type { NodePlan, SchemaLayout } from "../ipc/layout.ts";
+import { quoted } from "../ipc/quote.ts";
+import { checkErrorData, destroyBy, type DuckDbLibrary, wordAt } from "./library.ts";
+
+/** The columns of a schema, as DuckDB sees them. */
+export class ScanColumns implements Disposable {
+  /** A `duckdb_logical_type` of each. */
+  readonly types: bigint[] = [];
+  /** A `duckdb_arrow_converted_schema` of each. */
+  readonly schemas: bigint[] = [];
+  /** Names, each once: DuckDB does not distinguish upper and lower case. */
+  readonly names: readonly string[];
+  readonly #library: DuckDbLibrary;
+
+  /**
+   * @param library DuckDB
+   * @param connection A `duckdb_connection`
+   * @param layout The schema
+   * @throws {DipcError} `unsupported`, naming the column, for a type that DuckDB does not have
+   */
+  constructor(library: DuckDbLibrary, connection: bigint, layout: SchemaLayout) {
+    this.#library = library;
+    if (layout.fields.length === 0) {
+      throw new DipcError(
+        "unsupported",
+        "cannot register the stream: it has no columns, and a table of DuckDB needs one",
+      );
+    }
+    this.names = uniqueNames(layout.fields.map(({ path }) => path));
+    try {
+      using schema = new CStruct("ArrowSchema");
+      exportLayout(layout, schema.address);
+      using empty = new CStruct("ArrowArray");
+      exportShape(layout).export(
+        {
+          batch: noRows(layout.plan),
+          dictionary: (id) => noRows(layout.dictionaries.get(id)!.plan),
+        },
+        empty.address,
+        () => {},
+      );
+      layout.fields.forEach((field, i) => {
+        try {
+          this.#add(connection, schema.address, empty.address, i);
+        } catch (error) {
+          if (!(error instanceof DipcError)) throw error;
+          const reason = error.foreign?.text ?? error.message;
+          throw new DipcError(
+            "unsupported",
+            `cannot register the stream: DuckDB does not read column ${
+              quoted(field.path)
+            }: ${reason}; leave the column out`,
+            { cause: error },
+          );
+        }
+      });
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #add(connection: bigint, schema: bigint, empty: bigint, column: number): void {
+    const { symbols } = this.#library;
+    const action = "have DuckDB read its type";
+    using arena = new Arena();
+    const out = arena.zeros(8);
+    const one = alone(arena, "ArrowSchema", schema, column);
+    checkErrorData(this.#library, symbols.duckdb_schema_from_arrow(connection, one, out), action);
+    this.schemas.push(wordAt(out));
+    const rows = alone(arena, "ArrowArray", empty, column);
+    const chunk = arena.zeros(8);
+    const error = symbols.duckdb_data_chunk_from_arrow(connection, rows, wordAt(out), chunk);
+    checkErrorData(this.#library, error, action);
+    this.types.push(symbols.duckdb_vector_get_column_type(symbols.duckdb_data_chunk_get_vector(wordAt(chunk), 0n)));
+    symbols.duckdb_destroy_data_chunk(chunk);
+  }
+
+  /** Destroys what DuckDB has made. Idempotent. */
+  [Symbol.dispose](): void {
+    const { symbols } = this.#library;
+    for (const type of this.types.splice(0)) destroyBy(symbols.duckdb_destroy_logical_type, type);
+    for (const schema of this.schemas.splice(0)) destroyBy(symbols.duckdb_destroy_arrow_converted_schema, schema);
+  }
+}
+
+/** A structure with one child of another one, which keeps it. */
+function alone(arena: Arena, name: "ArrowSchema" | "ArrowArray", address: bigint, child: number): bigint {
+  const at = C_LAYOUT[name];
+  const children = arena.words([wordAt(wordAt(address + BigInt(at.children)) + BigInt(8 * child))]);
+  const copy = scratch(at.size);
+  libc().memcpy(copy.address, address, BigInt(at.size));
+  copy.words[at.n_children / 8] = 1n;
+  copy.words[at.children / 8] = children;
+  // What takes it over finds nothing to release.
+  if (name === "ArrowArray") copy.words[C_LAYOUT.ArrowArray.release / 8] = 0n;
+  const target = arena.zeros(at.size);
+  libc().memcpy(target, copy.address, BigInt(at.size));
+  return target;
+}
+
+function noRows(plan: NodePlan): ArrayNumbers {
+  const buffers = plan.bufferCounts[5];
+  return {
+    rows: 0,
+    nodes: new Float64Array(2 * plan.nodeCount),
+    buffers: new Float64Array(2 * buffers),
+    at: new Float64Array(buffers),
+    variadicCounts: new Float64Array(plan.viewCount),
+    bodyLength: 0,
+    changes: null,
+    leads: null,
+  };
+}
+
+function uniqueNames(names: readonly string[]): string[] {
+  const taken = new Set<string>();
+  return names.map((name, i) => {
+    const plain = name.replaceAll("\0", "") || `v${i}`;
+    let unique = plain;
+    for (let k = 1; taken.has(unique.toLowerCase()); k++) unique = `${plain}_${k}`;
+    taken.add(unique.toLowerCase());
+    return unique;
+  });
+}

@@ -1,0 +1,230 @@
+/**
+ * Memory of a server that is mapped here to be read in place: checked before it is mapped, mapped privately, unmapped once nothing of
+ * it is in use.
+ *
+ * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; before the
+ * server may use the block again, such pages are dropped, so that the next body there is not hidden by them.
+ *
+ * @module
+ */
+import { LocalError } from "../errors.ts";
+import { libc } from "../../ffi/libc.ts";
+import {
+  dropPrivatePages,
+  hasPrivatePages,
+  isPlainMemory,
+  mapDescriptor,
+  MEMORY_CONSTANTS,
+  openPagemap,
+  pageBytes,
+  sealsOf,
+  sizeOfDescriptor,
+  unmap,
+} from "../../ffi/shared_memory.ts";
+import type { Body } from "./block.ts";
+import { MemoryPressure } from "./pressure.ts";
+import { type Watchable, watchLater } from "./watch_later.ts";
+
+const { F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE } = MEMORY_CONSTANTS;
+
+/** A part of the memory that is in use here. */
+interface Part {
+  readonly region: MappedRegion;
+  readonly start: number;
+  readonly byteLength: number;
+  /** What is given back when the part is not used any more. */
+  readonly addresses: readonly bigint[];
+  /** Whether anybody could have written to it. */
+  isExposed: boolean;
+}
+
+const registry = new FinalizationRegistry<Part>((part) => part.region._release(part));
+
+/** A mapping. */
+export class MappedRegion {
+  /** Its size in bytes. */
+  readonly byteLength: number;
+  /** Whether nobody can write to the memory any more, not even the server. */
+  readonly isConstant: boolean;
+  readonly #address: bigint;
+  readonly #onFree: MappedRegionOptions["onFree"];
+  readonly #onUnused: () => void;
+  readonly #pressure = new MemoryPressure(() => this.#bytesOut);
+  #pagemap = -1;
+  #bytesOut = 0;
+  #parts = 0;
+  #isClosed = false;
+
+  private constructor(address: bigint, byteLength: number, isConstant: boolean, options: MappedRegionOptions) {
+    this.#address = address;
+    this.byteLength = byteLength;
+    this.isConstant = isConstant;
+    this.#onFree = options.onFree;
+    this.#onUnused = options.onUnused;
+    if (!isConstant) this.#pagemap = openPagemap();
+  }
+
+  /**
+   * Checks what a server has handed over, and maps it.
+   *
+   * @param fd The descriptor; stays the caller's
+   * @param byteLength Size of the memory as the server says
+   * @param options What is called later
+   * @throws {DipcError} `protocol` if it is not memory of that size which is sealed against shrinking and against writers other than
+   * the server, `out_of_memory` if it cannot be mapped
+   */
+  static map(fd: number, byteLength: number, options: MappedRegionOptions): MappedRegion {
+    const seals = sealsOf(fd);
+    // Without these the server could take pages away, and this process would die when it reads them.
+    if (seals < 0 || !isPlainMemory(fd)) throw refused("the descriptor is not a memfd of ordinary pages");
+    const size = F_SEAL_SHRINK | F_SEAL_GROW;
+    if ((seals & size) !== size || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) === 0) {
+      throw refused(`its seals are ${seals}, expected those against shrinking, growing and further writers`);
+    }
+    const actual = sizeOfDescriptor(fd);
+    if (actual !== byteLength) throw refused(`it has ${actual} bytes, the server says ${byteLength}`);
+    const address = mapDescriptor(fd, byteLength, "private");
+    if (address === null) {
+      throw new LocalError("out_of_memory", `cannot map the server's memory: the system refused ${byteLength} bytes`);
+    }
+    return new MappedRegion(address, byteLength, (seals & F_SEAL_WRITE) !== 0, options);
+  }
+
+  /** Parts in use. */
+  get parts(): number {
+    return this.#parts;
+  }
+
+  /** Bytes of the parts in use. */
+  get bytesOut(): number {
+    return this.#bytesOut;
+  }
+
+  /**
+   * A part of the memory as a body. When it is released, or when it and what was made of it is collected, its addresses are freed.
+   *
+   * @param start Offset of its first byte; the caller has checked that it lies inside
+   * @param byteLength Its size in bytes
+   * @param addresses What is freed then
+   */
+  body(start: number, byteLength: number, addresses: readonly bigint[]): Body {
+    this.#parts++;
+    this.#bytesOut += byteLength;
+    // Memory that is never used again costs nobody anything.
+    if (!this.isConstant && this.#bytesOut > this.#pressure.threshold) this.#pressure.press(byteLength);
+    const part = { region: this, start, byteLength, addresses, isExposed: false };
+    return new MappedBody(part, this.#address + BigInt(start));
+  }
+
+  /**
+   * Copies a run of bytes.
+   *
+   * @param start Offset of its first byte; the caller has checked that it lies inside
+   * @param target What it is copied to, all of it
+   */
+  copy(start: number, target: Uint8Array): void {
+    const pointer = Deno.UnsafePointer.create(this.#address + BigInt(start))!;
+    Deno.UnsafePointerView.copyInto(pointer, target as Uint8Array<ArrayBuffer>);
+  }
+
+  /** Nothing more is made of it: once no part is in use it is unmapped. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#unmapUnused();
+  }
+
+  /** @ignore */
+  _release({ start, byteLength, addresses, isExposed }: Part): void {
+    if (isExposed && !this.isConstant) this.#dropWritten(start, byteLength);
+    this.#parts--;
+    this.#bytesOut -= byteLength;
+    this.#onFree(addresses, byteLength);
+    this.#unmapUnused();
+  }
+
+  #dropWritten(start: number, byteLength: number): void {
+    const page = pageBytes();
+    const from = start - start % page;
+    const bytes = Math.ceil((start + byteLength - from) / page) * page;
+    const address = this.#address + BigInt(from);
+    if (this.#pagemap < 0 || hasPrivatePages(this.#pagemap, address, bytes)) dropPrivatePages(address, bytes);
+  }
+
+  #unmapUnused(): void {
+    if (!this.#isClosed || this.#parts > 0) return;
+    unmap(this.#address, this.byteLength);
+    if (this.#pagemap >= 0) libc().close(this.#pagemap);
+    this.#onUnused();
+  }
+}
+
+/** What a {@linkcode MappedRegion} calls. */
+export interface MappedRegionOptions {
+  /** A part of so many bytes is not used any more: these addresses can be given back. */
+  onFree(addresses: readonly bigint[], byteLength: number): void;
+  /** It was closed and is unmapped now. */
+  onUnused(): void;
+}
+
+class MappedBody implements Body, Watchable {
+  readonly space = "host";
+  readonly byteLength: number;
+  readonly #address: bigint;
+  #part: Part | null;
+  #buffer: ArrayBuffer | null = null;
+  #watched: object | null = null;
+
+  constructor(part: Part, address: bigint) {
+    this.#part = part;
+    this.byteLength = part.byteLength;
+    this.#address = address;
+    watchLater(this);
+  }
+
+  get isReleased(): boolean {
+    return this.#part === null;
+  }
+
+  get address(): bigint {
+    if (this.#part === null) return 0n;
+    this.#part.isExposed = true;
+    return this.#address;
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    const part = this.#part;
+    if (part === null) throw new LocalError("closed", "cannot read this body: it was released");
+    if (this.#buffer === null) {
+      part.isExposed = true;
+      const pointer = Deno.UnsafePointer.create(this.#address)!;
+      this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, this.byteLength) as ArrayBuffer;
+      // From now on a column may outlive the body.
+      if (this.#watched !== null) this.watch();
+    }
+    return new Uint8Array(this.#buffer);
+  }
+
+  watch(): void {
+    if (this.#watched !== null) registry.unregister(this.#watched);
+    this.#watched = this.#buffer ?? this;
+    registry.register(this.#watched, this.#part!, this.#watched);
+  }
+
+  release(): void {
+    const part = this.#part;
+    if (part === null) return;
+    this.#part = null;
+    if (this.#watched !== null) registry.unregister(this.#watched);
+    const buffer = this.#buffer;
+    this.#buffer = this.#watched = null;
+    // If its bytes were transferred, perhaps to a worker that still uses them, the part never comes back.
+    if (buffer !== null && buffer.detached) return;
+    buffer?.transfer(0);
+    part.region._release(part);
+  }
+}
+
+function refused(why: string): LocalError {
+  return new LocalError("protocol", `cannot map the server's memory: ${why}`);
+}

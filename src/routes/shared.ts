@@ -1,0 +1,213 @@
+/**
+ * The client's side of shared memory: gets it from a server of the same machine, makes bodies of lists of addresses, and gives back
+ * what is not used any more.
+ *
+ * @module
+ */
+import { LocalError } from "../errors.ts";
+import type { MessageHeader } from "../ipc/message.ts";
+import type { Body } from "../memory/block.ts";
+import { EMPTY_BODY } from "../memory/empty.ts";
+import { hostPool } from "../memory/host_pool.ts";
+import { MappedRegion } from "../memory/mapped_region.ts";
+import { type AddressList, encodeFreed, MAX_FREED, parseAddressList } from "../protocol/address_list.ts";
+import {
+  encodeHello,
+  MAX_ANSWER_BYTES,
+  NONCE_BYTES,
+  parseAnswer,
+  SHARE_ENTRY,
+  type SharedMemoryFacts,
+} from "../protocol/share_handshake.ts";
+import { peerError, type RequestEntry } from "../protocol/envelope.ts";
+import type { AddressedBodies } from "../stream/body_sharing.ts";
+import { textOf } from "../text.ts";
+import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+
+/** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
+const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
+/** Longest wait for a server of the same machine, in milliseconds; after it bodies are sent. */
+const ANSWER_MS = 1_000;
+
+/** Options of {@linkcode openShared}. */
+export interface SharedOptions {
+  /** Ticket of the stream. */
+  readonly ticket: Uint8Array;
+  /** Longest wait, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Either the server's memory, or why it cannot be had. */
+export type SharedOutcome = { readonly session: SharedSession } | { readonly session: null; readonly reason: string };
+
+/**
+ * Gets the memory of a server.
+ *
+ * @param name Its Unix socket
+ * @param options Ticket and time-out
+ * @returns the session, or the reason why there is none; never rejects
+ */
+export async function openShared(name: string, options: SharedOptions): Promise<SharedOutcome> {
+  try {
+    return { session: await SharedSession.open(name, options) };
+  } catch (error) {
+    return { session: null, reason: textOf(error) };
+  }
+}
+
+/** The memory of a server, for one stream. */
+export class SharedSession implements AddressedBodies {
+  /** What the request by UCX says, so that the server knows whose memory it is. */
+  readonly entry: RequestEntry;
+  readonly #socket: LocalSocket;
+  readonly #facts: SharedMemoryFacts;
+  readonly #region: MappedRegion;
+  #freed: bigint[] = [];
+  #freedBytes = 0;
+  #timer: number | null = null;
+  #isGone = false;
+
+  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, descriptor: number) {
+    this.entry = { type: SHARE_ENTRY, bytes: nonce };
+    this.#socket = socket;
+    this.#facts = facts;
+    this.#region = MappedRegion.map(descriptor, facts.byteLength, {
+      onFree: (addresses, byteLength) => this.#free(addresses, byteLength),
+      onUnused: () => this.#end(),
+    });
+  }
+
+  /** @throws {DipcError} why the memory cannot be had */
+  static async open(name: string, { ticket, timeoutMs }: SharedOptions): Promise<SharedSession> {
+    const socket = LocalSocket.connect(name);
+    try {
+      checkServer(socket);
+      const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+      if (socket.send(encodeHello({ nonce, ticket })) !== "sent") throw lost();
+      if (!await socket.readable(Math.min(timeoutMs, ANSWER_MS))) {
+        throw new LocalError("timeout", "cannot get shared memory: the server did not answer in time");
+      }
+      const { facts, descriptor } = receiveAnswer(socket);
+      try {
+        return new SharedSession(socket, nonce, facts, descriptor);
+      } finally {
+        closeDescriptor(descriptor);
+      }
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** Bytes of the memory that is in use here. */
+  get bytesOut(): number {
+    return this.#region.bytesOut;
+  }
+
+  bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body {
+    const parsed = parseAddressList(list, header, this.#facts);
+    const addresses = addressesIn(parsed, header, this.#facts.base);
+    if (addresses.length === 0) return EMPTY_BODY;
+    if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, header.bodyLength, addresses);
+    return this.#gather(parsed, header, addresses);
+  }
+
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    while (this.#freed.length > 0 && !this.#isGone) {
+      const outcome = this.#socket.send(encodeFreed(this.#freed.slice(0, MAX_FREED)));
+      if (outcome === "full") return this.#flushLater();
+      if (outcome === "gone") this.#isGone = true;
+      else this.#freed.splice(0, MAX_FREED);
+    }
+    this.#freed.length = 0;
+    this.#freedBytes = 0;
+  }
+
+  close(): void {
+    this.#region.close();
+    this.flush();
+  }
+
+  /** Copies a body whose buffers lie apart, and gives its memory back at once. */
+  #gather({ offsets }: AddressList, { buffers, bodyLength }: MessageHeader, addresses: readonly bigint[]): Body {
+    const block = hostPool().acquire(bodyLength);
+    const target = block.bytes();
+    target.fill(0, 0, bodyLength);
+    for (let i = 0; i < offsets.length; i++) {
+      const at = buffers[2 * i], length = buffers[2 * i + 1];
+      if (length > 0) this.#region.copy(offsets[i], target.subarray(at, at + length));
+    }
+    this.#free(addresses, bodyLength);
+    return block.toBody(bodyLength);
+  }
+
+  #free(addresses: readonly bigint[], byteLength: number): void {
+    if (this.#isGone) return;
+    for (const address of addresses) this.#freed.push(address);
+    this.#freedBytes += byteLength;
+    if (this.#freed.length >= FLUSH_ADDRESSES || this.#freedBytes >= FLUSH_BYTES) this.flush();
+    else this.#flushLater();
+  }
+
+  #flushLater(): void {
+    if (this.#timer !== null) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.flush();
+    }, FLUSH_MS) as unknown as number;
+    // The end of the process gives everything back.
+    Deno.unrefTimer(this.#timer);
+  }
+
+  /** The memory is unmapped: the end of the connection says so. */
+  #end(): void {
+    this.flush();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#isGone = true;
+    this.#socket.close();
+  }
+}
+
+/** Another user's program may listen under the server's name. */
+function checkServer(socket: LocalSocket): void {
+  if (socket.isOwnUser || socket.peerUser === 0) return;
+  throw new LocalError(
+    "permission_denied",
+    `cannot use the server's memory: its socket belongs to the user ${socket.peerUser}, not to this one`,
+  );
+}
+
+/** Reads the answer to a hello. Descriptors that do not belong to it are closed. */
+function receiveAnswer(socket: LocalSocket): { facts: SharedMemoryFacts; descriptor: number } {
+  const answer = socket.receive(new MessageReceiver(MAX_ANSWER_BYTES));
+  if (answer === null || answer === "gone") throw lost();
+  const { bytes, isCut, descriptors } = answer;
+  try {
+    const parsed = parseAnswer(bytes);
+    if ("code" in parsed) throw peerError(parsed);
+    if (isCut || descriptors.length !== 1) {
+      throw new LocalError(
+        "protocol",
+        `cannot get shared memory: ${descriptors.length} descriptors came, expected one`,
+      );
+    }
+    return { facts: parsed, descriptor: descriptors[0] };
+  } catch (error) {
+    for (const descriptor of descriptors) closeDescriptor(descriptor);
+    throw error;
+  }
+}
+
+function lost(): LocalError {
+  return new LocalError("connection_lost", "cannot get shared memory: the server has closed the connection");
+}
+
+/** What has to be given back for a list: the address of every buffer that has bytes. */
+function addressesIn({ offsets }: AddressList, { buffers }: MessageHeader, base: bigint): bigint[] {
+  const addresses: bigint[] = [];
+  for (let i = 0; i < offsets.length; i++) if (buffers[2 * i + 1] > 0) addresses.push(base + BigInt(offsets[i]));
+  return addresses;
+}

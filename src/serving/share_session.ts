@@ -1,0 +1,170 @@
+/**
+ * What one client of shared memory may do and has: it gets the memory after its hello, is lent bodies by the streams that name its
+ * nonce, and gives them back. Its memory counts as in use until its connection is over, which is when it has unmapped it.
+ *
+ * @module
+ */
+import { DipcError } from "../errors.ts";
+import type { Body } from "../memory/block.ts";
+import { hostPool } from "../memory/host_pool.ts";
+import { Leases } from "../memory/leases.ts";
+import { addressListBytes, parseFreed, writeAddressList } from "../protocol/address_list.ts";
+import { WAIT } from "../stream/body_sharing.ts";
+import type { SendableHeader, SendableMessage } from "../stream/sendable.ts";
+import { closeDescriptor, type LocalSocket, type MessageReceiver } from "../wire/local_socket.ts";
+import type { SharingSettings } from "./options.ts";
+import type { DatasetMemory, PlacedBody } from "./shared_memory.ts";
+import type { SharingSession } from "./stream_plane.ts";
+
+/** A client that was handed the memory of a dataset. */
+export class ShareSession implements SharingSession {
+  /** Name of the dataset. */
+  readonly dataset: string;
+  readonly #socket: LocalSocket;
+  /** Its memory. */
+  readonly memory: DatasetMemory;
+  readonly #settings: SharingSettings;
+  readonly #receiver: MessageReceiver;
+  readonly #leases = new Leases();
+  readonly #end = new AbortController();
+  /** Whether its connection is over. */
+  isGone = false;
+  /** The buffers of the last batch, which are aligned; batches of a stream mostly have the same. */
+  #aligned: ArrayLike<number> | null = null;
+
+  /**
+   * @param socket The connection; stays the caller's
+   * @param dataset Name of the dataset
+   * @param memory Its memory
+   * @param parts Limits, and what receives messages of clients
+   */
+  constructor(
+    socket: LocalSocket,
+    dataset: string,
+    memory: DatasetMemory,
+    { settings, receiver }: { settings: SharingSettings; receiver: MessageReceiver },
+  ) {
+    this.#socket = socket;
+    this.dataset = dataset;
+    this.memory = memory;
+    this.#settings = settings;
+    this.#receiver = receiver;
+  }
+
+  /** Aborted with the reason when its streams must end. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** Bytes lent to the client. */
+  get leasedBytes(): number {
+    return this.#leases.bytes;
+  }
+
+  /** Addresses lent to the client. */
+  get leases(): number {
+    return this.#leases.count;
+  }
+
+  share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
+    if (this.signal.aborted) throw this.signal.reason;
+    const { header, body } = message;
+    const buffers = buffersOf(header);
+    if (body === null || buffers === null || body.space !== "host") return null;
+    const listBytes = addressListBytes(buffers.length / 2);
+    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isAligned(buffers)) return null;
+    const placed = this.#place(body);
+    if (placed === null) return isHungry || this.isGone || body.byteLength > this.#most ? null : WAIT;
+    try {
+      return this.#lend(placed, buffers, listBytes);
+    } finally {
+      placed.memory.drop();
+    }
+  }
+
+  /**
+   * Takes in what the client gives back, all that has arrived.
+   *
+   * @returns false once the connection is over
+   */
+  drain(): boolean {
+    while (!this.isGone) {
+      const message = this.#socket.receive(this.#receiver);
+      if (message === null) return true;
+      if (message === "gone") {
+        this.leave();
+        break;
+      }
+      for (const descriptor of message.descriptors) closeDescriptor(descriptor);
+      // After a violation nothing is believed any more.
+      if (this.signal.aborted) continue;
+      try {
+        this.#leases.free(parseFreed(message.bytes));
+      } catch (error) {
+        this.end(error);
+      }
+    }
+    return false;
+  }
+
+  /** Ends its streams. What was lent stays lent until the connection is over. */
+  end(reason: unknown): void {
+    this.#end.abort(reason);
+  }
+
+  /** The client has left, or the server stops: nothing is in use by it. */
+  leave(): void {
+    this.isGone = true;
+    this.#leases.freeAll();
+  }
+
+  /** Ends a client that holds memory for too long. @returns the reason, if it did now */
+  checkDeadline(): DipcError | null {
+    const { leaseMs } = this.#settings;
+    if (this.memory.isConstant || this.signal.aborted) return null;
+    if (performance.now() - this.#leases.oldestMs <= leaseMs) return null;
+    const error = new DipcError(
+      "timeout",
+      `cannot share memory any longer: the client has held a batch for more than ${leaseMs} ms; dispose batches, or copy ` +
+        "what you keep",
+    );
+    this.end(error);
+    return error;
+  }
+
+  /** Most bytes that the client may hold. */
+  get #most(): number {
+    return this.memory.isConstant ? Infinity : this.#settings.clientBytes;
+  }
+
+  #place(body: Body): PlacedBody | null {
+    const hasRoom = (): boolean => this.#leases.bytes + body.byteLength <= this.#most;
+    const placed = hasRoom() ? this.memory.place(body) : null;
+    // What the client has given back may be waiting in the socket.
+    if (placed !== null || !this.drain() || !hasRoom()) return placed;
+    return this.memory.place(body);
+  }
+
+  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>, listBytes: number): Body {
+    const block = hostPool().acquire(listBytes);
+    writeAddressList(block.bytes().subarray(0, listBytes), address, buffers);
+    const addresses: bigint[] = [];
+    for (let i = 0; i < buffers.length; i += 2) {
+      if (buffers[i + 1] > 0) addresses.push(address + BigInt(buffers[i]));
+    }
+    this.#leases.lend(memory, addresses);
+    return block.toBody(listBytes);
+  }
+
+  #isAligned(buffers: ArrayLike<number>): boolean {
+    if (buffers === this.#aligned) return true;
+    for (let i = 0; i < buffers.length; i += 2) if (buffers[i + 1] > 0 && buffers[i] % 8 !== 0) return false;
+    this.#aligned = buffers;
+    return true;
+  }
+}
+
+/** The buffers of a message; `null` of one that another isolate lends. */
+function buffersOf(header: SendableHeader): ArrayLike<number> | null {
+  return "buffers" in header ? header.buffers as Float64Array : null;
+}

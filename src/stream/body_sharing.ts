@@ -1,0 +1,41 @@
+/**
+ * Bodies that do not travel, as the two ends of a stream use them: the sender may put a list of addresses in place of a body, and the
+ * receiver makes a body of such a list.
+ *
+ * @module
+ */
+import type { MessageHeader } from "../ipc/message.ts";
+import type { Body } from "../memory/block.ts";
+import type { SendableMessage } from "./sendable.ts";
+
+/** Answer of {@linkcode BodySharing.share}: there is no room now; ask again once the client has taken or given back something. */
+export const WAIT = "wait";
+
+/** The sender's side of one stream. */
+export interface BodySharing {
+  /**
+   * Decides how a body goes.
+   *
+   * @param message The message; stays the caller's
+   * @param isHungry Whether the client has taken everything that was sent; then there is nothing to wait for
+   * @returns the list of addresses to send in its place, which the caller owns; `null` if the body itself is to be sent
+   * @throws {DipcError} why the stream must end: the client has violated the protocol, or holds memory for too long
+   */
+  share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT;
+}
+
+/** The receiver's side of one stream. */
+export interface AddressedBodies {
+  /**
+   * The body that a list of addresses stands for.
+   *
+   * @param list The list as it arrived; valid during the call
+   * @param header Metadata of its message
+   * @throws {DipcError} `protocol` if the list does not agree with the metadata or the memory
+   */
+  bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body;
+  /** The receiver waits: what can be given back is given back now. */
+  flush(): void;
+  /** The stream is over; its bodies live on. Idempotent. */
+  close(): void;
+}

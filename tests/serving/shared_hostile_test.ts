@@ -1,0 +1,250 @@
+/**
+ * Peers that break the rules of shared memory: the honest side gets an error or goes another way, reads nothing outside of what it was
+ * given, and serves the next one.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Table, Utf8, vectorFromArray } from "apache-arrow";
+import { connect, DipcError, fromTable, serve, type Server } from "../../mod.ts";
+import { libc } from "../../ffi/libc.ts";
+import { addSeals, createMemory, MEMORY_CONSTANTS } from "../../ffi/shared_memory.ts";
+import { encodeFreed } from "../../src/protocol/address_list.ts";
+import { encodeGranted } from "../../src/protocol/share_handshake.ts";
+import type { SharedRegion } from "../../src/memory/shared_region.ts";
+import type { LocalSocket } from "../../src/wire/local_socket.ts";
+import { utf8 } from "../support/bytes.ts";
+import { generated, rowsOf } from "../support/generated.ts";
+import { needsUcx, testNeeding } from "../support/needs.ts";
+import { printTable } from "../support/table.ts";
+import { until } from "../support/time.ts";
+import { facts, HostileClient, HostileServer, REGION_BYTES } from "./support/hostile_sharing.ts";
+
+const ROWS = rowsOf(1 << 16);
+const BATCHES = 4;
+/** More than a client reads ahead. */
+const MANY = 160;
+
+/** Lists of one column without nulls: total, count, (0, 0), (address, length). */
+const LISTS: Record<string, (words: BigUint64Array<ArrayBuffer>, region: SharedRegion) => Uint8Array<ArrayBuffer>> = {
+  "count 0": (words) => bytesOf(words.with(1, 0n)),
+  "count 2^32": (words) => bytesOf(words.with(1, 2n ** 32n)),
+  "count 2^64 - 1": (words) => bytesOf(words.with(1, 2n ** 64n - 1n)),
+  "an empty message": () => new Uint8Array(0),
+  "a cut list": (words) => bytesOf(words).slice(0, 40),
+  "a list that is too long": (words) => bytesOf(BigUint64Array.of(...words, 0n, 0n)),
+  "a total that does not add up": (words) => bytesOf(words.with(0, words[0] + 1n)),
+  "an address before the memory": (words, { base }) => bytesOf(words.with(4, base - 8n)),
+  "an address after the memory": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES))),
+  "the last 8 bytes only": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES - 8))),
+  "length 2^63": (words) => bytesOf(words.with(5, 2n ** 63n)),
+  "an address that wraps": (words) => bytesOf(words.with(4, 2n ** 64n - 8n)),
+  "a misaligned address": (words) => bytesOf(words.with(4, words[4] - 4n)),
+  "an address for nothing": (words) => bytesOf(words.with(2, words[4])),
+};
+
+function bytesOf(words: BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(words.buffer);
+}
+
+testNeeding(
+  [needsUcx],
+  "a client refuses every list of addresses that is wrong, and reads on from others",
+  async () => {
+    const rows: string[][] = [];
+    for (const [name, list] of Object.entries(LISTS)) {
+      await using server = await HostileServer.open({ dataset: generated(BATCHES, ROWS), list });
+      const error = await (async () => {
+        await using reader = await connect(server.uri);
+        await reader.next();
+      })().catch((error) => error);
+      assert(error instanceof DipcError, `${name}: ${error}`);
+      rows.push([name, error.code, error.message.slice(0, 100)]);
+    }
+    printTable("lists of addresses that are wrong", ["list", "code", "message"], rows);
+    assertEquals(rows.filter(([, code]) => code !== "protocol"), []);
+
+    await using honest = await HostileServer.open({ dataset: generated(BATCHES, ROWS) });
+    await using reader = await connect(honest.uri);
+    // This server puts all bodies at the end of its memory, one over the other.
+    for await (using batch of reader) {
+      const { values } = batch.getChildAt(0)!.data[0];
+      assertEquals([values.buffer.byteLength, values[1]], [8 * ROWS, 1n], "what is visible ends with the body");
+    }
+    assertEquals(reader.stats.sharedBytes, reader.stats.bodyBytes);
+  },
+);
+
+/** Memory that a client must not map, and answers that are none. */
+const ANSWERS: Record<string, (socket: LocalSocket, region: SharedRegion) => void> = {
+  "nothing": () => {},
+  "the end": (socket) => void libc().shutdown(socket.fd, 2),
+  "rubbish": (socket) => void socket.send(utf8("HTTP/1.1 400 Bad Request")),
+  "no descriptor": (socket, region) => void socket.send(encodeGranted(facts(region))),
+  "a larger size": (socket, region) =>
+    void socket.sendDescriptor(encodeGranted({ ...facts(region), byteLength: 2 * REGION_BYTES }), region.descriptor),
+  "2^53 bytes": (socket, region) =>
+    void socket.sendDescriptor(encodeGranted({ ...facts(region), byteLength: 2 ** 53 - 1 }), region.descriptor),
+  "no seals": (socket, region) => sendMemory(socket, region, 0),
+  "no seal against shrinking": (socket, region) => sendMemory(socket, region, 4 | 16),
+  "no seal against writers": (socket, region) => sendMemory(socket, region, 2 | 4),
+  "a pipe": (socket, region) => void socket.sendDescriptor(encodeGranted(facts(region)), socket.fd),
+  "huge pages": (socket, region) => {
+    const { MFD_ALLOW_SEALING } = MEMORY_CONSTANTS;
+    const fd = libc().memfd_create(utf8("dipc-test\0"), MFD_ALLOW_SEALING | 4 /* MFD_HUGETLB */);
+    if (fd < 0) return sendMemory(socket, region, 0); // a kernel without them
+    libc().ftruncate(fd, BigInt(2 << 20));
+    addSeals(fd, 2 | 4 | 16);
+    socket.sendDescriptor(encodeGranted({ ...facts(region), byteLength: 2 << 20 }), fd);
+    libc().close(fd);
+  },
+};
+
+function sendMemory(socket: LocalSocket, region: SharedRegion, seals: number): void {
+  const fd = createMemory("dipc-test", REGION_BYTES);
+  if (seals !== 0) addSeals(fd, seals);
+  socket.sendDescriptor(encodeGranted(facts(region)), fd);
+  libc().close(fd);
+}
+
+testNeeding(
+  [needsUcx],
+  "a client maps nothing that could end it: it lets the bodies be sent, and says why",
+  async () => {
+    const rows: string[][] = [];
+    for (const [name, answer] of Object.entries(ANSWERS)) {
+      await using hostile = await HostileServer.open({ dataset: generated(BATCHES, ROWS), answer });
+      await using server = await serve({ datasets: { t: generated(BATCHES, ROWS) } });
+      const share = hostile.uri.match(/share=.*/)![0];
+      await using reader = await connect(`${server.datasets[0].uris[0]}&${share}`);
+      let batches = 0;
+      for await (using _ of reader) batches++;
+      const { sharedBytes, sharingReason } = reader.stats;
+      assertEquals([batches, sharedBytes], [BATCHES, 0], name);
+      rows.push([name, sharingReason!.slice(0, 120)]);
+    }
+    printTable("memory that is not mapped", ["answer", "reason"], rows);
+    assertEquals(rows.filter(([, reason]) => reason === ""), []);
+  },
+);
+
+testNeeding(
+  [needsUcx],
+  "memory that changes while it is read shows other values, and nothing outside of the body",
+  async () => {
+    const words = ["one", "two", "three", "a longer one that is not short"];
+    const text = Array.from({ length: 5000 }, (_, i) => words[i % words.length]);
+    const table = new Table({ text: vectorFromArray(text, new Utf8()), n: vectorFromArray(text.map((_, i) => i)) });
+    await using server = await HostileServer.open({ dataset: await fromTable(table) });
+    await using reader = await connect(server.uri);
+    const { value: batch } = await reader.next();
+    const column = batch!.getChild("text")!;
+    assertEquals(column.get(3), words[3]);
+    const pointer = Deno.UnsafePointer.create(server.region.base)!;
+    const memory = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, REGION_BYTES) as ArrayBuffer);
+    for (const fill of [0xFF, 0x7F, 0x80, 1]) {
+      memory.fill(fill);
+      // Offsets of any value now; what cannot be read throws or is empty.
+      for (let row = 0; row < 5000; row += 7) {
+        try {
+          const value = column.get(row);
+          assert(value === null || value.length <= REGION_BYTES);
+        } catch (error) {
+          assert(
+            error instanceof RangeError || error instanceof TypeError || error instanceof DipcError,
+            String(error),
+          );
+        }
+      }
+    }
+    batch![Symbol.dispose]();
+  },
+);
+
+/** A client of a well-behaved kind. */
+async function fetchWhole(server: Server): Promise<void> {
+  await using reader = await connect(server.datasets[0].uris[0]);
+  let batches = 0;
+  for await (using _ of reader) batches++;
+  assertEquals([batches, reader.stats.sharedBytes], [MANY, reader.stats.bodyBytes]);
+}
+
+testNeeding(
+  [needsUcx],
+  "a client that frees what it does not have ends its own streams and nobody else's",
+  async () => {
+    await using server = await serve({
+      datasets: { t: { source: generated(MANY, ROWS), share: true } },
+      ...{ sharing: { arenaBytes: 64 << 20 }, requestTimeoutMs: 1_000, windowBatches: 2 },
+    });
+    const [uri] = server.datasets[0].uris;
+    const violations: Record<string, (client: HostileClient, other: HostileClient) => Uint8Array<ArrayBuffer>> = {
+      "an address outside": ({ facts }) => encodeFreed([facts!.base + 2n ** 40n]),
+      "the address of nothing": () => encodeFreed([0n]),
+      "an address between": ({ lent }) => encodeFreed([lent[0] + 8n]),
+      "freed twice": ({ lent }) => encodeFreed([lent[0], lent[0]]),
+      "lent to another": (_, { lent }) => encodeFreed([lent[0]]),
+      "half an address": () => new Uint8Array(4),
+      "too many": () => new Uint8Array(8 * 4097),
+    };
+    for (const [name, say] of Object.entries(violations)) {
+      await using client = new HostileClient(uri);
+      await using other = new HostileClient(uri);
+      assertEquals([await client.hello(), await other.hello()], ["", ""], name);
+      await client.read(3);
+      await other.read(3);
+      const { failed } = server.stats;
+      client.socket.send(say(client, other));
+      await until(() => server.stats.failed, (now) => now > failed);
+      const error = await client.rest();
+      assert(error instanceof DipcError, `${name}: ${error}`);
+      assertEquals(error.code, "protocol", name);
+      assertStringIncludes(error.message, "free", name);
+      assertEquals(await other.rest(), null, `${name}: the other one`);
+      await fetchWhole(server);
+    }
+    await until(() => server.sharing!, ({ clients, arenaBytes }) => clients + arenaBytes === 0);
+  },
+);
+
+testNeeding(
+  [needsUcx],
+  "a server hands its memory to nobody without a ticket, and forgets who says nothing",
+  async () => {
+    await using server = await serve({
+      datasets: { t: { source: generated(MANY, ROWS), share: true }, sent: generated(1, 1) },
+      ...{ requestTimeoutMs: 500, maxConnections: 3 },
+    });
+    const [uri] = server.datasets[0].uris;
+    const cases: Record<string, (client: HostileClient) => Promise<string>> = {
+      "no such dataset": (client) => client.hello(client.nonce, utf8("nothing")),
+      "not shared": (client) => client.hello(client.nonce, utf8("sent")),
+      "rubbish": (client) => (client.socket.send(utf8("GET / HTTP/1.1")), client.answer()),
+      "silence": (client) => client.answer(),
+      "free before hello": (client) => (client.socket.send(encodeFreed([1n])), client.answer()),
+      "a nonce in use": async (client) => {
+        await using first = new HostileClient(uri);
+        assertEquals(await first.hello(), "");
+        return await client.hello(first.nonce);
+      },
+      "too many": async (client) => {
+        await using second = new HostileClient(uri);
+        await using third = new HostileClient(uri);
+        assertEquals([await client.hello(), await second.hello(), await third.hello()], ["", "", ""]);
+        await using fourth = new HostileClient(uri);
+        return await fourth.hello();
+      },
+    };
+    const rows: string[][] = [];
+    for (const [name, act] of Object.entries(cases)) {
+      await using client = new HostileClient(uri);
+      rows.push([name, await act(client)]);
+    }
+    printTable("clients that get no memory", ["client", "answer"], rows);
+    assertEquals(rows.map(([, answer]) => answer), [
+      ...["not_found", "not_found", "protocol", "gone", "protocol", "protocol", "busy"],
+    ]);
+    await until(() => server.sharing!, ({ clients }) => clients === 0);
+    await fetchWhole(server);
+  },
+);
