@@ -47,6 +47,10 @@ const LABELS: Readonly<Record<string, string>> = {
   "flight/ours": "DoGet from dipc to dipc",
   "flight/ucx": "the same, and UCX taken",
   "hot": "one hot buffer",
+  "shared/hand": "read in place, Flight",
+  "shared/summed": "the same, every byte added up",
+  "shared/keep": "read in place and kept, Flight",
+  "shared/clients": "four clients read in place",
 };
 
 function labelOf(name: string): string {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { arrowFile, fromBatches, parquetFile, serve, type Server } from "../mod.ts";
+import { arrowFile, fromBatches, parquetFile, type Servable, serve, type Server } from "../mod.ts";
 import { resident } from "../src/sources/resident.ts";
 import { repeat } from "../tests/support/repeat.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
@@ -20,6 +20,8 @@ interface DatasetSpec extends Shape {
   readonly path: string;
   /** Of `file`: map it instead of reading it. */
   readonly map: boolean | "guarded";
+  /** Whether clients may read it in place. */
+  readonly share?: boolean;
 }
 
 async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
@@ -50,8 +52,12 @@ await answerCommands({
     await stop();
     const specs = command.datasets as DatasetSpec[];
     if (specs.length === 0) return { uris: {} };
-    const named: Record<string, Dataset> = {};
-    for (const spec of specs) datasets.push(named[spec.name] = await makeDataset(spec));
+    const named: Record<string, Servable> = {};
+    for (const spec of specs) {
+      const dataset = await makeDataset(spec);
+      named[spec.name] = spec.share ? { source: dataset, share: true } : dataset;
+      datasets.push(dataset);
+    }
     server = await serve({ datasets: named, flight: {}, isolates: command.isolates as number | undefined });
     // What the library and the user have set, so that ucx_perftest can be given the same.
     const settings = Object.fromEntries(

@@ -15,6 +15,7 @@ import { FLIGHT } from "./flight.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import { FILES } from "./files.ts";
+import { SHARED } from "./shared.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
@@ -240,6 +241,7 @@ export const SUITE: readonly Comparison[] = [
   parquet,
   ...FILES,
   clients,
+  ...SHARED,
   ...ISOLATES,
   ...UNDER_LOAD,
   ...FLIGHT,

@@ -2,6 +2,7 @@
  * An ADBC driver for tests: its queries are a few words, and it watches its user. Calls on one connection that meet, handles that
  * are used after their release or released before what they gave, and structures that are never released are counted as faults.
  *
+ * The option "slow" of a database lets connections wait until they are cancelled.
  * Queries: "rows N" gives N batches of one column, "slow N" later; "fail N" fails after N of them; "wait" waits in the execution until it is
  * cancelled, "hang" in the stream; "error" fails; anything else takes the rows that were bound, and says how many they were.
  */
@@ -17,12 +18,17 @@
 #define EXPORT __attribute__((visibility("default")))
 #define WAIT_SECONDS 20
 
+/* What a handle is, as one of the other kind has the same layout. */
+enum { DATABASE = 0xdb, CONNECTION = 0xc0 };
+
 struct database {
+  int kind;
   atomic_int connections;
-  int is_initialised;
+  int is_initialised, is_slow;
 };
 
 struct connection {
+  int kind;
   struct database* database;
   atomic_int busy, statements, streams, is_cancelled;
 };
@@ -234,12 +240,13 @@ static AdbcStatusCode database_new(struct AdbcDatabase* database, struct AdbcErr
   (void)error;
   if (database->private_data != NULL) faults++;
   database->private_data = calloc(1, sizeof(struct database));
+  ((struct database*)database->private_data)->kind = DATABASE;
   live++;
   return ADBC_STATUS_OK;
 }
 
 static AdbcStatusCode database_set(struct AdbcDatabase* database, const char* key, const char* value, struct AdbcError* error) {
-  (void)database;
+  if (strcmp(key, "slow") == 0) ((struct database*)database->private_data)->is_slow = 1;
   if (strcmp(key, "refuse") != 0) return ADBC_STATUS_OK;
   return fail(error, ADBC_STATUS_UNAUTHENTICATED, value, "28000", 0);
 }
@@ -329,16 +336,17 @@ static AdbcStatusCode connection_new(struct AdbcConnection* connection, struct A
   (void)error;
   if (connection->private_data != NULL) faults++;
   connection->private_data = calloc(1, sizeof(struct connection));
+  ((struct connection*)connection->private_data)->kind = CONNECTION;
   live++;
   return ADBC_STATUS_OK;
 }
 
 static AdbcStatusCode connection_init(struct AdbcConnection* connection, struct AdbcDatabase* database, struct AdbcError* error) {
-  (void)error;
   struct connection* own = connection->private_data;
   own->database = database->private_data;
   if (own->database == NULL || !own->database->is_initialised) faults++;
   own->database->connections++;
+  if (own->database->is_slow) return fail(error, wait_for_cancel(own), "waited", "\0\0\0\0", 0);
   return ADBC_STATUS_OK;
 }
 
@@ -356,7 +364,7 @@ static AdbcStatusCode connection_release(struct AdbcConnection* connection, stru
 static AdbcStatusCode connection_cancel(struct AdbcConnection* connection, struct AdbcError* error) {
   (void)error;
   struct connection* own = connection->private_data;
-  if (own == NULL) faults++;
+  if (own == NULL || own->kind != CONNECTION) faults++;
   else own->is_cancelled = 1;
   return ADBC_STATUS_OK;
 }

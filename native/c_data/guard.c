@@ -178,12 +178,25 @@ static int copy_array(const struct ArrowArrayView *view, const struct ArrowArray
     return 0;
 }
 
+/* Leaves the data buffers of views out if all of them are empty. */
+static void leave_empty_data(struct ArrowArray *views) {
+    const void **buffers = (const void **)views->buffers;
+    int64_t count = views->n_buffers - 3;
+    const int64_t *sizes = buffers[views->n_buffers - 1];
+    for (int64_t i = 0; i < count; i++) {
+        if (sizes[i] != 0) return;
+    }
+    buffers[2] = sizes;
+    views->n_buffers = 3;
+}
+
 static char text[1024];
 const char *guard_error(void) { return text; }
 
 /*
  * Copies an array into guarded memory, and releases it. `outer` rows are cut off by the offset of the struct, `inner` ones by those
- * of its children. Flags: 1 null counts are unknown, 2 a bitmap also for columns without nulls.
+ * of its children. Flags: 1 null counts are unknown, 2 a bitmap also for columns without nulls,
+ * 4 a place for a bitmap in columns of type null, as Polars gives it, 8 no data buffers for views without long values.
  */
 int guard_copy(
     struct ArrowArray *in, struct ArrowSchema *schema, struct ArrowArray *out, int flags, int64_t outer, int64_t inner) {
@@ -215,6 +228,12 @@ int guard_copy(
             child->null_count = 0;
         }
         if (flags & 1) child->null_count = child->n_buffers == 0 ? child->null_count : -1;
+        if ((flags & 8) && schema->children[i]->format[0] == 'v') leave_empty_data(child);
+        if ((flags & 4) && strcmp(schema->children[i]->format, "n") == 0) {
+            const void *bitmap = NULL;
+            child->buffers = guarded(child->private_data, &bitmap, sizeof(bitmap));
+            child->n_buffers = 1;
+        }
     }
     out->offset += outer;
     out->length -= outer;

@@ -144,9 +144,10 @@ export class Handle implements HandleUser {
    * @throws {DipcError} What the driver reports; `unsupported` if it cannot
    */
   async interrupt(): Promise<void> {
-    if (this.#isReleased) return;
-    const kind = this.kind === "Statement" ? "Statement" : "Connection";
-    const action = `cancel the ${this.kind.toLowerCase()}`;
+    // What a database waits for is cancelled by the connection that is being opened.
+    if (this.#isReleased || this.kind === "Database") return;
+    const { kind } = this;
+    const action = `cancel the ${kind.toLowerCase()}`;
     await this.#turns.interrupt(() => this.driver.call(`${kind}Cancel`, action, [this.address]));
   }
 

@@ -114,7 +114,13 @@ class SchemaWalk {
     const id = this.#dictionaries++;
     const values = this.#field(dictionary, path, depth + 1);
     if (values.dictionary !== null) {
-      throw invalidStruct(`the dictionary of field ${quoted(path)} has a dictionary itself`);
+      throw new DipcError(
+        "unsupported",
+        `cannot import Arrow data: the dictionary of field ${
+          quoted(path)
+        } has a dictionary itself, which messages cannot ` +
+          "represent; decode one of them",
+      );
     }
     const ordered = (flags & SCHEMA_FLAGS.dictionaryOrdered) !== 0;
     return { type: values.type, children: values.children, dictionary: { id, index, ordered } };

@@ -209,8 +209,9 @@ const doctor: Command = {
   help: `dipc doctor [--json]
 
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
-process to itself: transports and GB/s. For GPUs: driver, devices, whether UCX sees their memory, whether bodies
-are staged through host memory, and speed of copies. Exit status 1 if something is broken; having no GPU is not a fault.
+process to itself: transports and GB/s, and whether clients can read in shared memory. For GPUs: driver, devices,
+whether UCX sees their memory, whether bodies are staged through host memory, and speed of copies. Exit status 1 if
+something is broken; having no GPU is not a fault.
 
 Options
   --json      one JSON object

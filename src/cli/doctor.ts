@@ -13,6 +13,7 @@ import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
 import { type NetworkFacts, networkFacts, networkLines } from "./network_facts.ts";
 import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { type SharingFacts, sharingFacts, sharingText } from "./sharing_facts.ts";
 import { type SystemFacts, systemFacts } from "./system_facts.ts";
 import { version } from "./version.ts";
 
@@ -37,6 +38,8 @@ interface DoctorJson extends SystemFacts {
   readonly attempts: readonly { readonly path: string; readonly cause: string }[];
   /** The transfer inside this process, `null` if it failed. */
   readonly loopback: LoopbackResult | null;
+  /** Whether bodies can be read in a server's memory, `null` if nothing can be transferred at all. */
+  readonly sharing: SharingFacts | null;
   /** Interfaces, and which of them UCX uses. */
   readonly network: NetworkFacts;
   /** Driver, GPUs, and whether bodies in their memory are staged. */
@@ -86,6 +89,7 @@ async function examine(): Promise<DoctorJson> {
     library,
     attempts,
     loopback,
+    sharing: loopback === null ? null : await sharingFacts(),
     network: networkFacts(),
     cuda,
     ...facts,
@@ -124,6 +128,7 @@ function doctorText(result: DoctorJson): string {
     );
     if (transportsReason !== "") more(transportsReason);
   }
+  if (result.sharing !== null) line("sharing", sharingText(result.sharing));
   for (const [label, text] of cudaLines(result.cuda)) line(label, text);
   lines.push("", result.ok ? "All is well." : "Something is broken:");
   return `${lines.join("\n")}\n`;

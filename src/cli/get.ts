@@ -228,7 +228,7 @@ function summary(plan: Plan, totals: TotalsJson): string {
     : totals.route === "flight"
     ? ` by Flight (${printable(totals.routeReason ?? "")})`
     : transports.length > 0
-    ? ` over ${transports.join(", ")}${because(totals.transportsReason)}`
+    ? ` over ${transports.join(", ")}${because(totals.transportsReason)}${inPlace(totals)}`
     : "";
   const limited = totals.limited ? ` (stopped by --limit)` : "";
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
@@ -238,4 +238,11 @@ function summary(plan: Plan, totals: TotalsJson): string {
       printable(totals.stagingReason ?? "")
     }`;
   return `${written}${what} in ${rate}${over}${device || limited}`;
+}
+
+/** How much was read in the server's memory, or why nothing was; empty if the server does not offer it. */
+function inPlace({ sharedBytes, bodyBytes, sharingReason }: TotalsJson): string {
+  if (sharingReason === null) return "";
+  if (sharingReason !== "") return ` (not in shared memory: ${printable(sharingReason)})`;
+  return sharedBytes === 0 ? "" : ` (${sharedBytes === bodyBytes ? "all" : formatBytes(sharedBytes)} in shared memory)`;
 }

@@ -327,6 +327,16 @@ peerTest(NEEDS, "in random sequences no calls of a connection meet, and all is r
   await settled();
 });
 
+peerTest(NEEDS, "closing a database cancels the connection that is being opened, and nothing else", async (peers) => {
+  const driver = new FakeDriver(peers);
+  const database = await openDatabase(driver.path, { slow: "true" });
+  const connecting = assertDipcError("cancelled", "waited", () => database.connect());
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  await database.close();
+  await connecting;
+  driver.assertUnharmed();
+});
+
 peerTest(
   ["adbc"],
   "a worker that ends in the middle of a call of its driver does not end the process",

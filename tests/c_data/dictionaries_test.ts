@@ -18,12 +18,23 @@ import {
   Vector,
   vectorFromArray,
 } from "apache-arrow";
-import { CStruct, exportRecordBatch, exportStream, importRecordBatch, importStream } from "../../c_data.ts";
+import {
+  CStruct,
+  exportRecordBatch,
+  exportSchema,
+  exportStream,
+  importRecordBatch,
+  importSchema,
+  importStream,
+} from "../../c_data.ts";
+import { readAddress } from "../../src/c_data/raw.ts";
+import { C_LAYOUT } from "../../src/c_data/structs.ts";
 import { arrowReadableStream } from "../../src/formats/readable_stream.ts";
 import { BatchDecoder } from "../../src/ipc/decode.ts";
 import { BatchEncoder } from "../../src/ipc/encode.ts";
 import type { IpcMessage } from "../../src/ipc/message.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { settled } from "../support/c_data.ts";
 import { arrowCppLibrary, assertCppEqual, cppBatches, cppError, cppPointer } from "../support/c_peers.ts";
 import { allTypes, randomColumn } from "../support/ipc_columns.ts";
@@ -31,6 +42,7 @@ import { plainColumns } from "../support/ipc_values.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
 import { type Random, seededRandom } from "../support/random.ts";
+import { wordsAt } from "./support/mutations.ts";
 
 /** Batches whose dictionaries grow: each is the one before it, and one more chunk. */
 function growing(type: DataType, random: Random): { schema: Schema; batches: RecordBatch[] } {
@@ -171,4 +183,20 @@ Deno.test("a table without rows, in which apache-arrow keeps vectors as columns,
   decoded[Symbol.dispose]();
   back[Symbol.dispose]();
   await settled();
+});
+
+Deno.test("a dictionary that has a dictionary itself, which messages cannot represent, is refused by its name", () => {
+  const schema = new Schema([new Field("outer", new Dictionary(new Utf8(), new Int32(), 1), true)]);
+  using outer = new CStruct("ArrowSchema");
+  using inner = new CStruct("ArrowSchema");
+  for (const { address } of [outer, inner]) exportSchema(schema, address);
+  const AT = C_LAYOUT.ArrowSchema;
+  const childOf = ({ address }: CStruct): bigint => readAddress(readAddress(address + BigInt(AT.children)));
+  // The values of the one are what the other one is.
+  wordsAt(childOf(outer), AT.size / 8)[AT.dictionary / 8] = childOf(inner);
+  assertDipcError(
+    "unsupported",
+    'dictionary of field "outer" has a dictionary itself',
+    () => importSchema(outer.address),
+  );
 });

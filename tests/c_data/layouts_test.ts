@@ -30,7 +30,7 @@ interface Layout {
   readonly outer: bigint;
   /** Rows that the offsets of its children cut off. */
   readonly inner: bigint;
-  /** 1: null counts are not known. 2: bitmaps without a null. */
+  /** 1: null counts are unknown. 2: bitmaps without a null. 4: a buffer in columns of type null. 8: views without data buffers. */
   readonly flags: number;
 }
 
@@ -38,8 +38,8 @@ const LAYOUTS: readonly Layout[] = [
   { outer: 0n, inner: 0n, flags: 0 },
   { outer: 5n, inner: 0n, flags: 1 },
   { outer: 0n, inner: 8n, flags: 2 },
-  { outer: 3n, inner: 6n, flags: 3 },
-  { outer: 16n, inner: 1n, flags: 0 },
+  { outer: 3n, inner: 6n, flags: 7 },
+  { outer: 16n, inner: 1n, flags: 8 },
 ];
 
 /** A batch of Arrow C++ in guarded memory, and its schema. */
@@ -129,7 +129,17 @@ peerTest(
     using folder = new TemporaryFolder();
     const path = folder.file("all.arrows");
     await runPython("make_all_types.py", [path]);
-    assert(await checkStream(arrowCppLibrary(peers), guardLibrary(peers), path) > 5);
+    const cpp = arrowCppLibrary(peers), guard = guardLibrary(peers);
+    assert(await checkStream(cpp, guard, path) > 5);
+    // Views come with data buffers, and without any.
+    const [original, empty] = cppBatches(cpp, path);
+    using array = new CStruct("ArrowArray");
+    using schema = new CStruct("ArrowSchema");
+    guarded(cpp, guard, original, { outer: 0n, inner: 0n, flags: 8 }, array, schema);
+    using batch = importRecordBatch(array.address, schema.address);
+    const counts = new Map(batch.columns.map(({ name, variadic }) => [name, variadic.length]));
+    assertEquals([counts.get("utf8_view"), counts.get("short_views")], [1, 0]);
+    for (const each of [original, empty]) cpp.cpp_free(each);
   },
 );
 

@@ -47,6 +47,8 @@ Deno.test("bench --list names every result", async () => {
     ...[...sizes.map((size) => `hot/shm/${size}`), "hot/tcp/1MiB", ...sizes.map((size) => `cold/${size}`)],
     ...["cold/unix/1MiB", "keep/1MiB", "small/512B", "file/1MiB", "file/1MiB/read", "parquet/rows"],
     ...["csv/rows", "ndjson/rows", "parquet-out/rows", "clients/4x1MiB"],
+    ...["64KiB", "1MiB", "16MiB", "64MiB"].map((size) => `shared/hand/${size}`),
+    ...["shared/summed/1MiB", "shared/summed/16MiB", "shared/keep/1MiB", "shared/clients/4x1MiB"],
     ...["one-process/1MiB", "streams/4x1MiB", "isolates/2"],
     ...["fair/flight-small", "fair/ucx", "fair/timer-10ms", "burst/200", "burst/200/ucx", "idle/256"],
     ...["to-pyarrow", "from-pyarrow", "ours", "ucx"].map((route) => `flight/${route}/1MiB`),

@@ -17,9 +17,9 @@ const BATCHES = 12, STREAMS = 4;
 /** Longest time for a worker to begin or to end, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
-/** Whether a thread of a worker is left. */
-function hasWorker(): boolean {
-  return [...Deno.readDirSync("/proc/self/task")].some(({ name }) => {
+/** The threads of workers. */
+function workerThreads(): string[] {
+  return [...Deno.readDirSync("/proc/self/task")].map(({ name }) => name).filter((name) => {
     try {
       return Deno.readTextFileSync(`/proc/self/task/${name}/comm`).startsWith("worker-");
     } catch {
@@ -34,6 +34,7 @@ async function pause(ms: number): Promise<void> {
 
 /** Does what the task says. Settles when the thread is gone. */
 async function run(task: WorkerTask, endAfterMs: number): Promise<void> {
+  const others = new Set(workerThreads());
   const worker = new Worker(import.meta.resolve("./sequence_worker.ts"), { type: "module" });
   const begins = Promise.withResolvers<void>(), ends = Promise.withResolvers<void>();
   worker.onmessage = ({ data }) => (data === "begins" ? begins : ends).resolve();
@@ -50,7 +51,7 @@ async function run(task: WorkerTask, endAfterMs: number): Promise<void> {
   else await ends.promise;
   clearTimeout(timer);
   if (task.end.endsWith("is ended")) worker.terminate();
-  for (let waited = 0; hasWorker(); waited += 5) {
+  for (let waited = 0; workerThreads().some((thread) => !others.has(thread)); waited += 5) {
     assert(waited < PATIENCE_MS, "the thread of the worker does not end");
     await pause(5);
   }
