@@ -6,9 +6,9 @@
  */
 import { DipcError, unexpected } from "../errors.ts";
 import { hasValidity, NodeKind } from "../ipc/buffers.ts";
-import { copyBits } from "../ipc/bitmap.ts";
 import type { FieldLayout, NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
+import { cappedRuns, fresh, joined, joinedBits, readInteger, shifted, sum, writeInteger } from "./joined_buffers.ts";
 import { type LocatedTree, placed } from "./located_tree.ts";
 
 /**
@@ -38,7 +38,7 @@ export class ConcatenatedBatch {
   constructor({ plan }: SchemaLayout, batches: readonly LocatedTree[]) {
     const walk = new Concatenation(plan, batches);
     for (const root of plan.roots) walk.node(root, root.dictionary !== null);
-    this.rows = batches.reduce((sum, { numbers }) => sum + numbers.rows, 0);
+    this.rows = sum(batches.map(({ numbers }) => numbers.rows));
     this.nodes = walk.nodes;
     this.buffers = walk.buffers;
     this.variadicCounts = walk.variadicCounts;
@@ -55,11 +55,14 @@ class Concatenation {
   readonly #at: number[];
   #node = 0;
   #view = 0;
+  /** Bytes that may still be made for values whose chunk has no bitmap, as none of them are null. */
+  #bitmapBytes: number;
 
   constructor(plan: NodePlan, chunks: readonly LocatedTree[]) {
     this.#plan = plan;
     this.#chunks = chunks;
     this.#at = chunks.map(() => 0);
+    this.#bitmapBytes = Math.max(FREE_BITMAP_BYTES, BITMAP_BYTES_PER_BYTE * sum(chunks.map(sizeOf)));
   }
 
   /** Adds a node and those below it. @returns its length */
@@ -70,7 +73,7 @@ class Concatenation {
     const nulls = this.#chunks.map(({ numbers }) => numbers.nodes[2 * index + 1]);
     const total = sum(lengths);
     this.nodes.push(total, sum(nulls));
-    if (hasValidity(kind)) this.#validity(lengths, nulls);
+    if (hasValidity(kind)) this.#validity(field, lengths, nulls);
     const take = (): Uint8Array[] => this.#chunks.map(({ buffers }, chunk) => buffers.get(this.#at[chunk]++));
     const children = (): void => {
       if (!isEncoded) { for (const child of field.children) this.node(child, child.dictionary !== null); }
@@ -129,12 +132,14 @@ class Concatenation {
     }
   }
 
-  #validity(lengths: readonly number[], nulls: readonly number[]): void {
+  #validity(field: FieldLayout, lengths: readonly number[], nulls: readonly number[]): void {
     const bitmaps = this.#chunks.map(({ buffers }, chunk) => buffers.get(this.#at[chunk]++));
     if (sum(nulls) === 0) {
       this.buffers.push(new Uint8Array(0));
       return;
     }
+    this.#bitmapBytes -= sum(lengths.map((length, chunk) => nulls[chunk] > 0 ? 0 : Math.ceil(length / 8)));
+    if (this.#bitmapBytes < 0) throw emptyValues(field);
     const full = bitmaps.map((bytes, chunk) =>
       nulls[chunk] > 0 ? bytes : new Uint8Array(Math.ceil(lengths[chunk] / 8)).fill(255)
     );
@@ -155,8 +160,10 @@ class Concatenation {
       const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const length = lengths[chunk];
       if (length === 0) return [0, 0];
-      const first = read(from, 0, width), end = read(from, length, width);
-      for (let i = 1; i <= length; i++, row++) write(view, row, width, read(from, i, width) - first + base);
+      const first = readInteger(from, 0, width), end = readInteger(from, length, width);
+      for (let i = 1; i <= length; i++, row++) {
+        writeInteger(view, row, width, readInteger(from, i, width) - first + base);
+      }
       base += end - first;
       return [first, end];
     });
@@ -227,6 +234,28 @@ class Concatenation {
   }
 }
 
+/** Bytes of bitmaps that are made, however short the chunks are. */
+const FREE_BITMAP_BYTES = 64 * 2 ** 20;
+/** The same for each byte of the chunks: values have a bit or more, but are inside others, each of which has a bitmap. */
+const BITMAP_BYTES_PER_BYTE = 8;
+
+/** Size of all buffers of a chunk in bytes. */
+function sizeOf({ buffers: { length, get } }: LocatedTree): number {
+  let size = 0;
+  for (let i = 0; i < length; i++) size += get(i).byteLength;
+  return size;
+}
+
+function emptyValues(field: FieldLayout): DipcError {
+  return new DipcError(
+    "limit_exceeded",
+    `cannot export column ${
+      quoted(field.path)
+    }: several messages of values without bytes have more of them than fit into ` +
+      "memory; send them in one message",
+  );
+}
+
 function looseLists(field: FieldLayout): DipcError {
   return new DipcError(
     "unsupported",
@@ -235,87 +264,13 @@ function looseLists(field: FieldLayout): DipcError {
   );
 }
 
-function cappedRuns(bytes: Uint8Array, count: number, width: number, most: number): Uint8Array {
-  const out = bytes.slice(0, count * width);
-  const view = new DataView(out.buffer);
-  for (let i = 0; i < count; i++) {
-    if (read(view, i, width) > most) write(view, i, width, most);
-  }
-  return out;
-}
-
 /** Nodes of a field and those below it. */
 function nodesOf(field: FieldLayout): number {
   return field.dictionary !== null ? 1 : 1 + field.children.reduce((count, child) => count + nodesOf(child), 0);
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }
 
 /** The sum of those before each number. */
 function running(numbers: readonly number[]): number[] {
   let total = 0;
   return numbers.map((number) => (total += number) - number);
-}
-
-function fresh(byteLength: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new ArrayBuffer(byteLength));
-}
-
-function joined(parts: readonly Uint8Array[], byteLengths: readonly number[]): Uint8Array<ArrayBuffer> {
-  const out = fresh(sum(byteLengths));
-  let at = 0;
-  parts.forEach((part, i) => {
-    out.set(part.subarray(0, byteLengths[i]), at);
-    at += byteLengths[i];
-  });
-  return out;
-}
-
-function joinedBits(parts: readonly Uint8Array[], lengths: readonly number[]): Uint8Array<ArrayBuffer> {
-  const out = fresh(Math.ceil(sum(lengths) / 8));
-  let at = 0;
-  parts.forEach((part, i) => {
-    const bits = fresh(Math.ceil(lengths[i] / 8) + 1);
-    if (lengths[i] > 0) copyBits(bits, part, 0, lengths[i]);
-    const shift = at % 8;
-    let byte = Math.floor(at / 8);
-    for (let k = 0; k < Math.ceil(lengths[i] / 8); k++, byte++) {
-      out[byte] |= bits[k] << shift;
-      if (shift > 0 && byte + 1 < out.byteLength) out[byte + 1] |= bits[k] >> (8 - shift);
-    }
-    at += lengths[i];
-  });
-  return out;
-}
-
-function read(view: DataView, index: number, width: number): number {
-  return width === 2
-    ? view.getInt16(2 * index, true)
-    : width === 4
-    ? view.getInt32(4 * index, true)
-    : Number(view.getBigInt64(8 * index, true));
-}
-
-function write(view: DataView, index: number, width: number, value: number): void {
-  if (width === 2) view.setInt16(2 * index, value, true);
-  else if (width === 4) view.setInt32(4 * index, value, true);
-  else view.setBigInt64(8 * index, BigInt(value), true);
-}
-
-/** Joined integers, to each of which the base of its part is added. */
-function shifted(
-  parts: readonly Uint8Array[],
-  lengths: readonly number[],
-  width: number,
-  bases: readonly number[],
-): Uint8Array<ArrayBuffer> {
-  const out = joined(parts, lengths.map((length) => length * width));
-  const view = new DataView(out.buffer);
-  let at = 0;
-  lengths.forEach((length, part) => {
-    for (let i = 0; i < length; i++, at++) write(view, at, width, read(view, at, width) + bases[part]);
-  });
-  return out;
 }

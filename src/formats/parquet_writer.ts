@@ -15,6 +15,7 @@ import { DictionaryStore } from "./parquet/dictionary_store.ts";
 import { checkFooter, encodeFooter, MAGIC } from "./parquet/footer.ts";
 import type { ChunkMetadata, RowGroupMetadata } from "./parquet/format.ts";
 import { encodeRows } from "./parquet/row_encoder.ts";
+import { checkDictionarySize, RowSizes } from "./parquet/row_sizes.ts";
 import type { ByteSink } from "./sink.ts";
 import type { MessageWriter } from "./writer.ts";
 
@@ -34,6 +35,8 @@ const ROW_GROUP_BYTES = 128 * 2 ** 20;
 const STEP_BYTES = 2 ** 20, MOST_STEP_COLUMNS = 8, STEP_ROWS = 65_536;
 /** Longest time for which the encoder holds up the program, in milliseconds, but for one step. */
 const PAUSE_MS = 50;
+/** Most characters of names in the footer, which repeats those around each column for each row group. */
+const MOST_NAMES = 2 ** 28;
 /** Most bytes of all dictionaries, and of one batch or dictionary after decompression. */
 const MOST_BYTES = 4 * 2 ** 30;
 
@@ -45,6 +48,8 @@ export class ParquetWriter implements MessageWriter {
   readonly #sink: ByteSink;
   readonly #options: Required<ParquetWriterOptions>;
   readonly #dictionaries = new DictionaryStore(MOST_BYTES);
+  /** Size of the messages of dictionaries so far, decompressed, in bytes. */
+  #dictionaryBytes = 0;
   readonly #groups: RowGroupMetadata[] = [];
   /** Rows of the row group that is being encoded. */
   #rows = 0;
@@ -84,6 +89,7 @@ export class ParquetWriter implements MessageWriter {
       throw new DipcError("unsupported", `cannot write Parquet: ${what}`);
     }
     const writer = new ParquetWriter(headers, planColumns(fields), sink, options);
+    writer.#checkNames();
     // Fails early if the schema cannot be embedded.
     arrowHint(writer.#layout, () => false);
     return writer;
@@ -127,7 +133,10 @@ export class ParquetWriter implements MessageWriter {
   #addDictionary(header: VerifiedHeader, bytes: Uint8Array<ArrayBuffer>): void {
     const { dictionaryId, isDelta } = header;
     const { field } = this.#layout.dictionaries.get(dictionaryId)!;
-    const column = new ColumnReader(header, bytes, MOST_BYTES).read(field, true);
+    const reader = new ColumnReader(header, bytes, MOST_BYTES);
+    const column = reader.read(field, true);
+    this.#dictionaryBytes += reader.byteLength;
+    checkDictionarySize(column, this.#dictionaries.byteLength, this.#dictionaryBytes, this.#dictionaries);
     this.#dictionaries.add(dictionaryId, column, isDelta);
   }
 
@@ -139,10 +148,11 @@ export class ParquetWriter implements MessageWriter {
     const stepBytes = STEP_BYTES * Math.max(1, Math.min(MOST_STEP_COLUMNS, encoders.length));
     const step = Math.max(1, Math.min(STEP_ROWS, Math.floor(stepBytes * rows / Math.max(1, bodyLength))));
     const { rowGroupRows, rowGroupBytes } = this.#options;
+    const sizes = new RowSizes(columns, reader.byteLength, this.#dictionaries);
     for (let from = 0; from < rows;) {
       // Without columns there is nothing to encode but the number of rows.
       const most = encoders.length === 0 ? rows : from + step;
-      const to = Math.min(rows, most, from + rowGroupRows - this.#rows);
+      const to = sizes.stepEnd(from, Math.min(rows, most, from + rowGroupRows - this.#rows));
       this.#encode(columns, from, to);
       this.#rows += to - from;
       from = to;
@@ -166,6 +176,7 @@ export class ParquetWriter implements MessageWriter {
   /** Writes the row group if it has rows. */
   async #endGroup(): Promise<void> {
     if (this.#rows === 0) return;
+    this.#checkNames();
     if (this.#offset === 0) await this.#put([MAGIC]);
     const offset = this.#offset;
     const chunks: ChunkMetadata[] = [];
@@ -176,6 +187,18 @@ export class ParquetWriter implements MessageWriter {
     }
     this.#groups.push({ rows: this.#rows, offset, chunks });
     this.#rows = 0;
+  }
+
+  /** Checks the names of the next row group. A schema has each name once, however many columns it is around. */
+  #checkNames(): void {
+    const groups = this.#groups.length + 1, length = this.#tree.nameLength * groups;
+    if (length <= MOST_NAMES) return;
+    throw new DipcError(
+      "limit_exceeded",
+      `cannot write Parquet: the names of its columns would have ${length} characters in ${groups} row group${
+        groups === 1 ? "" : "s"
+      }, the most is ${MOST_NAMES}; shorten them, or write an Arrow file or stream instead`,
+    );
   }
 
   async #put(pieces: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {

@@ -22,6 +22,8 @@ export interface PreviewOptions {
 
 /** Longest part of a cell that is laid out; more could not be shown. */
 const MAX_CELL_CHARACTERS = 500;
+/** Longest part of a cell that is made into a text: characters have up to four bytes. */
+const MAX_CELL_BYTES = 4 * MAX_CELL_CHARACTERS;
 /** Separates columns. */
 const GAP = "  ";
 
@@ -38,7 +40,7 @@ export class Preview {
   readonly #cellWidth: number;
   readonly #columns: readonly Column[];
   readonly #factory = new CellFactory("plain");
-  readonly #out = new TextOutput();
+  readonly #out = new TextOutput(MAX_CELL_BYTES);
   #count = 0;
 
   /**
@@ -111,17 +113,19 @@ export class Preview {
   }
 }
 
-/** Longest part of a cell that is made into a text: characters have up to four bytes. */
-const MAX_CELL_BYTES = 4 * MAX_CELL_CHARACTERS;
-
-/** The beginning of the text of a cell, also of one that is too long for a text: it would be cut anyway. */
+/**
+ * The beginning of the text of a cell, also of one that is too long for a text: it would be cut anyway. A list that is not
+ * longer than its message may mean a text of gigabytes, of which no more is made than can be shown.
+ */
 function shownText(out: TextOutput, cell: Cell, row: number): string {
   try {
-    cell(out, row);
+    try {
+      cell(out, row);
+    } catch (error) {
+      if (!isTooLongForText(error)) throw error;
+      if (out.at < MAX_CELL_BYTES) return "… (too long for a text)";
+    }
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(out.written().subarray(0, MAX_CELL_BYTES));
-  } catch (error) {
-    if (!isTooLongForText(error)) throw error;
-    return "… (too long for a text)";
   } finally {
     out.clear();
   }

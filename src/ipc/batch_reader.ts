@@ -107,6 +107,7 @@ function readNodes({ reader, maxRows }: OpenMessage, vector: number, plan: NodeP
 
 /** Reads offset and length of each buffer. */
 function readBuffers({ reader, bodyLength }: OpenMessage, vector: number, into: Float64Array): void {
+  let total = 0;
   for (let i = 0, at = vector + 4; 2 * i < into.length; i++, at += 16) {
     const offset = reader.countAt(at, "offset of a buffer");
     const length = reader.countAt(at + 8, "length of a buffer");
@@ -120,8 +121,19 @@ function readBuffers({ reader, bodyLength }: OpenMessage, vector: number, into: 
     }
     into[2 * i] = offset;
     into[2 * i + 1] = length;
+    total += length;
+  }
+  if (total > Math.max(FREE_BUFFER_BYTES, MOST_USES * bodyLength)) {
+    throw invalidMetadata(
+      `its buffers have ${total} bytes together, more than ${MOST_USES} times the ${bodyLength} of its body`,
+    );
   }
 }
+
+/** Bytes of buffers that may share their bytes in any way: writers may put the zeros of many columns into one place. */
+const FREE_BUFFER_BYTES = 16 * 2 ** 20;
+/** Buffers that may share each byte of a longer body: readers need memory in proportion to the buffers of a message. */
+const MOST_USES = 64;
 
 function tooManyRows(rows: number, maxRows: number, what: string): DipcError {
   return new DipcError(

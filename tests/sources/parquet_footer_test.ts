@@ -74,6 +74,16 @@ Deno.test("what the decoder lacks is refused by the name of its column, and what
     ...footer,
     root: { element: { name: "root", num_children: 1 }, children: [group] },
   }));
+  const leaf = { element: { name: "v", type: "INT32", repetition_type: "REQUIRED" }, children: [] } as const;
+  const around = { name: "n".repeat(2 ** 20), repetition_type: "REQUIRED", num_children: 20 } as const;
+  await refused("invalid_data", "the names of its columns are longer than it", (footer) => ({
+    ...footer,
+    root: {
+      element: { name: "root", num_children: 1 },
+      children: [{ element: around, children: Array(20).fill(leaf) }],
+    },
+    groups: [],
+  }));
 });
 
 Deno.test("fields of a footer that are not used are left out, and do not count", () => {

@@ -319,6 +319,12 @@ afterSchema(
   "covers bytes 56 to 72",
 );
 afterSchema("buffer length 2^40", ints, batchMessage({ buffers: [0n, 0n, 0n, 1n << 40n] }), "of a body of 64 bytes");
+/** Views whose so many data buffers are the same body of 1 MiB. */
+const sharedBuffers = (count: number): FlatObject => {
+  const buffers = [...viewBuffers, ...Array.from({ length: count }, () => [0n, 1n << 20n]).flat()];
+  return batchMessage({ buffers, variadic: [BigInt(count)] }, { bodyLength: 1n << 20n });
+};
+afterSchema("buffers that share their bytes too often", views, sharedBuffers(64), "more than 64 times the 1048576");
 /** One column of 4 rows whose buffer `index` is a byte too short. */
 const short = (
   name: string,
@@ -440,6 +446,7 @@ export const SOUND_METADATA: readonly { name: string; frames: Uint8Array<ArrayBu
     name: "views",
     frames: [flat(schemaMessage(views)), flat(batchMessage({ buffers: [...viewBuffers, 0n, 9n], variadic: [1n] }))],
   },
+  { name: "buffers that share their bytes", frames: [flat(schemaMessage(views)), flat(sharedBuffers(63))] },
   { name: "dictionary", frames: [flat(schemaMessage(words)), flat(dictionaryMessage(7n, values, true))] },
   {
     name: "run ends",

@@ -49,6 +49,7 @@ export class ColumnReader {
   #node = 0;
   #buffer = 0;
   #view = 0;
+  #byteLength = 0;
 
   /**
    * @param header Header of a batch or a dictionary
@@ -59,6 +60,11 @@ export class ColumnReader {
     this.#header = header;
     this.#bytes = body.byteOffset % 8 === 0 ? body : body.slice();
     this.#allowance = { left: maxDecompressedBytes, limit: maxDecompressedBytes };
+  }
+
+  /** Size of the buffers that were read, decompressed, in bytes. */
+  get byteLength(): number {
+    return this.#byteLength;
   }
 
   /**
@@ -126,9 +132,11 @@ export class ColumnReader {
     const index = this.#buffer++;
     const from = buffers[2 * index];
     const piece = this.#bytes.subarray(from, from + buffers[2 * index + 1]);
-    return compression === "none"
+    const bytes = compression === "none"
       ? piece
       : decompressBuffer(compression, piece, this.#allowance) as Uint8Array<ArrayBuffer>;
+    this.#byteLength += bytes.byteLength;
+    return bytes;
   }
 
   /** The next buffer, which must have so many bytes. */

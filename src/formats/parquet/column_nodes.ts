@@ -47,6 +47,8 @@ export interface ColumnTree {
   readonly schema: readonly SchemaElement[];
   /** In the order of the schema. */
   readonly encoders: readonly ChunkEncoder[];
+  /** Length of the names of all columns, from the outermost field down, in characters. */
+  readonly nameLength: number;
 }
 
 /** Memory for the pages of all columns, in bytes, and the least and most of it for each one. */
@@ -63,7 +65,7 @@ export function planColumns(fields: readonly FieldLayout[]): ColumnTree {
   const planner = new Planner(Math.max(LEAST_PAGE_BYTES, Math.min(MOST_PAGE_BYTES, share)));
   planner.schema.push({ name: "schema", repetition: null, physical: null, children: fields.length });
   const columns = fields.map((field) => planner.plan(field, { path: [], definition: 0, repetition: 0 }));
-  return { columns, schema: planner.schema, encoders: planner.encoders };
+  return { columns, schema: planner.schema, encoders: planner.encoders, nameLength: planner.nameLength };
 }
 
 function countLeaves(fields: readonly FieldLayout[]): number {
@@ -87,6 +89,7 @@ interface Role {
 class Planner {
   readonly schema: SchemaElement[] = [];
   readonly encoders: ChunkEncoder[] = [];
+  nameLength = 0;
   readonly #pageBytes: number;
 
   constructor(pageBytes: number) {
@@ -135,6 +138,7 @@ class Planner {
     const { path, definition: maxDefinition, repetition: maxRepetition } = place;
     const encoder = new ChunkEncoder({ field, type, path, maxDefinition, maxRepetition, pageBytes: this.#pageBytes });
     this.encoders.push(encoder);
+    for (const name of path) this.nameLength += name.length;
     return { kind: "leaf", field, isOptional, type, encoder };
   }
 

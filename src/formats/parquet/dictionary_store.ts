@@ -6,7 +6,7 @@
 import { equalBytes } from "../../bytes.ts";
 import { DipcError } from "../../errors.ts";
 import { NodeKind } from "../../ipc/buffers.ts";
-import type { FieldLayout } from "../../ipc/layout.ts";
+import { type FieldLayout, storageOf } from "../../ipc/layout.ts";
 import { type ArrowColumn, columnError, isSet } from "./arrow_columns.ts";
 import { ByteBuffer } from "./byte_buffer.ts";
 import { rowSlots } from "./slots.ts";
@@ -25,6 +25,7 @@ export class StoredDictionary {
   /** A set bit for each value that is not null, once one is. */
   #validity: ByteBuffer | null = null;
   #length = 0;
+  #longest = 0;
   #column: ArrowColumn | null = null;
 
   /** @param column Its first values, which are copied */
@@ -38,6 +39,11 @@ export class StoredDictionary {
   /** Bytes that it holds. */
   get byteLength(): number {
     return this.#values.length + this.#offsets.length;
+  }
+
+  /** Size of the longest value in bytes. */
+  get longest(): number {
+    return this.#longest;
   }
 
   /** Appends values, which are copied. @throws {DipcError} `limit_exceeded` */
@@ -54,6 +60,7 @@ export class StoredDictionary {
       appendBits(this.#values, this.#length, length, (i) => bits[i] === 1);
     } else {
       this.#values.append(column.values);
+      this.#longest = storageOf(this.field.type).bits / 8;
     }
     this.#length += length;
     this.#column = null;
@@ -89,6 +96,7 @@ export class StoredDictionary {
     const { count, bytes, starts, ends } = readBytes(column, rowSlots(0, column.length));
     for (let i = 0; i < count; i++) {
       this.#values.append(bytes.subarray(starts[i], ends[i]));
+      this.#longest = Math.max(this.#longest, ends[i] - starts[i]);
       if (this.#values.length > MOST_BYTES) {
         throw columnError("limit_exceeded", column.field, "the values of its dictionary have more than 2 GiB");
       }
@@ -124,6 +132,11 @@ export class DictionaryStore {
     this.#maxBytes = maxBytes;
   }
 
+  /** Bytes that all of them hold. */
+  get byteLength(): number {
+    return [...this.#stored.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
   /** Takes values of a dictionary, which are copied. @throws {DipcError} `limit_exceeded` */
   add(id: bigint, column: ArrowColumn, isDelta: boolean): void {
     const known = this.#stored.get(id);
@@ -136,7 +149,7 @@ export class DictionaryStore {
       if (known !== undefined) this.#changed.add(id);
       this.#stored.set(id, stored);
     }
-    const bytes = [...this.#stored.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const bytes = this.byteLength;
     if (bytes <= this.#maxBytes) return;
     throw new DipcError(
       "limit_exceeded",

@@ -11,7 +11,7 @@ export const MAX_LINE_BYTES = 511 * 1024 * 1024;
 /** Size of the buffer for lines of the usual length, in bytes. */
 const USUAL_BYTES = 512 * 1024;
 
-/** Thrown if a line would be longer than {@linkcode MAX_LINE_BYTES}. */
+/** Thrown if a line would be longer than {@linkcode MAX_LINE_BYTES}, or than is enough. */
 export class LineTooLong extends Error {
   /** Always `"LineTooLong"`. */
   override readonly name = "LineTooLong";
@@ -57,6 +57,12 @@ export class TextOutput {
   /** Place of the first byte of the current line. */
   lineStart = 0;
   #room = USUAL_BYTES;
+  readonly #enough: number;
+
+  /** @param enough Length of a line in bytes that is enough: the buffer does not grow for what comes after a longer one */
+  constructor(enough = MAX_LINE_BYTES) {
+    this.#enough = enough;
+  }
 
   /** What was written so far, in place. */
   written(): Uint8Array<ArrayBuffer> {
@@ -77,7 +83,7 @@ export class TextOutput {
   #grow(count: number): void {
     const needed = this.at + count;
     const most = this.lineStart + MAX_LINE_BYTES;
-    if (needed > most) throw new LineTooLong();
+    if (needed > most || this.at - this.lineStart >= this.#enough) throw new LineTooLong();
     this.#resize(Math.min(most, Math.max(needed, 2 * this.#room)), this.at);
   }
 

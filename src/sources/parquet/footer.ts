@@ -16,6 +16,8 @@ import { type FieldFilter, filterThrift, ThriftFault } from "./thrift_check.ts";
 
 /** Most values of a footer; each takes a few hundred bytes of memory once it is read. */
 const MAX_VALUES = 8_000_000;
+/** Characters of names that are not too many, however short the footer is. */
+const FREE_NAMES = 16 * 2 ** 20;
 /** Bytes of the end of a file that holds nothing else: length of the footer, and the magic number. */
 const TAIL_BYTES = 8;
 
@@ -69,7 +71,9 @@ export function readFooter(file: FileHandle): ParquetFooter {
   const start = file.size - bytes.byteLength;
   try {
     const root = schemaTree(metadata.schema);
-    const leaves = leavesOf(root);
+    // A row group has the names around each of its columns, the schema has each name once.
+    const mostNames = Math.max(FREE_NAMES, bytes.byteLength) / Math.max(1, metadata.row_groups.length);
+    const leaves = leavesOf(root, mostNames);
     const groups = metadata.row_groups.map((group, index) => readGroup(group, index, leaves, start));
     return { metadata, root, leaves, groups, start };
   } catch (error) {

@@ -52,14 +52,22 @@ export function schemaTree(elements: readonly SchemaElement[]): ParquetNode {
   return root;
 }
 
-/** The leaves below a root, in order. */
-export function leavesOf(root: ParquetNode): LeafColumn[] {
+/**
+ * The leaves below a root, in order.
+ *
+ * @param mostNames Most characters of the names of all leaves, from the outermost group down
+ * @throws {FooterFault}
+ */
+export function leavesOf(root: ParquetNode, mostNames = Infinity): LeafColumn[] {
   const leaves: LeafColumn[] = [];
+  let nameLength = 0;
   const visit = ({ element, children }: ParquetNode, around: readonly string[], outer: number): void => {
     const names = [...around, element.name];
     const repetitions = outer + (element.repetition_type === "REPEATED" ? 1 : 0);
     if (element.type !== undefined) {
       const isRepeated = repetitions > 0;
+      for (const name of names) nameLength += name.length;
+      if (nameLength > mostNames) throw damagedFooter("the names of its columns are longer than it");
       leaves.push({ element, type: element.type, names, path: names.join("."), isRepeated, repetitions });
     }
     for (const child of children) visit(child, names, repetitions);
