@@ -112,7 +112,8 @@ Options
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
-  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb (default auto: DuckDB for a large file if installed)
+  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb (default auto: DuckDB for a large file if installed);
+                     duckdb also writes -o FILE.parquet, if it writes the same
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h

@@ -10,6 +10,7 @@ import type { NeededPermission } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
+import { engineOf } from "./engine.ts";
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
 import { filesOf, openFileSource } from "./file_source.ts";
@@ -21,7 +22,7 @@ import { OutputClosed, print, printError } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { Warnings } from "./warnings.ts";
 import { startProgress } from "./progress.ts";
-import { type Source, sourceOf } from "./source.ts";
+import { type Source, sourceOf, uselessEngine } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
 import type { Target } from "./target.ts";
 
@@ -33,6 +34,8 @@ interface Plan {
   /** File, `-`, or undefined to show the data. */
   readonly output: string | undefined;
   readonly format: OutputFormat | undefined;
+  /** Whether DuckDB writes the output. */
+  readonly isByDuckDb: boolean;
   readonly limit: number;
   readonly json: boolean;
 }
@@ -54,8 +57,11 @@ function planOf(args: ParsedArgs): Plan {
     );
   }
   const limit = args.values.get("limit");
+  const engine = engineOf(args);
+  if (engine !== undefined && source.kind !== "file" && format?.name !== "parquet") throw uselessEngine(source.uri);
   return {
     source,
+    isByDuckDb: engine === "duckdb" && format?.name === "parquet",
     device: deviceArgs(args),
     output,
     format,
@@ -123,6 +129,7 @@ async function fetchInto(
     await target.finish();
     if (plan.output !== undefined && plan.output !== "-") totals.output = plan.output;
     if (plan.format !== undefined) totals.format = plan.format.name;
+    if (plan.isByDuckDb) totals.outputEngine = "duckdb";
   } catch (error) {
     await target?.abort();
     throw error;

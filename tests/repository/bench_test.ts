@@ -45,7 +45,15 @@ Deno.test("bench --list names every result", async () => {
   const sizes = ["64KiB", "1MiB", "16MiB"];
   const names = [
     ...[...sizes.map((size) => `hot/shm/${size}`), "hot/tcp/1MiB", ...sizes.map((size) => `cold/${size}`)],
-    ...["cold/unix/1MiB", "keep/1MiB", "small/512B", "file/1MiB", "file/1MiB/read", "parquet/rows"],
+    ...[
+      "cold/unix/1MiB",
+      "keep/1MiB",
+      "small/512B",
+      "file/1MiB",
+      "file/1MiB/read",
+      "parquet/rows",
+      "parquet/duckdb/rows",
+    ],
     ...["csv/rows", "ndjson/rows", "parquet-out/rows", "clients/4x1MiB"],
     ...["one-process/1MiB", "streams/4x1MiB", "isolates/2"],
     ...["fair/flight-small", "fair/ucx", "fair/timer-10ms", "burst/200", "burst/200/ucx", "idle/256"],
