@@ -114,7 +114,7 @@ struct scan {
     uint64_t columns[];
 };
 
-/* Where one thread is. */
+/* Position of one thread. */
 struct position {
     struct batch *batch;
     int64_t at;

@@ -10,7 +10,6 @@ import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { printable } from "../text.ts";
-import { isAdbc, openAdbc, parseAdbc } from "./adbc_source.ts";
 import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
@@ -19,6 +18,7 @@ import { filesOf } from "./file_source.ts";
 import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { checkQuery, openQuery, queryScheme } from "./query_source.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
 import { warningLine } from "./warnings.ts";
@@ -29,7 +29,7 @@ const DRAIN_MS = 10_000;
 const MAX_PORT = 65_535;
 const MAX_ISOLATES = 256;
 
-/** One `[NAME=]PATH` or `NAME=adbc:…` of the command line. */
+/** One `[NAME=]PATH`, `NAME=adbc:…` or `NAME=duckdb:…` of the command line. */
 export interface NamedPath {
   /** Name of the dataset. */
   readonly name: string;
@@ -39,13 +39,16 @@ export interface NamedPath {
 
 /** Splits `[NAME=]PATH`. A `=` after a `/` belongs to the path. @throws {UsageError} */
 export function namedPath(text: string): NamedPath {
-  if (isAdbc(text)) throw new UsageError(`cannot serve "${text}": a query has no name of its own; write NAME=adbc:…`);
+  const scheme = queryScheme(text);
+  if (scheme !== null) {
+    throw new UsageError(`cannot serve "${text}": a query has no name of its own; write NAME=${scheme}:…`);
+  }
   const at = text.indexOf("=");
   const hasName = at >= 0 && !text.slice(0, at).includes("/");
   const path = hasName ? text.slice(at + 1) : text;
   const name = hasName ? text.slice(0, at) : defaultName(path);
   if (path === "") throw new UsageError(`cannot serve "${text}": it names no file; write NAME=PATH or PATH`);
-  if (isAdbc(path)) parseAdbc(path);
+  if (queryScheme(path) !== null) checkQuery(path);
   if (name === "") {
     throw new UsageError(`cannot serve "${text}": it has no name before the "="; write NAME=PATH or PATH`);
   }
@@ -116,8 +119,8 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   try {
     for (const { name, path } of paths) {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
-      datasets[name] = isAdbc(path)
-        ? await openAdbc(path)
+      datasets[name] = queryScheme(path) !== null
+        ? await openQuery(path)
         : await openPath(path, { batchRows, map: "guarded", limits: sizes, onWarning });
     }
     const served: Record<string, Servable> = Object.create(null);

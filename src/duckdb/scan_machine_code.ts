@@ -5,7 +5,7 @@
  */
 
 /** SHA-256 of the C that the code was compiled from. */
-export const SCAN_SOURCE_HASH = "b29f67a0dd7b84f134ea0aa4139936fcb92f8312e30ee7e098d553f3b90e6d3a";
+export const SCAN_SOURCE_HASH = "78d8031e50ec70d340fcad3d2b1af6807c2b87b5d2c732fee304eb3f5b151c94";
 
 /** The code for each processor, in hexadecimal digits, and where each function begins. */
 export const SCAN_MACHINE_CODE = {
