@@ -11,7 +11,7 @@ import type { Fetched } from "./workbench.ts";
 /** About 70 bytes a row in Arrow. */
 const ROWS = 15_000_000, QUICK_ROWS = 3_000_000;
 
-/** A table of whole numbers and texts, in memory. */
+/** A table of integers and texts, in memory. */
 const makeTable = (rows: number): string =>
   `create table rows as select i as a, i * 7 as b, 'text ' || i as c, md5(i::varchar) as d from range(${rows}) r(i)`;
 
