@@ -13,7 +13,7 @@ import { connect, serve } from "@arrow-ucx/dipc";
 import { fromDuckDb, openDuckDb } from "@arrow-ucx/dipc/duckdb";
 
 await using database = await openDuckDb();
-const trips = await fromDuckDb(database, "select i as id, i % 7 as day, i * 0.5 as fare from range(1000000) r(i)");
+const trips = await fromDuckDb(database, "select i as id, i % 7 as day, i / 2 as fare from range(1000000) r(i)");
 await using server = await serve({ datasets: { trips } });
 
 // Another process would do the rest, with the URI.

@@ -30,6 +30,13 @@ export function parseAdbc(text: string): AdbcQuery {
   return { driver, entrypoint, options, sql };
 }
 
+/** Requests what the search for a driver reads. It goes on without, and says what it could not read. */
+export function requestDriverVariables(driver: string): void {
+  for (const variable of driver.includes("/") ? [] : DRIVER_VARIABLES) {
+    if (!isGranted({ name: "env", variable })) Deno.permissions.requestSync({ name: "env", variable });
+  }
+}
+
 /**
  * Opens the database, and makes a dataset of the query that closes it.
  *
@@ -38,10 +45,7 @@ export function parseAdbc(text: string): AdbcQuery {
  */
 export async function openAdbc(text: string): Promise<Dataset> {
   const { driver, entrypoint, options, sql } = parseAdbc(text);
-  // The search goes on without them, and says what it could not read.
-  for (const variable of driver.includes("/") ? [] : DRIVER_VARIABLES) {
-    if (!isGranted({ name: "env", variable })) Deno.permissions.requestSync({ name: "env", variable });
-  }
+  requestDriverVariables(driver);
   const { openDatabase } = await import("../adbc/database.ts");
   const { fromQuery } = await import("../adbc/query_dataset.ts");
   const database = await openDatabase(driver, options, { entrypoint });

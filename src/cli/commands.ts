@@ -62,6 +62,8 @@ Options
   --client-ca FILE     of Flight: accepts only clients with a certificate of this authority
   --auth-file FILE     of Flight: who may connect, NAME:PASSWORD or "token NAME:TOKEN" per line; UCX then needs tickets
   --allow-put FOLDER   of Flight: accepts uploads into this folder and serves them
+  --put-into DATABASE  of Flight: writes uploads into tables of a database, 'adbc:DRIVER?uri=URI', by their names; with
+                       &mode=append, create or replace, otherwise into a table that is there or a new one
   --max-batch SIZE     of Flight: cuts longer batches, so that clients take them; "none" leaves them as they are
                        (default 4M for Parquet files without --batch-rows, 2G for others)
   --no-ucx             serve by Flight alone

@@ -23,19 +23,28 @@ export interface QueryText {
  * @throws {UsageError}
  */
 export function parseQueryText(text: string, form: string): QueryText {
+  const at = /[?&]query=/.exec(text);
+  if (at === null) throw queryFault(text, form, "it has no query");
+  const sql = text.slice(at.index + at[0].length);
+  if (sql.trim() === "") throw queryFault(text, form, "its query is empty");
+  return { ...parsed(text.slice(0, at.index), text, form), sql };
+}
+
+/** Reads a text without a query, which names a database. @throws {UsageError} */
+export function parseDatabaseText(text: string, form: string): Omit<QueryText, "sql"> {
+  return parsed(text, text, form);
+}
+
+function parsed(part: string, text: string, form: string): Omit<QueryText, "sql"> {
   const fail = (what: string): UsageError => queryFault(text, form, what);
-  const [, name, rest = ""] = /^[a-z]+:([^?]*)(?:\?(.*))?$/is.exec(text)!;
-  const at = /(?:^|&)query=/.exec(rest);
-  if (at === null) throw fail("it has no query");
-  const sql = rest.slice(at.index + at[0].length);
-  if (sql.trim() === "") throw fail("its query is empty");
+  const [, name, rest = ""] = /^[a-z]+:([^?]*)(?:\?(.*))?$/is.exec(part)!;
   const options: Record<string, string> = Object.create(null);
-  for (const part of rest.slice(0, at.index).split("&").filter((part) => part !== "")) {
-    const [, key, value] = /^([^=]+)=(.*)$/s.exec(part) ?? [];
-    if (key === undefined) throw fail(`"${part}" is not an option with its value`);
+  for (const option of rest.split("&").filter((option) => option !== "")) {
+    const [, key, value] = /^([^=]+)=(.*)$/s.exec(option) ?? [];
+    if (key === undefined) throw fail(`"${option}" is not an option with its value`);
     options[decoded(key, fail)] = decoded(value, fail);
   }
-  return { name: decoded(name, fail), options, sql };
+  return { name: decoded(name, fail), options };
 }
 
 /** The error for a text that cannot be used. */

@@ -22,6 +22,7 @@ import { checkQuery, openQuery, queryScheme } from "./query_source.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
 import { warningLine } from "./warnings.ts";
+import { parseUploadDatabase, UploadTables } from "./upload_table.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -91,7 +92,13 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const flight = flightServingOf(args);
   const sizes = readerLimitsOf(args);
   if (flight !== undefined) flight.limits = { ...limits, ...uploadLimits(sizes) };
-  const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
+  const tablesText = args.values.get("put-into");
+  if (tablesText !== undefined && flight?.allowPut !== undefined) {
+    throw new UsageError("cannot use --put-into: it and --allow-put exclude each other; give one");
+  }
+  const uploads = tablesText === undefined ? undefined : parseUploadDatabase(tablesText);
+  const takesUploads = flight?.allowPut !== undefined || uploads !== undefined;
+  const paths = args.positional.length === 0 && takesUploads ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
@@ -114,6 +121,8 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   requireForCommand("serve", permissionsOf(paths, options.address, flight));
   if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
+  await using tables = uploads === undefined ? null : await UploadTables.open(uploads);
+  if (tables !== null) flight!.allowPut = tables;
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {

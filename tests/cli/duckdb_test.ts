@@ -5,6 +5,7 @@ import { UsageError } from "../../src/cli/args.ts";
 import { parseDuckDb } from "../../src/cli/duckdb_source.ts";
 import { namedPath } from "../../src/cli/serve.ts";
 import { TemporaryFolder } from "../support/paths.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { peerTest } from "../support/peers.ts";
 import { dipc, serve } from "../support/processes.ts";
 
@@ -69,5 +70,39 @@ peerTest(
       version: "v1.5.6",
       cause: null,
     });
+  },
+);
+
+peerTest(
+  ["duckdb", "adbc", "postgres", "ucx"],
+  "a table of PostgreSQL goes through dipc and a query of DuckDB in another process into Parquet",
+  async (
+    { duckdb, adbc, postgres },
+  ) => {
+    using folder = new TemporaryFolder();
+    await using database = await startPostgres(postgres);
+    await database.psql(
+      "create table trips as select i as id, i % 7 as day, md5(i::text) as name from generate_series(1, 50000) t(i)",
+    );
+    const options = `uri=${encodeURIComponent(database.uri)}`;
+    await using server = await serve([`trips=adbc:${adbc.postgresql}?${options}&query=select * from trips`]);
+    const file = folder.file("trips.parquet");
+    const query = "select id, day, upper(name) as name from t where day < 6";
+    const { code, stderr } = await dipc(["query", server.uri("trips"), query, "-o", file], {
+      env: { DIPC_LIBDUCKDB: duckdb },
+    });
+    assertEquals([code, stderr.replace(/.*\r/s, "")], [0, ""]);
+
+    await using check = await openDuckDb(undefined, { library: duckdb });
+    await using connection = await check.connect();
+    const sums = "count(*)::text || '|' || sum(id)::text || '|' || md5(string_agg(name, '' order by id)) as line";
+    const lines = [];
+    for await (using batch of await connection.query(`select ${sums} from '${file}'`)) {
+      lines.push(
+        batch.getChild("line")!.get(0),
+      );
+    }
+    const expected = await database.psql(`select ${sums.replaceAll("name", "upper(name)")} from trips where day < 6`);
+    assertEquals(lines, [expected]);
   },
 );
