@@ -20,8 +20,11 @@ export interface PlacedSource {
   readonly memory: string;
 }
 
-/** What can be served. */
-export type Servable = ServableSource | PlacedSource;
+/**
+ * What can be served. `cStream` is the address of an `ArrowArrayStream` that another library of this process exports; the server
+ * takes it over, and one client can read it.
+ */
+export type Servable = ServableSource | PlacedSource | { readonly cStream: bigint };
 
 /** Called with the name of a dataset, and with what looks wrong with its data but is not an error. */
 export type DatasetWarning = (dataset: string, warning: string) => void;
@@ -75,6 +78,10 @@ async function openEntry(name: string, served: Servable, warn: DatasetWarning): 
       `cannot serve ${JSON.stringify(name)}: ${shown(served)} is not a Dataset, Table, path or iterable of batches`,
     );
   }
+  if (isCStream(served)) {
+    const { fromCStream } = await import("./c_stream.ts");
+    return { name, dataset: await fromCStream(served.cStream), owned: true };
+  }
   if (isPlaced(served)) return await place(name, served, warn);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("../files.ts");
@@ -97,12 +104,17 @@ async function openEntry(name: string, served: Servable, warn: DatasetWarning): 
 function isServable(served: unknown): served is Servable {
   if (typeof served === "string") return true;
   if (typeof served !== "object" || served === null) return false;
+  if (isCStream(served)) return typeof served.cStream === "bigint";
   const known = ["schema", "source", Symbol.iterator, Symbol.asyncIterator];
   return served instanceof URL || known.some((name) => name in served);
 }
 
 function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+function isCStream(served: object | string): served is { readonly cStream: bigint } {
+  return typeof served === "object" && "cStream" in served;
 }
 
 function isPlaced(served: Servable): served is PlacedSource {
