@@ -4,6 +4,7 @@
  * @module
  */
 import { arrowFile, fromBatches, parquetFile, type Servable, serve, type Server } from "../mod.ts";
+import { fromDuckDb, openDuckDb } from "../duckdb.ts";
 import { resident } from "../src/sources/resident.ts";
 import { repeat } from "../tests/support/repeat.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
@@ -13,13 +14,16 @@ import { answerCommands } from "./commands.ts";
 /** One data set to serve. */
 interface DatasetSpec extends Shape {
   readonly name: string;
-  readonly kind: "memory" | "repeat" | "file" | "parquet";
+  readonly kind: "memory" | "repeat" | "file" | "parquet" | "duckdb";
   /** How often a run of `repeat` goes through its batches. */
   readonly times: number;
   /** Of `parquet`. */
   readonly engine?: "wasm" | "duckdb";
-  /** Of `file` and `parquet`. */
+  /** Of `file` and `parquet`; of `duckdb` that of the library. */
   readonly path: string;
+  /** Of `duckdb`: what is executed first, and for each client. */
+  readonly setup: string;
+  readonly sql: string;
   /** Of `file`: map it instead of reading it. */
   readonly map: boolean | "guarded";
   /** Whether clients may read it in place. */
@@ -36,6 +40,17 @@ async function makeDataset(spec: DatasetSpec): Promise<Dataset> {
       return await arrowFile(spec.path, { map: spec.map });
     case "parquet":
       return await parquetFile(spec.path, { engine: spec.engine });
+    case "duckdb": {
+      const database = await openDuckDb(undefined, { library: spec.path });
+      await using connection = await database.connect();
+      await connection.execute(spec.setup);
+      const dataset = await fromDuckDb(database, spec.sql);
+      return {
+        ...{ schema: dataset.schema, readOnce: false, hasFreeBatches: true },
+        open: (options) => dataset.open(options),
+        close: () => database.close(),
+      };
+    }
   }
 }
 

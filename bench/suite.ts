@@ -9,6 +9,7 @@
 import { fetchData } from "../tools/data.ts";
 import { ADBC } from "./adbc.ts";
 import { C_DATA } from "./c_data.ts";
+import { DUCKDB } from "./duckdb.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
@@ -257,5 +258,6 @@ export const SUITE: readonly Comparison[] = [
   importing,
   ...C_DATA,
   ...ADBC,
+  ...DUCKDB,
   ...FUZZING,
 ];

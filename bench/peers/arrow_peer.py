@@ -65,6 +65,17 @@ def parquet_file(path):
     return start
 
 
+def duckdb_query(setup, sql):
+    import duckdb
+
+    database = duckdb.connect()
+    database.execute(setup)
+
+    def start():
+        return flight.RecordBatchStream(database.cursor().execute(sql).to_arrow_reader(65536))
+    return start
+
+
 def flight_server():
     server = FlightServer()
     threading.Thread(target=server.serve, daemon=True).start()
@@ -76,6 +87,8 @@ def flight_server():
             for spec in command["datasets"]:
                 if spec["kind"] == "memory":
                     source = resident(*make_batches(spec))
+                elif spec["kind"] == "duckdb":
+                    source = duckdb_query(spec["setup"], spec["sql"])
                 elif spec["kind"] == "file":
                     source = mapped_file(spec["path"])
                 else:

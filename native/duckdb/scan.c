@@ -114,7 +114,7 @@ struct scan {
     uint64_t columns[];
 };
 
-/* Where one thread is. */
+/* Position of one thread. */
 struct position {
     struct batch *batch;
     int64_t at;
@@ -272,7 +272,8 @@ static int convert(
     copy_words(&child, batch->array.children[column]);
     child.offset += batch->array.offset + position->at;
     child.length = rows;
-    if (child.null_count != 0) child.null_count = -1;
+    /* DuckDB takes an unknown number for none if the column has a dictionary. */
+    if (child.null_count < 0) child.null_count = 1;
     root.length = rows;
     root.null_count = root.offset = 0;
     root.n_buffers = root.n_children = 1;

@@ -7,7 +7,7 @@ import type { AdbcOptions } from "../adbc/options.ts";
 import { DRIVER_VARIABLES } from "../adbc/find_driver.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
-import { UsageError } from "./args.ts";
+import { parseQueryText, queryFault } from "./query_text.ts";
 
 /** What the text says. */
 export interface AdbcQuery {
@@ -21,40 +21,19 @@ export interface AdbcQuery {
   readonly sql: string;
 }
 
-/** Whether a text is a query of a database. */
-export function isAdbc(text: string): boolean {
-  return /^adbc:/i.test(text);
-}
+const FORM = "adbc:DRIVER?uri=URI&query=SQL";
 
-/**
- * Reads the text. `query` comes last: all that follows is SQL as it stands. The values before it are percent-decoded.
- *
- * @throws {UsageError}
- */
+/** Reads the text. @throws {UsageError} */
 export function parseAdbc(text: string): AdbcQuery {
-  const fail = (what: string): UsageError =>
-    new UsageError(`cannot use ${JSON.stringify(text)}: ${what}; write adbc:DRIVER?uri=URI&query=SQL`);
-  const [, driver, rest = ""] = /^adbc:([^?]*)(?:\?(.*))?$/is.exec(text)!;
-  if (driver === "") throw fail("it names no driver");
-  const at = /(?:^|&)query=/.exec(rest);
-  if (at === null) throw fail("it has no query");
-  const sql = rest.slice(at.index + at[0].length);
-  if (sql.trim() === "") throw fail("its query is empty");
-  const options: Record<string, string> = Object.create(null);
-  for (const part of rest.slice(0, at.index).split("&").filter((part) => part !== "")) {
-    const [, name, value] = /^([^=]+)=(.*)$/s.exec(part) ?? [];
-    if (name === undefined) throw fail(`"${part}" is not an option with its value`);
-    options[decoded(name, fail)] = decoded(value, fail);
-  }
-  const { entrypoint, ...others } = options;
-  return { driver: decoded(driver, fail), entrypoint, options: others, sql };
+  if (/^adbc:(?:\?|$)/i.test(text)) throw queryFault(text, FORM, "it names no driver");
+  const { name: driver, options: { entrypoint, ...options }, sql } = parseQueryText(text, FORM);
+  return { driver, entrypoint, options, sql };
 }
 
-function decoded(text: string, fail: (what: string) => UsageError): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw fail(`"${text}" has a "%" that is not followed by two digits`);
+/** Requests what the search for a driver reads. It goes on without, and says what it could not read. */
+export function requestDriverVariables(driver: string): void {
+  for (const variable of driver.includes("/") ? [] : DRIVER_VARIABLES) {
+    if (!isGranted({ name: "env", variable })) Deno.permissions.requestSync({ name: "env", variable });
   }
 }
 
@@ -66,10 +45,7 @@ function decoded(text: string, fail: (what: string) => UsageError): string {
  */
 export async function openAdbc(text: string): Promise<Dataset> {
   const { driver, entrypoint, options, sql } = parseAdbc(text);
-  // The search goes on without them, and says what it could not read.
-  for (const variable of driver.includes("/") ? [] : DRIVER_VARIABLES) {
-    if (!isGranted({ name: "env", variable })) Deno.permissions.requestSync({ name: "env", variable });
-  }
+  requestDriverVariables(driver);
   const { openDatabase } = await import("../adbc/database.ts");
   const { fromQuery } = await import("../adbc/query_dataset.ts");
   const database = await openDatabase(driver, options, { entrypoint });

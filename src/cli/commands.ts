@@ -39,8 +39,10 @@ Serves Arrow files, Arrow streams, Feather V2 and Parquet files, and prints one 
 it by. "-" is an Arrow stream on standard input, which one client can fetch. The name of a dataset is the file's name
 without its extension unless NAME= is given.
 
-NAME='adbc:DRIVER?uri=URI&query=SQL' serves a query of a database by its ADBC driver, executed for each client. Other
-options of the database come before query, which is last and taken as it stands; their values are percent-decoded.
+NAME='adbc:DRIVER?uri=URI&query=SQL' serves a query of a database by its ADBC driver, executed for each client;
+NAME='duckdb:FILE?query=SQL' one of a database of DuckDB ("dipc setup duckdb"), read-only unless access_mode says
+otherwise; without FILE one in memory. Other options of the database come before query, which is last and taken as it
+stands; their values are percent-decoded.
 
 Options
   --address ADDRESS    address to listen on (default 127.0.0.1, reachable from this machine only)
@@ -62,6 +64,8 @@ Options
   --client-ca FILE     of Flight: accepts only clients with a certificate of this authority
   --auth-file FILE     of Flight: who may connect, NAME:PASSWORD or "token NAME:TOKEN" per line; UCX then needs tickets
   --allow-put FOLDER   of Flight: accepts uploads into this folder and serves them
+  --put-into DATABASE  of Flight: writes uploads into tables of a database, 'adbc:DRIVER?uri=URI', by their names; with
+                       &mode=append, create or replace, otherwise into a table that is there or a new one
   --max-batch SIZE     of Flight: cuts longer batches, so that clients take them; "none" leaves them as they are
                        (default 4M for Parquet files without --batch-rows, 2G for others)
   --no-ucx             serve by Flight alone
@@ -79,6 +83,7 @@ Examples
   dipc serve trips=data/2024.parquet zones.arrows --port 13337
   arrow-producer | dipc serve live=- --json
   dipc serve q='adbc:adbc_driver_postgresql?uri=postgresql://localhost/db&query=select * from trips'
+  dipc serve q='duckdb:trips.duckdb?query=from trips where fare > 100'
   dipc serve trips.arrow --flight-port 8815 --auth-file users.txt
 
 ${EXIT_CODES}
@@ -105,7 +110,7 @@ Fetches a dataset, from a ucx: URI or from a Flight server (grpc:, grpc+tls:, gr
 first rows (10, or those of --limit), totals and rate. TICKET says what to fetch if that is not the path of the URI; of
 a Flight server it is the name of a flight, one step of a path. FILE is an Arrow file, an Arrow stream ("-" on standard
 input), a Feather V2 or a Parquet file, which is read without a server; or a query of a database,
-'adbc:DRIVER?uri=URI&query=SQL', as dipc serve takes it.
+'adbc:DRIVER?uri=URI&query=SQL' or 'duckdb:FILE?query=SQL', as dipc serve takes it.
 
 Options
   --body-uri URI     the server of the bodies, if URI is that of the metadata alone
@@ -113,7 +118,8 @@ Options
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows
-  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb (default auto: DuckDB for a large file if installed)
+  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb (default auto: DuckDB for a large file if installed);
+                     duckdb also writes -o FILE.parquet, if it writes the same
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
@@ -138,6 +144,53 @@ Examples
   dipc get 'adbc:adbc_driver_sqlite?uri=trips.db&query=select * from trips' -o trips.parquet
 
 ${exitCodes("the whole stream arrived, or --limit was reached")}
+`,
+};
+
+const query: Command = {
+  name: "query",
+  summary: "run SQL over a dataset or a file, as it arrives",
+  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
+  values: [
+    ...["body-uri", "output", "format", "limit", "timeout", "route", "command"],
+    ...FLIGHT_VALUES,
+    ...LOCATION_VALUES,
+    ...LIMIT_VALUES,
+  ],
+  lists: FLIGHT_LISTS,
+  short: { o: "output", h: "help" },
+  help: `dipc query URI [TICKET] SQL [options]
+dipc query FILE SQL [options]
+
+Has DuckDB execute a query in this process over what "dipc get" would fetch, which is the table t. The data is read as
+it arrives, once, and is not kept: memory stays bounded if the query allows it. To read it more than once, write it into
+a table first: "create temp table x as from t; select …". Needs "dipc setup duckdb". URI, TICKET and FILE are those of
+dipc get, queries of databases included.
+
+Options
+  --body-uri URI     the server of the bodies, if URI is that of the metadata alone
+  -o, --output FILE  write to FILE, which appears only when it is complete; "-" is standard output
+  --format FORMAT    ${FORMAT_CHOICES}
+                     (default: by the extension of FILE; arrows for "-")
+  --limit N          stop after N rows of the result
+  --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
+  --command TEXT     of a Flight server: a command of its own form instead of a path
+  --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --json             one JSON object with the totals of the result, on failure too (on standard error with "-o -")
+  -h, --help         this text
+
+${FLIGHT_OPTIONS}
+
+${LOCATION_OPTIONS}
+
+${LIMIT_OPTIONS}
+
+Examples
+  dipc query "$URI" 'select count(*) from t'
+  dipc query grpc://127.0.0.1:8815 trips 'select city, sum(fare) from t group by city order by 2 desc'
+  dipc query trips.parquet 'from t where fare > 100' -o expensive.parquet
+
+${exitCodes("the whole result arrived, or --limit was reached")}
 `,
 };
 
@@ -214,7 +267,7 @@ const doctor: Command = {
 Says which libucp was found and why, its version, the permissions and settings that matter, and moves data from this
 process to itself: transports and GB/s, and whether clients can read in shared memory. For GPUs: driver, devices,
 whether UCX sees their memory, whether bodies are staged through host memory, and speed of copies. Exit status 1 if
-something is broken; having no GPU is not a fault.
+something is broken; having no GPU is not a fault, nor is having no libduckdb.
 
 Options
   --json      one JSON object
@@ -250,7 +303,7 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, get, schema, ls, put, action, setup, doctor, bench];
+export const commands: readonly Command[] = [serve, get, query, schema, ls, put, action, setup, doctor, bench];
 
 /** Text of `dipc --help`. */
 export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.

@@ -8,6 +8,7 @@ import { printable } from "../text.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { type CudaFacts, cudaFacts, cudaLines } from "./device_facts.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
+import { type DuckDbFacts, duckDbFacts, duckDbLines } from "./duckdb_facts.ts";
 import { asFailure, type FailureJson, failureLine } from "./failure.ts";
 import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
 import { type NetworkFacts, networkFacts, networkLines } from "./network_facts.ts";
@@ -44,6 +45,8 @@ interface DoctorJson extends SystemFacts {
   readonly network: NetworkFacts;
   /** Driver, GPUs, and whether bodies in their memory are staged. */
   readonly cuda: CudaFacts;
+  /** The libduckdb that duckdb: sources and queries use. */
+  readonly duckdb: DuckDbFacts;
   readonly error?: FailureJson;
 }
 
@@ -92,6 +95,7 @@ async function examine(): Promise<DoctorJson> {
     sharing: loopback === null ? null : await sharingFacts(),
     network: networkFacts(),
     cuda,
+    duckdb: await duckDbFacts(),
     ...facts,
     ...(error === undefined ? {} : { error }),
   };
@@ -130,6 +134,7 @@ function doctorText(result: DoctorJson): string {
   }
   if (result.sharing !== null) line("sharing", sharingText(result.sharing));
   for (const [label, text] of cudaLines(result.cuda)) line(label, text);
+  duckDbLines(result.duckdb).forEach((text, i) => line(i === 0 ? "duckdb" : "", text));
   lines.push("", result.ok ? "All is well." : "Something is broken:");
   return `${lines.join("\n")}\n`;
 }

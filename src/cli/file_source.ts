@@ -9,9 +9,9 @@ import type { IpcMessage } from "../ipc/message.ts";
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { OpenPathOptions } from "../sources/open_path.ts";
-import { isAdbc, openAdbc } from "./adbc_source.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import type { MessageSource, SourceStats } from "./device.ts";
+import { openQuery, queryScheme } from "./query_source.ts";
 import { LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options that a file leaves with a use; all others are for a server. */
@@ -23,7 +23,7 @@ const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "engine", 
  * @throws {DipcError} `invalid_uri` if it is neither a URI nor the path of something that exists
  */
 export function isPath(text: string): boolean {
-  if (text === "-" || isAdbc(text)) return true;
+  if (text === "-" || queryScheme(text) !== null) return true;
   if (/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text)) return /^file:/i.test(text);
   if (exists(text)) return true;
   if (flightUriFor(text) !== null) return false;
@@ -43,7 +43,7 @@ export function pathOf(text: string): string {
 
 /** Files that a source of {@linkcode isPath} reads. */
 export function filesOf(path: string): string[] {
-  return path === "-" || isAdbc(path) ? [] : [path];
+  return path === "-" || queryScheme(path) !== null ? [] : [path];
 }
 
 /** True if that may not be looked at: then the permission is requested later, and the path opened. */
@@ -77,7 +77,7 @@ export async function openFileSource(
   signal: AbortSignal,
   options: OpenPathOptions,
 ): Promise<MessageSource> {
-  if (isAdbc(path)) return new FileSource(await openAdbc(path), "read from a database", signal);
+  if (queryScheme(path) !== null) return new FileSource(await openQuery(path), "read from a database", signal);
   const { openPath } = await import("../../mod.ts");
   const dataset = await openPath(path, { ...options, follow: false });
   const reader = dataset.engine?.name === "duckdb" ? " by DuckDB" : "";

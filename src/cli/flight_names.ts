@@ -23,7 +23,7 @@ export function namesNoFlight({ uri, options }: FlightServerSource): boolean {
  * @throws {DipcError} `invalid_uri` if the URI has the wrong scheme, `cancelled`
  */
 export async function noFlightNamed(
-  command: "get" | "schema",
+  command: "get" | "query" | "schema",
   { uri, options }: FlightServerSource,
   signal: AbortSignal,
 ): Promise<UsageError> {

@@ -13,7 +13,7 @@ import { maxBatchOf } from "./flight_options.ts";
 const MAX_PORT = 65_535;
 /** Options of the Flight side that have a value. */
 export const FLIGHT_SERVE_VALUES: readonly string[] = [
-  ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put", "max-batch"],
+  ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put", "put-into", "max-batch"],
 ];
 
 const PBKDF2_PREFIX = "pbkdf2-sha256$";

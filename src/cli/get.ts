@@ -1,5 +1,5 @@
 /**
- * `dipc get`: fetches a dataset, shows it or writes it.
+ * `dipc get`: fetches a dataset, shows it or writes it; `dipc query`: the same with the result of a query over it.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import type { NeededPermission } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { copiedBack, type DeviceArgs, deviceArgs, type MessageSource, releaseAll } from "./device.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
+import { engineOf } from "./engine.ts";
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_OUTPUT_CLOSED } from "./exit_codes.ts";
 import { asFailure, failureLine } from "./failure.ts";
 import { filesOf, openFileSource } from "./file_source.ts";
@@ -21,24 +22,29 @@ import { OutputClosed, print, printError } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { Warnings } from "./warnings.ts";
 import { startProgress } from "./progress.ts";
-import { type Source, sourceOf } from "./source.ts";
+import { type Source, sourceOf, uselessEngine } from "./source.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
 import type { Target } from "./target.ts";
 
-/** What `dipc get` has to do. */
+/** What the command has to do. */
 interface Plan {
+  readonly command: "get" | "query";
+  /** The query that reads the source. */
+  readonly sql: string | undefined;
   readonly source: Source;
   /** Memory that receives the bodies. */
   readonly device: DeviceArgs;
   /** File, `-`, or undefined to show the data. */
   readonly output: string | undefined;
   readonly format: OutputFormat | undefined;
+  /** Whether DuckDB writes the output. */
+  readonly isByDuckDb: boolean;
   readonly limit: number;
   readonly json: boolean;
 }
 
-function planOf(args: ParsedArgs): Plan {
-  const source = sourceOf(args, "get");
+function planOf(command: Plan["command"], args: ParsedArgs, sql: string | undefined): Plan {
+  const source = sourceOf(args, command);
   const output = args.values.get("output");
   const named = args.values.get("format");
   if (named !== undefined && output === undefined) {
@@ -54,8 +60,13 @@ function planOf(args: ParsedArgs): Plan {
     );
   }
   const limit = args.values.get("limit");
+  const engine = engineOf(args);
+  if (engine !== undefined && source.kind !== "file" && format?.name !== "parquet") throw uselessEngine(source.uri);
   return {
+    command,
+    sql,
     source,
+    isByDuckDb: engine === "duckdb" && format?.name === "parquet",
     device: deviceArgs(args),
     output,
     format,
@@ -65,9 +76,19 @@ function planOf(args: ParsedArgs): Plan {
 }
 
 /** Runs `dipc get`. @returns exit status */
-export async function runGet(args: ParsedArgs): Promise<number> {
-  const plan = planOf(args);
-  requireForCommand("get", permissionsOf(plan));
+export function runGet(args: ParsedArgs): Promise<number> {
+  return runFetch("get", args);
+}
+
+/**
+ * Fetches, and shows or writes what was fetched.
+ *
+ * @param sql The query whose result it is instead
+ * @returns exit status
+ */
+export async function runFetch(command: Plan["command"], args: ParsedArgs, sql?: string): Promise<number> {
+  const plan = planOf(command, args, sql);
+  requireForCommand(command, permissionsOf(plan));
   using interrupt = catchInterrupt();
   const warnings = new Warnings();
   const totals = { ...noTotals(), warnings: warnings.texts };
@@ -85,8 +106,9 @@ export async function runGet(args: ParsedArgs): Promise<number> {
 }
 
 /** Everything is requested before the transfer begins. */
-function permissionsOf({ source, device, output }: Plan): NeededPermission[] {
-  const isNative = source.kind === "file" || device.memory !== undefined || source.options.route === "ucx";
+function permissionsOf({ source, device, output, sql }: Plan): NeededPermission[] {
+  const isNative = sql !== undefined || source.kind === "file" || device.memory !== undefined ||
+    source.options.route === "ucx";
   return [
     ...(source.kind === "file" ? reading(filesOf(source.path)) : connecting(source.uri)),
     ...(isNative ? NATIVE : []),
@@ -123,6 +145,7 @@ async function fetchInto(
     await target.finish();
     if (plan.output !== undefined && plan.output !== "-") totals.output = plan.output;
     if (plan.format !== undefined) totals.format = plan.format.name;
+    if (plan.isByDuckDb) totals.outputEngine = "duckdb";
   } catch (error) {
     await target?.abort();
     throw error;
@@ -138,14 +161,25 @@ async function fetchInto(
 }
 
 async function openSource(
-  { source, device, output, json }: Plan,
+  plan: Plan,
+  signal: AbortSignal,
+  onWarning: (warning: string) => void,
+): Promise<MessageSource> {
+  const source = await openPlainSource(plan, signal, onWarning);
+  if (plan.sql === undefined) return source;
+  const { openSqlSource } = await import("./sql_source.ts");
+  return await openSqlSource(source, plan.sql, signal);
+}
+
+async function openPlainSource(
+  { command, source, device, output, json }: Plan,
   signal: AbortSignal,
   onWarning: (warning: string) => void,
 ): Promise<MessageSource> {
   if (source.kind === "file") {
     return await openFileSource(source.path, signal, { limits: source.limits, engine: source.engine, onWarning });
   }
-  if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed("get", source, signal);
+  if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed(command, source, signal);
   const { memory, staging } = device;
   if (memory === undefined) {
     const { connect } = await import("../../mod.ts");

@@ -19,6 +19,7 @@ type Run = (args: ParsedArgs) => Promise<number>;
 const loaders: Record<string, () => Promise<Run>> = {
   serve: async () => (await import("./serve.ts")).runServe,
   get: async () => (await import("./get.ts")).runGet,
+  query: async () => (await import("./query.ts")).runQuery,
   schema: async () => (await import("./schema.ts")).runSchema,
   ls: async () => (await import("./ls.ts")).runLs,
   put: async () => (await import("./put.ts")).runPut,
@@ -82,9 +83,10 @@ async function reportFailure(error: unknown, command: Command | undefined, args:
     await printError(failureLine({ code, message }));
     return status;
   }
-  const totals = command?.name === "get" ? noTotals() : {};
+  const fetches = command?.name === "get" || command?.name === "query";
+  const totals = fetches ? noTotals() : {};
   const line = `${JSON.stringify({ ...totals, error: { code, message } })}\n`;
-  if (command?.name === "get" && namesStandardOutput(args)) {
+  if (fetches && namesStandardOutput(args)) {
     // Standard output is for data, and standard error for one object alone.
     await printError(line);
     return status;

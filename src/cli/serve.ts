@@ -10,7 +10,6 @@ import type { Server } from "../serving/server.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import type { Servable } from "../serving/datasets.ts";
 import { printable } from "../text.ts";
-import { isAdbc, openAdbc, parseAdbc } from "./adbc_source.ts";
 import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
 import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
@@ -20,9 +19,11 @@ import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
 import { engineOf } from "./engine.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { checkQuery, openQuery, queryScheme } from "./query_source.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
 import { warningLine } from "./warnings.ts";
+import { parseUploadDatabase, UploadTables } from "./upload_table.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -30,7 +31,7 @@ const DRAIN_MS = 10_000;
 const MAX_PORT = 65_535;
 const MAX_ISOLATES = 256;
 
-/** One `[NAME=]PATH` or `NAME=adbc:…` of the command line. */
+/** One `[NAME=]PATH`, `NAME=adbc:…` or `NAME=duckdb:…` of the command line. */
 export interface NamedPath {
   /** Name of the dataset. */
   readonly name: string;
@@ -40,13 +41,16 @@ export interface NamedPath {
 
 /** Splits `[NAME=]PATH`. A `=` after a `/` belongs to the path. @throws {UsageError} */
 export function namedPath(text: string): NamedPath {
-  if (isAdbc(text)) throw new UsageError(`cannot serve "${text}": a query has no name of its own; write NAME=adbc:…`);
+  const scheme = queryScheme(text);
+  if (scheme !== null) {
+    throw new UsageError(`cannot serve "${text}": a query has no name of its own; write NAME=${scheme}:…`);
+  }
   const at = text.indexOf("=");
   const hasName = at >= 0 && !text.slice(0, at).includes("/");
   const path = hasName ? text.slice(at + 1) : text;
   const name = hasName ? text.slice(0, at) : defaultName(path);
   if (path === "") throw new UsageError(`cannot serve "${text}": it names no file; write NAME=PATH or PATH`);
-  if (isAdbc(path)) parseAdbc(path);
+  if (queryScheme(path) !== null) checkQuery(path);
   if (name === "") {
     throw new UsageError(`cannot serve "${text}": it has no name before the "="; write NAME=PATH or PATH`);
   }
@@ -89,7 +93,13 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const flight = flightServingOf(args);
   const sizes = readerLimitsOf(args);
   if (flight !== undefined) flight.limits = { ...limits, ...uploadLimits(sizes) };
-  const paths = args.positional.length === 0 && flight?.allowPut !== undefined ? [] : namedPaths(args.positional);
+  const tablesText = args.values.get("put-into");
+  if (tablesText !== undefined && flight?.allowPut !== undefined) {
+    throw new UsageError("cannot use --put-into: it and --allow-put exclude each other; give one");
+  }
+  const uploads = tablesText === undefined ? undefined : parseUploadDatabase(tablesText);
+  const takesUploads = flight?.allowPut !== undefined || uploads !== undefined;
+  const paths = args.positional.length === 0 && takesUploads ? [] : namedPaths(args.positional);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
@@ -114,13 +124,15 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   requireForCommand("serve", permissionsOf(paths, options.address, flight));
   if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
+  await using tables = uploads === undefined ? null : await UploadTables.open(uploads);
+  if (tables !== null) flight!.allowPut = tables;
   const { openPath, serve } = await import("../../mod.ts");
   const datasets: Record<string, Dataset> = Object.create(null);
   try {
     for (const { name, path } of paths) {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
-      datasets[name] = isAdbc(path)
-        ? await openAdbc(path)
+      datasets[name] = queryScheme(path) !== null
+        ? await openQuery(path)
         : await openPath(path, { batchRows, engine, map: "guarded", limits: sizes, onWarning });
     }
     const served: Record<string, Servable> = Object.create(null);

@@ -73,9 +73,8 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
     refuseServerOptions(args);
     return { kind: "file", path: pathOf(uri), limits, engine };
   }
-  if (engine !== undefined) {
-    throw new UsageError(`cannot use --engine: it is for a Parquet file that is read here, and ${uri} is not a file`);
-  }
+  // A Parquet file may be written instead.
+  if (engine !== undefined && !args.values.has("output")) throw uselessEngine(uri);
   if (isFlightUri(uri)) {
     const { timeoutMs, ...call } = flightOptionsOf(args);
     const { route, flight } = flightOf(args, ticket);
@@ -92,6 +91,13 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
       limits,
     },
   };
+}
+
+/** The error for `--engine` without a Parquet file. */
+export function uselessEngine(uri: string): UsageError {
+  return new UsageError(
+    `cannot use --engine: it is for a Parquet file that is read or written, and ${uri} is not a file; leave it out`,
+  );
 }
 
 /** Which flight, by which route. */

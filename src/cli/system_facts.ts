@@ -31,7 +31,15 @@ const HARMFUL: Readonly<Record<string, string>> = {
   UCX_RNDV_SCHEME: "fails connections if it differs between the two sides",
 };
 
-const NAMES = ["DIPC_LIBCUDA", "DIPC_LIBUCP", "UCX_TLS", "UCX_NET_DEVICES", "UCX_LOG_LEVEL", ...Object.keys(HARMFUL)];
+const NAMES = [
+  "DIPC_LIBCUDA",
+  "DIPC_LIBDUCKDB",
+  "DIPC_LIBUCP",
+  "UCX_TLS",
+  "UCX_NET_DEVICES",
+  "UCX_LOG_LEVEL",
+  ...Object.keys(HARMFUL),
+];
 
 /** Collects the facts; those that may not be read are left out. */
 export function systemFacts(): SystemFacts {

@@ -28,6 +28,8 @@ export interface TargetOptions {
   readonly limit: number;
   /** Print only the totals to standard output. */
   readonly json: boolean;
+  /** Whether DuckDB writes a Parquet file. */
+  readonly isByDuckDb?: boolean;
   /** Custom metadata of the source's footer. */
   readonly footerMetadata?: ReadonlyMap<string, string>;
 }
@@ -79,7 +81,7 @@ const discard: MessageWriter = {
 
 /** Opens the target. @throws {DipcError} if the file cannot be created, or the format cannot hold the schema */
 export async function openTarget(options: TargetOptions, schema: MessageHeader): Promise<Target> {
-  const { output, format, json, footerMetadata } = options;
+  const { output, format, json, footerMetadata, isByDuckDb } = options;
   if (output === undefined || format === undefined) {
     if (json) return new WriterTarget(schema, discard);
     const { ScreenWriter } = await import("./screen.ts");
@@ -89,7 +91,7 @@ export async function openTarget(options: TargetOptions, schema: MessageHeader):
   }
   const sink: ByteSink = output === "-" ? new StandardOutput() : AtomicFile.create(output);
   try {
-    return new WriterTarget(schema, await format.open(schema, sink, { footerMetadata }));
+    return new WriterTarget(schema, await format.open(schema, sink, { footerMetadata, isByDuckDb }));
   } catch (error) {
     await sink.abort();
     throw error;

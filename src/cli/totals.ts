@@ -20,6 +20,8 @@ export interface TotalsJson extends Omit<ReaderStats, "route" | "routeReason">, 
   /** What decoded a Parquet file, and why. */
   engine?: string;
   engineReason?: string;
+  /** What has written a Parquet file, if that is not this package. */
+  outputEngine?: "duckdb";
   /** File written, once it is complete. */
   output?: string;
   /** Format written. */

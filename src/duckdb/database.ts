@@ -76,7 +76,7 @@ export class DuckDbDatabase implements AsyncDisposable {
 
   /** Opens a connection. @throws {DipcError} `closed`; what DuckDB reports */
   async connect(): Promise<DuckDbConnection> {
-    return new DuckDbConnection(await NativeConnection.open(this.#native));
+    return new DuckDbConnection(await NativeConnection.open(this.#native), this);
   }
 
   /** Closes the database, after its connections. Idempotent. */
@@ -96,10 +96,13 @@ export class DuckDbDatabase implements AsyncDisposable {
  */
 export class DuckDbConnection implements AsyncDisposable {
   readonly #native: NativeConnection;
+  /** Kept: a database that nobody refers to is closed. */
+  #database: DuckDbDatabase | null;
 
   /** @ignore Use `connect` of a database. */
-  constructor(native: NativeConnection) {
+  constructor(native: NativeConnection, database: DuckDbDatabase) {
     this.#native = native;
+    this.#database = database;
     dropped.register(this, native, this);
   }
 
@@ -114,7 +117,7 @@ export class DuckDbConnection implements AsyncDisposable {
   async query(sql: string, options: DuckDbQueryOptions = {}): Promise<DuckDbStream> {
     checkOptionNames("query", options, QUERY_KEYS);
     this.#checkFree("execute the query");
-    return await DuckDbStream.open(this.#native, sql, options);
+    return await DuckDbStream.open(this.#native, this, sql, options);
   }
 
   /**
@@ -170,6 +173,7 @@ export class DuckDbConnection implements AsyncDisposable {
   /** Ends the streams of the connection and closes it. Idempotent. */
   close(): Promise<void> {
     dropped.unregister(this);
+    this.#database = null;
     return this.#native.close();
   }
 

@@ -24,8 +24,8 @@ const KEYS: Record<keyof DuckDbDatasetOptions, true> = { batchRows: true, batchB
  * import { fromDuckDb, openDuckDb } from "@arrow-ucx/dipc/duckdb";
  * import { serve } from "@arrow-ucx/dipc";
  *
- * await using database = await openDuckDb("trips.duckdb", { config: { access_mode: "READ_ONLY" } });
- * await using server = await serve({ datasets: { trips: await fromDuckDb(database, "from trips") } });
+ * await using database = await openDuckDb();
+ * await using server = await serve({ datasets: { numbers: await fromDuckDb(database, "from range(10)") } });
  * ```
  *
  * @param database The database, which stays open; it must outlive the dataset

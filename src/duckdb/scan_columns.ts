@@ -11,7 +11,7 @@ import { exportLayout } from "../c_data/schema_out.ts";
 import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
 import { libc } from "../../ffi/libc.ts";
 import { DipcError } from "../errors.ts";
-import type { NodePlan, SchemaLayout } from "../ipc/layout.ts";
+import type { FieldLayout, NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
 import { checkErrorData, destroyBy, type DuckDbLibrary, wordAt } from "./library.ts";
 
@@ -53,6 +53,7 @@ export class ScanColumns implements Disposable {
         () => {},
       );
       layout.fields.forEach((field, i) => {
+        checkInside(field.path, field);
         try {
           this.#add(connection, schema.address, empty.address, i);
         } catch (error) {
@@ -110,6 +111,22 @@ function alone(arena: Arena, name: "ArrowSchema" | "ArrowArray", address: bigint
   const target = arena.zeros(at.size);
   libc().memcpy(target, copy.address, BigInt(at.size));
   return target;
+}
+
+/** Refuses what DuckDB would read wrongly: it takes the type ids of a union for positions, and inner dictionaries for numbers. */
+function checkInside(column: string, { type, children }: FieldLayout): void {
+  const refuse = (what: string): DipcError =>
+    new DipcError(
+      "unsupported",
+      `cannot register the stream: DuckDB does not read column ${quoted(column)}: ${what}; leave the column out`,
+    );
+  if (type.id === "union" && type.typeIds.some((id, i) => id !== i)) {
+    throw refuse("the type ids of a union are not 0, 1, 2, …");
+  }
+  for (const child of children) {
+    if (child.dictionary !== null) throw refuse("it has a dictionary inside");
+    checkInside(column, child);
+  }
 }
 
 function noRows(plan: NodePlan): ArrayNumbers {

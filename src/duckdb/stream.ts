@@ -117,13 +117,16 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
   readonly #reading: Reading;
   readonly #signal: AbortSignal | undefined;
   readonly #ready: IpcMessage[] = [];
+  /** The connection, kept: one that nobody refers to is closed. */
+  #owner: object | null;
   #error: unknown = null;
   #hasEnded = false;
   #decoder: BatchDecoder | null = null;
 
   /** @ignore Use `query` of a connection. */
-  constructor(reading: Reading, signal: AbortSignal | undefined) {
+  constructor(reading: Reading, owner: object, signal: AbortSignal | undefined) {
     this.#reading = reading;
+    this.#owner = owner;
     this.#signal = signal;
     dropped.register(this, reading, this);
     signal?.addEventListener("abort", this.#onAbort);
@@ -135,7 +138,12 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
    *
    * @ignore
    */
-  static async open(connection: NativeConnection, sql: string, options: DuckDbQueryOptions): Promise<DuckDbStream> {
+  static async open(
+    connection: NativeConnection,
+    owner: object,
+    sql: string,
+    options: DuckDbQueryOptions,
+  ): Promise<DuckDbStream> {
     const size = batchSize(options);
     const { signal } = options;
     const reading = await connection.run("execute the query", signal, async () => {
@@ -147,7 +155,7 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
       return new Reading(connection, result, size);
     });
     connection.stream = reading;
-    return new DuckDbStream(reading, signal);
+    return new DuckDbStream(reading, owner, signal);
   }
 
   /** The schema message, for every Arrow type. */
@@ -242,6 +250,7 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
 
   async #end(): Promise<void> {
     dropped.unregister(this);
+    this.#owner = null;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const { body } of this.#ready.splice(0)) body?.release();
     await this.#reading.close();

@@ -61,7 +61,10 @@ export const OUTPUT_FORMATS: readonly OutputFormat[] = [
       import("./parquet_writer.ts").catch(() => {});
       await (await import("./parquet/footer.ts")).loadFooterReader();
     },
-    open: async (schema, sink) => await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
+    open: async (schema, sink, options) =>
+      options?.isByDuckDb
+        ? await (await import("./parquet/by_duckdb.ts")).parquetByDuckDb(schema, sink)
+        : await (await import("./parquet_writer.ts")).ParquetWriter.create(schema, sink),
   },
   {
     name: "csv",

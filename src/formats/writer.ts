@@ -9,6 +9,8 @@ import type { IpcMessage } from "../ipc/message.ts";
 export interface WriterOptions {
   /** Custom metadata for the footer of an Arrow file. */
   readonly footerMetadata?: ReadonlyMap<string, string>;
+  /** Has DuckDB write a Parquet file. */
+  readonly isByDuckDb?: boolean;
 }
 
 /** Writes the messages of one stream in some format. Made for one schema. */

@@ -26,8 +26,11 @@ export interface PlacedSource {
   readonly share?: boolean;
 }
 
-/** What can be served. */
-export type Servable = ServableSource | PlacedSource;
+/**
+ * What can be served. `cStream` is the address of an `ArrowArrayStream` that another library of this process exports; the server
+ * takes it over, and one client can read it.
+ */
+export type Servable = ServableSource | PlacedSource | { readonly cStream: bigint };
 
 /** How {@linkcode openEntries} opens datasets. */
 export interface EntryOptions {
@@ -89,6 +92,10 @@ async function openEntry(name: string, served: Servable, options: EntryOptions):
       `cannot serve ${JSON.stringify(name)}: ${shown(served)} is not a Dataset, Table, path or iterable of batches`,
     );
   }
+  if (isCStream(served)) {
+    const { fromCStream } = await import("./c_stream.ts");
+    return { name, dataset: await fromCStream(served.cStream), owned: true };
+  }
   if (isPlaced(served)) return await place(name, served, options);
   if (typeof served === "string" || served instanceof URL) {
     const { openPath } = await import("../files.ts");
@@ -111,12 +118,17 @@ async function openEntry(name: string, served: Servable, options: EntryOptions):
 function isServable(served: unknown): served is Servable {
   if (typeof served === "string") return true;
   if (typeof served !== "object" || served === null) return false;
+  if (isCStream(served)) return typeof served.cStream === "bigint";
   const known = ["schema", "source", Symbol.iterator, Symbol.asyncIterator];
   return served instanceof URL || known.some((name) => name in served);
 }
 
 function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+function isCStream(served: object | string): served is { readonly cStream: bigint } {
+  return typeof served === "object" && "cStream" in served;
 }
 
 function isPlaced(served: Servable): served is PlacedSource {

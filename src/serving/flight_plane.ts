@@ -15,6 +15,9 @@ import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";
 import { FlightServer } from "../flight/service/flight_server.ts";
 import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
+import type { UploadSink } from "../flight/service/parts.ts";
+import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
+import { IngestUploads } from "./ingest_uploads.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Options of the Flight side of a server of datasets. */
@@ -28,9 +31,15 @@ export interface FlightPlaneOptions extends FlightServerOptions {
   requireTickets?: boolean;
   /**
    * Whether clients may upload datasets (DoPut), which are then served like the others: `true` keeps them in memory, a path
-   * names the folder for them. Default false.
+   * names the folder for them. An object gets each upload as it arrives, with the name that the client gave, and writes it
+   * somewhere else, such as into a table by ADBC's `ingest`; it is not served then. Default false.
    */
-  allowPut?: boolean | string;
+  allowPut?: boolean | string | {
+    ingest(
+      table: string,
+      upload: { readonly schemaHeader: MessageHeader; messages(): AsyncGenerator<IpcMessage, undefined> },
+    ): Promise<unknown>;
+  };
   /**
    * Whether UCX must be available. `"required"` by default; `"optional"` serves by Flight alone if libucp cannot be opened,
    * `"off"` always does.
@@ -57,7 +66,7 @@ export interface PlaneHost {
 export class FlightPlane {
   readonly #options: FlightPlaneOptions;
   readonly #catalog: Catalog;
-  readonly #uploads: Uploads | null;
+  readonly #uploads: UploadSink | null;
   readonly #host: PlaneHost;
 
   /** @ignore Use {@linkcode FlightPlane.open}. */
@@ -73,17 +82,21 @@ export class FlightPlane {
     const { allowPut = false } = options;
     const limits = serverLimits(options.limits);
     const uploaded = new Set<string>();
-    this.#uploads = allowPut === false ? null : new Uploads({
-      folder: typeof allowPut === "string" ? allowPut : null,
-      maxBytes: limits.maxUploadBytes,
-      maxTotalBytes: limits.maxTotalUploadBytes,
-      maxUploads: limits.maxUploads,
-      isTaken: (name) => host.entries.has(name) && !uploaded.has(name),
-      publish: async (name, dataset) => {
-        uploaded.add(name);
-        await host.publish(name, dataset);
-      },
-    });
+    this.#uploads = allowPut === false
+      ? null
+      : typeof allowPut === "object"
+      ? new IngestUploads(allowPut, limits.maxUploadBytes)
+      : new Uploads({
+        folder: typeof allowPut === "string" ? allowPut : null,
+        maxBytes: limits.maxUploadBytes,
+        maxTotalBytes: limits.maxTotalUploadBytes,
+        maxUploads: limits.maxUploads,
+        isTaken: (name) => host.entries.has(name) && !uploaded.has(name),
+        publish: async (name, dataset) => {
+          uploaded.add(name);
+          await host.publish(name, dataset);
+        },
+      });
   }
 
   /**

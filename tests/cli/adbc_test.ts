@@ -3,6 +3,7 @@ import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@
 import { parseAdbc } from "../../src/cli/adbc_source.ts";
 import { UsageError } from "../../src/cli/args.ts";
 import { namedPath } from "../../src/cli/serve.ts";
+import { parseUploadDatabase } from "../../src/cli/upload_table.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
 import { dipc, serve } from "../support/processes.ts";
@@ -60,4 +61,38 @@ peerTest(["adbc", "ucx"], "get, schema and serve read a query of a database", as
     const fetched = await dipc(["get", server.uri("q"), "--json"]);
     assertEquals([fetched.code, JSON.parse(fetched.stdout).rows], [0, 3]);
   }
+});
+
+Deno.test("--put-into names a database, and what to do about a table", () => {
+  const { options, ...rest } = parseUploadDatabase("adbc:sqlite?uri=a%26b.db&mode=append");
+  assertEquals([{ ...options }, rest], [{ uri: "a&b.db" }, {
+    driver: "sqlite",
+    entrypoint: undefined,
+    mode: "append",
+  }]);
+  assertEquals(parseUploadDatabase("adbc:x").mode, "create_append");
+  for (const [text, fault] of [["x.db", "no driver"], ["adbc:?uri=x", "no driver"], ["adbc:x?mode=insert", "insert"]]) {
+    assertStringIncludes(assertThrows(() => parseUploadDatabase(text), UsageError).message, fault);
+  }
+});
+
+peerTest(["adbc", "ucx"], "uploads to a server go into tables of a database as they arrive", async ({ adbc }) => {
+  using folder = new TemporaryFolder();
+  const database = `adbc:${adbc.sqlite}?uri=${folder.file("t.db")}`;
+  const rows = `${database}&query=with n(i) as (values (1), (2), (3)) select i, 'row ' || i as t from n`;
+  await dipc(["get", rows, "-o", folder.file("rows.arrow")]);
+  await using server = await serve(["--put-into", database, "--flight-port", "0"]);
+  const uri = server.info.flight!;
+  for (let i = 0; i < 2; i++) {
+    const put = await dipc(["put", folder.file("rows.arrow"), uri, "kept"]);
+    assertEquals([put.code, put.stderr], [0, ""]);
+  }
+  const count = await dipc(["get", `${database}&query=select count(*) as n, max(t) as t from kept`]);
+  assertMatch(count.stdout, /6 +row 3\n/);
+  // Rows of another table's types are what the database says they are.
+  const refused = await dipc(["put", folder.file("rows.arrow"), uri, "sqlite_master"]);
+  assertEquals(refused.code, 1);
+  assertMatch(refused.stderr, /^error\[/);
+  const both = await dipc(["serve", "--put-into", database, "--allow-put", folder.path, "--flight-port", "0"]);
+  assertEquals([both.code, both.stderr.includes("exclude each other")], [2, true]);
 });

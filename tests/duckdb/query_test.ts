@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { openDuckDb } from "../../duckdb.ts";
+import { collect } from "../../src/memory/collector.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { peerTest } from "../support/peers.ts";
 
@@ -124,5 +125,28 @@ peerTest(
     await database.close();
     await assertDipcError("cancelled", "Interrupted", () => waiting);
     await assertDipcError("closed", "the database was closed", () => database.connect());
+  },
+);
+
+peerTest(
+  NEEDS,
+  "DuckDB: a stream whose connection nobody refers to goes on, and all is released when it is dropped",
+  async ({ duckdb }) => {
+    await using database = await openDuckDb(undefined, { library: duckdb });
+    const open = async () =>
+      await (await database.connect()).query("select range n, [range] l from range(100000)", { batchRows: 20_000 });
+    const stream = await open();
+    let rows = 0;
+    for (let message; (message = await stream.next()) !== null;) {
+      rows += message.header.rows;
+      message.body?.release();
+      collect("all");
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    assertEquals(rows, 100_000);
+    // Dropped streams, connections and messages; closing the database waits for what their finalizers do.
+    for (let i = 0; i < 5; i++) await (await open()).next();
+    collect("all");
+    await new Promise((resolve) => setTimeout(resolve, 10));
   },
 );

@@ -45,7 +45,15 @@ Deno.test("bench --list names every result", async () => {
   const sizes = ["64KiB", "1MiB", "16MiB"];
   const names = [
     ...[...sizes.map((size) => `hot/shm/${size}`), "hot/tcp/1MiB", ...sizes.map((size) => `cold/${size}`)],
-    ...["cold/unix/1MiB", "keep/1MiB", "small/512B", "file/1MiB", "file/1MiB/read", "parquet/rows"],
+    ...[
+      "cold/unix/1MiB",
+      "keep/1MiB",
+      "small/512B",
+      "file/1MiB",
+      "file/1MiB/read",
+      "parquet/rows",
+      "parquet/duckdb/rows",
+    ],
     ...["csv/rows", "ndjson/rows", "parquet-out/rows", "clients/4x1MiB"],
     ...["64KiB", "1MiB", "16MiB", "64MiB"].map((size) => `shared/hand/${size}`),
     ...["shared/summed/1MiB", "shared/summed/16MiB", "shared/keep/1MiB", "shared/clients/4x1MiB"],

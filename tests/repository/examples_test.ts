@@ -157,6 +157,13 @@ peerTest(
   },
 );
 
+peerTest(["ucx", "duckdb"], "examples: duckdb.ts runs SQL over a stream, and writes Parquet", async ({ duckdb }) => {
+  using folder = new TemporaryFolder();
+  await using example = await start("duckdb.ts", [], folder.path, { DIPC_LIBDUCKDB: duckdb });
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr, stdout], [0, "", "1000000 trips for 249999750000 in per_day.parquet\n"]);
+});
+
 const tpchgen = programOf("tpchgen-cli");
 const needsTpch = { what: "tpchgen-cli", present: tpchgen !== null, how: needsPython.how };
 

@@ -116,6 +116,7 @@ testNeeding([needsUcx], "docs/command.md: the fields of get --json, and which of
     "engine",
     "engineReason",
     "limited",
+    "outputEngine",
     "error",
   ];
   assertEquals(documented.filter((name) => !always.includes(name)), extra);

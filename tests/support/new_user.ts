@@ -136,6 +136,13 @@ export const TASKS: readonly Task[] = [
     status: 1,
     shows: /error\[permission_denied\]: cannot open the ADBC driver no_such_driver[\s\S]*--allow-env=ADBC_DRIVER_PATH/,
   },
+  {
+    page: "duckdb.md",
+    what: "run SQL over a file before DuckDB is set up",
+    line: "DIPC_LIBDUCKDB=nowhere.so dipc query flights.arrow 'select count(*) from t'",
+    status: 1,
+    shows: /error\[library_not_found\]: cannot load DuckDB[\s\S]*dipc setup duckdb/,
+  },
   { page: "flight-fetch.md", what: "list the flights", line: 'dipc ls "$FLIGHT"', shows: /^flights +3,000 rows/m },
   {
     page: "flight-fetch.md",
