@@ -86,9 +86,12 @@ export function exportArrays({ layout, arrays, release }: Exportable, target: bi
 /** Locates what a batch consists of. The batch may be disposed afterwards. */
 export function exportableOf(batch: RecordBatch | ForeignBatch): Exportable {
   if (batch instanceof ForeignBatch) return foreignExportable(batch);
-  const source = sourceOf(batch);
-  if (source === null || source.header.compression !== "none") return plainExportable(batch);
+  const own = sourceOf(batch);
+  if (own === null || own.header.compression !== "none") return plainExportable(batch);
+  // Native code reads what was checked, and must not find anything else there.
+  const source = own.isChangeable ? own.copy() : own;
   const lent = source.lend();
+  if (source !== own) source.dispose();
   try {
     return lentExportable(lent, batch, source);
   } catch (error) {

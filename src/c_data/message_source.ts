@@ -11,6 +11,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { privateCopy } from "../memory/private_copy.ts";
 import { concatenate } from "./concatenate.ts";
 import { type Exportable, placedNumbers } from "./export.ts";
 import { numbersOfBody } from "./export_shape.ts";
@@ -73,7 +74,7 @@ export class MessageArrays {
       const known = verified(header, this.#reader);
       if (body !== null && body.space !== "host") throw notHost(body.space);
       if (known.compression !== "none") return this.#decompress(known, body ?? EMPTY_BODY);
-      return this.#takePlain(known, body ?? EMPTY_BODY);
+      return this.#takeOwn(known, privateCopy(body ?? EMPTY_BODY));
     } catch (error) {
       body?.release();
       throw error;
@@ -86,6 +87,16 @@ export class MessageArrays {
     this.#dictionaries = new Map();
   }
 
+  /** Takes a body over, also if that fails. */
+  #takeOwn(header: VerifiedHeader, body: Body): Exportable | null {
+    try {
+      return this.#takePlain(header, body);
+    } catch (error) {
+      body.release();
+      throw error;
+    }
+  }
+
   async #decompress(header: VerifiedHeader, body: Body): Promise<Exportable | null> {
     let plain;
     try {
@@ -93,12 +104,7 @@ export class MessageArrays {
     } finally {
       body.release();
     }
-    try {
-      return this.#takePlain(plain.header, plain.body);
-    } catch (error) {
-      plain.body.release();
-      throw error;
-    }
+    return this.#takeOwn(plain.header, plain.body);
   }
 
   #takePlain(header: VerifiedHeader, body: Body): Exportable | null {

@@ -92,6 +92,11 @@ export class BatchSource implements ColumnSource {
   /** Whether the memory has been given back. */
   isDisposed = false;
 
+  /** Whether another process can write to its memory. */
+  get isChangeable(): boolean {
+    return this.#body?.isChangeable === true;
+  }
+
   buffer(index: number): Uint8Array {
     const bytes = this.#bytes ?? this.#open();
     if (this.#scattered !== null) return this.#scattered.bufferInPlace(index);

@@ -17,6 +17,8 @@ export interface Body {
   readonly byteLength: number;
   /** Address of the first byte as a C `uintptr_t`; `0n` for an empty body. */
   readonly address: bigint;
+  /** Whether another process can write to it meanwhile, so that what was checked may change. Default false. */
+  readonly isChangeable?: boolean;
   /**
    * The bytes, in place. Host memory only.
    *

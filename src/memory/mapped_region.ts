@@ -186,6 +186,10 @@ class MappedBody implements Body, Watchable {
     return this.#part === null;
   }
 
+  get isChangeable(): boolean {
+    return this.#part !== null && !this.#part.region.isConstant;
+  }
+
   get address(): bigint {
     if (this.#part === null) return 0n;
     this.#part.isExposed = true;

@@ -137,6 +137,8 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     entries.set(name, entry);
     this.datasets = [...this.datasets.filter((each) => each.name !== name), this.#describe(entry)];
     if (before?.owned) await before.dataset.close();
+    // Packed memory goes with its dataset, once no stream uses it.
+    if (before?.shared?.isConstant === false) before.shared.close();
   }
 
   /** @ignore URIs of a dataset for a client that reached this server's Flight side by an address. */

@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Table, Utf8, vectorFromArray } from "apache-arrow";
 import { connect, DipcError, fromTable, serve, type Server } from "../../mod.ts";
+import { CStruct, exportRecordBatch, importRecordBatch } from "../../c_data.ts";
 import { libc } from "../../ffi/libc.ts";
 import { addSeals, createMemory, MEMORY_CONSTANTS } from "../../ffi/shared_memory.ts";
 import { encodeFreed } from "../../src/protocol/address_list.ts";
@@ -140,6 +141,10 @@ testNeeding(
     const { value: batch } = await reader.next();
     const column = batch!.getChild("text")!;
     assertEquals(column.get(3), words[3]);
+    // Native code does not look again: it gets a copy of what was checked.
+    using array = new CStruct("ArrowArray");
+    using schema = new CStruct("ArrowSchema");
+    exportRecordBatch(batch!, array.address, schema.address);
     const pointer = Deno.UnsafePointer.create(server.region.base)!;
     const memory = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, REGION_BYTES) as ArrayBuffer);
     for (const fill of [0xFF, 0x7F, 0x80, 1]) {
@@ -158,6 +163,9 @@ testNeeding(
       }
     }
     batch![Symbol.dispose]();
+    const exported = importRecordBatch(array.address, schema.address).toRecordBatch();
+    assertEquals([...exported.getChild("text")!], text);
+    exported[Symbol.dispose]();
   },
 );
 
