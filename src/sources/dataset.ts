@@ -21,14 +21,6 @@ export interface MessageStream {
   close(): void | Promise<void>;
 }
 
-/** What decodes a dataset's file. */
-export interface DatasetEngine {
-  /** Its name. */
-  readonly name: "wasm" | "duckdb";
-  /** Why it was chosen, in words. */
-  readonly reason: string;
-}
-
 /** Something that can be served to clients, once or many times. */
 export interface Dataset {
   /** The schema message that starts every run. */
@@ -48,7 +40,12 @@ export interface Dataset {
   /** True if the size of its batches is this package's own choice, so that they may be cut for a peer. Default: false. */
   readonly hasFreeBatches?: boolean;
   /** What decodes it, if that was chosen from several. */
-  readonly engine?: DatasetEngine;
+  readonly engine?: {
+    /** Its name. */
+    readonly name: "wasm" | "duckdb";
+    /** Why it was chosen, in words. */
+    readonly reason: string;
+  };
   /** True if only one run is possible (standard input, an iterator). */
   readonly readOnce: boolean;
   /**
@@ -68,3 +65,6 @@ export interface Dataset {
   /** Releases files and memory; running streams fail with `closed`. Idempotent. */
   close(): void | Promise<void>;
 }
+
+/** What decodes a dataset's file. */
+export type DatasetEngine = NonNullable<Dataset["engine"]>;
