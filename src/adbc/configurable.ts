@@ -29,7 +29,7 @@ export abstract class AdbcConfigurable {
   }
 
   /**
-   * Sets an option. That of a statement ends the streams that the statement gave before.
+   * Sets an option.
    *
    * @param name Its name
    * @param value Its value

@@ -182,6 +182,7 @@ export class AdbcStatement extends AdbcConfigurable implements AsyncDisposable {
     await this.#handle.interrupt();
   }
 
+  /** Sets an option, which ends the streams that the statement gave before. */
   override setOption(name: string, value: AdbcOptionValue, type?: AdbcOptionType): Promise<void> {
     return this.#change(() => super.setOption(name, value, type));
   }

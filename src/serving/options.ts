@@ -11,21 +11,6 @@ import type { Transport } from "../wire/transport.ts";
 import type { Servable } from "./datasets.ts";
 import type { FlightPlaneOptions } from "./flight_plane.ts";
 
-/** Limits of shared datasets. */
-export interface SharingOptions {
-  /** Size of the memory through which the bodies of one dataset stream that is not in memory itself, in bytes. Default 256 MiB. */
-  arenaBytes?: number;
-  /** Most bytes of it that one client holds; above them bodies are sent. Default 128 MiB. */
-  clientBytes?: number;
-  /** A client that holds a body of it longer than this many milliseconds is disconnected. Default 3,600,000, an hour. */
-  leaseMs?: number;
-  /** Smaller bodies are sent, in bytes. Default 32 KiB. */
-  minBodyBytes?: number;
-}
-
-/** The same, checked. */
-export type SharingSettings = Readonly<Required<SharingOptions>>;
-
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
   /**
@@ -71,10 +56,25 @@ export interface ServeOptions {
    */
   isolates?: number;
   /** Limits of datasets with `share`: what clients on this machine may read in place. */
-  sharing?: SharingOptions;
+  sharing?: {
+    /** Size of the memory through which the bodies of one dataset stream that is not in memory itself, in bytes. Default 256 MiB. */
+    arenaBytes?: number;
+    /** Most bytes of it that one client holds; above them bodies are sent. Default 128 MiB. */
+    clientBytes?: number;
+    /** A client that holds a body of it longer than this many milliseconds is disconnected. Default 3,600,000, an hour. */
+    leaseMs?: number;
+    /** Smaller bodies are sent, in bytes. Default 32 KiB. */
+    minBodyBytes?: number;
+  };
   /** Serves the same datasets by Arrow Flight too. Default: UCX only. */
   flight?: FlightPlaneOptions;
 }
+
+/** Limits of shared datasets, by default those that are documented. */
+type SharingOptions = NonNullable<ServeOptions["sharing"]>;
+
+/** The same, checked. */
+export type SharingSettings = Readonly<Required<SharingOptions>>;
 
 /** A dataset as a server offers it. */
 export interface ServedDataset {
@@ -120,16 +120,6 @@ export interface ServerStats {
   sharedBytes: number;
   /** Bytes of metadata sent. */
   metadataBytes: number;
-}
-
-/** What clients on this machine have of the memory of a {@linkcode Server} at the moment. */
-export interface SharingStats {
-  /** Clients that can read it. */
-  readonly clients: number;
-  /** Bytes that are lent to them and will be used again; a dataset that is in memory is not counted. */
-  readonly leasedBytes: number;
-  /** Bytes of all arenas that are in use: lent, or being sent. */
-  readonly arenaBytes: number;
 }
 
 /** Detail of the events `connection`, `request`, `end` and `error` of a {@linkcode Server}. */

@@ -14,14 +14,7 @@ import type { Admission } from "./admission.ts";
 import { closeEntries } from "./datasets.ts";
 import type { Entry } from "./entry.ts";
 import type { FlightPlane } from "./flight_plane.ts";
-import type {
-  ServedDataset,
-  ServerEventDetail,
-  ServerEvents,
-  ServerSettings,
-  ServerStats,
-  SharingStats,
-} from "./options.ts";
+import type { ServedDataset, ServerEventDetail, ServerEvents, ServerSettings, ServerStats } from "./options.ts";
 import { countedIn, countEvent, type StreamEventType, type StreamPlane, type StreamPlaneHost } from "./stream_plane.ts";
 
 /** What the maker of a UCX side gets. */
@@ -104,8 +97,12 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     return this.#plane?.metadataPort;
   }
 
-  /** What clients on this machine have of this server's memory now; `null` if nothing is shared. */
-  get sharing(): SharingStats | null {
+  /**
+   * What clients on this machine have of this server's memory now: how many can read it, the bytes that are lent to them and will
+   * be used again (a dataset that is in memory is not counted), and the bytes of all arenas that are in use, lent or being sent.
+   * `null` if nothing is shared.
+   */
+  get sharing(): { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes: number } | null {
     const clients = this.#plane?.sharing;
     if (clients === undefined) return null;
     let arenaBytes = 0;

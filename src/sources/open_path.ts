@@ -11,14 +11,14 @@ import { FollowedFile } from "./followed_file.ts";
 import { withName } from "./named.ts";
 import { openError, statFile } from "./paths.ts";
 import type { SourceOptions } from "./options.ts";
-import type { LoadNative, ParquetEngine } from "./parquet/engine.ts";
+import type { LoadNative } from "./parquet/engine.ts";
 
 /** Options of {@linkcode openPath}. */
 export interface OpenPathOptions extends SourceOptions {
   /** Rows of each batch made from a Parquet file; Arrow files and streams are forwarded with the batches they have. */
   batchRows?: number;
   /** What decodes a Parquet file; see `ParquetFileOptions.engine`. Default `"auto"`. */
-  engine?: ParquetEngine;
+  engine?: "auto" | "wasm" | "duckdb";
   /** Map Arrow files into memory instead of reading them; see `ArrowFileOptions.map`. */
   map?: boolean | "guarded";
   /**

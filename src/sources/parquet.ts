@@ -5,7 +5,7 @@
  */
 import type { Dataset } from "./dataset.ts";
 import type { SourceOptions } from "./options.ts";
-import type { LoadNative, ParquetEngine } from "./parquet/engine.ts";
+import type { LoadNative } from "./parquet/engine.ts";
 
 /** Options of {@linkcode parquetFile}. */
 export interface ParquetFileOptions extends SourceOptions {
@@ -19,7 +19,7 @@ export interface ParquetFileOptions extends SourceOptions {
    * which has several threads. Both give the same rows, types and batches; `"duckdb"` refuses files of which it would make something
    * else. Default `"auto"`: DuckDB if it is installed, does not refuse the file, and the file has 4 MiB or more.
    */
-  engine?: ParquetEngine;
+  engine?: "auto" | "wasm" | "duckdb";
 }
 
 /**
