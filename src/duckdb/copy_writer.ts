@@ -8,7 +8,7 @@ import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { openDuckDb } from "./database.ts";
 
-/** Where the bytes go; see `ByteSink` of the formats. */
+/** Takes the bytes; see `ByteSink` of the formats. */
 export interface CopySink {
   write(pieces: readonly Uint8Array<ArrayBuffer>[]): void | Promise<void>;
   finish(): void | Promise<void>;
