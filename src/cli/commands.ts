@@ -152,7 +152,7 @@ const query: Command = {
   summary: "run SQL over a dataset or a file, as it arrives",
   flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
-    ...["body-uri", "output", "format", "limit", "timeout", "route", "command"],
+    ...["body-uri", "output", "format", "limit", "timeout", "route", "command", "engine"],
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
     ...LIMIT_VALUES,
@@ -173,6 +173,7 @@ Options
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")
   --limit N          stop after N rows of the result
+  --engine ENGINE    reader of a Parquet FILE: auto, wasm, duckdb; duckdb also writes -o FILE.parquet, if the same
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h

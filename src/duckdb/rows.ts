@@ -13,6 +13,7 @@ import { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
 import { hostPool } from "../memory/host_pool.ts";
+import { MAX_TEXT_BYTES } from "./gatherer.ts";
 import type { NativeResult } from "./result.ts";
 import { ROWS_MACHINE_CODE } from "./rows_machine_code.ts";
 
@@ -167,13 +168,24 @@ export class RowReader {
       const bits = Math.ceil(rows / 8);
       add(bits);
       if (kind === RowKind.text32 || kind === RowKind.text64) {
+        const textBytes = Number(this.#rows.words[this.#field(i, COLUMN.textBytes)]);
+        if (kind === RowKind.text32 && textBytes > MAX_TEXT_BYTES) throw this.#tooMuchText(i, textBytes);
         add((kind === RowKind.text32 ? 4 : 8) * (rows + 1));
-        add(Number(this.#rows.words[this.#field(i, COLUMN.textBytes)]), TEXT_SLACK);
+        add(textBytes, TEXT_SLACK);
       } else {
         add(kind === RowKind.bits ? bits : outWidth * rows);
       }
     });
     return places;
+  }
+
+  #tooMuchText(column: number, textBytes: number): DipcError {
+    const { name } = this.#schema.layout!.fields[column];
+    return new DipcError(
+      "limit_exceeded",
+      `cannot read the rows: column "${name}" has ${textBytes} bytes in one batch, more than its offsets can count; read ` +
+        "fewer rows at once",
+    );
   }
 
   /** Gives the code the addresses of the buffers, and clears what it does not write. */

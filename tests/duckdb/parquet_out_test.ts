@@ -98,7 +98,7 @@ peerTest(["duckdb"], "an output of DuckDB that fails or is aborted ends its quer
   await assertDipcError("cancelled", "", async () => await aborted.write((await run.next())!));
   await run.close();
   await source.close();
-  // A byte that is not valid text, in a column of text.
+  // A byte that is not UTF-8, in a column of text.
   const field = { name: "s", path: "s", nullable: true, type: { id: "utf8" }, children: [], dictionary: null } as const;
   const headers = new HeaderReader();
   const schema = headers.read(encodeSchemaMessage([{ ...field, metadata: new Map() }], new Map()));

@@ -170,7 +170,7 @@ function reader(
 
 /** Codes of errors that are not about what is in the file. */
 const KEPT: ReadonlySet<string> = new Set([
-  ...["out_of_memory", "permission_denied", "library_not_found", "unsupported", "internal", "closed"],
+  ...["out_of_memory", "permission_denied", "library_not_found", "unsupported", "limit_exceeded", "internal", "closed"],
 ]);
 
 /**
