@@ -4,7 +4,7 @@
  * @module
  */
 import { findPeers } from "../tools/peers.ts";
-import type { Comparison } from "./compare.ts";
+import type { Comparison, Measured } from "./compare.ts";
 import { rate, serveFlight, serveNothing, serveOurs } from "./serving.ts";
 import type { Fetched } from "./workbench.ts";
 
@@ -23,13 +23,14 @@ const duckDbRows: Comparison = {
     const rows = quick ? QUICK_ROWS : ROWS;
     const spec = { kind: "duckdb", path: duckdb, setup: makeTable(rows), sql: "select * from rows" };
     const [{ uri }, peer] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
-    const checked = (fetched: Fetched): Fetched => {
+    // From the request on: Python's package executes a query before it has the schema, ours as it is read.
+    const whole = (fetched: Fetched): Measured => {
       if (fetched.rows !== rows) throw new Error(`${fetched.rows} rows came of ${rows}`);
-      return fetched;
+      return rate({ ...fetched, seconds: fetched.wholeSeconds });
     };
     return {
-      ours: async () => rate(checked(await bench.fetch("client", { do: "read", uri }))),
-      peer: async () => rate(checked(await bench.fetch("flight-client", { do: "read", ...peer }))),
+      ours: async () => whole(await bench.fetch("client", { do: "read", uri })),
+      peer: async () => whole(await bench.fetch("flight-client", { do: "read", ...peer })),
       close: () => serveNothing(bench),
     };
   },

@@ -72,7 +72,7 @@ def duckdb_query(setup, sql):
     database.execute(setup)
 
     def start():
-        return flight.RecordBatchStream(database.cursor().execute(sql).to_arrow_reader(65536))
+        return flight.RecordBatchStream(database.cursor().sql(sql).to_arrow_reader(65536))
     return start
 
 

@@ -17,6 +17,8 @@ import { needsPackages, needsPython, python } from "../support/python.ts";
 
 /** Blocks that cannot run in a test, by a piece of their text. */
 const IGNORED: Readonly<Record<string, string>> = {
+  "dipc setup duckdb": "downloads, as the setup of the tests does",
+  "postgresql://localhost/db": "needs a database; tests/cli/duckdb_test.ts does it",
   "task demo": "fetches packages, and runs these tests",
   "task bench": "takes minutes",
   "task gpu:kit": "takes minutes",
@@ -210,6 +212,10 @@ testNeeding([needsUcx], "every shell block of the documents runs", async () => {
     }
     if (block.code.includes("pyarrow") && !needsPython.present) {
       console.log(`SKIPPED a block of ${block.file}: ${needsPython.what} is missing`);
+      continue;
+    }
+    if (/duckdb:|dipc query/.test(block.code) && peers.duckdb === null) {
+      console.log(`SKIPPED a block of ${block.file}: ${PEER_ADVICE.duckdb} is missing`);
       continue;
     }
     if (block.code.includes("adbc:") && peers.adbc === null) {

@@ -10,7 +10,9 @@ import { Buffer } from "node:buffer";
 import { crc32, deflateRawSync } from "node:zlib";
 import { DipcError } from "../../src/errors.ts";
 import { readZip } from "../../src/setup_zip.ts";
+import { readTar } from "../../src/setup_tar.ts";
 import { peerTest } from "../support/peers.ts";
+import { dipc } from "../support/processes.ts";
 import { runLibraryChild } from "../support/run_library_child.ts";
 
 const NO_SYSTEM = { systemFolders: [], systemLoader: false, rdmaFolder: "/nonexistent" };
@@ -221,4 +223,61 @@ Deno.test("a file of a ZIP archive that unpacks to more than it declares is refu
   const entry = archive.findLastIndex((_, i) => archive[i] === 0x50 && archive[i + 1] === 0x4b && archive[i + 2] === 1);
   new DataView(archive.buffer).setUint32(entry + 24, 1000, true);
   assertThrows(() => readZip(archive)[0].read(), DipcError, "cannot unpack bomb from the ZIP archive");
+});
+
+Deno.test("setup duckdb refuses what is not the pinned package, and says what a registry answers", async () => {
+  const answers = [() => new Response("no", { status: 404 }), () => new Response("not the package")];
+  const paths: string[] = [];
+  await using registry = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { pathname } = new URL(request.url);
+    // Deno itself looks for dipc's dependencies there, too.
+    if (!pathname.includes("/-/node-bindings")) return new Response("no", { status: 404 });
+    paths.push(pathname);
+    return answers.shift()!();
+  });
+  const cache = await Deno.makeTempDir({ prefix: "dipc-cache-" });
+  const env = {
+    NPM_CONFIG_REGISTRY: `http://127.0.0.1:${registry.addr.port}/npm/`,
+    XDG_CACHE_HOME: cache,
+    DIPC_LIBDUCKDB: "",
+  };
+  for (
+    const [code, text] of [["unreachable", "answers 404"], ["invalid_data", /SHA-512 \S{88}, expected \S{88}/]] as const
+  ) {
+    const outcome = await dipc(["setup", "duckdb", "--json"], { env });
+    const { error } = JSON.parse(outcome.stdout);
+    assertEquals([outcome.code, error.code], [1, code]);
+    assertMatch(error.message, typeof text === "string" ? new RegExp(text) : text);
+    assertStringIncludes(outcome.stderr, "fetching DuckDB");
+  }
+  assertMatch(paths[0], /^\/npm\/@duckdb\/node-bindings-linux-\w+\/-\/node-bindings-linux-\w+-1\.5\.6-r\.1\.tgz$/);
+  assertEquals([...Deno.readDirSync(cache)].map(({ name }) => name).filter((name) => name === "dipc"), []);
+  const argument = await dipc(["setup", "nonsense"]);
+  assertEquals([argument.code, argument.stderr.includes("no argument but duckdb")], [2, true]);
+});
+
+Deno.test("a TAR archive gives the files that are looked for, and a damaged one is an error", () => {
+  const file = (name: string, content: string): Uint8Array => {
+    const bytes = new Uint8Array(512 + Math.ceil(content.length / 512) * 512);
+    const put = (at: number, text: string) => bytes.set(new TextEncoder().encode(text), at);
+    put(0, name);
+    put(124, content.length.toString(8).padStart(11, "0"));
+    put(148, "        ");
+    put(156, "0");
+    put(148, `${bytes.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0")}\0 `);
+    put(512, content);
+    return bytes;
+  };
+  const archive = new Uint8Array([...file("a/b", "one"), ...file("c", "x".repeat(600)), ...new Uint8Array(1024)]);
+  const texts = [...readTar(archive, ["c", "a/b", "d"])].map((
+    [name, bytes],
+  ) => [name, new TextDecoder().decode(bytes)]);
+  assertEquals(texts, [["a/b", "one"], ["c", "x".repeat(600)]]);
+  for (const at of [3, 130, 1024]) {
+    const damaged = archive.slice();
+    damaged[at] ^= 0x55;
+    const error = assertThrows(() => readTar(damaged, ["c"]), DipcError);
+    assertEquals(error.code, "invalid_data");
+  }
+  assertThrows(() => readTar(archive.subarray(0, 1700), ["c"]), DipcError);
 });

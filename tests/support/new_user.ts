@@ -139,7 +139,7 @@ export const TASKS: readonly Task[] = [
   {
     page: "duckdb.md",
     what: "run SQL over a file before DuckDB is set up",
-    line: "DIPC_LIBDUCKDB=nowhere.so dipc query flights.arrow 'select count(*) from t'",
+    line: "XDG_CACHE_HOME=/nowhere dipc query flights.arrow 'select count(*) from t'",
     status: 1,
     shows: /error\[library_not_found\]: cannot load DuckDB[\s\S]*dipc setup duckdb/,
   },
