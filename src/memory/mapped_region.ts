@@ -95,11 +95,6 @@ export class MappedRegion {
     return this.#parts;
   }
 
-  /** Bytes of the parts in use. */
-  get bytesOut(): number {
-    return this.#bytesOut;
-  }
-
   /**
    * A part of the memory as a body. When it is released, or when it and what was made of it is collected, its addresses are freed.
    *

@@ -7,7 +7,7 @@
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
-import { EMPTY_BODY } from "../memory/empty.ts";
+
 import { hostPool } from "../memory/host_pool.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
 import { type AddressList, encodeFreed, MAX_FREED, parseAddressList } from "../protocol/address_list.ts";
@@ -99,15 +99,9 @@ export class SharedSession implements AddressedBodies {
     }
   }
 
-  /** Bytes of the memory that is in use here. */
-  get bytesOut(): number {
-    return this.#region.bytesOut;
-  }
-
   bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body {
     const parsed = parseAddressList(list, header, this.#facts);
     const addresses = addressesIn(parsed, header, this.#facts.base);
-    if (addresses.length === 0) return EMPTY_BODY;
     if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, header.bodyLength, addresses);
     return this.#gather(parsed, header, addresses);
   }
@@ -139,7 +133,8 @@ export class SharedSession implements AddressedBodies {
       const at = buffers[2 * i], length = buffers[2 * i + 1];
       if (length > 0) this.#region.copy(offsets[i], target.subarray(at, at + length));
     }
-    this.#free(addresses, bodyLength);
+    // There may be nothing but padding.
+    if (addresses.length > 0) this.#free(addresses, bodyLength);
     return block.toBody(bodyLength);
   }
 

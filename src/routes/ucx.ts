@@ -22,7 +22,7 @@ import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
-import { openShared, type SharedOutcome } from "./shared.ts";
+import type { SharedOutcome } from "./shared.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -185,6 +185,8 @@ async function share(
   if (options.pool !== hostPool()) return { session: null, reason: "bodies are received into memory of the caller" };
   const ticket = ticketOf(metadata, options.ticket) ?? metadata.ticket;
   if (ticket === null) return null;
+  // Loaded only now: most programs never need it.
+  const { openShared } = await import("./shared.ts");
   return await openShared(metadata.share, { ticket, timeoutMs: options.timeoutMs });
 }
 

@@ -29,8 +29,8 @@ export class ShareSession implements SharingSession {
   readonly #end = new AbortController();
   /** Whether its connection is over. */
   isGone = false;
-  /** The buffers of the last batch, which are aligned; batches of a stream mostly have the same. */
-  #aligned: ArrayLike<number> | null = null;
+  /** The buffers of the last batch that could be listed; batches of a stream mostly have the same. */
+  #listable: ArrayLike<number> | null = null;
 
   /**
    * @param socket The connection; stays the caller's
@@ -72,7 +72,7 @@ export class ShareSession implements SharingSession {
     const buffers = buffersOf(header);
     if (body === null || buffers === null || body.space !== "host") return null;
     const listBytes = addressListBytes(buffers.length / 2);
-    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isAligned(buffers)) return null;
+    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isListable(buffers)) return null;
     const placed = this.#place(body);
     if (placed === null) return isHungry || this.isGone || body.byteLength > this.#most ? null : WAIT;
     try {
@@ -156,11 +156,17 @@ export class ShareSession implements SharingSession {
     return block.toBody(listBytes);
   }
 
-  #isAligned(buffers: ArrayLike<number>): boolean {
-    if (buffers === this.#aligned) return true;
-    for (let i = 0; i < buffers.length; i += 2) if (buffers[i + 1] > 0 && buffers[i] % 8 !== 0) return false;
-    this.#aligned = buffers;
-    return true;
+  /** Whether a list can stand for a body: it has something to list, and all of it is aligned. */
+  #isListable(buffers: ArrayLike<number>): boolean {
+    if (buffers === this.#listable) return true;
+    let hasBytes = false;
+    for (let i = 0; i < buffers.length; i += 2) {
+      if (buffers[i + 1] === 0) continue;
+      if (buffers[i] % 8 !== 0) return false;
+      hasBytes = true;
+    }
+    if (hasBytes) this.#listable = buffers;
+    return hasBytes;
   }
 }
 

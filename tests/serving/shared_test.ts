@@ -17,6 +17,11 @@ import {
   type Server,
 } from "../../mod.ts";
 import { collect } from "../../src/memory/collector.ts";
+import { patchBatch } from "../../src/ipc/batch_patch.ts";
+import { HeaderReader } from "../../src/ipc/header.ts";
+import { wrapBytes } from "../../src/memory/wrap.ts";
+import type { Dataset } from "../../src/sources/dataset.ts";
+import { int64Messages } from "../support/arrow_messages.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { generated, resident, rowsOf } from "../support/generated.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
@@ -151,6 +156,27 @@ testNeeding(
     for await (using batch of reader) rows.push(batch.numRows);
     assertEquals(rows, sizes);
     assertEquals(reader.stats.sharedBytes, 2 * 8 * ROWS);
+
+    // A body of padding alone has nothing to list.
+    const [schemaMessage, batchMessage] = int64Messages(1, 1);
+    const headers = new HeaderReader();
+    const schema = headers.read(schemaMessage.metadata);
+    const none = Float64Array.of(0, 0);
+    const parts = { rows: 0, nodes: none, offsets: none, lengths: none, bodyLength: 256 };
+    const header = headers.read(patchBatch(batchMessage.metadata, parts));
+    const padding: Dataset = {
+      ...{ schema, readOnce: false, close() {} },
+      open() {
+        const messages = [{ header, body: wrapBytes(new Uint8Array(256)) }];
+        return { next: () => messages.pop() ?? null, close() {} };
+      },
+    };
+    await using padded = await serve({
+      datasets: { t: { source: padding, share: true } },
+      sharing: { minBodyBytes: 0 },
+    });
+    const batches = (await (await connect(uriOf(padded, "t"))).toTable()).batches;
+    assertEquals(batches.map(({ numRows }) => numRows), [0]);
 
     // Room for four batches: whoever keeps all of them gets the others sent, and waits for nothing.
     await using server = await startServer({ arenaBytes: 2 << 20, clientBytes: 4 << 16 });
