@@ -181,6 +181,7 @@ const SYMBOLS = {
 const ADDRESSES = [
   ...["duckdb_fetch_chunk", "duckdb_data_chunk_get_size", "duckdb_data_chunk_get_vector"] as const,
   ...["duckdb_vector_get_data", "duckdb_vector_get_validity", "duckdb_destroy_data_chunk"] as const,
+  "duckdb_is_null_value",
   ...["duckdb_bind_get_parameter", "duckdb_get_int64", "duckdb_destroy_value", "duckdb_bind_get_extra_info"] as const,
   ...["duckdb_table_function_get_client_context", "duckdb_client_context_get_connection_id"] as const,
   ...["duckdb_destroy_client_context", "duckdb_bind_add_result_column", "duckdb_bind_set_bind_data"] as const,

@@ -13,6 +13,8 @@
 /* Functions of DuckDB and of the C library. */
 struct library {
     void *(*bind_get_parameter)(void *info, uint64_t index);
+    /* Returns a bool. */
+    uint8_t (*is_null_value)(void *value);
     int64_t (*get_int64)(void *value);
     void (*destroy_value)(void **value);
     void *(*bind_get_extra_info)(void *info);
@@ -157,7 +159,7 @@ CALLBACK void unbind(void *data) {
 EXPORT void scan_bind(void *info) {
     const struct library *duckdb = the_library();
     void *value = duckdb->bind_get_parameter(info, 0);
-    int64_t id = duckdb->get_int64(value);
+    int64_t id = duckdb->is_null_value(value) ? 0 : duckdb->get_int64(value);
     duckdb->destroy_value(&value);
     void *context = 0;
     duckdb->bind_get_client_context(info, &context);

@@ -39,7 +39,8 @@ function scanCode(library: DuckDbLibrary): ScanCode {
     const memory = new Arena();
     const at = library.addresses;
     const table = memory.words([
-      ...[at.duckdb_bind_get_parameter, at.duckdb_get_int64, at.duckdb_destroy_value, at.duckdb_bind_get_extra_info],
+      ...[at.duckdb_bind_get_parameter, at.duckdb_is_null_value, at.duckdb_get_int64, at.duckdb_destroy_value],
+      at.duckdb_bind_get_extra_info,
       ...[at.duckdb_table_function_get_client_context, at.duckdb_client_context_get_connection_id],
       ...[at.duckdb_destroy_client_context, at.duckdb_bind_add_result_column, at.duckdb_bind_set_bind_data],
       ...[at.duckdb_bind_set_error, at.duckdb_init_get_bind_data, at.duckdb_init_get_column_count],

@@ -70,6 +70,10 @@ peerTest(NEEDS, "DuckDB reads a stream: columns, filters, counts, and once", asy
     const sql = "select sql from duckdb_views() where view_name = 't'";
     const call = /dipc_stream\(\d+\)/.exec(String((await rows(connection, sql))[0][0]))![0];
     await assertDipcError("invalid_argument", "not registered on this connection", () => rows(other, `from ${call}`));
+    for (const argument of ["null", "0", "-1", "123456789"]) {
+      const act = () => rows(connection, `from dipc_stream(${argument})`);
+      await assertDipcError("invalid_argument", "not registered on this connection", act);
+    }
     // A statement that was prepared outlives the registration, but not the connection.
     await using third = await connection.registerStream("kept", table);
     await connection.execute("prepare p as select count(*) from kept");
