@@ -1,9 +1,9 @@
 /**
  * `ucx:` URIs: the address of a server, and the values to request a stream with.
  *
- * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1`. The published protocol defines the first
- * three parameters; `role` (both, metadata, body) and `dipc` (the server understands the request envelope) are extensions of
- * dipc that others ignore. The path is the percent-encoded default ticket.
+ * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1&keep=1`. The published protocol defines the
+ * first three parameters; `role` (both, metadata, body), `dipc` (the server understands the request envelope) and `keep` (it takes
+ * further requests on a connection) are extensions of dipc that others ignore. The path is the percent-encoded default ticket.
  *
  * @module
  */
@@ -29,6 +29,8 @@ export interface UcxUri {
   readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
+  /** Whether the server takes further requests on a connection after a whole stream. */
+  readonly keep: boolean;
 }
 
 /** What {@linkcode formatUri} needs; whatever is left out is not in the URI. */
@@ -49,6 +51,8 @@ export interface UcxUriParts {
   role?: StreamRole | null;
   /** Whether the server understands the request envelope. */
   dipc?: boolean;
+  /** Whether the server takes further requests on a connection after a whole stream. */
+  keep?: boolean;
 }
 
 /** Longest URI that is read, in characters. */
@@ -125,6 +129,7 @@ export function parseUri(text: string | URL): UcxUri {
     remoteHandle: handle === undefined ? null : parseBase64(uri, "remote_handle", handle),
     role: role === undefined ? null : role,
     dipc: parameters.get("dipc") === "1",
+    keep: parameters.get("keep") === "1",
   };
 }
 
@@ -163,6 +168,7 @@ export function formatUri(parts: UcxUriParts): string {
     query.push(`role=${oneOf("role", parts.role, STREAM_ROLES)}`);
   }
   if (parts.dipc) query.push("dipc=1");
+  if (parts.keep) query.push("keep=1");
   return `ucx://${isV6 ? `[${host}]` : host}:${port}${path}?${query.join("&")}`;
 }
 
@@ -195,7 +201,7 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
   return { host: v6 ?? name, port };
 }
 
-const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc"]);
+const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc", "keep"]);
 
 /** The parameters that are known here. A `+` stays a `+`: `remote_handle` is base64, and nothing here is an HTML form. */
 function parseQuery(uri: string, query: string): Map<string, string> {

@@ -11,7 +11,7 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Alternative } from "../protocol/uri.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import type { Transport } from "../wire/transport.ts";
+import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
 import type { RouteName } from "./stats.ts";
@@ -31,6 +31,8 @@ export interface EndpointOptions {
   signal?: AbortSignal;
   library?: string;
   transport?: Transport;
+  /** How connections by UCX are kept. */
+  keep: KeepOptions;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
@@ -85,7 +87,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -96,7 +98,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     ),
     async open(signal) {
       const request = (ticket: Uint8Array) =>
-        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, pool: ucxPool() });
+        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, keep, pool: ucxPool() });
       try {
         return await request(endpoint.ticket);
       } catch (error) {

@@ -74,6 +74,7 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
       signal,
       library: options.library,
       transport: options.transport,
+      keep: options.keep,
       flightSchema: () => info.schema.byteLength === 0 ? null : readEncapsulatedSchema(info.schema, limits),
       ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),
       endpoints: info.endpoints,

@@ -8,11 +8,18 @@ import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import { wrapBytes } from "../memory/wrap.ts";
-import { encodeRequest, MAX_ERROR_BYTES, REQUEST_ERRORS, REQUEST_NO_ADDRESSES } from "../protocol/envelope.ts";
+import {
+  AnswerError,
+  encodeRequest,
+  MAX_ERROR_BYTES,
+  REQUEST_ERRORS,
+  REQUEST_KEEP,
+  REQUEST_NO_ADDRESSES,
+} from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport.ts";
+import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -36,6 +43,8 @@ export interface UcxStreamOptions {
   pool: Pool;
   /** What carries the protocol, if it is not UCX. */
   transport?: Transport;
+  /** How the connection is kept for another stream. */
+  keep: KeepOptions;
 }
 
 /** A running stream of UCX. */
@@ -97,26 +106,74 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
 }
 
 /**
- * Requests a stream from a location.
+ * Requests a stream from a location: on a connection that an earlier stream has left, or on a new one.
  *
  * @param alternative Location of the stream
  * @param options Ticket, limits, timeouts
  * @throws {DipcError} as `connect` does
  */
-export async function openAlternative(
-  { metadata, body }: Alternative,
-  options: UcxStreamOptions,
-): Promise<UcxStream> {
-  const { signal, timeoutMs, limits } = options;
-  const requests = makeRequests(metadata, body, options.ticket);
-  const end = performance.now() + timeoutMs;
-  const transport = options.transport ?? await sharedTransport(options.library);
-  const channel = await transport.connect(metadata, body, {
-    timeoutMs,
+export async function openAlternative(alternative: Alternative, options: UcxStreamOptions): Promise<UcxStream> {
+  const { metadata, body } = alternative;
+  const end = performance.now() + options.timeoutMs;
+  const keeps = metadata.keep && metadata.dipc && body === null && isKeeping(options.keep);
+  const flags = REQUEST_ERRORS | REQUEST_NO_ADDRESSES | (keeps ? REQUEST_KEEP : 0);
+  const request: StreamRequest = {
+    alternative,
+    requests: makeRequests(metadata, body, options.ticket, flags),
+    keeps,
+    end,
+  };
+  const reusable = await connectTo(request, options, keeps);
+  try {
+    return await start(reusable, request, options);
+  } catch (error) {
+    // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
+    if (!reusable.isReused || !isLost(reusable.failure) || error instanceof AnswerError) throw error;
+  }
+  return await start(await connectTo(request, options, false), request, options);
+}
+
+/** What is requested, and until when. */
+interface StreamRequest {
+  readonly alternative: Alternative;
+  /** One for each connection. */
+  readonly requests: readonly Request[];
+  /** Whether the connection may be kept. */
+  readonly keeps: boolean;
+  /** Latest time of the schema, of `performance.now()`. */
+  readonly end: number;
+}
+
+function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
+  return connections > 0 && milliseconds > 0;
+}
+
+function isLost(failure: DipcError | null): boolean {
+  return failure?.code === "connection_lost";
+}
+
+async function connectTo(
+  { alternative: { metadata, body }, end }: StreamRequest,
+  { signal, timeoutMs, limits, library, ...options }: UcxStreamOptions,
+  mayReuse: boolean,
+): Promise<Channel> {
+  const transport = options.transport ?? await sharedTransport(library);
+  return await transport.connect(metadata, body, {
+    timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(end - performance.now()))),
     signal,
     // The server's reason for rejecting must pass even a tighter limit.
     maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+    mayReuse,
   });
+}
+
+/** Requests a stream on a connection, which it owns from now on, and waits for the schema. */
+async function start(
+  channel: Channel,
+  { alternative: { metadata, body }, requests, keeps, end }: StreamRequest,
+  options: UcxStreamOptions,
+): Promise<UcxStream> {
+  const { signal, timeoutMs, limits, keep } = options;
   const input = new IncomingStream(channel, {
     limits,
     pool: options.pool,
@@ -125,6 +182,7 @@ export async function openAlternative(
     signal,
     errorMessages: metadata.dipc,
     isApart: body !== null,
+    keep: keeps ? { ...keep, wantData: metadata.wantData } : null,
   });
   try {
     for (const request of requests) await send(channel, request, end, options);
@@ -181,7 +239,12 @@ interface Request {
   bytes: Uint8Array<ArrayBuffer>;
 }
 
-function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | Uint8Array): Request[] {
+function makeRequests(
+  metadata: UcxUri,
+  body: UcxUri | null,
+  ticket: string | Uint8Array | undefined,
+  flags: number,
+): Request[] {
   const given = typeof ticket === "string" ? new TextEncoder().encode(ticket) : ticket;
   const request = (uri: UcxUri, role: Request["role"]): Request => {
     const name = given ?? uri.ticket ?? metadata.ticket;
@@ -191,7 +254,7 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
         "cannot start the stream: no stream is selected, because the URI has no path; pass a ticket",
       );
     }
-    const bytes = uri.dipc ? encodeRequest(name, REQUEST_ERRORS | REQUEST_NO_ADDRESSES) : name.slice();
+    const bytes = uri.dipc ? encodeRequest(name, flags) : name.slice();
     return { role, tag: uri.wantData, bytes };
   };
   return body === null ? [request(metadata, "both")] : [request(metadata, "metadata"), request(body, "body")];

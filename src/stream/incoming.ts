@@ -10,12 +10,22 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { wrapBytes } from "../memory/wrap.ts";
+import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE, frameType } from "../protocol/prefix.ts";
 import { DISCARD, ReceiverState } from "../protocol/receiver.ts";
 import { sequenceDistance } from "../protocol/sequence.ts";
 import { FULL_MASK, SEQUENCE_MASK, tagSequence } from "../protocol/tag.ts";
-import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
-import type { MessageInput } from "./message_input.ts";
+import {
+  type Channel,
+  FAILED,
+  type KeepOptions,
+  type Operation,
+  PENDING,
+  type Receive,
+  type UnexpectedMessage,
+} from "../wire/transport.ts";
+import type { EndOptions, MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
 const POSTED_BYTES = 512 * 1024;
@@ -46,6 +56,11 @@ const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
 
+/** Longest wait for the end of a stream whose connection could then be kept, in milliseconds. */
+const END_MS = 250;
+/** Most bytes that are received and thrown away for that: a new connection costs less. */
+const MAX_DRAINED = 16 * 2 ** 20;
+
 interface Incoming {
   block: Block;
   receive: Receive;
@@ -65,6 +80,14 @@ export interface IncomingOptions {
   errorMessages: boolean;
   /** Whether metadata and bodies come from two servers, so that one may be far ahead of the other. */
   isApart: boolean;
+  /** How the connection is kept for the next stream; `null` or left out if the server takes one request only. */
+  keep?: KeptConnection | null;
+}
+
+/** How a connection is kept after its stream. */
+export interface KeptConnection extends KeepOptions {
+  /** The tag of requests. */
+  readonly wantData: bigint;
 }
 
 /** One stream that is received over a channel. */
@@ -95,6 +118,9 @@ export class IncomingStream implements MessageInput {
   #earlyTag = -1n;
   #earlyProbes = 0;
   #discarding: Incoming | null = null;
+  /** Whether a read is under way that waits for the channel. */
+  #isWaiting = false;
+  #closing: Promise<void> | null = null;
 
   constructor(channel: Channel, options: IncomingOptions) {
     this.#channel = channel;
@@ -148,11 +174,17 @@ export class IncomingStream implements MessageInput {
   }
 
   /** Ends the stream, whatever its state. Afterwards all blocks but those handed out are back. */
-  async close(options?: { flush?: boolean }): Promise<void> {
+  close(options: EndOptions = {}): Promise<void> {
+    return this.#closing ??= this.#close(options);
+  }
+
+  async #close({ flush, stop }: EndOptions): Promise<void> {
+    const { keep } = this.#options;
+    const mayKeep = keep && (flush || stop) && !this.#isWaiting && await this.#endQuietly(keep, stop === true);
     this.#failure ??= new LocalError("closed", "cannot receive the stream: it was closed");
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
-    await this.#channel.close(options);
+    await this.#channel.close(mayKeep ? { flush, keep } : { flush });
     this.#state.forEachAttached((slot) => {
       slot.attachment!.block.release();
       slot.attachment = null;
@@ -165,9 +197,56 @@ export class IncomingStream implements MessageInput {
     this.#discarding = null;
   }
 
+  /**
+   * Brings the stream to its end, so that its connection can carry another one: all of it has arrived, or the server stops and what
+   * is under way is taken. Not at any price.
+   *
+   * @param keep How the connection is kept
+   * @param stop Whether the server may be asked to stop
+   * @returns whether nothing of the stream is left
+   */
+  async #endQuietly({ wantData }: KeptConnection, stop: boolean): Promise<boolean> {
+    const state = this.#state;
+    const channel = this.#channel;
+    if (this.#failure !== null || channel.isReused === undefined) return false;
+    let isStopped = state.finished;
+    let asking: Operation | null = null;
+    if (!isStopped) {
+      if (!stop || this.#postedBytes + this.#earlyBytes > MAX_DRAINED) return false;
+      asking = channel.sendTagged(wantData, wrapBytes(encodeStop()), false);
+    }
+    let drained = 0;
+    this.#ahead?.body?.release();
+    this.#ahead = null;
+    const step = (): boolean => {
+      channel.progress();
+      for (let frame; state.wantsFrame && !isStopped && (frame = channel.takeFrame()) !== null;) {
+        if (frameType(frame) === ERROR_MESSAGE) isStopped = isEndOfStopped(frame);
+        else state.onFrame(frame);
+      }
+      this.#settle();
+      this.#post();
+      this.#takeUnexpected();
+      for (let slot; (slot = state.next()) !== null;) {
+        slot.attachment?.block.release();
+        drained += slot.byteLength;
+      }
+      if (drained > MAX_DRAINED) return true;
+      if (asking !== null && asking.poll() === PENDING) return false;
+      const isOver = state.finished || (isStopped && state.isDrained);
+      return isOver && state.emptiesMissing === 0 && this.#early.size === 0 && this.#discarding === null;
+    };
+    try {
+      return (step() || await channel.until(step, { timeoutMs: END_MS })) && drained <= MAX_DRAINED;
+    } catch {
+      return false;
+    }
+  }
+
   async #wait(): Promise<IpcMessage | null> {
     const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
     const isFirst = this.#state.announced === 0;
+    this.#isWaiting = true;
     try {
       this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
@@ -181,6 +260,8 @@ export class IncomingStream implements MessageInput {
       );
     } catch (error) {
       throw this.#fail(error);
+    } finally {
+      this.#isWaiting = false;
     }
   }
 
@@ -287,13 +368,17 @@ export class IncomingStream implements MessageInput {
 
   /** Receives unexpected messages, and rejects those that cannot belong to the stream. */
   #checkUnexpected(): void {
+    if (this.#discarding === null && (++this.#pumps & PROBE_EVERY) !== 0) return;
+    this.#takeUnexpected();
+  }
+
+  #takeUnexpected(): void {
     const discarding = this.#discarding;
     if (discarding !== null) {
       if (discarding.receive.poll() === PENDING) return;
       discarding.block.release();
       this.#discarding = null;
     }
-    if ((++this.#pumps & PROBE_EVERY) !== 0) return;
     for (let message; (message = this.#channel.probe()) !== null;) {
       if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) {
         return this.#keep(message);

@@ -37,6 +37,11 @@ export interface OutgoingOptions {
   signal: AbortSignal;
   /** Called once, before the first message with a body is sent, or the stream ends without one. An error that it throws ends the stream. */
   onFirstBody?: () => void;
+  /**
+   * Takes a message that the client sends while its stream is running, and returns whether the client wants no more of it. Throws if
+   * it may not send that. By default it may send nothing.
+   */
+  hasStopped?: () => boolean;
 }
 
 /** What a stream has sent, even if it failed. */
@@ -67,6 +72,8 @@ export class OutgoingStream {
   readonly #state: SenderState<Sending>;
   /** Whether it has ended because the client accepted nothing for too long. */
   hasStalled = false;
+  /** Whether the client wanted no more of it; then `settle` must follow. */
+  isStopped = false;
   #stream: SendableStream | null = null;
   /** Taken from the dataset and not sent, because the window is full. */
   #held: SendableMessage | null = null;
@@ -91,7 +98,7 @@ export class OutgoingStream {
   }
 
   /**
-   * Sends the whole stream and waits until the peer has taken it.
+   * Sends the whole stream and waits until the peer has taken it, or until the peer wants no more.
    *
    * @throws {DipcError} the channel's failure, the source's error, `timeout`, `cancelled`, `protocol`
    */
@@ -115,9 +122,21 @@ export class OutgoingStream {
         throw error;
       }
       if (this.#sourceError !== null) throw this.#sourceError.error;
-      if (this.#state.finished) return;
+      if (this.#state.finished || this.isStopped) return;
       await this.#sourceReady();
     }
+  }
+
+  /**
+   * Waits until the peer has taken what is under way of a stream that was stopped.
+   *
+   * @throws {DipcError} the channel's failure, `timeout`, `cancelled`
+   */
+  async settle(): Promise<void> {
+    await this.#until(() => {
+      this.#reap();
+      return this.#state.oldest() === null;
+    });
   }
 
   /**
@@ -167,6 +186,10 @@ export class OutgoingStream {
       opening.then((stream) => stream.close()).catch(() => {});
       throw error;
     }
+    if (this.isStopped) {
+      opening.then((stream) => stream.close()).catch(() => {});
+      throw new DipcError("cancelled", "cannot start the stream: the client wanted none of it any more");
+    }
     return await opening;
   }
 
@@ -186,7 +209,7 @@ export class OutgoingStream {
     const reap = (): boolean => {
       this.#reap();
       this.#checkSilent();
-      return !isWaiting;
+      return !isWaiting || this.isStopped;
     };
     awaited.then(() => {
       isWaiting = false;
@@ -198,13 +221,14 @@ export class OutgoingStream {
     } catch (error) {
       if (isWaiting) throw error;
     }
-    await awaited;
+    if (!this.isStopped) await awaited;
   }
 
   /** Sends what the window admits. True once everything was sent, or while the dataset has no message at hand. */
   #step = (): boolean => {
     this.#reap();
     this.#checkSilent();
+    if (this.isStopped) return true;
     const state = this.#state;
     let bytes = 0;
     for (let count = 0; count < TURN_MESSAGES && bytes < TURN_BYTES; count++) {
@@ -227,9 +251,13 @@ export class OutgoingStream {
     return false;
   };
 
-  /** A client must not send while its stream is running. */
+  /** A client must not send while its stream is running, unless it wants no more of it. */
   #checkSilent(): void {
-    if (this.#channel.probe() !== null) {
+    const { hasStopped } = this.#options;
+    if (hasStopped !== undefined) {
+      // After the end the next request may arrive before this side knows that everything was taken.
+      if (!this.#state.ended && !this.isStopped) this.isStopped = hasStopped();
+    } else if (this.#channel.probe() !== null) {
       throw new DipcError("protocol", "cannot send the stream: the client sent a tagged message while it was running");
     }
   }

@@ -24,6 +24,7 @@ Deno.test("the reference server's URIs are read", () => {
     remoteHandle: null,
     role: null,
     dipc: false,
+    keep: false,
   });
   assertEquals(parseUri(BODY).wantData, 0x00000DEADBA0BAB0n);
   assertEquals(formatUri({ host: "127.0.0.1", port: 39297, wantData: 0xFFFFFDEADBA0BAB0n }), METADATA);
@@ -43,6 +44,7 @@ Deno.test("a URI with everything is read and written", () => {
     remoteHandle: new Uint8Array([0xFB, 0xFF, 0xBF]),
     role: "metadata",
     dipc: true,
+    keep: false,
   });
   assertEquals(formatUri(parsed), uri);
 });

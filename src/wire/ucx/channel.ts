@@ -17,12 +17,21 @@ import type { Block, Body } from "../../memory/block.ts";
 import type { StreamRole } from "../../protocol/role.ts";
 import {
   type Channel,
+  type CloseChannelOptions,
+  type KeepOptions,
   type Operation,
   PENDING,
   type Receive,
   type UnexpectedMessage,
   type UntilOptions,
 } from "../transport.ts";
+import {
+  type ChannelLimits,
+  type ConnectionKeeper,
+  cutConnection,
+  type OpenConnection,
+  type WorkerReturn,
+} from "./connection.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
@@ -51,14 +60,6 @@ const MAX_SEND_SLOTS = 256;
 
 /** Frames in the queue up to which rendezvous frames are fetched ahead: large ones, and those a sender waits for. */
 const FETCH_AHEAD = 64;
-
-/** Limits of a channel. */
-export interface ChannelLimits {
-  /** Most bytes of one metadata frame. */
-  readonly maxFrameBytes: number;
-  /** Most bytes of frames that arrived and were not taken. */
-  readonly maxQueuedFrameBytes: number;
-}
 
 /** Native memory for a frame that is being sent. */
 class SendSlot {
@@ -89,20 +90,19 @@ interface PendingFrame {
   request: UcxRequest | null;
 }
 
-/** Takes back the worker of a channel that has ended. */
-export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
-
 /** A UCX channel. Made by the transport. */
 export class UcxChannel implements Channel, WorkerOwner {
   failure: DipcError | null = null;
   /** Whether UCX has reported the end of a connection; other failures are this side's. */
   #isLost = false;
   transportsReason = "";
+  readonly isReused: boolean;
   readonly #worker: UcxWorker;
   readonly #symbols: UcpSymbols;
   readonly #handle: bigint;
   readonly #limits: ChannelLimits;
   readonly #returnWorker: WorkerReturn;
+  readonly #keeper: ConnectionKeeper | null;
   readonly #requests: RequestList;
   readonly #frames = new FrameQueue();
   readonly #params: RequestParams;
@@ -112,6 +112,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   #sending: FrameSend[] = [];
   #firstSending = 0;
   #endpoints: UcxEndpoint[] = [];
+  readonly #peers: string[] = [];
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
   #closing: Promise<void> | null = null;
@@ -126,9 +127,19 @@ export class UcxChannel implements Channel, WorkerOwner {
    * @param worker The worker, which the channel owns from now on
    * @param limits Limits on frames
    * @param returnWorker Called when the channel no longer needs the worker
+   * @param keeper Called instead, if its connection is kept
+   * @param isReused Whether the connection that is attached has carried a stream before
    */
-  constructor(worker: UcxWorker, limits: ChannelLimits, returnWorker: WorkerReturn) {
+  constructor(
+    worker: UcxWorker,
+    limits: ChannelLimits,
+    returnWorker: WorkerReturn,
+    keeper: ConnectionKeeper | null = null,
+    isReused = false,
+  ) {
     this.#worker = worker;
+    this.#keeper = keeper;
+    this.isReused = isReused;
     this.#symbols = worker.context.symbols;
     this.#handle = worker.handle;
     this.#limits = limits;
@@ -148,6 +159,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#endpoints.length === 0) this.#metadataEndpoint = endpoint.handle;
     this.#bodyEndpoint = endpoint.handle;
     this.#endpoints.push(endpoint);
+    this.#peers.push(peer);
     endpoint.onFailure = () => {
       const status = endpoint.failedStatus;
       this.#isLost = true;
@@ -172,6 +184,11 @@ export class UcxChannel implements Channel, WorkerOwner {
 
   get activity(): number {
     return this.#worker.activity;
+  }
+
+  get isQuiet(): boolean {
+    if (this.#closing !== null || this.failure !== null || this.#worker.isBroken) return false;
+    return this.#frames.count === 0 && (this.#requests.count === 0 || this.#pollAll());
   }
 
   get queuedFrames(): number {
@@ -359,8 +376,35 @@ export class UcxChannel implements Channel, WorkerOwner {
     return true;
   }
 
-  close(options: { flush?: boolean; discard?: boolean } = {}): Promise<void> {
-    return this.#closing ??= this.#close(options.flush === true, options.discard === true);
+  close({ flush = false, discard = false, keep }: CloseChannelOptions = {}): Promise<void> {
+    if (this.#closing === null && keep !== undefined && this.#mayKeep(keep)) {
+      this.#keeper!(this.#end(), keep);
+      return this.#closing!;
+    }
+    return this.#closing ??= this.#close(flush, discard);
+  }
+
+  cut(): void {
+    if (this.#closing !== null) return;
+    cutConnection(this.#end());
+    // What waits on the channel, asleep, must see that it is over.
+    this.#worker.armed = false;
+    progressLoop().wake();
+  }
+
+  #mayKeep({ connections }: KeepOptions): boolean {
+    const isFree = this.#keeper !== null && connections > 0 && this.#worker.waits.length === 0;
+    return isFree && this.isQuiet && this.probe() === null;
+  }
+
+  /** Ends the channel, but not its connection, on which nothing is under way. */
+  #end(): OpenConnection {
+    this.#closing = Promise.resolve();
+    this.#isClosed = true;
+    this.#sendSlots = [];
+    const { transportsReason } = this;
+    const [worker, returnWorker] = [this.#worker, this.#returnWorker];
+    return { worker, endpoints: this.#endpoints, peers: this.#peers, transportsReason, returnWorker };
   }
 
   /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */
