@@ -93,7 +93,7 @@ export class ReceiverState<T = unknown> {
   readonly #first: number;
 
   /** Made when they are first used: most streams are short. */
-  readonly #slots: ReceiverSlot<T>[];
+  readonly #slots: ReceiverSlot<T>[] = [];
   readonly #mask: number;
 
   // Positions in the stream, not sequence numbers: they never wrap. head ≤ oldest ≤ post ≤ due.
@@ -144,7 +144,6 @@ export class ReceiverState<T = unknown> {
     let size = 1;
     while (size < maxAnnounced + reorderWindow) size *= 2;
     this.#mask = size - 1;
-    this.#slots = new Array(size);
   }
 
   /** Whether there is room for another metadata frame; while false, leave frames in the channel. */

@@ -112,7 +112,7 @@ export class SenderState<T = unknown> {
   readonly #markBytes: number;
   readonly #markBatches: number;
   /** Made when they are first used: most streams are short. */
-  readonly #slots: SenderSlot<T>[];
+  readonly #slots: SenderSlot<T>[] = [];
   readonly #mask: number;
 
   #head = 0; // sends under way: ring positions head … tail − 1
@@ -153,7 +153,6 @@ export class SenderState<T = unknown> {
     let size = 1;
     while (size < windowBatches) size *= 2;
     this.#mask = size - 1;
-    this.#slots = new Array(size);
   }
 
   /** Messages assigned, the schema among them. */

@@ -58,6 +58,10 @@ export interface UcxUriParts {
 /** Longest URI that is read, in characters. */
 const MAX_URI_LENGTH = 65536;
 
+/** URIs that were parsed lately, of at most so many characters: programs request the same ones again and again. */
+const parsed = new Map<string, UcxUri>();
+const MAX_PARSED = 64, MAX_PARSED_LENGTH = 1024;
+
 const MAX_U64 = 0xFFFFFFFFFFFFFFFFn;
 const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";
 
@@ -81,6 +85,15 @@ function invalid(uri: string, why: string): DipcError {
  */
 export function parseUri(text: string | URL): UcxUri {
   const uri = String(text);
+  const known = parsed.get(uri);
+  if (known !== undefined) return known;
+  const result = parse(uri);
+  if (parsed.size >= MAX_PARSED) parsed.clear();
+  if (uri.length <= MAX_PARSED_LENGTH) parsed.set(uri, result);
+  return result;
+}
+
+function parse(uri: string): UcxUri {
   if (uri.length > MAX_URI_LENGTH) {
     throw invalid(uri, `at most ${MAX_URI_LENGTH} characters are allowed, found ${uri.length}`);
   }

@@ -15,6 +15,8 @@ import { type ClientRequest, RequestReader } from "./ucx_request.ts";
 
 /** Longest wait for a client to close a finished connection, in milliseconds. */
 const CLOSE_MS = 5_000;
+/** A client that asks again mostly does so at once: to fall asleep before, and to be woken up, would take longer, in milliseconds. */
+const EAGER_MS = 0.5;
 /** A connection is not cut sooner than this after its stream, in milliseconds: the news could overtake the end of the stream. */
 const GRACE_MS = 100;
 
@@ -194,7 +196,9 @@ export class UcxConnection {
     try {
       for (;;) {
         const timeoutMs = Math.max(0, end - performance.now());
-        if (!await channel.until(() => this.#requests.hasArrived, { timeoutMs, signal: stop })) return null;
+        if (!await channel.until(() => this.#requests.hasArrived, { timeoutMs, signal: stop, eagerMs: EAGER_MS })) {
+          return null;
+        }
         const request = await this.#requests.next(settings.requestTimeoutMs);
         // One to stop that has crossed the end of its stream.
         if (request.stops) continue;

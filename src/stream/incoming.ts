@@ -56,6 +56,8 @@ const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
 
+/** How long the answer on a connection that was kept is polled for, in milliseconds. */
+const EAGER_MS = 0.5;
 /** Longest wait for the end of a stream whose connection could then be kept, in milliseconds. */
 const END_MS = 250;
 /** Most bytes that are received and thrown away for that: a new connection costs less. */
@@ -120,6 +122,7 @@ export class IncomingStream implements MessageInput {
   #discarding: Incoming | null = null;
   /** Whether a read is under way that waits for the channel. */
   #isWaiting = false;
+  #isClosed = false;
   #closing: Promise<void> | null = null;
 
   constructor(channel: Channel, options: IncomingOptions) {
@@ -161,6 +164,7 @@ export class IncomingStream implements MessageInput {
    */
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     if (this.#failure !== null) throw this.#failure;
+    if (this.#isClosed) throw this.#fail(new LocalError("closed", "cannot receive the stream: it was closed"));
     const message = this.#take();
     if (message !== null) return message;
     try {
@@ -181,7 +185,7 @@ export class IncomingStream implements MessageInput {
   async #close({ flush, stop }: EndOptions): Promise<void> {
     const { keep } = this.#options;
     const mayKeep = keep && (flush || stop) && !this.#isWaiting && await this.#endQuietly(keep, stop === true);
-    this.#failure ??= new LocalError("closed", "cannot receive the stream: it was closed");
+    this.#isClosed = true;
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
     await this.#channel.close(mayKeep ? { flush, keep } : { flush });
@@ -246,13 +250,15 @@ export class IncomingStream implements MessageInput {
   async #wait(): Promise<IpcMessage | null> {
     const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
     const isFirst = this.#state.announced === 0;
+    // The answer to a request on a connection that is up is on its way.
+    const eagerMs = isFirst && this.#channel.isReused ? EAGER_MS : undefined;
     this.#isWaiting = true;
     try {
       this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs })) return this.#take();
       }
       throw new LocalError(
         "timeout",

@@ -147,7 +147,8 @@ export class OutgoingStream {
     for (let slot; (slot = this.#state.oldest()) !== null; this.#state.settle()) slot.attachment?.body?.release();
     this.#releaseHeld();
     const late = this.#awaited?.then(() => this.#releaseHeld());
-    const closed = Promise.resolve(this.#stream?.close());
+    const closed = this.#stream?.close();
+    if (late === undefined && !(closed instanceof Promise)) return;
     await withDeadline(Promise.all([closed, late]), SOURCE_CLOSE_MS);
   }
 

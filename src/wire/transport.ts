@@ -69,6 +69,11 @@ export interface UntilOptions {
   signal?: AbortSignal;
   /** Longest wait in milliseconds; default without limit. */
   timeoutMs?: number;
+  /**
+   * How long to poll before the wait may sleep, in milliseconds: for something that is about to come, because falling asleep and
+   * waking up take longer than that. Default: the transport's own, tens of microseconds.
+   */
+  eagerMs?: number;
 }
 
 /** How connections are kept for a later stream. */

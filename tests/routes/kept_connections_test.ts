@@ -183,23 +183,33 @@ testNeeding(needs, "a connection that has waited too long is closed, by whicheve
   assertEquals(await until(() => patient.counts(), ([, , idle]) => idle === 0), [1, 0, 0]);
 });
 
-testNeeding(needs, "a full server closes the connections that wait, and they are no clients", async () => {
-  await using server = await Server.start({ maxConnections: 2 });
-  const kept = [{}, { limits: { maxMetadataBytes: 2 ** 20 } }, { limits: { maxMetadataBytes: 2 ** 19 } }];
-  for (const options of kept) assertEquals(await rowsOf(server.uris.small, options), 10);
-  // One more than there are places.
-  await until(() => server.counts(), ([, , idle]) => idle === 2);
-  const once = { keepAliveMs: 0 };
-  const readers = [await connect(server.uris.large, once), await connect(server.uris.large, once)];
-  const { server: full } = await until(() => server.state(), ({ server }) => server.idleConnections === 0);
-  assertEquals(full.activeConnections, 2);
-  for (const options of kept) await assertDipcError("busy", "2 connections", () => rowsOf(server.uris.small, options));
-  for (const reader of readers) await reader.cancel();
-  for (const options of kept) {
-    await server.counts();
-    assertEquals(await rowsOf(server.uris.small, options), 10);
-  }
-});
+testNeeding(
+  needs,
+  "a full server closes the connections that wait first, and does not count them as clients",
+  async () => {
+    await using server = await Server.start({ maxConnections: 2 });
+    const kept = [{}, { limits: { maxMetadataBytes: 2 ** 20 } }, { limits: { maxMetadataBytes: 2 ** 19 } }];
+    for (const options of kept) assertEquals(await rowsOf(server.uris.small, options), 10);
+    // One more than there are places.
+    await until(() => server.counts(), ([, , idle]) => idle === 2);
+    const once = { keepAliveMs: 0 };
+    const readers = [await connect(server.uris.large, once), await connect(server.uris.large, once)];
+    const { server: full } = await until(() => server.state(), ({ server }) => server.idleConnections === 0);
+    assertEquals(full.activeConnections, 2);
+    for (const options of kept) {
+      await assertDipcError(
+        "busy",
+        "2 connections",
+        () => rowsOf(server.uris.small, options),
+      );
+    }
+    for (const reader of readers) await reader.cancel();
+    for (const options of kept) {
+      await server.counts();
+      assertEquals(await rowsOf(server.uris.small, options), 10);
+    }
+  },
+);
 
 testNeeding(needs, "without the word of both sides, a connection serves one request", async () => {
   await using old = await Server.start({ keepAliveMs: 0 });

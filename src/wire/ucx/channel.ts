@@ -4,7 +4,6 @@
  * @module
  */
 import { DipcError, LocalError } from "../../errors.ts";
-import { addressOf } from "../../../ffi/libc.ts";
 import {
   isStatusError,
   pointerStatus,
@@ -30,6 +29,7 @@ import {
   type ConnectionKeeper,
   cutConnection,
   type OpenConnection,
+  SendSlot,
   type WorkerReturn,
 } from "./connection.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
@@ -60,18 +60,6 @@ const MAX_SEND_SLOTS = 256;
 
 /** Frames in the queue up to which rendezvous frames are fetched ahead: large ones, and those a sender waits for. */
 const FETCH_AHEAD = 64;
-
-/** Native memory for a frame that is being sent. */
-class SendSlot {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView<ArrayBuffer>;
-  readonly address: bigint;
-  constructor(capacity: number) {
-    this.bytes = new Uint8Array(capacity);
-    this.view = new DataView(this.bytes.buffer);
-    this.address = addressOf(this.bytes);
-  }
-}
 
 class FrameSend extends UcxRequest {
   constructor(list: RequestList, request: bigint, readonly slot: SendSlot, readonly slots: SendSlot[]) {
@@ -104,10 +92,10 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #returnWorker: WorkerReturn;
   readonly #keeper: ConnectionKeeper | null;
   readonly #requests: RequestList;
-  readonly #frames = new FrameQueue();
+  readonly #frames: FrameQueue;
   readonly #params: RequestParams;
   #pendingFrames: PendingFrame[] = [];
-  #sendSlots: SendSlot[] = [];
+  #sendSlots: SendSlot[];
   /** Frames on their way, oldest first, from `#firstSending` on. */
   #sending: FrameSend[] = [];
   #firstSending = 0;
@@ -128,18 +116,24 @@ export class UcxChannel implements Channel, WorkerOwner {
    * @param limits Limits on frames
    * @param returnWorker Called when the channel no longer needs the worker
    * @param keeper Called instead, if its connection is kept
-   * @param isReused Whether the connection that is attached has carried a stream before
+   * @param reused The connection that is attached next, if it has carried a stream before
    */
   constructor(
     worker: UcxWorker,
     limits: ChannelLimits,
     returnWorker: WorkerReturn,
     keeper: ConnectionKeeper | null = null,
-    isReused = false,
+    reused: OpenConnection | null = null,
   ) {
     this.#worker = worker;
     this.#keeper = keeper;
-    this.isReused = isReused;
+    this.isReused = reused !== null;
+    this.#frames = reused?.memory.frames ?? new FrameQueue();
+    this.#sendSlots = reused?.memory.sendSlots ?? [];
+    if (reused !== null) {
+      this.#transports = reused.transports;
+      this.transportsReason = reused.transportsReason;
+    }
     this.#symbols = worker.context.symbols;
     this.#handle = worker.handle;
     this.#limits = limits;
@@ -216,6 +210,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   takeFrame(): Uint8Array<ArrayBuffer> | null {
+    if (this.#isClosed) return null; // its frames may be those of another stream by now
     if (this.#pendingFrames.length > 0) this.#fetchFrames();
     return this.#frames.take();
   }
@@ -401,10 +396,12 @@ export class UcxChannel implements Channel, WorkerOwner {
   #end(): OpenConnection {
     this.#closing = Promise.resolve();
     this.#isClosed = true;
+    const memory = { frames: this.#frames, sendSlots: this.#sendSlots };
     this.#sendSlots = [];
     const { transportsReason } = this;
-    const [worker, returnWorker] = [this.#worker, this.#returnWorker];
-    return { worker, endpoints: this.#endpoints, peers: this.#peers, transportsReason, returnWorker };
+    const [worker, returnWorker, transports] = [this.#worker, this.#returnWorker, this.#transports];
+    const [endpoints, peers] = [this.#endpoints, this.#peers];
+    return { worker, endpoints, peers, transports, transportsReason, returnWorker, memory };
   }
 
   /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { addressOf } from "../../../ffi/libc.ts";
 import type { KeepOptions } from "../transport.ts";
 import type { UcxEndpoint } from "./endpoint.ts";
+import type { FrameQueue } from "./frames.ts";
 import type { UcxWorker } from "./worker.ts";
 
 /** Most calls of progress in which the endpoints of a connection that is cut must close; what is left ends with the worker. */
@@ -16,6 +18,27 @@ export interface ChannelLimits {
   readonly maxFrameBytes: number;
   /** Most bytes of frames that arrived and were not taken. */
   readonly maxQueuedFrameBytes: number;
+}
+
+/** Native memory for a frame that is being sent. */
+export class SendSlot {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  /** Address of the first byte. */
+  readonly address: bigint;
+
+  /** @param capacity Size in bytes */
+  constructor(capacity: number) {
+    this.bytes = new Uint8Array(capacity);
+    this.view = new DataView(this.bytes.buffer);
+    this.address = addressOf(this.bytes);
+  }
+}
+
+/** Memory of a connection's frames, all of it free while no stream uses the connection. */
+export interface FrameMemory {
+  readonly frames: FrameQueue;
+  readonly sendSlots: SendSlot[];
 }
 
 /** Takes back the worker of a channel that has ended. */
@@ -33,6 +56,10 @@ export interface OpenConnection {
   /** Why it is not the fastest that this machine has; empty if nothing was in the way. */
   readonly transportsReason: string;
   readonly returnWorker: WorkerReturn;
+  /** Names of the transports in use, as far as they are known. */
+  readonly transports: readonly string[];
+  /** Memory of the frames that are received and sent. */
+  readonly memory: FrameMemory;
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Connections of a client that have carried a whole stream and wait for the next one to the same server.
  *
- * Nothing waits for them, so they never keep a program alive: a timer that does not count as work looks at them now and then, and
+ * Nothing waits for them, so they never keep a program alive: a timer that does not count as work looks at them periodically, and
  * whoever takes one looks at it first.
  *
  * @module
@@ -16,8 +16,8 @@ import type { WorkerOwner } from "./worker.ts";
 const MAX_IDLE = 32;
 /** How often waiting connections are looked at, in milliseconds. */
 const LOOK_MS = 1_000;
-/** Calls of progress by which the end of a connection shows. */
-const LOOK_ROUNDS = 4;
+/** Looks by which the end of a connection shows. */
+const LOOKS = 2;
 
 /** One that waits. */
 class IdleConnection implements WorkerOwner {
@@ -49,7 +49,7 @@ class IdleConnection implements WorkerOwner {
   isSound(now: number): boolean {
     if (now >= this.until) return false;
     const { worker } = this.connection;
-    for (let i = 0; i < LOOK_ROUNDS && !this.#isSpoilt; i++) worker.progress();
+    for (let i = 0; i < LOOKS && !this.#isSpoilt; i++) worker.look();
     if (this.#isSpoilt || worker.isBroken) return false;
     return worker.context.symbols.ucp_tag_probe_nb(worker.handle, 0n, 0n, 0, tagInfoAddress()) === 0n;
   }
@@ -82,13 +82,9 @@ export class IdleConnections {
       const idle = this.#all[i];
       if (idle.key !== key) continue;
       this.#all.splice(i, 1);
-      if (idle.isSound(now)) {
-        this.#watch();
-        return idle.connection;
-      }
+      if (idle.isSound(now)) return idle.connection;
       idle.cut();
     }
-    this.#watch();
     return null;
   }
 
@@ -122,7 +118,7 @@ export class IdleConnections {
       this.#all.splice(this.#all.indexOf(idle), 1);
       idle.cut();
     }
-    this.#watch();
+    if (this.#all.length === 0) this.#unwatch();
   }
 
   /** Cuts all, and those that come later. Idempotent. */
@@ -133,21 +129,21 @@ export class IdleConnections {
 
   /** Looks at the connections from time to time, as long as there are any. */
   #watch(): void {
-    if (this.#all.length === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    } else if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#look(), LOOK_MS);
-      Deno.unrefTimer(this.#timer);
-    }
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    Deno.unrefTimer(this.#timer);
   }
 
   #look(): void {
     const now = performance.now();
     const ended = this.#all.filter((idle) => !idle.isSound(now));
-    if (ended.length === 0) return;
     this.#all = this.#all.filter((idle) => !ended.includes(idle));
     for (const idle of ended) idle.cut();
-    this.#watch();
+    if (this.#all.length === 0) this.#unwatch();
+  }
+
+  #unwatch(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 }

@@ -193,9 +193,8 @@ class UcxTransport implements Transport {
     const key = keyOf(peers.map(peerName), limits);
     const kept = this.#idle.take(key);
     if (kept === null) return null;
-    const { worker, endpoints, peers: names, transportsReason, returnWorker } = kept;
-    const channel = new UcxChannel(worker, limits, returnWorker, (it, keep) => this.#idle.put(key, it, keep), true);
-    channel.transportsReason = transportsReason;
+    const { worker, endpoints, peers: names, returnWorker } = kept;
+    const channel = new UcxChannel(worker, limits, returnWorker, (it, keep) => this.#idle.put(key, it, keep), kept);
     endpoints.forEach((endpoint, i) => channel.attach(endpoint, names[i]));
     return channel;
   }

@@ -149,6 +149,17 @@ export class UcxWorker implements Pollable {
     return active;
   }
 
+  /** Advances its operations a little, for a look at what has become of a connection, and gives the core to nobody. */
+  look(): void {
+    const outer = current;
+    current = this;
+    if (!this.#isDestroyed && this.#enterDevice()) {
+      for (let i = 0; i < PROGRESS_CALLS && progressWorker(this.#symbols, this.handle); i++);
+      this.#leaveDevice();
+    }
+    current = outer;
+  }
+
   /** Makes the GPU's context current, if there is one. A driver that refuses ends only the connection. */
   #enterDevice(): boolean {
     const { device } = this.context;

@@ -1,5 +1,5 @@
 /**
- * A client for tests that reads one stream after another, says what it got, and ends without a word to the server.
+ * A client for tests that reads one stream after another, says what it got, and ends without closing its connection.
  *
  *     kept_program.ts '{"uris": ["ucx:…"], "requests": 10, "options": {…}}'
  *
