@@ -58,7 +58,7 @@ export interface UcxStream {
   /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
   transportsReason: string;
   /** Its source: a URI, or two. */
-  location: string;
+  readonly location: string;
 }
 
 /** The route of `ucx:` URIs. */
@@ -66,14 +66,17 @@ export const ucxRoute: Route = {
   name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
-    const { input, schema, transports, transportsReason, location } = await openFirst(
+    const stream = await openFirst(
       alternativesOf(uri, options.bodyUri),
       { ...options, pool },
     );
+    const { input, schema, transports, transportsReason } = stream;
     const endpoint: EndpointStats = {
       route: "ucx",
       routeReason: "requested by a ucx: URI",
-      location,
+      get location() {
+        return stream.location;
+      },
       get batches() {
         return input.batches;
       },
@@ -193,7 +196,10 @@ async function start(
       schema: schema.header,
       transports: channel.transports,
       transportsReason: channel.transportsReason ?? "",
-      location: [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and "),
+      // Few ask for it.
+      get location() {
+        return [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and ");
+      },
     };
   } catch (error) {
     await input.close();

@@ -176,9 +176,12 @@ export class UcxConnection {
   /** Waits until nothing of the stream is under way. @returns whether the connection is sound then */
   async #settleAll(): Promise<boolean> {
     const channel = this.#channel;
-    if (channel.isQuiet) return true;
+    const isQuiet = (): boolean => channel.isQuiet === true;
+    if (isQuiet()) return true;
     try {
-      return await channel.until(() => channel.isQuiet === true, { timeoutMs: CLOSE_MS, signal: this.#host.stop });
+      // A client that sends frames will not be quiet any more.
+      const isSettled = (): boolean => isQuiet() || channel.queuedFrames !== 0;
+      return await channel.until(isSettled, { timeoutMs: CLOSE_MS, signal: this.#host.stop }) && isQuiet();
     } catch {
       return false;
     }
