@@ -39,6 +39,11 @@ const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
  * polled at the same ticks: it is waking up that costs.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100, NAP_TICK_MS = 25;
+/**
+ * A core that was offered to others and comes back later than `CROWDED_MS` has other work. For `CROWDED_FACTOR` times as long
+ * nothing is polled then: who sleeps is woken up as soon as there is something to do, who polls waits for the turns of all others.
+ */
+const CROWDED_MS = 0.3, CROWDED_FACTOR = 10;
 /** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
 const LATE_MS = 50;
 /** Limit of the steps after the end of a connection. */
@@ -140,6 +145,8 @@ export class ProgressLoop {
   #yieldAfterMs = YIELD_MS;
   /** Turns that are left until that time grows again. */
   #eagerTurns = 0;
+  /** Until when the core is taken to have other work. */
+  #crowdedUntil = 0;
 
   /** @throws {DipcError} `ucx` if the system refuses the file descriptors */
   constructor() {
@@ -197,7 +204,7 @@ export class ProgressLoop {
           }
           now = performance.now();
           if (active) end = now + spinMs;
-        } while (isAlone && now < end && now < limit);
+        } while (isAlone && now < end && now < limit && now >= this.#crowdedUntil);
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -232,6 +239,15 @@ export class ProgressLoop {
    */
   isAlone(target: Pollable): boolean {
     return this.#targets.length === (target.waits.length === 0 ? 0 : 1);
+  }
+
+  /** Offers the core to others that share it: the peer, V8's own threads. */
+  offerCore(): void {
+    const before = performance.now();
+    if (before < this.#crowdedUntil) return;
+    this.#libc.sched_yield();
+    const after = performance.now();
+    if (after - before > CROWDED_MS) this.#crowdedUntil = after + CROWDED_FACTOR * (after - before);
   }
 
   /** Makes a sleeping loop check its waits again. */
@@ -288,7 +304,7 @@ export class ProgressLoop {
           await null;
         }
         if (settled || active) lastMove = now;
-        else if (this.#targets.length > 1) this.#libc.sched_yield();
+        else if (this.#targets.length > 1) this.offerCore();
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
@@ -338,6 +354,7 @@ export class ProgressLoop {
         if (wait.deadline < next) next = wait.deadline;
         if (wait.spinMs > spinMs) spinMs = wait.spinMs;
       }
+      if (now < this.#crowdedUntil) spinMs = 0;
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const isActive = target.progress();

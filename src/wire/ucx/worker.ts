@@ -85,7 +85,6 @@ export class UcxWorker implements Pollable {
   /** Receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
-  readonly #yield: Libc["sched_yield"] = libc().sched_yield;
   /** Polls in a row that found nothing. */
   #quiet = 0;
   #isDestroyed = false;
@@ -144,7 +143,7 @@ export class UcxWorker implements Pollable {
       this.activity++;
       this.#quiet = 0;
     } else if ((++this.#quiet & 1) === 0 && progressLoop().isAlone(this)) {
-      this.#yield();
+      progressLoop().offerCore();
     }
     return active;
   }
