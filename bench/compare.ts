@@ -4,7 +4,7 @@
  * @module
  */
 import { pairedRatios, percentile, summarize } from "./stats.ts";
-import type { BenchResult, Unit } from "./report.ts";
+import { type BenchResult, SMALLER_IS_BETTER, type Unit } from "./report.ts";
 import type { Workbench } from "./workbench.ts";
 
 /** Our unmeasured runs; V8 compiles in steps, and a case whose runs are short is done before the last one. */
@@ -72,7 +72,7 @@ export async function compare(
   }
   const { name, unit, peerName, target } = comparison;
   const result = (name: string, a: number[], b: number[], target: number | null): BenchResult => {
-    const ratios = summarize(pairedRatios(a, b, unit !== "ms" && unit !== "MiB"));
+    const ratios = summarize(pairedRatios(a, b, !SMALLER_IS_BETTER.has(unit)));
     const [mine, theirs] = [summarize(a), summarize(b)];
     return {
       ...{ name, unit, ours: mine.median, peer: theirs.median, peerName, ratio: ratios.median },

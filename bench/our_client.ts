@@ -10,6 +10,7 @@ import type { Dataset } from "../src/sources/dataset.ts";
 import { closeDatabase, readQuery } from "./adbc_ours.ts";
 import { droppedMemory, exportRate, importRate } from "./c_data_ours.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
+import { processorSeconds } from "../tests/support/proc.ts";
 import { answerCommands } from "./commands.ts";
 
 /** What every fetch answers; times in seconds, the absolute ones since 1970. */
@@ -235,11 +236,12 @@ await answerCommands({
     }),
   // All batches kept, as one table.
   keep: (command) => timed(command, async (stream) => ({ rows: (await stream.toTable()).numRows })),
-  async "first-batch"({ uri, count }) {
+  async "first-batch"({ uri, count, isCold }) {
     const samples: number[] = [];
+    const options = isCold ? { keepAliveMs: 0 } : {};
     for (let i = 0; i < (count as number); i++) {
       const start = performance.now();
-      const stream = await connect(uri as string);
+      const stream = await connect(uri as string, options);
       const { value, done } = await stream.next();
       samples.push(performance.now() - start);
       if (done) throw new Error("a stream without a batch");
@@ -249,5 +251,14 @@ await answerCommands({
     }
     return { samples };
   },
+  async "small-query"({ uri, count }) {
+    let rows = 0;
+    const start = performance.now();
+    for (let i = 0; i < (count as number); i++) {
+      for await (using batch of await connect(uri as string)) rows += batch.numRows;
+    }
+    return { rows, seconds: (performance.now() - start) / 1000 };
+  },
+  cpu: () => Promise.resolve({ seconds: processorSeconds("self") }),
 });
 await serveNothing();

@@ -9,6 +9,7 @@ import { resident } from "../src/sources/resident.ts";
 import { repeat } from "../tests/support/repeat.ts";
 import type { Dataset } from "../src/sources/dataset.ts";
 import { generateBatches, type Shape } from "./data.ts";
+import { processorSeconds } from "../tests/support/proc.ts";
 import { answerCommands } from "./commands.ts";
 
 /** One data set to serve. */
@@ -105,6 +106,7 @@ await answerCommands({
     });
     return { samples };
   },
+  cpu: () => Promise.resolve({ seconds: processorSeconds("self") }),
   resident: () => Promise.resolve({ residentMiB: Deno.memoryUsage().rss / 2 ** 20 }),
 });
 await stop();

@@ -6,7 +6,10 @@
 import type { MachineFacts } from "./machine.ts";
 
 /** Units of the figures. */
-export type Unit = "GB/s" | "batches/s" | "rows/s" | "runs/s" | "ms" | "MiB";
+export type Unit = "GB/s" | "batches/s" | "rows/s" | "runs/s" | "requests/s" | "ms" | "MiB" | "CPU s/GB";
+
+/** Units of what should be small. */
+export const SMALLER_IS_BETTER: ReadonlySet<Unit> = new Set<Unit>(["ms", "MiB", "CPU s/GB"]);
 
 /** One comparison. `ours`, `peer`, `min` and `max` are in `unit`; ratios above 1 favour us, whatever the unit. */
 export interface BenchResult {

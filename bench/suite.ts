@@ -16,6 +16,7 @@ import { FLIGHT } from "./flight.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import { FILES } from "./files.ts";
+import { REQUESTS } from "./requests.ts";
 import { SHARED } from "./shared.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
@@ -195,24 +196,6 @@ const clients: Comparison = {
   },
 };
 
-const firstBatch: Comparison = {
-  ...{ name: "first-batch", unit: "ms", peerName: "pyarrow Flight DoGet", target: null, needs: "python" },
-  async prepare(bench, quick) {
-    const spec = { kind: "memory", ...shapeOf(64 * KiB, 64 * KiB) };
-    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
-    const count = quick ? 10 : 40;
-    const figure = ({ samples }: Record<string, unknown>): Measured => {
-      const times = samples as number[];
-      return { value: times.toSorted((a, b) => a - b)[times.length >> 1], samples: times };
-    };
-    return {
-      ours: async () => figure(await bench.call("client", { do: "first-batch", uri, count })),
-      peer: async () => figure(await bench.call("flight-client", { do: "first-batch", ...flight, count })),
-      close: () => serveNothing(bench),
-    };
-  },
-};
-
 /** Start-up of a program that imports the library and does nothing, process and all. */
 const importing: Comparison = {
   ...{ name: "import", unit: "ms", peerName: "import pyarrow.flight", target: null, needs: "python" },
@@ -254,7 +237,7 @@ export const SUITE: readonly Comparison[] = [
   ...ISOLATES,
   ...UNDER_LOAD,
   ...FLIGHT,
-  firstBatch,
+  ...REQUESTS,
   importing,
   ...C_DATA,
   ...ADBC,

@@ -6,7 +6,7 @@
 import { DipcError, withBatches } from "./errors.ts";
 import type { MessageHeader } from "./ipc/message.ts";
 import { type EndpointStats, type RouteName, routeOf, sharingOf, type StreamRoutes } from "./routes/stats.ts";
-import { readTwice } from "./stream/message_input.ts";
+import { type EndOptions, readTwice } from "./stream/message_input.ts";
 import { plural } from "./text.ts";
 
 /** Counters and facts of a stream that is read. */
@@ -50,8 +50,8 @@ export interface ReaderStats {
 
 /** Constructor arguments of {@linkcode ReadState}. */
 export interface ReadStateParts {
-  /** Closes the input; called once. `flush`: the whole stream was read. */
-  readonly close: (flush: boolean) => Promise<void>;
+  /** Closes the input; called once. */
+  readonly close: (how: EndOptions) => Promise<void>;
   /** Cancels the stream. */
   readonly signal?: AbortSignal;
   /** The routes that the parts of the stream take. */
@@ -157,11 +157,15 @@ export class ReadState {
   async finish(): Promise<void> {
     this.#isComplete = true;
     this.isBusy = false;
-    await this.#close(true);
+    await this.#close({ flush: true });
   }
 
   /** Cancels the stream and releases everything. Idempotent; does nothing after the end. */
   cancel(reason?: unknown): Promise<void> {
+    return this.#cancel(reason, true);
+  }
+
+  #cancel(reason: unknown, stop: boolean): Promise<void> {
     if (this.error === null && !this.#isComplete) {
       const batches = this.#batches;
       const count = plural(batches, "batch", "batches");
@@ -170,18 +174,19 @@ export class ReadState {
         batches,
       });
     }
-    return this.#close(false);
+    return this.#close({ stop });
   }
 
   /** Ends the use of the stream: what reads from now on gets `closed`. Idempotent. */
   dispose(): Promise<void> {
+    const stop = this.error === null;
     const batches = this.#batches;
     this.error ??= new DipcError(
       "closed",
       `cannot read the stream: it was disposed after ${plural(batches, "batch", "batches")}; read it before`,
       { batches },
     );
-    return this.#close(false);
+    return this.#close({ stop });
   }
 
   /** Ends the stream with `error`: adds how much had arrived, releases everything, and throws it. */
@@ -191,15 +196,15 @@ export class ReadState {
       this.#isComplete = false;
       this.error = withBatches(error, this.#batches);
     }
-    await this.#close(false);
+    await this.#close({});
     throw this.error;
   }
 
-  #onAbort = (): void => void this.cancel(this.#parts.signal!.reason).catch(() => {});
+  #onAbort = (): void => void this.#cancel(this.#parts.signal!.reason, false).catch(() => {});
 
-  #close(flush: boolean): Promise<void> {
+  #close(how: EndOptions): Promise<void> {
     this.#endedMs ||= performance.now();
     this.#parts.signal?.removeEventListener("abort", this.#onAbort);
-    return this.#closing ??= this.#parts.close(flush);
+    return this.#closing ??= this.#parts.close(how);
   }
 }

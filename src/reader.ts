@@ -77,7 +77,7 @@ export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEve
     const { routes, signal, startedMs } = parts;
     routes.onSettled = (detail) => this.dispatchEvent(new CustomEvent("route", { detail }));
     this.#turnStartedMs = performance.now();
-    this.#state = new ReadState({ routes, signal, startedMs, close: (flush) => this.#input.close({ flush }) });
+    this.#state = new ReadState({ routes, signal, startedMs, close: (how) => this.#input.close(how) });
   }
 
   /**

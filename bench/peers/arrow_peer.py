@@ -105,17 +105,32 @@ def flight_server():
     return handle
 
 
-def percentile_samples(port, ticket, count):
+def first_batches(port, ticket, count, opened):
     samples = []
     for _ in range(count):
         start = time.perf_counter()
-        client = flight.FlightClient(f"grpc+tcp://127.0.0.1:{port}")
+        client = opened or flight.FlightClient(f"grpc+tcp://127.0.0.1:{port}")
         reader = client.do_get(flight.Ticket(ticket))
         reader.read_chunk().data
         samples.append((time.perf_counter() - start) * 1000)
         reader.read_all()
-        client.close()
+        if opened is None:
+            client.close()
     return samples
+
+
+def small_queries(client, ticket, count):
+    start = time.perf_counter()
+    rows = 0
+    for _ in range(count):
+        for batch in client.do_get(flight.Ticket(ticket)).to_reader():
+            rows += batch.num_rows
+    return {"rows": rows, "seconds": time.perf_counter() - start}
+
+
+def processor_seconds():
+    times = os.times()
+    return {"seconds": times.user + times.system}
 
 
 def flight_client():
@@ -132,7 +147,10 @@ def flight_client():
         else:
             ticket = command["name"].encode()
         if command["do"] == "first-batch":
-            return {"samples": percentile_samples(port, ticket, command["count"])}
+            opened = None if command["isCold"] else client
+            return {"samples": first_batches(port, ticket, command["count"], opened)}
+        if command["do"] == "small-query":
+            return small_queries(client, ticket, command["count"])
         asked = time.time()
         begin = time.perf_counter()
         reader = client.do_get(flight.Ticket(ticket))
@@ -342,7 +360,8 @@ def main():
                       "python": sys.version.split()[0]}), flush=True)
     for line in sys.stdin:
         try:
-            answer = handle(json.loads(line))
+            command = json.loads(line)
+            answer = processor_seconds() if command["do"] == "cpu" else handle(command)
         except Exception as error:  # the harness reports it and stops the case
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)

@@ -232,10 +232,11 @@ async function announceDatasets(server: Server): Promise<void> {
 }
 
 async function stop(server: Server, caught: EndSignal | null): Promise<void> {
-  const { activeConnections } = server.stats;
+  const { activeConnections, idleConnections } = server.stats;
   if (caught !== null && activeConnections > 0) {
+    const idle = idleConnections === 0 ? "" : ` and ${idleConnections} idle`;
     await printError(
-      `stopping: ${countOf(activeConnections, "connection")} open, waiting up to ${DRAIN_MS / 1000} s ` +
+      `stopping: ${countOf(activeConnections, "connection")} open${idle}, waiting up to ${DRAIN_MS / 1000} s ` +
         `(Ctrl-C stops at once)\n`,
     );
   }

@@ -11,7 +11,7 @@ import type { Block, Body } from "../memory/block.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
-import type { MessageInput } from "../stream/message_input.ts";
+import type { EndOptions, MessageInput } from "../stream/message_input.ts";
 import { copyToHost } from "./record_batch.ts";
 import { canWait, giveBack, releaseAfter } from "./release.ts";
 
@@ -91,7 +91,7 @@ export class DeviceInput {
   }
 
   /** Closes the stream, whatever its state, and releases all memory but that of messages handed out. */
-  async close(options?: { flush?: boolean }): Promise<void> {
+  async close(options?: EndOptions): Promise<void> {
     this.#isClosed = true;
     this.#stop.abort(new DipcError("closed", "cannot read the stream: it was closed"));
     try {

@@ -11,7 +11,7 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import { type ReaderStats, ReadState } from "../read_state.ts";
 import type { StreamRoutes } from "../routes/stats.ts";
-import { busyError } from "../stream/message_input.ts";
+import { busyError, type EndOptions } from "../stream/message_input.ts";
 import { type CudaDevice, publicDevice } from "./cuda_device.ts";
 import { DictionaryChunk, DictionarySet } from "./dictionaries.ts";
 import type { DeviceInput, DeviceMessage } from "./input.ts";
@@ -73,8 +73,7 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     this.#shape = new DeviceStreamShape(parts.schema, { maxDecompressedBytes });
     this.#turnStartedMs = performance.now();
     const { routes, signal, startedMs } = parts;
-    const close = (flush: boolean): Promise<void> =>
-      parts.input.close({ flush }).finally(() => this.#dictionaries.drop());
+    const close = (how: EndOptions): Promise<void> => parts.input.close(how).finally(() => this.#dictionaries.drop());
     this.#state = new ReadState({ routes, signal, startedMs, close });
     if (signal?.aborted) this.cancel(signal.reason).catch(() => {});
   }

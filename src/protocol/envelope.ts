@@ -10,11 +10,19 @@
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import { integerIn } from "../options.ts";
 import { printable } from "../text.ts";
+import { PREFIX_BYTES } from "./prefix.ts";
 
 /** Flag: send me error messages. */
 export const REQUEST_ERRORS = 1;
 /** Flag: no type-1 bodies (lists of addresses). */
 export const REQUEST_NO_ADDRESSES = 4;
+/** Flag: I may send another request on this connection, so keep it after the stream. Only to a server whose URI has `keep=1`. */
+export const REQUEST_KEEP = 8;
+/**
+ * Flag: no request, but the end of the one before: the server sends no more of its stream than is under way, and ends it with an
+ * error message `cancelled`. The ticket is empty. After the end of that stream it means nothing.
+ */
+export const REQUEST_STOP = 16;
 
 /** First bytes of an envelope: `DIPC` and the version, 1. */
 const ENVELOPE_MAGIC: readonly number[] = [0x44, 0x49, 0x50, 0x43, 0x01];
@@ -101,6 +109,23 @@ export function encodeRequest(
     at += ENTRY_BYTES + entry.bytes.byteLength;
   }
   return bytes;
+}
+
+/** Encodes the request to send no more of the stream that is running. */
+export function encodeStop(): Uint8Array<ArrayBuffer> {
+  return encodeRequest(new Uint8Array(0), REQUEST_ERRORS | REQUEST_KEEP | REQUEST_STOP);
+}
+
+/**
+ * Whether a server's error message is the end of a stream that it was asked to stop.
+ *
+ * @param frame The whole frame, prefix and content
+ * @throws {DipcError} what the server says instead
+ */
+export function isEndOfStopped(frame: Uint8Array): boolean {
+  const error = parseError(frame.subarray(PREFIX_BYTES));
+  if (error.code !== "cancelled") throw peerError(error);
+  return true;
 }
 
 /** True if `bytes` start like an envelope. */

@@ -92,7 +92,8 @@ export class ReceiverState<T = unknown> {
   readonly #readHeader: (metadata: Uint8Array) => MessageHeader;
   readonly #first: number;
 
-  readonly #slots: ReceiverSlot<T>[];
+  /** Made when they are first used: most streams are short. */
+  readonly #slots: ReceiverSlot<T>[] = [];
   readonly #mask: number;
 
   // Positions in the stream, not sequence numbers: they never wrap. head ≤ oldest ≤ post ≤ due.
@@ -117,6 +118,8 @@ export class ReceiverState<T = unknown> {
   #inFlightBytes = 0;
   /** Empty bodies whose tagged message had not been seen when their slot was used again. */
   #emptiesOwed = 0;
+  /** All empty bodies whose tagged message has not been seen. */
+  #emptiesMissing = 0;
   #batches = 0;
   #dictionaries = 0;
   #bodyBytes = 0;
@@ -141,7 +144,6 @@ export class ReceiverState<T = unknown> {
     let size = 1;
     while (size < maxAnnounced + reorderWindow) size *= 2;
     this.#mask = size - 1;
-    this.#slots = Array.from({ length: size }, () => new ReceiverSlot<T>());
   }
 
   /** Whether there is room for another metadata frame; while false, leave frames in the channel. */
@@ -185,6 +187,11 @@ export class ReceiverState<T = unknown> {
     return this.#inFlightBytes;
   }
 
+  /** Empty bodies whose tagged messages have not been seen. A sender may leave them out; if it does not, they are still to come. */
+  get emptiesMissing(): number {
+    return this.#emptiesMissing;
+  }
+
   /** Receives posted whose body has not been reported. */
   get posted(): number {
     return this.#posted;
@@ -193,6 +200,11 @@ export class ReceiverState<T = unknown> {
   /** True once the end of stream was seen; messages before it may still be missing. */
   get ended(): boolean {
     return this.#end !== Infinity;
+  }
+
+  /** Whether everything that was announced has been handed out. */
+  get isDrained(): boolean {
+    return this.#head === this.#due && this.#heldFrames === 0;
   }
 
   /** True once every message has arrived and was handed out. */
@@ -236,7 +248,7 @@ export class ReceiverState<T = unknown> {
         throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
       }
       if (index === this.#due) {
-        const slot = this.#slots[index & this.#mask];
+        const slot = this.#slotAt(index);
         this.#announce(slot, frame.subarray(PREFIX_BYTES), index, sequence);
         if (this.#heldFrames !== 0) this.#announceHeld();
       } else {
@@ -263,7 +275,7 @@ export class ReceiverState<T = unknown> {
    */
   nextToPost(): ReceiverSlot<T> | null {
     while (this.#post < this.#due) {
-      const slot = this.#slots[this.#post & this.#mask];
+      const slot = this.#slotAt(this.#post);
       if (slot.state !== ANNOUNCED) { // a message without a body
         this.#post++;
         continue;
@@ -283,7 +295,7 @@ export class ReceiverState<T = unknown> {
   /** The earliest message whose receive is under way, or `null`. Bodies mostly arrive in order: poll this one first. */
   oldestPosted(): ReceiverSlot<T> | null {
     while (this.#oldest < this.#post) {
-      const slot = this.#slots[this.#oldest & this.#mask];
+      const slot = this.#slotAt(this.#oldest);
       if (slot.state === POSTED) return slot;
       this.#oldest++;
     }
@@ -337,7 +349,7 @@ export class ReceiverState<T = unknown> {
       return KEEP;
     }
     if (index <= 0) throw this.#failStray(tag, sequence);
-    const slot = this.#slots[index & this.#mask];
+    const slot = this.#slotAt(index);
     if (slot.index === index) {
       if (slot.state === ANNOUNCED) {
         this.#checkBody(sequence, tag, byteLength, slot.byteLength);
@@ -346,12 +358,14 @@ export class ReceiverState<T = unknown> {
       if (!slot.owesEmpty) throw this.#failDuplicate(sequence);
       this.#checkBody(sequence, tag, byteLength, 0);
       slot.owesEmpty = false;
+      this.#emptiesMissing--;
       return DISCARD;
     }
     // Handed out long ago and forgotten: at most as many empty bodies pass as messages had one.
     if (this.#emptiesOwed === 0) throw this.#failDuplicate(sequence);
     this.#checkBody(sequence, tag, byteLength, 0);
     this.#emptiesOwed--;
+    this.#emptiesMissing--;
     return DISCARD;
   }
 
@@ -363,7 +377,7 @@ export class ReceiverState<T = unknown> {
       taken.header = null;
       this.#taken = null;
     }
-    const slot = this.#slots[this.#head & this.#mask];
+    const slot = this.#slotAt(this.#head);
     if (slot.state !== COMPLETE) return null;
     slot.state = EMPTY;
     this.#head++;
@@ -384,7 +398,10 @@ export class ReceiverState<T = unknown> {
    * cancel receives and release blocks.
    */
   forEachAttached(visit: (slot: ReceiverSlot<T>) => void): void {
-    for (const slot of this.#slots) if (slot.attachment !== null && slot !== this.#taken) visit(slot);
+    // Skips the slots that were never used.
+    this.#slots.forEach((slot) => {
+      if (slot.attachment !== null && slot !== this.#taken) visit(slot);
+    });
   }
 
   /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
@@ -404,6 +421,10 @@ export class ReceiverState<T = unknown> {
   /** Position in the stream nearest to the message that is due; negative before the start of the stream. */
   #indexOf(sequence: number): number {
     return this.#due + sequenceDistance(this.#dueSequence, sequence);
+  }
+
+  #slotAt(index: number): ReceiverSlot<T> {
+    return this.#slots[index & this.#mask] ??= new ReceiverSlot<T>();
   }
 
   #sequenceAt(index: number): number {
@@ -449,6 +470,7 @@ export class ReceiverState<T = unknown> {
     slot.header = header;
     slot.byteLength = bodyLength;
     slot.owesEmpty = bodyLength === 0 && index !== 0;
+    if (slot.owesEmpty) this.#emptiesMissing++;
     slot.state = bodyLength === 0 ? COMPLETE : ANNOUNCED;
     slot.metadataBytes = header === this.#lastHeader ? 0 : metadata.byteLength;
     this.#lastHeader = header;
@@ -474,7 +496,7 @@ export class ReceiverState<T = unknown> {
         } ahead`,
       );
     }
-    const slot = this.#slots[index & this.#mask];
+    const slot = this.#slotAt(index);
     if (slot.held !== null) throw this.#fail("protocol", `metadata of sequence number ${sequence} arrived twice`);
     const size = frame.byteLength - PREFIX_BYTES;
     if (this.#heldBytes + size > this.#limits.maxHeldBytes) {
@@ -493,7 +515,7 @@ export class ReceiverState<T = unknown> {
   /** Reads the held frames that have become due. */
   #announceHeld(): void {
     for (;;) {
-      const slot = this.#slots[this.#due & this.#mask];
+      const slot = this.#slotAt(this.#due);
       const held = slot.held;
       if (held === null) return;
       slot.held = null;

@@ -111,7 +111,8 @@ export class SenderState<T = unknown> {
   readonly #minBatches: number;
   readonly #markBytes: number;
   readonly #markBatches: number;
-  readonly #slots: SenderSlot<T>[];
+  /** Made when they are first used: most streams are short. */
+  readonly #slots: SenderSlot<T>[] = [];
   readonly #mask: number;
 
   #head = 0; // sends under way: ring positions head … tail − 1
@@ -152,7 +153,6 @@ export class SenderState<T = unknown> {
     let size = 1;
     while (size < windowBatches) size *= 2;
     this.#mask = size - 1;
-    this.#slots = Array.from({ length: size }, () => new SenderSlot<T>());
   }
 
   /** Messages assigned, the schema among them. */
@@ -237,7 +237,7 @@ export class SenderState<T = unknown> {
         `cannot send the schema, message ${sequence}: it has a body of ${bodyBytes} bytes, expected none`,
       );
     }
-    const slot = this.#slots[this.#tail & this.#mask];
+    const slot = this.#slots[this.#tail & this.#mask] ??= new SenderSlot<T>();
     // The end of its own send shows that the peer has taken it; if it cannot, a metadata frame has to, periodically.
     const isConfirmed = this.sendsBodies && (bodyBytes !== 0 || !this.sendsMetadata);
     const bytes = isConfirmed ? bodyBytes : metadataBytes;

@@ -1,9 +1,10 @@
 /**
  * `ucx:` URIs: the address of a server, and the values to request a stream with.
  *
- * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1&share=…`. The published protocol defines the first
- * three parameters; `role` (both, metadata, body), `dipc` (the server understands the request envelope) and `share` (the socket that
- * hands out its memory) are extensions of dipc that others ignore. The path is the percent-encoded default ticket.
+ * `ucx://host:port/ticket?want_data=…&free_data=…&remote_handle=…&role=…&dipc=1&keep=1&share=…`. The published protocol defines the
+ * first three parameters; `role` (both, metadata, body), `dipc` (the server understands the request envelope), `keep` (it takes
+ * further requests on a connection) and `share` (the socket that hands out its memory) are extensions of dipc that others ignore. The
+ * path is the percent-encoded default ticket.
  *
  * @module
  */
@@ -29,6 +30,8 @@ export interface UcxUri {
   readonly role: StreamRole | null;
   /** Whether the server understands the request envelope. */
   readonly dipc: boolean;
+  /** Whether the server takes further requests on a connection after a whole stream. */
+  readonly keep: boolean;
   /**
    * Unix socket at which a client of the same machine gets the memory that bodies of type 1 lie in, if there is one: a path, or a
    * name in the abstract namespace.
@@ -54,6 +57,8 @@ export interface UcxUriParts {
   role?: StreamRole | null;
   /** Whether the server understands the request envelope. */
   dipc?: boolean;
+  /** Whether the server takes further requests on a connection after a whole stream. */
+  keep?: boolean;
   /** Unix socket at which the server hands out its memory. */
   share?: string | null;
 }
@@ -63,6 +68,9 @@ const MAX_URI_LENGTH = 65536;
 
 /** Longest name of a Unix socket that every system accepts, in bytes. */
 const MAX_SHARE_LENGTH = 107;
+/** URIs that were parsed lately, of at most so many characters: programs request the same ones again and again. */
+const parsed = new Map<string, UcxUri>();
+const MAX_PARSED = 64, MAX_PARSED_LENGTH = 1024;
 
 const MAX_U64 = 0xFFFFFFFFFFFFFFFFn;
 const EXAMPLE = "ucx://127.0.0.1:13337/trips?want_data=1";
@@ -87,6 +95,15 @@ function invalid(uri: string, why: string): DipcError {
  */
 export function parseUri(text: string | URL): UcxUri {
   const uri = String(text);
+  const known = parsed.get(uri);
+  if (known !== undefined) return known;
+  const result = parse(uri);
+  if (parsed.size >= MAX_PARSED) parsed.clear();
+  if (uri.length <= MAX_PARSED_LENGTH) parsed.set(uri, result);
+  return result;
+}
+
+function parse(uri: string): UcxUri {
   if (uri.length > MAX_URI_LENGTH) {
     throw invalid(uri, `at most ${MAX_URI_LENGTH} characters are allowed, found ${uri.length}`);
   }
@@ -135,6 +152,7 @@ export function parseUri(text: string | URL): UcxUri {
     remoteHandle: handle === undefined ? null : parseBase64(uri, "remote_handle", handle),
     role: role === undefined ? null : role,
     dipc: parameters.get("dipc") === "1",
+    keep: parameters.get("keep") === "1",
     share: parseShare(uri, parameters.get("share")),
   };
 }
@@ -184,6 +202,7 @@ export function formatUri(parts: UcxUriParts): string {
     query.push(`role=${oneOf("role", parts.role, STREAM_ROLES)}`);
   }
   if (parts.dipc) query.push("dipc=1");
+  if (parts.keep) query.push("keep=1");
   if (parts.share) {
     if (!isSocketName(parts.share)) {
       throw new LocalError(
@@ -228,7 +247,7 @@ function parseAuthority(uri: string, authority: string): { host: string; port: n
   return { host: v6 ?? name, port };
 }
 
-const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc", "share"]);
+const KNOWN = new Set(["want_data", "free_data", "remote_handle", "role", "dipc", "keep", "share"]);
 
 /** The parameters that are known here. A `+` stays a `+`: `remote_handle` is base64, and nothing here is an HTML form. */
 function parseQuery(uri: string, query: string): Map<string, string> {

@@ -11,7 +11,7 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Alternative } from "../protocol/uri.ts";
 import type { MessageInput } from "../stream/message_input.ts";
-import type { Transport } from "../wire/transport.ts";
+import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
 import type { RouteName } from "./stats.ts";
@@ -31,6 +31,8 @@ export interface EndpointOptions {
   signal?: AbortSignal;
   library?: string;
   transport?: Transport;
+  /** How connections by UCX are kept. */
+  keep: KeepOptions;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
@@ -89,7 +91,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, ucxPool, share } = options;
+  const { timeoutMs, limits, library, transport, keep, share, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -100,7 +102,10 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     ),
     async open(signal) {
       const request = (ticket: Uint8Array) =>
-        openAlternative(alternative, { ticket, signal, timeoutMs, limits, library, transport, share, pool: ucxPool() });
+        openAlternative(alternative, {
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share },
+          pool: ucxPool(),
+        });
       try {
         return await request(endpoint.ticket);
       } catch (error) {

@@ -11,7 +11,7 @@ import { DipcError, LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { EndpointStats, RouteName } from "./stats.ts";
-import type { MessageInput } from "../stream/message_input.ts";
+import type { EndOptions, MessageInput } from "../stream/message_input.ts";
 import { AnswerError } from "../protocol/envelope.ts";
 import { type Candidate, type EndpointOptions, planCandidates } from "./candidates.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
@@ -103,7 +103,7 @@ export class EndpointInput implements MessageInput {
     return this.#first();
   }
 
-  async close(options?: { flush?: boolean }): Promise<void> {
+  async close(options?: EndOptions): Promise<void> {
     this.#isClosed = true;
     this.#waiting.release();
     if (this.#input === null) this.#stop.abort(new LocalError("closed", "cannot read the stream: it was closed"));

@@ -7,7 +7,7 @@ import { LocalError } from "../errors.ts";
 import { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
-import type { MessageInput } from "../stream/message_input.ts";
+import type { EndOptions, MessageInput } from "../stream/message_input.ts";
 import type { EndpointOptions } from "./candidates.ts";
 import { EndpointInput, sameSchema } from "./endpoint_input.ts";
 import { WaitingEndpoint } from "./endpoint_renewal.ts";
@@ -109,7 +109,7 @@ export class FlightInput implements MessageInput {
     return parts.length === 0 ? null : this.#later();
   }
 
-  async close(options?: { flush?: boolean }): Promise<void> {
+  async close(options?: EndOptions): Promise<void> {
     this.#failure ??= { error: new LocalError("closed", "cannot read the stream: it was closed") };
     for (const waiting of this.#waiting) waiting.release();
     await Promise.all(this.#all.map((input) => input?.close(options)));

@@ -7,9 +7,9 @@ import { DipcError } from "../errors.ts";
 import type { FlightMiddleware } from "../flight/client_options.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
-import { checkOptionNames, oneOf } from "../options.ts";
+import { checkOptionNames, integerIn, oneOf } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
-import type { Transport } from "../wire/transport.ts";
+import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { RouteName } from "./stats.ts";
 
 /** Source of a stream: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server reports them. */
@@ -70,6 +70,13 @@ export interface ConnectOptions {
   signal?: AbortSignal;
   /** Longest wait for the peer, in milliseconds: to connect, and between two messages. Default 30,000. */
   timeoutMs?: number;
+  /**
+   * How long the connection is kept for another stream of the same server after this one, in milliseconds; 0 closes it at once. One
+   * that waits keeps no program alive. Only by UCX, and only if the server keeps connections too. Default 30,000.
+   */
+  keepAliveMs?: number;
+  /** Most connections to one server that wait so. Default 4. */
+  maxIdleConnections?: number;
   /** Limits on what the peer can make this reader do. */
   limits?: Partial<ReaderLimits>;
   /** Path of libucp. Default: the variable `DIPC_LIBUCP`, the copy that `dipc setup` made, then the system's. */
@@ -86,17 +93,20 @@ export interface ConnectOptions {
 }
 
 /** The options of `connect` as the routes take them. */
-export interface RouteOptions extends Omit<ConnectOptions, "limits"> {
+export interface RouteOptions extends Omit<ConnectOptions, "limits" | "keepAliveMs" | "maxIdleConnections"> {
   readonly timeoutMs: number;
   readonly limits: ReaderLimits;
   readonly route: "auto" | RouteName;
   /** Memory that receives the bodies that come by UCX, if that is not `pool`. */
   readonly ucxPool?: Pool;
+  /** How connections by UCX are kept. */
+  readonly keep: KeepOptions;
 }
 
 const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
   ...{ ticket: true, bodyUri: true, route: true, flight: true, signal: true },
-  ...{ timeoutMs: true, limits: true, library: true, pool: true, transport: true, share: true },
+  ...{ timeoutMs: true, keepAliveMs: true, maxIdleConnections: true, limits: true, library: true, pool: true },
+  ...{ transport: true, share: true },
 };
 
 const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
@@ -120,7 +130,12 @@ export function checkOptions(kind: RouteName, options: ConnectOptions): RouteOpt
   if (kind === "flight") checkForFlight(route, options);
   else checkForUcx(route, options);
   const timeoutMs = timeoutOption("timeoutMs", options.timeoutMs ?? 30_000);
-  return { ...options, route, timeoutMs, limits: readerLimits(options.limits) };
+  const { keepAliveMs, maxIdleConnections, ...others } = options;
+  const keep = {
+    milliseconds: integerIn("keepAliveMs", keepAliveMs ?? 30_000, 0),
+    connections: integerIn("maxIdleConnections", maxIdleConnections ?? 4, 0),
+  };
+  return { ...others, route, timeoutMs, keep, limits: readerLimits(options.limits) };
 }
 
 /** Options of the call for GPUs, which a program may have given to this one. */

@@ -72,10 +72,11 @@ export async function withPeerCheck<T>(
 ): Promise<T> {
   const target = targetOf(uri);
   if (target === null) return await start(signal);
+  const key = keyOf(target);
+  const look = (maySend: boolean): Promise<Found> => examine(target, maySend, library).catch(() => null);
+  if (known.has(key)) return await startKnown(target, signal, start, look);
   const stop = new AbortController();
   let isSettled = false;
-  const look = (maySend: boolean): Promise<Found> => examine(target, maySend, library).catch(() => null);
-  const key = keyOf(target);
   let early: Promise<DipcError | null> | undefined;
   const timer = patientTimeout(PATIENCE_MS, async () => {
     // Clients in a burst wait for a server that is busy: a second connection for each would only fill its places.
@@ -99,6 +100,21 @@ export async function withPeerCheck<T>(
   } finally {
     isSettled = true;
     timer.stop();
+  }
+}
+
+/** Starts a connection to a server that has spoken what its URI says: there is no look before it fails. */
+async function startKnown<T>(
+  target: Target,
+  signal: AbortSignal | undefined,
+  start: (signal: AbortSignal | undefined) => Promise<T>,
+  look: (maySend: boolean) => Promise<Found>,
+): Promise<T> {
+  try {
+    return await start(signal);
+  } catch (error) {
+    if (signal?.aborted || isTimeout(error) || !mayBeWrongScheme(target, error)) throw error;
+    throw wrongScheme(target, await look(true)) ?? error;
   }
 }
 

@@ -9,16 +9,18 @@ import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 import {
+  AnswerError,
   encodeRequest,
   MAX_ERROR_BYTES,
   REQUEST_ERRORS,
+  REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
   type RequestEntry,
 } from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { type Channel, FAILED, PENDING, type Transport } from "../wire/transport.ts";
+import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -43,6 +45,8 @@ export interface UcxStreamOptions {
   pool: Pool;
   /** What carries the protocol, if it is not UCX. */
   transport?: Transport;
+  /** How the connection is kept for another stream. */
+  keep: KeepOptions;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
 }
@@ -58,9 +62,9 @@ export interface UcxStream {
   /** Why they are not the fastest that this machine has; empty if nothing was in the way. */
   transportsReason: string;
   /** Its source: a URI, or two. */
-  location: string;
+  readonly location: string;
   /** Why bodies are sent although the server would share its memory; empty if it shares it, `null` if it does not offer that. */
-  sharingReason: string | null;
+  readonly sharingReason: string | null;
 }
 
 /** The route of `ucx:` URIs. */
@@ -68,14 +72,17 @@ export const ucxRoute: Route = {
   name: "ucx",
   async open(uri, options) {
     const pool = options.ucxPool ?? options.pool ?? hostPool();
-    const { input, schema, transports, transportsReason, location, sharingReason } = await openFirst(
+    const stream = await openFirst(
       alternativesOf(uri, options.bodyUri),
       { ...options, pool },
     );
+    const { input, schema, transports, transportsReason, sharingReason } = stream;
     const endpoint: EndpointStats = {
       route: "ucx",
       routeReason: "requested by a ucx: URI",
-      location,
+      get location() {
+        return stream.location;
+      },
       sharingReason,
       get batches() {
         return input.batches;
@@ -115,25 +122,90 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
 }
 
 /**
- * Requests a stream from a location.
+ * Requests a stream from a location: on a connection that an earlier stream has left, or on a new one.
  *
  * @param alternative Location of the stream
  * @param options Ticket, limits, timeouts
  * @throws {DipcError} as `connect` does
  */
-export async function openAlternative(
-  { metadata, body }: Alternative,
+export async function openAlternative(alternative: Alternative, options: UcxStreamOptions): Promise<UcxStream> {
+  const { metadata, body } = alternative;
+  const end = performance.now() + options.timeoutMs;
+  const keeps = metadata.keep && metadata.dipc && body === null && isKeeping(options.keep);
+  const request: StreamRequest = {
+    alternative,
+    requests: makeRequests(metadata, body, options.ticket),
+    keeps,
+    end,
+  };
+  const reusable = await connectTo(request, options, keeps);
+  try {
+    return await start(reusable, request, options);
+  } catch (error) {
+    // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
+    const { channel } = reusable;
+    if (!channel.isReused || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+  }
+  return await start(await connectTo(request, options, false), request, options);
+}
+
+/** What is requested, and until when. */
+interface StreamRequest {
+  readonly alternative: Alternative;
+  /** One for each connection. */
+  readonly requests: readonly Request[];
+  /** Whether the connection may be kept. */
+  readonly keeps: boolean;
+  /** Latest time of the schema, of `performance.now()`. */
+  readonly end: number;
+}
+
+function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
+  return connections > 0 && milliseconds > 0;
+}
+
+function isLost(failure: DipcError | null): boolean {
+  return failure?.code === "connection_lost";
+}
+
+/** A connection, and the server's memory. */
+interface Connected {
+  readonly channel: Channel;
+  /** `null` if the server offers none. */
+  readonly shared: SharedOutcome | null;
+}
+
+/** Connects, and gets the server's memory meanwhile. */
+async function connectTo(
+  { alternative: { metadata, body }, end }: StreamRequest,
+  options: UcxStreamOptions,
+  mayReuse: boolean,
+): Promise<Connected> {
+  const { signal, timeoutMs, limits, library } = options;
+  const sharing = share(metadata, body, options);
+  try {
+    const transport = options.transport ?? await sharedTransport(library);
+    const channel = await transport.connect(metadata, body, {
+      timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(end - performance.now()))),
+      signal,
+      // The server's reason for rejecting must pass even a tighter limit.
+      maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+      mayReuse,
+    });
+    return { channel, shared: await sharing };
+  } catch (error) {
+    (await sharing)?.session?.close();
+    throw error;
+  }
+}
+
+/** Requests a stream on a connection, which it owns from now on, and waits for the schema. */
+async function start(
+  { channel, shared }: Connected,
+  { alternative: { metadata, body }, requests, keeps, end }: StreamRequest,
   options: UcxStreamOptions,
 ): Promise<UcxStream> {
-  const { signal, timeoutMs, limits } = options;
-  const requests = makeRequests(metadata, body, options.ticket);
-  const end = performance.now() + timeoutMs;
-  const sharing = share(metadata, body, options);
-  const channel = await connect(metadata, body, options).catch(async (error) => {
-    closeShared(await sharing);
-    throw error;
-  });
-  const shared = await sharing;
+  const { signal, timeoutMs, limits, keep } = options;
   const session = shared?.session ?? null;
   const input = new IncomingStream(channel, {
     limits,
@@ -144,9 +216,12 @@ export async function openAlternative(
     errorMessages: metadata.dipc,
     isApart: body !== null,
     addressed: session ?? undefined,
+    keep: keeps ? { ...keep, wantData: metadata.wantData } : null,
   });
   try {
-    for (const request of requests) await send(channel, { ...request, entry: session?.entry }, end, options);
+    for (const request of requests) {
+      await send(channel, request, requestBytes(request, keeps, session?.entry), end, options);
+    }
     const schema = await input.next();
     if (schema === null) throw new LocalError("protocol", "cannot start the stream: it ended before its schema");
     return {
@@ -154,24 +229,16 @@ export async function openAlternative(
       schema: schema.header,
       transports: channel.transports,
       transportsReason: channel.transportsReason ?? "",
-      location: [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and "),
+      // Few ask for it.
+      get location() {
+        return [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and ");
+      },
       sharingReason: shared === null ? null : shared.session === null ? shared.reason : "",
     };
   } catch (error) {
     await input.close();
     throw error;
   }
-}
-
-async function connect(metadata: UcxUri, body: UcxUri | null, options: UcxStreamOptions): Promise<Channel> {
-  const { signal, timeoutMs, limits, library } = options;
-  const transport = options.transport ?? await sharedTransport(library);
-  return await transport.connect(metadata, body, {
-    timeoutMs,
-    signal,
-    // The server's reason for rejecting must pass even a tighter limit.
-    maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
-  });
 }
 
 /** Gets the server's memory while the connection is made; `null` if it offers none. */
@@ -188,10 +255,6 @@ async function share(
   // Loaded only now: most programs never need it.
   const { openShared } = await import("./shared.ts");
   return await openShared(metadata.share, { ticket, timeoutMs: options.timeoutMs });
-}
-
-function closeShared(outcome: SharedOutcome | null): void {
-  outcome?.session?.close();
 }
 
 /** The locations of a stream in order of preference, at least one. */
@@ -232,8 +295,6 @@ interface Request {
   ticket: Uint8Array;
   /** Whether the server understands an envelope. */
   dipc: boolean;
-  /** Says whose shared memory it is, if there is any. */
-  entry?: RequestEntry;
 }
 
 /** The ticket of a request. */
@@ -255,20 +316,23 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
   return body === null ? [request(metadata, "both")] : [request(metadata, "metadata"), request(body, "body")];
 }
 
-function requestBytes({ ticket, dipc, entry }: Request): Uint8Array<ArrayBuffer> {
+/** What is sent; `entry` says whose shared memory it is, if there is any. */
+function requestBytes({ ticket, dipc }: Request, keeps: boolean, entry?: RequestEntry): Uint8Array<ArrayBuffer> {
   if (!dipc) return ticket.slice();
+  const flags = REQUEST_ERRORS | (keeps ? REQUEST_KEEP : 0);
   return entry === undefined
-    ? encodeRequest(ticket, REQUEST_ERRORS | REQUEST_NO_ADDRESSES)
-    : encodeRequest(ticket, REQUEST_ERRORS, [entry]);
+    ? encodeRequest(ticket, flags | REQUEST_NO_ADDRESSES)
+    : encodeRequest(ticket, flags, [entry]);
 }
 
 async function send(
   channel: Channel,
-  request: Request,
+  { tag, role }: Request,
+  bytes: Uint8Array<ArrayBuffer>,
   end: number,
   { timeoutMs, signal }: UcxStreamOptions,
 ): Promise<void> {
-  const operation = channel.sendTagged(request.tag, wrapBytes(requestBytes(request)), false, request.role);
+  const operation = channel.sendTagged(tag, wrapBytes(bytes), false, role);
   if (operation === null) return;
   const isSent = await channel.until(() => operation.poll() !== PENDING, {
     timeoutMs: Math.max(0, end - performance.now()),

@@ -35,6 +35,13 @@ export interface ServeOptions {
   requestTimeoutMs?: number;
   /** A stream whose client accepts nothing for this many milliseconds is aborted. Default 600,000. */
   idleTimeoutMs?: number;
+  /**
+   * How long a connection waits for another request of its client after a whole stream, in milliseconds; 0 closes it at once. Such
+   * a connection is not a client: it is closed first if the server is full. Default 60,000.
+   */
+  keepAliveMs?: number;
+  /** Most connections that wait so, of each isolate. Default 64. */
+  maxIdleConnections?: number;
   /** Bytes of bodies under way on one stream. Default 8 MiB; at least two bodies are always admitted. */
   windowBytes?: number;
   /** Messages under way on one stream. Default 256. */
@@ -104,8 +111,10 @@ export interface ServedDataset {
 export interface ServerStats {
   /** Connections accepted. */
   connections: number;
-  /** Connections open now. */
+  /** Connections open now that have a request, or may be about to send their first. */
   activeConnections: number;
+  /** Connections open now that wait for another request. */
+  idleConnections: number;
   /** Requests admitted. */
   requests: number;
   /** Streams that were sent completely. */
@@ -157,6 +166,8 @@ export interface ServerSettings {
   readonly maxConnections: number;
   readonly requestTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  readonly keepAliveMs: number;
+  readonly maxIdleConnections: number;
   readonly windowBytes: number;
   readonly windowBatches: number;
   readonly isolates: number;
@@ -170,7 +181,8 @@ const MAX_ISOLATES = 256;
 const SERVE_KEYS: Readonly<Record<keyof ServeOptions, true>> = {
   ...{ datasets: true, address: true, port: true, metadataPort: true, advertise: true, maxConnections: true },
   ...{ requestTimeoutMs: true, idleTimeoutMs: true, windowBytes: true, windowBatches: true, library: true },
-  ...{ transport: true, staging: true, isolates: true, sharing: true, flight: true },
+  ...{ keepAliveMs: true, maxIdleConnections: true, transport: true, staging: true, isolates: true },
+  ...{ sharing: true, flight: true },
 };
 
 const SHARING_KEYS: Readonly<Record<keyof SharingOptions, true>> = {
@@ -192,6 +204,8 @@ export function serverSettings(options: ServeOptions): ServerSettings {
     maxConnections: integerIn("maxConnections", options.maxConnections ?? 256, 1),
     requestTimeoutMs: integerIn("requestTimeoutMs", options.requestTimeoutMs ?? 5_000, 1),
     idleTimeoutMs: integerIn("idleTimeoutMs", options.idleTimeoutMs ?? 600_000, 1),
+    keepAliveMs: integerIn("keepAliveMs", options.keepAliveMs ?? 60_000, 0),
+    maxIdleConnections: integerIn("maxIdleConnections", options.maxIdleConnections ?? 64, 0),
     windowBytes: integerIn("windowBytes", options.windowBytes ?? 8 * 2 ** 20, 1),
     windowBatches: integerIn("windowBatches", options.windowBatches ?? 256, 1, 65_536),
     isolates: isolateCount(options),

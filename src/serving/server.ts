@@ -61,6 +61,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   readonly stats: ServerStats = {
     connections: 0,
     activeConnections: 0,
+    idleConnections: 0,
     requests: 0,
     completed: 0,
     failed: 0,

@@ -56,16 +56,24 @@ export interface StreamAdmission {
 
 /** Counts the connections of a server, of all its isolates. */
 export interface ConnectionCounter {
-  /** Connections open now. */
+  /** Connections open now that have a request, or may be about to send their first. */
   readonly active: number;
+  /** Connections that wait for another request. */
+  readonly idle: number;
   /**
    * Counts one more.
    *
-   * @returns its number, from 1, and how many are open with it
+   * @returns its number, from 1, and how many are active with it
    */
   begin(): { connection: number; active: number };
-  /** One of them is closed. */
+  /** An active one is closed. */
   end(): void;
+  /** An active one waits for another request from now on. */
+  rest(): void;
+  /** One that waited has another request. @returns how many are active with it */
+  wake(): number;
+  /** One that waited has closed. */
+  endIdle(): void;
 }
 
 /** Types of the events that a plane reports. */
@@ -142,8 +150,12 @@ export function urisAt(
 ): string[] {
   const { advertise, address } = settings;
   const host = advertise ?? reachableHost(address, "one", approach).host;
+  const keeps = settings.keepAliveMs > 0 && settings.maxIdleConnections > 0;
   const uri = (role: StreamRole, port: number): string =>
-    formatUri({ host, port, ticket: name, wantData: wantData[role], role, dipc: true, share });
+    formatUri({
+      ...{ host, port, ticket: name, wantData: wantData[role], role },
+      ...{ dipc: true, keep: keeps && role === "both", share },
+    });
   return metadataPort === undefined ? [uri("both", port)] : [uri("metadata", metadataPort), uri("body", port)];
 }
 
@@ -154,7 +166,19 @@ export function countedIn(stats: ServerStats): ConnectionCounter {
       return stats.activeConnections;
     },
     begin: () => ({ connection: ++stats.connections, active: ++stats.activeConnections }),
+    get idle() {
+      return stats.idleConnections;
+    },
     end: () => void stats.activeConnections--,
+    rest() {
+      stats.activeConnections--;
+      stats.idleConnections++;
+    },
+    wake() {
+      stats.idleConnections--;
+      return ++stats.activeConnections;
+    },
+    endIdle: () => void stats.idleConnections--,
   };
 }
 

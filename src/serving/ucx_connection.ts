@@ -1,23 +1,24 @@
 /**
- * The life of one UCX connection to a server: one request, one stream, and an orderly end.
+ * The life of one UCX connection to a server: a request, its stream, perhaps further ones, and an orderly end.
  *
  * @module
  */
 import { asDipcError, DipcError } from "../errors.ts";
-import { hostPool } from "../memory/host_pool.ts";
-import { encodeError, MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS } from "../protocol/envelope.ts";
+import { encodeError } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE } from "../protocol/prefix.ts";
-import type { StreamRole } from "../protocol/role.ts";
-import { SHARE_ENTRY } from "../protocol/share_handshake.ts";
-import { FULL_MASK } from "../protocol/tag.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";
-import { type Channel, FAILED, PENDING } from "../wire/transport.ts";
+import type { Channel } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
 import type { MemorySharing, SharingSession, StreamAdmission, WantData } from "./stream_plane.ts";
+import { type ClientRequest, RequestReader } from "./ucx_request.ts";
 
 /** Longest wait for a client to close a finished connection, in milliseconds. */
 const CLOSE_MS = 5_000;
+/** A client that asks again mostly does so at once: to fall asleep before, and to be woken up, would take longer, in milliseconds. */
+const EAGER_MS = 0.5;
+/** A connection is not cut sooner than this after its stream, in milliseconds: the news could overtake the end of the stream. */
+const GRACE_MS = 100;
 
 /** What all connections of a server share. */
 export interface ConnectionHost {
@@ -32,29 +33,36 @@ export interface ConnectionHost {
   /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
   /**
-   * Called once with the outcome: `error` is set if it failed, `totals` if anything was sent. If the client accepts nothing, it does
-   * not wait for it to take notice.
+   * Called once for each request with the outcome: `error` is set if it failed, `totals` if anything was sent. If the client accepts
+   * nothing, it does not wait for it to take notice.
    */
   onOutcome(detail: ServerEventDetail): void;
-}
-
-/** A parsed request of a client. */
-interface ClientRequest {
-  /** `null` if its tag is not one of this server's. */
-  readonly role: StreamRole | null;
-  readonly ticket: Uint8Array;
-  /** Whether the client understands error messages. */
-  readonly acceptsErrors: boolean;
-  /** Names the session in which it reads bodies in place, if it does. */
-  readonly nonce: Uint8Array | undefined;
+  /**
+   * Called when a stream has ended and its connection could wait for another request.
+   *
+   * @returns whether it may
+   */
+  onRest(connection: UcxConnection): boolean;
+  /**
+   * Called when a connection that waited has another request.
+   *
+   * @returns whether the server has room for another client
+   */
+  onWake(connection: UcxConnection): boolean;
 }
 
 /** One connection. */
 export class UcxConnection {
   readonly #channel: Channel;
   readonly #host: ConnectionHost;
-  readonly #detail: ServerEventDetail;
-  readonly #isRefused: boolean;
+  readonly #connection: number;
+  readonly #requests: RequestReader;
+  #isRefused: boolean;
+  /** Whether it waits for another request. */
+  isResting = false;
+  #restingSince = 0;
+  #givingUp: ReturnType<typeof setTimeout> | undefined;
+  #detail: ServerEventDetail;
   #outgoing: OutgoingStream | null = null;
   #isSentWhole = false;
   #isConcluded = false;
@@ -78,28 +86,74 @@ export class UcxConnection {
     this.#isRefused = isRefused;
     this.#channel = channel;
     this.#host = host;
+    this.#connection = connection;
     this.#detail = { connection };
+    this.#requests = new RequestReader(channel, host.wantData, host.stop);
   }
 
   /**
-   * Answers the one request and closes the connection. Never rejects.
+   * Answers the first request, and those that follow, then closes the connection. Never rejects.
    */
   async run(): Promise<void> {
-    const detail = this.#detail;
-    const channel = this.#channel;
+    let request: ClientRequest | null = null;
+    do {
+      if (!await this.#serve(request)) return await this.#close();
+      request = await this.#rest();
+    } while (request !== null);
+    this.#channel.cut!();
+    this.#requests.close();
+  }
+
+  /** Closes a connection that waits for another request. */
+  giveUp(): void {
+    const left = this.#restingSince + GRACE_MS - performance.now();
+    if (left > 0) this.#givingUp ??= setTimeout(() => this.#channel.cut!(), left);
+    else this.#channel.cut!();
+  }
+
+  /**
+   * Answers one request.
+   *
+   * @param request What has arrived; `null` if it is still to come
+   * @returns whether the connection can carry another one
+   */
+  async #serve(request: ClientRequest | null): Promise<boolean> {
+    const detail: ServerEventDetail = this.#detail = { connection: this.#connection };
+    this.#outgoing = null;
+    this.#isSentWhole = this.#isConcluded = false;
+    this.#lingerMs = 0;
     try {
-      await this.#answer(await this.#receiveRequest());
+      request ??= await this.#requests.next(this.#host.settings.requestTimeoutMs);
+      this.#isPeerMode = request.isEnveloped;
+      await this.#answer(request);
+      if (!this.#mayKeep(request) || !await this.#settleAll()) return false;
+      await this.#outgoing!.release();
     } catch (error) {
       detail.error = asDipcError(error);
-      if (this.#outgoing?.hasStalled) this.#conclude();
+      if (this.#hasStalled()) this.#conclude();
+      return false;
     }
+    this.#conclude();
+    this.#restingSince = performance.now();
+    return this.isResting = this.#host.onRest(this);
+  }
+
+  #hasStalled(): boolean {
+    return this.#outgoing !== null && this.#outgoing.hasStalled;
+  }
+
+  /** Ends the connection after its last stream. */
+  async #close(): Promise<void> {
+    const detail = this.#detail;
+    const channel = this.#channel;
     // An error message must arrive too, so the connection is flushed unless the client violated the protocol or is gone.
     // One that accepts nothing would not accept that either.
     const isViolation = detail.error?.code === "protocol" && !this.#isStale;
-    const flush = this.#isSentWhole || (channel.failure === null && !isViolation && !this.#outgoing?.hasStalled);
+    const flush = this.#isSentWhole || (channel.failure === null && !isViolation && !this.#hasStalled());
     if (this.#lingerMs > 0) await this.#awaitClose(this.#lingerMs);
     try {
       await channel.close({ flush, discard: !this.#isPeerMode });
+      this.#requests.close();
       await this.#outgoing?.release();
     } catch (error) {
       detail.error ??= asDipcError(error);
@@ -115,7 +169,62 @@ export class UcxConnection {
     this.#host.onOutcome(this.#detail);
   }
 
-  async #answer({ role, ticket, acceptsErrors, nonce }: ClientRequest): Promise<void> {
+  /** Whether the client may ask again after this stream, and this side can tell when nothing of it is left. */
+  #mayKeep({ keeps, role }: ClientRequest): boolean {
+    const { keepAliveMs } = this.#host.settings;
+    return keeps && role === "both" && keepAliveMs > 0 && this.#channel.isQuiet !== undefined;
+  }
+
+  /** Waits until nothing of the stream is under way. @returns whether the connection is sound then */
+  async #settleAll(): Promise<boolean> {
+    const channel = this.#channel;
+    const isQuiet = (): boolean => channel.isQuiet === true;
+    if (isQuiet()) return true;
+    try {
+      // A client that sends frames will not be quiet any more.
+      const isSettled = (): boolean => isQuiet() || channel.queuedFrames !== 0;
+      return await channel.until(isSettled, { timeoutMs: CLOSE_MS, signal: this.#host.stop }) && isQuiet();
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Waits for the next request, which keeps neither the server from stopping nor a client from its place.
+   *
+   * @returns the request; `null` if the connection is over
+   */
+  async #rest(): Promise<ClientRequest | null> {
+    const { settings, stop, onWake } = this.#host;
+    const channel = this.#channel;
+    const end = this.#restingSince + settings.keepAliveMs;
+    try {
+      for (;;) {
+        const timeoutMs = Math.max(0, end - performance.now());
+        if (!await channel.until(() => this.#requests.hasArrived, { timeoutMs, signal: stop, eagerMs: EAGER_MS })) {
+          return null;
+        }
+        const request = await this.#requests.next(settings.requestTimeoutMs);
+        // One to stop that has crossed the end of its stream.
+        if (request.stops) continue;
+        this.isResting = false;
+        this.#isRefused = !onWake(this);
+        return request;
+      }
+    } catch (error) {
+      // That it ends is expected; only what the client should not have sent is reported.
+      const failure = asDipcError(error);
+      if (failure.code === "protocol" || failure.code === "limit_exceeded") {
+        this.#host.onOutcome({ connection: this.#connection, error: failure });
+      }
+      return null;
+    } finally {
+      clearTimeout(this.#givingUp);
+      this.#givingUp = undefined;
+    }
+  }
+
+  async #answer({ role, ticket, acceptsErrors, keeps, nonce }: ClientRequest): Promise<void> {
     const { settings, admission, stop, onRequest } = this.#host;
     const { windowBytes, windowBatches, idleTimeoutMs } = settings;
     const channel = this.#channel;
@@ -139,7 +248,7 @@ export class UcxConnection {
       this.#detail.dataset = grant.entry.name;
       onRequest(this.#detail);
       if (nonce !== undefined && role === "both") session = this.#host.claim(nonce, grant.entry.name);
-      this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
+      const outgoing = this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
         role,
         windowBytes,
         windowBatches,
@@ -147,8 +256,10 @@ export class UcxConnection {
         signal: session === undefined ? stop : AbortSignal.any([stop, session.signal]),
         sharing: session,
         onFirstBody: () => grant.spend(),
+        hasStopped: keeps ? () => this.#requests.hasStopped() : undefined,
       });
-      await this.#outgoing.run();
+      await outgoing.run();
+      if (outgoing.isStopped) return await this.#stopStream(outgoing);
       this.#isSentWhole = true;
       // The other half of a stream may take much longer, and closing this one would look like a lost connection.
       this.#lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
@@ -161,6 +272,14 @@ export class UcxConnection {
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
     }
+  }
+
+  /** Ends a stream of which the client wants no more. Its connection can carry another one. */
+  async #stopStream(outgoing: OutgoingStream): Promise<void> {
+    const error = new DipcError("cancelled", "cannot complete the stream: the client wanted no more of it");
+    this.#detail.error = error;
+    this.#sendError(error);
+    await outgoing.settle();
   }
 
   #sendError(error: unknown): void {
@@ -181,52 +300,5 @@ export class UcxConnection {
     } catch {
       // The server is stopping, or the connection is gone: either way it is closed now.
     }
-  }
-
-  /** Waits for the connection's request and reads it. */
-  async #receiveRequest(): Promise<ClientRequest> {
-    const channel = this.#channel;
-    const timeoutMs = this.#host.settings.requestTimeoutMs;
-    const signal = this.#host.stop;
-    const hasRequest = await channel.until(() => channel.probe() !== null || channel.queuedFrames !== 0, {
-      signal,
-      timeoutMs,
-    });
-    if (!hasRequest) {
-      throw new DipcError("timeout", `cannot answer the client: no request arrived within ${timeoutMs} ms`);
-    }
-    const message = channel.probe();
-    if (message === null) throw new DipcError("protocol", "cannot answer the client: it sent an untagged message");
-    const role = this.#roleOf(message.tag);
-    if (message.byteLength > MAX_REQUEST_BYTES) {
-      throw new DipcError(
-        "limit_exceeded",
-        `cannot answer the client: its request has ${message.byteLength} bytes, at most ${MAX_REQUEST_BYTES} are allowed`,
-      );
-    }
-    const block = hostPool().acquire(message.byteLength);
-    let isSettled = false;
-    try {
-      const receive = channel.receive(message.tag, FULL_MASK, block, message.byteLength);
-      isSettled = await channel.until(() => receive.poll() !== PENDING, { signal, timeoutMs });
-      if (!isSettled) {
-        throw new DipcError("timeout", `cannot answer the client: its request did not arrive within ${timeoutMs} ms`);
-      }
-      if (receive.poll() === FAILED) throw receive.error!;
-      const request = parseRequest(block.bytes().subarray(0, receive.byteLength));
-      this.#isPeerMode = request.enveloped;
-      const nonce = request.entries.find(({ type }) => type === SHARE_ENTRY)?.bytes;
-      return { role, ticket: request.ticket.slice(), acceptsErrors: (request.flags & REQUEST_ERRORS) !== 0, nonce };
-    } finally {
-      // A receive that may still be written to keeps its block until the worker is gone.
-      if (isSettled) block.release();
-      else channel.close().then(() => block.release(), () => {});
-    }
-  }
-
-  #roleOf(tag: bigint): StreamRole | null {
-    const { wantData } = this.#host;
-    for (const role of ["both", "metadata", "body"] as const) if (wantData[role] === tag) return role;
-    return null;
   }
 }

@@ -30,6 +30,9 @@ export class UcxPlane implements StreamPlane {
   readonly #listeners: Listener[] = [];
   readonly #running = new Set<Promise<void>>();
   #shared: MemorySharing | null = null;
+  /** Connections that wait for another request, the longest first. */
+  readonly #idle = new Set<UcxConnection>();
+  #hasStopped = false;
   port = 0;
   metadataPort?: number;
 
@@ -51,6 +54,8 @@ export class UcxPlane implements StreamPlane {
       claim: (nonce, dataset) => this.#shared?.claim(nonce, dataset),
       onRequest: (detail) => host.emit("request", detail),
       onOutcome: (detail) => this.#conclude(detail),
+      onRest: (connection) => this.#rest(connection),
+      onWake: (connection) => this.#wake(connection),
     };
   }
 
@@ -68,6 +73,8 @@ export class UcxPlane implements StreamPlane {
 
   async stopAccepting(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
+    this.#hasStopped = true;
+    while (this.#giveUpOldest());
   }
 
   async idle(): Promise<void> {
@@ -94,6 +101,7 @@ export class UcxPlane implements StreamPlane {
       mayAccept: () => this.#mayAccept(),
       onChannel: (channel) => this.#accept(channel),
       onError: (error: DipcError) => emit("error", { connection: 0, error }),
+      onShortage: () => this.#giveUpOldest(),
     });
     this.#listeners.push(listener);
     return listener.address.port;
@@ -116,12 +124,40 @@ export class UcxPlane implements StreamPlane {
     const { connection, active } = counter.begin();
     emit("connection", { connection });
     const isFull = active > settings.maxConnections;
-    const run = new UcxConnection(channel, connection, this.#connectionHost, isFull).run()
-      .finally(() => {
-        counter.end();
-        this.#running.delete(run);
-      });
+    if (active + counter.idle > settings.maxConnections) this.#giveUpOldest();
+    const accepted = new UcxConnection(channel, connection, this.#connectionHost, isFull);
+    const run = accepted.run().finally(() => {
+      if (accepted.isResting) counter.endIdle();
+      else counter.end();
+      this.#idle.delete(accepted);
+      this.#running.delete(run);
+    });
     this.#running.add(run);
+  }
+
+  /** Whether a connection may wait for another request. */
+  #rest(connection: UcxConnection): boolean {
+    const { counter, settings: { maxConnections, maxIdleConnections } } = this.#host;
+    counter.rest();
+    this.#idle.add(connection);
+    const isFull = this.#idle.size > maxIdleConnections || counter.active + counter.idle > maxConnections;
+    if (this.#hasStopped || isFull) this.#giveUpOldest();
+    return true;
+  }
+
+  #wake(connection: UcxConnection): boolean {
+    const { counter, settings } = this.#host;
+    this.#idle.delete(connection);
+    return counter.wake() <= settings.maxConnections;
+  }
+
+  /** Closes the connection that has waited the longest. @returns whether there was one */
+  #giveUpOldest(): boolean {
+    const [oldest] = this.#idle;
+    if (oldest === undefined) return false;
+    this.#idle.delete(oldest);
+    oldest.giveUp();
+    return true;
   }
 
   #conclude(detail: ServerEventDetail): void {

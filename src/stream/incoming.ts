@@ -10,14 +10,24 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { wrapBytes } from "../memory/wrap.ts";
 import { addressListBytes } from "../protocol/address_list.ts";
+import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE, frameType } from "../protocol/prefix.ts";
 import { DISCARD, type ReceiverSlot, ReceiverState } from "../protocol/receiver.ts";
 import { sequenceDistance } from "../protocol/sequence.ts";
 import { BODY_ADDRESSES, FULL_MASK, SEQUENCE_MASK, tagBodyType, tagSequence } from "../protocol/tag.ts";
-import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
+import {
+  type Channel,
+  FAILED,
+  type KeepOptions,
+  type Operation,
+  PENDING,
+  type Receive,
+  type UnexpectedMessage,
+} from "../wire/transport.ts";
 import type { AddressedBodies } from "./body_sharing.ts";
-import type { MessageInput } from "./message_input.ts";
+import type { EndOptions, MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
 const POSTED_BYTES = 512 * 1024;
@@ -50,6 +60,12 @@ const ONE_CONNECTION_WINDOW = 1024;
 
 /** Bytes of bodies that are taken from a shared stream ahead of its reader; one body always is. */
 const SHARED_AHEAD_BYTES = 4 * 2 ** 20;
+/** How long the answer on a connection that was kept is polled for, in milliseconds. */
+const EAGER_MS = 0.5;
+/** Longest wait for the end of a stream whose connection could then be kept, in milliseconds. */
+const END_MS = 250;
+/** Most bytes that are received and thrown away for that: a new connection costs less. */
+const MAX_DRAINED = 16 * 2 ** 20;
 
 interface Incoming {
   block: Block;
@@ -74,6 +90,14 @@ export interface IncomingOptions {
   isApart: boolean;
   /** Makes bodies of lists of addresses, if they were requested. */
   addressed?: AddressedBodies;
+  /** How the connection is kept for the next stream; `null` or left out if the server takes one request only. */
+  keep?: KeptConnection | null;
+}
+
+/** How a connection is kept after its stream. */
+export interface KeptConnection extends KeepOptions {
+  /** The tag of requests. */
+  readonly wantData: bigint;
 }
 
 /** One stream that is received over a channel. */
@@ -107,6 +131,10 @@ export class IncomingStream implements MessageInput {
   /** The message of a shared stream whose body has not arrived; only then is it known what to take memory for. */
   #awaited: ReceiverSlot<Incoming> | null = null;
   #sharedBytes = 0;
+  /** Whether a read is under way that waits for the channel. */
+  #isWaiting = false;
+  #isClosed = false;
+  #closing: Promise<void> | null = null;
 
   constructor(channel: Channel, options: IncomingOptions) {
     this.#channel = channel;
@@ -153,6 +181,7 @@ export class IncomingStream implements MessageInput {
    */
   next(): IpcMessage | null | Promise<IpcMessage | null> {
     if (this.#failure !== null) throw this.#failure;
+    if (this.#isClosed) throw this.#fail(new LocalError("closed", "cannot receive the stream: it was closed"));
     const message = this.#take();
     if (message !== null) return message;
     try {
@@ -166,11 +195,17 @@ export class IncomingStream implements MessageInput {
   }
 
   /** Ends the stream, whatever its state. Afterwards all blocks but those handed out are back. */
-  async close(options?: { flush?: boolean }): Promise<void> {
-    this.#failure ??= new LocalError("closed", "cannot receive the stream: it was closed");
+  close(options: EndOptions = {}): Promise<void> {
+    return this.#closing ??= this.#close(options);
+  }
+
+  async #close({ flush, stop }: EndOptions): Promise<void> {
+    const { keep } = this.#options;
+    const mayKeep = keep && (flush || stop) && !this.#isWaiting && await this.#endQuietly(keep, stop === true);
+    this.#isClosed = true;
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
-    await this.#channel.close(options);
+    await this.#channel.close(mayKeep ? { flush, keep } : { flush });
     this.#state.forEachAttached((slot) => {
       const { block, shared } = slot.attachment!;
       (shared ?? block).release();
@@ -185,16 +220,66 @@ export class IncomingStream implements MessageInput {
     this.#options.addressed?.close();
   }
 
+  /**
+   * Brings the stream to its end, so that its connection can carry another one: all of it has arrived, or the server stops and what
+   * is under way is taken. Not at any price.
+   *
+   * @param keep How the connection is kept
+   * @param stop Whether the server may be asked to stop
+   * @returns whether nothing of the stream is left
+   */
+  async #endQuietly({ wantData }: KeptConnection, stop: boolean): Promise<boolean> {
+    const state = this.#state;
+    const channel = this.#channel;
+    if (this.#failure !== null || channel.isReused === undefined) return false;
+    let isStopped = state.finished;
+    let asking: Operation | null = null;
+    if (!isStopped) {
+      if (!stop || this.#postedBytes + this.#earlyBytes > MAX_DRAINED) return false;
+      asking = channel.sendTagged(wantData, wrapBytes(encodeStop()), false);
+    }
+    let drained = 0;
+    this.#ahead?.body?.release();
+    this.#ahead = null;
+    const step = (): boolean => {
+      channel.progress();
+      for (let frame; state.wantsFrame && !isStopped && (frame = channel.takeFrame()) !== null;) {
+        if (frameType(frame) === ERROR_MESSAGE) isStopped = isEndOfStopped(frame);
+        else state.onFrame(frame);
+      }
+      this.#settle();
+      this.#post();
+      this.#takeUnexpected();
+      for (let slot; (slot = state.next()) !== null;) {
+        const { attachment } = slot;
+        (attachment?.shared ?? attachment?.block)?.release();
+        drained += slot.byteLength;
+      }
+      if (drained > MAX_DRAINED) return true;
+      if (asking !== null && asking.poll() === PENDING) return false;
+      const isOver = state.finished || (isStopped && state.isDrained);
+      return isOver && state.emptiesMissing === 0 && this.#early.size === 0 && this.#discarding === null;
+    };
+    try {
+      return (step() || await channel.until(step, { timeoutMs: END_MS })) && drained <= MAX_DRAINED;
+    } catch {
+      return false;
+    }
+  }
+
   async #wait(): Promise<IpcMessage | null> {
     const { timeoutMs, schemaDeadline = Infinity, signal } = this.#options;
     const isFirst = this.#state.announced === 0;
     this.#options.addressed?.flush();
+    // The answer to a request on a connection that is up is on its way.
+    const eagerMs = isFirst && this.#channel.isReused ? EAGER_MS : undefined;
+    this.#isWaiting = true;
     try {
       this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs })) return this.#take();
       }
       throw new LocalError(
         "timeout",
@@ -202,6 +287,8 @@ export class IncomingStream implements MessageInput {
       );
     } catch (error) {
       throw this.#fail(error);
+    } finally {
+      this.#isWaiting = false;
     }
   }
 
@@ -349,13 +436,17 @@ export class IncomingStream implements MessageInput {
 
   /** Receives unexpected messages, and rejects those that cannot belong to the stream. */
   #checkUnexpected(): void {
+    if (this.#discarding === null && (++this.#pumps & PROBE_EVERY) !== 0) return;
+    this.#takeUnexpected();
+  }
+
+  #takeUnexpected(): void {
     const discarding = this.#discarding;
     if (discarding !== null) {
       if (discarding.receive.poll() === PENDING) return;
       discarding.block.release();
       this.#discarding = null;
     }
-    if ((++this.#pumps & PROBE_EVERY) !== 0) return;
     for (let message; (message = this.#channel.probe()) !== null;) {
       if (this.#awaited !== null && tagSequence(message.tag) === this.#awaited.sequence) return;
       if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) {

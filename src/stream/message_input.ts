@@ -6,6 +6,14 @@
 import { DipcError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 
+/** How a stream is ended. */
+export interface EndOptions {
+  /** First acknowledge to the peer that everything has arrived. */
+  flush?: boolean;
+  /** Nothing is wrong with the stream, its reader merely wants no more: its connection may be kept if that costs little. */
+  stop?: boolean;
+}
+
 /** The input of a reader. */
 export interface MessageInput {
   /** Bytes of metadata received, without prefixes. */
@@ -22,9 +30,9 @@ export interface MessageInput {
   /**
    * Ends the stream, whatever its state; afterwards all memory but that of messages handed out is back. Idempotent.
    *
-   * @param options `flush`: first acknowledge to the peer that everything has arrived
+   * @param options Whether everything has arrived, or the reader wants no more
    */
-  close(options?: { flush?: boolean }): Promise<void>;
+  close(options?: EndOptions): Promise<void>;
 }
 
 /** The error of a second read of a stream while the first is under way; the first and the stream go on. */

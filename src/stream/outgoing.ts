@@ -41,6 +41,11 @@ export interface OutgoingOptions {
   onFirstBody?: () => void;
   /** Puts lists of addresses in place of bodies. Default: every body is sent. */
   sharing?: BodySharing;
+  /**
+   * Takes a message that the client sends while its stream is running, and returns whether the client wants no more of it. Throws if
+   * it may not send that. By default it may send nothing.
+   */
+  hasStopped?: () => boolean;
 }
 
 /** What a stream has sent, even if it failed. */
@@ -75,6 +80,8 @@ export class OutgoingStream {
   readonly #state: SenderState<Sending>;
   /** Whether it has ended because the client accepted nothing for too long. */
   hasStalled = false;
+  /** Whether the client wanted no more of it; then `settle` must follow. */
+  isStopped = false;
   #stream: SendableStream | null = null;
   /** Taken from the dataset and not sent, because the window is full. */
   #held: SendableMessage | null = null;
@@ -99,7 +106,7 @@ export class OutgoingStream {
   }
 
   /**
-   * Sends the whole stream and waits until the peer has taken it.
+   * Sends the whole stream and waits until the peer has taken it, or until the peer wants no more.
    *
    * @throws {DipcError} the channel's failure, the source's error, `timeout`, `cancelled`, `protocol`
    */
@@ -123,9 +130,21 @@ export class OutgoingStream {
         throw error;
       }
       if (this.#sourceError !== null) throw this.#sourceError.error;
-      if (this.#state.finished) return;
+      if (this.#state.finished || this.isStopped) return;
       await this.#sourceReady();
     }
+  }
+
+  /**
+   * Waits until the peer has taken what is under way of a stream that was stopped.
+   *
+   * @throws {DipcError} the channel's failure, `timeout`, `cancelled`
+   */
+  async settle(): Promise<void> {
+    await this.#until(() => {
+      this.#reap();
+      return this.#state.oldest() === null;
+    });
   }
 
   /**
@@ -136,7 +155,8 @@ export class OutgoingStream {
     for (let slot; (slot = this.#state.oldest()) !== null; this.#state.settle()) slot.attachment?.body?.release();
     this.#releaseHeld();
     const late = this.#awaited?.then(() => this.#releaseHeld());
-    const closed = Promise.resolve(this.#stream?.close());
+    const closed = this.#stream?.close();
+    if (late === undefined && !(closed instanceof Promise)) return;
     await withDeadline(Promise.all([closed, late]), SOURCE_CLOSE_MS);
   }
 
@@ -175,6 +195,10 @@ export class OutgoingStream {
       opening.then((stream) => stream.close()).catch(() => {});
       throw error;
     }
+    if (this.isStopped) {
+      opening.then((stream) => stream.close()).catch(() => {});
+      throw new DipcError("cancelled", "cannot start the stream: the client wanted none of it any more");
+    }
     return await opening;
   }
 
@@ -194,7 +218,7 @@ export class OutgoingStream {
     const reap = (): boolean => {
       this.#reap();
       this.#checkSilent();
-      return !isWaiting;
+      return !isWaiting || this.isStopped;
     };
     awaited.then(() => {
       isWaiting = false;
@@ -206,13 +230,14 @@ export class OutgoingStream {
     } catch (error) {
       if (isWaiting) throw error;
     }
-    await awaited;
+    if (!this.isStopped) await awaited;
   }
 
   /** Sends what the window admits. True once everything was sent, or while the dataset has no message at hand. */
   #step = (): boolean => {
     this.#reap();
     this.#checkSilent();
+    if (this.isStopped) return true;
     const state = this.#state;
     const { sharing } = this.#options;
     let bytes = 0;
@@ -241,9 +266,13 @@ export class OutgoingStream {
     return false;
   };
 
-  /** A client must not send while its stream is running. */
+  /** A client must not send while its stream is running, unless it wants no more of it. */
   #checkSilent(): void {
-    if (this.#channel.probe() !== null) {
+    const { hasStopped } = this.#options;
+    if (hasStopped !== undefined) {
+      // After the end the next request may arrive before this side knows that everything was taken.
+      if (!this.#state.ended && !this.isStopped) this.isStopped = hasStopped();
+    } else if (this.#channel.probe() !== null) {
       throw new DipcError("protocol", "cannot send the stream: the client sent a tagged message while it was running");
     }
   }

@@ -69,6 +69,19 @@ export interface UntilOptions {
   signal?: AbortSignal;
   /** Longest wait in milliseconds; default without limit. */
   timeoutMs?: number;
+  /**
+   * How long to poll before the wait may sleep, in milliseconds: for something that is about to come, because falling asleep and
+   * waking up take longer than that. Default: the transport's own, tens of microseconds.
+   */
+  eagerMs?: number;
+}
+
+/** How connections are kept for a later stream. */
+export interface KeepOptions {
+  /** Most connections to one server that wait for a stream; 0 keeps none. */
+  readonly connections: number;
+  /** How long one waits, in milliseconds. */
+  readonly milliseconds: number;
 }
 
 /** One worker and its connection or connections. */
@@ -84,6 +97,13 @@ export interface Channel {
    * silent peer.
    */
   readonly activity: number;
+  /**
+   * Whether nothing is under way: every operation has settled, and every frame that has arrived was taken. Then another stream can
+   * use the channel, if `probe()` finds nothing either. A transport without this property has channels for one stream each.
+   */
+  readonly isQuiet?: boolean;
+  /** Whether its connection has carried a stream before; see `ConnectChannelOptions.mayReuse`. */
+  readonly isReused?: boolean;
 
   /** Advances operations. Never throws for something a peer did. @returns whether anything happened */
   progress(): boolean;
@@ -132,10 +152,21 @@ export interface Channel {
   /**
    * Ends the channel and settles everything on it; afterwards all memory lent to it is free again. Idempotent.
    *
-   * @param options `flush`: first wait (bounded) until what was sent has arrived; without it the connection is cut. `discard`: use
-   * nothing of it for another connection, because it is not known what the peer leaves undone
+   * @param options Whether it is cut, closed in order, or kept
    */
-  close(options?: { flush?: boolean; discard?: boolean }): Promise<void>;
+  close(options?: CloseChannelOptions): Promise<void>;
+  /** Cuts a quiet connection at once and gives back its descriptors; only where `isQuiet` is known. Idempotent, also with `close`. */
+  cut?(): void;
+}
+
+/** Options of {@linkcode Channel.close}. */
+export interface CloseChannelOptions {
+  /** First wait (bounded) until what was sent has arrived; without it the connection is cut. */
+  flush?: boolean;
+  /** Use nothing of it for another connection, because it is not known what the peer leaves undone. */
+  discard?: boolean;
+  /** Keep the connection of a quiet client's channel for a later `connect` to the same server, rather than to close it. */
+  keep?: KeepOptions;
 }
 
 /** Makes the context of a GPU current on the thread that calls into UCX. */
@@ -190,6 +221,8 @@ export interface ListenOptions extends PeerAddress {
   mayAccept?(): boolean;
   /** Notified of connections that could not be accepted. Must not throw. */
   onError?(error: DipcError): void;
+  /** Called when a connection cannot be accepted for lack of descriptors or memory. @returns whether some were given back */
+  onShortage?(): boolean;
 }
 
 /** Options of {@linkcode Transport.connect}. */
@@ -202,6 +235,8 @@ export interface ConnectChannelOptions {
   maxMetadataBytes?: number;
   /** Most bytes of metadata that the server may have sent ahead; one message always fits. Default: the transport's own. */
   maxQueuedFrameBytes?: number;
+  /** Takes a connection that an earlier channel was closed with `keep` on, if there is one that is sound. Default false. */
+  mayReuse?: boolean;
 }
 
 /** What carries the protocol. */

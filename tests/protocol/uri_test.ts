@@ -24,6 +24,7 @@ Deno.test("the reference server's URIs are read", () => {
     remoteHandle: null,
     role: null,
     dipc: false,
+    keep: false,
     share: null,
   });
   assertEquals(parseUri(BODY).wantData, 0x00000DEADBA0BAB0n);
@@ -44,6 +45,7 @@ Deno.test("a URI with everything is read and written", () => {
     remoteHandle: new Uint8Array([0xFB, 0xFF, 0xBF]),
     role: "metadata",
     dipc: true,
+    keep: false,
     share: "dipc-1+2",
   });
   assertEquals(formatUri(parsed), uri);

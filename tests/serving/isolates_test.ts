@@ -159,6 +159,8 @@ async function observed(isolates: number): Promise<unknown> {
   });
   await using server = await serve({
     isolates,
+    // A kept connection is one to the isolate that it was made to.
+    keepAliveMs: 0,
     datasets: {
       table: tripsTable(20),
       failing,

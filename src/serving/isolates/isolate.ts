@@ -221,10 +221,9 @@ export class Isolate {
   #report(type: StreamEventType, detail: ServerEventDetail): void {
     const { stats, emit } = this.#host.parts;
     const { connection, dataset } = detail;
-    if (type === "connection") {
-      stats.connections++;
-      stats.activeConnections++;
-    }
+    if (type === "connection") stats.connections++;
+    // A connection that has waited for another request opens again with it.
+    if (type === "connection" || (type === "request" && !this.#open.has(connection))) stats.activeConnections++;
     if (type === "connection" || type === "request") this.#open.set(connection, dataset);
     emit(type, detail);
     // What ends a connection is its last event.

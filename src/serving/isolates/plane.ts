@@ -11,7 +11,7 @@ import type { PlaneMaker, PlaneParts } from "../server.ts";
 import { randomWantData, type StreamPlane, urisAt } from "../stream_plane.ts";
 import { DatasetSources } from "./dataset_sources.ts";
 import { Isolate, type IsolateHost } from "./isolate.ts";
-import { counterMemory } from "./shared_counter.ts";
+import { counterMemory, SharedCounter } from "./shared_counter.ts";
 
 /** First and longest wait before an isolate is replaced, in milliseconds; it doubles while replacements fail soon. */
 const FIRST_WAIT_MS = 100, LONGEST_WAIT_MS = 30_000;
@@ -57,6 +57,8 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
     this.parts = parts;
     this.#library = library;
     this.#counters = counterMemory(isolates);
+    const counter = new SharedCounter(this.#counters, 0);
+    Object.defineProperty(parts.stats, "idleConnections", { enumerable: true, get: () => counter.idle });
     const { port } = parts.settings;
     this.#places = Array.from({ length: isolates }, (_, index) => ({
       isolate: null,

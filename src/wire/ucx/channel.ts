@@ -4,7 +4,6 @@
  * @module
  */
 import { DipcError, LocalError } from "../../errors.ts";
-import { addressOf } from "../../../ffi/libc.ts";
 import {
   isStatusError,
   pointerStatus,
@@ -17,12 +16,22 @@ import type { Block, Body } from "../../memory/block.ts";
 import type { StreamRole } from "../../protocol/role.ts";
 import {
   type Channel,
+  type CloseChannelOptions,
+  type KeepOptions,
   type Operation,
   PENDING,
   type Receive,
   type UnexpectedMessage,
   type UntilOptions,
 } from "../transport.ts";
+import {
+  type ChannelLimits,
+  type ConnectionKeeper,
+  cutConnection,
+  type OpenConnection,
+  SendSlot,
+  type WorkerReturn,
+} from "./connection.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
@@ -52,26 +61,6 @@ const MAX_SEND_SLOTS = 256;
 /** Frames in the queue up to which rendezvous frames are fetched ahead: large ones, and those a sender waits for. */
 const FETCH_AHEAD = 64;
 
-/** Limits of a channel. */
-export interface ChannelLimits {
-  /** Most bytes of one metadata frame. */
-  readonly maxFrameBytes: number;
-  /** Most bytes of frames that arrived and were not taken. */
-  readonly maxQueuedFrameBytes: number;
-}
-
-/** Native memory for a frame that is being sent. */
-class SendSlot {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView<ArrayBuffer>;
-  readonly address: bigint;
-  constructor(capacity: number) {
-    this.bytes = new Uint8Array(capacity);
-    this.view = new DataView(this.bytes.buffer);
-    this.address = addressOf(this.bytes);
-  }
-}
-
 class FrameSend extends UcxRequest {
   constructor(list: RequestList, request: bigint, readonly slot: SendSlot, readonly slots: SendSlot[]) {
     super(list, request, slot);
@@ -89,29 +78,29 @@ interface PendingFrame {
   request: UcxRequest | null;
 }
 
-/** Takes back the worker of a channel that has ended. */
-export type WorkerReturn = (worker: UcxWorker, clean: boolean) => void;
-
 /** A UCX channel. Made by the transport. */
 export class UcxChannel implements Channel, WorkerOwner {
   failure: DipcError | null = null;
   /** Whether UCX has reported the end of a connection; other failures are this side's. */
   #isLost = false;
   transportsReason = "";
+  readonly isReused: boolean;
   readonly #worker: UcxWorker;
   readonly #symbols: UcpSymbols;
   readonly #handle: bigint;
   readonly #limits: ChannelLimits;
   readonly #returnWorker: WorkerReturn;
+  readonly #keeper: ConnectionKeeper | null;
   readonly #requests: RequestList;
-  readonly #frames = new FrameQueue();
+  readonly #frames: FrameQueue;
   readonly #params: RequestParams;
   #pendingFrames: PendingFrame[] = [];
-  #sendSlots: SendSlot[] = [];
+  #sendSlots: SendSlot[];
   /** Frames on their way, oldest first, from `#firstSending` on. */
   #sending: FrameSend[] = [];
   #firstSending = 0;
   #endpoints: UcxEndpoint[] = [];
+  readonly #peers: string[] = [];
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
   #closing: Promise<void> | null = null;
@@ -126,9 +115,25 @@ export class UcxChannel implements Channel, WorkerOwner {
    * @param worker The worker, which the channel owns from now on
    * @param limits Limits on frames
    * @param returnWorker Called when the channel no longer needs the worker
+   * @param keeper Called instead, if its connection is kept
+   * @param reused The connection that is attached next, if it has carried a stream before
    */
-  constructor(worker: UcxWorker, limits: ChannelLimits, returnWorker: WorkerReturn) {
+  constructor(
+    worker: UcxWorker,
+    limits: ChannelLimits,
+    returnWorker: WorkerReturn,
+    keeper: ConnectionKeeper | null = null,
+    reused: OpenConnection | null = null,
+  ) {
     this.#worker = worker;
+    this.#keeper = keeper;
+    this.isReused = reused !== null;
+    this.#frames = reused?.memory.frames ?? new FrameQueue();
+    this.#sendSlots = reused?.memory.sendSlots ?? [];
+    if (reused !== null) {
+      this.#transports = reused.transports;
+      this.transportsReason = reused.transportsReason;
+    }
     this.#symbols = worker.context.symbols;
     this.#handle = worker.handle;
     this.#limits = limits;
@@ -148,6 +153,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#endpoints.length === 0) this.#metadataEndpoint = endpoint.handle;
     this.#bodyEndpoint = endpoint.handle;
     this.#endpoints.push(endpoint);
+    this.#peers.push(peer);
     endpoint.onFailure = () => {
       const status = endpoint.failedStatus;
       this.#isLost = true;
@@ -172,6 +178,11 @@ export class UcxChannel implements Channel, WorkerOwner {
 
   get activity(): number {
     return this.#worker.activity;
+  }
+
+  get isQuiet(): boolean {
+    if (this.#closing !== null || this.failure !== null || this.#worker.isBroken) return false;
+    return this.#frames.count === 0 && (this.#requests.count === 0 || this.#pollAll());
   }
 
   get queuedFrames(): number {
@@ -199,6 +210,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   takeFrame(): Uint8Array<ArrayBuffer> | null {
+    if (this.#isClosed) return null; // its frames may be those of another stream by now
     if (this.#pendingFrames.length > 0) this.#fetchFrames();
     return this.#frames.take();
   }
@@ -359,8 +371,37 @@ export class UcxChannel implements Channel, WorkerOwner {
     return true;
   }
 
-  close(options: { flush?: boolean; discard?: boolean } = {}): Promise<void> {
-    return this.#closing ??= this.#close(options.flush === true, options.discard === true);
+  close({ flush = false, discard = false, keep }: CloseChannelOptions = {}): Promise<void> {
+    if (this.#closing === null && keep !== undefined && this.#mayKeep(keep)) {
+      this.#keeper!(this.#end(), keep);
+      return this.#closing!;
+    }
+    return this.#closing ??= this.#close(flush, discard);
+  }
+
+  cut(): void {
+    if (this.#closing !== null) return;
+    cutConnection(this.#end());
+    // What waits on the channel, asleep, must see that it is over.
+    this.#worker.armed = false;
+    progressLoop().wake();
+  }
+
+  #mayKeep({ connections }: KeepOptions): boolean {
+    const isFree = this.#keeper !== null && connections > 0 && this.#worker.waits.length === 0;
+    return isFree && this.isQuiet && this.probe() === null;
+  }
+
+  /** Ends the channel, but not its connection, on which nothing is under way. */
+  #end(): OpenConnection {
+    this.#closing = Promise.resolve();
+    this.#isClosed = true;
+    const memory = { frames: this.#frames, sendSlots: this.#sendSlots };
+    this.#sendSlots = [];
+    const { transportsReason } = this;
+    const [worker, returnWorker, transports] = [this.#worker, this.#returnWorker, this.#transports];
+    const [endpoints, peers] = [this.#endpoints, this.#peers];
+    return { worker, endpoints, peers, transports, transportsReason, returnWorker, memory };
   }
 
   /** A worker must be progressed after each new request before it may sleep: what that needs may bring no event. */

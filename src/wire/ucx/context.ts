@@ -104,6 +104,14 @@ export class UcxContext {
       // A TCP endpoint of UCX has room for an address of its interface's family only, and writes the peer's into it
       // unchecked: over a connection of the other family it corrupts the heap (seen in 1.13.1 and 1.22.0).
       this.#configure(config, "TCP_AF_PRIO", options.ipv6 ? "inet6" : "inet");
+      // When the first connection begins to use an interface, and when the last one ends, UCX sets some 19 handlers and asks the
+      // interface for its properties for each: 27 system calls for TCP, twice for a connection that moves to shared memory. If it is
+      // polled all the time, UCX asks once for each worker.
+      this.#configure(config, "ADAPTIVE_PROGRESS", "n");
+      // UCX's own thread makes connections, and must get its turn while this one waits for its lock.
+      this.#configure(config, "USE_MT_MUTEX", "y");
+      // Whether an interface has the default route, which UCX reads up to 240 times, decides nothing if there is only one.
+      if (options.devices?.length === 1) this.#configure(config, "TCP_PREFER_DEFAULT", "n");
       // Each worker lays out receive buffers for this many small messages more than its queue of 256 holds, 8 KiB each. Bodies do
       // not come through them, so UCX's 512 cost a server with 256 idle clients a quarter of its memory and gain nothing.
       for (const transport of ["SYSV", "POSIX"]) this.#configure(config, `${transport}_RX_BUFS_GROW`, "288");

@@ -17,7 +17,8 @@ import {
 } from "../../../ffi/ucp_structs.ts";
 import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
 import { isolateCallback } from "./callbacks.ts";
-import { type ChannelLimits, UcxChannel } from "./channel.ts";
+import { UcxChannel } from "./channel.ts";
+import type { ChannelLimits } from "./connection.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { progressLoop } from "./loop.ts";
 import { PortGuard } from "./port_guard.ts";
@@ -226,7 +227,7 @@ export class UcxListener implements Listener, WorkerOwner {
   #acceptOne(request: bigint): void {
     let worker: UcxWorker | null = null;
     try {
-      if (this.#options.mayAccept?.() !== false) worker = this.#pool.take();
+      if (this.#options.mayAccept?.() !== false) worker = this.#takeWorker();
     } finally {
       // From here on it is the endpoint's: UCX frees a request even when it cannot make an endpoint of it.
       if (worker === null) this.#worker.context.symbols.ucp_listener_reject(this.#handle, request);
@@ -240,6 +241,15 @@ export class UcxListener implements Listener, WorkerOwner {
     } catch (error) {
       void channel.close();
       throw error;
+    }
+  }
+
+  #takeWorker(): UcxWorker {
+    try {
+      return this.#pool.take();
+    } catch (error) {
+      if (this.#options.onShortage?.() !== true) throw error;
+      return this.#pool.take();
     }
   }
 

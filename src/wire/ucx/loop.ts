@@ -39,6 +39,11 @@ const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
  * polled at the same ticks: it is waking up that costs.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100, NAP_TICK_MS = 25;
+/**
+ * A core that was offered to others and comes back later than `CROWDED_MS` has other work. For `CROWDED_FACTOR` times as long
+ * nothing is polled then: who sleeps is woken up as soon as there is something to do, who polls waits for the turns of all others.
+ */
+const CROWDED_MS = 0.3, CROWDED_FACTOR = 10;
 /** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
 const LATE_MS = 50;
 /** Limit of the steps after the end of a connection. */
@@ -83,6 +88,8 @@ export class Wait {
     readonly resolve: (value: boolean) => void,
     readonly reject: (reason: unknown) => void,
     readonly signal: AbortSignal | undefined,
+    /** How long its target is polled before it is armed, in milliseconds. */
+    readonly spinMs: number,
   ) {}
   /** Listener on the signal. */
   onAbort: (() => void) | null = null;
@@ -138,6 +145,8 @@ export class ProgressLoop {
   #yieldAfterMs = YIELD_MS;
   /** Turns that are left until that time grows again. */
   #eagerTurns = 0;
+  /** Until when the core is taken to have other work. */
+  #crowdedUntil = 0;
 
   /** @throws {DipcError} `ucx` if the system refuses the file descriptors */
   constructor() {
@@ -177,12 +186,13 @@ export class ProgressLoop {
    */
   until(target: Pollable, step: () => boolean, options?: UntilOptions): Promise<boolean> {
     const signal = options?.signal;
+    const spinMs = options?.eagerMs ?? SPIN_MS;
     try {
       if (signal?.aborted) return Promise.reject(abortError(signal));
       let now = performance.now();
       if (now - this.#lastYield < this.#yieldAfterMs) {
         const limit = this.#lastYield + this.#yieldAfterMs;
-        let end = now + SPIN_MS;
+        let end = now + spinMs;
         // Other waits get their turn between two spins of this one, never in the middle of it.
         const isAlone = this.isAlone(target);
         do {
@@ -193,13 +203,13 @@ export class ProgressLoop {
             if (target.failure !== null) return lastSteps(target, step) ? TRUE : Promise.reject(target.failure);
           }
           now = performance.now();
-          if (active) end = now + SPIN_MS;
-        } while (isAlone && now < end && now < limit);
+          if (active) end = now + spinMs;
+        } while (isAlone && now < end && now < limit && now >= this.#crowdedUntil);
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
         const deadline = timeoutMs === undefined ? Infinity : now + timeoutMs;
-        const wait = new Wait(target, step, deadline, resolve, reject, signal);
+        const wait = new Wait(target, step, deadline, resolve, reject, signal, spinMs);
         if (signal !== undefined) {
           wait.onAbort = () => {
             if (wait.settled) return;
@@ -229,6 +239,15 @@ export class ProgressLoop {
    */
   isAlone(target: Pollable): boolean {
     return this.#targets.length === (target.waits.length === 0 ? 0 : 1);
+  }
+
+  /** Offers the core to others that share it: the peer, V8's own threads. */
+  offerCore(): void {
+    const before = performance.now();
+    if (before < this.#crowdedUntil) return;
+    this.#libc.sched_yield();
+    const after = performance.now();
+    if (after - before > CROWDED_MS) this.#crowdedUntil = after + CROWDED_FACTOR * (after - before);
   }
 
   /** Makes a sleeping loop check its waits again. */
@@ -272,6 +291,7 @@ export class ProgressLoop {
     try {
       let nextPoll = 0;
       let lastMove = performance.now();
+      let hasWokenOthers = false;
       this.#roundDue = lastMove;
       while (this.#targets.length > 0) {
         const now = performance.now();
@@ -279,15 +299,21 @@ export class ProgressLoop {
         this.#roundDue = now;
         this.#wokenThisRound = false;
         const { settled, active, hot, armed, deadline } = this.#round(now);
-        if (settled) await null;
+        if (settled) {
+          hasWokenOthers = true;
+          await null;
+        }
         if (settled || active) lastMove = now;
-        else if (this.#targets.length > 1) this.#libc.sched_yield();
+        else if (this.#targets.length > 1) this.offerCore();
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
-        if ((isStuck && hot > 0) || now - this.#lastYield >= this.#yieldAfterMs) {
+        const isIdle = hot === 0 && !settled && !this.#wokenThisRound;
+        // What was waited for may lead to another wait within a few steps, for which it would have to be woken up again.
+        if ((isStuck && hot > 0) || now - this.#lastYield >= this.#yieldAfterMs || (isIdle && hasWokenOthers)) {
+          hasWokenOthers = false;
           await this.#yield();
-        } else if (hot === 0 && !settled && !this.#wokenThisRound) {
+        } else if (isIdle) {
           await this.#sleep(deadline);
         } else if (armed > 0 && now >= nextPoll) {
           nextPoll = now + SPIN_MS;
@@ -323,7 +349,12 @@ export class ProgressLoop {
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i];
       let next = Infinity;
-      for (const wait of target.waits) if (wait.deadline < next) next = wait.deadline;
+      let spinMs = 0;
+      for (const wait of target.waits) {
+        if (wait.deadline < next) next = wait.deadline;
+        if (wait.spinMs > spinMs) spinMs = wait.spinMs;
+      }
+      if (now < this.#crowdedUntil) spinMs = 0;
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const isActive = target.progress();
@@ -331,7 +362,7 @@ export class ProgressLoop {
         if (this.#runSteps(target, now)) settled = true;
         if (isActive) active = true;
         if (isActive || target.dirty) target.lastActive = now;
-        else if (now - target.lastActive > SPIN_MS && target.waits.length > 0) this.#arm(target);
+        else if (now - target.lastActive > spinMs && target.waits.length > 0) this.#arm(target);
       }
       if (target.waits.length === 0) continue;
       if (next < deadline) deadline = next;

@@ -29,15 +29,19 @@ import type {
   Transport,
 } from "../transport.ts";
 import { candidateTargets, isIpv6, resolveAddress, resolveAddresses } from "./address.ts";
-import { type ChannelLimits, UcxChannel } from "./channel.ts";
+import { UcxChannel } from "./channel.ts";
+import type { ChannelLimits } from "./connection.ts";
 import { loadUcp } from "./context.ts";
 import { cudaSupport } from "./cuda_support.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { explanations } from "./explanations.ts";
 import { FRAME_PREFIX_BYTES } from "./frames.ts";
+import { IdleConnections } from "./idle_connections.ts";
 import { pathOf, pathTo } from "./interfaces.ts";
 import { UcxListener } from "./listener.ts";
 import { type PlaneKind, Planes } from "./planes.ts";
+import type { WorkerPool } from "./worker_pool.ts";
+import type { UcxWorker } from "./worker.ts";
 
 /** UCX 1.13 corrupts the heap in IPv6 connections. */
 const IPV6_MINOR = 14;
@@ -125,6 +129,7 @@ class UcxTransport implements Transport {
   readonly #limits: ChannelLimits;
   readonly #planes: Planes;
   readonly #device: DeviceAccess | undefined;
+  readonly #idle = new IdleConnections();
   readonly #withoutSharedMemory = new Map<string, SharedMemoryFailure>();
 
   constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
@@ -141,6 +146,8 @@ class UcxTransport implements Transport {
   ): Promise<Channel> {
     const end = performance.now() + options.timeoutMs;
     const peers = body === null ? [metadata] : [metadata, body];
+    const kept = options.mayReuse ? this.#takeKept(peers, options) : null;
+    if (kept !== null) return kept;
     let last: unknown;
     for (const targets of this.#candidates(await resolveAddresses(peers, options))) {
       try {
@@ -174,8 +181,22 @@ class UcxTransport implements Transport {
   }
 
   close(): Promise<void> {
+    this.#idle.close();
     this.#planes.close();
     return Promise.resolve();
+  }
+
+  /** A connection that an earlier stream has left; `null` if there is none. */
+  #takeKept(peers: readonly PeerAddress[], options: ConnectChannelOptions): UcxChannel | null {
+    if (options.signal?.aborted) return null;
+    const limits = channelLimits(options, this.#limits);
+    const key = keyOf(peers.map(peerName), limits);
+    const kept = this.#idle.take(key);
+    if (kept === null) return null;
+    const { worker, endpoints, peers: names, returnWorker } = kept;
+    const channel = new UcxChannel(worker, limits, returnWorker, (it, keep) => this.#idle.put(key, it, keep), kept);
+    endpoints.forEach((endpoint, i) => channel.attach(endpoint, names[i]));
+    return channel;
   }
 
   /** @throws {DipcError} `unsupported` if there are none */
@@ -227,11 +248,24 @@ class UcxTransport implements Transport {
     }
   }
 
+  /** A worker; connections that wait for a stream are closed if there are too few descriptors for another one. */
+  #takeWorker(pool: WorkerPool): UcxWorker {
+    try {
+      return pool.take();
+    } catch (error) {
+      if (this.#idle.count === 0) throw error;
+      this.#idle.drop();
+      return pool.take();
+    }
+  }
+
   async #connectTo(targets: SockAddr[], names: string[], kind: PlaneKind, attempt: Attempt): Promise<Channel> {
     const { options, end } = attempt;
     const { pool, obstacle } = this.#planes.of(kind);
-    const worker = pool.take();
-    const channel = new UcxChannel(worker, channelLimits(options, this.#limits), pool.giveBack);
+    const worker = this.#takeWorker(pool);
+    const limits = channelLimits(options, this.#limits);
+    const key = keyOf(names, limits);
+    const channel = new UcxChannel(worker, limits, pool.giveBack, (it, keep) => this.#idle.put(key, it, keep));
     channel.transportsReason = attempt.obstacle || obstacle;
     try {
       const endpoints = targets.map((target, i) => {
@@ -262,6 +296,11 @@ class UcxTransport implements Transport {
       throw error;
     }
   }
+}
+
+/** What a stream looks for among the connections that were kept. */
+function keyOf(names: readonly string[], { maxFrameBytes, maxQueuedFrameBytes }: ChannelLimits): string {
+  return `${names.join(" ")} ${maxFrameBytes} ${maxQueuedFrameBytes}`;
 }
 
 /** Why a connection failed, in the words that fit the status. */

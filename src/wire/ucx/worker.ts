@@ -85,7 +85,6 @@ export class UcxWorker implements Pollable {
   /** Receives what arrives; null while the worker is idle in a pool. */
   owner: WorkerOwner | null = null;
   readonly #symbols: UcpSymbols;
-  readonly #yield: Libc["sched_yield"] = libc().sched_yield;
   /** Polls in a row that found nothing. */
   #quiet = 0;
   #isDestroyed = false;
@@ -144,9 +143,20 @@ export class UcxWorker implements Pollable {
       this.activity++;
       this.#quiet = 0;
     } else if ((++this.#quiet & 1) === 0 && progressLoop().isAlone(this)) {
-      this.#yield();
+      progressLoop().offerCore();
     }
     return active;
+  }
+
+  /** Advances its operations a little, for a look at what has become of a connection, and gives the core to nobody. */
+  look(): void {
+    const outer = current;
+    current = this;
+    if (!this.#isDestroyed && this.#enterDevice()) {
+      for (let i = 0; i < PROGRESS_CALLS && progressWorker(this.#symbols, this.handle); i++);
+      this.#leaveDevice();
+    }
+    current = outer;
   }
 
   /** Makes the GPU's context current, if there is one. A driver that refuses ends only the connection. */
