@@ -129,6 +129,18 @@ peerTest(
       }
       assertEquals(sizes.length, 1);
     }
+    // A connection that is closed while a query begins ends the query before its source, which it would use after its end.
+    for (let i = 0; i < 100; i++) {
+      const brief = await database.connect();
+      await brief.registerStream("t", table);
+      const query = brief.query("from t");
+      query.catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, i % 4));
+      const closed = brief.close();
+      const outcome = await query.then((stream) => Array.fromAsync(stream)).catch((error) => error.code);
+      assert(["closed", "cancelled"].includes(outcome), String(outcome));
+      await closed;
+    }
     await connection.registerStream("waited", source("hangs"));
     const pending = connection.execute("create table v as from waited");
     pending.catch(() => {});
