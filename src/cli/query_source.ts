@@ -18,7 +18,7 @@ type Scheme = keyof typeof SCHEMES;
 /** The scheme of a text that is a query of a database; `null` for anything else. */
 export function queryScheme(text: string): Scheme | null {
   const scheme = /^([a-z]+):/i.exec(text)?.[1].toLowerCase();
-  return scheme === undefined || !(scheme in SCHEMES) ? null : scheme as Scheme;
+  return scheme === undefined || !Object.hasOwn(SCHEMES, scheme) ? null : scheme as Scheme;
 }
 
 /** Checks the text of a query. @throws {UsageError} */

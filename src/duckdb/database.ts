@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
 import { checkOptionNames } from "../options.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { StreamSource } from "../c_data/export_source.ts";
@@ -116,7 +115,6 @@ export class DuckDbConnection implements AsyncDisposable {
    */
   async query(sql: string, options: DuckDbQueryOptions = {}): Promise<DuckDbStream> {
     checkOptionNames("query", options, QUERY_KEYS);
-    this.#checkFree("execute the query");
     return await DuckDbStream.open(this.#native, this, sql, options);
   }
 
@@ -131,7 +129,6 @@ export class DuckDbConnection implements AsyncDisposable {
   async execute(sql: string, options: Pick<DuckDbQueryOptions, "signal"> = {}): Promise<number> {
     checkOptionNames("execute", options, EXECUTE_KEYS);
     const action = "execute the statement";
-    this.#checkFree(action);
     return await this.#native.run(action, options.signal, () => this.#native.execute(action, sql));
   }
 
@@ -154,7 +151,6 @@ export class DuckDbConnection implements AsyncDisposable {
    */
   async registerStream(name: string, source: StreamSource): Promise<DuckDbRegistration> {
     const action = "register the stream";
-    this.#checkFree(action);
     return await this.#native.run(action, undefined, () => DuckDbRegistration.create(this.#native, name, source));
   }
 
@@ -166,7 +162,6 @@ export class DuckDbConnection implements AsyncDisposable {
    */
   async schemaOf(sql: string): Promise<MessageHeader> {
     const action = "read the schema of the query";
-    this.#checkFree(action);
     return await this.#native.run(action, undefined, () => schemaOfQuery(this.#native, sql));
   }
 
@@ -180,14 +175,5 @@ export class DuckDbConnection implements AsyncDisposable {
   /** As {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #checkFree(action: string): void {
-    if (this.#native.stream === null) return;
-    throw new DipcError(
-      "busy",
-      `cannot ${action}: a stream of this connection is open, which it would end; read it to its end, close it, or use another ` +
-        "connection",
-    );
   }
 }

@@ -179,3 +179,13 @@ export function wordAt(address: bigint): bigint {
 export function closedError(action: string, what: string): DipcError {
   return new DipcError("closed", `cannot ${action}: the ${what} was closed; open another one`);
 }
+
+/** @throws {DipcError} `cancelled` */
+export function checkAborted(action: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw cancelledError(action, signal);
+}
+
+/** The error of a call that its caller has cancelled. */
+export function cancelledError(action: string, signal: AbortSignal): DipcError {
+  return new DipcError("cancelled", `cannot ${action}: it was cancelled`, { cause: signal.reason });
+}

@@ -9,7 +9,7 @@ import { Arena } from "../c_data/arena.ts";
 import { scratch } from "../c_data/raw.ts";
 import { Turns } from "../c_data/turns.ts";
 import { DipcError } from "../errors.ts";
-import { closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText, wordAt } from "./library.ts";
+import { checkAborted, closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText, wordAt } from "./library.ts";
 import { ScanFunction } from "./scan_function.ts";
 import type { ArrowOptions } from "./schema.ts";
 
@@ -140,14 +140,23 @@ export class NativeConnection {
   static async open(database: NativeDatabase): Promise<NativeConnection> {
     const action = "connect to the database";
     if (database.isClosed) throw closedError(action, "database");
-    using arena = new Arena();
-    const out = arena.zeros(8);
-    const status = await database.library.symbols.duckdb_connect(database.handle, out);
-    if (status !== 0) throw duckDbError(action, null);
-    const connection = new NativeConnection(database, wordAt(out));
-    if (!database.isClosed) return connection;
-    await connection.close();
-    throw closedError(action, "database");
+    const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
+    // The database is not destroyed while another thread connects to it.
+    const opening: User = { close: () => settled };
+    database.hold(opening);
+    try {
+      using arena = new Arena();
+      const out = arena.zeros(8);
+      const status = await database.library.symbols.duckdb_connect(database.handle, out);
+      if (status !== 0) throw duckDbError(action, null);
+      const connection = new NativeConnection(database, wordAt(out));
+      if (!database.isClosed) return connection;
+      await connection.close();
+      throw closedError(action, "database");
+    } finally {
+      database.drop(opening);
+      settle();
+    }
   }
 
   get isClosed(): boolean {
@@ -160,16 +169,28 @@ export class NativeConnection {
   }
 
   /**
-   * Runs a call when no other runs. An abort of the signal interrupts it.
+   * Runs a call when no other runs and no stream is open. An abort of the signal interrupts it.
    *
-   * @throws {DipcError} `closed`; what the call throws
+   * @throws {DipcError} `closed`, `busy`, `cancelled`; what the call throws
    */
   async run<T>(action: string, signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
-    this.checkOpen(action);
+    this.#checkFree(action);
     return await this.#turns.run(async () => {
-      this.checkOpen(action);
+      this.#checkFree(action);
+      checkAborted(action, signal);
       return await this.#interruptible(signal, call);
     });
+  }
+
+  /** @throws {DipcError} `closed`, `busy` */
+  #checkFree(action: string): void {
+    this.checkOpen(action);
+    if (this.stream === null) return;
+    throw new DipcError(
+      "busy",
+      `cannot ${action}: a stream of this connection is open, which it would end; read it to its end, close it, or use another ` +
+        "connection",
+    );
   }
 
   /** Runs a call of a stream, which may also come when the connection is being closed. */
@@ -274,6 +295,9 @@ export class NativeConnection {
 
   async #close(): Promise<void> {
     this.interrupt();
+    await this.stream?.close();
+    // The call that was under way may have opened one.
+    await this.#turns.run(() => {});
     await this.stream?.close();
     await this.#turns.run(async () => {
       const place = scratch(8);

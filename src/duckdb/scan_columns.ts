@@ -13,6 +13,7 @@ import { libc } from "../../ffi/libc.ts";
 import { DipcError } from "../errors.ts";
 import type { FieldLayout, NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
+import { uniqueNames } from "./column_names.ts";
 import { checkErrorData, destroyBy, type DuckDbLibrary, wordAt } from "./library.ts";
 
 /** The columns of a schema, as DuckDB sees them. */
@@ -141,15 +142,4 @@ function noRows(plan: NodePlan): ArrayNumbers {
     changes: null,
     leads: null,
   };
-}
-
-function uniqueNames(names: readonly string[]): string[] {
-  const taken = new Set<string>();
-  return names.map((name, i) => {
-    const plain = name.replaceAll("\0", "") || `v${i}`;
-    let unique = plain;
-    for (let k = 1; taken.has(unique.toLowerCase()); k++) unique = `${plain}_${k}`;
-    taken.add(unique.toLowerCase());
-    return unique;
-  });
 }

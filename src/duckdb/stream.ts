@@ -11,7 +11,7 @@ import { integerIn } from "../options.ts";
 import { ConvertingGatherer } from "./converting_gatherer.ts";
 import { flatColumns, FlatGatherer } from "./flat_gatherer.ts";
 import type { BatchSize, Gatherer } from "./gatherer.ts";
-import { closedError } from "./library.ts";
+import { cancelledError, checkAborted, closedError } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import { NativeResult } from "./result.ts";
 
@@ -33,6 +33,7 @@ export interface DuckDbQueryOptions {
   signal?: AbortSignal;
 }
 
+const ACTION = "execute the query";
 const DEFAULT_ROWS = 65_536, DEFAULT_BYTES = 4 * 2 ** 20;
 
 /** Checks the options. @throws {DipcError} `invalid_argument` */
@@ -146,15 +147,14 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
   ): Promise<DuckDbStream> {
     const size = batchSize(options);
     const { signal } = options;
-    const reading = await connection.run("execute the query", signal, async () => {
-      checkAborted(signal);
+    const reading = await connection.run(ACTION, signal, async () => {
       const result = await NativeResult.execute(connection, sql).catch((error) => {
-        checkAborted(signal);
+        checkAborted(ACTION, signal);
         throw error;
       });
-      return new Reading(connection, result, size);
+      // Within the turn: what comes next must see it, be it a query or the end of the connection.
+      return connection.stream = new Reading(connection, result, size);
     });
-    connection.stream = reading;
     return new DuckDbStream(reading, owner, signal);
   }
 
@@ -244,7 +244,7 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
   }
 
   #onAbort = (): void => {
-    this.#error ??= cancelledError(this.#signal!);
+    this.#error ??= cancelledError(ACTION, this.#signal!);
     void this.#end();
   };
 
@@ -255,13 +255,4 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
     for (const { body } of this.#ready.splice(0)) body?.release();
     await this.#reading.close();
   }
-}
-
-function cancelledError(signal: AbortSignal): DipcError {
-  return new DipcError("cancelled", "cannot execute the query: it was cancelled", { cause: signal.reason });
-}
-
-/** @throws {DipcError} `cancelled` */
-function checkAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw cancelledError(signal);
 }

@@ -16,6 +16,9 @@ import type { SharingSettings } from "./options.ts";
 import type { DatasetMemory, PlacedBody } from "./shared_memory.ts";
 import type { SharingSession } from "./stream_plane.ts";
 
+/** Messages of one client that are taken in before others get their turn. */
+const TURN_MESSAGES = 64;
+
 /** A client that was handed the memory of a dataset. */
 export class ShareSession implements SharingSession {
   /** Name of the dataset. */
@@ -68,6 +71,8 @@ export class ShareSession implements SharingSession {
 
   share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
     if (this.signal.aborted) throw this.signal.reason;
+    // What was lent now would never come back.
+    if (this.isGone) return null;
     const { header, body } = message;
     const buffers = buffersOf(header);
     if (body === null || buffers === null || body.space !== "host") return null;
@@ -83,12 +88,13 @@ export class ShareSession implements SharingSession {
   }
 
   /**
-   * Takes in what the client gives back, all that has arrived.
+   * Takes in what the client gives back. Of what has arrived some may be left: a client that never stops must not keep the server
+   * from others.
    *
    * @returns false once the connection is over
    */
   drain(): boolean {
-    while (!this.isGone) {
+    for (let i = 0; i < TURN_MESSAGES && !this.isGone; i++) {
       const message = this.#socket.receive(this.#receiver);
       if (message === null) return true;
       if (message === "gone") {
@@ -104,7 +110,7 @@ export class ShareSession implements SharingSession {
         this.end(error);
       }
     }
-    return false;
+    return !this.isGone;
   }
 
   /** Ends its streams. What was lent stays lent until the connection is over. */

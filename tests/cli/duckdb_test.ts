@@ -3,6 +3,7 @@ import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@
 import { openDuckDb } from "../../duckdb.ts";
 import { UsageError } from "../../src/cli/args.ts";
 import { parseDuckDb } from "../../src/cli/duckdb_source.ts";
+import { queryScheme } from "../../src/cli/query_source.ts";
 import { namedPath } from "../../src/cli/serve.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { startPostgres } from "../support/postgres.ts";
@@ -19,6 +20,9 @@ Deno.test("duckdb: a file is optional, settings are percent-decoded, and the que
     assertStringIncludes(message, fault);
     assertStringIncludes(message, "write duckdb:FILE?query=SQL");
   }
+  assertEquals(["duckdb:", "ADBC:x", "constructor:x", "x", "/a:b"].map(queryScheme), [
+    ...["duckdb", "adbc", null, null, null],
+  ]);
   assertEquals(namedPath("q=duckdb:a.db?query=from a=b").path, "duckdb:a.db?query=from a=b");
   assertStringIncludes(assertThrows(() => namedPath("duckdb:x?query=a"), UsageError).message, "write NAME=duckdb:");
 });

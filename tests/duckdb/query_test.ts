@@ -100,6 +100,20 @@ peerTest(
     await assertDipcError("cancelled", "cancelled", () => pending);
     await assertDipcError("cancelled", "cancelled", () => connection.query("select 1", { signal: abort.signal }));
 
+    // An abort before its turn is one, too.
+    const waits = connection.execute("create table early as from range(10)");
+    const aborted = new AbortController();
+    const behind = connection.execute("create table late as from early", { signal: aborted.signal });
+    aborted.abort();
+    await assertDipcError("cancelled", "cancelled", () => behind);
+    await waits;
+    await assertDipcError("not_found", "late", () => connection.execute("from late"));
+
+    // Of two queries that are begun at once one has the connection.
+    const first = connection.query("from early");
+    await assertDipcError("busy", "is open", () => connection.query("from early"));
+    assertEquals(await Array.fromAsync(await first, ({ numRows }) => numRows), [10]);
+
     for await (using batch of await connection.query(endless)) {
       assertEquals(batch.numRows, 65536);
       break;
@@ -127,6 +141,17 @@ peerTest(
     await assertDipcError("closed", "the database was closed", () => database.connect());
   },
 );
+
+peerTest(NEEDS, "DuckDB: a database is closed only after the threads that connect to it", async ({ duckdb }) => {
+  for (let i = 0; i < 60; i++) {
+    const database = await openDuckDb(undefined, { library: duckdb });
+    // It was destroyed under them, which ended the process.
+    const outcomes = await Promise.allSettled([database.connect(), database.connect(), database.close()]);
+    assertEquals(outcomes.map((outcome) => outcome.status === "rejected" ? outcome.reason.code : ""), [
+      ...["closed", "closed", ""],
+    ]);
+  }
+});
 
 peerTest(
   NEEDS,

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { type RecordBatch, Table, Utf8, vectorFromArray } from "apache-arrow";
 import { DipcError, type DuckDbConnection, openDuckDb } from "../../duckdb.ts";
+import { uniqueNames } from "../../src/duckdb/column_names.ts";
 import { SCAN_SOURCE_HASH } from "../../src/duckdb/scan_machine_code.ts";
 import { sourceHash } from "../../tools/machine_code.ts";
 import { assertDipcError } from "../support/assert.ts";
@@ -33,6 +34,16 @@ async function rows(connection: DuckDbConnection, sql: string): Promise<unknown[
 
 Deno.test("the machine code that reads streams is that of the C beside it", async () => {
   assertEquals(await sourceHash("duckdb/scan.c"), SCAN_SOURCE_HASH, "run tools/machine_code.ts");
+});
+
+Deno.test("names of columns become unique without regard to case, also a great many of one name", () => {
+  assertEquals(uniqueNames(["a", "A", "a_1", "", "b\0", "v3", "a"]), ["a", "A_1", "a_1_1", "v3", "b", "v3_1", "a_2"]);
+  const started = performance.now();
+  const names = uniqueNames(Array.from({ length: 40_000 }, () => "a"));
+  assertEquals([new Set(names).size, names.at(-1)], [40_000, "a_39999"]);
+  // What grows with the square of their number takes minutes.
+  const seconds = (performance.now() - started) / 1000;
+  assert(seconds < 10, `${seconds} s`);
 });
 
 peerTest(NEEDS, "DuckDB reads a stream: columns, filters, counts, and once", async ({ duckdb }) => {
@@ -121,6 +132,18 @@ peerTest(
         break;
       }
       assertEquals(sizes.length, 1);
+    }
+    // A connection that is closed while a query begins ends the query before its source, which it would use after its end.
+    for (let i = 0; i < 100; i++) {
+      const brief = await database.connect();
+      await brief.registerStream("t", table);
+      const query = brief.query("from t");
+      query.catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, i % 4));
+      const closed = brief.close();
+      const outcome = await query.then((stream) => Array.fromAsync(stream)).catch((error) => error.code);
+      assert(["closed", "cancelled"].includes(outcome), String(outcome));
+      await closed;
     }
     await connection.registerStream("waited", source("hangs"));
     const pending = connection.execute("create table v as from waited");

@@ -13,7 +13,9 @@ import { addSeals, createMemory, MEMORY_CONSTANTS } from "../../ffi/shared_memor
 import { encodeFreed } from "../../src/protocol/address_list.ts";
 import { encodeGranted } from "../../src/protocol/share_handshake.ts";
 import type { SharedRegion } from "../../src/memory/shared_region.ts";
-import type { LocalSocket } from "../../src/wire/local_socket.ts";
+import { ShareSession } from "../../src/serving/share_session.ts";
+import { StreamMemory } from "../../src/serving/shared_memory.ts";
+import { type LocalSocket, MessageReceiver } from "../../src/wire/local_socket.ts";
 import { utf8 } from "../support/bytes.ts";
 import { generated, rowsOf } from "../support/generated.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
@@ -214,6 +216,41 @@ testNeeding(
     await until(() => server.sharing!, ({ clients, arenaBytes }) => clients + arenaBytes === 0);
   },
 );
+
+testNeeding(
+  [needsUcx],
+  "a client that hangs up its socket and reads on is lent nothing more",
+  async () => {
+    await using server = await serve({
+      datasets: { t: { source: generated(MANY, ROWS), share: true } },
+      ...{ sharing: { arenaBytes: 64 << 20 }, windowBatches: 2 },
+    });
+    await using client = new HostileClient(server.datasets[0].uris[0]);
+    assertEquals(await client.hello(), "");
+    await client.read(3);
+    libc().shutdown(client.socket.fd, 2);
+    await until(() => server.sharing!, ({ clients }) => clients === 0);
+    assertEquals(await client.rest(), null, "the other bodies are sent");
+    assertEquals(server.sharing, { clients: 0, leasedBytes: 0, arenaBytes: 0 });
+    assert(client.lent.length < MANY / 2, `${client.lent.length} bodies were lent`);
+    await fetchWhole(server);
+  },
+);
+
+Deno.test("a client that never stops talking is interrupted, so that others get their turn", () => {
+  let received = 0;
+  const endless = {
+    fd: -1,
+    receive: () => received++ < 10_000 ? { bytes: new Uint8Array(4), isCut: false, descriptors: [] } : null,
+  } as unknown as LocalSocket;
+  const session = new ShareSession(endless, "t", new StreamMemory(1 << 20), {
+    settings: { arenaBytes: 1 << 20, clientBytes: 1 << 20, leaseMs: 1_000, minBodyBytes: 0 },
+    receiver: new MessageReceiver(64),
+  });
+  assert(session.drain(), "the connection is not over");
+  assert(received > 0 && received < 1_000, `${received} messages in one turn`);
+  assertEquals((session.signal.reason as DipcError).code, "protocol");
+});
 
 testNeeding(
   [needsUcx],
