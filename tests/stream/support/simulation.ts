@@ -146,10 +146,11 @@ export async function simulate(seed: number, streams: readonly StoredStream[]): 
   if (serverPool.peakBytes > serverBound) {
     defects.push(`the server held ${serverPool.peakBytes} bytes, not ${serverBound}`);
   }
-  // Bodies whose metadata was lost, and second copies, are received ahead of it: a sender's window, two bodies at least.
+  // Bodies whose metadata was lost, and second copies, are received ahead of it: a sender's window, two bodies at least, and one
+  // more that has taken the place of a body under another number.
   const { drop, lose, corruptSequence, duplicateTagged } = plan.faults;
   const runsAhead = [drop, lose, corruptSequence, duplicateTagged].some((rate) => rate !== undefined);
-  const early = runsAhead ? plan.windowBytes + 2 * largest : 0;
+  const early = runsAhead ? plan.windowBytes + (corruptSequence === undefined ? 2 : 3) * largest : 0;
   const clientBound = plan.maxInFlightBytes + (plan.keeps + 3) * announced + early + 2 * REQUEST_BYTES;
   if (clientPool.peakBytes > clientBound) {
     defects.push(`the client held ${clientPool.peakBytes} bytes, not ${clientBound}`);
