@@ -115,6 +115,24 @@ for (const name of ["made", "held"]) {
   );
 }
 
+testNeeding([needsUcx], "streams read in place follow one another on one connection, broken off or whole", async () => {
+  await using server = await startServer({ arenaBytes: 2 << 20 });
+  for (
+    const [name, most] of [["made", BATCHES], ["held", BATCHES], ["made", 1], ["held", 3], ["sent", 2], ["made", 40]]
+  ) {
+    await using reader = await connect(uriOf(server, name as string));
+    let number = 0;
+    for await (using batch of reader) {
+      assertValues(batch, number++);
+      if (number === most) break;
+    }
+    assertEquals(number, Math.min(most as number, BATCHES));
+    assertEquals(reader.stats.sharingReason, name === "sent" ? null : "");
+  }
+  assertEquals([server.stats.connections, server.stats.requests], [1, 6]);
+  await allBack(server);
+});
+
 testNeeding([needsUcx], "bodies are sent, and the reason is known, if memory cannot be shared", async () => {
   await using server = await startServer({ arenaBytes: 2 << 20 });
   const uri = uriOf(server, "held");
