@@ -11,7 +11,7 @@
  */
 export function uniqueNames(names: readonly string[]): string[] {
   const taken = new Set<string>();
-  // Where the numbers of a name go on: a peer may send a hundred thousand columns of one name.
+  // The next number of each name: a peer may send a hundred thousand columns of one name.
   const numbers = new Map<string, number>();
   return names.map((name, i) => {
     const plain = name.replaceAll("\0", "") || `v${i}`;
