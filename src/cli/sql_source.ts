@@ -20,13 +20,14 @@ const VIEW = "t";
  */
 export async function openSqlSource(source: MessageSource, sql: string, signal: AbortSignal): Promise<MessageSource> {
   requestDuckDbVariables();
+  const startedMs = performance.now();
   let database: DuckDbDatabase | null = null;
   try {
     const { openDuckDb } = await import("../../duckdb.ts");
     database = await openDuckDb();
     const connection: DuckDbConnection = await database.connect();
     await connection.registerStream(VIEW, source);
-    return new SqlSource(source, database, await connection.query(sql, { signal }));
+    return new SqlSource(source, database, await connection.query(sql, { signal }), startedMs);
   } catch (error) {
     await database?.close();
     await source[Symbol.asyncDispose]();
@@ -38,16 +39,18 @@ class SqlSource implements MessageSource {
   readonly #source: MessageSource;
   readonly #database: DuckDbDatabase;
   readonly #stream: DuckDbStream;
-  readonly #startedMs = performance.now();
+  /** When the query began: most of the time may pass before its first rows. */
+  readonly #startedMs: number;
   #endedMs = 0;
   #firstBatchMs = 0;
   readonly #counts = { rows: 0, batches: 0, dictionaries: 0, bodyBytes: 0, metadataBytes: 0 };
   #isComplete = false;
 
-  constructor(source: MessageSource, database: DuckDbDatabase, stream: DuckDbStream) {
+  constructor(source: MessageSource, database: DuckDbDatabase, stream: DuckDbStream, startedMs: number) {
     this.#source = source;
     this.#database = database;
     this.#stream = stream;
+    this.#startedMs = startedMs;
   }
 
   get schemaHeader(): MessageHeader {

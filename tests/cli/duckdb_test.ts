@@ -1,16 +1,43 @@
 /** DuckDB on the command line: `duckdb:FILE?query=…` as a source, and `dipc query`. */
-import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { openDuckDb } from "../../duckdb.ts";
 import { setupDuckDb } from "../../src/setup_duckdb.ts";
 import { UsageError } from "../../src/cli/args.ts";
 import { parseDuckDb } from "../../src/cli/duckdb_source.ts";
 import { queryScheme } from "../../src/cli/query_source.ts";
+import { openSqlSource } from "../../src/cli/sql_source.ts";
+import type { MessageSource, SourceStats } from "../../src/cli/device.ts";
 import { namedPath } from "../../src/cli/serve.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { peerTest } from "../support/peers.ts";
 import { dipc, serve, startWithFlags } from "../support/processes.ts";
+
+peerTest(
+  ["duckdb"],
+  "dipc query counts the time in which DuckDB reads what leads to the first row",
+  async ({ duckdb }) => {
+    await using database = await openDuckDb(undefined, { library: duckdb });
+    await using connection = await database.connect();
+    const rows = await connection.query("select 1 as a");
+    const waitMs = 200;
+    const source: MessageSource = {
+      schemaHeader: rows.schemaHeader,
+      stats: { transports: [] } as unknown as SourceStats,
+      async *messages() {
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        yield* rows.messages();
+      },
+      [Symbol.asyncDispose]: () => rows.close(),
+    };
+    Deno.env.set("DIPC_LIBDUCKDB", duckdb);
+    await using result = await openSqlSource(source, "select count(*) from t", new AbortController().signal);
+    for await (const { body } of result.messages()) body?.release();
+    const { seconds, firstBatchSeconds } = result.stats;
+    assert(seconds >= waitMs / 1000 && firstBatchSeconds! >= waitMs / 1000, `${seconds} s, ${firstBatchSeconds} s`);
+  },
+);
 
 /** Sets variables of this process, and puts them back. */
 function environment(variables: Readonly<Record<string, string>>): Disposable {
