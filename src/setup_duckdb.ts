@@ -110,6 +110,14 @@ async function provide(
   report: (line: string) => void,
 ): Promise<void> {
   const registry = registryUrl();
+  if (!/^https?:$/.test(URL.parse(registry)?.protocol ?? "")) {
+    throw new LocalError(
+      "invalid_argument",
+      `cannot set up DuckDB: NPM_CONFIG_REGISTRY is ${
+        JSON.stringify(registry)
+      }, which is not a URL; write it as ${DEFAULT_REGISTRY}`,
+    );
+  }
   const url = `${registry}/@duckdb/${name}/-/${name}-${SETUP_DUCKDB_VERSION}.tgz`;
   const parent = folder.slice(0, folder.lastIndexOf("/"));
   const { hostname, port, protocol } = new URL(url);

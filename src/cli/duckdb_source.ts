@@ -5,10 +5,8 @@
  */
 import { isGranted } from "../permissions.ts";
 import type { Dataset } from "../sources/dataset.ts";
+import { DUCKDB_VARIABLES } from "./permissions.ts";
 import { parseQueryText, type QueryText } from "./query_text.ts";
-
-/** Variables that say where libduckdb is. */
-const VARIABLES = ["DIPC_LIBDUCKDB", "HOME", "XDG_CACHE_HOME"] as const;
 
 /** Reads the text; without a file the database is one in memory. @throws {UsageError} */
 export function parseDuckDb(text: string): QueryText {
@@ -17,7 +15,7 @@ export function parseDuckDb(text: string): QueryText {
 
 /** Requests what finding the library needs; it may be found without. */
 export function requestDuckDbVariables(): void {
-  for (const variable of VARIABLES) {
+  for (const variable of DUCKDB_VARIABLES) {
     if (!isGranted({ name: "env", variable })) Deno.permissions.requestSync({ name: "env", variable });
   }
 }

@@ -8,7 +8,7 @@ import { isGranted } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
 import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
-import { LIBRARY_VARIABLES } from "./permissions.ts";
+import { DUCKDB_VARIABLES, LIBRARY_VARIABLES } from "./permissions.ts";
 import { withLimitOption } from "./reader_limits.ts";
 
 /** The `error` of every JSON object that the command prints. */
@@ -38,21 +38,24 @@ function withFlags(message: string): string {
   });
 }
 
-/** Whether libucp may have been missed because a variable that says where it is may not be read. */
-function mayHaveMissedLibrary(): boolean {
+/** Whether a library may have been missed because a variable that says where it is may not be read; the first one names it. */
+function mayHaveMissedLibrary(variables: readonly string[]): boolean {
   const isDenied = (variable: string): boolean => !isGranted({ name: "env", variable });
   // A library that is named is the only one that was tried.
-  if (!isDenied("DIPC_LIBUCP") && Deno.env.get("DIPC_LIBUCP")) return false;
-  return LIBRARY_VARIABLES.some(isDenied);
+  if (!isDenied(variables[0]) && Deno.env.get(variables[0])) return false;
+  return variables.some(isDenied);
 }
 
 /** Any thrown value as a failure. Values that are not a {@linkcode DipcError} are mapped once, here. */
 export function asFailure(thrown: unknown): Failure {
   const error = engineLimitError(thrown) ?? thrown;
   if (error instanceof DipcError) {
-    if (error.code === "library_not_found" && mayHaveMissedLibrary()) {
-      const message = `cannot find libucp: Deno denied variables that tell the places to look at; run again with ` +
-        `--allow-env=${LIBRARY_VARIABLES.join(",")}\n${error.message}`;
+    const [library, variables] = error.message.startsWith("cannot load DuckDB")
+      ? ["DuckDB", DUCKDB_VARIABLES]
+      : ["libucp", LIBRARY_VARIABLES];
+    if (error.code === "library_not_found" && mayHaveMissedLibrary(variables)) {
+      const message = `cannot find ${library}: Deno denied variables that tell the places to look at; run again with ` +
+        `--allow-env=${variables.join(",")}\n${error.message}`;
       return { code: "permission_denied", message, status: EXIT_FAILURE };
     }
     if (error.code !== "permission_denied" && DENIED.test(error.message)) {

@@ -8,6 +8,8 @@ import { FFI_PERMISSION, isGranted, type NeededPermission, netPermission, requir
 
 /** Variables that say where libucp is. */
 export const LIBRARY_VARIABLES = ["DIPC_LIBUCP", "HOME", "XDG_CACHE_HOME"] as const;
+/** Variables that say where libduckdb is. */
+export const DUCKDB_VARIABLES = ["DIPC_LIBDUCKDB", "HOME", "XDG_CACHE_HOME"] as const;
 
 /** Native libraries: for UCX, and for reading files. */
 export const NATIVE: readonly NeededPermission[] = [FFI_PERMISSION];

@@ -1,14 +1,87 @@
 /** DuckDB on the command line: `duckdb:FILE?query=…` as a source, and `dipc query`. */
-import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { openDuckDb } from "../../duckdb.ts";
+import { setupDuckDb } from "../../src/setup_duckdb.ts";
 import { UsageError } from "../../src/cli/args.ts";
 import { parseDuckDb } from "../../src/cli/duckdb_source.ts";
 import { queryScheme } from "../../src/cli/query_source.ts";
+import { openSqlSource } from "../../src/cli/sql_source.ts";
+import type { MessageSource, SourceStats } from "../../src/cli/device.ts";
 import { namedPath } from "../../src/cli/serve.ts";
-import { TemporaryFolder } from "../support/paths.ts";
+import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { startPostgres } from "../support/postgres.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { peerTest } from "../support/peers.ts";
-import { dipc, serve } from "../support/processes.ts";
+import { dipc, serve, startWithFlags } from "../support/processes.ts";
+
+peerTest(
+  ["duckdb"],
+  "dipc query counts the time in which DuckDB reads what leads to the first row",
+  async ({ duckdb }) => {
+    await using database = await openDuckDb(undefined, { library: duckdb });
+    await using connection = await database.connect();
+    const rows = await connection.query("select 1 as a");
+    const waitMs = 200;
+    const source: MessageSource = {
+      schemaHeader: rows.schemaHeader,
+      stats: { transports: [] } as unknown as SourceStats,
+      async *messages() {
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        yield* rows.messages();
+      },
+      [Symbol.asyncDispose]: () => rows.close(),
+    };
+    Deno.env.set("DIPC_LIBDUCKDB", duckdb);
+    await using result = await openSqlSource(source, "select count(*) from t", new AbortController().signal);
+    for await (const { body } of result.messages()) body?.release();
+    const { seconds, firstBatchSeconds } = result.stats;
+    assert(seconds >= waitMs / 1000 && firstBatchSeconds! >= waitMs / 1000, `${seconds} s, ${firstBatchSeconds} s`);
+  },
+);
+
+/** Sets variables of this process, and puts them back. */
+function environment(variables: Readonly<Record<string, string>>): Disposable {
+  const before = Object.keys(variables).map((name) => [name, Deno.env.get(name)] as const);
+  for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
+  return {
+    [Symbol.dispose]() {
+      for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
+    },
+  };
+}
+
+Deno.test("setup duckdb: a registry that is none, has no package or another one is an error that says so, and nothing is kept", async () => {
+  using folder = new TemporaryFolder();
+  await using registry = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    ({ url }) => url.includes("/empty/") ? new Response("", { status: 404 }) : new Response("not a package"),
+  );
+  const origin = `http://127.0.0.1:${registry.addr.port}`;
+  for (
+    const [url, code, text] of [
+      ["registry.example.com", "invalid_argument", 'NPM_CONFIG_REGISTRY is "registry.example.com", which is not a URL'],
+      ["file:///tmp", "invalid_argument", "is not a URL"],
+      [`${origin}/empty/`, "unreachable", "the registry answers 404"],
+      [`${origin}//`, "invalid_data", "has SHA-512 "],
+    ] as const
+  ) {
+    using _ = environment({ DIPC_LIBDUCKDB: "", XDG_CACHE_HOME: folder.path, NPM_CONFIG_REGISTRY: url });
+    await assertDipcError(code, text, () => setupDuckDb());
+  }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+});
+
+Deno.test("a command that may not read the variables of DuckDB names the flag for them", async () => {
+  using _ = environment({ DIPC_LIBDUCKDB: "/nonexistent/libduckdb.so" });
+  const run = async (...flags: string[]) =>
+    (await startWithFlags(["--no-prompt", "--allow-ffi", ...flags], ["get", "duckdb:?query=select 1"], ROOT).outcome)
+      .stderr;
+  const variables = "--allow-env=DIPC_LIBDUCKDB,HOME,XDG_CACHE_HOME";
+  const denied = await run();
+  assertMatch(denied, /^error\[permission_denied\]: cannot find DuckDB: /);
+  assertStringIncludes(denied, `run again with ${variables}\n`);
+  assertMatch(await run(variables), /^error\[library_not_found\]: cannot load DuckDB: /);
+});
 
 Deno.test("duckdb: a file is optional, settings are percent-decoded, and the query comes last", () => {
   const sql = "from 'a=b&c?.parquet' where x like '%20'";

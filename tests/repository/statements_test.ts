@@ -95,7 +95,7 @@ testNeeding([needsUcx], "docs/permissions.md: each command runs with the flags o
 testNeeding([needsUcx], "docs/command.md: the fields of get --json, and which of them are null", async () => {
   using folder = new TemporaryFolder();
   Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
-  await using server = await serve([folder.file("trips.arrow")]);
+  await using server = await serve([folder.file("trips.arrow"), "--share"]);
   const example = [...read("docs/command.md").matchAll(/^```json\n([\s\S]*?)^```$/gm)]
     .map(([, text]) => JSON.parse(text)).find((object) => "rows" in object);
   const whole = JSON.parse((await dipc(["get", server.uri("trips"), "-o", folder.file("t.csv"), "--json"])).stdout);
