@@ -139,7 +139,7 @@ Deno.test("get, schema and put name a flight by name, path of the URI or command
     assertEquals([got.code, got.stderr], [0, ""]);
     const { rows, route, routeReason, endpoints } = JSON.parse(got.stdout);
     assertEquals([rows, route, routeReason], [3, "flight", "the server offers no ucx: location"]);
-    assertEquals(endpoints, [{ route, routeReason, location, batches: 1 }]);
+    assertEquals(endpoints, [{ route, routeReason, location, batches: 1, sharedBytes: 0, sharingReason: null }]);
     const shown = await dipc(["get", `${location}/a/b`, "--route", "flight"]);
     assertMatch(shown.stdout, /3 rows in 1 batch.* by Flight \(requested by route: "flight"\)\n$/);
     await dipc(["get", location, "--command", "select", "--json"]);

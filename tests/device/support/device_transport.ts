@@ -130,8 +130,9 @@ class DeviceReceive implements Receive {
     const state = this.#inner.poll();
     if (state === DONE && !this.#copied) {
       this.#copied = true;
-      this.traffic.received++;
       const { byteLength } = this.#inner;
+      // What stands for an empty body is sent from host memory.
+      if (byteLength > 0) this.traffic.received++;
       const bytes = this.#staging.bytes();
       if (byteLength >= (this.options.damageFrom ?? Infinity)) bytes[byteLength >> 1] ^= 1;
       if (byteLength > 0) {
