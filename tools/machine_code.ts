@@ -12,7 +12,6 @@ import { run } from "./setup_run.ts";
 const OUTPUTS = {
   "c_data/code.c": { output: "c_data/machine_code.ts", prefix: "" },
   "c_data/async.c": { output: "c_data/async_machine_code.ts", prefix: "ASYNC_" },
-  "duckdb/gather.c": { output: "duckdb/gather_machine_code.ts", prefix: "GATHER_" },
   "duckdb/rows.c": { output: "duckdb/rows_machine_code.ts", prefix: "ROWS_" },
   "duckdb/scan.c": { output: "duckdb/scan_machine_code.ts", prefix: "SCAN_" },
 } as const;

@@ -24,14 +24,14 @@ enum kind {
 struct column {
     int64_t kind;
     int64_t width;
-    /* The buffers: validity bitmap, offsets of text, values or bytes of text. */
+    /* The buffers: validity bitmap (none if the batch has no nulls), offsets of text, values or bytes of text. */
     uint64_t *validity;
     void *offsets;
     uint8_t *data;
-    /* Bytes of the text of the next batch. */
-    int64_t text_bytes;
-    /* Nulls of the batch. */
-    int64_t nulls;
+    /* Bytes of text and nulls of the next batch. */
+    int64_t text_bytes, nulls;
+    /* Those of the chunk that was measured last. */
+    int64_t chunk_text, chunk_nulls;
 };
 
 struct result { uint64_t words[6]; };
@@ -53,6 +53,8 @@ struct rows {
     int64_t has_ended;
     /* Column of the first value that does not fit its type, counted from 1. */
     int64_t misfit;
+    /* A batch of whole chunks ends with the one that reaches one of them. */
+    int64_t max_rows, max_bytes, max_chunks;
     int64_t column_count;
     struct column columns[];
 };
@@ -63,7 +65,7 @@ struct text {
     const char *rest;
 };
 
-enum { IN_PLACE = 12 };
+enum { IN_PLACE = 12, MAX_OFFSET32 = 0x7fffffff };
 
 typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
 typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
@@ -74,10 +76,50 @@ static inline int is_valid(const uint64_t *validity, int64_t row) {
 
 static inline int is_text(int64_t kind) { return kind == TEXT32 || kind == TEXT64; }
 
-/* Fetches chunks until there are enough rows, and measures the text of the next batch. */
-EXPORT int fetch_rows(struct rows *rows, void *unused) {
-    (void)unused;
-    while (rows->waiting < rows->wanted && !rows->has_ended) {
+/* Bits that say which of the rows are there, from `row` on: up to 64 of them. */
+static inline uint64_t bits_at(const uint64_t *validity, int64_t row, int64_t count) {
+    uint64_t bits = validity[row >> 6] >> (row & 63);
+    if ((row & 63) != 0 && (row & 63) + count > 64) bits |= validity[(row >> 6) + 1] << (64 - (row & 63));
+    return count == 64 ? bits : bits & (((uint64_t)1 << count) - 1);
+}
+
+static inline int64_t ones(uint64_t bits) {
+    bits -= bits >> 1 & 0x5555555555555555;
+    bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+    return (int64_t)(((bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+}
+
+static inline int64_t nulls_of(const uint64_t *validity, int64_t begin, int64_t end) {
+    int64_t nulls = 0;
+    if (validity == 0) return 0;
+    for (int64_t row = begin; row < end; row += 64) {
+        int64_t count = end - row < 64 ? end - row : 64;
+        nulls += count - ones(bits_at(validity, row, count));
+    }
+    return nulls;
+}
+
+static inline int64_t text_of(const struct text *texts, const uint64_t *validity, int64_t begin, int64_t end) {
+    int64_t sum = 0;
+    if (validity == 0) for (int64_t row = begin; row < end; row++) sum += texts[row].length;
+    else for (int64_t row = begin; row < end; row++) sum += is_valid(validity, row) ? texts[row].length : 0;
+    return sum;
+}
+
+/* Bytes of a row in a batch, without those of its text. */
+static inline int64_t row_bytes(const struct column *column) {
+    switch (column->kind) {
+    case TEXT32:
+    case THOUSANDTH32: return 4;
+    case TEXT64: return 8;
+    case DECIMAL: return 16;
+    default: return column->width;
+    }
+}
+
+/* Fetches one chunk that has rows. Returns 0 at the end. */
+static int fetch_one(struct rows *rows) {
+    while (!rows->has_ended) {
         void *chunk = rows->fetch_chunk(rows->result);
         int64_t size = chunk == 0 ? 0 : (int64_t)rows->chunk_size(chunk);
         if (chunk == 0) rows->has_ended = 1;
@@ -85,26 +127,81 @@ EXPORT int fetch_rows(struct rows *rows, void *unused) {
         else {
             rows->chunks[rows->chunk_count++] = chunk;
             rows->waiting += size;
+            return 1;
         }
     }
-    if (rows->wanted > rows->waiting) return 0;
+    return 0;
+}
+
+/* Measures rows `begin` to `end` of a chunk. Returns their size in bytes, as Arrow has them. */
+static int64_t measure(struct rows *rows, void *chunk, int64_t begin, int64_t end) {
+    int64_t bytes = 0;
     for (int64_t c = 0; c < rows->column_count; c++) {
         struct column *column = &rows->columns[c];
-        column->text_bytes = 0;
-        if (!is_text(column->kind)) continue;
-        int64_t left = rows->wanted, begin = rows->skipped;
-        for (int64_t i = 0; left > 0; i++, begin = 0) {
-            void *vector = rows->chunk_vector(rows->chunks[i], c);
-            const struct text *texts = rows->vector_data(vector);
-            const uint64_t *validity = rows->vector_validity(vector);
-            int64_t end = (int64_t)rows->chunk_size(rows->chunks[i]);
-            if (end - begin > left) end = begin + left;
-            int64_t sum = 0;
-            if (validity == 0) for (int64_t row = begin; row < end; row++) sum += texts[row].length;
-            else for (int64_t row = begin; row < end; row++) sum += is_valid(validity, row) ? texts[row].length : 0;
-            column->text_bytes += sum;
-            left -= end - begin;
-        }
+        void *vector = rows->chunk_vector(chunk, c);
+        const uint64_t *validity = rows->vector_validity(vector);
+        column->chunk_nulls = nulls_of(validity, begin, end);
+        if (column->chunk_nulls == 0) validity = 0;
+        column->chunk_text = is_text(column->kind) ? text_of(rows->vector_data(vector), validity, begin, end) : 0;
+        bytes += column->chunk_text + (end - begin) * row_bytes(column);
+    }
+    return bytes;
+}
+
+static void clear_measures(struct rows *rows) {
+    for (int64_t c = 0; c < rows->column_count; c++) rows->columns[c].text_bytes = rows->columns[c].nulls = 0;
+}
+
+/* Adds what was measured last to the next batch. */
+static void add_measures(struct rows *rows) {
+    for (int64_t c = 0; c < rows->column_count; c++) {
+        rows->columns[c].text_bytes += rows->columns[c].chunk_text;
+        rows->columns[c].nulls += rows->columns[c].chunk_nulls;
+    }
+}
+
+/* Whether the offsets of the next batch can count what was measured last, too. */
+static int is_countable(const struct rows *rows) {
+    for (int64_t c = 0; c < rows->column_count; c++) {
+        const struct column *column = &rows->columns[c];
+        if (column->kind == TEXT32 && column->text_bytes + column->chunk_text > MAX_OFFSET32) return 0;
+    }
+    return 1;
+}
+
+/* Fetches chunks until there are `wanted` rows, and measures them. */
+EXPORT int fetch_rows(struct rows *rows, void *unused) {
+    (void)unused;
+    while (rows->waiting < rows->wanted) {
+        if (!fetch_one(rows)) return 0;
+    }
+    clear_measures(rows);
+    int64_t left = rows->wanted, begin = rows->skipped;
+    for (int64_t i = 0; left > 0; i++, begin = 0) {
+        int64_t end = (int64_t)rows->chunk_size(rows->chunks[i]);
+        if (end - begin > left) end = begin + left;
+        measure(rows, rows->chunks[i], begin, end);
+        add_measures(rows);
+        left -= end - begin;
+    }
+    return 0;
+}
+
+/* Fetches and measures whole chunks until they are enough for a batch: `wanted` becomes the number of their rows. */
+EXPORT int fetch_chunks(struct rows *rows, void *unused) {
+    (void)unused;
+    int64_t bytes = 0, begin = rows->skipped;
+    clear_measures(rows);
+    rows->wanted = 0;
+    for (int64_t i = 0; i < rows->max_chunks && rows->wanted < rows->max_rows && bytes < rows->max_bytes; i++, begin = 0) {
+        if (i == rows->chunk_count && !fetch_one(rows)) break;
+        int64_t end = (int64_t)rows->chunk_size(rows->chunks[i]);
+        int64_t more = measure(rows, rows->chunks[i], begin, end);
+        /* It begins the next batch. */
+        if (rows->wanted > 0 && !is_countable(rows)) break;
+        add_measures(rows);
+        rows->wanted += end - begin;
+        bytes += more;
     }
     return 0;
 }
@@ -121,23 +218,10 @@ static inline uint8_t *put_text(const struct rows *rows, uint8_t *to, const stru
     return to + length;
 }
 
-/* Bits that say which of the rows are there, from `row` on: up to 64 of them. */
-static inline uint64_t bits_at(const uint64_t *validity, int64_t row, int64_t count) {
-    uint64_t bits = validity[row >> 6] >> (row & 63);
-    if ((row & 63) != 0 && (row & 63) + count > 64) bits |= validity[(row >> 6) + 1] << (64 - (row & 63));
-    return count == 64 ? bits : bits & (((uint64_t)1 << count) - 1);
-}
-
 /* Puts `count` bits at bit `at`; the target is 0 there. */
 static inline void put_bits(uint64_t *target, int64_t at, uint64_t bits, int64_t count) {
     target[at >> 6] |= bits << (at & 63);
     if ((at & 63) != 0 && (at & 63) + count > 64) target[(at >> 6) + 1] |= bits >> (64 - (at & 63));
-}
-
-static inline int64_t ones(uint64_t bits) {
-    bits -= bits >> 1 & 0x5555555555555555;
-    bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
-    return (int64_t)(((bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
 }
 
 static inline int64_t reversed(uint64_t word) { return (int64_t)__builtin_bswap64(word); }
@@ -156,6 +240,7 @@ static int copy_vector(
     const void *data = rows->vector_data(vector);
     const uint64_t *validity = rows->vector_validity(vector);
     int64_t width = column->width, count = end - begin;
+    if (column->validity == 0) validity = 0;
     switch (column->kind) {
     case FIXED:
         rows->copy(column->data + at * width, (const uint8_t *)data + begin * width, count * width);
@@ -189,8 +274,7 @@ static int copy_vector(
     case DECIMAL:
         for (int64_t row = 0; row < count; row++) {
             int64_t *to = (int64_t *)(column->data + 16 * (at + row));
-            if (!is_valid(validity, begin + row)) continue;
-            to[0] = integer_at(data, width, begin + row);
+            to[0] = is_valid(validity, begin + row) ? integer_at(data, width, begin + row) : 0;
             to[1] = to[0] >> 63;
         }
         break;
@@ -215,14 +299,12 @@ static int copy_vector(
         }
         break;
     }
-    for (int64_t row = 0; row < count; row += 64) {
+    for (int64_t row = 0; column->validity != 0 && row < count; row += 64) {
         int64_t some = count - row < 64 ? count - row : 64;
         uint64_t all = some == 64 ? ~(uint64_t)0 : ((uint64_t)1 << some) - 1;
         uint64_t bits = validity == 0 ? all : bits_at(validity, begin + row, some);
         put_bits(column->validity, at + row, bits, some);
-        if (bits == all) continue;
-        column->nulls += some - ones(bits);
-        if (column->kind != FIXED) continue;
+        if (bits == all || column->kind != FIXED) continue;
         /* What DuckDB has in place of a null is not to be sent. */
         for (int64_t i = 0; i < some; i++) {
             uint8_t *to = column->data + (at + row + i) * width;
@@ -238,14 +320,14 @@ static void drop_chunks(struct rows *rows, int64_t count) {
     rows->chunk_count -= count;
 }
 
-/* Copies the next batch into the buffers, which are 0, and destroys the chunks that were used up. */
+/* Copies the next batch, which was measured, into its buffers, of which bits, `BYTES` and `UUID` are 0, and destroys the chunks
+ * that were used up. */
 EXPORT int copy_rows(struct rows *rows, void *unused) {
     (void)unused;
     int64_t used = 0, rest = 0;
     for (int64_t c = 0; c < rows->column_count; c++) {
         struct column *column = &rows->columns[c];
         int64_t left = rows->wanted, begin = rows->skipped, at = 0, text_at = 0;
-        column->nulls = 0;
         if (column->kind == TEXT32) *(int32_t *)column->offsets = 0;
         if (column->kind == TEXT64) *(int64_t *)column->offsets = 0;
         for (int64_t i = 0; left > 0; i++, begin = 0) {

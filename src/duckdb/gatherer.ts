@@ -23,8 +23,8 @@ export interface Gatherer {
    * @throws {DipcError} What DuckDB reports
    */
   read(): Promise<IpcMessage[] | null>;
-  /** Releases what was fetched and not returned. */
-  close(): void;
+  /** Releases what was fetched and not returned. Called once, within a call of the connection, before the result is destroyed. */
+  close(): void | Promise<void>;
 }
 
 /** Most bytes of a batch before its last chunk, and of the text of a column: offsets have 31 bits. */
@@ -41,19 +41,18 @@ export class BodyPlaces {
   /** Size of the body in bytes. */
   byteLength = 0;
 
-  /** Adds a buffer. @returns its offset */
-  add(byteLength: number): number {
+  /** Adds a buffer. @param slack Bytes after it that may be written to @returns its offset */
+  add(byteLength: number, slack = 0): number {
     const at = this.byteLength;
     this.buffers.push(at, byteLength);
-    this.byteLength += Math.ceil(byteLength / ALIGNMENT) * ALIGNMENT;
+    this.byteLength += Math.ceil((byteLength + slack) / ALIGNMENT) * ALIGNMENT;
     return at;
   }
 
   /** Writes zeros after the buffers, up to the next one. */
   pad(bytes: Uint8Array): void {
     for (let i = 0; i < this.buffers.length; i += 2) {
-      const end = this.buffers[i] + this.buffers[i + 1];
-      bytes.fill(0, end, Math.ceil(end / ALIGNMENT) * ALIGNMENT);
+      bytes.fill(0, this.buffers[i] + this.buffers[i + 1], this.buffers[i + 2] ?? this.byteLength);
     }
   }
 }

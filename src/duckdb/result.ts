@@ -16,7 +16,6 @@ import {
   arrowSchemaOf,
   changedColumns,
   destroyOptions,
-  type DuckDbColumns,
   resultColumns,
   statementColumns,
 } from "./schema.ts";
@@ -221,9 +220,11 @@ export class NativeResult {
     if (cStringAt(symbols.duckdb_result_error(this.#result))) throw resultError(this.connection, this.#result);
   }
 
-  /** The columns. */
-  get columns(): DuckDbColumns {
-    return resultColumns(this.connection.library, this.#result);
+  /** The numbers of the types of the columns. */
+  typeIds(): number[] {
+    const { library } = this.connection;
+    const columns = resultColumns(library, this.#result);
+    return Array.from({ length: columns.count }, (_, column) => typeId(library, columns.typeOf(column)));
   }
 
   /** Destroys everything. Called once, within a call of the connection. */

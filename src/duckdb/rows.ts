@@ -9,11 +9,10 @@ import { Arena } from "../c_data/arena.ts";
 import { placed } from "../c_data/native_code.ts";
 import { type Scratch, scratch } from "../c_data/raw.ts";
 import { DipcError } from "../errors.ts";
-import { VerifiedHeader } from "../ipc/header.ts";
+import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
-import { encodeBatchMetadata } from "../ipc/metadata_writer.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { MAX_TEXT_BYTES } from "./gatherer.ts";
+import { batchHeader, type BatchSize, BodyPlaces, MAX_BATCH_BYTES, MAX_TEXT_BYTES } from "./gatherer.ts";
 import type { NativeResult } from "./result.ts";
 import { ROWS_MACHINE_CODE } from "./rows_machine_code.ts";
 
@@ -48,25 +47,22 @@ const AT = {
   wanted: 17,
   hasEnded: 18,
   misfit: 19,
-  columnCount: 20,
+  maxRows: 20,
+  maxBytes: 21,
+  maxChunks: 22,
+  columnCount: 23,
 };
-const HEAD_WORDS = 21;
-const COLUMN = { words: 7, kind: 0, width: 1, validity: 2, offsets: 3, data: 4, textBytes: 5, nulls: 6 };
-/** Buffers of a message start at multiples of this many bytes. */
-const ALIGNMENT = 64;
+const HEAD_WORDS = 24;
+const COLUMN = { words: 9, kind: 0, width: 1, validity: 2, offsets: 3, data: 4, textBytes: 5, nulls: 6 };
 /** Bytes after a text that are written to. */
 const TEXT_SLACK = 12;
 
 type RowFunction = keyof (typeof ROWS_MACHINE_CODE)["x86_64"]["functions"];
 let code: Readonly<Record<RowFunction, bigint>> | null = null;
 
-/** One buffer of a batch. */
-interface Place {
-  readonly at: number;
-  readonly byteLength: number;
-  /** Offset of the next one. */
-  readonly end: number;
-}
+const TEXT_KINDS: readonly number[] = [RowKind.text32, RowKind.text64];
+/** Kinds whose values are added to zeros. */
+const SPARSE_KINDS: readonly number[] = [RowKind.bits, RowKind.bytes, RowKind.uuid];
 
 /** The rows of one result. Its calls come one after another, within calls of the connection. */
 export class RowReader {
@@ -81,10 +77,10 @@ export class RowReader {
    * @param result The result, of which nothing was fetched
    * @param schema The schema message of the batches
    * @param columns How each column is read, one or more
-   * @param maxRows Most rows of a batch
+   * @param maxChunks Most chunks that are held
    * @throws {DipcError} `permission_denied` if the system allows no executable memory; `out_of_memory`
    */
-  constructor(result: NativeResult, schema: VerifiedHeader, columns: readonly RowColumn[], maxRows: number) {
+  constructor(result: NativeResult, schema: VerifiedHeader, columns: readonly RowColumn[], maxChunks: number) {
     this.#code = code ??= placed(ROWS_MACHINE_CODE[Deno.build.arch]);
     this.#result = result;
     this.#schema = schema;
@@ -98,8 +94,8 @@ export class RowReader {
       libcAddress("memcpy"),
     ]);
     this.#rows.bytes.set(result.bytes, 8 * AT.result);
-    // Each chunk has a row or more.
-    words[AT.chunks] = this.#arena.zeros(8 * (maxRows + 1));
+    words[AT.chunks] = this.#arena.zeros(8 * maxChunks);
+    words[AT.maxChunks] = BigInt(maxChunks);
     words[AT.columnCount] = BigInt(columns.length);
     columns.forEach(({ kind, width }, i) => {
       const at = HEAD_WORDS + COLUMN.words * i;
@@ -111,34 +107,34 @@ export class RowReader {
   /**
    * The next rows.
    *
-   * @param rows Their number, 1 or more
+   * @param rows Their number, 1 or more, and less than the chunks that may be held
    * @returns The batch; `null` if there are fewer
-   * @throws {DipcError} What DuckDB reports; `invalid_data` if a value does not fit the type of its column
+   * @throws {DipcError} What DuckDB reports; `invalid_data` if a value does not fit the type of its column; `limit_exceeded` if there
+   *   is more text than offsets can count
    */
   async next(rows: number): Promise<IpcMessage | null> {
     const { words } = this.#rows;
     words[AT.wanted] = BigInt(rows);
     await this.#call("fetch_rows");
-    if (words[AT.waiting] < BigInt(rows)) {
-      this.#result.checkEnd();
-      return null;
-    }
-    const places = this.#plan(rows);
-    const bodyLength = places[places.length - 1].end;
-    const block = hostPool().acquire(bodyLength);
-    try {
-      this.#prepare(places, block.bytes(), block.address);
-      await this.#call("copy_rows");
-      const misfit = Number(words[AT.misfit]);
-      if (misfit > 0) {
-        const { name } = this.#schema.layout!.fields[misfit - 1];
-        throw new DipcError("invalid_data", `cannot read the rows: a value of column "${name}" does not fit its type`);
-      }
-      return { header: this.#header(rows, places, bodyLength), body: block.toBody(bodyLength) };
-    } catch (error) {
-      block.release();
-      throw error;
-    }
+    if (words[AT.waiting] >= BigInt(rows)) return await this.#copy(rows, "read fewer rows at once");
+    this.#result.checkEnd();
+    return null;
+  }
+
+  /**
+   * The rows of the next chunks, as many as a batch may have: it also ends before text that its offsets could not count.
+   *
+   * @returns The batch; `null` at the end
+   * @throws {DipcError} As {@linkcode next}
+   */
+  async nextChunks(size: BatchSize): Promise<IpcMessage | null> {
+    const { words } = this.#rows;
+    words[AT.maxRows] = BigInt(size.rows);
+    words[AT.maxBytes] = BigInt(Math.min(size.bytes, MAX_BATCH_BYTES));
+    await this.#call("fetch_chunks");
+    if (words[AT.hasEnded] !== 0n) this.#result.checkEnd();
+    const rows = Number(words[AT.wanted]);
+    return rows === 0 ? null : await this.#copy(rows, 'execute "set arrow_large_buffer_size = true" first');
   }
 
   /** Releases what was fetched. Called once, before the result is destroyed. */
@@ -155,74 +151,74 @@ export class RowReader {
     return HEAD_WORDS + COLUMN.words * column + field;
   }
 
-  /** The buffers of the batch whose text was measured. */
-  #plan(rows: number): Place[] {
-    const places: Place[] = [];
-    let end = 0;
-    const add = (byteLength: number, slack = 0): void => {
-      const at = end;
-      end += Math.ceil((byteLength + slack) / ALIGNMENT) * ALIGNMENT;
-      places.push({ at, byteLength, end });
-    };
+  /** Copies the rows that were measured. @param advice What helps if a column has too much text */
+  async #copy(rows: number, advice: string): Promise<IpcMessage> {
+    const { words } = this.#rows;
+    this.#checkText(advice);
+    const places = this.#plan(rows);
+    const block = hostPool().acquire(places.byteLength);
+    try {
+      this.#prepare(places, block.bytes(), block.address);
+      await this.#call("copy_rows");
+      const misfit = Number(words[AT.misfit]);
+      if (misfit > 0) {
+        const { name } = this.#schema.layout.fields[misfit - 1];
+        throw new DipcError("invalid_data", `cannot read the rows: a value of column "${name}" does not fit its type`);
+      }
+      const nodes = this.#columns.flatMap((_, i) => [rows, this.#measured(i, COLUMN.nulls)]);
+      return { header: batchHeader(this.#schema.layout, rows, nodes, places), body: block.toBody(places.byteLength) };
+    } catch (error) {
+      block.release();
+      throw error;
+    }
+  }
+
+  #measured(column: number, field: number): number {
+    return Number(this.#rows.words[this.#field(column, field)]);
+  }
+
+  #checkText(advice: string): void {
+    this.#columns.forEach(({ kind }, i) => {
+      const bytes = this.#measured(i, COLUMN.textBytes);
+      if (kind !== RowKind.text32 || bytes <= MAX_TEXT_BYTES) return;
+      const name = JSON.stringify(this.#schema.layout.fields[i].name);
+      throw new DipcError(
+        "limit_exceeded",
+        `cannot read the rows: column ${name} has ${bytes} bytes in one batch, and its offsets reach to ${MAX_TEXT_BYTES}; ${advice}`,
+      );
+    });
+  }
+
+  /** The buffers of the batch that was measured. */
+  #plan(rows: number): BodyPlaces {
+    const places = new BodyPlaces();
+    const bits = Math.ceil(rows / 8);
     this.#columns.forEach(({ kind, outWidth }, i) => {
-      const bits = Math.ceil(rows / 8);
-      add(bits);
-      if (kind === RowKind.text32 || kind === RowKind.text64) {
-        const textBytes = Number(this.#rows.words[this.#field(i, COLUMN.textBytes)]);
-        if (kind === RowKind.text32 && textBytes > MAX_TEXT_BYTES) throw this.#tooMuchText(i, textBytes);
-        add((kind === RowKind.text32 ? 4 : 8) * (rows + 1));
-        add(textBytes, TEXT_SLACK);
+      places.add(this.#measured(i, COLUMN.nulls) === 0 ? 0 : bits);
+      if (TEXT_KINDS.includes(kind)) {
+        places.add((kind === RowKind.text32 ? 4 : 8) * (rows + 1));
+        places.add(this.#measured(i, COLUMN.textBytes), TEXT_SLACK);
       } else {
-        add(kind === RowKind.bits ? bits : outWidth * rows);
+        places.add(kind === RowKind.bits ? bits : outWidth * rows);
       }
     });
     return places;
   }
 
-  #tooMuchText(column: number, textBytes: number): DipcError {
-    const { name } = this.#schema.layout!.fields[column];
-    return new DipcError(
-      "limit_exceeded",
-      `cannot read the rows: column "${name}" has ${textBytes} bytes in one batch, more than its offsets can count; read ` +
-        "fewer rows at once",
-    );
-  }
-
-  /** Gives the code the addresses of the buffers, and clears what it does not write. */
-  #prepare(places: readonly Place[], bytes: Uint8Array, address: bigint): void {
+  /** Gives the code the addresses of the buffers, and clears what it adds to or does not write. */
+  #prepare(places: BodyPlaces, bytes: Uint8Array, address: bigint): void {
     const { words } = this.#rows;
-    const next = places.values();
+    let next = 0;
+    const take = (column: number, field: number, isSparse: boolean): void => {
+      const [at, byteLength] = places.buffers.slice(next, next += 2);
+      words[this.#field(column, field)] = field === COLUMN.validity && byteLength === 0 ? 0n : address + BigInt(at);
+      if (isSparse) bytes.fill(0, at, at + byteLength);
+    };
     this.#columns.forEach(({ kind }, i) => {
-      const isText = kind === RowKind.text32 || kind === RowKind.text64;
-      const take = (field: number, isClear: boolean): void => {
-        const { at, byteLength, end } = next.next().value!;
-        words[this.#field(i, field)] = address + BigInt(at);
-        bytes.fill(0, isClear ? at : at + byteLength, end);
-      };
-      take(COLUMN.validity, true);
-      if (isText) take(COLUMN.offsets, false);
-      take(COLUMN.data, !isText && kind !== RowKind.fixed);
+      take(i, COLUMN.validity, true);
+      if (TEXT_KINDS.includes(kind)) take(i, COLUMN.offsets, false);
+      take(i, COLUMN.data, SPARSE_KINDS.includes(kind));
     });
-  }
-
-  #header(rows: number, places: readonly Place[], bodyLength: number): VerifiedHeader {
-    const nodes = this.#columns.flatMap((_, i) => [rows, Number(this.#rows.words[this.#field(i, COLUMN.nulls)])]);
-    const buffers = places.flatMap(({ at, byteLength }) => [at, byteLength]);
-    const { layout } = this.#schema;
-    return new VerifiedHeader({
-      kind: "batch",
-      bytes: () => encodeBatchMetadata({ rows, bodyLength, nodes, buffers, variadicCounts: [] }),
-      bodyLength,
-      rows,
-      dictionaryId: -1n,
-      isDelta: false,
-      nodes: Float64Array.from(nodes),
-      buffers: Float64Array.from(buffers),
-      variadicCounts: new Float64Array(0),
-      compression: "none",
-      layout: layout!,
-      plan: layout!.plan,
-      version: 5,
-    });
+    places.pad(bytes);
   }
 }

@@ -9,11 +9,12 @@ import { BatchDecoder, type OwnedRecordBatch } from "../ipc/decode.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { integerIn } from "../options.ts";
 import { ConvertingGatherer } from "./converting_gatherer.ts";
-import { flatColumns, FlatGatherer } from "./flat_gatherer.ts";
 import type { BatchSize, Gatherer } from "./gatherer.ts";
 import { cancelledError, checkAborted, closedError } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import { NativeResult } from "./result.ts";
+import { rowColumns } from "./row_columns.ts";
+import { RowGatherer } from "./row_gatherer.ts";
 
 /** Options of a query. */
 export interface DuckDbQueryOptions {
@@ -56,11 +57,10 @@ class Reading {
   constructor(connection: NativeConnection, result: NativeResult, size: BatchSize) {
     this.#connection = connection;
     this.result = result;
-    const { library } = connection;
-    const flat = flatColumns(library, result.columns, result);
-    this.#gatherer = flat === null
-      ? new ConvertingGatherer(library, result, size)
-      : new FlatGatherer(library, result, flat, size);
+    const columns = rowColumns(result);
+    this.#gatherer = columns === null
+      ? new ConvertingGatherer(connection.library, result, size)
+      : new RowGatherer(result, columns, size);
   }
 
   /** The messages of the next batch, `null` at the end. @throws {DipcError} What DuckDB reports */
@@ -100,8 +100,10 @@ class Reading {
       const left = await ahead.catch(() => null);
       for (const { body } of left ?? []) body?.release();
     }
-    this.#gatherer.close();
-    await this.#connection.runLate(() => this.result.destroy());
+    await this.#connection.runLate(async () => {
+      await this.#gatherer.close();
+      await this.result.destroy();
+    });
     if (this.#connection.stream === this) this.#connection.stream = null;
   }
 }
@@ -153,7 +155,12 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
         throw error;
       });
       // Within the turn: what comes next must see it, be it a query or the end of the connection.
-      return connection.stream = new Reading(connection, result, size);
+      try {
+        return connection.stream = new Reading(connection, result, size);
+      } catch (error) {
+        await result.destroy();
+        throw error;
+      }
     });
     return new DuckDbStream(reading, owner, signal);
   }

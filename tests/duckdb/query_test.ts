@@ -26,6 +26,8 @@ peerTest(
         [{}, [65536, 65536, 65536, 3392]],
         [{ batchRows: 150_000 }, [151_552, 48_448]],
         [{ batchRows: 1_000_000 }, [200_000]],
+        // A chunk has 33,706 to 38,912 bytes.
+        [{ batchBytes: 100_000 }, [...Array(32).fill(6144), 3392]],
       ] as const
     ) {
       const rows: number[] = [];

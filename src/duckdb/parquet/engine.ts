@@ -10,7 +10,8 @@ import { quoted } from "../../ipc/quote.ts";
 import type { NativeFile, NativeParquet, NativeReader } from "../../sources/parquet/engine.ts";
 import { columnsOfQuery } from "../result.ts";
 import type { RowColumn } from "../rows.ts";
-import { isConverted, rowColumn } from "./columns.ts";
+import { rowColumn } from "../row_columns.ts";
+import { isConverted } from "./columns.ts";
 import { errorOf, FileRun } from "./run.ts";
 import { SharedDatabase } from "./shared_database.ts";
 

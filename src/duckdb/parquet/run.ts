@@ -165,7 +165,8 @@ function reader(
 ): Reading["rows"] {
   if (columns === null) return new ArrowRowReader(result, schema);
   const maxRows = groups.reduce((most, { batchRows, rows }) => Math.max(most, Math.min(batchRows, rows)), 1);
-  return new RowReader(result, schema, columns, maxRows);
+  // Each chunk has a row or more, and the first one may have been read in part.
+  return new RowReader(result, schema, columns, maxRows + 1);
 }
 
 /** Codes of errors that are not about what is in the file. */
