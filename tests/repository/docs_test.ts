@@ -103,7 +103,7 @@ class Stage implements AsyncDisposable {
     const { code, stdout, stderr } = await new Deno.Command(command, {
       args: [...args],
       cwd: this.folder.path,
-      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath(), ...env },
+      env: { NO_COLOR: "1", URI: this.uri, ROOT, DENO: Deno.execPath(), NPM: this.#npm, ...env },
       stdin: "null",
       signal: AbortSignal.timeout(90_000),
     }).output();
@@ -239,8 +239,8 @@ function commandAlias(): string {
 function shellFunction(alias: string): string {
   const command = alias.replace(/^alias dipc='(.*)'$/, "$1").replace("--no-prompt ", "")
     .replace("deno run", '"$DENO" run --config "$ROOT/deno.json" --no-prompt').replace(" cli.ts", ' "$ROOT/cli.ts"')
-    // What is written for the folder of the clone holds for that of the test, too.
-    .replace("=.,", "=.,$ROOT,");
+    // What is written for the folder of the clone holds for that of the test, and Deno's cache may be elsewhere.
+    .replace("=.,", "=.,$ROOT,").replace("$HOME/.cache/deno/npm", "$NPM");
   return `dipc() { ${command} "$@"; }`;
 }
 

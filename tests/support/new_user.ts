@@ -134,14 +134,14 @@ export const TASKS: readonly Task[] = [
     what: "query by a driver without the permissions to look for it",
     line: "dipc get 'adbc:no_such_driver?query=select 1'",
     status: 1,
-    shows: /error\[permission_denied\]: cannot open the ADBC driver no_such_driver[\s\S]*--allow-env=ADBC_DRIVER_PATH/,
+    shows: /error\[library_not_found\]: cannot open the ADBC driver no_such_driver[\s\S]*--allow-env --allow-read/,
   },
   {
     page: "duckdb.md",
     what: "run SQL over a file before DuckDB is set up",
     line: "XDG_CACHE_HOME=/nowhere dipc query flights.arrow 'select count(*) from t'",
     status: 1,
-    shows: /error\[library_not_found\]: cannot load DuckDB[\s\S]*dipc setup duckdb/,
+    shows: /--allow-env=DIPC_LIBDUCKDB[\s\S]*cannot load DuckDB[\s\S]*dipc setup duckdb/,
   },
   { page: "flight-fetch.md", what: "list the flights", line: 'dipc ls "$FLIGHT"', shows: /^flights +3,000 rows/m },
   {
