@@ -135,7 +135,7 @@ CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle give
     struct memory_handle handle;
     memcpy(&handle, &given, sizeof handle);
     int number = sim_current()->device;
-    /* A handle may come from anybody: that it is wrong is no misuse. Devices are not peers here. */
+    /* A handle may come from anybody: a wrong one is an error, but not a complaint. Devices are not peers here. */
     if (handle.magic != MEMORY_MAGIC || handle.bytes == 0 || handle.offset + handle.bytes < handle.bytes)
         LEAVE(CUDA_ERROR_INVALID_VALUE);
     if (handle.pid == getpid()) LEAVE(CUDA_ERROR_INVALID_CONTEXT);

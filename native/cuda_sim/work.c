@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Milliseconds after which another process is given up. */
+/* Most milliseconds to wait for another process. */
 #define MOST_SLEEPS 10000
 
 /* Slot 0 is the default stream. Work of a slot is executed in the order of its sequence numbers. */

@@ -1,12 +1,12 @@
 /**
- * A process that owns device memory and an event and hands them to others: makes what it is told on standard input, one JSON
- * object per line, and answers each line with one.
+ * A process that owns device memory and an event and hands them to others: does what each line of standard input says, one JSON
+ * object, and answers with another.
  *
  * @module
  */
 import { openLibcuda } from "../../../ffi/cuda.ts";
 
-/** What the process is told: the memory, its byte, and what to do. */
+/** A line of its input: the memory, its byte, and what to do. */
 export interface NeighbourTask {
   /** `share`: makes memory, fills it late and records the event after that; `work`: asks its streams until all is done. */
   readonly what: "share" | "work" | "free" | "destroy";
