@@ -49,7 +49,7 @@ async function readFrom(uri: string): Promise<number> {
     return 1;
   }
   const start = performance.now();
-  for await (using batch of await connectCuda(uri, { memory: MEMORY })) await batch.ready();
+  for await (using again of await connectCuda(uri, { memory: MEMORY })) await again.ready();
   const ms = performance.now() - start;
   console.log(
     `${number} batches, ${sharedBytes} bytes in place, all values right; again without the CPU: ${ms.toFixed(1)} ms`,

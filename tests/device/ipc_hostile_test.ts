@@ -21,7 +21,7 @@ import { deviceTest } from "./support/device_tests.ts";
 
 const BLOCK = 2 << 20;
 
-/** A server's socket that answers a hello with what it is told, and keeps what is freed. */
+/** A server's socket that answers a hello with what the test says, and takes in what is freed. */
 class Lender implements Disposable {
   readonly name = `dipc-lender-${crypto.randomUUID()}`;
   readonly #listening = LocalSocket.listen(this.name);
