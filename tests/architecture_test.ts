@@ -18,6 +18,7 @@ const ROOMS = [
     "ffi",
     "flight",
     "formats",
+    "gateway",
     "grpc",
     "http2",
     "ipc",
@@ -48,6 +49,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   routes: ["serving", "device", "sources", "formats", "cli", "ffi", "http2"],
   device: ["serving", "flight", "grpc", "http2", "formats", "cli"],
   serving: ["routes", "cli", "ffi", "http2"],
+  gateway: ["routes", "device", "formats", "cli", "ffi", "http2"],
 };
 
 /**
