@@ -56,7 +56,7 @@ function take(batch: OwnedRecordBatch, number: number): Held {
   return taken;
 }
 
-/** Gives up a batch: disposes it, once or twice, or drops it, which gives it back when it is collected. */
+/** Lets a batch go: disposes it, once or twice, or drops it, which gives it back when it is collected. */
 function release(one: Held): void {
   check(one);
   if (random.chance(0.1)) return;
