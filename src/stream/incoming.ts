@@ -273,14 +273,15 @@ export class IncomingStream implements MessageInput {
     this.#options.addressed?.flush();
     // The answer to a request on a connection that is up is on its way.
     const eagerMs = isFirst && this.#channel.isReused ? EAGER_MS : undefined;
-    const isStreaming = !isFirst;
     this.#isWaiting = true;
     try {
       this.#newsAt = this.#movesSince = performance.now();
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming: !isFirst })) {
+          return this.#take();
+        }
       }
       throw new LocalError(
         "timeout",
