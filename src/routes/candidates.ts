@@ -80,7 +80,7 @@ export function planCandidates(
     reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
     if (problem === null) {
       const all = ucx.map((alternative) => ucxCandidate(endpoint, alternative, options));
-      // Where there is another route, a host that did not answer an endpoint before this one is not waited for again.
+      // A host that did not answer for another endpoint is not waited for again if there is another route.
       const alive = options.route === "ucx" ? all : all.filter(({ location }) => !clients.isDead(location));
       if (alive.length === 0 && all.length > 0) {
         reason = `UCX failed: ${all[0].location} did not answer a short time ago`;

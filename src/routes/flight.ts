@@ -26,20 +26,17 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
       return await openInfo(infoOfTicket(requested.ticket), clients, {
         ...options,
         route: "flight",
-        flightReason: options.route === "flight" ? BY_OPTION : flightReason,
+        flightReason: options.route === "flight" ? undefined : flightReason,
         close,
       });
     }
     const info = await clients.first.getFlightInfo(requested.descriptor, { signal: options.signal });
-    return await openInfo(info, clients, { ...options, flightReason: BY_OPTION, close });
+    return await openInfo(info, clients, { ...options, close });
   } catch (error) {
     await clients.close();
     throw error;
   }
 }
-
-/** Why the data comes by DoGet if the option says so. */
-export const BY_OPTION = 'requested by route: "flight"';
 
 function requestedFlight(
   uri: string | URL,

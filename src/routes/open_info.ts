@@ -24,8 +24,8 @@ const MAX_ENDPOINTS = 65_536;
 
 /** How the endpoints of a flight are read. */
 export interface InfoOptions extends RouteOptions {
-  /** Why the data comes by DoGet, if `route` is `"flight"`. */
-  readonly flightReason: string;
+  /** Why the data comes by DoGet, if `route` is `"flight"`. Default: because that was requested. */
+  readonly flightReason?: string;
   /** Whether a flight whose schema nobody sends has no columns, instead of being an error. Default false. */
   readonly mayLackSchema?: boolean;
   /** Called when the stream is over. */
@@ -76,7 +76,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     clients,
     close: options.close,
     route,
-    flightReason: options.flightReason,
+    flightReason: options.flightReason ?? 'requested by route: "flight"',
     ucxProblem: mayUseUcx ? null : "permission_denied: UCX needs --allow-ffi",
     ucxTimeoutMs,
     timeoutMs,
