@@ -6,7 +6,7 @@
 import { DipcError } from "../errors.ts";
 import { GrpcStatus } from "../grpc/status.ts";
 
-/** The status of gRPC that a server answered with; `null` if an error is no answer of a server. */
+/** The status of gRPC that a server answered with; `null` if the error is from this side. */
 export function statusOf(error: unknown): number | null {
   return error instanceof DipcError && error.foreign?.system === "grpc" ? error.foreign.status : null;
 }
