@@ -9,9 +9,12 @@ import * as proto from "../flight/gen/flight_pb.ts";
 import { parse } from "../flight/service/actions.ts";
 import type { FlightServerLimits } from "../flight/service/options.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
+import type { Pool } from "../memory/block.ts";
 import type { Engine } from "./engine.ts";
-import { credentialsIn, ENGINE_HEADER } from "./headers.ts";
+import type { Fetches } from "./fetches.ts";
+import { credentialsIn, ENGINE_HEADER, passedOn } from "./headers.ts";
 import type { OfferContext, Offers } from "./offers.ts";
+import { passFetch } from "./pass_fetch.ts";
 import { placesOf, type Relay, relayCall, type Relayed } from "./relay.ts";
 import type { Credentials, GatewayTickets } from "./tickets.ts";
 
@@ -23,6 +26,10 @@ export interface CallParts {
   readonly credentials: Credentials;
   readonly offers: Offers;
   readonly limits: FlightServerLimits;
+  /** The fetches that clients share; `null` if each has its own. */
+  readonly fetches: Fetches | null;
+  /** Memory for the bodies of those. */
+  pool(): Pool | undefined;
 }
 
 /** The engine of a call. */
@@ -101,7 +108,7 @@ export class GatewayCalls {
   }
 
   async #get(call: ServerCall): Promise<Relayed> {
-    const { tickets } = this.#parts;
+    const { tickets, fetches, pool, credentials } = this.#parts;
     const bytes = await this.#message(call);
     const { ticket } = parse(proto.TicketSchema, bytes);
     // One that the client has made itself is for the engine to judge.
@@ -109,6 +116,13 @@ export class GatewayCalls {
       return await this.#relay(call, { engine: this.#named(call), request: [bytes], isWhole: true });
     }
     const found = await tickets.unwrap(ticket);
+    if (fetches !== null) {
+      return await passFetch(call, fetches, {
+        ...{ engine: this.#engine(found.engine), ticket: found.ticket, places: placesOf(found.locations) },
+        ...{ headers: passedOn(call.headers), credentials: credentials.numberOf(credentialsIn(call.headers)) },
+        pool: pool(),
+      });
+    }
     const request = toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: found.ticket }));
     const places = placesOf(found.locations);
     return await this.#relay(call, { engine: this.#engine(found.engine), places, request: [request], isWhole: true });

@@ -122,7 +122,8 @@ async function attempt<T>(
   }
 }
 
-function hasStatus(trailers: Headers | null): trailers is Headers {
+/** Whether the trailers of an engine have a status that is an error. */
+export function hasStatus(trailers: Headers | null): trailers is Headers {
   return /^\d{1,9}$/.test(trailers?.get("grpc-status") ?? "") && trailers!.get("grpc-status") !== "0";
 }
 
