@@ -19,6 +19,7 @@ const ROOMS = [
     "flight",
     "flight_sql",
     "formats",
+    "gateway",
     "grpc",
     "http2",
     "ipc",
@@ -50,6 +51,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   routes: ["flight_sql", "serving", "device", "sources", "formats", "cli", "ffi", "http2"],
   device: ["serving", "flight", "grpc", "http2", "formats", "cli"],
   serving: ["routes", "cli", "ffi", "http2"],
+  gateway: ["routes", "device", "formats", "cli", "ffi", "http2"],
 };
 
 /**
