@@ -193,7 +193,8 @@ export class StreamMemory implements DatasetMemory {
   }
 }
 
-function grantOf({ generation, base, byteLength, descriptor }: SharedRegion): MemoryGrant {
+/** What a client gets of a memfd. */
+export function grantOf({ generation, base, byteLength, descriptor }: SharedRegion): MemoryGrant {
   return { facts: { generation, base, byteLength }, descriptor };
 }
 
