@@ -74,9 +74,9 @@ export class GatewayCalls {
 
   async #describe(call: ServerCall): Promise<Relayed> {
     const bytes = await this.#message(call);
-    const named = this.#header(call);
-    const descriptor = named === null ? parse(proto.FlightDescriptorSchema, bytes) : undefined;
-    const { engine, step } = named === null ? this.#byPath(descriptor) : { engine: named, step: null };
+    const only = this.#unmistakable(call);
+    const descriptor = only === null ? parse(proto.FlightDescriptorSchema, bytes) : undefined;
+    const { engine, step } = only === null ? this.#byPath(descriptor) : { engine: only, step: null };
     const request = step === null ? bytes : toBinary(proto.FlightDescriptorSchema, descriptor!);
     const context = this.#context(call, { engine, step });
     const { offers } = this.#parts;
@@ -141,10 +141,8 @@ export class GatewayCalls {
 
   /** The first message of a stream names its flight; if only one engine can be meant, it is not read. */
   async #stream(call: ServerCall): Promise<Relayed> {
-    const named = this.#header(call);
-    if (named !== null || this.#parts.engines.size === 1) {
-      return await this.#relay(call, { engine: named ?? this.#first() });
-    }
+    const only = this.#unmistakable(call);
+    if (only !== null) return await this.#relay(call, { engine: only });
     const { limits: { maxMetadataBytes, maxBodyBytes, requestTimeoutMs, idleTimeoutMs } } = this.#parts;
     const most = Math.min(maxMetadataBytes + maxBodyBytes, 2 ** 31 - 1);
     const bytes = await call.input.message(most, requestTimeoutMs, idleTimeoutMs);
@@ -186,6 +184,11 @@ export class GatewayCalls {
   #header(call: ServerCall): Engine | null {
     const name = call.headers.get(ENGINE_HEADER);
     return name === null ? null : this.#engine(name);
+  }
+
+  /** The engine, if that is clear without the message. @throws {DipcError} `not_found` */
+  #unmistakable(call: ServerCall): Engine | null {
+    return this.#header(call) ?? (this.#parts.engines.size === 1 ? this.#first() : null);
   }
 
   /** The engine that the first step of a path names, which is taken away; otherwise the first one. */
