@@ -23,6 +23,9 @@ import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
 import { textOf } from "../text.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+import type { KeepOptions } from "../wire/transport.ts";
+import type { Keepable } from "../wire/idle_pool.ts";
+import { idleSessions } from "./idle_sessions.ts";
 
 /** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
 const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
@@ -55,10 +58,17 @@ export async function openShared(name: string, options: SharedOptions): Promise<
   }
 }
 
-/** The memory of a server, for one stream. */
-export class SharedSession implements AddressedBodies {
+/** A server sends nothing after its answer. */
+const NOTHING = new MessageReceiver(1);
+
+/** The memory of a server, for one stream after another. */
+export class SharedSession implements AddressedBodies, Keepable {
   /** What the request by UCX says, so that the server knows whose memory it is. */
   readonly entry: RequestEntry;
+  /** What a stream looks for that can use it again. */
+  readonly #key: string;
+  /** How it is kept after the stream; `null` if it is not. */
+  #keep: KeepOptions | null = null;
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
   readonly #region: MappedRegion;
@@ -67,18 +77,28 @@ export class SharedSession implements AddressedBodies {
   #timer: number | null = null;
   #isGone = false;
 
-  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, descriptor: number) {
+  private constructor(
+    key: string,
+    socket: LocalSocket,
+    nonce: Uint8Array,
+    { facts, descriptor }: { facts: SharedMemoryFacts; descriptor: number },
+  ) {
+    this.#key = key;
     this.entry = { type: SHARE_ENTRY, bytes: nonce };
     this.#socket = socket;
     this.#facts = facts;
     this.#region = MappedRegion.map(descriptor, facts.byteLength, {
       onFree: (addresses, byteLength) => this.#free(addresses, byteLength),
       onUnused: () => this.#end(),
+      onResting: () => idleSessions.put(this.#key, this, this.#keep!),
     });
   }
 
   /** @throws {DipcError} why the memory cannot be had */
   static async open(name: string, { ticket, timeoutMs }: SharedOptions): Promise<SharedSession> {
+    const key = `${name} ${ticket.toHex()}`;
+    const kept = idleSessions.take(key) as SharedSession | null;
+    if (kept !== null) return kept;
     const socket = LocalSocket.connect(name);
     try {
       checkServer(socket);
@@ -87,11 +107,11 @@ export class SharedSession implements AddressedBodies {
       if (!await socket.readable(Math.min(timeoutMs, ANSWER_MS))) {
         throw new LocalError("timeout", "cannot get shared memory: the server did not answer in time");
       }
-      const { facts, descriptor } = receiveAnswer(socket);
+      const answer = receiveAnswer(socket);
       try {
-        return new SharedSession(socket, nonce, facts, descriptor);
+        return new SharedSession(key, socket, nonce, answer);
       } finally {
-        closeDescriptor(descriptor);
+        closeDescriptor(answer.descriptor);
       }
     } catch (error) {
       socket.close();
@@ -119,9 +139,19 @@ export class SharedSession implements AddressedBodies {
     this.#freedBytes = 0;
   }
 
-  close(): void {
-    this.#region.close();
+  close(keep: KeepOptions | null = null): void {
+    this.#keep = keep;
+    if (keep === null) this.#region.close();
+    else this.#region.rest();
     this.flush();
+  }
+
+  isSound(): boolean {
+    return !this.#isGone && this.#socket.receive(NOTHING) === null;
+  }
+
+  cut(): void {
+    this.#region.close();
   }
 
   /** Copies a body whose buffers lie apart, and gives its memory back at once. */
