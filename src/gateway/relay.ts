@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import type { GrpcCall } from "../grpc/client_call.ts";
 import { MessageDecoder } from "../grpc/message_decoder.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
@@ -122,7 +122,8 @@ async function attempt<T>(
   }
 }
 
-function hasStatus(trailers: Headers | null): trailers is Headers {
+/** Whether the trailers of an engine have a status that is an error. */
+export function hasStatus(trailers: Headers | null): trailers is Headers {
   return /^\d{1,9}$/.test(trailers?.get("grpc-status") ?? "") && trailers!.get("grpc-status") !== "0";
 }
 
@@ -164,9 +165,18 @@ function rewritten(rewrite: NonNullable<Relay["rewrite"]>): PassMessages<Uint8Ar
     let bytes = 0;
     for (let message; (message = await running.next()) !== null;) {
       bytes += message.byteLength;
-      await call.writeMessage(await rewrite(message));
+      await call.writeMessage(await changed(message, rewrite));
       await call.flush();
     }
     return bytes;
   };
+}
+
+async function changed(message: Uint8Array, rewrite: NonNullable<Relay["rewrite"]>): Promise<Uint8Array> {
+  try {
+    return await rewrite(message);
+  } catch (cause) {
+    if (cause instanceof DipcError) throw cause;
+    throw new LocalError("protocol", "cannot pass an answer of the engine on: it is malformed", { cause });
+  }
 }
