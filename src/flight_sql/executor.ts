@@ -64,13 +64,14 @@ export abstract class SqlExecutor {
    * @throws {DipcError} What the server answers; `invalid_argument`, `timeout`, `cancelled`, `connection_lost`
    */
   async query(statement: SqlStatement, options: SqlQueryOptions = {}): Promise<DissociatedStreamReader> {
+    const startedMs = performance.now();
     if (options.parameters === undefined) {
-      return await this._session.open(await this.execute(statement, options), options);
+      return await this._session.open(await this.execute(statement, options), options, { startedMs });
     }
     const prepared = await this.prepare(statement, options);
     try {
       // Its tickets may be those of the prepared statement, which has to be there until they have been used.
-      return await prepared._queryThenClose(options);
+      return await prepared._queryThenClose(options, startedMs);
     } catch (error) {
       await prepared.close().catch(() => {});
       throw error;

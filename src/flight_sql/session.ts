@@ -64,14 +64,14 @@ export class SqlSession {
    *
    * @param info Its endpoints
    * @param options Cancellation
-   * @param close Called when the result is over
+   * @param more When the statement began, by `performance.now()`; and what is called when the result is over
    */
   async open(
     info: FlightInfo,
     { signal }: SqlCallOptions = {},
-    close: () => Promise<void> = () => Promise.resolve(),
+    more: { startedMs?: number; close?: () => Promise<void> } = {},
   ): Promise<DissociatedStreamReader> {
-    const startedMs = performance.now();
+    const { startedMs = performance.now(), close = () => Promise.resolve() } = more;
     const stream = await openInfo(info, this.#clients, {
       ...this.#options,
       signal,

@@ -37,13 +37,14 @@ export interface InfoOptions extends RouteOptions {
  *
  * @param uri Its location
  * @param options Credentials, limits, timeouts
- * @param kept For clients of many flights: longest wait for the connection in milliseconds, instead of `timeoutMs`
+ * @param kept For clients of many calls: longest wait for the connection in milliseconds, instead of `timeoutMs`, and longest
+ * message of an upload in bytes
  * @returns Its client, and those of the locations that it will name
  */
 export async function connectClients(
   uri: string | URL,
   options: RouteOptions,
-  kept?: { readonly connectTimeoutMs: number },
+  kept?: { readonly connectTimeoutMs: number; readonly maxBatchBytes?: number | false },
 ): Promise<ClientPool> {
   const { signal, timeoutMs, limits, flight = {} } = options;
   const { headers, token, user, password, tls, cookies, middleware, maxMessageBytes } = flight;
@@ -51,7 +52,8 @@ export async function connectClients(
   // Without a prompt: Flight works without native libraries.
   const pool = options.pool ?? (isGranted({ name: "ffi" }) ? hostPool() : undefined);
   const credentials = { headers, token, user, password, tls, cookies, middleware };
-  const client = { signal, timeoutMs, limits, pool, maxMessageBytes, ...credentials };
+  const { maxBatchBytes } = kept ?? {};
+  const client = { signal, timeoutMs, limits, pool, maxMessageBytes, maxBatchBytes, ...credentials };
   const first = await FlightClient._connectBeside(uri, client, { connectTimeoutMs: kept?.connectTimeoutMs });
   // The signal is that of the flight, if there is one; later ones have signals of their own.
   const others = kept === undefined ? client : { ...client, signal: undefined };
