@@ -18,7 +18,7 @@ import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts
 import { startQueryProgress } from "./progress.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";
 import type { FlightServerSource } from "./source.ts";
-import { connectSql, withSqlClient } from "./sql_session.ts";
+import { connectSql, refused, withSqlClient } from "./sql_session.ts";
 import { isChange, parametersOf, statementOf } from "./sql_statement.ts";
 import { Warnings } from "./warnings.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
@@ -111,7 +111,9 @@ async function openQuery(
   const client = await connectSql(uri, args, signal);
   const progress = args.flags.has("json") ? null : startQueryProgress();
   try {
-    const reader = await client.query(statement, { parameters, signal, onProgress: progress?.onProgress });
+    const reader = await client.query(statement, { parameters, signal, onProgress: progress?.onProgress }).catch((
+      error,
+    ) => refused(client, error));
     return {
       schemaHeader: reader.schemaHeader,
       get stats() {

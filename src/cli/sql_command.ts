@@ -40,8 +40,8 @@ STATEMENT "-" is read from standard input.
 
 Options
   -f, --file FILE    the statement is the content of FILE; "-" is standard input
-  --param V          value of the next parameter ("?" or "$1"); may be given several times. null is NULL; true, false and
-                     numbers are such; everything else, and what is in 'single quotes', is text
+  --param V          value of the next parameter ("?" or "$1"); may be given several times. null is NULL; true, false
+                     and numbers are such; everything else, and what is in 'single quotes', is text
   -o, --output FILE  write to FILE, which appears only when it is complete; "-" is standard output
   --format FORMAT    ${FORMAT_CHOICES}
                      (default: by the extension of FILE; arrows for "-")

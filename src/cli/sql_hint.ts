@@ -12,23 +12,28 @@ const SQL_ACTION = "CreatePreparedStatement";
 /** Longest look, in milliseconds: it only improves a message. */
 const LOOK_MS = 2000;
 
-/**
- * What to say of a server of Flight SQL.
- *
- * @param client A client of the server
- * @returns `null` if it is none, as far as it says
- */
-export async function sqlHint(client: FlightClient): Promise<string | null> {
+/** Whether a server is one of Flight SQL; `null` if it does not list its actions. */
+async function speaksSql(client: FlightClient): Promise<boolean | null> {
   try {
-    for await (const { type } of client.listActions({ timeoutMs: LOOK_MS })) {
-      if (type !== SQL_ACTION) continue;
-      const { uri } = client.location;
-      return `it is a Flight SQL server; run dipc sql ${uri} 'select …', or dipc sql ${uri} --tables`;
-    }
+    for await (const { type } of client.listActions({ timeoutMs: LOOK_MS })) if (type === SQL_ACTION) return true;
+    return false;
   } catch {
-    // A server that does not list its actions says nothing of the kind.
+    return null;
   }
-  return null;
+}
+
+/** What to say of a server of Flight SQL; `null` if it is none, as far as it says. */
+export async function sqlHint(client: FlightClient): Promise<string | null> {
+  const { uri } = client.location;
+  return await speaksSql(client) === true
+    ? `it is a Flight SQL server; run dipc sql ${uri} 'select …', or dipc sql ${uri} --tables`
+    : null;
+}
+
+/** What to say of a server that got a statement of SQL and does not know any; `null` if it has, or does not say. */
+export async function noSqlHint(client: FlightClient): Promise<string | null> {
+  const { uri } = client.location;
+  return await speaksSql(client) === false ? `it is not a Flight SQL server; dipc ls ${uri} lists its flights` : null;
 }
 
 /**
@@ -53,5 +58,6 @@ export async function withSqlHint(error: unknown, uri: string, options: FlightCl
 /** The error with the hint at its end. */
 export function hinted(error: unknown, hint: string | null): unknown {
   if (!(error instanceof DipcError) || hint === null) return error;
-  return new DipcError(error.code, `${error.message}; ${hint}`, { cause: error.cause, foreign: error.foreign });
+  const message = `${error.message}; ${hint}`;
+  return new DipcError(error.code, message, { cause: error.cause, foreign: error.foreign });
 }

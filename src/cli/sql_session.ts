@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
 import type { FlightSqlClient } from "../flight_sql/client.ts";
 import { choice, type ParsedArgs } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
@@ -10,6 +11,7 @@ import { asFailure } from "./failure.ts";
 import { flightOptionsOf, locationOptionsOf, maxBatchOf } from "./flight_options.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
+import { hinted, noSqlHint } from "./sql_hint.ts";
 
 /** Connects with the options of the command line. @throws {UsageError} */
 export async function connectSql(uri: string, args: ParsedArgs, signal: AbortSignal): Promise<FlightSqlClient> {
@@ -44,10 +46,16 @@ export async function withSqlClient(
   using interrupt = catchInterrupt();
   try {
     await using client = await connectSql(uri, args, interrupt.signal);
-    await use(client, interrupt.signal);
+    await use(client, interrupt.signal).catch((error) => refused(client, error));
     return EXIT_OK;
   } catch (error) {
     if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
     throw error;
   }
+}
+
+/** Throws the error of a call, which says so if the server has no SQL. */
+export async function refused(client: FlightSqlClient, error: unknown): Promise<never> {
+  const isAnswer = error instanceof DipcError && error.foreign?.system === "grpc";
+  throw isAnswer ? hinted(error, await noSqlHint(client.flight)) : error;
 }

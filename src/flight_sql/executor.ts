@@ -66,7 +66,8 @@ export abstract class SqlExecutor {
   async query(statement: SqlStatement, options: SqlQueryOptions = {}): Promise<DissociatedStreamReader> {
     const startedMs = performance.now();
     if (options.parameters === undefined) {
-      return await this._session.open(await this.execute(statement, options), options, { startedMs });
+      const schema = () => this.#preparedSchema(statement);
+      return await this._session.open(await this.execute(statement, options), options, { startedMs, schema });
     }
     const prepared = await this.prepare(statement, options);
     try {
@@ -163,6 +164,12 @@ export abstract class SqlExecutor {
     } finally {
       if (isOurs) await dataset.close();
     }
+  }
+
+  /** The schema of a query's rows as the server prepares it. */
+  async #preparedSchema(statement: SqlStatement): Promise<MessageHeader | null> {
+    await using prepared = await this.prepare(statement);
+    return prepared.resultSchema;
   }
 
   #queryCommand(statement: SqlStatement): Uint8Array {

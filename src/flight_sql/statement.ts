@@ -54,13 +54,13 @@ export class FlightSqlStatement implements AsyncDisposable {
    */
   async query(options: SqlQueryOptions = {}): Promise<DissociatedStreamReader> {
     const startedMs = performance.now();
-    return await this.#session.open(await this.execute(options), options, { startedMs });
+    return await this.#session.open(await this.execute(options), options, { startedMs, schema: this.#schema });
   }
 
   /** @ignore As `query`, and closes the statement when the result is over. */
   async _queryThenClose(options: SqlQueryOptions, startedMs: number): Promise<DissociatedStreamReader> {
     const close = (): Promise<void> => this.close().catch(() => {});
-    return await this.#session.open(await this.execute(options), options, { startedMs, close });
+    return await this.#session.open(await this.execute(options), options, { startedMs, schema: this.#schema, close });
   }
 
   /**
@@ -122,6 +122,8 @@ export class FlightSqlStatement implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close().catch(() => {});
   }
+
+  #schema = (): Promise<MessageHeader | null> => Promise.resolve(this.resultSchema);
 
   #queryCommand(): Uint8Array {
     return packMessage(sql.CommandPreparedStatementQuerySchema, { preparedStatementHandle: this.#handle });

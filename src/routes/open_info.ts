@@ -26,8 +26,8 @@ const MAX_ENDPOINTS = 65_536;
 export interface InfoOptions extends RouteOptions {
   /** Why the data comes by DoGet, if `route` is `"flight"`. Default: because that was requested. */
   readonly flightReason?: string;
-  /** Whether a flight whose schema nobody sends has no columns, instead of being an error. Default false. */
-  readonly mayLackSchema?: boolean;
+  /** The schema of a flight that has no rows, if neither the flight nor its stream has one. Default: that is an error. */
+  readonly lastSchema?: () => Promise<MessageHeader>;
   /** Called when the stream is over. */
   readonly close: () => Promise<void>;
 }
@@ -72,7 +72,6 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
   const { ucxTimeoutMs, parallelEndpoints: parallel } = flightNumbers(flight);
   checkEndpoints(info);
   if (info.endpoints.length === 0) return await openEmpty(info, limits, options.close);
-  const lastResort = () => options.mayLackSchema === true ? noColumns() : null;
   const mayUseUcx = isGranted({ name: "ffi" }) || route === "ucx" || options.transport !== undefined;
   const input = new FlightInput({
     clients,
@@ -88,7 +87,8 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     transport: options.transport,
     share: options.share,
     keep: options.keep,
-    flightSchema: () => info.schema.byteLength === 0 ? lastResort() : readEncapsulatedSchema(info.schema, limits),
+    flightSchema: () =>
+      info.schema.byteLength === 0 ? options.lastSchema?.() ?? null : readEncapsulatedSchema(info.schema, limits),
     ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),
     endpoints: info.endpoints,
     ordered: info.ordered,
@@ -124,6 +124,7 @@ async function openEmpty(info: FlightInfo, limits: ReaderLimits, close: () => Pr
   };
 }
 
-function noColumns(): MessageHeader {
+/** A schema without columns. */
+export function noColumns(): MessageHeader {
   return encodeSchema(new Schema([]));
 }
