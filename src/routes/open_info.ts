@@ -85,6 +85,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     library: options.library,
     transport: options.transport,
     share: options.share,
+    lent: options.lent,
     keep: options.keep,
     flightSchema: () => info.schema.byteLength === 0 ? lastResort() : readEncapsulatedSchema(info.schema, limits),
     ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),
