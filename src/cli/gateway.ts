@@ -3,8 +3,9 @@
  *
  * @module
  */
+import type { GatewayOptions } from "../gateway/options.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
-import { duration, integerOption, type ParsedArgs, UsageError } from "./args.ts";
+import { duration, integerOption, type ParsedArgs, size, UsageError } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { flightUri } from "./flight_options.ts";
 import { readText, serverTlsOf } from "./flight_serving.ts";
@@ -29,6 +30,7 @@ export async function runGateway(args: ParsedArgs): Promise<number> {
   const options = {
     ...{ engines, address, port: port("flight-port"), ucxPort: port("port"), advertise: values.get("advertise") },
     ...{ tls: serverTlsOf(args), engineTls: engineTlsOf(args), limits: limitsOf(args) },
+    oneFetch: oneFetchOf(args),
     ...{ share: flags.has("share"), trustLocations: flags.has("trust-locations") },
     ucx: flags.has("no-ucx") ? "off" as const : "required" as const,
     tickets: lifetime === undefined ? {} : { lifetimeMs: duration("--ticket-lifetime", lifetime) },
@@ -78,6 +80,20 @@ function enginesOf(texts: readonly string[]): string | Record<string, string> {
     engines[name] = flightUri(uri, "gateway");
   }
   return engines;
+}
+
+/** @throws {UsageError} */
+function oneFetchOf({ values, flags }: ParsedArgs): GatewayOptions["oneFetch"] {
+  const [keep, most] = [values.get("keep-results"), values.get("max-kept")];
+  if (!flags.has("one-fetch")) {
+    const given = keep !== undefined ? "keep-results" : most !== undefined ? "max-kept" : null;
+    if (given !== null) throw new UsageError(`cannot use --${given}: it is for shared fetches; give --one-fetch too`);
+    return false;
+  }
+  return {
+    ...(keep === undefined ? {} : { keepMs: duration("--keep-results", keep) }),
+    ...(most === undefined ? {} : { maxBytes: size("--max-kept", most) }),
+  };
 }
 
 function engineTlsOf({ values }: ParsedArgs): FlightTlsOptions | undefined {

@@ -10,10 +10,10 @@ import { EXIT_CODES } from "./exit_codes.ts";
 export const gateway: Command = {
   name: "gateway",
   summary: "pass calls on to a Flight server, and offer its data over UCX",
-  flags: ["json", "help", "no-ucx", "share", "trust-locations"],
+  flags: ["json", "help", "no-ucx", "share", "trust-locations", "one-fetch"],
   values: [
     ...["flight-port", "port", "address", "advertise", "tls-cert", "tls-key", "client-ca"],
-    ...["engine-ca", "engine-cert", "engine-key", "ticket-lifetime"],
+    ...["engine-ca", "engine-cert", "engine-key", "ticket-lifetime", "keep-results", "max-kept"],
     ...["max-connections", "request-timeout", "idle-timeout"],
   ],
   short: { h: "help" },
@@ -31,6 +31,9 @@ Options
   --address ADDRESS    address to listen on (default 127.0.0.1, reachable from this machine only)
   --advertise HOST     host that locations name (default: the address)
   --share              let clients on this machine read the data in the gateway's memory instead of receiving it
+  --one-fetch          clients that request the same ticket while it is fetched get it from one fetch
+  --keep-results TIME  and for so long after the last of them, without the engine (with --one-fetch; default: not)
+  --max-kept SIZE      most bytes kept for that, with K, M, G (with --one-fetch; default 128M)
   --tls-cert FILE      the gateway's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
   --client-ca FILE     accepts only clients with a certificate of this authority
   --engine-ca FILE     authorities that the engines' certificates are checked against (PEM), with grpc+tls:

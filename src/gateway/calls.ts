@@ -9,9 +9,12 @@ import * as proto from "../flight/gen/flight_pb.ts";
 import { parse } from "../flight/service/actions.ts";
 import type { FlightServerLimits } from "../flight/service/options.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
+import type { Pool } from "../memory/block.ts";
 import type { Engine } from "./engine.ts";
-import { credentialsIn, ENGINE_HEADER } from "./headers.ts";
+import type { Fetches } from "./fetches.ts";
+import { credentialsIn, ENGINE_HEADER, passedOn } from "./headers.ts";
 import type { OfferContext, Offers } from "./offers.ts";
+import { passFetch } from "./pass_fetch.ts";
 import { placesOf, type Relay, relayCall, type Relayed } from "./relay.ts";
 import type { Credentials, GatewayTickets } from "./tickets.ts";
 
@@ -23,6 +26,10 @@ export interface CallParts {
   readonly credentials: Credentials;
   readonly offers: Offers;
   readonly limits: FlightServerLimits;
+  /** The fetches that clients share; `null` if each has its own. */
+  readonly fetches: Fetches | null;
+  /** Memory for the bodies of those. */
+  pool(): Pool | undefined;
 }
 
 /** The engine of a call. */
@@ -67,9 +74,9 @@ export class GatewayCalls {
 
   async #describe(call: ServerCall): Promise<Relayed> {
     const bytes = await this.#message(call);
-    const named = this.#header(call);
-    const descriptor = named === null ? parse(proto.FlightDescriptorSchema, bytes) : undefined;
-    const { engine, step } = named === null ? this.#byPath(descriptor) : { engine: named, step: null };
+    const only = this.#unmistakable(call);
+    const descriptor = only === null ? parse(proto.FlightDescriptorSchema, bytes) : undefined;
+    const { engine, step } = only === null ? this.#byPath(descriptor) : { engine: only, step: null };
     const request = step === null ? bytes : toBinary(proto.FlightDescriptorSchema, descriptor!);
     const context = this.#context(call, { engine, step });
     const { offers } = this.#parts;
@@ -101,7 +108,7 @@ export class GatewayCalls {
   }
 
   async #get(call: ServerCall): Promise<Relayed> {
-    const { tickets } = this.#parts;
+    const { tickets, fetches, pool } = this.#parts;
     const bytes = await this.#message(call);
     const { ticket } = parse(proto.TicketSchema, bytes);
     // One that the client has made itself is for the engine to judge.
@@ -109,6 +116,12 @@ export class GatewayCalls {
       return await this.#relay(call, { engine: this.#named(call), request: [bytes], isWhole: true });
     }
     const found = await tickets.unwrap(ticket);
+    if (fetches !== null) {
+      return await passFetch(call, fetches, {
+        ...{ engine: this.#engine(found.engine), ticket: found.ticket, places: placesOf(found.locations) },
+        ...{ headers: passedOn(call.headers), pool: pool() },
+      });
+    }
     const request = toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: found.ticket }));
     const places = placesOf(found.locations);
     return await this.#relay(call, { engine: this.#engine(found.engine), places, request: [request], isWhole: true });
@@ -127,10 +140,8 @@ export class GatewayCalls {
 
   /** The first message of a stream names its flight; if only one engine can be meant, it is not read. */
   async #stream(call: ServerCall): Promise<Relayed> {
-    const named = this.#header(call);
-    if (named !== null || this.#parts.engines.size === 1) {
-      return await this.#relay(call, { engine: named ?? this.#first() });
-    }
+    const only = this.#unmistakable(call);
+    if (only !== null) return await this.#relay(call, { engine: only });
     const { limits: { maxMetadataBytes, maxBodyBytes, requestTimeoutMs, idleTimeoutMs } } = this.#parts;
     const most = Math.min(maxMetadataBytes + maxBodyBytes, 2 ** 31 - 1);
     const bytes = await call.input.message(most, requestTimeoutMs, idleTimeoutMs);
@@ -146,8 +157,9 @@ export class GatewayCalls {
   }
 
   #context(call: ServerCall, { engine, step }: Chosen): OfferContext {
-    const credentials = this.#parts.credentials.numberOf(credentialsIn(call.headers));
-    return { engine: engine.name, credentials, approach: call.approach, step };
+    // Only of clients that the engine has answered: strangers must not fill the memory for them.
+    const remember = () => this.#parts.credentials.numberOf(credentialsIn(call.headers));
+    return { engine: engine.name, remember, approach: call.approach, step };
   }
 
   /** The only message of a call that is not a stream. */
@@ -172,6 +184,11 @@ export class GatewayCalls {
   #header(call: ServerCall): Engine | null {
     const name = call.headers.get(ENGINE_HEADER);
     return name === null ? null : this.#engine(name);
+  }
+
+  /** The engine, if that is clear without the message. @throws {DipcError} `not_found` */
+  #unmistakable(call: ServerCall): Engine | null {
+    return this.#header(call) ?? (this.#parts.engines.size === 1 ? this.#first() : null);
   }
 
   /** The engine that the first step of a path names, which is taken away; otherwise the first one. */

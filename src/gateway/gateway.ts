@@ -20,6 +20,7 @@ import { tellPeer } from "../tell_peer.ts";
 import type { Transport } from "../wire/transport.ts";
 import { GatewayCalls } from "./calls.ts";
 import { Engine } from "./engine.ts";
+import { Fetches } from "./fetches.ts";
 import { Offers } from "./offers.ts";
 import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.ts";
 import type { StreamSide } from "./stream_side.ts";
@@ -37,6 +38,7 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
   readonly #settings: GatewaySettings;
   readonly #engines: ReadonlyMap<string, Engine>;
   readonly #calls: GatewayCalls;
+  readonly #fetches: Fetches | null;
   readonly #stop = new AbortController();
   #grpc: GrpcServer | null = null;
   #side: StreamSide | null = null;
@@ -55,7 +57,11 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
     this.#engines = new Map(
       [...settings.places].map(([name, place]) => [name, new Engine(name, place, { tls, trustLocations })]),
     );
+    const { fetchLimits } = settings;
+    this.#fetches = fetchLimits === null ? null : new Fetches(fetchLimits);
     this.#calls = new GatewayCalls({
+      fetches: this.#fetches,
+      pool: () => this.#side?.memory ?? undefined,
       ...{ engines: this.#engines, tickets, credentials, limits: settings.serverLimits },
       offers: new Offers({
         tickets,
@@ -140,6 +146,7 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
     this.#stop.abort(new DipcError("closed", "cannot complete the stream: the gateway is shutting down"));
     await plane?.idle();
     await flight;
+    this.#fetches?.close();
     await Promise.all([...this.#engines.values()].map((engine) => engine.close()));
     await plane?.close();
     this.#side?.memory?.close();
@@ -157,7 +164,7 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
     if (transport === null) return;
     const { streamSide } = await import("./stream_side.ts");
     this.#side = streamSide({
-      ...{ transport, settings, share, tickets, credentials, engines: this.#engines },
+      ...{ transport, settings, share, tickets, credentials, engines: this.#engines, fetches: this.#fetches },
       ...{ stats: this.stats, stop: this.#stop.signal },
       emit: (type, { connection, dataset, totals, error }) => {
         if (type !== "end" && type !== "error") return;

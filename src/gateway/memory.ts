@@ -9,10 +9,12 @@ import { Arena, type ArenaBlock } from "../memory/arena.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import type { SharedRegion } from "../memory/shared_region.ts";
-import type { DatasetMemory, PlacedBody } from "../serving/shared_memory.ts";
+import type { LendableBody } from "./counted_body.ts";
+import { type DatasetMemory, grantOf, type MemoryGrant, type PlacedBody } from "../serving/shared_memory.ts";
 
 /** An arena as a source of blocks; what does not fit in there comes from the pool of the isolate, and travels. */
 export class GatewayMemory implements Pool, DatasetMemory {
+  readonly kind = "host";
   readonly space = "host";
   readonly isConstant = false;
   readonly #arena: Arena;
@@ -32,9 +34,9 @@ export class GatewayMemory implements Pool, DatasetMemory {
     return this.#isClosed ? 0 : this.#arena.usedBytes;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw new LocalError("closed", "cannot share memory: the gateway was closed");
-    return this.#arena.region;
+    return grantOf(this.#arena.region);
   }
 
   acquire(byteLength: number): Block {
@@ -43,8 +45,8 @@ export class GatewayMemory implements Pool, DatasetMemory {
   }
 
   place(body: Body): PlacedBody | null {
-    if (!(body instanceof SharedBody)) return null;
-    return { address: body.address, memory: body.held() };
+    const memory = (body as Partial<LendableBody>).held?.() ?? null;
+    return memory === null ? null : { address: body.address, memory };
   }
 
   close(): void {
@@ -82,7 +84,7 @@ class SharedBlock implements Block {
   }
 }
 
-class SharedBody implements Body {
+class SharedBody implements LendableBody {
   readonly space = "host";
   readonly byteLength: number;
   readonly address: bigint;
@@ -99,7 +101,6 @@ class SharedBody implements Body {
     return bytesAt(this.address, this.byteLength);
   }
 
-  /** The block, with one holder more. */
   held(): ArenaBlock {
     const block = this.#check();
     block.hold();

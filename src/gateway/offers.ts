@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Any, AnySchema, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { AnySchema, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { DipcError } from "../errors.ts";
 import { isReuseConnection, REUSE_CONNECTION } from "../flight/location.ts";
 import * as proto from "../flight/gen/flight_pb.ts";
@@ -29,8 +29,8 @@ export interface OfferHost {
 export interface OfferContext {
   /** Name of the engine. */
   readonly engine: string;
-  /** Number of the client's credentials. */
-  readonly credentials: bigint;
+  /** Remembers the client's credentials. @returns their number */
+  readonly remember: () => bigint;
   readonly approach: Approach;
   /** First step of the paths by which the client names the engine; `null` if it does otherwise. */
   readonly step: string | null;
@@ -76,31 +76,37 @@ export class Offers {
    */
   async action(bytes: Uint8Array): Promise<{ bytes: Uint8Array; type: string; engine: string | null }> {
     const action = parse(proto.ActionSchema, bytes);
-    const { type } = action;
+    const { type, body } = action;
+    const changed = await this.#argument(type, body);
+    if (changed === null) return { bytes, type, engine: null };
+    action.body = changed.body;
+    return { bytes: toBinary(proto.ActionSchema, action), type, engine: changed.engine };
+  }
+
+  /** The argument of an action about endpoints; `null` for every other one, and for one that is not understood: the engine may. */
+  async #argument(type: string, body: Uint8Array): Promise<{ body: Uint8Array; engine: string | null } | null> {
     if (type === "RenewFlightEndpoint") {
-      const request = parse(proto.RenewFlightEndpointRequestSchema, action.body);
-      const engine = request.endpoint === undefined ? null : await this.#engineEndpoint(request.endpoint);
-      action.body = toBinary(proto.RenewFlightEndpointRequestSchema, request);
-      return { bytes: toBinary(proto.ActionSchema, action), type, engine };
+      const request = understood(proto.RenewFlightEndpointRequestSchema, body);
+      if (request?.endpoint === undefined) return null;
+      const engine = await this.#engineEndpoint(request.endpoint);
+      return { engine, body: toBinary(proto.RenewFlightEndpointRequestSchema, request) };
     }
     if (type === "CancelFlightInfo") {
-      const request = parse(proto.CancelFlightInfoRequestSchema, action.body);
-      const engine = request.info === undefined ? null : await this.#engineInfo(request.info);
-      action.body = toBinary(proto.CancelFlightInfoRequestSchema, request);
-      return { bytes: toBinary(proto.ActionSchema, action), type, engine };
+      const request = understood(proto.CancelFlightInfoRequestSchema, body);
+      if (request?.info === undefined) return null;
+      const engine = await this.#engineInfo(request.info);
+      return { engine, body: toBinary(proto.CancelFlightInfoRequestSchema, request) };
     }
-    if (type === "CancelQuery") {
-      // Flight SQL's own: an Any with an ActionCancelQueryRequest, whose only field holds a FlightInfo, as a Ticket's holds bytes.
-      const any: Any = parse(AnySchema, action.body);
-      const request = parse(proto.TicketSchema, any.value);
-      const info = parse(proto.FlightInfoSchema, request.ticket);
-      const engine = await this.#engineInfo(info);
-      request.ticket = toBinary(proto.FlightInfoSchema, info);
-      any.value = toBinary(proto.TicketSchema, request);
-      action.body = toBinary(AnySchema, any);
-      return { bytes: toBinary(proto.ActionSchema, action), type, engine };
-    }
-    return { bytes, type, engine: null };
+    if (type !== "CancelQuery") return null;
+    // Flight SQL's own: an Any with an ActionCancelQueryRequest, whose only field holds a FlightInfo, as a Ticket's holds bytes.
+    const any = understood(AnySchema, body);
+    const request = any && understood(proto.TicketSchema, any.value);
+    const info = request && understood(proto.FlightInfoSchema, request.ticket);
+    if (any === null || !request || !info) return null;
+    const engine = await this.#engineInfo(info);
+    request.ticket = toBinary(proto.FlightInfoSchema, info);
+    any.value = toBinary(proto.TicketSchema, request);
+    return { engine, body: toBinary(AnySchema, any) };
   }
 
   async #info(info: proto.FlightInfo, context: OfferContext): Promise<void> {
@@ -110,12 +116,12 @@ export class Offers {
 
   async #endpoint(endpoint: proto.FlightEndpoint, context: OfferContext): Promise<void> {
     const { tickets, flightLocation, ucxLocations } = this.#host;
-    const { engine, credentials, approach } = context;
+    const { engine, remember, approach } = context;
     const { expirationTime } = endpoint;
     const ticket = endpoint.ticket?.ticket ?? new Uint8Array(0);
     const locations = endpoint.location.map(({ uri }) => uri);
     const expiresAtMs = expirationTime === undefined ? Infinity : timestampMs(expirationTime);
-    const wrapped = await tickets.wrap({ engine, ticket, locations, credentials }, expiresAtMs);
+    const wrapped = await tickets.wrap({ engine, ticket, locations, credentials: remember() }, expiresAtMs);
     if (wrapped === null) {
       throw new DipcError("limit_exceeded", "cannot pass the flight on: the engine's ticket is longer than 1 MiB");
     }
@@ -160,4 +166,13 @@ function offered(locations: readonly string[], ucx: readonly string[], own: () =
 function addStep(descriptor: proto.FlightDescriptor | undefined, step: string | null): void {
   if (step === null || descriptor?.type !== proto.FlightDescriptor_DescriptorType.PATH) return;
   descriptor.path.unshift(step);
+}
+
+/** A message, or `null` if it is not one. */
+function understood<T extends DescMessage>(schema: T, bytes: Uint8Array): MessageShape<T> | null {
+  try {
+    return fromBinary(schema, bytes);
+  } catch {
+    return null;
+  }
 }

@@ -3,15 +3,18 @@
  *
  * @module
  */
+import { MIB } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import { type FlightLocation, parseFlightLocation } from "../flight/location.ts";
 import { type FlightServerLimits, serverLimits } from "../flight/service/options.ts";
 import type { FlightServerTls, FlightTlsOptions } from "../grpc/tls.ts";
+import { MAX_TIMER_MS } from "../limits.ts";
 import { checkOptionNames, integerIn, oneOf } from "../options.ts";
 import { advertisedHost } from "../reachable_host.ts";
 import type { ServeOptions } from "../serving/options.ts";
 import type { TicketOptions } from "../serving/tickets.ts";
 import type { Transport } from "../wire/transport.ts";
+import type { FetchLimits } from "./fetches.ts";
 
 /** Options of {@linkcode serveGateway}. */
 export interface GatewayOptions {
@@ -45,6 +48,13 @@ export interface GatewayOptions {
   share?: boolean;
   /** Limits of what they may read in place; as for `serve`. */
   sharing?: ServeOptions["sharing"];
+  /**
+   * Whether clients that request the same data of an engine while it is being fetched, with the same credentials, get it from one
+   * fetch. `maxBytes` is the most that is kept for those who come later or are slower, of all fetches, by default 128 MiB: above it
+   * the fastest of them waits for the slowest, and who comes later has a fetch of its own. A whole result stays for `keepMs` after
+   * its last reader, by default not at all. Only for engines whose tickets can be fetched more than once. Default false.
+   */
+  oneFetch?: boolean | { maxBytes?: number; keepMs?: number };
   /** Limits of the Flight side; those of uploads do not apply, because uploads pass through. */
   limits?: Partial<Omit<FlightServerLimits, "maxUploadBytes" | "maxTotalUploadBytes" | "maxUploads" | "maxSessions">>;
   /** Path of libucp. Default: as for `serve`. */
@@ -56,7 +66,7 @@ export interface GatewayOptions {
 const KEYS: Readonly<Record<keyof GatewayOptions, true>> = {
   ...{ engines: true, address: true, port: true, ucxPort: true, advertise: true, tls: true, engineTls: true },
   ...{ trustLocations: true, tickets: true, ucx: true, share: true, sharing: true, limits: true, library: true },
-  transport: true,
+  ...{ transport: true, oneFetch: true },
 };
 
 /** The options, checked. */
@@ -66,6 +76,7 @@ export interface GatewaySettings extends GatewayOptions {
   readonly ucxPort: number;
   readonly ucx: "required" | "optional" | "off";
   readonly serverLimits: FlightServerLimits;
+  readonly fetchLimits: FetchLimits | null;
   /** The engines by name, in order; the name of a single one is empty. */
   readonly places: ReadonlyMap<string, FlightLocation>;
 }
@@ -88,7 +99,19 @@ export function gatewaySettings(options: GatewayOptions): GatewaySettings {
     ucxPort: integerIn("ucxPort", options.ucxPort ?? 0, 0, 65_535),
     ucx: oneOf("ucx", options.ucx ?? "required", ["required", "optional", "off"]),
     serverLimits: serverLimits(options.limits),
+    fetchLimits: fetchLimits(options.oneFetch),
     places: placesOf(options.engines),
+  };
+}
+
+function fetchLimits(oneFetch: GatewayOptions["oneFetch"] = false): FetchLimits | null {
+  if (oneFetch === false) return null;
+  const given = oneFetch === true ? {} : oneFetch;
+  checkOptionNames("serveGateway", given, { maxBytes: true, keepMs: true }, "oneFetch.");
+  const { maxBytes, keepMs } = given as { maxBytes?: number; keepMs?: number };
+  return {
+    maxBytes: integerIn("oneFetch.maxBytes", maxBytes ?? 128 * MIB, 0),
+    keepMs: integerIn("oneFetch.keepMs", keepMs ?? 0, 0, MAX_TIMER_MS),
   };
 }
 

@@ -19,6 +19,7 @@ import { UcxPlane } from "../serving/ucx_plane.ts";
 import type { Transport } from "../wire/transport.ts";
 import type { Engine } from "./engine.ts";
 import { EngineFetch } from "./engine_fetch.ts";
+import type { Fetches } from "./fetches.ts";
 import { GatewayMemory } from "./memory.ts";
 import { placesOf } from "./relay.ts";
 import type { Credentials, GatewayTickets } from "./tickets.ts";
@@ -32,6 +33,8 @@ export interface StreamSideParts {
   readonly engines: ReadonlyMap<string, Engine>;
   readonly tickets: GatewayTickets;
   readonly credentials: Credentials;
+  /** The fetches that clients share; `null` if each has its own. */
+  readonly fetches: Fetches | null;
   readonly stats: ServerStats;
   /** Aborted when the gateway stops. */
   readonly stop: AbortSignal;
@@ -63,7 +66,10 @@ export function streamSide({ transport, settings, share, stats, stop, emit, ...p
 }
 
 async function admit(
-  { engines, tickets, credentials }: Pick<StreamSideParts, "engines" | "tickets" | "credentials">,
+  { engines, tickets, credentials, fetches }: Pick<
+    StreamSideParts,
+    "engines" | "tickets" | "credentials" | "fetches"
+  >,
   memory: GatewayMemory | null,
   ticket: Uint8Array,
   role: StreamRole,
@@ -77,6 +83,9 @@ async function admit(
     throw new DipcError("not_found", `cannot find the engine ${JSON.stringify(name)}: it is not behind this gateway`);
   }
   const headers = credentials.headersOf(number);
-  const parts = { engine, ticket: own, places: placesOf(locations), headers, pool: memory ?? hostPool() };
-  return { entry: { name: engine.name, dataset: new EngineFetch(parts) }, spend() {} };
+  const fetch = new EngineFetch({
+    ...{ engine, ticket: own, places: placesOf(locations), headers },
+    pool: memory ?? hostPool(),
+  }, fetches);
+  return { entry: { name: engine.name, dataset: fetch }, spend() {} };
 }

@@ -86,6 +86,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     library: options.library,
     transport: options.transport,
     share: options.share,
+    lent: options.lent,
     keep: options.keep,
     flightSchema: () =>
       info.schema.byteLength === 0 ? options.lastSchema?.() ?? null : readEncapsulatedSchema(info.schema, limits),

@@ -25,7 +25,14 @@ testNeeding(
     Deno.writeFileSync(trips, tableToIPC(tripsTable(), "file"));
     const tls = ["--tls-cert", pem, "--tls-key", keyFile, "--advertise", "localhost"];
     await using engine = await serve([trips, "--flight-port", "0", "--no-ucx", ...tls]);
-    await using gateway = await startGateway([engine.info.flight!, "--engine-ca", ca, "--share", ...tls]);
+    await using gateway = await startGateway([
+      engine.info.flight!,
+      "--engine-ca",
+      ca,
+      "--share",
+      "--one-fetch",
+      ...tls,
+    ]);
     assertMatch(gateway.location, /^grpc\+tls:\/\/localhost:\d+$/);
     for (const route of ["ucx", "flight"]) {
       const args = ["get", gateway.location, "trips", "--route", route, "--tls-ca", ca, "--json"];
@@ -69,6 +76,7 @@ Deno.test("gateway says what is wrong on its command line", async () => {
     [["a=ucx://a:1"], 2, /is not the URI of a Flight server/],
     [["grpc://a:1", "--share", "--no-ucx"], 2, /cannot use --share/],
     [["grpc://a:1", "--engine-cert", "x"], 2, /cannot use --engine-cert or --engine-key alone/],
+    [["grpc://a:1", "--keep-results", "5s"], 2, /cannot use --keep-results: .*give --one-fetch too/],
     [["grpc://a:1", "--flight-port", "65536"], 2, /--flight-port/],
   ];
   for (const [args, status, text] of cases) {

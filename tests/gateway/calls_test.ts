@@ -8,7 +8,7 @@ import { GrpcCall } from "../../src/grpc/client_call.ts";
 import { GrpcConnection } from "../../src/grpc/client_connection.ts";
 import { MessageDecoder } from "../../src/grpc/message_decoder.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
-import { scenarioNames, throughGateway } from "./support/scenarios.ts";
+import { scenarios, throughGateway } from "./support/scenarios.ts";
 import { fakeFlight } from "../support/flight_fake.ts";
 import { pythonClient, type PythonStep, startPythonServer } from "../support/flight_python.ts";
 import { byFlight } from "./support/gateways.ts";
@@ -87,9 +87,35 @@ testNeeding([needsPython], "pyarrow's client gets by a gateway what it gets from
 });
 
 peerTest(["flightGo"], "Arrow's scenarios pass through a gateway, between ours and Arrow's Go", async () => {
-  const { rows, failures } = await throughGateway(scenarioNames);
-  printTable("Arrow's Flight integration scenarios through a gateway", rows[0], rows.slice(1));
+  const failures: string[] = [];
+  const rows: string[][] = [];
+  for (const [name, pairs] of scenarios) {
+    const found = await Promise.all(pairs.map((pair) => throughGateway(name, pair)));
+    failures.push(...found.filter((failure) => failure !== ""));
+    for (const [index, pair] of pairs.entries()) {
+      rows.push([name, pair.join(" → gateway → "), found[index] === "" ? "passes" : "FAILS"]);
+    }
+  }
+  printTable("Arrow's Flight integration scenarios through a gateway", ["scenario", "client, server", ""], rows);
   assertEquals(failures, []);
+});
+
+Deno.test("what the gateway does not understand is for the engine to judge, and what is malformed ends the call", async () => {
+  const seen: [string, Uint8Array][] = [];
+  await using engine = await fakeFlight(async (call) => {
+    seen.push([call.method, await call.request()]);
+    await call.message(Uint8Array.of(0x0a));
+    call.finish();
+  });
+  await using gateway = await byFlight(engine.location);
+  const malformed = Uint8Array.of(0x0a, 5, 1);
+  const action = (type: string) => toBinary(proto.ActionSchema, create(proto.ActionSchema, { type, body: malformed }));
+  for (const type of ["CancelFlightInfo", "CancelQuery", "anything"]) {
+    assertEquals(await rawCall(gateway.location, "DoAction", action(type)), [Uint8Array.of(0x0a)]);
+    assertEquals(seen.pop(), ["DoAction", action(type)]);
+  }
+  const error = await assertRejects(() => rawCall(gateway.location, "GetFlightInfo", malformed), DipcError);
+  assertEquals([seen.pop(), error.code], [["GetFlightInfo", malformed], "protocol"]);
 });
 
 Deno.test("headers, cookies, deadlines and traceparent reach the engine, and its headers, trailers and details the client", async () => {
