@@ -1,5 +1,5 @@
 /**
- * The mappings of servers' memory that wait for another stream: it then needs no new one, and finds its pages where they are.
+ * The mappings of servers' memory that wait for another stream, which then needs no new one, and takes no page faults again.
  *
  * @module
  */

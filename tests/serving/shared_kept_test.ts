@@ -39,7 +39,7 @@ function valuesOf(batch: OwnedRecordBatch): BigInt64Array<ArrayBuffer> {
   return batch.getChildAt(0)!.data[0].values as BigInt64Array<ArrayBuffer>;
 }
 
-/** Reads a stream in place and checks every value. @returns where its first batch lay */
+/** Reads a stream in place and checks every value. @returns the address of its first batch */
 async function read(uri: string, options?: ConnectOptions, visit = (_: OwnedRecordBatch) => {}): Promise<bigint> {
   let number = 0, address = 0n;
   await using reader = await connect(uri, options);
@@ -65,7 +65,7 @@ for (const name of ["made", "held"]) {
     assertGreater(one.length, none.length);
     for (let stream = 0; stream < 5; stream++) addresses.push(await read(uriOf(server, name)));
     assertEquals(sharedDescriptors(), one);
-    // Packed batches lie where they lay.
+    // Packed batches have their places.
     if (name === "held") assertEquals(new Set(addresses).size, 1);
     await allBack(server);
     await releaseTransports();
