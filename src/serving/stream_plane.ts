@@ -96,13 +96,20 @@ export interface StreamPlaneHost {
 export interface SharingSession extends BodySharing {
   /** Aborted with the reason when its streams must end. */
   readonly signal: AbortSignal;
+  /** A stream begins. */
+  enter(): void;
+  /** That stream is over. */
+  exit(): void;
 }
 
 /** What hands out shared memory; see `SharedPlane`. */
 export interface MemorySharing {
   /** Name of its socket, as it is in URIs. */
   readonly name: string;
-  /** Clients that read in place, bytes that are lent to them, and bytes of arenas that are in use and not known to the server. */
+  /**
+   * Clients that read in place, without those that only may do so again, bytes that are lent to them, and bytes of arenas that are in
+   * use and not known to the server.
+   */
   readonly stats: { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes?: number };
   /** Whether a dataset is shared. */
   shares(dataset: string): boolean;
