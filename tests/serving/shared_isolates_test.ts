@@ -22,7 +22,8 @@ function startServer(): Promise<Server> {
       held: { source: resident(BATCHES, ROWS), share: true },
       sent: resident(BATCHES, ROWS),
     },
-    sharing: { arenaBytes: 2 << 20 },
+    // Room for all that two clients of an isolate are sent: nothing has to travel.
+    sharing: { arenaBytes: 8 << 20 },
   });
 }
 
