@@ -39,7 +39,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   duckdb: ROOMS.filter((room) => !["c_data", "sources", "ipc", "memory", "ffi"].includes(room)),
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
-  grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),
+  grpc: ROOMS.filter((room) => !["http2", "memory", "ffi"].includes(room)),
   flight: ["routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
   wire: ["ipc", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],
   sources: ["wire", "protocol", "stream", "flight", "routes", "serving", "device", "cli"],
