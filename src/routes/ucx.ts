@@ -24,7 +24,7 @@ import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from 
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
-import type { SharedOutcome } from "./shared.ts";
+import type { MemoryOpener, SharedOutcome } from "./shared.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -49,6 +49,8 @@ export interface UcxStreamOptions {
   keep: KeepOptions;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
+  /** What opens that memory, if it is not host memory. */
+  lent?: MemoryOpener;
 }
 
 /** A running stream of UCX. */
@@ -249,12 +251,15 @@ async function share(
 ): Promise<SharedOutcome | null> {
   if (metadata.share === null || !metadata.dipc || body !== null) return null;
   if (options.share === false) return { session: null, reason: "the option share is off" };
-  if (options.pool !== hostPool()) return { session: null, reason: "bodies are received into memory of the caller" };
+  if (options.lent === undefined && options.pool !== hostPool()) {
+    return { session: null, reason: "bodies are received into memory of the caller" };
+  }
   const ticket = ticketOf(metadata, options.ticket) ?? metadata.ticket;
   if (ticket === null) return null;
   // Loaded only now: most programs never need it.
-  const { openShared } = await import("./shared.ts");
-  return await openShared(metadata.share, { ticket, timeoutMs: options.timeoutMs });
+  const { hostMemory, openShared } = await import("./shared.ts");
+  const { timeoutMs, lent = hostMemory } = options;
+  return await openShared(metadata.share, { ticket, timeoutMs, memory: lent });
 }
 
 /** The locations of a stream in order of preference, at least one. */

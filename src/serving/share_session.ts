@@ -52,6 +52,7 @@ export class ShareSession implements SharingSession {
     this.memory = memory;
     this.#settings = settings;
     this.#receiver = receiver;
+    memory.clients?.hold();
   }
 
   /** Aborted with the reason when its streams must end. */
@@ -69,19 +70,24 @@ export class ShareSession implements SharingSession {
     return this.#leases.count;
   }
 
+  mayShare({ header, body }: SendableMessage): boolean {
+    const buffers = buffersOf(header);
+    if (body === null || buffers === null || body.space !== this.memory.space) return false;
+    const least = Math.max(this.#settings.minBodyBytes, addressListBytes(buffers.length / 2));
+    return body.byteLength >= least && this.#isListable(buffers);
+  }
+
   share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
     if (this.signal.aborted) throw this.signal.reason;
+    if (!this.mayShare(message)) return null;
+    const body = message.body!;
     // What was lent now would never come back.
-    if (this.isGone) return null;
-    const { header, body } = message;
-    const buffers = buffersOf(header);
-    if (body === null || buffers === null || body.space !== "host") return null;
-    const listBytes = addressListBytes(buffers.length / 2);
-    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isListable(buffers)) return null;
+    if (this.isGone && body.space === "host") return null;
+    if (this.isGone) throw gone();
     const placed = this.#place(body);
     if (placed === null) return isHungry || this.isGone || body.byteLength > this.#most ? null : WAIT;
     try {
-      return this.#lend(placed, buffers, listBytes);
+      return this.#lend(placed, buffersOf(message.header)!);
     } finally {
       placed.memory.drop();
     }
@@ -120,8 +126,10 @@ export class ShareSession implements SharingSession {
 
   /** The client has left, or the server stops: nothing is in use by it. */
   leave(): void {
+    if (this.isGone) return;
     this.isGone = true;
     this.#leases.freeAll();
+    this.memory.clients?.drop();
   }
 
   /** Ends a client that holds memory for too long. @returns the reason, if it did now */
@@ -151,7 +159,8 @@ export class ShareSession implements SharingSession {
     return this.memory.place(body);
   }
 
-  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>, listBytes: number): Body {
+  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>): Body {
+    const listBytes = addressListBytes(buffers.length / 2);
     const block = hostPool().acquire(listBytes);
     writeAddressList(block.bytes().subarray(0, listBytes), address, buffers);
     const addresses: bigint[] = [];
@@ -174,6 +183,14 @@ export class ShareSession implements SharingSession {
     if (hasBytes) this.#listable = buffers;
     return hasBytes;
   }
+}
+
+/** The body may be in memory from which it cannot be sent. */
+function gone(): DipcError {
+  return new DipcError(
+    "connection_lost",
+    "cannot share memory any longer: the client has closed its connection for that",
+  );
 }
 
 /** The buffers of a message; `null` of one that another isolate lends. */

@@ -10,6 +10,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { hostPool } from "../memory/host_pool.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 import { addressListBytes } from "../protocol/address_list.ts";
 import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
@@ -279,7 +280,9 @@ export class IncomingStream implements MessageInput {
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming: !isFirst })) {
+          return this.#take();
+        }
       }
       throw new LocalError(
         "timeout",
@@ -395,7 +398,7 @@ export class IncomingStream implements MessageInput {
             `expected ${byteLength}`,
         );
       }
-      const block = this.#options.pool.acquire(byteLength);
+      const block = (isList ? hostPool() : this.#options.pool).acquire(byteLength);
       slot.attachment = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, byteLength) };
       this.#awaited = null;
       this.#postedBytes += slot.byteLength;

@@ -169,7 +169,7 @@ export class OutgoingStream {
   async #until(step: () => boolean, signal: AbortSignal = this.#options.signal): Promise<void> {
     const timeoutMs = this.#options.idleTimeoutMs / IDLE_CHECKS;
     for (let idle = 0, seen = this.#activity; idle < IDLE_CHECKS;) {
-      if (await this.#channel.until(step, { signal, timeoutMs })) return;
+      if (await this.#channel.until(step, { signal, timeoutMs, isStreaming: true })) return;
       idle = seen === this.#activity ? idle + 1 : 0;
       seen = this.#activity;
     }
@@ -182,10 +182,11 @@ export class OutgoingStream {
 
   /** Starts a run. One that takes long to start, such as a query of a database, is cancelled if its client leaves meanwhile. */
   async #open(): Promise<SendableStream> {
-    const { signal, role } = this.#options;
+    const { signal, role, sharing } = this.#options;
     const left = new AbortController();
+    const mayShare = sharing && ((message: SendableMessage) => sharing.mayShare(message));
     const opening = fromDataset(() =>
-      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both" })
+      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both", mayShare })
     );
     if (!(opening instanceof Promise)) return opening;
     try {
