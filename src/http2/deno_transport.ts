@@ -16,7 +16,7 @@ export interface SocketCalls {
    * Receives what has come.
    *
    * @param into Memory for it, not empty
-   * @returns Number of bytes; 0 if there are none, for now or for ever
+   * @returns Number of bytes; 0 if there are none now, or none come any more
    * @throws {Error} What the system reports
    */
   receive(into: Uint8Array<ArrayBuffer>): number;
@@ -57,7 +57,7 @@ export class DenoTransport implements Transport {
   #carriedBytes = 0;
   /** Bytes that system calls have moved since the event loop had its turn. */
   #turnBytes = 0;
-  /** Whether most of what comes is received where it belongs. */
+  /** Whether most bytes are received in the memory that they belong in. */
   #isBulk = false;
   /** What a system call has reported, which the system does only once. */
   #sendError: unknown = null;

@@ -61,7 +61,7 @@ class Collector {
       this.#filled += count;
       if (this.#filled === byteLength) this.#whole.resolve(this.#bytes);
     };
-    // Values of any length follow one another in a body, and now and then it is not known where the bytes belong.
+    // Values of any length follow one another in a body, and some bytes have no place of their own.
     stream.place = {
       room: () => {
         const room = this.#bytes.subarray(this.#filled, this.#filled + 1 + random.below(MIB));

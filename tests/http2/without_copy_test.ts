@@ -11,7 +11,7 @@ import { answer, cutFrames, numberAt, type RawFrame } from "../support/http2_raw
 const KIB = 1024;
 const STREAM_WINDOW = 256 * KIB;
 
-/** Takes what is written at once up to a limit, and the rest when it is told to. */
+/** Takes what is written at once up to a limit, and the rest when `takeRest` is called. */
 class ByHand implements Transport {
   readonly writesNow = true;
   /** Bytes that are taken at once from now on. */
