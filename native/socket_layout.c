@@ -1,5 +1,5 @@
 /*
- * Prints the layouts and constants of ffi/unix_sockets.ts and ffi/shared_memory.ts as the C library's headers have them, as JSON.
+ * Prints the layouts and constants of ffi/unix_sockets.ts, ffi/shared_memory.ts and ffi/sysv_memory.ts as the C library's headers have them, as JSON.
  * Build: cc -o socket_layout socket_layout.c
  */
 #define _GNU_SOURCE
@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -55,6 +56,11 @@ int main(void) {
     BEGIN(struct statfs);
     FIELD(struct statfs, f_type);
     END();
+    BEGIN(struct shmid_ds);
+    FIELD(struct shmid_ds, shm_perm.uid);
+    FIELD(struct shmid_ds, shm_segsz);
+    END();
+    CONSTANT(IPC_STAT);
     CONSTANT(AF_UNIX);
     CONSTANT(SOCK_SEQPACKET);
     CONSTANT(SOCK_NONBLOCK);
