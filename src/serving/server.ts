@@ -106,7 +106,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   get sharing(): { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes: number } | null {
     const clients = this.#plane?.sharing;
     if (clients === undefined) return null;
-    let arenaBytes = 0;
+    let arenaBytes = clients.arenaBytes ?? 0;
     for (const { shared } of this.#parts.entries.values()) arenaBytes += shared?.usedBytes ?? 0;
     return { ...clients, arenaBytes };
   }

@@ -19,20 +19,24 @@ export interface PlacedBody {
   readonly memory: Leasable;
 }
 
-/** Memory of a shared dataset. */
-export interface DatasetMemory {
-  /**
-   * What clients map.
-   *
-   * @throws {DipcError} `out_of_memory`, `unsupported`
-   */
-  region(): SharedRegion;
+/** Memory whose bodies can be lent. */
+export interface LendableMemory {
   /** Whether nothing in it ever changes, so that it does not matter who holds how much of it. */
   readonly isConstant: boolean;
   /** Bytes of an arena that are in use: being sent, or lent. */
   readonly usedBytes: number;
   /** Brings a body there; `null` if there is no room now. */
   place(body: Body): PlacedBody | null;
+}
+
+/** Memory of a shared dataset, which clients of this machine map. */
+export interface DatasetMemory extends LendableMemory {
+  /**
+   * What clients map.
+   *
+   * @throws {DipcError} `out_of_memory`, `unsupported`
+   */
+  region(): SharedRegion;
   /** Unmaps it here. Idempotent. */
   close(): void;
 }
@@ -140,7 +144,7 @@ export function packDataset(dataset: ResidentDataset): { dataset: ResidentDatase
 export class StreamMemory implements DatasetMemory {
   readonly isConstant = false;
   readonly #byteLength: number;
-  #arena: Arena | null = null;
+  #arena: Arena<SharedRegion> | null = null;
   #isClosed = false;
 
   /** @param byteLength Size of the arena in bytes */
@@ -150,7 +154,7 @@ export class StreamMemory implements DatasetMemory {
 
   region(): SharedRegion {
     if (this.#isClosed) throw closed();
-    this.#arena ??= new Arena(this.#byteLength);
+    this.#arena ??= new Arena(SharedRegion.create(this.#byteLength));
     return this.#arena.region;
   }
 
@@ -159,11 +163,7 @@ export class StreamMemory implements DatasetMemory {
   }
 
   place(body: Body): PlacedBody | null {
-    const block = this.#arena?.take(body.byteLength) ?? null;
-    if (block === null) return null;
-    const { region } = this.#arena!;
-    region.write(block.offset, body.address, body.byteLength);
-    return { address: region.base + BigInt(block.offset), memory: block };
+    return this.#arena === null ? null : placeIn(this.#arena, body);
   }
 
   close(): void {
@@ -171,6 +171,12 @@ export class StreamMemory implements DatasetMemory {
     this.#arena?.close();
     this.#arena = null;
   }
+}
+
+/** Copies a body to an arena; `null` if there is no room now. */
+export function placeIn(arena: Arena, body: Body): PlacedBody | null {
+  const block = arena.place(body);
+  return block === null ? null : { address: arena.region.base + BigInt(block.offset), memory: block };
 }
 
 function closed(): LocalError {
