@@ -37,6 +37,8 @@ export interface EndpointOptions {
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
+  /** Whether they are read by remote keys. Default false. */
+  remoteKeys?: boolean;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
   flightSchema: () => MessageHeader | null;
 }
@@ -91,7 +93,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -103,7 +105,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys },
           pool: ucxPool(),
         });
       try {

@@ -75,6 +75,7 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
       library: options.library,
       transport: options.transport,
       share: options.share,
+      remoteKeys: options.remoteKeys,
       keep: options.keep,
       flightSchema: () => info.schema.byteLength === 0 ? null : readEncapsulatedSchema(info.schema, limits),
       ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),

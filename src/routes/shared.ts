@@ -10,7 +10,7 @@ import type { Body } from "../memory/block.ts";
 
 import { hostPool } from "../memory/host_pool.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
-import { type AddressList, encodeFreed, MAX_FREED, parseAddressList } from "../protocol/address_list.ts";
+import { addressesIn, type AddressList, parseAddressList } from "../protocol/address_list.ts";
 import {
   encodeHello,
   MAX_ANSWER_BYTES,
@@ -21,38 +21,18 @@ import {
 } from "../protocol/share_handshake.ts";
 import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
-import { textOf } from "../text.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+import { FreedAddresses } from "./freed_addresses.ts";
 
-/** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
-const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
 /** Longest wait for a server of the same machine, in milliseconds; after it bodies are sent. */
 const ANSWER_MS = 1_000;
 
-/** Options of {@linkcode openShared}. */
+/** Options of {@linkcode SharedSession.open}. */
 export interface SharedOptions {
   /** Ticket of the stream. */
   readonly ticket: Uint8Array;
   /** Longest wait, in milliseconds. */
   readonly timeoutMs: number;
-}
-
-/** Either the server's memory, or why it cannot be had. */
-export type SharedOutcome = { readonly session: SharedSession } | { readonly session: null; readonly reason: string };
-
-/**
- * Gets the memory of a server.
- *
- * @param name Its Unix socket
- * @param options Ticket and time-out
- * @returns the session, or the reason why there is none; never rejects
- */
-export async function openShared(name: string, options: SharedOptions): Promise<SharedOutcome> {
-  try {
-    return { session: await SharedSession.open(name, options) };
-  } catch (error) {
-    return { session: null, reason: textOf(error) };
-  }
 }
 
 /** The memory of a server, for one stream. */
@@ -62,17 +42,15 @@ export class SharedSession implements AddressedBodies {
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
   readonly #region: MappedRegion;
-  #freed: bigint[] = [];
-  #freedBytes = 0;
-  #timer: number | null = null;
-  #isGone = false;
+  readonly #freed: FreedAddresses;
 
   private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, descriptor: number) {
     this.entry = { type: SHARE_ENTRY, bytes: nonce };
     this.#socket = socket;
     this.#facts = facts;
+    this.#freed = new FreedAddresses((message) => socket.send(message));
     this.#region = MappedRegion.map(descriptor, facts.byteLength, {
-      onFree: (addresses, byteLength) => this.#free(addresses, byteLength),
+      onFree: (addresses, byteLength) => this.#freed.add(addresses, byteLength),
       onUnused: () => this.#end(),
     });
   }
@@ -107,16 +85,7 @@ export class SharedSession implements AddressedBodies {
   }
 
   flush(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    while (this.#freed.length > 0 && !this.#isGone) {
-      const outcome = this.#socket.send(encodeFreed(this.#freed.slice(0, MAX_FREED)));
-      if (outcome === "full") return this.#flushLater();
-      if (outcome === "gone") this.#isGone = true;
-      else this.#freed.splice(0, MAX_FREED);
-    }
-    this.#freed.length = 0;
-    this.#freedBytes = 0;
+    this.#freed.flush();
   }
 
   close(): void {
@@ -134,34 +103,13 @@ export class SharedSession implements AddressedBodies {
       if (length > 0) this.#region.copy(offsets[i], target.subarray(at, at + length));
     }
     // There may be nothing but padding.
-    if (addresses.length > 0) this.#free(addresses, bodyLength);
+    if (addresses.length > 0) this.#freed.add(addresses, bodyLength);
     return block.toBody(bodyLength);
-  }
-
-  #free(addresses: readonly bigint[], byteLength: number): void {
-    if (this.#isGone) return;
-    for (const address of addresses) this.#freed.push(address);
-    this.#freedBytes += byteLength;
-    if (this.#freed.length >= FLUSH_ADDRESSES || this.#freedBytes >= FLUSH_BYTES) this.flush();
-    else this.#flushLater();
-  }
-
-  #flushLater(): void {
-    if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.flush();
-    }, FLUSH_MS) as unknown as number;
-    // The end of the process gives everything back.
-    Deno.unrefTimer(this.#timer);
   }
 
   /** The memory is unmapped: the end of the connection says so. */
   #end(): void {
-    this.flush();
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#isGone = true;
+    this.#freed.end();
     this.#socket.close();
   }
 }
@@ -198,11 +146,4 @@ function receiveAnswer(socket: LocalSocket): { facts: SharedMemoryFacts; descrip
 
 function lost(): LocalError {
   return new LocalError("connection_lost", "cannot get shared memory: the server has closed the connection");
-}
-
-/** What has to be given back for a list: the address of every buffer that has bytes. */
-function addressesIn({ offsets }: AddressList, { buffers }: MessageHeader, base: bigint): bigint[] {
-  const addresses: bigint[] = [];
-  for (let i = 0; i < offsets.length; i++) if (buffers[2 * i + 1] > 0) addresses.push(base + BigInt(offsets[i]));
-  return addresses;
 }
