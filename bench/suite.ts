@@ -13,6 +13,7 @@ import { DUCKDB } from "./duckdb.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
+import { GATEWAY } from "./gateway.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import { FILES } from "./files.ts";
@@ -237,6 +238,7 @@ export const SUITE: readonly Comparison[] = [
   ...ISOLATES,
   ...UNDER_LOAD,
   ...FLIGHT,
+  ...GATEWAY,
   ...REQUESTS,
   importing,
   ...C_DATA,

@@ -14,6 +14,7 @@ export const CUDA = {
 
   CU_STREAM_NON_BLOCKING: 1,
   CU_EVENT_DISABLE_TIMING: 2,
+  CU_EVENT_INTERPROCESS: 4,
   CU_EVENT_WAIT_DEFAULT: 0,
   CU_MEMHOSTALLOC_PORTABLE: 1,
   CU_MEMHOSTREGISTER_PORTABLE: 1,
@@ -41,6 +42,7 @@ export const CUDA = {
   CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED: 124,
 
   CU_IPC_HANDLE_SIZE: 64,
+  CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS: 1,
 } as const;
 
 /** Sizes in bytes of types that dipc allocates or passes, by their C names. */
@@ -55,4 +57,5 @@ export const CUDA_SIZES = {
   CUpointer_attribute: 4,
   CUuuid: 16,
   CUipcMemHandle: 64,
+  CUipcEventHandle: 64,
 } as const;

@@ -317,6 +317,20 @@ export const CUDA_SYMBOLS = {
     result: "i32",
   },
   cuIpcCloseMemHandle: { parameters: ["u64" /* CUdeviceptr dptr */], result: "i32" },
+  cuIpcGetEventHandle: {
+    parameters: [
+      "buffer", // CUipcEventHandle *pHandle
+      "usize", // CUevent event
+    ],
+    result: "i32",
+  },
+  cuIpcOpenEventHandle: {
+    parameters: [
+      "buffer", // CUevent *phEvent
+      { struct: ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"] }, // CUipcEventHandle handle
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The functions of an opened libcuda. */

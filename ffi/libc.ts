@@ -201,6 +201,16 @@ const LIBC_SYMBOLS = {
     ],
     result: "i32",
   },
+  setsockopt: {
+    parameters: [
+      "i32", // int sockfd
+      "i32", // int level
+      "i32", // int optname
+      "buffer", // const void *optval
+      "u32", // socklen_t optlen
+    ],
+    result: "i32",
+  },
   shutdown: {
     parameters: [
       "i32", // int sockfd

@@ -17,7 +17,9 @@ const ROOMS = [
     "duckdb",
     "ffi",
     "flight",
+    "flight_sql",
     "formats",
+    "gateway",
     "grpc",
     "http2",
     "ipc",
@@ -40,14 +42,16 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
   grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),
-  flight: ["routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
+  flight: ["flight_sql", "routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
+  flight_sql: ["serving", "wire", "protocol", "device", "cli", "ffi", "http2"],
   wire: ["ipc", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],
   sources: ["wire", "protocol", "stream", "flight", "routes", "serving", "device", "cli"],
   formats: ["wire", "protocol", "stream", "flight", "routes", "serving", "device", "cli"],
   stream: ["flight", "grpc", "http2", "routes", "serving", "device", "formats", "cli", "ffi"],
-  routes: ["serving", "device", "sources", "formats", "cli", "ffi", "http2"],
+  routes: ["flight_sql", "serving", "device", "sources", "formats", "cli", "ffi", "http2"],
   device: ["serving", "flight", "grpc", "http2", "formats", "cli"],
   serving: ["routes", "cli", "ffi", "http2"],
+  gateway: ["routes", "device", "formats", "cli", "ffi", "http2"],
 };
 
 /**

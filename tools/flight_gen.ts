@@ -1,6 +1,6 @@
 /**
- * `deno task flight:gen [--check]`: makes src/flight/gen/ from src/flight/proto/flight.proto, with the generator of
- * protobuf-es. `--check` writes nothing and fails if the folder is not up to date.
+ * `deno task flight:gen [--check]`: makes src/flight/gen/ and src/flight_sql/gen/ from the `.proto` files next to them, with the
+ * generator of protobuf-es. `--check` writes nothing and fails if a folder is not up to date.
  *
  * @module
  */
@@ -9,15 +9,14 @@ import { REPOSITORY } from "./peers.ts";
 
 const BUF = "npm:@bufbuild/buf@1.75.0";
 const GENERATOR = "npm:@bufbuild/protoc-gen-es@2.17.0";
-const PROTO = `${REPOSITORY}/src/flight/proto`;
-const GENERATED = `${REPOSITORY}/src/flight/gen`;
-const NAME = "flight_pb.ts";
+/** The folders of `src/` that have messages: `proto/NAME.proto` gives `gen/NAME_pb.ts`, NAME being the folder's. */
+const ROOMS = ["flight", "flight_sql"];
 /** Messages without fields are made of `{}`. */
 const LINT = "// deno-lint-ignore-file ban-types\n";
 const OPTIONS = "target=ts,import_extension=ts,js_import_style=module";
 
-/** Makes the module's text, formatted as everything else here is. */
-export async function generateFlight(): Promise<string> {
+/** Makes the text of a room's module, formatted as everything else here is. */
+async function generate(room: string): Promise<string> {
   const out = await Deno.makeTempDir({ prefix: "flight_gen_" });
   try {
     const deno = Deno.execPath();
@@ -36,13 +35,14 @@ export async function generateFlight(): Promise<string> {
       "--no-config",
       BUF,
       "generate",
-      PROTO,
+      `${REPOSITORY}/src/${room}/proto`,
       "--template",
       JSON.stringify(template),
     ]);
     // As the rest of the repository is formatted, so that `deno fmt --check` holds.
-    await run(deno, ["fmt", "--line-width=120", `${out}/${NAME}`]);
-    return LINT + await Deno.readTextFile(`${out}/${NAME}`);
+    const module = `${out}/${room}_pb.ts`;
+    await run(deno, ["fmt", "--line-width=120", module]);
+    return LINT + await Deno.readTextFile(module);
   } finally {
     await Deno.remove(out, { recursive: true });
   }
@@ -57,16 +57,21 @@ async function run(command: string, args: string[]): Promise<void> {
 
 if (import.meta.main) {
   const { check } = parseArgs(Deno.args, { boolean: ["check"] });
-  const text = await generateFlight();
-  const path = `${GENERATED}/${NAME}`;
-  if (check) {
-    const isUpToDate = await Deno.readTextFile(path).catch(() => "") === text;
-    console.log(
-      isUpToDate ? `${NAME} is up to date` : `${NAME} is not what flight.proto gives: run deno task flight:gen`,
-    );
-    Deno.exit(isUpToDate ? 0 : 1);
+  const texts = await Promise.all(ROOMS.map(generate));
+  let isUpToDate = true;
+  for (const [i, room] of ROOMS.entries()) {
+    const folder = `${REPOSITORY}/src/${room}/gen`;
+    const path = `${folder}/${room}_pb.ts`;
+    if (check) {
+      const isSame = await Deno.readTextFile(path).catch(() => "") === texts[i];
+      const found = isSame ? "is up to date" : `is not what ${room}.proto gives: run deno task flight:gen`;
+      console.log(`${room}_pb.ts ${found}`);
+      isUpToDate &&= isSame;
+    } else {
+      await Deno.mkdir(folder, { recursive: true });
+      await Deno.writeTextFile(path, texts[i]);
+      console.log(`${path}: ${texts[i].length} characters`);
+    }
   }
-  await Deno.mkdir(GENERATED, { recursive: true });
-  await Deno.writeTextFile(path, text);
-  console.log(`${path}: ${text.length} characters`);
+  if (!isUpToDate) Deno.exit(1);
 }

@@ -2,7 +2,8 @@
  * `deno task soak [NAME...]`: what takes too long for the tests. Large data in full size, whole by checksum, with memory
  * that stays flat. Needs about 10 GB of free disk space for temporary files.
  *
- * `deno task soak --minutes N [--seed N]`: clients of every kind come to one server, and go (`soak_churn.ts`).
+ * `deno task soak --minutes N [--seed N]`: clients of every kind come to one server, and go (`soak_churn.ts`); with `--leases`:
+ * clients hold batches in a server's memory, and give them back (`soak_leases.ts`).
  *
  * @module
  */
@@ -11,6 +12,7 @@ import { MIB } from "../src/bytes.ts";
 import { largeFile, slowReader, truncatedFile, wideTableArrives } from "../tests/support/soak.ts";
 
 import { soakChurn } from "./soak_churn.ts";
+import { soakLeases } from "./soak_leases.ts";
 
 const GIB = 1024 * MIB;
 
@@ -24,7 +26,7 @@ const cases: Record<string, () => Promise<void>> = {
   "truncated-4GiB": () => truncatedFile(4 * GIB),
 };
 
-const options = parseArgs(Deno.args, { string: ["minutes", "seed"] });
+const options = parseArgs(Deno.args, { string: ["minutes", "seed"], boolean: ["leases"] });
 if (options.minutes !== undefined) {
   const minutes = Number(options.minutes);
   const seed = Number(options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]);
@@ -32,7 +34,8 @@ if (options.minutes !== undefined) {
     console.error("soak: --minutes is a number over 0, --seed an integer");
     Deno.exit(2);
   }
-  Deno.exit(await soakChurn(minutes, seed) === 0 ? 0 : 1);
+  const soak = options.leases ? soakLeases : soakChurn;
+  Deno.exit(await soak(minutes, seed) === 0 ? 0 : 1);
 }
 
 const names = options._.length > 0 ? options._.map(String) : Object.keys(cases);

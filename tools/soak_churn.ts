@@ -8,7 +8,7 @@ import { tableFromArrays, tableToIPC } from "apache-arrow";
 import { MIB } from "../src/bytes.ts";
 import { textOf } from "../src/text.ts";
 import { TemporaryFolder } from "../tests/support/paths.ts";
-import { descriptorCount, isAlive, mebibytes, processorSeconds, residentBytes } from "../tests/support/proc.ts";
+import { isAlive, mebibytes, processorSeconds, textOfVitals, type Vitals, vitalsOf } from "../tests/support/proc.ts";
 import { serve, type ServeProcess } from "../tests/support/processes.ts";
 import { Random } from "../tests/support/random.ts";
 import { SOAK_CLIENTS, type SoakClient, type SoakServer } from "./soak_clients.ts";
@@ -27,25 +27,6 @@ interface Tally {
   visits: number;
   failures: number;
   readonly milliseconds: number[];
-}
-
-/** State of the server at one moment. */
-interface Vitals {
-  readonly resident: number;
-  readonly descriptors: number;
-  readonly threads: number;
-}
-
-function vitalsOf(pid: number): Vitals {
-  return {
-    resident: residentBytes(pid),
-    descriptors: descriptorCount(pid),
-    threads: [...Deno.readDirSync(`/proc/${pid}/task`)].length,
-  };
-}
-
-function textOfVitals({ resident, descriptors, threads }: Vitals): string {
-  return `${mebibytes(resident)} resident, ${descriptors} descriptors, ${threads} threads`;
 }
 
 /** A batch is small: what comes and goes here are clients, not bytes. */

@@ -1,9 +1,10 @@
 /**
  * `deno task test [FILE...] [-- OPTIONS OF deno test]`: prepares what the tests need, runs each test file in a process of
- * its own, and ends with the line `N passed, N failed[, N skipped]`.
+ * its own, two at a time, and ends with the line `N passed, N failed[, N skipped]`.
  *
  * A process for each file, because a fault in native code ends the whole process: it must cost that file, and be
- * counted, but not hide the results of the others. A run without a single test fails.
+ * counted, but not hide the results of the others. Two at a time, because most files wait for other programs half of
+ * their time. What a file prints is shown in one piece, when it ends. A run without a single test fails.
  *
  * @module
  */
@@ -17,6 +18,19 @@ import { treeDigest } from "./tree.ts";
 const FOLDERS = ["tests", "src", "ffi", "tools", "bench", "examples"];
 /** Longest time for one file. */
 const FILE_TIMEOUT_MS = 480_000;
+/** How many of the slowest files are named at the end. */
+const SHOWN_SLOWEST = 20;
+/** How long what a program printed is waited for after its end. */
+const PIPE_GRACE_MS = 2_000;
+/** Files that run at once; no more, even on a larger machine, since the deadlines in tests are hard to keep on a busy one. */
+const LANES = 2;
+/** Files that load the machine, fill its memory, or look at all of it: they run after the others, one at a time. */
+const ALONE: ReadonlySet<string> = new Set([
+  "tests/flight/large_messages_test.ts",
+  "tests/repository/bench_test.ts",
+  "tests/system/conditions_test.ts",
+  "tests/system/shared_large_test.ts",
+]);
 /** File with the result of the last complete run. */
 export const LAST_RESULT: string = `${REPOSITORY}/.cache/last-test.json`;
 
@@ -54,25 +68,57 @@ function findTests(folder: string): string[] {
   return found.sort();
 }
 
-async function deno(args: string[], timeoutMs: number): Promise<{ code: number; isLate: boolean }> {
-  const child = new Deno.Command(Deno.execPath(), { args, cwd: REPOSITORY, stdin: "null" }).spawn();
+/** What a program prints, until it ends; a process that it left behind may hold the pipe open, and is not waited for. */
+async function collect(streams: Array<ReadableStream<Uint8Array>>, ended: Promise<unknown>): Promise<Uint8Array[]> {
+  const chunks: Uint8Array[] = [];
+  const readers = streams.map((stream) => stream.getReader());
+  const whole = Promise.all(readers.map(async (reader) => {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) chunks.push(next.value);
+  }));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = ended.then(() => new Promise((resolve) => timer = setTimeout(resolve, PIPE_GRACE_MS)));
+  await Promise.race([whole, late]);
+  clearTimeout(timer);
+  for (const reader of readers) await reader.cancel().catch(() => {});
+  return chunks;
+}
+
+/** Runs a command of Deno; what it prints is shown at once, or, with others beside it, when it ends. */
+async function deno(
+  args: string[],
+  timeoutMs: number,
+  isBeside = false,
+): Promise<{ code: number; isLate: boolean }> {
+  const output = isBeside ? "piped" : "inherit";
+  const child = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: REPOSITORY,
+    stdin: "null",
+    stdout: output,
+    stderr: output,
+  }).spawn();
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
     child.kill("SIGKILL");
   }, timeoutMs);
+  const printed = isBeside ? collect([child.stdout, child.stderr], child.status) : Promise.resolve([]);
   const { code, signal } = await child.status;
   clearTimeout(timer);
+  for (const chunk of await printed) {
+    for (let done = 0; done < chunk.length;) done += Deno.stdout.writeSync(chunk.subarray(done));
+  }
   if (signal !== null && !isLate) console.error(`ended by ${signal}`);
   return { code, isLate };
 }
 
-async function runFile(file: string, options: string[]): Promise<CaseResult[]> {
+async function runFile(file: string, options: string[], isBeside: boolean): Promise<CaseResult[]> {
   const report = await Deno.makeTempFile({ prefix: "dipc-test-", suffix: ".xml" });
   try {
     const { code, isLate } = await deno(
       ["test", "-A", "--no-check", "--trace-leaks", `--junit-path=${report}`, ...options, file],
       FILE_TIMEOUT_MS,
+      isBeside,
     );
     const xml = await Deno.readTextFile(report);
     const results = readJunit(xml);
@@ -115,10 +161,20 @@ export async function runTests(files: string[], options: string[] = []): Promise
       message: "see above",
     });
   }
-  for (const file of list) {
-    const results = await runFile(file, options);
-    all.push(...results.map((result) => ({ ...result, file })));
-  }
+  const seconds = new Map<string, number>();
+  const runAll = async (queue: string[], lanes: number) => {
+    const next = queue.values();
+    await Promise.all(Array.from({ length: Math.min(lanes, queue.length) }, async () => {
+      for (const file of next) {
+        const start = performance.now();
+        const results = await runFile(file, options, lanes > 1 && queue.length > 1);
+        seconds.set(file, (performance.now() - start) / 1000);
+        all.push(...results.map((result) => ({ ...result, file })));
+      }
+    }));
+  };
+  await runAll(list.filter((file) => !ALONE.has(file)), LANES);
+  await runAll(list.filter((file) => ALONE.has(file)), 1);
 
   const count = (outcome: CaseResult["outcome"]) => all.filter((result) => result.outcome === outcome).length;
   const print = (outcome: CaseResult["outcome"], title: string) => {
@@ -131,6 +187,11 @@ export async function runTests(files: string[], options: string[] = []): Promise
   if (count("passed") + count("failed") === 0) {
     all.push({ file: "all", name: "no test ran", outcome: "failed", message: "" });
     console.log("\nNo test ran.");
+  }
+  const slowest = [...seconds].sort((one, other) => other[1] - one[1]).slice(0, SHOWN_SLOWEST);
+  if (list.length > SHOWN_SLOWEST) {
+    console.log("\nSlowest:");
+    for (const [file, taken] of slowest) console.log(`  ${taken.toFixed(0).padStart(4)} s  ${file}`);
   }
   console.log(`\n${list.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s`);
   const result: TestResult = {

@@ -38,6 +38,10 @@ class FlightServer(flight.FlightServerBase):
         super().__init__("grpc+tcp://127.0.0.1:0")
         self.datasets = {}
 
+    def get_flight_info(self, context, descriptor):
+        endpoint = flight.FlightEndpoint(descriptor.path[0], [])
+        return flight.FlightInfo(pa.schema([]), descriptor, [endpoint], -1, -1)
+
     def do_get(self, context, ticket):
         return self.datasets[ticket.ticket.decode()]()
 

@@ -28,6 +28,7 @@ static bool is_started, is_initialised;
 static uint64_t calls, fail_at;
 static CUresult fail_with = CUDA_ERROR_UNKNOWN;
 static bool fail_sticky;
+static char fail_function[64];
 static struct { const char *name; uint64_t calls; } functions[MAX_FUNCTIONS];
 
 static char *complaints[MAX_COMPLAINTS];
@@ -49,6 +50,7 @@ static const struct { CUresult result; const char *name, *text; } results[] = {
     RESULT(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected"),
     RESULT(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal"),
     RESULT(CUDA_ERROR_INVALID_CONTEXT, "invalid device context"),
+    RESULT(CUDA_ERROR_MAP_FAILED, "mapping of buffer object failed"),
     RESULT(CUDA_ERROR_ECC_UNCORRECTABLE, "uncorrectable ECC error encountered"),
     RESULT(CUDA_ERROR_PEER_ACCESS_UNSUPPORTED, "peer access is not supported between these two devices"),
     RESULT(CUDA_ERROR_INVALID_HANDLE, "invalid resource handle"),
@@ -111,6 +113,8 @@ static void start(void) {
     sim_delay = env_number("CUDA_SIM_DELAY", 1);
     fail_at = env_number("CUDA_SIM_FAIL_AT", 0);
     fail_sticky = env_number("CUDA_SIM_FAIL_STICKY", 0) != 0;
+    const char *always = getenv("CUDA_SIM_FAIL_FUNCTION");
+    if (always != NULL) snprintf(fail_function, sizeof fail_function, "%s", always);
     const char *with = getenv("CUDA_SIM_FAIL_WITH");
     if (with != NULL && *with != '\0') fail_with = sim_result_of_name(with);
     if (!sim_start_devices()) {
@@ -137,6 +141,7 @@ CUresult sim_enter(const char *name, bool needs_context) {
     if (!is_started) start();
     count_call();
     if (fail_at != 0 && (calls == fail_at || (fail_sticky && calls > fail_at))) return fail_with;
+    if (strcmp(fail_function, name) == 0) return fail_with;
     bool is_init = strcmp(name, "cuInit") == 0;
     if (is_init) is_initialised = true;
     else if (!is_initialised && strcmp(name, "cuDriverGetVersion") != 0)
@@ -261,6 +266,13 @@ void cuda_sim_fail_after(uint64_t after, int result, int sticky) {
     sim_unlock();
 }
 
+void cuda_sim_fail_function(const char *name, int result) {
+    sim_lock();
+    snprintf(fail_function, sizeof fail_function, "%s", name);
+    fail_with = (CUresult)result;
+    sim_unlock();
+}
+
 void cuda_sim_set_delay(uint64_t queries) { sim_delay = queries; }
 
 uint64_t cuda_sim_complaints(void) { return complaint_count; }
@@ -275,6 +287,7 @@ void cuda_sim_clear(void) {
     for (uint64_t i = 0; i < complaint_count && i < MAX_COMPLAINTS; i++) free(complaints[i]);
     complaint_count = 0;
     fail_at = 0;
+    fail_function[0] = '\0';
     sim_unlock();
 }
 

@@ -34,8 +34,8 @@ bool sim_was_freed(uintptr_t address) {
     return false;
 }
 
-/* Two views of the same pages: one to return, one to copy through. */
-bool sim_map_twice(size_t bytes, int protection, char **view, char **alias) {
+/* Two views of the same pages: one to return, one to copy through. Their file is kept if there is a place for it. */
+bool sim_map_twice(size_t bytes, int protection, int *kept, char **view, char **alias) {
     int fd = memfd_create("cuda_sim", MFD_CLOEXEC);
     if (fd < 0) return false;
     bool is_mapped = ftruncate(fd, (off_t)bytes) == 0;
@@ -44,7 +44,8 @@ bool sim_map_twice(size_t bytes, int protection, char **view, char **alias) {
         *alias = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
         is_mapped = *view != MAP_FAILED && *alias != MAP_FAILED;
     }
-    close(fd);
+    if (is_mapped && kept != NULL) *kept = fd;
+    else close(fd);
     return is_mapped;
 }
 
@@ -52,7 +53,7 @@ bool sim_start_devices(void) {
     for (int i = 0; i < sim_device_count; i++) {
         struct device *device = &sim_devices[i];
         device->address_bytes = ADDRESSES * device->bytes;
-        if (!sim_map_twice(device->address_bytes, PROT_NONE, &device->view, &device->alias)) return false;
+        if (!sim_map_twice(device->address_bytes, PROT_NONE, &device->fd, &device->view, &device->alias)) return false;
     }
     return true;
 }
@@ -92,22 +93,33 @@ CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, c
     if (found->device != device)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "wrong device", "%s: %s 0x%llx is memory of device %d, the context is "
                             "of device %d", function, what, address, found->device, device);
+    if (sim_is_stale(found))
+        return sim_complain(CUDA_ERROR_INVALID_VALUE, "freed pointer", "%s: %s 0x%llx was freed by the process that it is of",
+                            function, what, address);
     return CUDA_SUCCESS;
 }
 
+/* The addresses that an allocation takes up: of another process's memory whole pages are mapped. */
+static void footprint(const struct allocation *a, size_t *start, size_t *end) {
+    const size_t unit = a->import == NULL ? ALIGNMENT : (size_t)sysconf(_SC_PAGESIZE);
+    size_t offset = a->address - (CUdeviceptr)sim_devices[a->device].view;
+    *start = offset / unit * unit;
+    *end = (offset + a->bytes + unit - 1) / unit * unit;
+}
+
 /* Next fit: addresses are reused late, so that stale ones are detected. */
-static struct allocation *allocate(int number, size_t wanted) {
+static struct allocation *place(int number, size_t bytes, size_t alignment) {
     struct device *device = &sim_devices[number];
-    size_t bytes = (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (bytes > device->bytes - device->used) return NULL;
     for (int round = 0; round < 2; round++) {
         size_t offset = round == 0 ? device->next : 0;
-        while (offset + bytes <= device->address_bytes) {
+        for (;;) {
+            offset = (offset + alignment - 1) / alignment * alignment;
+            if (offset + bytes > device->address_bytes) break;
             size_t past = 0;
             for (const struct allocation *a = allocations; a != NULL; a = a->next) {
                 if (a->device != number) continue;
-                size_t start = a->address - (CUdeviceptr)device->view;
-                size_t end = start + (a->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+                size_t start, end;
+                footprint(a, &start, &end);
                 if (start < offset + bytes && offset < end && end > past) past = end;
             }
             if (past > 0) {
@@ -116,29 +128,58 @@ static struct allocation *allocate(int number, size_t wanted) {
             }
             struct allocation *made = calloc(1, sizeof *made);
             made->address = (CUdeviceptr)device->view + offset;
-            made->bytes = wanted;
             made->device = number;
             made->next = allocations;
             allocations = made;
-            device->used += bytes;
             device->next = offset + bytes;
-            memset(device->alias + offset, FRESH_BYTE, wanted < FRESH_BYTES ? wanted : FRESH_BYTES);
             return made;
         }
     }
     return NULL;
 }
 
-void sim_drop_allocation(struct allocation *dropped) {
-    struct device *device = &sim_devices[dropped->device];
+static struct allocation *allocate(int number, size_t wanted) {
+    struct device *device = &sim_devices[number];
+    size_t bytes = (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    struct allocation *made = bytes > device->bytes - device->used ? NULL : place(number, bytes, ALIGNMENT);
+    if (made == NULL) return NULL;
+    made->bytes = wanted;
+    device->used += bytes;
+    memset(sim_device_alias(made->address), FRESH_BYTE, wanted < FRESH_BYTES ? wanted : FRESH_BYTES);
+    return made;
+}
+
+/* Addresses, whole pages, for `bytes` of another process's memory that begin `lead` bytes into a page of it. */
+struct allocation *sim_reserve(int number, size_t bytes, size_t lead) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct allocation *made = place(number, (lead + bytes + page - 1) / page * page, page);
+    if (made == NULL) return NULL;
+    made->address += lead;
+    made->bytes = bytes;
+    return made;
+}
+
+struct allocation *sim_find_import(int device, bool (*matches)(const struct import *, const void *), const void *wanted) {
+    for (struct allocation *a = allocations; a != NULL; a = a->next)
+        if (a->import != NULL && a->device == device && matches(a->import, wanted)) return a;
+    return NULL;
+}
+
+/* Returns the pages to the system; only complete ones, as neighbours share the others. */
+static void give_back_pages(const struct allocation *dropped) {
+    sim_end_export(dropped);
     size_t bytes = (dropped->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    device->used -= bytes;
-    sim_remember_freed(dropped->address, dropped->bytes);
-    /* Returns the pages to the system; only complete ones, as neighbours share the others. */
+    sim_devices[dropped->device].used -= bytes;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)sim_device_alias(dropped->address) + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)sim_device_alias(dropped->address) + bytes) & ~(page - 1);
     if (to > from) madvise((void *)from, to - from, MADV_REMOVE);
+}
+
+void sim_drop_allocation(struct allocation *dropped) {
+    sim_remember_freed(dropped->address, dropped->bytes);
+    if (dropped->import != NULL) sim_end_import(dropped);
+    else give_back_pages(dropped);
     for (struct allocation **at = &allocations; *at != NULL; at = &(*at)->next) {
         if (*at != dropped) continue;
         *at = dropped->next;
@@ -164,6 +205,9 @@ static CUresult check_free(CUdeviceptr address, struct allocation **found) {
             ? sim_complain(CUDA_ERROR_INVALID_VALUE, "double free", "%s of 0x%llx, which was freed before", function, address)
             : sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which is not device memory", function,
                            address);
+    if ((*found)->import != NULL)
+        return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which is memory of another process",
+                            function, address);
     if ((*found)->address != address)
         return sim_complain(CUDA_ERROR_INVALID_VALUE, "unknown pointer", "%s of 0x%llx, which lies inside an allocation",
                             function, address);
@@ -194,7 +238,9 @@ CUresult CUDAAPI cuMemAllocAsync(CUdeviceptr *address, size_t bytes, CUstream ha
     ENTER(true);
     NEED_POINTER(address);
     if (sim_stream(handle, "a stream") == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    LEAVE(allocate_for(address, bytes));
+    CUresult result = allocate_for(address, bytes);
+    if (result == CUDA_SUCCESS) allocations->is_pooled = true;
+    LEAVE(result);
 }
 
 CUresult CUDAAPI cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
@@ -235,8 +281,8 @@ CUresult CUDAAPI cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdev
 void sim_report_memory_leaks(const char *when, int device) {
     for (const struct allocation *a = allocations; a != NULL; a = a->next)
         if ((device < 0 || a->device == device) && !a->is_freed)
-            sim_complain(CUDA_SUCCESS, "leak", "%zu bytes of device %d at 0x%llx were not freed %s", a->bytes, a->device,
-                         a->address, when);
+            sim_complain(CUDA_SUCCESS, "leak", "%zu bytes of device %d at 0x%llx were not %s %s", a->bytes, a->device,
+                         a->address, a->import == NULL ? "freed" : "closed", when);
 }
 
 void sim_drop_context_memory(int device) {
@@ -248,8 +294,12 @@ void sim_drop_context_memory(int device) {
 }
 
 uint64_t sim_live_memory(const char *what) {
-    uint64_t count = 0, bytes = 0;
-    for (const struct allocation *a = allocations; a != NULL; a = a->next) count++, bytes += a->bytes;
+    uint64_t count = 0, bytes = 0, imports = 0;
+    for (const struct allocation *a = allocations; a != NULL; a = a->next) {
+        if (a->import != NULL) imports++;
+        else count++, bytes += a->bytes;
+    }
+    if (strcmp(what, "imports") == 0) return imports;
     return strcmp(what, "allocations") == 0 ? count : strcmp(what, "bytes") == 0 ? bytes : UINT64_MAX;
 }
 

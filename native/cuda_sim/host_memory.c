@@ -45,7 +45,7 @@ CUresult CUDAAPI cuMemHostAlloc(void **address, size_t bytes, unsigned int flags
     (void)flags;
     if (bytes == 0) LEAVE(sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "cuMemHostAlloc of 0 bytes"));
     struct pinned *made = calloc(1, sizeof *made);
-    if (!sim_map_twice(bytes, PROT_READ | PROT_WRITE, &made->user, &made->alias)) {
+    if (!sim_map_twice(bytes, PROT_READ | PROT_WRITE, NULL, &made->user, &made->alias)) {
         free(made);
         LEAVE(CUDA_ERROR_OUT_OF_MEMORY);
     }
@@ -133,7 +133,7 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, CUd
         *(int *)data = number;
         break;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-        *(bool *)data = device != NULL;
+        *(bool *)data = device != NULL && !device->is_pooled && device->import == NULL;
         break;
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
         *(CUdeviceptr *)data = device != NULL ? device->address : host != NULL ? (CUdeviceptr)host->user : 0;
@@ -160,26 +160,6 @@ CUresult CUDAAPI cuPointerGetAttributes(unsigned int count, CUpointer_attribute 
     NEED_POINTER(data);
     for (unsigned i = 0; i < count; i++) pointer_attribute(data[i], attributes[i], address);
     LEAVE(CUDA_SUCCESS);
-}
-
-/* Sharing between processes is not simulated. */
-
-CUresult CUDAAPI cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
-    ENTER(true);
-    (void)handle, (void)address;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
-}
-
-CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle handle, unsigned int flags) {
-    ENTER(true);
-    (void)address, (void)handle, (void)flags;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
-}
-
-CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr address) {
-    ENTER(true);
-    (void)address;
-    LEAVE(CUDA_ERROR_NOT_SUPPORTED);
 }
 
 /* Leaks and counts. */

@@ -6,8 +6,9 @@
  * and turned into exit status 86 if the process would have ended with 0.
  *
  * Environment: CUDA_SIM_DEVICES (2), CUDA_SIM_MEMORY (bytes of each, 1 GiB), CUDA_SIM_DELAY (queries that work takes
- * before it is done, 1), CUDA_SIM_FAIL_AT (number of the call to fail, from 1), CUDA_SIM_FAIL_WITH (number or name of a
- * CUresult, CUDA_ERROR_UNKNOWN), CUDA_SIM_FAIL_STICKY (1: every later call fails too).
+ * before it is done, 1), CUDA_SIM_FAIL_AT (number of the call to fail, from 1), CUDA_SIM_FAIL_FUNCTION (its name: all calls of it
+ * fail), CUDA_SIM_FAIL_WITH (number or name of a CUresult, CUDA_ERROR_UNKNOWN), CUDA_SIM_FAIL_STICKY (1: every later call fails
+ * too).
  */
 #ifndef CUDA_SIM_H
 #define CUDA_SIM_H
@@ -40,6 +41,7 @@ struct context {
  * There are more addresses than memory, as on a GPU, whose free memory is never too fragmented to use.
  */
 struct device {
+    int fd;
     char *view;
     char *alias;
     size_t bytes;
@@ -55,6 +57,9 @@ struct allocation {
     size_t bytes;
     int device;
     bool is_freed;
+    bool is_pooled;
+    uint64_t export_id;      /* 0: never handed to other processes. */
+    struct import *import;   /* Of another process; NULL: of this one. */
 };
 
 /* Pinned host memory; `alias` maps the same pages as `user`, so that these can be protected while a copy is under way. */
@@ -76,6 +81,13 @@ struct stream {
     bool is_destroyed;
 };
 
+/* The state of an event that several processes use, in memory that they share. */
+struct shared_event {
+    uint64_t id; /* 0 once it was destroyed. */
+    uint64_t recorded;
+    uint64_t executed;
+};
+
 struct event {
     struct event *next;
     struct context *context;
@@ -85,6 +97,10 @@ struct event {
     int slot;
     uint64_t seq;
     struct clock clock;
+    struct shared_event *shared; /* NULL: of this process alone. */
+    uint64_t shared_id;
+    uint64_t mark; /* Its last recording by this process. */
+    bool is_imported;
 };
 
 /* A range of memory that work reads or writes: device memory, or pinned host memory. */
@@ -94,7 +110,7 @@ struct range {
     bool writes;
 };
 
-enum work_kind { WORK_COPY, WORK_FILL, WORK_RECORD, WORK_FREE };
+enum work_kind { WORK_COPY, WORK_FILL, WORK_RECORD, WORK_FREE, WORK_WAIT };
 
 /* Work on a stream, until the host has observed that it is done. */
 struct work {
@@ -113,6 +129,8 @@ struct work {
     size_t bytes;
     int value;
     struct allocation *freed;
+    struct shared_event *shared; /* What WORK_RECORD marks, and WORK_WAIT waits for. */
+    uint64_t mark;
     struct pinned *guarded;
     int guard;
     bool is_guarded;
@@ -133,17 +151,26 @@ CUresult sim_result_of_name(const char *name);
 
 /* device_memory.c */
 bool sim_start_devices(void);
-bool sim_map_twice(size_t bytes, int protection, char **view, char **alias);
+bool sim_map_twice(size_t bytes, int protection, int *fd, char **view, char **alias);
 void sim_remember_freed(uintptr_t address, size_t bytes);
 bool sim_was_freed(uintptr_t address);
 int sim_device_of_view(const void *address);
 char *sim_device_alias(CUdeviceptr address);
 struct allocation *sim_find_allocation(CUdeviceptr address, bool freed_too);
+struct allocation *sim_find_import(int device, bool (*matches)(const struct import *, const void *), const void *wanted);
+struct allocation *sim_reserve(int device, size_t bytes, size_t lead);
 CUresult sim_check_device_range(CUdeviceptr address, size_t bytes, int device, const char *what);
 void sim_drop_allocation(struct allocation *allocation);
 void sim_drop_context_memory(int device);
 void sim_report_memory_leaks(const char *when, int device);
 uint64_t sim_live_memory(const char *what);
+
+/* ipc.c */
+void sim_end_export(const struct allocation *allocation);
+void sim_end_import(struct allocation *allocation);
+bool sim_is_stale(const struct allocation *allocation);
+bool sim_share_event(struct event *event);
+void sim_unshare_event(struct event *event);
 
 /* host_memory.c */
 char *sim_host_alias(const struct pinned *pinned, const void *address);
@@ -160,6 +187,8 @@ void sim_order_slot_after(int slot, const struct clock *clock);
 void sim_submit(const struct work *work, int slot);
 void sim_submit_now(const struct work *work);
 CUresult sim_query(const struct clock *point);
+void sim_pass_time(void);
+bool sim_sleep(int *tries);
 void sim_finish(struct clock wanted);
 void sim_finish_device(int device);
 void sim_finish_all(void);
@@ -170,6 +199,8 @@ void sim_install_fault_handler(void);
 
 /* streams.c */
 struct stream *sim_stream(CUstream handle, const char *what);
+struct event *sim_event(CUevent handle, const char *what);
+struct event *sim_new_event(unsigned flags);
 void sim_drop_context_handles(int device);
 void sim_report_handle_leaks(const char *when, int device);
 uint64_t sim_live_handles(const char *what);
@@ -187,6 +218,7 @@ uint64_t sim_live_handles(const char *what);
 EXPORT uint64_t cuda_sim_calls(void);
 EXPORT uint64_t cuda_sim_calls_of(const char *function);
 EXPORT void cuda_sim_fail_after(uint64_t calls, int result, int sticky);
+EXPORT void cuda_sim_fail_function(const char *function, int result);
 EXPORT void cuda_sim_set_delay(uint64_t queries);
 EXPORT uint64_t cuda_sim_complaints(void);
 EXPORT int cuda_sim_complaint(uint64_t index, char *text, int bytes);

@@ -36,12 +36,25 @@ struct event *sim_event(CUevent handle, const char *what) {
     const char *function = sim_function();
     for (struct event *event = events; event != NULL; event = event->next) {
         if ((CUevent)event != handle) continue;
-        if (!event->is_destroyed) return event;
+        if (!event->is_destroyed) {
+            if (event->shared != NULL && event->shared->id != event->shared_id)
+                sim_complain(CUDA_SUCCESS, "destroyed handle", "%s: %s was destroyed by the process that made it", function, what);
+            return event;
+        }
         sim_complain(CUDA_SUCCESS, "destroyed handle", "%s: %s was destroyed", function, what);
         return NULL;
     }
     sim_complain(CUDA_SUCCESS, "unknown handle", "%s: %s %p is unknown", function, what, (void *)handle);
     return NULL;
+}
+
+static uint64_t recorded(const struct event *event) { return __atomic_load_n(&event->shared->recorded, __ATOMIC_ACQUIRE); }
+
+/* Whether another process has recorded the event last. */
+static bool is_foreign(const struct event *event) { return event->shared != NULL && recorded(event) != event->mark; }
+
+static bool is_foreign_done(const struct event *event) {
+    return __atomic_load_n(&event->shared->executed, __ATOMIC_ACQUIRE) >= recorded(event);
 }
 
 CUresult CUDAAPI cuStreamCreate(CUstream *handle, unsigned int flags) {
@@ -95,7 +108,12 @@ CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsign
     const struct stream *stream = sim_stream(handle, "the stream");
     const struct event *event = sim_event(event_handle, "the event");
     if (stream == NULL || event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    if (event->is_recorded) sim_order_slot_after(stream->slot, &event->clock);
+    if (is_foreign(event)) {
+        struct work work = {.kind = WORK_WAIT, .shared = event->shared, .mark = recorded(event)};
+        sim_submit(&work, stream->slot);
+    } else if (event->is_recorded) {
+        sim_order_slot_after(stream->slot, &event->clock);
+    }
     LEAVE(CUDA_SUCCESS);
 }
 
@@ -105,23 +123,36 @@ CUresult CUDAAPI cuCtxSynchronize(void) {
     LEAVE(CUDA_SUCCESS);
 }
 
-CUresult CUDAAPI cuEventCreate(CUevent *handle, unsigned int flags) {
-    ENTER(true);
-    NEED_POINTER(handle);
+struct event *sim_new_event(unsigned flags) {
     struct event *made = calloc(1, sizeof *made);
     made->context = sim_current();
     made->flags = flags;
     made->next = events;
     events = made;
+    return made;
+}
+
+static void destroy_event(struct event *event) {
+    event->is_destroyed = true;
+    if (event->shared != NULL) sim_unshare_event(event);
+}
+
+CUresult CUDAAPI cuEventCreate(CUevent *handle, unsigned int flags) {
+    ENTER(true);
+    NEED_POINTER(handle);
+    bool is_shared = (flags & CU_EVENT_INTERPROCESS) != 0;
+    if (is_shared && !(flags & CU_EVENT_DISABLE_TIMING))
+        LEAVE(sim_complain(CUDA_ERROR_INVALID_VALUE, "argument", "an event for several processes must be without timing"));
+    struct event *made = sim_new_event(flags);
     *handle = (CUevent)made;
-    LEAVE(CUDA_SUCCESS);
+    LEAVE(!is_shared || sim_share_event(made) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
 }
 
 CUresult CUDAAPI cuEventDestroy_v2(CUevent handle) {
     ENTER(true);
     struct event *event = sim_event(handle, "the event");
     if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    event->is_destroyed = true;
+    destroy_event(event);
     LEAVE(CUDA_SUCCESS);
 }
 
@@ -133,7 +164,8 @@ CUresult CUDAAPI cuEventRecord(CUevent handle, CUstream stream_handle) {
     if (event->context != stream->context)
         LEAVE(sim_complain(CUDA_ERROR_INVALID_HANDLE, "wrong device", "cuEventRecord: the event is of device %d, the stream "
                            "of device %d", event->context->device, stream->context->device));
-    struct work work = {.kind = WORK_RECORD};
+    struct work work = {.kind = WORK_RECORD, .shared = event->shared};
+    if (event->shared != NULL) work.mark = event->mark = __atomic_add_fetch(&event->shared->recorded, 1, __ATOMIC_ACQ_REL);
     sim_submit(&work, stream->slot);
     event->is_recorded = true;
     event->slot = stream->slot;
@@ -146,6 +178,10 @@ CUresult CUDAAPI cuEventQuery(CUevent handle) {
     ENTER(true);
     const struct event *event = sim_event(handle, "the event");
     if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
+    if (is_foreign(event)) {
+        sim_pass_time();
+        LEAVE(is_foreign_done(event) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY);
+    }
     LEAVE(event->is_recorded ? sim_query(&event->clock) : CUDA_SUCCESS);
 }
 
@@ -153,7 +189,9 @@ CUresult CUDAAPI cuEventSynchronize(CUevent handle) {
     ENTER(true);
     const struct event *event = sim_event(handle, "the event");
     if (event == NULL) LEAVE(CUDA_ERROR_INVALID_HANDLE);
-    if (event->is_recorded) sim_finish(event->clock);
+    int tries = 0;
+    if (is_foreign(event)) while (!is_foreign_done(event) && sim_sleep(&tries));
+    else if (event->is_recorded) sim_finish(event->clock);
     LEAVE(CUDA_SUCCESS);
 }
 
@@ -185,7 +223,7 @@ void sim_drop_context_handles(int device) {
     for (struct stream *stream = streams; stream != NULL; stream = stream->next)
         if (!stream->is_destroyed && stream->context->device == device) destroy_stream(stream);
     for (struct event *event = events; event != NULL; event = event->next)
-        if (event->context->device == device) event->is_destroyed = true;
+        if (!event->is_destroyed && event->context->device == device) destroy_event(event);
 }
 
 uint64_t sim_live_handles(const char *what) {

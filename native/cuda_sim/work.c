@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Most milliseconds to wait for another process. */
+#define MOST_SLEEPS 10000
 
 /* Slot 0 is the default stream. Work of a slot is executed in the order of its sequence numbers. */
 static struct {
@@ -115,7 +117,10 @@ static void execute(struct work *work) {
     case WORK_COPY: memmove(work->to, work->from, work->bytes); break;
     case WORK_FILL: memset(work->to, work->value, work->bytes); break;
     case WORK_FREE: sim_drop_allocation(work->freed); break;
-    case WORK_RECORD: break;
+    case WORK_RECORD:
+        if (work->shared != NULL) __atomic_store_n(&work->shared->executed, work->mark, __ATOMIC_RELEASE);
+        break;
+    case WORK_WAIT: break;
     }
     work->is_executed = true;
     slots[work->slot].executed = work->seq;
@@ -123,6 +128,7 @@ static void execute(struct work *work) {
 
 static bool may_execute(const struct work *work, bool at_once) {
     if (!at_once && work->due > now) return false;
+    if (work->kind == WORK_WAIT && __atomic_load_n(&work->shared->executed, __ATOMIC_ACQUIRE) < work->mark) return false;
     if (slots[work->slot].executed + 1 != work->seq) return false;
     for (int i = 0; i < MAX_STREAMS; i++)
         if (i != work->slot && slots[i].executed < work->needs.seq[i]) return false;
@@ -173,9 +179,23 @@ static void observe(const struct clock *clock) {
     last_work = at;
 }
 
+/* Lets another process work for a while. False once it has had enough time. */
+bool sim_sleep(int *tries) {
+    if (++*tries > MOST_SLEEPS) {
+        sim_complain(CUDA_SUCCESS, "not waited for", "%s waits for an event that another process never completes", sim_function());
+        return false;
+    }
+    sim_unlock();
+    usleep(1000);
+    sim_lock();
+    return true;
+}
+
 void sim_finish(struct clock wanted) {
     wanted = closure(wanted);
-    run(&wanted);
+    int tries = 0;
+    /* What waits for another process is not in this one's hands. */
+    while (run(&wanted), !sim_has_executed(&wanted) && sim_sleep(&tries));
     observe(&wanted);
 }
 
@@ -238,10 +258,14 @@ void sim_submit_now(const struct work *work) {
     sim_finish(sim_point_of_slot(0));
 }
 
-/* Time passes with each query. */
-CUresult sim_query(const struct clock *point) {
+void sim_pass_time(void) {
     now++;
     run(NULL);
+}
+
+/* Time passes with each query. */
+CUresult sim_query(const struct clock *point) {
+    sim_pass_time();
     if (!sim_has_executed(point)) return CUDA_ERROR_NOT_READY;
     observe(point);
     return CUDA_SUCCESS;

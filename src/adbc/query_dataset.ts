@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { ForeignStream } from "../c_data/foreign_stream.ts";
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { checkOptionNames } from "../options.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { QueryDataset } from "../sources/query_dataset.ts";
 import type { AdbcConnection } from "./connection.ts";
 import type { AdbcDatabase } from "./database.ts";
 import type { AdbcOptions } from "./options.ts";
@@ -47,7 +47,8 @@ export async function fromQuery(
 ): Promise<Dataset> {
   checkOptionNames("fromQuery", options, QUERY_KEYS);
   await using connection = await database.connect(options.connectionOptions);
-  return new QueryDataset(database, sql, options, await schemaOf(connection, sql, options));
+  const schema = await schemaOf(connection, sql, options);
+  return new QueryDataset(schema, (signal) => openRun(database, sql, options, signal));
 }
 
 const QUERY_KEYS: Record<keyof QueryDatasetOptions, true> = { connectionOptions: true, statementOptions: true };
@@ -69,89 +70,34 @@ async function schemaOf(
   return stream.schemaHeader;
 }
 
-class QueryDataset implements Dataset {
-  readonly schema: MessageHeader;
-  readonly readOnce = false;
-  readonly hasFreeBatches = true;
-  readonly #database: AdbcDatabase;
-  readonly #sql: string;
-  readonly #options: QueryDatasetOptions;
-  readonly #runs = new Set<QueryRun>();
-  #isClosed = false;
-
-  constructor(database: AdbcDatabase, sql: string, options: QueryDatasetOptions, schema: MessageHeader) {
-    this.#database = database;
-    this.#sql = sql;
-    this.#options = options;
-    this.schema = schema;
-  }
-
-  async open({ signal, isPart = false }: { signal?: AbortSignal; isPart?: boolean } = {}): Promise<MessageStream> {
-    if (isPart) {
-      throw new DipcError(
-        "unsupported",
-        "cannot read metadata and bodies of a query apart: each is a run of its own, and the rows may change between " +
-          "them; serve it without metadataPort",
-      );
-    }
-    this.#checkOpen();
-    const connection = await this.#database.connect(this.#options.connectionOptions);
-    try {
-      const { statementOptions: options } = this.#options;
-      const stream = await connection.query(this.#sql, { options, signal });
-      const run = new QueryRun(connection, stream, () => this.#runs.delete(run));
-      this.#runs.add(run);
-      this.#checkOpen();
-      return run;
-    } catch (error) {
-      await connection.close();
-      throw error;
-    }
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all([...this.#runs].map((run) => run.close()));
-  }
-
-  #checkOpen(): void {
-    if (this.#isClosed) {
-      throw new DipcError("closed", "cannot read the query: its dataset was closed; make another one");
-    }
-  }
-}
-
-/** One execution. */
-class QueryRun implements MessageStream {
-  readonly schema: MessageHeader;
-  readonly #connection: AdbcConnection;
-  readonly #messages: AsyncGenerator<IpcMessage, undefined>;
-  readonly #onClose: () => void;
-  #closing: Promise<void> | null = null;
-
-  constructor(connection: AdbcConnection, stream: ForeignStream, onClose: () => void) {
-    this.schema = stream.schemaHeader;
-    this.#connection = connection;
-    this.#messages = stream.messages();
-    this.#onClose = onClose;
-  }
-
-  async next(): Promise<IpcMessage | null> {
-    for (;;) {
-      const { done, value } = await this.#messages.next();
-      if (done) return null;
-      if (value.header.kind !== "schema") return value;
-    }
-  }
-
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
-  async #close(): Promise<void> {
-    this.#onClose();
-    // A stream that is waited for ends with its connection.
-    await this.#connection.close();
-    await this.#messages.return(undefined);
+/** Executes the query once, on a connection of its own. */
+async function openRun(
+  database: AdbcDatabase,
+  sql: string,
+  { connectionOptions, statementOptions }: QueryDatasetOptions,
+  signal?: AbortSignal,
+): Promise<MessageStream> {
+  const connection = await database.connect(connectionOptions);
+  try {
+    const stream = await connection.query(sql, { options: statementOptions, signal });
+    const messages = stream.messages();
+    return {
+      schema: stream.schemaHeader,
+      async next(): Promise<IpcMessage | null> {
+        for (;;) {
+          const { done, value } = await messages.next();
+          if (done) return null;
+          if (value.header.kind !== "schema") return value;
+        }
+      },
+      async close(): Promise<void> {
+        // A stream that is waited for ends with its connection.
+        await connection.close();
+        await messages.return(undefined);
+      },
+    };
+  } catch (error) {
+    await connection.close();
+    throw error;
   }
 }

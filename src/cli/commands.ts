@@ -20,6 +20,7 @@ import {
   ls,
   put,
 } from "./flight_commands.ts";
+import { gateway } from "./gateway_command.ts";
 
 const serve: Command = {
   name: "serve",
@@ -310,7 +311,7 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, get, query, schema, ls, put, action, setup, doctor, bench];
+export const commands: readonly Command[] = [serve, gateway, get, query, schema, ls, put, action, setup, doctor, bench];
 
 /** Text of `dipc --help`. */
 export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.

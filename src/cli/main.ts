@@ -18,6 +18,7 @@ type Run = (args: ParsedArgs) => Promise<number>;
 /** Loads the code of a command only when it runs. */
 const loaders: Record<string, () => Promise<Run>> = {
   serve: async () => (await import("./serve.ts")).runServe,
+  gateway: async () => (await import("./gateway.ts")).runGateway,
   get: async () => (await import("./get.ts")).runGet,
   query: async () => (await import("./query.ts")).runQuery,
   schema: async () => (await import("./schema.ts")).runSchema,

@@ -162,7 +162,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
 }
 
 /** The limits that both sides of the server have. Only those that were given: each side has its own defaults. */
-function limitsOf(
+export function limitsOf(
   { values }: ParsedArgs,
 ): { maxConnections?: number; requestTimeoutMs?: number; idleTimeoutMs?: number } {
   const limits: ReturnType<typeof limitsOf> = {};

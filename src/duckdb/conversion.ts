@@ -10,14 +10,14 @@ import type { ForeignBody } from "../c_data/foreign_body.ts";
 import { importRecordBatch } from "../c_data/import.ts";
 import type { LocatedTree } from "../c_data/located_tree.ts";
 import { scratch } from "../c_data/raw.ts";
-import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
+import { C_LAYOUT } from "../c_data/structs.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { batchHeader, BodyPlaces } from "./gatherer.ts";
 import { checkErrorData } from "./library.ts";
 import type { NativeResult } from "./result.ts";
-import { swapChildren } from "./schema.ts";
+import { convertWith } from "./schema.ts";
 
 /** Some rows of a chunk. */
 export interface RowRange {
@@ -42,19 +42,14 @@ export function convertChunk(
   range?: RowRange,
 ): IpcMessage[] {
   const { options, connection: { library } } = result;
-  const convert = (options: bigint, out: CStruct): void => {
-    const error = library.symbols.duckdb_data_chunk_to_arrow(options, chunk, out.address);
+  const fill = (options: bigint, out: bigint): void => {
+    const error = library.symbols.duckdb_data_chunk_to_arrow(options, chunk, out);
     checkErrorData(library, error, "convert the rows to Arrow");
   };
-  using array = new CStruct("ArrowArray");
-  convert(options.usual, array);
-  using lossless = new CStruct("ArrowArray");
-  if (options.losslessColumns.length > 0) {
-    convert(options.lossless, lossless);
-    swapChildren("ArrowArray", array.address, lossless.address, options.losslessColumns);
-  }
-  if (range !== undefined) setRange(array.address, range);
-  return importRecordBatch(array.address, schema).toMessages();
+  return convertWith("ArrowArray", options, fill, (array) => {
+    if (range !== undefined) setRange(array, range);
+    return importRecordBatch(array, schema).toMessages();
+  });
 }
 
 /** Cuts an `ArrowArray` of a struct, whose children stay as they are. */

@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
-import type { MessageHeader } from "../ipc/message.ts";
 import { checkOptionNames } from "../options.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import { QueryDataset } from "../sources/query_dataset.ts";
 import type { DuckDbDatabase } from "./database.ts";
 import { batchSize, type DuckDbQueryOptions } from "./stream.ts";
 
@@ -41,65 +40,29 @@ export async function fromDuckDb(
   checkOptionNames("fromDuckDb", options, KEYS);
   batchSize(options);
   await using connection = await database.connect();
-  return new DuckDbDataset(database, sql, options, await connection.schemaOf(sql));
+  const schema = await connection.schemaOf(sql);
+  return new QueryDataset(schema, (signal) => openRun(database, sql, { ...options, signal }));
 }
 
-class DuckDbDataset implements Dataset {
-  readonly schema: MessageHeader;
-  readonly readOnce = false;
-  readonly hasFreeBatches = true;
-  readonly #database: DuckDbDatabase;
-  readonly #sql: string;
-  readonly #options: DuckDbDatasetOptions;
-  readonly #runs = new Set<MessageStream>();
-  #isClosed = false;
-
-  constructor(database: DuckDbDatabase, sql: string, options: DuckDbDatasetOptions, schema: MessageHeader) {
-    this.#database = database;
-    this.#sql = sql;
-    this.#options = options;
-    this.schema = schema;
-  }
-
-  async open({ signal, isPart = false }: { signal?: AbortSignal; isPart?: boolean } = {}): Promise<MessageStream> {
-    if (isPart) {
-      throw new DipcError(
-        "unsupported",
-        "cannot read metadata and bodies of a query apart: each is a run of its own, and the rows may change between " +
-          "them; serve it without metadataPort",
-      );
-    }
-    this.#checkOpen();
-    const connection = await this.#database.connect();
-    try {
-      const stream = await connection.query(this.#sql, { ...this.#options, signal });
-      const run: MessageStream = {
-        schema: stream.schemaHeader,
-        next: () => stream.next(),
-        close: async () => {
-          this.#runs.delete(run);
-          await stream.close();
-          await connection.close();
-        },
-      };
-      this.#runs.add(run);
-      if (this.#isClosed) await run.close();
-      this.#checkOpen();
-      return run;
-    } catch (error) {
-      await connection.close();
-      throw error;
-    }
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all([...this.#runs].map((run) => run.close()));
-  }
-
-  #checkOpen(): void {
-    if (this.#isClosed) {
-      throw new DipcError("closed", "cannot read the query: its dataset was closed; make another one");
-    }
+/** Executes the query once, on a connection of its own. */
+async function openRun(
+  database: DuckDbDatabase,
+  sql: string,
+  options: DuckDbQueryOptions,
+): Promise<MessageStream> {
+  const connection = await database.connect();
+  try {
+    const stream = await connection.query(sql, options);
+    return {
+      schema: stream.schemaHeader,
+      next: () => stream.next(),
+      close: async () => {
+        await stream.close();
+        await connection.close();
+      },
+    };
+  } catch (error) {
+    await connection.close();
+    throw error;
   }
 }

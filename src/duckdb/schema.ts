@@ -112,19 +112,12 @@ export function arrowSchemaOf(library: DuckDbLibrary, columns: DuckDbColumns, op
       names.push(columns.nameOf(column));
     }
     const typeList = arena.words(types), nameList = arena.words(names);
-    const fill = (options: bigint, out: CStruct): void => {
+    const fill = (options: bigint, out: bigint): void => {
       const { duckdb_to_arrow_schema } = library.symbols;
-      const error = duckdb_to_arrow_schema(options, typeList, nameList, BigInt(types.length), out.address);
+      const error = duckdb_to_arrow_schema(options, typeList, nameList, BigInt(types.length), out);
       checkErrorData(library, error, "read the schema of the result");
     };
-    using schema = new CStruct("ArrowSchema");
-    fill(options.usual, schema);
-    using lossless = new CStruct("ArrowSchema");
-    if (options.losslessColumns.length > 0) {
-      fill(options.lossless, lossless);
-      swapChildren("ArrowSchema", schema.address, lossless.address, options.losslessColumns);
-    }
-    return readSchema(schema.address);
+    return convertWith("ArrowSchema", options, fill, readSchema);
   } finally {
     for (const type of types) destroyBy(library.symbols.duckdb_destroy_logical_type, type);
     for (const name of names) columns.freeName(name);
@@ -132,10 +125,34 @@ export function arrowSchemaOf(library: DuckDbLibrary, columns: DuckDbColumns, op
 }
 
 /**
+ * Has DuckDB fill a structure: once, or twice if some columns need the lossless options, which then take their place in the first.
+ *
+ * @param name Which structure
+ * @param options How values are converted
+ * @param fill Fills the one at an address as options say
+ * @param use Reads or takes the structure at an address
+ */
+export function convertWith<T>(
+  name: "ArrowSchema" | "ArrowArray",
+  { usual, lossless, losslessColumns }: ArrowOptions,
+  fill: (options: bigint, out: bigint) => void,
+  use: (address: bigint) => T,
+): T {
+  using all = new CStruct(name);
+  fill(usual, all.address);
+  using changed = new CStruct(name);
+  if (losslessColumns.length > 0) {
+    fill(lossless, changed.address);
+    swapChildren(name, all.address, changed.address, losslessColumns);
+  }
+  return use(all.address);
+}
+
+/**
  * Exchanges some children of two structures. A child is moved with its release callback; the place where it is belongs to its
  * parent, so that both parents have to stay while they are used.
  */
-export function swapChildren(
+function swapChildren(
   name: "ArrowSchema" | "ArrowArray",
   one: bigint,
   other: bigint,

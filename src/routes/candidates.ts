@@ -73,6 +73,7 @@ export function planCandidates(
   endpoint: FlightEndpoint,
   options: EndpointOptions,
 ): { candidates: Candidate[]; reason: string } {
+  const { clients } = options;
   const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
   const candidates: Candidate[] = [];
   let reason = options.flightReason;
@@ -80,14 +81,23 @@ export function planCandidates(
     const problem = options.ucxProblem ?? ucxProblem;
     reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
     if (problem === null) {
-      for (const alternative of ucx) candidates.push(ucxCandidate(endpoint, alternative, options));
+      const all = ucx.map((alternative) => ucxCandidate(endpoint, alternative, options));
+      // A host that did not answer for another endpoint is not waited for again if there is another route.
+      const alive = options.route === "ucx" ? all : all.filter(({ location }) => !clients.isDead(location));
+      if (alive.length === 0 && all.length > 0) {
+        reason = `UCX failed: ${all[0].location} did not answer a short time ago`;
+      }
+      candidates.push(...alive);
     }
   }
   if (options.route !== "ucx") {
-    for (const location of flight) candidates.push(flightCandidate(endpoint, location, options, false));
+    const all = flight.map((location) => flightCandidate(endpoint, location, options, false));
+    const isDead = ({ location }: Candidate): boolean => clients.isDead(location);
+    candidates.push(...all.filter((candidate) => !isDead(candidate)));
     // A server may name hosts that only others can reach.
-    const isAskedAmong = flight.some((location) => location === null || options.clients.isFirst(location));
+    const isAskedAmong = flight.some((location) => location === null || clients.isFirst(location));
     if (!isAskedAmong) candidates.push(flightCandidate(endpoint, null, options, true));
+    candidates.push(...all.filter(isDead));
   }
   return { candidates, reason };
 }

@@ -12,6 +12,13 @@ import type { Pool } from "../memory/block.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { RouteName } from "./stats.ts";
 
+/** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
+const UCX_TIMEOUT_MS = 1500;
+/** Longest wait for the connection to a location, in milliseconds, by default. */
+const LOCATION_TIMEOUT_MS = 5000;
+/** Endpoints that are read concurrently, by default. */
+const PARALLEL_ENDPOINTS = 4;
+
 /** Source of a stream: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server reports them. */
 export type StreamUri = string | URL | readonly (string | URL)[];
 
@@ -141,6 +148,22 @@ export function checkOptions(kind: RouteName, options: ConnectOptions): RouteOpt
     connections: integerIn("maxIdleConnections", maxIdleConnections ?? 4, 0),
   };
   return { ...others, route, timeoutMs, keep, limits: readerLimits(options.limits) };
+}
+
+/**
+ * The numbers among the options for a Flight server, or their defaults.
+ *
+ * @throws {DipcError} `invalid_argument` naming the option
+ */
+export function flightNumbers(
+  flight: ConnectFlightOptions,
+): Required<Pick<ConnectFlightOptions, "ucxTimeoutMs" | "locationTimeoutMs" | "parallelEndpoints">> {
+  const { ucxTimeoutMs = UCX_TIMEOUT_MS, locationTimeoutMs = LOCATION_TIMEOUT_MS } = flight;
+  return {
+    ucxTimeoutMs: integerIn("flight.ucxTimeoutMs", ucxTimeoutMs, 1),
+    locationTimeoutMs: timeoutOption("flight.locationTimeoutMs", locationTimeoutMs),
+    parallelEndpoints: integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1),
+  };
 }
 
 /** Options of the call for GPUs, which a program may have given to this one. */

@@ -282,7 +282,9 @@ export class IncomingStream implements MessageInput {
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming: !isFirst })) {
+          return this.#take();
+        }
       }
       throw new LocalError(
         "timeout",

@@ -169,7 +169,7 @@ export class OutgoingStream {
   async #until(step: () => boolean, signal: AbortSignal = this.#options.signal): Promise<void> {
     const timeoutMs = this.#options.idleTimeoutMs / IDLE_CHECKS;
     for (let idle = 0, seen = this.#activity; idle < IDLE_CHECKS;) {
-      if (await this.#channel.until(step, { signal, timeoutMs })) return;
+      if (await this.#channel.until(step, { signal, timeoutMs, isStreaming: true })) return;
       idle = seen === this.#activity ? idle + 1 : 0;
       seen = this.#activity;
     }

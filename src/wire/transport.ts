@@ -117,6 +117,11 @@ export interface UntilOptions {
    * waking up take longer than that. Default: the transport's own, tens of microseconds.
    */
   eagerMs?: number;
+  /**
+   * Whether a stream is under way. On a core that has other work such a wait takes turns with it, which moves most bytes for the least
+   * processor time. Any other wait sleeps there, because whoever is woken up does not wait for the turns of all others.
+   */
+  isStreaming?: boolean;
 }
 
 /** How connections are kept for a later stream. */

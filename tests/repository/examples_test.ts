@@ -123,6 +123,17 @@ testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so if there is no GPU", as
   assertMatch(stdout, /^no GPU here: cannot open the libcuda that DIPC_LIBCUDA names/);
 });
 
+testNeeding([needsUcx], "examples: gateway.ts gives UCX and shared memory to a server without", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("gateway.ts", [], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(
+    stdout,
+    /^gateway at grpc:.*\n100000 rows by ucx: (\d+) bytes, \1 of them in place\n100000 rows by ucx: \1 bytes, 0 of them in place\n$/,
+  );
+});
+
 testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by UCX", async () => {
   using folder = new TemporaryFolder();
   await using example = await start("flight.ts", [], folder.path);

@@ -39,13 +39,14 @@ Deno.test("a report's tests are counted once each, by their steps if they have s
   assertEquals(readJunit(""), []);
 });
 
-/** Runs the runner on one file of this content. */
-async function runOn(content: string): Promise<{ code: number; lines: string[] }> {
+/** Runs the runner on files of these contents. */
+async function runOn(...contents: string[]): Promise<{ code: number; lines: string[] }> {
   const folder = await Deno.makeTempDir({ dir: `${ROOT}/tests`, prefix: ".runner-" });
   try {
-    await Deno.writeTextFile(`${folder}/x_test.ts`, content);
+    const files = contents.map((_, index) => `${folder}/x${index}_test.ts`);
+    for (const [index, file] of files.entries()) await Deno.writeTextFile(file, contents[index]);
     const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "tools/test.ts", `${folder.slice(ROOT.length + 1)}/x_test.ts`],
+      args: ["run", "-A", "tools/test.ts", ...files.map((file) => file.slice(ROOT.length + 1))],
       cwd: ROOT,
       env: { NO_COLOR: "1" },
       stdin: "null",
@@ -64,7 +65,7 @@ Deno.test("the runner ends with the line of totals", async () => {
     Deno.test("c", () => { throw new Error("boom"); });
   `);
   assertEquals([code, lines.at(-1)], [1, "1 passed, 1 failed, 1 skipped"]);
-  assertStringIncludes(lines.join("\n"), "x_test.ts: c: Uncaught Error: boom");
+  assertStringIncludes(lines.join("\n"), "x0_test.ts: c: Uncaught Error: boom");
 });
 
 Deno.test("a process that dies is a failure of its file", async () => {
@@ -79,4 +80,27 @@ Deno.test("a run without a test, and one that does not type-check, fail", async 
   assertEquals((await runOn("")).lines.at(-1), "0 passed, 1 failed");
   const { code, lines } = await runOn(`Deno.test("a", () => {}); const n: number = "text"; console.log(n);`);
   assertEquals([code, lines.at(-1)], [1, "1 passed, 1 failed"]);
+});
+
+Deno.test("two files run at once, and what each prints stays together", async () => {
+  // Each waits for the other's file, so that neither passes if they run one after the other.
+  const waits = (own: string, other: string) => `
+    Deno.test("${own}", async () => {
+      const folder = import.meta.dirname;
+      console.log("${own} begins");
+      Deno.writeTextFileSync(folder + "/${own}", "");
+      const deadline = Date.now() + 60_000;
+      while (true) {
+        try { Deno.statSync(folder + "/${other}"); break; } catch { /* not yet */ }
+        if (Date.now() > deadline) throw new Error("the other file did not run");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      console.log("${own} ends");
+    });`;
+  const { code, lines } = await runOn(waits("one", "two"), waits("two", "one"));
+  assertEquals(lines.at(-1), "2 passed, 0 failed");
+  assertEquals(code, 0);
+  const marks = lines.filter((line) => /^(one|two) (begins|ends)$/.test(line)).join(", ");
+  const [first, second] = marks.startsWith("one") ? ["one", "two"] : ["two", "one"];
+  assertEquals(marks, `${first} begins, ${first} ends, ${second} begins, ${second} ends`);
 });

@@ -27,6 +27,13 @@ const CONTROL_SYMBOLS = {
     ],
     result: "void",
   },
+  cuda_sim_fail_function: {
+    parameters: [
+      "buffer", // const char *function
+      "i32", // int result
+    ],
+    result: "void",
+  },
   cuda_sim_set_delay: { parameters: ["u64" /* uint64_t queries */], result: "void" },
   cuda_sim_complaints: { parameters: [], result: "u64" },
   cuda_sim_complaint: {
@@ -55,6 +62,7 @@ const CONTROL_SYMBOLS = {
 export type LiveKind =
   | "allocations"
   | "bytes"
+  | "imports"
   | "pinned"
   | "pinnedBytes"
   | "streams"
@@ -91,6 +99,16 @@ export class SimulatorControl {
     this.#symbols.cuda_sim_fail_after(BigInt(calls), result, sticky ? 1 : 0);
   }
 
+  /**
+   * Has all calls of a function fail until {@linkcode clear}.
+   *
+   * @param name The function
+   * @param result `CUresult`
+   */
+  failFunction(name: string, result: number): void {
+    this.#symbols.cuda_sim_fail_function(cString(name), result);
+  }
+
   /** Sets how many queries work takes before it is done. */
   setDelay(queries: number): void {
     this.#symbols.cuda_sim_set_delay(BigInt(queries));
@@ -110,7 +128,7 @@ export class SimulatorControl {
     this.#symbols.cuda_sim_clear();
   }
 
-  /** How much of something exists: allocations, their bytes, pinned memory, streams, events, contexts retained, and work whose
+  /** How much of something exists: allocations, their bytes, memory of other processes, pinned memory, streams, events, contexts retained, and work whose
    * end the host has not seen. */
   live(what: LiveKind): number {
     return Number(this.#symbols.cuda_sim_live(cString(what)));
@@ -118,7 +136,10 @@ export class SimulatorControl {
 
   /** Everything that exists. */
   get all(): Record<LiveKind, number> {
-    const kinds = ["allocations", "bytes", "pinned", "pinnedBytes", "streams", "events", "contexts", "unseen"] as const;
+    const kinds = [
+      ...["allocations", "bytes", "imports", "pinned", "pinnedBytes", "streams", "events"] as const,
+      ...["contexts", "unseen"] as const,
+    ];
     return Object.fromEntries(kinds.map((kind) => [kind, this.live(kind)])) as Record<LiveKind, number>;
   }
 

@@ -159,6 +159,20 @@ export const TASKS: readonly Task[] = [
   },
   { page: "flight-client.md", what: "check the server", line: 'dipc action "$FLIGHT" healthcheck', shows: /^ok\n/m },
   {
+    page: "gateway.md",
+    what: "run a gateway to a Flight server, and stop with Ctrl-C",
+    line: `timeout --foreground -s INT 3 bash -c 'exec dipc_plain gateway "$FLIGHT" --share'`,
+    status: 124,
+    shows: /^grpc:\/\/127\.0\.0\.1:\d+[\s\S]+passing calls on to grpc:[\s\S]+Ctrl-C stops/m,
+  },
+  {
+    page: "gateway.md",
+    what: "name a second engine without a name",
+    line: 'dipc gateway "$FLIGHT" "$FLIGHT"',
+    status: 2,
+    shows: /error\[invalid_argument\]: .*with\s+several, write NAME=URI for\s+each/,
+  },
+  {
     page: "errors.md",
     what: "use the scheme of the other kind of server",
     line: 'dipc get "grpc://${UCX}/flights"; dipc get "ucx://${FLIGHT#grpc://}/flights?want_data=1"',

@@ -88,3 +88,28 @@ export class MemoryWatch {
 export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
+
+/** What of a process must not grow. */
+export interface Vitals {
+  /** Resident memory in bytes. */
+  readonly resident: number;
+  readonly descriptors: number;
+  readonly threads: number;
+  /** Ranges of its address space. */
+  readonly mappings: number;
+}
+
+/** The {@linkcode Vitals} of a process. */
+export function vitalsOf(pid: number): Vitals {
+  return {
+    resident: residentBytes(pid),
+    descriptors: descriptorCount(pid),
+    threads: [...Deno.readDirSync(`/proc/${pid}/task`)].length,
+    mappings: Deno.readTextFileSync(`/proc/${pid}/maps`).split("\n").length - 1,
+  };
+}
+
+/** Vitals in words. */
+export function textOfVitals({ resident, descriptors, threads, mappings }: Vitals): string {
+  return `${mebibytes(resident)} resident, ${descriptors} descriptors, ${threads} threads, ${mappings} mappings`;
+}

@@ -144,6 +144,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#params = sharedParams(worker.context.ucp.version);
     this.#requests = new RequestList(this.#symbols, worker.handle);
     worker.owner = this;
+    worker.isStreaming = false;
   }
 
   /**

@@ -7,7 +7,7 @@ import { asDipcError, type DipcError, LocalError } from "../../errors.ts";
 import { closeOnExec } from "../../../ffi/close_on_exec.ts";
 import { formatAddress } from "../../../ffi/interfaces.ts";
 import { statusError, UCS_ERR_BUSY, UCS_OK } from "../../../ffi/status.ts";
-import { peerKey } from "../../../ffi/sockets.ts";
+import { holdConnections, listeningSocket, peerKey, waitingConnections } from "../../../ffi/sockets.ts";
 import {
   connectionRequestAttr,
   LAYOUT,
@@ -125,7 +125,6 @@ export class UcxListener implements Listener, WorkerOwner {
     try {
       while (!this.#isStopped) {
         await progressLoop().until(this.#worker, () => this.#accept() || this.#mustRenew);
-        await this.#acceptNewcomers();
         if (!this.#isStopped) await this.#renew();
       }
     } catch (error) {
@@ -133,45 +132,57 @@ export class UcxListener implements Listener, WorkerOwner {
     }
   }
 
-  /** Clients that have connected, but whose requests UCX has not reported yet, would be refused with the listener. */
-  async #acceptNewcomers(): Promise<void> {
-    const isAwaiting = (): boolean => this.#requests.length > 0 || this.#guard.hasNewcomers();
-    for (let i = 0; i < NEWCOMER_LOOKS && !this.#isStopped && isAwaiting(); i++) {
-      await progressLoop().until(this.#worker, () => this.#accept(), { timeoutMs: NEWCOMER_MS });
-    }
-  }
-
   /**
-   * Binds the port anew: UCX gives back what it holds for connections that it does not understand only with the listener.
-   * Connections that were accepted live on.
+   * Binds the port anew: UCX gives back what it holds for connections that it does not understand only with the listener and its
+   * worker. Connections that were accepted live on, clients that connect meanwhile wait for the next listener.
    */
   async #renew(): Promise<void> {
     // Made before, so that the port is free for a moment only.
     let next = this.#pool.take();
     this.#mustRenew = false;
+    const listening = listeningSocket(this.#bound.bytes);
+    for (let looks = 0; looks < NEWCOMER_LOOKS && !this.#isStopped && !this.#isQuiet(listening); looks++) {
+      await progressLoop().until(this.#worker, () => this.#accept(), { timeoutMs: NEWCOMER_MS });
+    }
+    const last = this.#worker;
     this.#unbind();
     for (let tries = 0; !this.#isStopped; tries++) {
       try {
         this.#worker = next;
         this.#handle = this.#bind(this.#bound);
         this.#isBound = true;
+        last.destroy();
         return;
       } catch (error) {
+        last.destroy();
         if (tries === 0) this.#report(error);
         await new Promise<void>((resolve) => setTimeout(resolve, RENEW_PAUSE_MS));
         next = this.#pool.take();
       }
     }
     next.destroy();
+    last.destroy();
   }
 
-  /** Destroys listener and worker. */
+  /**
+   * Whether no client is connecting, and none can from now on. One that has connected, but whose request UCX has not reported yet,
+   * would be refused with the listener.
+   */
+  #isQuiet(listening: number | null): boolean {
+    const isAwaiting = (): boolean =>
+      this.#requests.length > 0 || (listening !== null && waitingConnections(listening) > 0) ||
+      this.#guard.hasNewcomers();
+    if (isAwaiting()) return false;
+    if (listening !== null) holdConnections(listening);
+    return !isAwaiting();
+  }
+
+  /** Destroys the listener. */
   #unbind(): void {
     const { symbols } = this.#worker.context;
     for (const request of this.#requests.splice(0)) symbols.ucp_listener_reject(this.#handle, request);
     symbols.ucp_listener_destroy(this.#handle);
     this.#worker.owner = null;
-    this.#worker.destroy();
     this.#guard.forget();
     this.#isBound = false;
   }
@@ -212,7 +223,9 @@ export class UcxListener implements Listener, WorkerOwner {
     }
     this.#guard.close();
     await this.#running;
-    if (listeners.delete(this.#id) && this.#isBound) this.#unbind();
+    if (!listeners.delete(this.#id) || !this.#isBound) return;
+    this.#unbind();
+    this.#worker.destroy();
   }
 
   #accept(): boolean {

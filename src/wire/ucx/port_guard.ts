@@ -71,10 +71,14 @@ export class PortGuard {
     this.#strangers.clear();
   }
 
-  /** Whether there are connections that no look has seen yet, so that they may be clients of UCX. */
+  /** Whether there are connections that one look at the most has seen, so that they may be clients of UCX. */
   hasNewcomers(): boolean {
+    const isStranger = (descriptor: number, peer: string): boolean => {
+      const stranger = this.#strangers.get(descriptor);
+      return stranger?.peer === peer && stranger.looks > 1;
+    };
     return connectedSockets(this.#port).some(({ descriptor, peer }) =>
-      peer !== "" && !this.#known.has(peer) && this.#strangers.get(descriptor)?.peer !== peer
+      peer !== "" && !this.#known.has(peer) && !isStranger(descriptor, peer)
     );
   }
 

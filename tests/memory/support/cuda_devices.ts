@@ -24,7 +24,16 @@ export function assertClean(control: SimulatorControl | null): void {
   if (control === null) return;
   assertEquals(control.complaints, []);
   const { unseen: _, ...all } = control.all;
-  const nothing = { allocations: 0, bytes: 0, pinned: 0, pinnedBytes: 0, streams: 0, events: 0, contexts: 0 };
+  const nothing = {
+    allocations: 0,
+    bytes: 0,
+    imports: 0,
+    pinned: 0,
+    pinnedBytes: 0,
+    streams: 0,
+    events: 0,
+    contexts: 0,
+  };
   assertEquals(all, nothing);
   assertEquals(control.depth, 0);
 }
