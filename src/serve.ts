@@ -110,10 +110,10 @@ function checkShared(
   { flight }: ServeOptions,
 ): void {
   const entry = [...entries.values()].find(({ shared }) => shared !== undefined);
-  if (entry === undefined && sharing.remoteKeys) {
+  if (sharing.remoteKeys && ![...entries.values()].some(({ shared }) => shared?.kind === "host")) {
     throw new DipcError(
       "invalid_argument",
-      "cannot use sharing.remoteKeys: no dataset is shared; give one share: true, or leave it out",
+      "cannot use sharing.remoteKeys: no dataset in host memory is shared; give one share: true, or leave it out",
     );
   }
   const other = metadataPort !== undefined
@@ -149,7 +149,7 @@ async function planeOver(
   const { SharedPlane } = await import("./serving/shared_plane.ts");
   const { RemotePlane } = await import("./serving/remote_plane.ts");
   const memoryOf = (dataset: string) => entries.get(dataset)?.shared;
-  const names = [...entries.values()].filter(({ shared }) => shared !== undefined).map(({ name }) => name);
+  const names = [...entries.values()].filter(({ shared }) => shared?.kind === "host").map(({ name }) => name);
   return (parts) => {
     const { sharing } = parts.settings;
     const openRemote = (listener: Listener) => new RemotePlane(listener, names, sharing);

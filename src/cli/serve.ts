@@ -231,6 +231,9 @@ async function announceDatasets(server: Server): Promise<void> {
     `${name.padEnd(widths[0])}  ${count.padStart(widths[1])}  ${bytes.padStart(widths[2])}  ${uris}\n`
   );
   await print(lines.join(""));
+  for (const { name, sharingReason } of server.datasets) {
+    if (sharingReason) await printError(warningLine(`dataset ${name}: ${sharingReason}`));
+  }
   const [{ memory, staged, stagingReason }] = server.datasets;
   if (memory !== undefined) await printError(`from ${memory}, ${staged ? "staged" : "direct"}: ${stagingReason}\n`);
 }

@@ -108,7 +108,7 @@ export class GatewayCalls {
   }
 
   async #get(call: ServerCall): Promise<Relayed> {
-    const { tickets, fetches, pool, credentials } = this.#parts;
+    const { tickets, fetches, pool } = this.#parts;
     const bytes = await this.#message(call);
     const { ticket } = parse(proto.TicketSchema, bytes);
     // One that the client has made itself is for the engine to judge.
@@ -119,8 +119,7 @@ export class GatewayCalls {
     if (fetches !== null) {
       return await passFetch(call, fetches, {
         ...{ engine: this.#engine(found.engine), ticket: found.ticket, places: placesOf(found.locations) },
-        ...{ headers: passedOn(call.headers), credentials: credentials.numberOf(credentialsIn(call.headers)) },
-        pool: pool(),
+        ...{ headers: passedOn(call.headers), pool: pool() },
       });
     }
     const request = toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: found.ticket }));
@@ -158,8 +157,9 @@ export class GatewayCalls {
   }
 
   #context(call: ServerCall, { engine, step }: Chosen): OfferContext {
-    const credentials = this.#parts.credentials.numberOf(credentialsIn(call.headers));
-    return { engine: engine.name, credentials, approach: call.approach, step };
+    // Only of clients that the engine has answered: strangers must not fill the memory for them.
+    const remember = () => this.#parts.credentials.numberOf(credentialsIn(call.headers));
+    return { engine: engine.name, remember, approach: call.approach, step };
   }
 
   /** The only message of a call that is not a stream. */

@@ -17,6 +17,8 @@ import { withoutCredentials } from "./headers.ts";
 const CONNECT_MS = 10_000;
 /** Longest wait for the connection to another location, in milliseconds. */
 const LOCATION_MS = 5_000;
+/** How long a location that could not be reached is tried last, in milliseconds. */
+const DEAD_MS = 30_000;
 /** Most other locations that are connected. */
 const MAX_LOCATIONS = 64;
 /** Bytes of messages that have arrived from an engine and were not taken yet; a single larger one is admitted. */
@@ -56,6 +58,8 @@ export class Engine {
   readonly #connection: GrpcConnection;
   /** Other locations by their URI, the least recently used one first. */
   readonly #places = new Map<string, Place>();
+  /** Until when locations that could not be reached are tried last, of `performance.now()`. */
+  readonly #dead = new Map<string, number>();
   #calls = 0;
 
   /** @param location Its address; connected with the first call */
@@ -109,6 +113,42 @@ export class Engine {
     }
   }
 
+  /**
+   * Calls the locations of an endpoint in turn, until one can be reached. One that could not be is tried last for a while.
+   *
+   * @param places Locations, in order; `null` is the engine itself
+   * @param mayGoOn Whether another one may be called after a failure
+   * @param call Calls one
+   * @throws What the last one has thrown
+   */
+  async tryEach<T>(
+    places: readonly (string | null)[],
+    mayGoOn: () => boolean,
+    call: (place: string | null) => Promise<T>,
+  ): Promise<T> {
+    const now = performance.now();
+    const isDead = (place: string | null): boolean => (this.#dead.get(place ?? "") ?? 0) > now;
+    const ordered = [...places.filter((place) => !isDead(place)), ...places.filter(isDead)];
+    for (const [index, place] of ordered.entries()) {
+      try {
+        const result = await call(place);
+        this.#dead.delete(place ?? "");
+        return result;
+      } catch (error) {
+        if (!isUnreached(error)) throw error;
+        this.#bury(place ?? "");
+        if (index + 1 === ordered.length || !mayGoOn()) throw error;
+      }
+    }
+    throw new DipcError("unreachable", "cannot call the engine: there is no location to call");
+  }
+
+  #bury(place: string): void {
+    this.#dead.delete(place);
+    for (const [oldest] of this.#dead) if (this.#dead.size >= MAX_LOCATIONS) this.#dead.delete(oldest);
+    this.#dead.set(place, performance.now() + DEAD_MS);
+  }
+
   /** Ends all calls and connections. Idempotent. */
   async close(): Promise<void> {
     const places = [...this.#places.values()];
@@ -145,4 +185,10 @@ export class Engine {
   #mayHaveCredentials({ host, tls }: FlightLocation): boolean {
     return this.#options.trustLocations || (host === this.location.host && (tls || !this.location.tls));
   }
+}
+
+/** Whether an error is one of reaching a server, which has not answered. */
+function isUnreached(error: unknown): boolean {
+  return error instanceof DipcError && error.foreign === undefined &&
+    ["unreachable", "busy", "timeout", "connection_lost", "permission_denied", "invalid_uri"].includes(error.code);
 }

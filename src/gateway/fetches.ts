@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { credentialsIn } from "./headers.ts";
 import type { FetchParts } from "./open_fetch.ts";
 import { type FetchBudget, SharedFetch } from "./shared_fetch.ts";
 
@@ -76,6 +77,6 @@ export class Fetches implements FetchBudget {
   }
 }
 
-function keyOf({ engine, ticket, places, credentials }: FetchParts): string {
-  return JSON.stringify([engine.name, places, ticket.toBase64(), String(credentials)]);
+function keyOf({ engine, ticket, places, headers }: FetchParts): string {
+  return JSON.stringify([engine.name, places, ticket.toBase64(), credentialsIn(headers)]);
 }

@@ -10,10 +10,11 @@ import type { Block, Body, Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { SharedRegion } from "../memory/shared_region.ts";
 import type { LendableBody } from "./counted_body.ts";
-import type { DatasetMemory, PlacedBody } from "../serving/shared_memory.ts";
+import { type DatasetMemory, grantOf, type MemoryGrant, type PlacedBody } from "../serving/shared_memory.ts";
 
 /** An arena as a source of blocks; what does not fit in there comes from the pool of the isolate, and travels. */
 export class GatewayMemory implements Pool, DatasetMemory {
+  readonly kind = "host";
   readonly space = "host";
   readonly isConstant = false;
   readonly #arena: Arena<SharedRegion>;
@@ -33,9 +34,9 @@ export class GatewayMemory implements Pool, DatasetMemory {
     return this.#isClosed ? 0 : this.#arena.usedBytes;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw new LocalError("closed", "cannot share memory: the gateway was closed");
-    return this.#arena.region;
+    return grantOf(this.#arena.region);
   }
 
   acquire(byteLength: number): Block {

@@ -29,8 +29,8 @@ export interface OfferHost {
 export interface OfferContext {
   /** Name of the engine. */
   readonly engine: string;
-  /** Number of the client's credentials. */
-  readonly credentials: bigint;
+  /** Remembers the client's credentials. @returns their number */
+  readonly remember: () => bigint;
   readonly approach: Approach;
   /** First step of the paths by which the client names the engine; `null` if it does otherwise. */
   readonly step: string | null;
@@ -116,12 +116,12 @@ export class Offers {
 
   async #endpoint(endpoint: proto.FlightEndpoint, context: OfferContext): Promise<void> {
     const { tickets, flightLocation, ucxLocations } = this.#host;
-    const { engine, credentials, approach } = context;
+    const { engine, remember, approach } = context;
     const { expirationTime } = endpoint;
     const ticket = endpoint.ticket?.ticket ?? new Uint8Array(0);
     const locations = endpoint.location.map(({ uri }) => uri);
     const expiresAtMs = expirationTime === undefined ? Infinity : timestampMs(expirationTime);
-    const wrapped = await tickets.wrap({ engine, ticket, locations, credentials }, expiresAtMs);
+    const wrapped = await tickets.wrap({ engine, ticket, locations, credentials: remember() }, expiresAtMs);
     if (wrapped === null) {
       throw new DipcError("limit_exceeded", "cannot pass the flight on: the engine's ticket is longer than 1 MiB");
     }

@@ -4,7 +4,6 @@
  * @module
  */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { DipcError } from "../errors.ts";
 import { FlightStream } from "../flight/flight_stream.ts";
 import { FrameDecoder } from "../flight/frame_decoder.ts";
 import * as proto from "../flight/gen/flight_pb.ts";
@@ -12,7 +11,6 @@ import type { MessageHeader } from "../ipc/message.ts";
 import { readerLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Engine } from "./engine.ts";
-import { isUnreached } from "./relay.ts";
 
 /** What is fetched. */
 export interface FetchParts {
@@ -23,8 +21,6 @@ export interface FetchParts {
   readonly places: readonly (string | null)[];
   /** Headers of the client. */
   readonly headers: Headers;
-  /** Number of the client's credentials. */
-  readonly credentials: bigint;
   /** Memory for bodies. Default: memory of the garbage collector. */
   readonly pool?: Pool;
 }
@@ -47,15 +43,8 @@ export interface OpenFetch {
  * @throws {DipcError} The engine's status, `unreachable`
  */
 export async function openFetch(parts: FetchParts, signal?: AbortSignal, hooks: FetchHooks = {}): Promise<OpenFetch> {
-  const { places } = parts;
-  for (const [index, place] of places.entries()) {
-    try {
-      return await openAt(place, parts, signal, hooks);
-    } catch (error) {
-      if (index + 1 === places.length || signal?.aborted || !isUnreached(error)) throw error;
-    }
-  }
-  throw new DipcError("unreachable", "cannot fetch from the engine: there is no location to fetch from");
+  const mayGoOn = (): boolean => signal?.aborted !== true;
+  return await parts.engine.tryEach(parts.places, mayGoOn, (place) => openAt(place, parts, signal, hooks));
 }
 
 async function openAt(

@@ -50,19 +50,16 @@ export interface Relayed {
  * @throws {DipcError} What kept the engine from answering
  */
 export async function relayCall(call: ServerCall, relay: Relay): Promise<Relayed> {
-  const places = relay.places ?? [null];
-  for (const [index, place] of places.entries()) {
-    try {
-      return relay.rewrite === undefined
-        ? await attempt(call, relay, place, new ChunkDecoder(), passChunks)
-        : await attempt(call, relay, place, new MessageDecoder(MAX_MESSAGE_BYTES), rewritten(relay.rewrite));
-    } catch (error) {
-      // Once something has been passed back, another location would send it again.
-      const mayGoOn = index + 1 < places.length && !call.begun && !call.signal.aborted && isUnreached(error);
-      if (!mayGoOn) throw error;
-    }
-  }
-  throw new DipcError("unreachable", "cannot pass the call on: there is no location to fetch from");
+  // Once something has been passed back, another location would send it again.
+  const mayGoOn = (): boolean => !call.begun && !call.signal.aborted;
+  return await relay.engine.tryEach(
+    relay.places ?? [null],
+    mayGoOn,
+    (place) =>
+      relay.rewrite === undefined
+        ? attempt(call, relay, place, new ChunkDecoder(), passChunks)
+        : attempt(call, relay, place, new MessageDecoder(MAX_MESSAGE_BYTES), rewritten(relay.rewrite)),
+  );
 }
 
 /** The places from which the data of an endpoint can be fetched by Flight, in order; `null` is the engine itself. */
@@ -70,12 +67,6 @@ export function placesOf(locations: readonly string[]): (string | null)[] {
   const places = locations.filter((uri) => isReuseConnection(uri) || isFlightUri(uri))
     .map((uri) => isReuseConnection(uri) ? null : uri);
   return places.length === 0 ? [null] : places;
-}
-
-/** Whether an error is one of reaching a server, which has not answered. */
-export function isUnreached(error: unknown): boolean {
-  return error instanceof DipcError && error.foreign === undefined &&
-    ["unreachable", "busy", "timeout", "connection_lost", "permission_denied", "invalid_uri"].includes(error.code);
 }
 
 /** Passes the messages of an answer back. @returns their size in bytes */

@@ -84,7 +84,7 @@ async function admit(
   }
   const headers = credentials.headersOf(number);
   const fetch = new EngineFetch({
-    ...{ engine, ticket: own, places: placesOf(locations), headers, credentials: number },
+    ...{ engine, ticket: own, places: placesOf(locations), headers },
     pool: memory ?? hostPool(),
   }, fetches);
   return { entry: { name: engine.name, dataset: fetch }, spend() {} };

@@ -22,6 +22,8 @@ import {
   unmap,
 } from "../../ffi/shared_memory.ts";
 import type { Body } from "./block.ts";
+import { hostPool } from "./host_pool.ts";
+import type { LentRegion, LentRegionOptions, ScatteredBody } from "./lent_region.ts";
 import { MemoryPressure } from "./pressure.ts";
 import { type Watchable, watchLater } from "./watch_later.ts";
 
@@ -41,13 +43,13 @@ interface Part {
 const registry = new FinalizationRegistry<Part>((part) => part.region._release(part));
 
 /** A mapping. */
-export class MappedRegion {
+export class MappedRegion implements LentRegion {
   /** Its size in bytes. */
   readonly byteLength: number;
   /** Whether nobody can write to the memory any more, not even the server. */
   readonly isConstant: boolean;
   readonly #address: bigint;
-  readonly #onFree: MappedRegionOptions["onFree"];
+  readonly #onFree: LentRegionOptions["onFree"];
   readonly #onUnused: () => void;
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
   #pagemap = -1;
@@ -55,7 +57,7 @@ export class MappedRegion {
   #parts = 0;
   #isClosed = false;
 
-  private constructor(address: bigint, byteLength: number, isConstant: boolean, options: MappedRegionOptions) {
+  private constructor(address: bigint, byteLength: number, isConstant: boolean, options: LentRegionOptions) {
     this.#address = address;
     this.byteLength = byteLength;
     this.isConstant = isConstant;
@@ -73,7 +75,7 @@ export class MappedRegion {
    * @throws {DipcError} `protocol` if it is not memory of that size which is sealed against shrinking and against writers other than
    * the server, `out_of_memory` if it cannot be mapped
    */
-  static map(fd: number, byteLength: number, options: MappedRegionOptions): MappedRegion {
+  static map(fd: number, byteLength: number, options: LentRegionOptions): MappedRegion {
     const seals = sealsOf(fd);
     // Without these the server could take pages away, and this process would die when it reads them.
     if (seals < 0 || !isPlainMemory(fd)) throw refused("the descriptor is not a memfd of ordinary pages");
@@ -95,13 +97,6 @@ export class MappedRegion {
     return this.#parts;
   }
 
-  /**
-   * A part of the memory as a body. When it is released, or when it and what was made of it is collected, its addresses are freed.
-   *
-   * @param start Offset of its first byte; the caller has checked that it lies inside
-   * @param byteLength Its size in bytes
-   * @param addresses What is freed then
-   */
   body(start: number, byteLength: number, addresses: readonly bigint[]): Body {
     this.#parts++;
     this.#bytesOut += byteLength;
@@ -111,18 +106,19 @@ export class MappedRegion {
     return new MappedBody(part, this.#address + BigInt(start));
   }
 
-  /**
-   * Copies a run of bytes.
-   *
-   * @param start Offset of its first byte; the caller has checked that it lies inside
-   * @param target What it is copied to, all of it
-   */
-  copy(start: number, target: Uint8Array): void {
-    const pointer = Deno.UnsafePointer.create(this.#address + BigInt(start))!;
-    Deno.UnsafePointerView.copyInto(pointer, target as Uint8Array<ArrayBuffer>);
+  gather({ offsets, buffers, byteLength, addresses }: ScatteredBody): Body {
+    const block = hostPool().acquire(byteLength);
+    const target = block.bytes();
+    target.fill(0, 0, byteLength);
+    for (let i = 0; i < offsets.length; i++) {
+      const at = buffers[2 * i], length = buffers[2 * i + 1];
+      if (length > 0) this.#copy(offsets[i], target.subarray(at, at + length));
+    }
+    // There may be nothing but padding.
+    if (addresses.length > 0) this.#onFree(addresses, byteLength);
+    return block.toBody(byteLength);
   }
 
-  /** Nothing more is made of it: once no part is in use it is unmapped. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -136,6 +132,10 @@ export class MappedRegion {
     this.#bytesOut -= byteLength;
     this.#onFree(addresses, byteLength);
     this.#unmapUnused();
+  }
+
+  #copy(start: number, target: Uint8Array<ArrayBuffer>): void {
+    Deno.UnsafePointerView.copyInto(Deno.UnsafePointer.create(this.#address + BigInt(start))!, target);
   }
 
   #dropWritten(start: number, byteLength: number): void {
@@ -152,14 +152,6 @@ export class MappedRegion {
     if (this.#pagemap >= 0) libc().close(this.#pagemap);
     this.#onUnused();
   }
-}
-
-/** What a {@linkcode MappedRegion} calls. */
-export interface MappedRegionOptions {
-  /** A part of so many bytes is not used any more: these addresses can be given back. */
-  onFree(addresses: readonly bigint[], byteLength: number): void;
-  /** It was closed and is unmapped now. */
-  onUnused(): void;
 }
 
 class MappedBody implements Body, Watchable {

@@ -14,6 +14,7 @@ import type { MessageInput } from "../stream/message_input.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
+import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
 import { openAlternative } from "./ucx.ts";
 
@@ -39,6 +40,8 @@ export interface EndpointOptions {
   share?: boolean;
   /** Whether they are read by remote keys. Default false. */
   remoteKeys?: boolean;
+  /** What opens that memory, if it is not host memory. */
+  lent?: MemoryOpener;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
   flightSchema: () => MessageHeader | null;
 }
@@ -103,7 +106,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -115,7 +118,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent },
           pool: ucxPool(),
         });
       try {

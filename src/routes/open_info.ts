@@ -86,6 +86,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     transport: options.transport,
     share: options.share,
     remoteKeys: options.remoteKeys,
+    lent: options.lent,
     keep: options.keep,
     flightSchema: () => info.schema.byteLength === 0 ? lastResort() : readEncapsulatedSchema(info.schema, limits),
     ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),

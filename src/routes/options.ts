@@ -10,6 +10,7 @@ import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { checkOptionNames, integerIn, oneOf } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
+import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
 
 /** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
@@ -111,6 +112,8 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits" | "keepAlive
   readonly route: "auto" | RouteName;
   /** Memory that receives the bodies that come by UCX, if that is not `pool`. */
   readonly ucxPool?: Pool;
+  /** What opens memory that servers lend, if that is not host memory. */
+  readonly lent?: MemoryOpener;
   /** How connections by UCX are kept. */
   readonly keep: KeepOptions;
 }

@@ -7,13 +7,13 @@
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
-
-import { hostPool } from "../memory/host_pool.ts";
+import type { LentRegion, LentRegionOptions } from "../memory/lent_region.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
 import { addressesIn, type AddressList, parseAddressList } from "../protocol/address_list.ts";
 import {
   encodeHello,
   MAX_ANSWER_BYTES,
+  type MemoryKind,
   NONCE_BYTES,
   parseAnswer,
   SHARE_ENTRY,
@@ -24,8 +24,36 @@ import type { AddressedBodies } from "../stream/body_sharing.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
 import { FreedAddresses } from "./freed_addresses.ts";
 
-/** Longest wait for a server of the same machine, in milliseconds; after it bodies are sent. */
+/** Longest wait for a server of the same machine, and then for its memory, in milliseconds; after it bodies are sent. */
 const ANSWER_MS = 1_000;
+
+/** Opens memory of one kind that a server lends. */
+export interface MemoryOpener {
+  /** The kind. */
+  readonly kind: MemoryKind;
+  /** Why memory of this process cannot be opened; empty if it can. */
+  readonly sameProcess: string;
+  /**
+   * Opens it, once it is checked.
+   *
+   * @param facts What the server says of it
+   * @param descriptor What came with that; stays the caller's. −1 if nothing did
+   * @param options What is called later; the longest wait, in milliseconds, until it is filled
+   * @throws {DipcError} why it cannot be opened
+   */
+  open(
+    facts: SharedMemoryFacts,
+    descriptor: number,
+    options: LentRegionOptions & { timeoutMs: number },
+  ): LentRegion | Promise<LentRegion>;
+}
+
+/** Maps memory of a server that lies in host memory. */
+export const hostMemory: MemoryOpener = {
+  kind: "host",
+  sameProcess: "",
+  open: ({ byteLength }, descriptor, options) => MappedRegion.map(descriptor, byteLength, options),
+};
 
 /** Options of {@linkcode SharedSession.open}. */
 export interface SharedOptions {
@@ -33,6 +61,8 @@ export interface SharedOptions {
   readonly ticket: Uint8Array;
   /** Longest wait, in milliseconds. */
   readonly timeoutMs: number;
+  /** What opens the memory. */
+  readonly memory: MemoryOpener;
 }
 
 /** The memory of a server, for one stream. */
@@ -41,35 +71,38 @@ export class SharedSession implements AddressedBodies {
   readonly entry: RequestEntry;
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
-  readonly #region: MappedRegion;
+  readonly #region: LentRegion;
   readonly #freed: FreedAddresses;
 
-  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, descriptor: number) {
+  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, region: LentRegion) {
     this.entry = { type: SHARE_ENTRY, bytes: nonce };
     this.#socket = socket;
     this.#facts = facts;
+    this.#region = region;
     this.#freed = new FreedAddresses((message) => socket.send(message));
-    this.#region = MappedRegion.map(descriptor, facts.byteLength, {
-      onFree: (addresses, byteLength) => this.#freed.add(addresses, byteLength),
-      onUnused: () => this.#end(),
-    });
   }
 
   /** @throws {DipcError} why the memory cannot be had */
-  static async open(name: string, { ticket, timeoutMs }: SharedOptions): Promise<SharedSession> {
+  static async open(name: string, { ticket, timeoutMs, memory }: SharedOptions): Promise<SharedSession> {
     const socket = LocalSocket.connect(name);
     try {
-      checkServer(socket);
+      checkServer(socket, memory);
       const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-      if (socket.send(encodeHello({ nonce, ticket })) !== "sent") throw lost();
+      if (socket.send(encodeHello({ nonce, ticket, kind: memory.kind })) !== "sent") throw lost();
       if (!await socket.readable(Math.min(timeoutMs, ANSWER_MS))) {
         throw new LocalError("timeout", "cannot get shared memory: the server did not answer in time");
       }
-      const { facts, descriptor } = receiveAnswer(socket);
+      const { facts, descriptor } = receiveAnswer(socket, memory.kind);
       try {
-        return new SharedSession(socket, nonce, facts, descriptor);
+        let session: SharedSession;
+        const region = await memory.open(facts, descriptor, {
+          onFree: (addresses, byteLength) => session.#freed.add(addresses, byteLength),
+          onUnused: () => session.#end(),
+          timeoutMs: Math.min(timeoutMs, ANSWER_MS),
+        });
+        return session = new SharedSession(socket, nonce, facts, region);
       } finally {
-        closeDescriptor(descriptor);
+        if (descriptor >= 0) closeDescriptor(descriptor);
       }
     } catch (error) {
       socket.close();
@@ -80,8 +113,9 @@ export class SharedSession implements AddressedBodies {
   bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body {
     const parsed = parseAddressList(list, header, this.#facts);
     const addresses = addressesIn(parsed, header, this.#facts.base);
-    if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, header.bodyLength, addresses);
-    return this.#gather(parsed, header, addresses);
+    const { bodyLength, buffers } = header;
+    if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, bodyLength, addresses);
+    return this.#region.gather({ offsets: parsed.offsets, buffers, byteLength: bodyLength, addresses });
   }
 
   flush(): void {
@@ -93,20 +127,6 @@ export class SharedSession implements AddressedBodies {
     this.flush();
   }
 
-  /** Copies a body whose buffers lie apart, and gives its memory back at once. */
-  #gather({ offsets }: AddressList, { buffers, bodyLength }: MessageHeader, addresses: readonly bigint[]): Body {
-    const block = hostPool().acquire(bodyLength);
-    const target = block.bytes();
-    target.fill(0, 0, bodyLength);
-    for (let i = 0; i < offsets.length; i++) {
-      const at = buffers[2 * i], length = buffers[2 * i + 1];
-      if (length > 0) this.#region.copy(offsets[i], target.subarray(at, at + length));
-    }
-    // There may be nothing but padding.
-    if (addresses.length > 0) this.#freed.add(addresses, bodyLength);
-    return block.toBody(bodyLength);
-  }
-
   /** The memory is unmapped: the end of the connection says so. */
   #end(): void {
     this.#freed.end();
@@ -115,7 +135,10 @@ export class SharedSession implements AddressedBodies {
 }
 
 /** Another user's program may listen under the server's name. */
-function checkServer(socket: LocalSocket): void {
+function checkServer(socket: LocalSocket, { sameProcess }: MemoryOpener): void {
+  if (sameProcess !== "" && socket.peerProcess === Deno.pid) {
+    throw new LocalError("unsupported", `cannot use the server's memory: the server is this process, ${sameProcess}`);
+  }
   if (socket.isOwnUser || socket.peerUser === 0) return;
   throw new LocalError(
     "permission_denied",
@@ -123,21 +146,36 @@ function checkServer(socket: LocalSocket): void {
   );
 }
 
+/** What a server has answered. */
+interface Granted {
+  readonly facts: SharedMemoryFacts;
+  /** The memfd; −1 for memory that has none. */
+  readonly descriptor: number;
+}
+
 /** Reads the answer to a hello. Descriptors that do not belong to it are closed. */
-function receiveAnswer(socket: LocalSocket): { facts: SharedMemoryFacts; descriptor: number } {
+function receiveAnswer(socket: LocalSocket, kind: MemoryKind): Granted {
   const answer = socket.receive(new MessageReceiver(MAX_ANSWER_BYTES));
   if (answer === null || answer === "gone") throw lost();
   const { bytes, isCut, descriptors } = answer;
   try {
     const parsed = parseAnswer(bytes);
     if ("code" in parsed) throw peerError(parsed);
-    if (isCut || descriptors.length !== 1) {
+    const isCuda = parsed.cuda !== undefined;
+    if (isCuda !== (kind === "cuda")) {
       throw new LocalError(
         "protocol",
-        `cannot get shared memory: ${descriptors.length} descriptors came, expected one`,
+        `cannot get shared memory: the server lends ${isCuda ? "that of a GPU" : "a memfd"}`,
       );
     }
-    return { facts: parsed, descriptor: descriptors[0] };
+    const expected = isCuda ? 0 : 1;
+    if (isCut || descriptors.length !== expected) {
+      throw new LocalError(
+        "protocol",
+        `cannot get shared memory: ${descriptors.length} descriptors came, expected ${expected}`,
+      );
+    }
+    return { facts: parsed, descriptor: descriptors[0] ?? -1 };
   } catch (error) {
     for (const descriptor of descriptors) closeDescriptor(descriptor);
     throw error;

@@ -11,6 +11,7 @@ import type { Alternative, UcxUri } from "../protocol/uri.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
 import { textOf } from "../text.ts";
 import type { Channel } from "../wire/transport.ts";
+import type { MemoryOpener } from "./shared.ts";
 
 /** What a server offers of its memory: `refused` is not wanted, and says why. */
 export type SharingOffer =
@@ -32,6 +33,8 @@ export interface SharedOutcome {
 export interface SharingWishes {
   readonly share?: boolean;
   readonly remoteKeys?: boolean;
+  /** What opens memory that is handed out, if it is not host memory. */
+  readonly lent?: MemoryOpener;
   readonly pool: Pool;
 }
 
@@ -46,7 +49,7 @@ export interface SharingWishes {
 export function offerOf(
   { metadata, body }: Alternative,
   ticket: Uint8Array | null,
-  { share, remoteKeys, pool }: SharingWishes,
+  { share, remoteKeys, lent, pool }: SharingWishes,
 ): SharingOffer | null {
   const refused = (reason: string): SharingOffer => ({ kind: "refused", reason });
   const isMapped = metadata.share !== null && metadata.dipc && body === null && ticket !== null;
@@ -54,7 +57,7 @@ export function offerOf(
   if (!isMapped && (lender.remoteHandle === null || lender.freeData === null)) return null;
   if (share === false) return refused("the option share is off");
   if (isMapped) {
-    if (pool !== hostPool()) return refused("bodies are received into memory of the caller");
+    if (lent === undefined && pool !== hostPool()) return refused("bodies are received into memory of the caller");
     return { kind: "mapped", name: metadata.share!, ticket: ticket! };
   }
   if (remoteKeys !== true) return refused("the server offers a remote key, and the option remoteKeys is off");
@@ -66,19 +69,23 @@ export function offerOf(
  * Gets the memory that a server of this machine hands out; it may be called while the connection is made.
  *
  * @param offer What the server offers
- * @param options Time-out
+ * @param options Time-out, and what opens the memory
  * @returns what has become of it, `null` if that is decided by the connection, or nothing is offered; never rejects
  */
 export async function openShared(
   offer: SharingOffer | null,
-  { timeoutMs }: { timeoutMs: number },
+  { timeoutMs, lent }: { timeoutMs: number; lent?: MemoryOpener },
 ): Promise<SharedOutcome | null> {
   if (offer === null || offer.kind === "remote") return null;
   if (offer.kind === "refused") return { session: null, reason: offer.reason };
   try {
     // Loaded only now: most programs never need it.
-    const { SharedSession } = await import("./shared.ts");
-    const session = await SharedSession.open(offer.name, { ticket: offer.ticket, timeoutMs });
+    const { hostMemory, SharedSession } = await import("./shared.ts");
+    const session = await SharedSession.open(offer.name, {
+      ticket: offer.ticket,
+      timeoutMs,
+      memory: lent ?? hostMemory,
+    });
     return { session, entries: [session.entry], reason: "" };
   } catch (error) {
     return { session: null, reason: textOf(error) };

@@ -24,6 +24,7 @@ import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
 import { offerOf, openRemote, openShared, type SharedOutcome, type SharingOffer } from "./sharing.ts";
+import type { MemoryOpener } from "./shared.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -50,6 +51,8 @@ export interface UcxStreamOptions {
   share?: boolean;
   /** Whether they are read by remote keys. Default false. */
   remoteKeys?: boolean;
+  /** What opens that memory, if it is not host memory. */
+  lent?: MemoryOpener;
 }
 
 /** A running stream of UCX. */

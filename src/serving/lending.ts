@@ -43,18 +43,23 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
     return this.#leases.count;
   }
 
-  share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
-    // What was lent now would never come back.
-    if (this.isGone) return null;
-    const { header, body } = message;
+  mayShare({ header, body }: SendableMessage): boolean {
     const buffers = buffersOf(header);
-    if (body === null || buffers === null || body.space !== "host") return null;
-    const listBytes = addressListBytes(buffers.length / 2);
-    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isListable(buffers)) return null;
+    if (body === null || buffers === null || body.space !== this.memory.space) return false;
+    const least = Math.max(this.#settings.minBodyBytes, addressListBytes(buffers.length / 2));
+    return body.byteLength >= least && this.#isListable(buffers);
+  }
+
+  share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
+    if (!this.mayShare(message)) return null;
+    const body = message.body!;
+    // What was lent now would never come back.
+    if (this.isGone && body.space === "host") return null;
+    if (this.isGone) throw gone();
     const placed = this.#place(body);
     if (placed === null) return isHungry || this.isGone || body.byteLength > this.#most ? null : WAIT;
     try {
-      return this.#lend(placed, buffers, listBytes);
+      return this.#lend(placed, buffersOf(message.header)!);
     } finally {
       placed.memory.drop();
     }
@@ -106,7 +111,8 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
     return this.memory.place(body);
   }
 
-  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>, listBytes: number): Body {
+  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>): Body {
+    const listBytes = addressListBytes(buffers.length / 2);
     const block = hostPool().acquire(listBytes);
     writeAddressList(block.bytes().subarray(0, listBytes), address, buffers);
     const addresses: bigint[] = [];
@@ -129,6 +135,14 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
     if (hasBytes) this.#listable = buffers;
     return hasBytes;
   }
+}
+
+/** The body may be in memory from which it cannot be sent. */
+function gone(): DipcError {
+  return new DipcError(
+    "connection_lost",
+    "cannot share memory any longer: the client has closed its connection for that",
+  );
 }
 
 /** The buffers of a message; `null` of one that another isolate lends. */

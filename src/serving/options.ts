@@ -110,6 +110,8 @@ export interface ServedDataset {
   readonly staged?: boolean;
   /** Why they are staged or not. */
   readonly stagingReason?: string;
+  /** Why clients on this machine cannot read bodies in place after all; empty if they can. Left out if it is not shared. */
+  readonly sharingReason?: string;
 }
 
 /** Counters of a {@linkcode Server}. */

@@ -14,6 +14,7 @@ import type { LenderStats, RemoteLender, RemoteOffer } from "./stream_plane.ts";
 
 /** Memory that UCX provides, through which the bodies of one dataset stream. */
 class RemoteMemory implements LendableMemory {
+  readonly space = "host";
   readonly isConstant = false;
   readonly arena: Arena<LentMemory>;
 

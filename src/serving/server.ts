@@ -153,11 +153,12 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     this.datasets = [...this.#parts.entries.values()].map((entry) => this.#describe(entry));
   }
 
-  #describe({ name, dataset, memory, staged, stagingReason }: Entry): ServedDataset {
+  #describe({ name, dataset, memory, staged, stagingReason, shared }: Entry): ServedDataset {
     const { rows, batches, bodyBytes, engine } = dataset;
     const placed = memory === undefined ? {} : { memory, staged, stagingReason };
+    const lent = shared === undefined ? {} : { sharingReason: shared.problem?.message ?? "" };
     const decoded = engine === undefined ? {} : { engine: engine.name, engineReason: engine.reason };
-    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...decoded, ...placed };
+    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...decoded, ...placed, ...lent };
   }
 
   #emit(type: StreamEventType, detail: ServerEventDetail): void {

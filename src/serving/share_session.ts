@@ -41,6 +41,7 @@ export class ShareSession extends Lending<DatasetMemory> implements SharingSessi
     this.#socket = socket;
     this.dataset = dataset;
     this.#receiver = receiver;
+    memory.clients?.hold();
   }
 
   /** Aborted with the reason when its streams must end. */
@@ -80,6 +81,12 @@ export class ShareSession extends Lending<DatasetMemory> implements SharingSessi
   /** Ends its streams. What was lent stays lent until the connection is over. */
   end(reason: unknown): void {
     this.#end.abort(reason);
+  }
+
+  override leave(): void {
+    if (this.isGone) return;
+    super.leave();
+    this.memory.clients?.drop();
   }
 
   /** Ends a client that holds memory for too long. @returns the reason, if it did now */

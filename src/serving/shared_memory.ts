@@ -3,24 +3,34 @@
  *
  * @module
  */
-import { LocalError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { Arena } from "../memory/arena.ts";
 import type { Body } from "../memory/block.ts";
 import type { Leasable } from "../memory/leases.ts";
 import { SharedRegion } from "../memory/shared_region.ts";
+import type { MemoryKind, SharedMemoryFacts } from "../protocol/share_handshake.ts";
 import { ResidentDataset } from "../sources/resident.ts";
 
 /** The place of a body. */
 export interface PlacedBody {
-  /** Address of its first byte in this process. */
+  /** Address of its first byte, as it is in lists. */
   readonly address: bigint;
   /** What is lent with it. The caller is a holder, and drops it. */
   readonly memory: Leasable;
 }
 
+/** What a client gets. */
+export interface MemoryGrant {
+  readonly facts: SharedMemoryFacts;
+  /** The memfd that goes with that, if the memory has one. */
+  readonly descriptor: number | null;
+}
+
 /** Memory whose bodies can be lent. */
 export interface LendableMemory {
+  /** Memory space of the bodies in it. */
+  readonly space: string;
   /** Whether nothing in it ever changes, so that it does not matter who holds how much of it. */
   readonly isConstant: boolean;
   /** Bytes of an arena that are in use: being sent, or lent. */
@@ -29,14 +39,20 @@ export interface LendableMemory {
   place(body: Body): PlacedBody | null;
 }
 
-/** Memory of a shared dataset, which clients of this machine map. */
+/** Memory of a shared dataset, which clients of this machine open. */
 export interface DatasetMemory extends LendableMemory {
+  /** How clients open it. */
+  readonly kind: MemoryKind;
+  /** Why it is not shared after all. */
+  readonly problem?: DipcError;
+  /** Counts the clients that have it, if it cannot be freed before they have left. */
+  readonly clients?: { hold(): void; drop(): void };
   /**
-   * What clients map.
+   * What a client gets.
    *
    * @throws {DipcError} `out_of_memory`, `unsupported`
    */
-  region(): SharedRegion;
+  grant(): MemoryGrant;
   /** Unmaps it here. Idempotent. */
   close(): void;
 }
@@ -45,10 +61,12 @@ export interface DatasetMemory extends LendableMemory {
 const ALIGNMENT = 64;
 
 /** Memory that is never used for anything else need not be counted. */
-const ALWAYS_THERE: Leasable = { byteLength: 0, hold() {}, drop() {} };
+export const ALWAYS_THERE: Leasable = { byteLength: 0, hold() {}, drop() {} };
 
 /** The memory of a dataset that was packed. */
 class PackedMemory implements DatasetMemory {
+  readonly kind = "host";
+  readonly space = "host";
   readonly isConstant = true;
   readonly usedBytes = 0;
   readonly #region: SharedRegion;
@@ -58,9 +76,9 @@ class PackedMemory implements DatasetMemory {
     this.#region = region;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
-    return this.#region;
+    return grantOf(this.#region);
   }
 
   place(body: Body): PlacedBody | null {
@@ -142,6 +160,8 @@ export function packDataset(dataset: ResidentDataset): { dataset: ResidentDatase
 
 /** An arena, through which the bodies of a dataset stream. It is made when the first client comes. */
 export class StreamMemory implements DatasetMemory {
+  readonly kind = "host";
+  readonly space = "host";
   readonly isConstant = false;
   readonly #byteLength: number;
   #arena: Arena<SharedRegion> | null = null;
@@ -152,10 +172,10 @@ export class StreamMemory implements DatasetMemory {
     this.#byteLength = byteLength;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
     this.#arena ??= new Arena(SharedRegion.create(this.#byteLength));
-    return this.#arena.region;
+    return grantOf(this.#arena.region);
   }
 
   get usedBytes(): number {
@@ -177,6 +197,11 @@ export class StreamMemory implements DatasetMemory {
 export function placeIn(arena: Arena, body: Body): PlacedBody | null {
   const block = arena.place(body);
   return block === null ? null : { address: arena.region.base + BigInt(block.offset), memory: block };
+}
+
+/** What a client gets of a memfd. */
+export function grantOf({ generation, base, byteLength, descriptor }: SharedRegion): MemoryGrant {
+  return { facts: { generation, base, byteLength }, descriptor };
 }
 
 function closed(): LocalError {

@@ -5,7 +5,13 @@
  */
 import { asDipcError, DipcError } from "../errors.ts";
 import { encodeError } from "../protocol/envelope.ts";
-import { encodeGranted, encodeRefused, MAX_HELLO_BYTES, parseHello } from "../protocol/share_handshake.ts";
+import {
+  encodeGranted,
+  encodeRefused,
+  MAX_HELLO_BYTES,
+  type MemoryKind,
+  parseHello,
+} from "../protocol/share_handshake.ts";
 import { tellPeer } from "../tell_peer.ts";
 import { DescriptorWatch } from "../wire/descriptor_watch.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
@@ -101,15 +107,29 @@ export class SharedPlane implements MemorySharing {
     return isSame ? session : undefined;
   }
 
-  /** Hands out nothing more, and forgets its clients; what they have mapped they keep. Idempotent. */
+  /**
+   * Hands out nothing more, and forgets its clients; what they have mapped they keep. Those of memory that cannot be freed before
+   * are waited for, after this has resolved. Idempotent.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
-    for (const guest of [...this.#guests.values()]) this.#dismiss(guest);
+    for (const guest of [...this.#guests.values()]) {
+      if (guest.session?.memory.clients === undefined) this.#dismiss(guest);
+      else this.#watch.remove(guest.socket.fd);
+    }
     this.#watch.remove(this.#listening.fd);
     await this.#watch.close();
     this.#listening.close();
+    this.#checkLeft();
+  }
+
+  /** Takes notice of clients that leave after the end, which keeps no program alive. */
+  #checkLeft(): void {
+    for (const guest of [...this.#guests.values()]) if (!guest.session!.drain()) this.#dismiss(guest);
+    if (this.#guests.size === 0) return;
+    Deno.unrefTimer(setTimeout(() => this.#checkLeft(), CHECK_MS) as unknown as number);
   }
 
   #accept(): void {
@@ -146,16 +166,16 @@ export class SharedPlane implements MemorySharing {
     if (guest.nonce !== "") return this.#dismiss(guest);
     try {
       if (guest.problem !== null) throw guest.problem;
-      const { nonce, ticket } = parseHello(message.bytes);
+      const { nonce, ticket, kind } = parseHello(message.bytes);
       guest.nonce = nonce.toHex();
       if (this.#sessions.has(guest.nonce)) throw new DipcError("protocol", "cannot share memory: the nonce is in use");
-      this.#answer(guest, ticket).catch((error) => this.#refuse(guest, error));
+      this.#answer(guest, ticket, kind).catch((error) => this.#refuse(guest, error));
     } catch (error) {
       this.#refuse(guest, error);
     }
   }
 
-  async #answer(guest: Guest, ticket: Uint8Array): Promise<void> {
+  async #answer(guest: Guest, ticket: Uint8Array, kind: MemoryKind): Promise<void> {
     const { admission, settings } = this.#host;
     const { entry } = await admission.admit(ticket, "both");
     const memory = this.#host.memoryOf(entry.name);
@@ -163,11 +183,13 @@ export class SharedPlane implements MemorySharing {
       throw new DipcError("not_found", `cannot share ${JSON.stringify(entry.name)}: the dataset is not shared`);
     }
     if (this.#guests.get(guest.socket.fd) !== guest) return; // it has left meanwhile
-    const region = memory.region();
-    const { generation, base, byteLength } = region;
-    const answer = encodeGranted({ generation, base, byteLength });
-    if (guest.socket.sendDescriptor(answer, region.descriptor) !== "sent") return this.#dismiss(guest);
-    guest.session = new ShareSession(guest.socket, entry.name, memory, {
+    if (memory.kind !== kind) throw otherKind(entry.name, memory);
+    const { facts, descriptor } = memory.grant();
+    const answer = encodeGranted(facts);
+    const { socket } = guest;
+    const outcome = descriptor === null ? socket.send(answer) : socket.sendDescriptor(answer, descriptor);
+    if (outcome !== "sent") return this.#dismiss(guest);
+    guest.session = new ShareSession(socket, entry.name, memory, {
       settings: settings.sharing,
       receiver: this.#receiver,
     });
@@ -210,4 +232,12 @@ export class SharedPlane implements MemorySharing {
       }
     }
   }
+}
+
+/** The error of a client that cannot read the memory in which a dataset lies. */
+function otherKind(name: string, { kind, space }: DatasetMemory): DipcError {
+  const why = kind === "cuda"
+    ? `it is in the memory of ${space}, which a client reads that receives into that GPU`
+    : "it is in host memory, and the client receives into that of a GPU";
+  return new DipcError("unsupported", `cannot share ${JSON.stringify(name)}: ${why}`);
 }

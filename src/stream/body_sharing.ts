@@ -15,6 +15,12 @@ export const WAIT = "wait";
 /** The sender's side of one stream. */
 export interface BodySharing {
   /**
+   * Whether a body can go as a list at all: if it is not in host memory, then it certainly goes so.
+   *
+   * @param message The message; stays the caller's
+   */
+  mayShare(message: SendableMessage): boolean;
+  /**
    * Decides how a body goes.
    *
    * @param message The message; stays the caller's

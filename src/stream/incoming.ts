@@ -10,6 +10,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { hostPool } from "../memory/host_pool.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 import { addressListBytes } from "../protocol/address_list.ts";
 import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
@@ -411,7 +412,7 @@ export class IncomingStream implements MessageInput {
             `expected ${byteLength}`,
         );
       }
-      const block = this.#options.pool.acquire(byteLength);
+      const block = (isList ? hostPool() : this.#options.pool).acquire(byteLength);
       slot.attachment = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, byteLength) };
       this.#awaited = null;
       this.#postedBytes += slot.byteLength;

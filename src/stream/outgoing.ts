@@ -182,10 +182,11 @@ export class OutgoingStream {
 
   /** Starts a run. One that takes long to start, such as a query of a database, is cancelled if its client leaves meanwhile. */
   async #open(): Promise<SendableStream> {
-    const { signal, role } = this.#options;
+    const { signal, role, sharing } = this.#options;
     const left = new AbortController();
+    const mayShare = sharing && ((message: SendableMessage) => sharing.mayShare(message));
     const opening = fromDataset(() =>
-      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both" })
+      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both", mayShare })
     );
     if (!(opening instanceof Promise)) return opening;
     try {

@@ -310,6 +310,7 @@ testNeeding(
 
 testNeeding([needsUcx], "the memory of a gateway lends what it has received, and takes it back", async () => {
   const { GatewayMemory } = await import("../../src/gateway/memory.ts");
+  const { blocksOut } = hostPool().stats;
   const memory = new GatewayMemory(4 * MiB, 1024);
   const block = memory.acquire(MiB);
   block.bytes().subarray(0, 3).set([1, 2, 3]);
@@ -333,5 +334,5 @@ testNeeding([needsUcx], "the memory of a gateway lends what it has received, and
   blocks[0] = memory.acquire(MiB);
   blocks[0].release();
   memory.close();
-  assertEquals([memory.usedBytes, hostPool().stats.blocksOut], [0, 0]);
+  assertEquals([memory.usedBytes, hostPool().stats.blocksOut], [0, blocksOut]);
 });

@@ -141,7 +141,10 @@ export async function serveHostile(
     const outgoing = new OutgoingStream(channel, dataset, {
       ...{ role: "both", windowBytes: 1 << 20, windowBatches: 16, idleTimeoutMs: 10_000, signal },
       hasStopped: () => false,
-      sharing: { share: ({ header, body }) => share(header as { buffers?: ArrayLike<number> }, body!) },
+      sharing: {
+        mayShare: () => true,
+        share: ({ header, body }) => share(header as { buffers?: ArrayLike<number> }, body!),
+      },
     });
     await outgoing.run().catch(() => {});
     await channel.until(() => channel.failure !== null, { timeoutMs: 5_000, signal }).catch(() => {});
@@ -171,7 +174,7 @@ export class HostileClient implements AsyncDisposable {
 
   /** Says hello, as a client should, and closes the descriptor that it gets. @returns the code of an error, if it is refused */
   async hello(nonce: Uint8Array = this.nonce, ticket: Uint8Array = this.#uri.ticket!): Promise<string> {
-    this.socket.send(encodeHello({ nonce, ticket }));
+    this.socket.send(encodeHello({ nonce, ticket, kind: "host" }));
     return await this.answer();
   }
 
