@@ -9,7 +9,7 @@ import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import type { LentRegion, LentRegionOptions } from "../memory/lent_region.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
-import { addressesIn, type AddressList, parseAddressList } from "../protocol/address_list.ts";
+import { addressesIn, parseAddressList } from "../protocol/address_list.ts";
 import {
   encodeHello,
   MAX_ANSWER_BYTES,
