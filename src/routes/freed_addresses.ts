@@ -24,6 +24,11 @@ export class FreedAddresses {
     this.#send = send;
   }
 
+  /** Whether nothing can be given back any more. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
   /**
    * Gives addresses back, soon.
    *

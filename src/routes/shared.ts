@@ -23,6 +23,9 @@ import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
 import { FreedAddresses } from "./freed_addresses.ts";
+import type { KeepOptions } from "../wire/transport.ts";
+import type { Keepable } from "../wire/idle_pool.ts";
+import { idleSessions } from "./idle_sessions.ts";
 
 /** Longest wait for a server of the same machine, and then for its memory, in milliseconds; after it bodies are sent. */
 const ANSWER_MS = 1_000;
@@ -65,10 +68,15 @@ export interface SharedOptions {
   readonly memory: MemoryOpener;
 }
 
-/** The memory of a server, for one stream. */
-export class SharedSession implements AddressedBodies {
+/** A server sends nothing after its answer. */
+const NOTHING = new MessageReceiver(1);
+
+/** The memory of a server, for one stream after another. */
+export class SharedSession implements AddressedBodies, Keepable {
   /** What the request by UCX says, so that the server knows whose memory it is. */
   readonly entry: RequestEntry;
+  /** How it is kept after the stream; `null` if it is not. */
+  #keep: KeepOptions | null = null;
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
   readonly #region: LentRegion;
@@ -84,6 +92,9 @@ export class SharedSession implements AddressedBodies {
 
   /** @throws {DipcError} why the memory cannot be had */
   static async open(name: string, { ticket, timeoutMs, memory }: SharedOptions): Promise<SharedSession> {
+    const key = `${name} ${memory.kind} ${ticket.toHex()}`;
+    const kept = idleSessions.take(key) as SharedSession | null;
+    if (kept !== null) return kept;
     const socket = LocalSocket.connect(name);
     try {
       checkServer(socket, memory);
@@ -98,6 +109,7 @@ export class SharedSession implements AddressedBodies {
         const region = await memory.open(facts, descriptor, {
           onFree: (addresses, byteLength) => session.#freed.add(addresses, byteLength),
           onUnused: () => session.#end(),
+          onResting: () => idleSessions.put(key, session, session.#keep!),
           timeoutMs: Math.min(timeoutMs, ANSWER_MS),
         });
         return session = new SharedSession(socket, nonce, facts, region);
@@ -122,9 +134,20 @@ export class SharedSession implements AddressedBodies {
     this.#freed.flush();
   }
 
-  close(): void {
-    this.#region.close();
+  close(keep: KeepOptions | null = null): void {
+    const region = this.#region;
+    this.#keep = keep;
+    if (keep !== null && region.rest !== undefined) region.rest();
+    else region.close();
     this.flush();
+  }
+
+  isSound(): boolean {
+    return !this.#freed.isGone && this.#socket.receive(NOTHING) === null;
+  }
+
+  cut(): void {
+    this.#region.close();
   }
 
   /** The memory is unmapped: the end of the connection says so. */

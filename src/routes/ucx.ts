@@ -210,7 +210,7 @@ async function connectTo(
       throw error;
     }
   } catch (error) {
-    (await sharing)?.session?.close();
+    (await sharing)?.session?.close(null);
     throw error;
   }
 }

@@ -24,6 +24,10 @@ export class ShareSession extends Lending<DatasetMemory> implements SharingSessi
   readonly #socket: LocalSocket;
   readonly #receiver: MessageReceiver;
   readonly #end = new AbortController();
+  /** Streams under way. */
+  #streams = 0;
+  /** When the last stream was over, of `performance.now()`; `Infinity` while there is one, and before the first. */
+  #restingSince = Infinity;
 
   /**
    * @param socket The connection; stays the caller's
@@ -47,6 +51,21 @@ export class ShareSession extends Lending<DatasetMemory> implements SharingSessi
   /** Aborted with the reason when its streams must end. */
   get signal(): AbortSignal {
     return this.#end.signal;
+  }
+
+  /** Since when the client has had no stream and nothing that was lent to it, of `performance.now()`; `Infinity` if it has. */
+  get restingSince(): number {
+    return this.leases === 0 ? this.#restingSince : Infinity;
+  }
+
+  enter(): void {
+    this.#streams++;
+    this.#restingSince = Infinity;
+  }
+
+  exit(): void {
+    // The memory of a GPU is not taken from a client that may have opened it.
+    if (--this.#streams === 0 && this.memory.space === "host") this.#restingSince = performance.now();
   }
 
   override share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {

@@ -256,6 +256,7 @@ export class UcxConnection {
         this.#remote = this.#host.openRemote(grant.entry.name, channel) ?? null;
       }
       const remote = this.#remote;
+      session?.enter();
       const outgoing = this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
         role,
         windowBytes,
@@ -280,6 +281,8 @@ export class UcxConnection {
       // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
+    } finally {
+      session?.exit();
     }
   }
 

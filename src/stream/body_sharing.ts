@@ -6,7 +6,7 @@
  */
 import type { MessageHeader } from "../ipc/message.ts";
 import type { Block, Body } from "../memory/block.ts";
-import type { Operation } from "../wire/transport.ts";
+import type { KeepOptions, Operation } from "../wire/transport.ts";
 import type { SendableMessage } from "./sendable.ts";
 
 /** Answer of {@linkcode BodySharing.share}: there is no room now; ask again once the client has taken or given back something. */
@@ -49,6 +49,10 @@ export interface AddressedBodies {
   bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body | BodyFetch;
   /** The receiver waits: what can be given back is given back now. */
   flush(): void;
-  /** The stream is over; its bodies live on. Idempotent. */
-  close(): void;
+  /**
+   * The stream is over; its bodies live on.
+   *
+   * @param keep How what it was made with is kept for another stream of the server; `null` if that cannot be
+   */
+  close(keep: KeepOptions | null): void;
 }

@@ -19,6 +19,7 @@ import {
   STATFS_LAYOUT,
   unmap,
 } from "../../ffi/shared_memory.ts";
+import { RUSAGE_LAYOUT } from "../../ffi/page_faults.ts";
 import { mappingOf, segmentFacts, SHMID_LAYOUT, SYSV_CONSTANTS } from "../../ffi/sysv_memory.ts";
 import {
   acceptUnix,
@@ -53,7 +54,7 @@ testNeeding(
     const printed = JSON.parse(new TextDecoder().decode((await new Deno.Command(program).output()).stdout));
     const { end: _, ...theirs } = printed;
     assertEquals({
-      ...{ ...SOCKET_LAYOUT, statfs: STATFS_LAYOUT, shmid_ds: SHMID_LAYOUT },
+      ...{ ...SOCKET_LAYOUT, statfs: STATFS_LAYOUT, shmid_ds: SHMID_LAYOUT, rusage: RUSAGE_LAYOUT },
       ...{ ...SOCKET_CONSTANTS, ...MEMORY_CONSTANTS, ...SYSV_CONSTANTS },
     }, theirs);
   },
