@@ -16,6 +16,29 @@ export type { FlightClient } from "./src/flight/client.ts";
 export type { FlightMiddleware } from "./src/flight/client_options.ts";
 export type { CancelStatus, FlightEndpoint, FlightInfo } from "./src/flight/model.ts";
 export { FlightSqlClient } from "./src/flight_sql/client.ts";
+export { duckDbEngine } from "./src/duckdb_sql/open.ts";
+export type { DuckDbEngine } from "./src/duckdb_sql/engine.ts";
+export type { DuckDbEngineOptions, DuckDbTableSource } from "./src/duckdb_sql/options.ts";
+export type {
+  EngineCallOptions,
+  EngineCatalog,
+  EngineConnection,
+  EngineFacts,
+  EngineForeignKey,
+  EngineInfoValue,
+  EngineIngest,
+  EngineKeyRule,
+  EngineParameters,
+  EnginePrimaryKey,
+  EngineRows,
+  EngineRowSource,
+  EngineStatement,
+  EngineTable,
+  EngineTableName,
+  EngineTypeInfo,
+  SqlEngine,
+} from "./src/flight_sql/engine.ts";
+export type { SqlLimits } from "./src/flight_sql/server/limits.ts";
 export type { SqlExecutor } from "./src/flight_sql/executor.ts";
 export { SqlInfo } from "./src/flight_sql/gen/flight_sql_pb.ts";
 export type {

@@ -37,7 +37,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
   checkDeno();
   const settings = serverSettings(options);
   // Uploads and handlers can be served without any dataset.
-  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
+  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false ||
+    options.flight?.handlers !== undefined || options.flight?.sql !== undefined;
   let server: Server | undefined;
   const warn = (dataset: string, warning: string): void => server?._warn(dataset, warning);
   const { arenaBytes } = settings.sharing;

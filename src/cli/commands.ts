@@ -8,6 +8,7 @@ import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
+import { SQL_SERVE_VALUES } from "./sql_serving.ts";
 import {
   action,
   FLIGHT_FLAGS,
@@ -21,15 +22,17 @@ import {
   put,
 } from "./flight_commands.ts";
 import { gateway } from "./gateway_command.ts";
+import { sql } from "./sql_command.ts";
 
 const serve: Command = {
   name: "serve",
   summary: "serve files over UCX, and by Arrow Flight",
-  flags: ["json", "help", "no-ucx", "share"],
+  flags: ["json", "help", "no-ucx", "share", "sql"],
   values: [
     ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "engine", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
+    ...SQL_SERVE_VALUES,
     ...LIMIT_VALUES,
   ],
   former: ["road"],
@@ -69,6 +72,11 @@ Options
                        &mode=append, create or replace, otherwise into a table that is there or a new one
   --max-batch SIZE     of Flight: cuts longer batches, so that clients take them; "none" leaves them as they are
                        (default 4M for Parquet files without --batch-rows, 2G for others)
+  --sql                of Flight: answers Flight SQL, with each dataset as a table; by DuckDB ("dipc setup duckdb")
+  --sql-write FOLDER   of SQL: clients may create and change tables, which are kept in this folder
+  --sql-memory SIZE    of SQL: most memory of all queries, such as 4G (default 80 % of the machine's)
+  --sql-timeout TIME   of SQL: longest time of one statement (default 5m)
+  --sql-rows N         of SQL: most rows of one result (default: as many as there are)
   --no-ucx             serve by Flight alone
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
                        and "flight" with --flight-port
@@ -86,6 +94,7 @@ Examples
   dipc serve q='adbc:adbc_driver_postgresql?uri=postgresql://localhost/db&query=select * from trips'
   dipc serve q='duckdb:trips.duckdb?query=from trips where fare > 100'
   dipc serve trips.arrow --flight-port 8815 --auth-file users.txt
+  dipc serve trips.parquet flights.arrow --flight-port 8815 --sql
 
 ${EXIT_CODES}
 `,
@@ -305,7 +314,9 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, gateway, get, query, schema, ls, put, action, setup, doctor, bench];
+export const commands: readonly Command[] = [
+  ...[serve, gateway, get, query, sql, schema, ls, put, action, setup, doctor, bench],
+];
 
 /** Text of `dipc --help`. */
 export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.

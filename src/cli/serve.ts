@@ -22,6 +22,7 @@ import { print, printError } from "./output.ts";
 import { checkQuery, openQuery, queryScheme } from "./query_source.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
+import { openSqlEngine, sqlServingOf } from "./sql_serving.ts";
 import { warningLine } from "./warnings.ts";
 import { parseUploadDatabase, UploadTables } from "./upload_table.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
@@ -98,8 +99,9 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     throw new UsageError("cannot use --put-into: it and --allow-put exclude each other; give one");
   }
   const uploads = tablesText === undefined ? undefined : parseUploadDatabase(tablesText);
-  const takesUploads = flight?.allowPut !== undefined || uploads !== undefined;
-  const paths = args.positional.length === 0 && takesUploads ? [] : namedPaths(args.positional);
+  const mayBeEmpty = flight?.allowPut !== undefined || uploads !== undefined || args.values.has("sql-write");
+  const paths = args.positional.length === 0 && mayBeEmpty ? [] : namedPaths(args.positional);
+  const sql = sqlServingOf(args, paths);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
@@ -118,10 +120,13 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     ? undefined
     : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
-  const engine = engineOf(args);
+  const reader = engineOf(args);
   const { memory, staging } = deviceArgs(args);
   const share = args.flags.has("share");
-  requireForCommand("serve", permissionsOf(paths, options.address, flight));
+  requireForCommand("serve", [
+    ...permissionsOf(paths, options.address, flight),
+    ...sql?.write === undefined ? [] : keepingIn(sql.write),
+  ]);
   if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
   await using tables = uploads === undefined ? null : await UploadTables.open(uploads);
@@ -133,7 +138,12 @@ export async function runServe(args: ParsedArgs): Promise<number> {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
       datasets[name] = queryScheme(path) !== null
         ? await openQuery(path)
-        : await openPath(path, { batchRows, engine, map: "guarded", limits: sizes, onWarning });
+        : await openPath(path, { batchRows, engine: reader, map: "guarded", limits: sizes, onWarning });
+    }
+    await using engine = sql === null ? null : await openSqlEngine(sql, paths, datasets);
+    if (engine !== null) {
+      flight!.sql = engine;
+      flight!.sqlLimits = sql!.limits;
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {

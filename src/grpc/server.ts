@@ -52,6 +52,8 @@ export interface GrpcServerOptions {
    * @param method Name of the call, if it is about one
    */
   onError(error: DipcError, connection: number, method?: string): void;
+  /** Called when a connection is over, with its number. */
+  onConnectionEnd?(connection: number): void;
 }
 
 /** Flow-control windows: bytes that a client may send before they are read. */
@@ -224,6 +226,7 @@ export class GrpcServer {
           this.#uncalled.delete(connection);
           if (this.#open < this.#room / 2) this.#room = Infinity;
           if (this.#open === 0) this.#onEmpty?.();
+          this.#options.onConnectionEnd?.(number);
           // Health checks come and go without a byte.
           if (error !== null && connection.http2.hasReceived) this.#report(error, number);
         },

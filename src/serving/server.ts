@@ -54,6 +54,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   readonly address: string;
   /** The Flight side, if the server has one. */
   flight?: FlightServer;
+  #flightPlane: FlightPlane | null = null;
   /** What is served, in the order given; uploads come last. */
   datasets: readonly ServedDataset[] = [];
 
@@ -120,6 +121,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /** @ignore Starts the Flight side. */
   async _listenFlight(plane: FlightPlane): Promise<void> {
     const { address, advertise } = this.#parts.settings;
+    this.#flightPlane = plane;
     this.flight = await plane.listen(address, advertise);
   }
 
@@ -184,6 +186,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     this.#stop.abort(new DipcError("closed", "cannot complete the stream: the server is shutting down"));
     await plane?.idle();
     await flight;
+    await this.#flightPlane?.close();
     await plane?.close();
     const { entries, transport } = this.#parts;
     await closeEntries(entries.values());
