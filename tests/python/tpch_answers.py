@@ -27,7 +27,7 @@ def plain(value):
 
 def rows(table):
     found = zip(*(map(plain, column.to_pylist()) for column in table.columns))
-    # Numbers are put in order by what of them is certain.
+    # Numbers are sorted by the digits that are certain.
     return sorted(found, key=lambda row: [f"{v:.3f}" if isinstance(v, float) else repr(v) for v in row])
 
 
