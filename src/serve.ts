@@ -69,7 +69,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     const admission = plane?.admission ?? admitByName(entries);
     let maker: PlaneMaker | null;
     if (settings.isolates > 1) {
-      maker = await openUcx(options, () => openIsolates(settings.isolates, options.library));
+      maker = await openUcx(options, () => openIsolates(settings.isolates, options.library, entries));
     } else {
       if (transport === undefined) transport = await openUcx(options, () => ucxTransport({ library: options.library }));
       maker = await planeOver(transport, entries);
@@ -107,17 +107,11 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
 /** @throws {DipcError} `invalid_argument` for a shared dataset with an option that does not go with it */
 function checkShared(
   entries: ReadonlyMap<string, Entry>,
-  { metadataPort, isolates }: ServerSettings,
+  { metadataPort }: ServerSettings,
   { flight }: ServeOptions,
 ): void {
   const entry = [...entries.values()].find(({ shared }) => shared !== undefined);
-  const other = metadataPort !== undefined
-    ? "metadataPort"
-    : isolates > 1
-    ? "isolates"
-    : flight?.ucx === "off"
-    ? 'flight.ucx: "off"'
-    : null;
+  const other = metadataPort !== undefined ? "metadataPort" : flight?.ucx === "off" ? 'flight.ucx: "off"' : null;
   if (entry === undefined || other === null) return;
   throw new DipcError(
     "invalid_argument",
@@ -167,9 +161,14 @@ async function openUcx<T>({ flight }: ServeOptions, open: () => Promise<T>): Pro
 }
 
 /** Makes the UCX side in several isolates. */
-async function openIsolates(isolates: number, library: string | undefined): Promise<PlaneMaker> {
+async function openIsolates(
+  isolates: number,
+  library: string | undefined,
+  entries: ReadonlyMap<string, Entry>,
+): Promise<PlaneMaker> {
   const { isolatesPlane } = await import("./serving/isolates/plane.ts");
-  return isolatesPlane(isolates, library);
+  const shares = (name: string): boolean => entries.get(name)?.shared !== undefined;
+  return isolatesPlane(isolates, library, [...entries.keys()].some(shares) ? shares : undefined);
 }
 
 /** @throws {DipcError} `invalid_argument` if a dataset in device memory is to be served by several isolates */

@@ -212,7 +212,7 @@ function gone(): DipcError {
   );
 }
 
-/** The buffers of a message; `null` of one that another isolate lends. */
+/** The buffers of a message; `null` if nobody says where they are. */
 function buffersOf(header: SendableHeader): ArrayLike<number> | null {
-  return "buffers" in header ? header.buffers as Float64Array : null;
+  return (header as { buffers?: Float64Array }).buffers ?? null;
 }

@@ -60,33 +60,40 @@ const ALIGNMENT = 64;
 export const ALWAYS_THERE: Leasable = { byteLength: 0, hold() {}, drop() {} };
 
 /** The memory of a dataset that was packed. */
-class PackedMemory implements DatasetMemory {
+export class PackedMemory implements DatasetMemory {
   readonly kind = "host";
   readonly space = "host";
   readonly isConstant = true;
   readonly usedBytes = 0;
-  readonly #region: SharedRegion;
+  readonly #grant: MemoryGrant;
+  readonly #onClose: () => void;
   #isClosed = false;
 
-  constructor(region: SharedRegion) {
-    this.#region = region;
+  /**
+   * @param grant What clients get
+   * @param onClose Called once, when it is closed
+   */
+  constructor(grant: MemoryGrant, onClose: () => void) {
+    this.#grant = grant;
+    this.#onClose = onClose;
   }
 
   grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
-    return grantOf(this.#region);
+    return this.#grant;
   }
 
   place(body: Body): PlacedBody | null {
-    const { base, byteLength } = this.#region;
+    const { base, byteLength } = this.#grant.facts;
     const { address } = body;
     const isInside = address >= base && address + BigInt(body.byteLength) <= base + BigInt(byteLength);
     return isInside ? { address, memory: ALWAYS_THERE } : null;
   }
 
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#region.close();
+    this.#onClose();
   }
 }
 
@@ -150,7 +157,7 @@ export function packDataset(dataset: ResidentDataset): { dataset: ResidentDatase
     header,
     body: body === null ? null : new PackedBody(region.base + BigInt(offsets[i]), body.byteLength),
   }));
-  const memory = new PackedMemory(region);
+  const memory = new PackedMemory(grantOf(region), () => region.close());
   return { dataset: new PackedDataset(dataset, packed, memory), memory };
 }
 

@@ -106,8 +106,11 @@ export interface SharingSession extends BodySharing {
 export interface MemorySharing {
   /** Name of its socket, as it is in URIs. */
   readonly name: string;
-  /** Clients that read in place, without those that only may do so again, and bytes that are lent to them. */
-  readonly stats: { readonly clients: number; readonly leasedBytes: number };
+  /**
+   * Clients that read in place, without those that only may do so again, bytes that are lent to them, and bytes of arenas that are in
+   * use and not known to the server.
+   */
+  readonly stats: { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes?: number };
   /** Whether a dataset is shared. */
   shares(dataset: string): boolean;
   /** The session that a request for a dataset names, if there is one. */
@@ -129,6 +132,11 @@ export function randomWantData(): WantData {
 export interface BoundPorts {
   readonly port: number;
   readonly metadataPort?: number;
+}
+
+/** A name for a local socket that nobody can guess, and which nobody can have taken. */
+export function newSocketName(): string {
+  return `dipc-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
 }
 
 /** What a server puts into its URIs. */
