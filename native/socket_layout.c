@@ -1,5 +1,6 @@
 /*
- * Prints the layouts and constants of ffi/unix_sockets.ts and ffi/shared_memory.ts as the C library's headers have them, as JSON.
+ * Prints the layouts and constants of ffi/unix_sockets.ts, ffi/shared_memory.ts and ffi/page_faults.ts as the C library's headers have
+ * them, as JSON.
  * Build: cc -o socket_layout socket_layout.c
  */
 #define _GNU_SOURCE
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -54,6 +56,10 @@ int main(void) {
     END();
     BEGIN(struct statfs);
     FIELD(struct statfs, f_type);
+    END();
+    BEGIN(struct rusage);
+    FIELD(struct rusage, ru_minflt);
+    FIELD(struct rusage, ru_majflt);
     END();
     CONSTANT(AF_UNIX);
     CONSTANT(SOCK_SEQPACKET);

@@ -142,6 +142,20 @@ export interface Peers {
   readonly postgres: Postgres | null;
   /** Arrow's JDBC driver of Flight SQL, and a Java to run it. */
   readonly flightSqlJdbc: FlightSqlJdbc | null;
+  /** Path of arrow-go's example of a Flight SQL server, which has SQLite in it: `-port`. */
+  readonly sqliteServer: string | null;
+  /** Path of ROAPI, which serves files by Flight SQL with DataFusion: `--addr-flight-sql`. */
+  readonly roapi: string | null;
+  /** Sail, which serves Flight SQL in the dialect of Spark. */
+  readonly sail: Sail | null;
+}
+
+/** Sail, as a package of Python. */
+export interface Sail {
+  /** The Python that runs `-m pysail`. */
+  readonly python: string;
+  /** Folder of packages, for `PYTHONPATH`. */
+  readonly packages: string;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -173,6 +187,10 @@ export const ADBC_VERSION = "1.13.0";
 
 /** Version of the JDBC driver of Flight SQL on Maven Central. */
 export const FLIGHT_SQL_JDBC_VERSION = "18.3.0";
+/** Versions of the Flight SQL servers on PyPI. */
+export const ROAPI_VERSION = "0.12.7";
+/** See {@linkcode ROAPI_VERSION}. */
+export const SAIL_VERSION = "0.7.2";
 
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
@@ -196,6 +214,10 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   flightSqlJdbc:
     `Java 17 or newer (sudo apt-get install openjdk-17-jdk-headless), and Arrow's JDBC driver of Flight SQL ` +
     `${FLIGHT_SQL_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
+  sqliteServer: `the SQLite Flight SQL server of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds it as the ` +
+    "programs of arrow-go's tests)",
+  roapi: `ROAPI ${ROAPI_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  sail: `Sail ${SAIL_VERSION} (\`deno task setup\`; needs python3 and pip)`,
 };
 
 function isFile(path: string): boolean {
@@ -219,6 +241,24 @@ export function cudaHeadersFolder(folder: string): string {
 /** Folder of the Flight integration programs. */
 export function flightGoFolder(folder: string): string {
   return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
+}
+
+/** Folder of arrow-go's Flight SQL server. */
+export function sqliteServerFolder(folder: string): string {
+  return `${folder}/flight-sql-go-${FLIGHT_GO_VERSION}`;
+}
+
+/** Name of the program in it. */
+export const SQLITE_SERVER = "sqlite_flightsql_server";
+
+/** Folder of ROAPI, as its wheel lays it out. */
+export function roapiFolder(folder: string): string {
+  return `${folder}/roapi-${ROAPI_VERSION}`;
+}
+
+/** Folder of Sail. */
+export function sailFolder(folder: string): string {
+  return `${folder}/sail-${SAIL_VERSION}`;
 }
 
 /** Folder of the programs of `tools/flight_go`. */
@@ -355,6 +395,9 @@ const NOTHING: Peers = {
   duckdb: null,
   postgres: null,
   flightSqlJdbc: null,
+  sqliteServer: null,
+  roapi: null,
+  sail: null,
 };
 
 /** Looks for all peers. Starts nothing and downloads nothing. */
@@ -413,5 +456,10 @@ export function findPeers(): Peers {
     duckdb: ifFile(duckdbLibrary(folder)),
     postgres: findPostgres(folder),
     flightSqlJdbc: findFlightSqlJdbc(folder),
+    sqliteServer: ifFile(`${sqliteServerFolder(folder)}/${SQLITE_SERVER}`),
+    roapi: ifFile(`${roapiFolder(folder)}/bin/roapi`),
+    sail: isFile(`${sailFolder(folder)}/pysail/_native.abi3.so`) && isFile(python)
+      ? { python, packages: sailFolder(folder) }
+      : null,
   };
 }

@@ -18,7 +18,7 @@ import {
   pythonPath,
 } from "./peers.ts";
 import { findPython } from "./setup_python.ts";
-import { type Report, run, Unavailable } from "./setup_run.ts";
+import { fillFolder, type Report, run, Unavailable } from "./setup_run.ts";
 
 /** The server, its client, and the libraries that few machines have. */
 const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0"];
@@ -89,22 +89,4 @@ export async function providePostgres(folder: string, report: Report): Promise<v
       await run(`${made}/${POSTGRES_PROGRAMS}/${program}`, ["--version"], { env });
     }
   });
-}
-
-/** Makes a folder aside, and puts it in its place once it is complete. */
-async function fillFolder(
-  parent: string,
-  target: string,
-  fill: (temporary: string, made: string) => Promise<void>,
-): Promise<void> {
-  const temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
-  try {
-    const made = `${temporary}/made`;
-    await Deno.mkdir(made);
-    await fill(temporary, made);
-    await Deno.remove(target, { recursive: true }).catch(() => {});
-    await Deno.rename(made, target);
-  } finally {
-    await Deno.remove(temporary, { recursive: true });
-  }
 }

@@ -25,6 +25,7 @@ import { provideGrpcJs } from "./setup_grpc_js.ts";
 import { provideProxies } from "./setup_proxies.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 import { provideFlightSqlJdbc } from "./setup_jdbc.ts";
+import { provideRoapi, provideSail, provideSqliteServer } from "./setup_sql_servers.ts";
 import { provideCudaHeaders, provideNanoarrow } from "./setup_wheels.ts";
 
 /** Makes the virtual environment, or brings it to what `requirements.txt` asks for. */
@@ -103,6 +104,9 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
       duckdb: provideDuckdb,
       postgres: providePostgres,
       flightSqlJdbc: provideFlightSqlJdbc,
+      sqliteServer: provideSqliteServer,
+      roapi: provideRoapi,
+      sail: provideSail,
     } as const;
     for (const [name, provide] of Object.entries(steps)) {
       try {

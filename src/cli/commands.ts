@@ -22,6 +22,7 @@ import {
   put,
 } from "./flight_commands.ts";
 import { gateway } from "./gateway_command.ts";
+import { sql } from "./sql_command.ts";
 
 const serve: Command = {
   name: "serve",
@@ -313,7 +314,9 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, gateway, get, query, schema, ls, put, action, setup, doctor, bench];
+export const commands: readonly Command[] = [
+  ...[serve, gateway, get, query, sql, schema, ls, put, action, setup, doctor, bench],
+];
 
 /** Text of `dipc --help`. */
 export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.

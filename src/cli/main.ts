@@ -21,6 +21,7 @@ const loaders: Record<string, () => Promise<Run>> = {
   gateway: async () => (await import("./gateway.ts")).runGateway,
   get: async () => (await import("./get.ts")).runGet,
   query: async () => (await import("./query.ts")).runQuery,
+  sql: async () => (await import("./sql.ts")).runSql,
   schema: async () => (await import("./schema.ts")).runSchema,
   ls: async () => (await import("./ls.ts")).runLs,
   put: async () => (await import("./put.ts")).runPut,
@@ -84,7 +85,7 @@ async function reportFailure(error: unknown, command: Command | undefined, args:
     await printError(failureLine({ code, message }));
     return status;
   }
-  const fetches = command?.name === "get" || command?.name === "query";
+  const fetches = ["get", "query", "sql"].includes(command?.name ?? "");
   const totals = fetches ? noTotals() : {};
   const line = `${JSON.stringify({ ...totals, error: { code, message } })}\n`;
   if (fetches && namesStandardOutput(args)) {

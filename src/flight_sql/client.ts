@@ -43,11 +43,11 @@ export class FlightSqlClient extends SqlMetadata implements AsyncDisposable {
   static async connect(location: string | URL, options: FlightSqlOptions = {}): Promise<FlightSqlClient> {
     checkDeno();
     const { signal, ...checked } = checkSqlOptions(options);
-    const { connectTimeoutMs } = checked;
+    const { connectTimeoutMs, maxBatchBytes } = checked;
     const clients = await withPeerCheck(
       location,
       { signal, library: checked.library },
-      (signal) => connectClients(location, { ...checked, signal }, { connectTimeoutMs }),
+      (signal) => connectClients(location, { ...checked, signal }, { connectTimeoutMs, maxBatchBytes }),
     );
     return new FlightSqlClient(new SqlSession(clients, checked));
   }

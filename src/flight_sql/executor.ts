@@ -64,13 +64,15 @@ export abstract class SqlExecutor {
    * @throws {DipcError} What the server answers; `invalid_argument`, `timeout`, `cancelled`, `connection_lost`
    */
   async query(statement: SqlStatement, options: SqlQueryOptions = {}): Promise<DissociatedStreamReader> {
+    const startedMs = performance.now();
     if (options.parameters === undefined) {
-      return await this._session.open(await this.execute(statement, options), options);
+      const schema = () => this.#preparedSchema(statement);
+      return await this._session.open(await this.execute(statement, options), options, { startedMs, schema });
     }
     const prepared = await this.prepare(statement, options);
     try {
       // Its tickets may be those of the prepared statement, which has to be there until they have been used.
-      return await prepared._queryThenClose(options);
+      return await prepared._queryThenClose(options, startedMs);
     } catch (error) {
       await prepared.close().catch(() => {});
       throw error;
@@ -162,6 +164,12 @@ export abstract class SqlExecutor {
     } finally {
       if (isOurs) await dataset.close();
     }
+  }
+
+  /** The schema of a query's rows as the server prepares it. */
+  async #preparedSchema(statement: SqlStatement): Promise<MessageHeader | null> {
+    await using prepared = await this.prepare(statement);
+    return prepared.resultSchema;
   }
 
   #queryCommand(statement: SqlStatement): Uint8Array {

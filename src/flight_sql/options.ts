@@ -30,6 +30,8 @@ export interface FlightSqlOptions
    * @default {600_000}
    */
   statementTimeoutMs?: number;
+  /** Longest message of rows that are sent, in bytes; `false` for batches as they are. As of `FlightClient`. */
+  maxBatchBytes?: number | false;
 }
 
 /** A plan of Substrait, instead of a statement's text. */
@@ -92,6 +94,8 @@ export interface SqlIngestOptions extends SqlCallOptions {
 export interface CheckedOptions extends RouteOptions {
   /** Longest wait for the connection, in milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Longest message of rows that are sent, in bytes. */
+  readonly maxBatchBytes: number | false | undefined;
 }
 
 /**
@@ -113,7 +117,7 @@ export function checkSqlOptions(options: FlightSqlOptions): CheckedOptions {
     share,
     ...rest
   } = options;
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, ...flight } = rest;
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, maxBatchBytes, ...flight } = rest;
   for (const name of ["path", "command", "flight", "ticket"]) {
     if (name in flight) {
       throw new DipcError(
@@ -129,5 +133,5 @@ export function checkSqlOptions(options: FlightSqlOptions): CheckedOptions {
     timeoutMs: timeoutOption("statementTimeoutMs", statementTimeoutMs),
     flight,
   });
-  return { ...checked, connectTimeoutMs };
+  return { ...checked, connectTimeoutMs, maxBatchBytes };
 }

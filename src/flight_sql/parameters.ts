@@ -23,9 +23,10 @@ import {
   vectorFromArray,
 } from "apache-arrow";
 import { DipcError } from "../errors.ts";
+import { permittedPool } from "../memory/plain_pool.ts";
 import { refusal } from "../options.ts";
 import type { Dataset } from "../sources/dataset.ts";
-import { fromBatches, fromTable } from "../sources/table.ts";
+import { fromBatches } from "../sources/table.ts";
 
 /** A value of a parameter. */
 export type SqlValue = null | boolean | number | bigint | string | Uint8Array | Date;
@@ -46,8 +47,8 @@ interface TakenDataset {
  * @throws {DipcError} `invalid_argument` for anything else
  */
 export async function datasetOf(source: Table | RecordBatch | Dataset): Promise<TakenDataset> {
-  if (source instanceof Table) return { dataset: await fromTable(source), isOurs: true };
-  if (source instanceof RecordBatch) return { dataset: await fromBatches([source]), isOurs: true };
+  if (source instanceof Table) return { dataset: await datasetOfBatches(source), isOurs: true };
+  if (source instanceof RecordBatch) return { dataset: await datasetOfBatches(new Table([source])), isOurs: true };
   if (typeof source?.open === "function") return { dataset: source, isOurs: false };
   throw new DipcError(
     "invalid_argument",
@@ -79,7 +80,12 @@ export async function datasetOfParameters(parameters: SqlParameters, expected: S
     schema,
     makeData({ type: new Struct(schema.fields), length: 1, nullCount: 0, children }),
   );
-  return { dataset: await fromBatches([batch]), isOurs: true };
+  return { dataset: await datasetOfBatches(new Table([batch])), isOurs: true };
+}
+
+/** Its batches are encoded as they are sent; sending needs no native memory. */
+function datasetOfBatches({ batches, schema }: Table): Promise<Dataset> {
+  return fromBatches(batches, schema, { pool: permittedPool() });
 }
 
 function columnOf(value: SqlValue, expected: Field | null, index: number): { field: Field; data: Data } {

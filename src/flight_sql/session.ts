@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { Schema } from "apache-arrow";
 import { LocalError } from "../errors.ts";
 import type { FlightClient } from "../flight/client.ts";
 import type { FlightInfo } from "../flight/model.ts";
-import { encodeSchema } from "../ipc/encode.ts";
+import type { MessageHeader } from "../ipc/message.ts";
 import { DissociatedStreamReader } from "../reader.ts";
 import type { ClientPool } from "../routes/client_pool.ts";
-import { openInfo } from "../routes/open_info.ts";
+import { noColumns, openInfo } from "../routes/open_info.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { readAnswer } from "./any.ts";
 import { cancelQuery } from "./cancel.ts";
@@ -64,18 +63,19 @@ export class SqlSession {
    *
    * @param info Its endpoints
    * @param options Cancellation
-   * @param close Called when the result is over
+   * @param more When the statement began, by `performance.now()`; how its schema is found if no rows have come to show it; and
+   * what is called when the result is over
    */
   async open(
     info: FlightInfo,
     { signal }: SqlCallOptions = {},
-    close: () => Promise<void> = () => Promise.resolve(),
+    more: { startedMs?: number; schema?: () => Promise<MessageHeader | null>; close?: () => Promise<void> } = {},
   ): Promise<DissociatedStreamReader> {
-    const startedMs = performance.now();
+    const { startedMs = performance.now(), close = () => Promise.resolve() } = more;
     const stream = await openInfo(info, this.#clients, {
       ...this.#options,
       signal,
-      mayLackSchema: true,
+      lastSchema: async () => await more.schema?.().catch(() => null) ?? noColumns(),
       close,
     });
     return new DissociatedStreamReader({ ...stream, limits: this.#options.limits, signal, startedMs });
@@ -91,7 +91,7 @@ export class SqlSession {
    */
   async put(command: Uint8Array, dataset: Dataset | null, options: SqlCallOptions = {}): Promise<Uint8Array[]> {
     if (dataset !== null) return await this.flight.put({ command }, dataset, callOf(options));
-    await using writer = await this.flight.doPut({ command }, encodeSchema(new Schema([])), callOf(options));
+    await using writer = await this.flight.doPut({ command }, noColumns(), callOf(options));
     return await writer.finish();
   }
 

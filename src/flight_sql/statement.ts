@@ -53,12 +53,14 @@ export class FlightSqlStatement implements AsyncDisposable {
    * @throws {DipcError} As `query` of the client; `invalid_argument` for parameters that do not fit
    */
   async query(options: SqlQueryOptions = {}): Promise<DissociatedStreamReader> {
-    return await this.#session.open(await this.execute(options), options);
+    const startedMs = performance.now();
+    return await this.#session.open(await this.execute(options), options, { startedMs, schema: this.#schema });
   }
 
   /** @ignore As `query`, and closes the statement when the result is over. */
-  async _queryThenClose(options: SqlQueryOptions): Promise<DissociatedStreamReader> {
-    return await this.#session.open(await this.execute(options), options, () => this.close().catch(() => {}));
+  async _queryThenClose(options: SqlQueryOptions, startedMs: number): Promise<DissociatedStreamReader> {
+    const close = (): Promise<void> => this.close().catch(() => {});
+    return await this.#session.open(await this.execute(options), options, { startedMs, schema: this.#schema, close });
   }
 
   /**
@@ -120,6 +122,8 @@ export class FlightSqlStatement implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close().catch(() => {});
   }
+
+  #schema = (): Promise<MessageHeader | null> => Promise.resolve(this.resultSchema);
 
   #queryCommand(): Uint8Array {
     return packMessage(sql.CommandPreparedStatementQuerySchema, { preparedStatementHandle: this.#handle });

@@ -34,6 +34,8 @@ export interface LentRegion {
    * @throws {DipcError} `out_of_memory`
    */
   gather(body: ScatteredBody): Body;
+  /** Nothing more is made of it for now: once no part is in use, `onResting` is called. Not every region can wait. */
+  rest?(): void;
   /** Nothing more is made of it: once no part is in use it is unmapped. Idempotent. */
   close(): void;
 }
@@ -44,4 +46,6 @@ export interface LentRegionOptions {
   onFree(addresses: readonly bigint[], byteLength: number): void;
   /** It was closed and is unmapped now. */
   onUnused(): void;
+  /** It rests: no part is in use, and the next stream may make some. */
+  onResting(): void;
 }

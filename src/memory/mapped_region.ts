@@ -2,13 +2,15 @@
  * Memory of a server that is mapped here to be read in place: checked before it is mapped, mapped privately, unmapped once nothing of
  * it is in use.
  *
- * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; before the
- * server may use the block again, such pages are dropped, so that the next body there is not hidden by them.
+ * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; once the body is
+ * released, such pages are dropped, so that the next body there is not hidden by them. No page is written to without a page fault, so
+ * only if there was one does it have to be asked which pages those are.
  *
  * @module
  */
 import { LocalError } from "../errors.ts";
 import { libc } from "../../ffi/libc.ts";
+import { pageFaults } from "../../ffi/page_faults.ts";
 import {
   dropPrivatePages,
   hasPrivatePages,
@@ -36,8 +38,8 @@ interface Part {
   readonly byteLength: number;
   /** What is given back when the part is not used any more. */
   readonly addresses: readonly bigint[];
-  /** Whether anybody could have written to it. */
-  isExposed: boolean;
+  /** Page faults of this process before anybody could write to it; `null` if nobody could. */
+  faults: number | null;
 }
 
 const registry = new FinalizationRegistry<Part>((part) => part.region._release(part));
@@ -51,10 +53,13 @@ export class MappedRegion implements LentRegion {
   readonly #address: bigint;
   readonly #onFree: LentRegionOptions["onFree"];
   readonly #onUnused: () => void;
+  readonly #onResting: () => void;
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
-  #pagemap = -1;
+  /** Opened when it is first needed. */
+  #pagemap: number | null = null;
   #bytesOut = 0;
   #parts = 0;
+  #isResting = false;
   #isClosed = false;
 
   private constructor(address: bigint, byteLength: number, isConstant: boolean, options: LentRegionOptions) {
@@ -63,7 +68,7 @@ export class MappedRegion implements LentRegion {
     this.isConstant = isConstant;
     this.#onFree = options.onFree;
     this.#onUnused = options.onUnused;
-    if (!isConstant) this.#pagemap = openPagemap();
+    this.#onResting = options.onResting;
   }
 
   /**
@@ -102,7 +107,7 @@ export class MappedRegion implements LentRegion {
     this.#bytesOut += byteLength;
     // Memory that is never used again costs nobody anything.
     if (!this.isConstant && this.#bytesOut > this.#pressure.threshold) this.#pressure.press(byteLength);
-    const part = { region: this, start, byteLength, addresses, isExposed: false };
+    const part = { region: this, start, byteLength, addresses, faults: null };
     return new MappedBody(part, this.#address + BigInt(start));
   }
 
@@ -119,19 +124,24 @@ export class MappedRegion implements LentRegion {
     return block.toBody(byteLength);
   }
 
+  rest(): void {
+    this.#isResting = true;
+    this.#checkUnused();
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#unmapUnused();
+    this.#checkUnused();
   }
 
   /** @ignore */
-  _release({ start, byteLength, addresses, isExposed }: Part): void {
-    if (isExposed && !this.isConstant) this.#dropWritten(start, byteLength);
+  _release({ start, byteLength, addresses, faults }: Part): void {
+    if (faults !== null && faults !== pageFaults()) this.#dropWritten(start, byteLength);
     this.#parts--;
     this.#bytesOut -= byteLength;
     this.#onFree(addresses, byteLength);
-    this.#unmapUnused();
+    this.#checkUnused();
   }
 
   #copy(start: number, target: Uint8Array<ArrayBuffer>): void {
@@ -143,14 +153,20 @@ export class MappedRegion implements LentRegion {
     const from = start - start % page;
     const bytes = Math.ceil((start + byteLength - from) / page) * page;
     const address = this.#address + BigInt(from);
+    this.#pagemap ??= openPagemap();
     if (this.#pagemap < 0 || hasPrivatePages(this.#pagemap, address, bytes)) dropPrivatePages(address, bytes);
   }
 
-  #unmapUnused(): void {
-    if (!this.#isClosed || this.#parts > 0) return;
-    unmap(this.#address, this.byteLength);
-    if (this.#pagemap >= 0) libc().close(this.#pagemap);
-    this.#onUnused();
+  #checkUnused(): void {
+    if (this.#parts > 0) return;
+    if (this.#isClosed) {
+      unmap(this.#address, this.byteLength);
+      if (this.#pagemap !== null && this.#pagemap >= 0) libc().close(this.#pagemap);
+      this.#onUnused();
+    } else if (this.#isResting) {
+      this.#isResting = false;
+      this.#onResting();
+    }
   }
 }
 
@@ -179,7 +195,7 @@ class MappedBody implements Body, Watchable {
 
   get address(): bigint {
     if (this.#part === null) return 0n;
-    this.#part.isExposed = true;
+    expose(this.#part);
     return this.#address;
   }
 
@@ -187,7 +203,7 @@ class MappedBody implements Body, Watchable {
     const part = this.#part;
     if (part === null) throw new LocalError("closed", "cannot read this body: it was released");
     if (this.#buffer === null) {
-      part.isExposed = true;
+      expose(part);
       const pointer = Deno.UnsafePointer.create(this.#address)!;
       this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, this.byteLength) as ArrayBuffer;
       // From now on a column may outlive the body.
@@ -214,6 +230,11 @@ class MappedBody implements Body, Watchable {
     buffer?.transfer(0);
     part.region._release(part);
   }
+}
+
+/** From now on a part can be written to. */
+function expose(part: Part): void {
+  part.faults ??= pageFaults();
 }
 
 function refused(why: string): LocalError {

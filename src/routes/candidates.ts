@@ -41,7 +41,7 @@ export interface EndpointOptions {
   /** What opens that memory, if it is not host memory. */
   lent?: MemoryOpener;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
-  flightSchema: () => MessageHeader | null;
+  flightSchema: () => MessageHeader | null | Promise<MessageHeader | null>;
 }
 
 /** One way to fetch the endpoint. */
@@ -147,7 +147,7 @@ function flightCandidate(
         const client = await clients.at(location);
         const input = await client.openStream(endpoint.ticket, { signal });
         // An empty stream may lack its schema.
-        const schema = input.schema ?? flightSchema() ?? await noSchema(input, client.location.uri);
+        const schema = input.schema ?? await flightSchema() ?? await noSchema(input, client.location.uri);
         return { input, schema, transports: [], transportsReason: "", sharingReason: null };
       } catch (error) {
         throw location === null ? error : clients.explain(location, error);

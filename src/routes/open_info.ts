@@ -26,8 +26,8 @@ const MAX_ENDPOINTS = 65_536;
 export interface InfoOptions extends RouteOptions {
   /** Why the data comes by DoGet, if `route` is `"flight"`. Default: because that was requested. */
   readonly flightReason?: string;
-  /** Whether a flight whose schema nobody sends has no columns, instead of being an error. Default false. */
-  readonly mayLackSchema?: boolean;
+  /** The schema of a flight that has no rows, if neither the flight nor its stream has one. Default: that is an error. */
+  readonly lastSchema?: () => Promise<MessageHeader>;
   /** Called when the stream is over. */
   readonly close: () => Promise<void>;
 }
@@ -37,13 +37,14 @@ export interface InfoOptions extends RouteOptions {
  *
  * @param uri Its location
  * @param options Credentials, limits, timeouts
- * @param kept For clients of many flights: longest wait for the connection in milliseconds, instead of `timeoutMs`
+ * @param kept For clients of many calls: longest wait for the connection in milliseconds, instead of `timeoutMs`, and longest
+ * message of an upload in bytes
  * @returns Its client, and those of the locations that it will name
  */
 export async function connectClients(
   uri: string | URL,
   options: RouteOptions,
-  kept?: { readonly connectTimeoutMs: number },
+  kept?: { readonly connectTimeoutMs: number; readonly maxBatchBytes?: number | false },
 ): Promise<ClientPool> {
   const { signal, timeoutMs, limits, flight = {} } = options;
   const { headers, token, user, password, tls, cookies, middleware, maxMessageBytes } = flight;
@@ -51,7 +52,8 @@ export async function connectClients(
   // Without a prompt: Flight works without native libraries.
   const pool = options.pool ?? (isGranted({ name: "ffi" }) ? hostPool() : undefined);
   const credentials = { headers, token, user, password, tls, cookies, middleware };
-  const client = { signal, timeoutMs, limits, pool, maxMessageBytes, ...credentials };
+  const { maxBatchBytes } = kept ?? {};
+  const client = { signal, timeoutMs, limits, pool, maxMessageBytes, maxBatchBytes, ...credentials };
   const first = await FlightClient._connectBeside(uri, client, { connectTimeoutMs: kept?.connectTimeoutMs });
   // The signal is that of the flight, if there is one; later ones have signals of their own.
   const others = kept === undefined ? client : { ...client, signal: undefined };
@@ -70,7 +72,6 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
   const { ucxTimeoutMs, parallelEndpoints: parallel } = flightNumbers(flight);
   checkEndpoints(info);
   if (info.endpoints.length === 0) return await openEmpty(info, limits, options.close);
-  const lastResort = () => options.mayLackSchema === true ? noColumns() : null;
   const mayUseUcx = isGranted({ name: "ffi" }) || route === "ucx" || options.transport !== undefined;
   const input = new FlightInput({
     clients,
@@ -87,7 +88,8 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     share: options.share,
     lent: options.lent,
     keep: options.keep,
-    flightSchema: () => info.schema.byteLength === 0 ? lastResort() : readEncapsulatedSchema(info.schema, limits),
+    flightSchema: () =>
+      info.schema.byteLength === 0 ? options.lastSchema?.() ?? null : readEncapsulatedSchema(info.schema, limits),
     ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),
     endpoints: info.endpoints,
     ordered: info.ordered,
@@ -123,6 +125,7 @@ async function openEmpty(info: FlightInfo, limits: ReaderLimits, close: () => Pr
   };
 }
 
-function noColumns(): MessageHeader {
+/** A schema without columns. */
+export function noColumns(): MessageHeader {
   return encodeSchema(new Schema([]));
 }

@@ -23,6 +23,9 @@ import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
 import { textOf } from "../text.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+import type { KeepOptions } from "../wire/transport.ts";
+import type { Keepable } from "../wire/idle_pool.ts";
+import { idleSessions } from "./idle_sessions.ts";
 
 /** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
 const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
@@ -85,10 +88,15 @@ export async function openShared(name: string, options: SharedOptions): Promise<
   }
 }
 
-/** The memory of a server, for one stream. */
-export class SharedSession implements AddressedBodies {
+/** A server sends nothing after its answer. */
+const NOTHING = new MessageReceiver(1);
+
+/** The memory of a server, for one stream after another. */
+export class SharedSession implements AddressedBodies, Keepable {
   /** What the request by UCX says, so that the server knows whose memory it is. */
   readonly entry: RequestEntry;
+  /** How it is kept after the stream; `null` if it is not. */
+  #keep: KeepOptions | null = null;
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
   readonly #region: LentRegion;
@@ -106,6 +114,9 @@ export class SharedSession implements AddressedBodies {
 
   /** @throws {DipcError} why the memory cannot be had */
   static async open(name: string, { ticket, timeoutMs, memory }: SharedOptions): Promise<SharedSession> {
+    const key = `${name} ${memory.kind} ${ticket.toHex()}`;
+    const kept = idleSessions.take(key) as SharedSession | null;
+    if (kept !== null) return kept;
     const socket = LocalSocket.connect(name);
     try {
       checkServer(socket, memory);
@@ -120,6 +131,7 @@ export class SharedSession implements AddressedBodies {
         const region = await memory.open(facts, descriptor, {
           onFree: (addresses, byteLength) => session.#free(addresses, byteLength),
           onUnused: () => session.#end(),
+          onResting: () => idleSessions.put(key, session, session.#keep!),
           timeoutMs: Math.min(timeoutMs, ANSWER_MS),
         });
         return session = new SharedSession(socket, nonce, facts, region);
@@ -153,9 +165,20 @@ export class SharedSession implements AddressedBodies {
     this.#freedBytes = 0;
   }
 
-  close(): void {
-    this.#region.close();
+  close(keep: KeepOptions | null = null): void {
+    const region = this.#region;
+    this.#keep = keep;
+    if (keep !== null && region.rest !== undefined) region.rest();
+    else region.close();
     this.flush();
+  }
+
+  isSound(): boolean {
+    return !this.#isGone && this.#socket.receive(NOTHING) === null;
+  }
+
+  cut(): void {
+    this.#region.close();
   }
 
   #free(addresses: readonly bigint[], byteLength: number): void {

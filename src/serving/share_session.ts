@@ -32,6 +32,10 @@ export class ShareSession implements SharingSession {
   readonly #end = new AbortController();
   /** Whether its connection is over. */
   isGone = false;
+  /** Streams under way. */
+  #streams = 0;
+  /** When the last stream was over, of `performance.now()`; `Infinity` while there is one, and before the first. */
+  #restingSince = Infinity;
   /** The buffers of the last batch that could be listed; batches of a stream mostly have the same. */
   #listable: ArrayLike<number> | null = null;
 
@@ -65,9 +69,24 @@ export class ShareSession implements SharingSession {
     return this.#leases.bytes;
   }
 
+  /** Since when the client has had no stream and nothing that was lent to it, of `performance.now()`; `Infinity` if it has. */
+  get restingSince(): number {
+    return this.#leases.count === 0 ? this.#restingSince : Infinity;
+  }
+
   /** Addresses lent to the client. */
   get leases(): number {
     return this.#leases.count;
+  }
+
+  enter(): void {
+    this.#streams++;
+    this.#restingSince = Infinity;
+  }
+
+  exit(): void {
+    // The memory of a GPU is not taken from a client that may have opened it.
+    if (--this.#streams === 0 && this.memory.space === "host") this.#restingSince = performance.now();
   }
 
   mayShare({ header, body }: SendableMessage): boolean {

@@ -82,11 +82,14 @@ export class SharedPlane implements MemorySharing {
     Deno.unrefTimer(this.#timer);
   }
 
-  /** What clients have at the moment. */
+  /** Clients with a stream, or with something that is lent to them, and how much that is. */
   get stats(): { clients: number; leasedBytes: number } {
-    let leasedBytes = 0;
-    for (const session of this.#sessions.values()) leasedBytes += session.leasedBytes;
-    return { clients: this.#sessions.size, leasedBytes };
+    let clients = 0, leasedBytes = 0;
+    for (const session of this.#sessions.values()) {
+      if (session.restingSince === Infinity) clients++;
+      leasedBytes += session.leasedBytes;
+    }
+    return { clients, leasedBytes };
   }
 
   /** Whether a dataset is shared. */
@@ -137,6 +140,7 @@ export class SharedPlane implements MemorySharing {
     if (socket === null) return this.#pause();
     const { maxConnections } = this.#host.settings;
     if (this.#guests.size >= maxConnections + MAX_REFUSED) return socket.close();
+    if (this.#guests.size >= maxConnections) this.#dismissResting();
     const problem = !socket.isOwnUser
       ? new DipcError("permission_denied", `cannot share memory: the client is of another user (${socket.peerUser})`)
       : this.#guests.size >= maxConnections
@@ -214,6 +218,16 @@ export class SharedPlane implements MemorySharing {
     guest.socket.close();
   }
 
+  /** Makes room: ends the connection of the client that has been without a stream for longest. */
+  #dismissResting(): void {
+    let longest: Guest | null = null, since = Infinity;
+    for (const guest of this.#guests.values()) {
+      const { restingSince = Infinity } = guest.session ?? {};
+      if (restingSince < since) [longest, since] = [guest, restingSince];
+    }
+    if (longest !== null) this.#dismiss(longest);
+  }
+
   #check(): void {
     if (this.#isPaused) {
       this.#isPaused = false;
@@ -224,6 +238,13 @@ export class SharedPlane implements MemorySharing {
       const { session, sinceMs } = guest;
       if (session === null) {
         if (now - sinceMs > this.#host.settings.requestTimeoutMs) this.#dismiss(guest);
+        continue;
+      }
+      // What it could read next is in other memory, or it has waited for too long.
+      const isSame = session.memory === this.#host.memoryOf(session.dataset);
+      const isOld = now - session.restingSince > this.#host.settings.keepAliveMs;
+      if (isOld || (!isSame && session.restingSince < Infinity)) {
+        this.#dismiss(guest);
         continue;
       }
       const error = session.checkDeadline();

@@ -96,13 +96,17 @@ export interface StreamPlaneHost {
 export interface SharingSession extends BodySharing {
   /** Aborted with the reason when its streams must end. */
   readonly signal: AbortSignal;
+  /** A stream begins. */
+  enter(): void;
+  /** That stream is over. */
+  exit(): void;
 }
 
 /** What hands out shared memory; see `SharedPlane`. */
 export interface MemorySharing {
   /** Name of its socket, as it is in URIs. */
   readonly name: string;
-  /** Clients that read in place, and bytes that are lent to them. */
+  /** Clients that read in place, without those that only may do so again, and bytes that are lent to them. */
   readonly stats: { readonly clients: number; readonly leasedBytes: number };
   /** Whether a dataset is shared. */
   shares(dataset: string): boolean;

@@ -248,6 +248,7 @@ export class UcxConnection {
       this.#detail.dataset = grant.entry.name;
       onRequest(this.#detail);
       if (nonce !== undefined && role === "both") session = this.#host.claim(nonce, grant.entry.name);
+      session?.enter();
       const outgoing = this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
         role,
         windowBytes,
@@ -271,6 +272,8 @@ export class UcxConnection {
       // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
+    } finally {
+      session?.exit();
     }
   }
 

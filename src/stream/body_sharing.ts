@@ -6,6 +6,7 @@
  */
 import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
+import type { KeepOptions } from "../wire/transport.ts";
 import type { SendableMessage } from "./sendable.ts";
 
 /** Answer of {@linkcode BodySharing.share}: there is no room now; ask again once the client has taken or given back something. */
@@ -42,6 +43,10 @@ export interface AddressedBodies {
   bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body;
   /** The receiver waits: what can be given back is given back now. */
   flush(): void;
-  /** The stream is over; its bodies live on. Idempotent. */
-  close(): void;
+  /**
+   * The stream is over; its bodies live on.
+   *
+   * @param keep How what it was made with is kept for another stream of the server; `null` if that cannot be
+   */
+  close(keep: KeepOptions | null): void;
 }

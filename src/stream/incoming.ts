@@ -218,7 +218,7 @@ export class IncomingStream implements MessageInput {
     this.#ahead = null;
     this.#discarding?.block.release();
     this.#discarding = null;
-    this.#options.addressed?.close();
+    this.#options.addressed?.close(mayKeep ? keep! : null);
   }
 
   /**

@@ -19,6 +19,7 @@ import {
   STATFS_LAYOUT,
   unmap,
 } from "../../ffi/shared_memory.ts";
+import { RUSAGE_LAYOUT } from "../../ffi/page_faults.ts";
 import {
   acceptUnix,
   connectUnix,
@@ -51,7 +52,13 @@ testNeeding(
     assert(compiled.success, new TextDecoder().decode(compiled.stderr));
     const printed = JSON.parse(new TextDecoder().decode((await new Deno.Command(program).output()).stdout));
     const { end: _, ...theirs } = printed;
-    assertEquals({ ...SOCKET_LAYOUT, statfs: STATFS_LAYOUT, ...SOCKET_CONSTANTS, ...MEMORY_CONSTANTS }, theirs);
+    assertEquals({
+      ...SOCKET_LAYOUT,
+      statfs: STATFS_LAYOUT,
+      rusage: RUSAGE_LAYOUT,
+      ...SOCKET_CONSTANTS,
+      ...MEMORY_CONSTANTS,
+    }, theirs);
   },
 );
 

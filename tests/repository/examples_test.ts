@@ -8,6 +8,7 @@ import { buildSample } from "../../tools/async_kit.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, Running, serve } from "../support/processes.ts";
 import { peerTest } from "../support/peers.ts";
+import { startSqlite } from "../flight_sql/support/sql_servers.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { needsPython, programOf } from "../support/python.ts";
 
@@ -132,6 +133,16 @@ testNeeding([needsUcx], "examples: gateway.ts gives UCX and shared memory to a s
     stdout,
     /^gateway at grpc:.*\n100000 rows by ucx: (\d+) bytes, \1 of them in place\n100000 rows by ucx: \1 bytes, 0 of them in place\n$/,
   );
+});
+
+peerTest(["sqliteServer"], "examples: sql.ts writes and queries a table at a Flight SQL server", async (found) => {
+  using folder = new TemporaryFolder();
+  await using server = await startSqlite(found.sqliteServer);
+  await using example = await start("sql.ts", [server.location], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  const cities = "Lyon: 334 trips, at most 99.9\nNice: 333 trips, at most 99.8\n";
+  assertEquals(stdout, `1000 rows written\n${cities}trips is a table\n`);
 });
 
 testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by UCX", async () => {

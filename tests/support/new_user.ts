@@ -159,6 +159,20 @@ export const TASKS: readonly Task[] = [
   },
   { page: "flight-client.md", what: "check the server", line: 'dipc action "$FLIGHT" healthcheck', shows: /^ok\n/m },
   {
+    page: "flight-sql.md",
+    what: "ask a server for SQL that has none",
+    line: 'dipc sql "$FLIGHT" "select 1"',
+    status: 1,
+    shows: /it\s+is\s+not\s+a\s+Flight\s+SQL\s+server;\s+dipc\s+ls\s+grpc:/,
+  },
+  {
+    page: "flight-sql.md",
+    what: "forget the statement",
+    line: 'dipc sql "$FLIGHT"',
+    status: 2,
+    shows: /it\s+needs\s+a\s+statement;\s+write\s+dipc\s+sql\s+URI/,
+  },
+  {
     page: "gateway.md",
     what: "run a gateway to a Flight server, and stop with Ctrl-C",
     line: `timeout --foreground -s INT 3 bash -c 'exec dipc_plain gateway "$FLIGHT" --share'`,
