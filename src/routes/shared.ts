@@ -155,6 +155,7 @@ export class SharedSession implements AddressedBodies, Keepable {
   flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#region.settle?.();
     while (this.#freed.length > 0 && !this.#isGone) {
       const outcome = this.#socket.send(encodeFreed(this.#freed.slice(0, MAX_FREED)));
       if (outcome === "full") return this.#flushLater();

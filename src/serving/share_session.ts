@@ -96,6 +96,12 @@ export class ShareSession implements SharingSession {
     return body.byteLength >= least && this.#isListable(buffers);
   }
 
+  weigh(message: SendableMessage): number {
+    const { byteLength } = message.body!;
+    if (!this.memory.isConstant || !this.mayShare(message)) return byteLength;
+    return addressListBytes(buffersOf(message.header)!.length / 2);
+  }
+
   share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
     if (this.signal.aborted) throw this.signal.reason;
     if (!this.mayShare(message)) return null;
