@@ -43,7 +43,7 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   duckdb_sql: ["flight", "http2", "routes", "serving", "wire", "protocol", "device", "cli"],
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
-  grpc: ROOMS.filter((room) => room !== "http2" && room !== "memory"),
+  grpc: ROOMS.filter((room) => !["http2", "memory", "ffi"].includes(room)),
   flight: ["flight_sql", "routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
   flight_sql: ["duckdb", "duckdb_sql", "serving", "wire", "protocol", "device", "cli", "ffi", "http2"],
   wire: ["ipc", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],

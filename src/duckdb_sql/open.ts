@@ -17,7 +17,7 @@ import type { DuckDbEngineOptions } from "./options.ts";
  * import { serve } from "@arrow-ucx/dipc";
  *
  * await using engine = await duckDbEngine({ tables: { trips: "trips.parquet" } });
- * await using server = await serve({ datasets: {}, flight: { sql: { engine } } });
+ * await using server = await serve({ datasets: {}, flight: { sql: engine } });
  * console.log(server.flight!.location);
  * ```
  *

@@ -14,10 +14,12 @@ import { netPermission, requirePermissions } from "../permissions.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
-import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
+import { DenoTransport } from "../http2/deno_transport.ts";
+import { NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
 import { Acceptor } from "./acceptor.ts";
 import { SecureAcceptor } from "./secure_acceptor.ts";
+import { socketCalls } from "./socket_calls.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
@@ -135,7 +137,7 @@ export class GrpcServer {
     if (tls === undefined) {
       const onSocket = (socket: Deno.TcpConn): void => {
         socket.setNoDelay(true);
-        this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
+        this.#onTransport(new DenoTransport(socket, () => socketCalls(socket)), socket.localAddr.hostname, null);
       };
       this.#acceptor = new Acceptor({ address, port, onSocket, onExhausted: () => this.#onExhausted(), onError });
       return;

@@ -142,6 +142,19 @@ export function parseAddressList(list: Uint8Array, body: ListedBody, range: Addr
   return { offsets, packedAt: isPacked && fits ? start : -1 };
 }
 
+/**
+ * What has to be given back for a list: the address of every buffer that has bytes.
+ *
+ * @param list The list
+ * @param body The metadata of the same message
+ * @param base First address of the memory
+ */
+export function addressesIn({ offsets }: AddressList, { buffers }: ListedBody, base: bigint): bigint[] {
+  const addresses: bigint[] = [];
+  for (let i = 0; i < offsets.length; i++) if (buffers[2 * i + 1] > 0) addresses.push(base + BigInt(offsets[i]));
+  return addresses;
+}
+
 /** A buffer may be listed twice; otherwise no two of them share a byte. In a packed body the metadata has decided that. */
 function checkOverlap(offsets: Float64Array, buffers: ArrayLike<number>): void {
   const order = Array.from(offsets.keys()).filter((i) => buffers[2 * i + 1] > 0).sort((a, b) =>

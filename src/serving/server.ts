@@ -102,12 +102,12 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /**
    * What clients on this machine have of this server's memory now: how many can read it, the bytes that are lent to them and will
    * be used again (a dataset that is in memory is not counted), and the bytes of all arenas that are in use, lent or being sent.
-   * `null` if nothing is shared.
+   * `null` if nothing is shared. Of several isolates it is what they had some 50 ms ago.
    */
   get sharing(): { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes: number } | null {
     const clients = this.#plane?.sharing;
     if (clients === undefined) return null;
-    let arenaBytes = 0;
+    let arenaBytes = clients.arenaBytes ?? 0;
     for (const { shared } of this.#parts.entries.values()) arenaBytes += shared?.usedBytes ?? 0;
     return { ...clients, arenaBytes };
   }

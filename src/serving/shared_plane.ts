@@ -18,7 +18,7 @@ import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_soc
 import type { ServerSettings } from "./options.ts";
 import { ShareSession } from "./share_session.ts";
 import type { DatasetMemory } from "./shared_memory.ts";
-import type { MemorySharing, StreamAdmission, StreamPlaneHost } from "./stream_plane.ts";
+import { type MemorySharing, newSocketName, type StreamAdmission, type StreamPlaneHost } from "./stream_plane.ts";
 
 /** How often clients are looked at that wait or hold memory, in milliseconds. */
 const CHECK_MS = 250;
@@ -64,12 +64,12 @@ export class SharedPlane implements MemorySharing {
    * Listens.
    *
    * @param host The server
+   * @param name Name of the socket
    * @throws {DipcError} `unreachable`, `limit_exceeded`
    */
-  constructor(host: SharedPlaneHost) {
+  constructor(host: SharedPlaneHost, name: string = newSocketName()) {
     this.#host = host;
-    // A name that nobody can guess, which nobody can have taken.
-    this.name = `dipc-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
+    this.name = name;
     this.#listening = LocalSocket.listen(this.name);
     try {
       this.#watch = new DescriptorWatch();

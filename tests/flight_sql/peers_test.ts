@@ -1,10 +1,10 @@
 /**
- * Our client at Flight SQL servers that we did not write: every call at every server. The matrix is printed, and is the one in
+ * Our client at Flight SQL servers that we did not write, and at ours: every call at every server. The matrix is printed, and is the one in
  * `docs/flight-sql.md`.
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import { type Table, tableFromArrays } from "apache-arrow";
 import { DipcError, type DissociatedStreamReader, FlightSqlClient } from "../../flight_sql.ts";
 import { describeSchema } from "../../mod.ts";
@@ -12,10 +12,11 @@ import { isUnimplemented } from "../../src/flight_sql/unimplemented.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
 import { documentedRows, printTable } from "../support/table.ts";
+import { sqlServer } from "./support/sql_server.ts";
 import { startRoapi, startSail, startSqlite } from "./support/sql_servers.ts";
 
 const DOCUMENT = "docs/flight-sql.md";
-const SERVERS = ["arrow-go, SQLite", "ROAPI", "Sail"] as const;
+const SERVERS = ["arrow-go, SQLite", "ROAPI", "Sail", "dipc, DuckDB"] as const;
 /** Rows of the large result. */
 const ROWS = 200_000;
 
@@ -55,6 +56,26 @@ const DIALECTS: Readonly<Record<ServerName, Dialect>> = {
     insert: "insert into made values (1, 'x'), (2, 'y')",
     many: `select id + 1 as i from range(${ROWS})`,
   },
+  "dipc, DuckDB": {
+    table: "people",
+    create: "create table made (a int, b text)",
+    insert: "insert into made values (1, 'x'), (2, 'y')",
+    many: `select range + 1 as i from range(${ROWS})`,
+  },
+};
+
+const PEOPLE = [
+  "create table people (id integer primary key, name text)",
+  "insert into people values (1, 'ann'), (2, 'bob'), (3, 'eve')",
+];
+/** What makes the tables that a server does not have from its start. */
+const TABLES: Readonly<Partial<Record<ServerName, readonly string[]>>> = {
+  "arrow-go, SQLite": PEOPLE,
+  "dipc, DuckDB": [
+    ...PEOPLE,
+    "create table foreignTable (id integer primary key)",
+    "create table intTable (id integer primary key, foreignId integer references foreignTable (id))",
+  ],
 };
 
 /** What servers on arrow-rs answer to an action that they do not have. */
@@ -139,10 +160,10 @@ const CALLS: Readonly<Record<string, Call>> = {
     assertEquals(await client.ingest("taken", tableFromArrays({ a: Int32Array.of(1, 2) })), 2);
   },
   "catalogs": async (client) => {
-    assertEquals((await client.catalogs()).length, 1);
+    assertGreater((await client.catalogs()).length, 0);
   },
   "schemas": async (client) => {
-    assertEquals((await client.dbSchemas()).length, 1);
+    assertGreater((await client.dbSchemas()).length, 0);
   },
   "tables": async (client) => {
     const tables = await client.tables({ table: "people", includeSchema: true });
@@ -150,7 +171,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     assertEquals(describeSchema(tables[0].schema!).map(({ name }) => name), ["id", "name"]);
   },
   "types of tables": async (client) => {
-    assertEquals((await client.tableTypes()).includes("table"), true);
+    assertEquals((await client.tableTypes()).some((type) => type.toLowerCase() === "table"), true);
   },
   "primary keys": async (client) => {
     assertEquals((await client.primaryKeys({ table: "people" })).map(({ column }) => column), ["id"]);
@@ -169,7 +190,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   "XDBC types": async (client) => {
     const types = await client.typeInfo();
-    assertEquals(types.find(({ type_name }) => type_name === "integer")?.data_type, 4);
+    assertEquals(types.find(({ type_name }) => String(type_name).toLowerCase() === "integer")?.data_type, 4);
   },
   "information about the server": async (client) => {
     const info = await client.info();
@@ -189,26 +210,24 @@ const CALLS: Readonly<Record<string, Call>> = {
 };
 
 peerTest(
-  ["sqliteServer", "roapi", "sail"],
+  ["sqliteServer", "roapi", "sail", "duckdb"],
   "every call of Flight SQL works at every server that has it, and the others say that they do not",
   async ({ sqliteServer, roapi, sail }) => {
     using folder = new TemporaryFolder();
     Deno.writeTextFileSync(folder.file("people.csv"), "id,name\n1,ann\n2,bob\n3,eve\n");
-    const [sqlite, datafusion, spark] = await Promise.all([
+    const servers = await Promise.all([
       startSqlite(sqliteServer),
       startRoapi(roapi, "people", folder.file("people.csv")),
       startSail(sail),
+      sqlServer(),
     ]);
     await using _servers = new AsyncDisposableStack();
-    for (const server of [sqlite, datafusion, spark]) _servers.use(server);
+    for (const server of servers) _servers.use(server);
     const failures: string[] = [];
-    const columns = await Promise.all([sqlite, datafusion, spark].map(async ({ location }, i) => {
+    const columns = await Promise.all(servers.map(async ({ location }, i) => {
       const name = SERVERS[i];
       await using client = await FlightSqlClient.connect(location);
-      if (i === 0) {
-        await client.update("create table people (id integer primary key, name text)");
-        await client.update("insert into people values (1, 'ann'), (2, 'bob'), (3, 'eve')");
-      }
+      for (const statement of TABLES[name] ?? []) await client.update(statement);
       const cells: string[] = [];
       for (const [call, run] of Object.entries(CALLS)) {
         try {

@@ -12,7 +12,7 @@ import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve } from "../support/processes.ts";
-import { type SqlServer, startSqlite } from "../flight_sql/support/sql_servers.ts";
+import { type SqlServer, sqlServer } from "../flight_sql/support/sql_server.ts";
 import { peers } from "../support/peers.ts";
 import { needsPackages, needsPython, python } from "../support/python.ts";
 
@@ -124,7 +124,7 @@ class Stage implements AsyncDisposable {
 
   /** Runs a TypeScript block with the permissions of the documentation. */
   async runTypeScript(code: string, driver?: CudaForTests): Promise<{ code: number; text: string }> {
-    if (isFlightSql(code)) this.#sql ??= await startSqlite(peers.sqliteServer!);
+    if (isFlightSql(code)) this.#sql ??= await sqlServer({ tables: { flights: this.folder.file("flights.arrow") } });
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
     Deno.writeTextFileSync(
       path,
@@ -190,8 +190,8 @@ async function runOf(
     console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.adbc} is missing`);
     return null;
   }
-  if (isFlightSql(code) && peers.sqliteServer === null) {
-    console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.sqliteServer} is missing`);
+  if (isFlightSql(code) && peers.duckdb === null) {
+    console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.duckdb} is missing`);
     return null;
   }
   if (!needsDevice) return await stage.runTypeScript(code);

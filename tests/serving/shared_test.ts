@@ -312,7 +312,6 @@ testNeeding([needsUcx], "what cannot be shared is refused with a reason when the
   const source = generated(1, ROWS);
   const cases: [Partial<ServeOptions>, string][] = [
     [{ metadataPort: 0 }, "does not go with metadataPort"],
-    [{ isolates: 2 }, "does not go with isolates"],
     [{ flight: { ucx: "off" } }, "does not go with flight.ucx"],
     [{ sharing: { arenaBytes: 0 } }, "sharing.arenaBytes"],
     [{ sharing: { leaseMs: 0.5 } }, "sharing.leaseMs"],
