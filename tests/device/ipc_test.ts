@@ -8,63 +8,19 @@ import { cuda, needsSimulator } from "../support/cuda_sim.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { resident, rowsOf } from "../support/generated.ts";
 import { needsGold } from "../support/needs.ts";
-import { ROOT } from "../support/paths.ts";
-import { type Running, startDipc } from "../support/processes.ts";
+import type { Running } from "../support/processes.ts";
 import { seededRandom } from "../support/random.ts";
 import { until } from "../support/time.ts";
 import { deviceTest } from "./support/device_tests.ts";
 import { deviceColumns, expectedOf, goldFiles } from "./support/gold_files.ts";
 import type { IpcClientFacts } from "./support/ipc_client.ts";
+import { Server, start } from "./support/ipc_processes.ts";
 import type { IpcServerTask } from "./support/ipc_server.ts";
 
-const PROGRAMS = `${ROOT}/tests/device/support`;
 const MEMORY = "cuda:0";
 /** Rows of a batch of 1 MiB. */
 const ROWS = rowsOf(1 << 20);
 const BATCHES = 4;
-
-/** A server in another process. */
-class Server implements AsyncDisposable {
-  readonly uris: Record<string, string>;
-  readonly #program: Running;
-
-  private constructor(program: Running, uris: Record<string, string>) {
-    this.#program = program;
-    this.uris = uris;
-  }
-
-  static async start(task: IpcServerTask, env: Record<string, string> = {}): Promise<Server> {
-    const program = start("ipc_server.ts", JSON.stringify(task), env);
-    const line = await program.firstLine;
-    if (line === null) throw new Error((await program.outcome).stderr);
-    return new Server(program, JSON.parse(line));
-  }
-
-  /** What clients have of it. */
-  async sharing(): Promise<{ clients: number }> {
-    return await this.#program.ask("") as { clients: number };
-  }
-
-  kill(): void {
-    this.#program.kill("SIGKILL");
-  }
-
-  /** Ends it, and sees to it that its driver had nothing to complain of. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#program.closeStdin();
-    const { code, signal, stderr } = await this.#program.outcome;
-    if (signal === null) assertEquals([code, stderr], [0, ""], "the server");
-  }
-}
-
-function start(program: string, argument: string, env: Record<string, string> = {}): Running {
-  return startDipc([argument], {
-    program: `${PROGRAMS}/${program}`,
-    env: { ...cuda!.env, ...env },
-    stdin: "piped",
-    timeoutMs: 600_000,
-  });
-}
 
 /** A client in another process, which holds its last batch. */
 async function startClient(uri: string, env: Record<string, string> = {}): Promise<[Running, IpcClientFacts]> {
@@ -209,8 +165,8 @@ deviceTest("a driver that refuses to share or to open memory costs nothing but t
     assertEquals([number, stream.stats.sharedBytes], [BATCHES, 0]);
     return stream.stats.sharingReason!;
   };
-  {
-    const env = { CUDA_SIM_FAIL_FUNCTION: "cuIpcGetMemHandle", CUDA_SIM_FAIL_WITH: "CUDA_ERROR_NOT_SUPPORTED" };
+  for (const name of ["cuIpcGetMemHandle", "cuIpcGetEventHandle"]) {
+    const env = { CUDA_SIM_FAIL_FUNCTION: name, CUDA_SIM_FAIL_WITH: "CUDA_ERROR_NOT_SUPPORTED" };
     await using server = await Server.start(TASK, env);
     assertStringIncludes(await read(server.uris.made), "its driver refuses that (CUDA_ERROR_NOT_SUPPORTED)");
   }
