@@ -248,7 +248,7 @@ deviceTest(
       if (random.chance(0.5)) await assertValues(batch, number);
       // Some are only dropped.
       if (random.chance(0.2)) return;
-      // A copy that has been asked for is whole, or was too late.
+      // A copy that was requested before is whole, or was too late.
       const copy = random.chance(0.3) ? batch.toHost().catch((error: DipcError) => error.code) : null;
       for (let times = random.chance(0.2) ? 2 : 1; times > 0; times--) batch[Symbol.dispose]();
       for (

@@ -95,7 +95,7 @@ export class ExportedMemory {
   }
 
   /**
-   * Records the event that other processes wait for: from now on they find it not done before a copy is.
+   * Records the event that other processes wait for: from then on it is done when the copies are.
    *
    * @param last The end of the last copy that fills the memory
    * @returns the same for this process
