@@ -13,6 +13,7 @@ import { droppedMemory, exportRate, importRate } from "./c_data_ours.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
 import { processorSeconds } from "../tests/support/proc.ts";
 import { answerCommands } from "./commands.ts";
+import { changeBySql, closeSql, runSmallSql, runSql } from "./sql_ours.ts";
 
 /** What every fetch answers; times in seconds, the absolute ones since 1970. */
 interface Fetched {
@@ -154,6 +155,16 @@ await answerCommands({
   adbc: ({ driver, uri, sql }) => readQuery(driver as string, uri as string, sql as string),
   "adbc-close": async () => {
     await closeDatabase();
+    return {};
+  },
+  sql: ({ uri, sql }) => runSql(uri as string, sql as string),
+  "sql-small": ({ uri, sql, count }) => runSmallSql(uri as string, sql as string, count as number),
+  async "sql-change"({ uri, statements }) {
+    await changeBySql(uri as string, statements as string[]);
+    return {};
+  },
+  async "sql-close"() {
+    await closeSql();
     return {};
   },
   "c-import": ({ library, count }) => Promise.resolve({ ...importRate(library as string, count as number) }),

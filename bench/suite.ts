@@ -19,6 +19,7 @@ import { ISOLATES } from "./isolates.ts";
 import { FILES } from "./files.ts";
 import { REQUESTS } from "./requests.ts";
 import { SHARED } from "./shared.ts";
+import { SQL } from "./sql.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
@@ -239,6 +240,7 @@ export const SUITE: readonly Comparison[] = [
   ...UNDER_LOAD,
   ...FLIGHT,
   ...GATEWAY,
+  ...SQL,
   ...REQUESTS,
   importing,
   ...C_DATA,

@@ -11,7 +11,7 @@ import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
 import type { PlaneMaker, Server, ServerParts } from "./serving/server.ts";
-import type { Transport } from "./wire/transport.ts";
+import type { Listener, Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
 /**
@@ -107,15 +107,30 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
 /** @throws {DipcError} `invalid_argument` for a shared dataset with an option that does not go with it */
 function checkShared(
   entries: ReadonlyMap<string, Entry>,
-  { metadataPort }: ServerSettings,
+  { metadataPort, isolates, sharing }: ServerSettings,
   { flight }: ServeOptions,
 ): void {
   const entry = [...entries.values()].find(({ shared }) => shared !== undefined);
+  if (sharing.remoteKeys) checkRemoteKeys(entries, isolates);
   const other = metadataPort !== undefined ? "metadataPort" : flight?.ucx === "off" ? 'flight.ucx: "off"' : null;
   if (entry === undefined || other === null) return;
   throw new DipcError(
     "invalid_argument",
     `cannot share ${JSON.stringify(entry.name)}: it does not go with ${other}; leave one of the two out`,
+  );
+}
+
+/** @throws {DipcError} `invalid_argument` if remote keys are requested for nothing, or with an option that does not go with them */
+function checkRemoteKeys(entries: ReadonlyMap<string, Entry>, isolates: number): void {
+  const hasMemory = [...entries.values()].some(({ shared }) => shared?.kind === "host");
+  if (hasMemory && isolates === 1) return;
+  throw new DipcError(
+    "invalid_argument",
+    `cannot use sharing.remoteKeys: ${
+      hasMemory
+        ? "it does not go with isolates; leave one of the two out"
+        : "no dataset in host memory is shared; give one share: true, or leave it out"
+    }`,
   );
 }
 
@@ -136,9 +151,17 @@ async function planeOver(
     return (parts) => new UcxPlane(transport, parts);
   }
   const { SharedPlane } = await import("./serving/shared_plane.ts");
+  const { RemotePlane } = await import("./serving/remote_plane.ts");
   const memoryOf = (dataset: string) => entries.get(dataset)?.shared;
+  const names = [...entries.values()].filter(({ shared }) => shared?.kind === "host").map(({ name }) => name);
   return (parts) => {
-    return new UcxPlane(transport, { ...parts, openShared: () => new SharedPlane({ ...parts, memoryOf }) });
+    const { sharing } = parts.settings;
+    const openRemote = (listener: Listener) => new RemotePlane(listener, names, sharing);
+    return new UcxPlane(transport, {
+      ...parts,
+      openShared: () => new SharedPlane({ ...parts, memoryOf }),
+      openRemote: sharing.remoteKeys ? openRemote : undefined,
+    });
   };
 }
 

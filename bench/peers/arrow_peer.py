@@ -366,8 +366,14 @@ def adbc():
             connections[key] = dbapi.connect(driver=command["driver"], db_kwargs={"uri": command["uri"]}, autocommit=True)
         with connections[key].cursor() as cursor:
             start = time.perf_counter()
-            cursor.execute(command["sql"])
-            rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+            if command["do"] == "small":  # executed as one prepared statement
+                rows = 0
+                for i in range(command["count"]):
+                    cursor.execute(command["sql"], (i % 4 + 1,))
+                    rows += len(cursor.fetchall())
+            else:
+                cursor.execute(command["sql"])
+                rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
             return {"seconds": time.perf_counter() - start, "rows": rows}
     return handle
 

@@ -27,7 +27,7 @@ import { sql } from "./sql_command.ts";
 const serve: Command = {
   name: "serve",
   summary: "serve files over UCX, and by Arrow Flight",
-  flags: ["json", "help", "no-ucx", "share", "sql"],
+  flags: ["json", "help", "no-ucx", "share", "remote-keys", "sql"],
   values: [
     ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "engine", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
@@ -60,6 +60,8 @@ Options
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
   --share              let clients on this machine read the data in the server's memory instead of receiving it
+  --remote-keys        with --share: also by UCX's remote keys, for clients that are not dipc; whoever reaches the port
+                       can then read and write all memory of this process
   --max-connections N  clients at the same time, by UCX and by Flight each; others hear that it is busy (default 256)
   --request-timeout T  longest wait for the request of a client that has connected (default 5s, by Flight 4s)
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 10m, by Flight 5m)
@@ -103,7 +105,7 @@ ${EXIT_CODES}
 const get: Command = {
   name: "get",
   summary: "fetch a dataset or read a file, show it or write it to a file",
-  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
+  flags: ["json", "help", "remote-keys", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command", "engine"],
     ...FLIGHT_VALUES,
@@ -133,6 +135,8 @@ Options
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --remote-keys      read in the server's memory by UCX's remote keys if it lends that so; it can then read and write
+                     all memory of this process
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
   --staging WHEN     copy bodies to a GPU through host memory: auto (only if needed), never, always (default auto)
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
@@ -160,7 +164,7 @@ ${exitCodes("the whole stream arrived, or --limit was reached")}
 const query: Command = {
   name: "query",
   summary: "run SQL over a dataset or a file, as it arrives",
-  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
+  flags: ["json", "help", "remote-keys", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "route", "command", "engine"],
     ...FLIGHT_VALUES,
@@ -187,6 +191,8 @@ Options
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --remote-keys      read in the server's memory by UCX's remote keys if it lends that so; it can then read and write
+                     all memory of this process
   --json             one JSON object with the totals of the result, on failure too (on standard error with "-o -")
   -h, --help         this text
 

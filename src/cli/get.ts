@@ -304,9 +304,11 @@ function summary(plan: Plan, totals: TotalsJson): string {
   return `${written}${what} in ${rate}${over}${device || limited}`;
 }
 
-/** How much was read in the server's memory, or why nothing was; empty if the server does not offer it. */
+/** How much was read in the server's memory, and why not more; empty if the server does not offer it. */
 function inPlace({ sharedBytes, bodyBytes, sharingReason }: TotalsJson): string {
   if (sharingReason === null) return "";
-  if (sharingReason !== "") return ` (not in shared memory: ${printable(sharingReason)})`;
-  return sharedBytes === 0 ? "" : ` (${sharedBytes === bodyBytes ? "all" : formatBytes(sharedBytes)} in shared memory)`;
+  const reason = printable(sharingReason);
+  if (sharedBytes === 0) return reason === "" ? "" : ` (not in shared memory: ${reason})`;
+  const share = sharedBytes === bodyBytes ? "all" : formatBytes(sharedBytes);
+  return ` (${share} in shared memory${reason === "" ? "" : `; ${reason}`})`;
 }

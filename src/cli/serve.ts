@@ -123,6 +123,10 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const reader = engineOf(args);
   const { memory, staging } = deviceArgs(args);
   const share = args.flags.has("share");
+  const remoteKeys = args.flags.has("remote-keys");
+  if (remoteKeys && !share) {
+    throw new UsageError("cannot use --remote-keys: it goes with --share; give both or neither");
+  }
   requireForCommand("serve", [
     ...permissionsOf(paths, options.address, flight),
     ...sql?.write === undefined ? [] : keepingIn(sql.write),
@@ -149,7 +153,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined && !share ? source : { source, memory, share };
     }
-    const server = await serve({ datasets: served, ...options, staging, flight });
+    const server = await serve({ datasets: served, ...options, sharing: { remoteKeys }, staging, flight });
     try {
       logFailures(server);
       await announce(server, args.flags.has("json"));

@@ -8,7 +8,7 @@ import { LocalError } from "../errors.ts";
 import { Arena, type ArenaBlock } from "../memory/arena.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import type { SharedRegion } from "../memory/shared_region.ts";
+import { SharedRegion } from "../memory/shared_region.ts";
 import type { LendableBody } from "./counted_body.ts";
 import { type DatasetMemory, grantOf, type MemoryGrant, type PlacedBody } from "../serving/shared_memory.ts";
 
@@ -17,7 +17,7 @@ export class GatewayMemory implements Pool, DatasetMemory {
   readonly kind = "host";
   readonly space = "host";
   readonly isConstant = false;
-  readonly #arena: Arena;
+  readonly #arena: Arena<SharedRegion>;
   readonly #minBytes: number;
   #isClosed = false;
 
@@ -26,7 +26,7 @@ export class GatewayMemory implements Pool, DatasetMemory {
    * @param minBytes Smaller bodies are not shared, in bytes
    */
   constructor(byteLength: number, minBytes: number) {
-    this.#arena = new Arena(byteLength);
+    this.#arena = new Arena(SharedRegion.create(byteLength));
     this.#minBytes = minBytes;
   }
 

@@ -47,7 +47,7 @@ export interface GatewayOptions {
   /** Whether clients on this machine may read bodies in the gateway's memory instead of receiving them. Default false. */
   share?: boolean;
   /** Limits of what they may read in place; as for `serve`. */
-  sharing?: ServeOptions["sharing"];
+  sharing?: Omit<NonNullable<ServeOptions["sharing"]>, "remoteKeys">;
   /**
    * Whether clients that request the same data of an engine while it is being fetched, with the same credentials, get it from one
    * fetch. `maxBytes` is the most that is kept for those who come later or are slower, of all fetches, by default 128 MiB: above it
@@ -81,6 +81,10 @@ export interface GatewaySettings extends GatewayOptions {
   readonly places: ReadonlyMap<string, FlightLocation>;
 }
 
+const SHARING_KEYS: Readonly<Record<keyof NonNullable<GatewayOptions["sharing"]>, true>> = {
+  ...{ arenaBytes: true, clientBytes: true, leaseMs: true, minBodyBytes: true },
+};
+
 /**
  * Checks the options and fills in the defaults.
  *
@@ -92,6 +96,7 @@ export function gatewaySettings(options: GatewayOptions): GatewaySettings {
   if (options.share === true && options.ucx === "off") {
     throw new DipcError("invalid_argument", "cannot share memory without UCX: leave share or ucx out");
   }
+  checkOptionNames("serveGateway", options.sharing ?? {}, SHARING_KEYS, "sharing.");
   return {
     ...options,
     address: options.address ?? "127.0.0.1",

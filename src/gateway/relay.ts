@@ -94,12 +94,12 @@ async function attempt<T>(
     onEnd: (received) => trailers = received,
   });
   try {
-    for (const message of request) await running.output.message(message);
-    if (isWhole) running.output.end();
-    else sendRest(call, running, idleTimeoutMs);
     let bytes = 0;
     let error: unknown = null;
     try {
+      for (const message of request) await running.output.message(message);
+      if (isWhole) running.output.end();
+      else sendRest(call, running, idleTimeoutMs);
       bytes = await pass(call, running);
       await call.flush();
     } catch (thrown) {

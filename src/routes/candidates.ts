@@ -38,6 +38,8 @@ export interface EndpointOptions {
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
+  /** Whether they are read by remote keys. Default false. */
+  remoteKeys?: boolean;
   /** What opens that memory, if it is not host memory. */
   lent?: MemoryOpener;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
@@ -104,7 +106,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, lent, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -116,7 +118,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, lent },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent },
           pool: ucxPool(),
         });
       try {

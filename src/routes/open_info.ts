@@ -86,6 +86,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     library: options.library,
     transport: options.transport,
     share: options.share,
+    remoteKeys: options.remoteKeys,
     lent: options.lent,
     keep: options.keep,
     flightSchema: () =>

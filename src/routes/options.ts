@@ -98,6 +98,11 @@ export interface ConnectOptions {
    * `pool`. Default true.
    */
   share?: boolean;
+  /**
+   * Whether that is also done by UCX's remote keys, at a server whose URI has a `remote_handle`. Only for a server that you trust with
+   * everything: UCX then lets it read and write all memory of this process. Default false.
+   */
+  remoteKeys?: boolean;
 }
 
 /** The options of `connect` as the routes take them. */
@@ -116,7 +121,7 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits" | "keepAlive
 const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
   ...{ ticket: true, bodyUri: true, route: true, flight: true, signal: true },
   ...{ timeoutMs: true, keepAliveMs: true, maxIdleConnections: true, limits: true, library: true, pool: true },
-  ...{ transport: true, share: true },
+  ...{ transport: true, share: true, remoteKeys: true },
 };
 
 const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {

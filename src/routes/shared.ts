@@ -9,7 +9,7 @@ import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import type { LentRegion, LentRegionOptions } from "../memory/lent_region.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
-import { type AddressList, encodeFreed, MAX_FREED, parseAddressList } from "../protocol/address_list.ts";
+import { addressesIn, parseAddressList } from "../protocol/address_list.ts";
 import {
   encodeHello,
   MAX_ANSWER_BYTES,
@@ -21,14 +21,12 @@ import {
 } from "../protocol/share_handshake.ts";
 import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
-import { textOf } from "../text.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+import { FreedAddresses } from "./freed_addresses.ts";
 import type { KeepOptions } from "../wire/transport.ts";
 import type { Keepable } from "../wire/idle_pool.ts";
 import { idleSessions } from "./idle_sessions.ts";
 
-/** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
-const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
 /** Longest wait for a server of the same machine, and then for its memory, in milliseconds; after it bodies are sent. */
 const ANSWER_MS = 1_000;
 
@@ -60,7 +58,7 @@ export const hostMemory: MemoryOpener = {
   open: ({ byteLength }, descriptor, options) => MappedRegion.map(descriptor, byteLength, options),
 };
 
-/** Options of {@linkcode openShared}. */
+/** Options of {@linkcode SharedSession.open}. */
 export interface SharedOptions {
   /** Ticket of the stream. */
   readonly ticket: Uint8Array;
@@ -68,24 +66,6 @@ export interface SharedOptions {
   readonly timeoutMs: number;
   /** What opens the memory. */
   readonly memory: MemoryOpener;
-}
-
-/** Either the server's memory, or why it cannot be had. */
-export type SharedOutcome = { readonly session: SharedSession } | { readonly session: null; readonly reason: string };
-
-/**
- * Gets the memory of a server.
- *
- * @param name Its Unix socket
- * @param options Ticket and time-out
- * @returns the session, or the reason why there is none; never rejects
- */
-export async function openShared(name: string, options: SharedOptions): Promise<SharedOutcome> {
-  try {
-    return { session: await SharedSession.open(name, options) };
-  } catch (error) {
-    return { session: null, reason: textOf(error) };
-  }
 }
 
 /** A server sends nothing after its answer. */
@@ -100,16 +80,17 @@ export class SharedSession implements AddressedBodies, Keepable {
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
   readonly #region: LentRegion;
-  #freed: bigint[] = [];
-  #freedBytes = 0;
-  #timer: number | null = null;
-  #isGone = false;
+  readonly #freed: FreedAddresses;
 
   private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, region: LentRegion) {
     this.entry = { type: SHARE_ENTRY, bytes: nonce };
     this.#socket = socket;
     this.#facts = facts;
     this.#region = region;
+    this.#freed = new FreedAddresses((message) => {
+      region.settle?.();
+      return socket.send(message);
+    });
   }
 
   /** @throws {DipcError} why the memory cannot be had */
@@ -129,7 +110,7 @@ export class SharedSession implements AddressedBodies, Keepable {
       try {
         let session: SharedSession;
         const region = await memory.open(facts, descriptor, {
-          onFree: (addresses, byteLength) => session.#free(addresses, byteLength),
+          onFree: (addresses, byteLength) => session.#freed.add(addresses, byteLength),
           onUnused: () => session.#end(),
           onResting: () => idleSessions.put(key, session, session.#keep!),
           timeoutMs: Math.min(timeoutMs, ANSWER_MS),
@@ -153,16 +134,7 @@ export class SharedSession implements AddressedBodies, Keepable {
   }
 
   flush(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    while (this.#freed.length > 0 && !this.#isGone) {
-      const outcome = this.#socket.send(encodeFreed(this.#freed.slice(0, MAX_FREED)));
-      if (outcome === "full") return this.#flushLater();
-      if (outcome === "gone") this.#isGone = true;
-      else this.#freed.splice(0, MAX_FREED);
-    }
-    this.#freed.length = 0;
-    this.#freedBytes = 0;
+    this.#freed.flush();
   }
 
   close(keep: KeepOptions | null = null): void {
@@ -174,37 +146,16 @@ export class SharedSession implements AddressedBodies, Keepable {
   }
 
   isSound(): boolean {
-    return !this.#isGone && this.#socket.receive(NOTHING) === null;
+    return !this.#freed.isGone && this.#socket.receive(NOTHING) === null;
   }
 
   cut(): void {
     this.#region.close();
   }
 
-  #free(addresses: readonly bigint[], byteLength: number): void {
-    if (this.#isGone) return;
-    for (const address of addresses) this.#freed.push(address);
-    this.#freedBytes += byteLength;
-    if (this.#freed.length >= FLUSH_ADDRESSES || this.#freedBytes >= FLUSH_BYTES) this.flush();
-    else this.#flushLater();
-  }
-
-  #flushLater(): void {
-    if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.flush();
-    }, FLUSH_MS) as unknown as number;
-    // The end of the process gives everything back.
-    Deno.unrefTimer(this.#timer);
-  }
-
   /** The memory is unmapped: the end of the connection says so. */
   #end(): void {
-    this.flush();
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#isGone = true;
+    this.#freed.end();
     this.#socket.close();
   }
 }
@@ -259,11 +210,4 @@ function receiveAnswer(socket: LocalSocket, kind: MemoryKind): Granted {
 
 function lost(): LocalError {
   return new LocalError("connection_lost", "cannot get shared memory: the server has closed the connection");
-}
-
-/** What has to be given back for a list: the address of every buffer that has bytes. */
-function addressesIn({ offsets }: AddressList, { buffers }: MessageHeader, base: bigint): bigint[] {
-  const addresses: bigint[] = [];
-  for (let i = 0; i < offsets.length; i++) if (buffers[2 * i + 1] > 0) addresses.push(base + BigInt(offsets[i]));
-  return addresses;
 }

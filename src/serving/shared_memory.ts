@@ -27,12 +27,22 @@ export interface MemoryGrant {
   readonly descriptor: number | null;
 }
 
-/** Memory of a shared dataset. */
-export interface DatasetMemory {
-  /** How clients open it. */
-  readonly kind: MemoryKind;
+/** Memory whose bodies can be lent. */
+export interface LendableMemory {
   /** Memory space of the bodies in it. */
   readonly space: string;
+  /** Whether nothing in it ever changes, so that it does not matter who holds how much of it. */
+  readonly isConstant: boolean;
+  /** Bytes of an arena that are in use: being sent, or lent. */
+  readonly usedBytes: number;
+  /** Brings a body there; `null` if there is no room now. */
+  place(body: Body): PlacedBody | null;
+}
+
+/** Memory of a shared dataset, which clients of this machine open. */
+export interface DatasetMemory extends LendableMemory {
+  /** How clients open it. */
+  readonly kind: MemoryKind;
   /** Why it is not shared after all. */
   readonly problem?: DipcError;
   /** Counts the clients that have it, if it cannot be freed before they have left. */
@@ -43,12 +53,6 @@ export interface DatasetMemory {
    * @throws {DipcError} `out_of_memory`, `unsupported`
    */
   grant(): MemoryGrant;
-  /** Whether nothing in it ever changes, so that it does not matter who holds how much of it. */
-  readonly isConstant: boolean;
-  /** Bytes of an arena that are in use: being sent, or lent. */
-  readonly usedBytes: number;
-  /** Brings a body there; `null` if there is no room now. */
-  place(body: Body): PlacedBody | null;
   /** Unmaps it here. Idempotent. */
   close(): void;
 }
@@ -167,7 +171,7 @@ export class StreamMemory implements DatasetMemory {
   readonly space = "host";
   readonly isConstant = false;
   readonly #byteLength: number;
-  #arena: Arena | null = null;
+  #arena: Arena<SharedRegion> | null = null;
   #isClosed = false;
 
   /** @param byteLength Size of the arena in bytes */
@@ -177,7 +181,7 @@ export class StreamMemory implements DatasetMemory {
 
   grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
-    this.#arena ??= new Arena(this.#byteLength);
+    this.#arena ??= new Arena(SharedRegion.create(this.#byteLength));
     return grantOf(this.#arena.region);
   }
 
@@ -186,11 +190,7 @@ export class StreamMemory implements DatasetMemory {
   }
 
   place(body: Body): PlacedBody | null {
-    const block = this.#arena?.take(body.byteLength) ?? null;
-    if (block === null) return null;
-    const { region } = this.#arena!;
-    region.write(block.offset, body.address, body.byteLength);
-    return { address: region.base + BigInt(block.offset), memory: block };
+    return this.#arena === null ? null : placeIn(this.#arena, body);
   }
 
   close(): void {
@@ -198,6 +198,12 @@ export class StreamMemory implements DatasetMemory {
     this.#arena?.close();
     this.#arena = null;
   }
+}
+
+/** Copies a body to an arena; `null` if there is no room now. */
+export function placeIn(arena: Arena, body: Body): PlacedBody | null {
+  const block = arena.place(body);
+  return block === null ? null : { address: arena.region.base + BigInt(block.offset), memory: block };
 }
 
 /** What a client gets of a memfd. */

@@ -9,7 +9,7 @@ import { DeviceBody } from "../../src/memory/cuda/device_block.ts";
 import { uuidBytes } from "../../src/memory/cuda/device_info.ts";
 import { addressListBytes, writeAddressList } from "../../src/protocol/address_list.ts";
 import { encodeGranted, MAX_HELLO_BYTES, type SharedMemoryFacts } from "../../src/protocol/share_handshake.ts";
-import { openShared, type SharedSession } from "../../src/routes/shared.ts";
+import { SharedSession } from "../../src/routes/shared.ts";
 import { copyToHost } from "../../src/device/record_batch.ts";
 import { LocalSocket, MessageReceiver } from "../../src/wire/local_socket.ts";
 import { Neighbour } from "../ffi/support/cuda_neighbour.ts";
@@ -32,11 +32,11 @@ class Lender implements Disposable {
     this.#guest?.close();
     this.#guest = null;
     const memory = { ...memoryOn(openGpu("cuda:0")), sameProcess: "" };
-    const opening = openShared(this.name, { ticket: new Uint8Array(1), timeoutMs: 5_000, memory });
+    const opening = SharedSession.open(this.name, { ticket: new Uint8Array(1), timeoutMs: 5_000, memory })
+      .catch((error: Error) => error.message);
     this.#guest = await until(() => this.#listening.accept(), (guest) => guest !== null);
     this.#guest!.send(answer);
-    const { session, ...outcome } = await opening;
-    return session ?? (outcome as { reason: string }).reason;
+    return await opening;
   }
 
   /** Addresses that came back since the last call; `null` once the connection is over. */

@@ -1,7 +1,9 @@
 /** Every call of Flight through a gateway: what the engine and the client say to each other arrives as it was said. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { DipcError, FlightClient, type FlightContext, GrpcStatus, serveFlight } from "../../flight.ts";
+import { FlightSqlClient } from "../../flight_sql.ts";
 import * as proto from "../../src/flight/gen/flight_pb.ts";
 import { SERVICE_PATH } from "../../src/flight/model.ts";
 import { GrpcCall } from "../../src/grpc/client_call.ts";
@@ -9,7 +11,7 @@ import { GrpcConnection } from "../../src/grpc/client_connection.ts";
 import { MessageDecoder } from "../../src/grpc/message_decoder.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
 import { scenarios, throughGateway } from "./support/scenarios.ts";
-import { fakeFlight } from "../support/flight_fake.ts";
+import { endpoint, fakeFlight, infoBytes } from "../support/flight_fake.ts";
 import { pythonClient, type PythonStep, startPythonServer } from "../support/flight_python.ts";
 import { byFlight } from "./support/gateways.ts";
 import { TemporaryFolder } from "../support/paths.ts";
@@ -98,6 +100,38 @@ peerTest(["flightGo"], "Arrow's scenarios pass through a gateway, between ours a
   }
   printTable("Arrow's Flight integration scenarios through a gateway", ["scenario", "client, server", ""], rows);
   assertEquals(failures, []);
+});
+
+Deno.test("a query is cancelled at its engine with the engine's own tickets, as older servers of Flight SQL want it, too", async () => {
+  const cancelled: [type: string, tickets: string[], locations: string[]][] = [];
+  await using engine = await fakeFlight(async (call) => {
+    if (call.method === "GetFlightInfo") {
+      await call.message(infoBytes([endpoint("one"), endpoint("two", { locations: ["grpc://elsewhere:1"] })]));
+      return call.finish();
+    }
+    const { type, body } = fromBinary(proto.ActionSchema, await call.request());
+    const isFlight = type === "CancelFlightInfo";
+    const info = isFlight
+      ? fromBinary(proto.CancelFlightInfoRequestSchema, body).info!
+      : fromBinary(proto.FlightInfoSchema, fromBinary(proto.TicketSchema, fromBinary(AnySchema, body).value).ticket);
+    cancelled.push([
+      type,
+      info.endpoint.map(({ ticket }) => new TextDecoder().decode(ticket!.ticket)),
+      info.endpoint.flatMap(({ location }) => location.map(({ uri }) => uri)),
+    ]);
+    if (isFlight) return call.finish(GrpcStatus.unimplemented);
+    // Field 1 of an ActionCancelQueryResult: cancelled.
+    const value = Uint8Array.of(8, 1);
+    const typeUrl = "type.googleapis.com/arrow.flight.protocol.sql.ActionCancelQueryResult";
+    const result = create(proto.ResultSchema, { body: toBinary(AnySchema, create(AnySchema, { typeUrl, value })) });
+    await call.message(toBinary(proto.ResultSchema, result));
+    call.finish();
+  });
+  await using gateway = await byFlight(engine.location);
+  await using client = await FlightSqlClient.connect(gateway.location);
+  assertEquals(await client.cancel(await client.execute("select 1")), "cancelled");
+  const own: [string[], string[]] = [["one", "two"], ["grpc://elsewhere:1"]];
+  assertEquals(cancelled, [["CancelFlightInfo", ...own], ["CancelQuery", ...own]]);
 });
 
 Deno.test("what the gateway does not understand is for the engine to judge, and what is malformed ends the call", async () => {

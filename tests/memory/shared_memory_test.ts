@@ -105,7 +105,7 @@ function mapped(
 }
 
 Deno.test("a reader's write into a body neither crashes it nor reaches others, nor a later body in the same block", () => {
-  using arena = new Arena(64 * PAGE);
+  using arena = new Arena(SharedRegion.create(64 * PAGE));
   const block = arena.take(10 * PAGE)!;
   const server = viewOf(arena.region.base + BigInt(block.offset), block.byteLength);
   server.fill(1);
@@ -118,6 +118,7 @@ Deno.test("a reader's write into a body neither crashes it nor reaches others, n
   assert(server.every((byte) => byte === 1), "the server sees the write");
   ours.release();
   assertEquals(one.freed, [1n]);
+  one.reader.settle();
   // The server puts the next body there.
   server.fill(2);
   const next = one.reader.body(block.offset, 10 * PAGE, [1n]);
@@ -131,7 +132,7 @@ Deno.test("a reader's write into a body neither crashes it nor reaches others, n
 
 Deno.test("a body is given back when it is released, or when it and what was made of it is collected", async () => {
   const before = descriptors("self");
-  const arena = new Arena(64 * PAGE);
+  const arena = new Arena(SharedRegion.create(64 * PAGE));
   const { reader, freed, unused } = mapped(arena.region);
   const released = reader.body(0, PAGE, [1n]);
   const bytes = released.bytes();

@@ -62,6 +62,7 @@ Deno.test("bench --list names every result", async () => {
     ...["fair/flight-small", "fair/ucx", "fair/timer-10ms", "burst/200", "burst/200/ucx", "idle/256"],
     ...["to-pyarrow", "from-pyarrow", "ours", "ucx"].map((route) => `flight/${route}/1MiB`),
     ...["gateway/first/1MiB", "gateway/second/1MiB"],
+    ...["sql/rows", "sql/adbc", "sql/client", "sql/small"],
     ...["first-batch", "first-batch/cold", "small-query", "cpu/1MiB", "cpu/1MiB/shared"],
     ...["import", "c-data/import", "c-data/export", "c-data/memory", "postgres/rows", "duckdb/1GB", "fuzz"],
   ];

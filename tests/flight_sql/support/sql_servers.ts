@@ -31,9 +31,15 @@ export async function startSqlite(path: string): Promise<SqlServer> {
   return await listening(running, /:(\d+)/);
 }
 
-/** Starts Sail. */
-export async function startSail({ python, packages }: Sail): Promise<SqlServer> {
-  return await listening(start(python, ["-c", SAIL], { PYTHONPATH: packages }), /^(\d+)$/);
+/** Starts Sail. @param workers Workers of its own cluster; without them it works in one process */
+export async function startSail({ python, packages }: Sail, workers = 0): Promise<SqlServer> {
+  const cluster = {
+    SAIL_MODE: "local-cluster",
+    SAIL_CLUSTER__WORKER_INITIAL_COUNT: String(workers),
+    SAIL_CLUSTER__WORKER_MAX_COUNT: String(workers),
+  };
+  const env = { PYTHONPATH: packages, ...(workers === 0 ? {} : cluster) };
+  return await listening(start(python, ["-c", SAIL], env), /^(\d+)$/);
 }
 
 /** Starts ROAPI with a file as its only table. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SCENARIOS } from "../../../tools/flight_integration/scenarios.ts";
+import { isSqlScenario, SCENARIOS } from "../../../tools/flight_integration/scenarios.ts";
 import { runTester, startTester, type Tester } from "../../flight/support/testers.ts";
 import { byFlight } from "./gateways.ts";
 
@@ -13,17 +13,10 @@ type Pair = readonly [client: Tester, server: Tester];
 /** What arrow-go's testers do not have; the default scenario needs data, and its calls are in the others. */
 const LEFT_OUT: readonly string[] = ["do_exchange:echo", ""];
 
-/** Those of Flight SQL, which ours does not have. */
-const SQL = ["flight_sql", "flight_sql:extension", "flight_sql:ingestion"];
-
-/** The scenarios, and between whom each is run. */
-export const scenarios: readonly [name: string, pairs: readonly Pair[]][] = [
-  ...SCENARIOS.filter((name) => !LEFT_OUT.includes(name)).map((name): [string, Pair[]] => [
-    name,
-    [["arrow-go", "dipc"], ["dipc", "arrow-go"]],
-  ]),
-  ...SQL.map((name): [string, Pair[]] => [name, [["arrow-go", "arrow-go"]]]),
-];
+/** The scenarios, and between whom each is run. Of Flight SQL ours is the client alone. */
+export const scenarios: readonly [name: string, pairs: readonly Pair[]][] = SCENARIOS
+  .filter((name) => !LEFT_OUT.includes(name))
+  .map((name) => [name, [["arrow-go", isSqlScenario(name) ? "arrow-go" : "dipc"], ["dipc", "arrow-go"]]]);
 
 /** Runs a scenario for a pair. @returns what went wrong; empty if it passes */
 export async function throughGateway(scenario: string, [client, server]: Pair): Promise<string> {
