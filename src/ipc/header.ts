@@ -50,8 +50,8 @@ export const NO_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxRows: Number.MAX_SAFE_INTEGER,
 };
 
-/** Allocations are slow compared with reading a header, so small headers are carved from slabs of this size. */
-const SLAB_BYTES = 16 * 1024;
+/** Allocations are slow compared with reading a header, so small headers are carved from slabs; the first of a stream is small. */
+const FIRST_SLAB_BYTES = 1024, SLAB_BYTES = 16 * 1024;
 
 /** Numbers of `Schema` and `RecordBatch` in the `MessageHeader` union; `DictionaryBatch` is between them. */
 const SCHEMA = 1, BATCH = 3;
@@ -194,7 +194,8 @@ export class HeaderReader {
   /** Memory for one header: the last `byteLength` used bytes of the returned slab. Small headers share a slab. */
   #reserve(byteLength: number): ArrayBuffer {
     if (this.#slabUsed + byteLength > this.#slab.byteLength) {
-      this.#slab = new ArrayBuffer(byteLength > SLAB_BYTES / 8 ? byteLength : SLAB_BYTES);
+      const size = Math.min(Math.max(2 * this.#slab.byteLength, FIRST_SLAB_BYTES), SLAB_BYTES);
+      this.#slab = new ArrayBuffer(byteLength > size / 8 ? byteLength : size);
       this.#slabUsed = 0;
     }
     this.#slabUsed += byteLength;
