@@ -56,7 +56,7 @@ const FIRST_SLAB_BYTES = 1024, SLAB_BYTES = 16 * 1024;
 /** Numbers of `Schema` and `RecordBatch` in the `MessageHeader` union; `DictionaryBatch` is between them. */
 const SCHEMA = 1, BATCH = 3;
 
-const NO_NUMBERS = new Float64Array(0);
+const NO_NUMBERS = new Float64Array(0), NO_WORDS = new Int32Array(0), NO_BYTES = new ArrayBuffer(0);
 
 /** A {@linkcode MessageHeader} as a verified header, read again from its bytes if another reader made it. */
 export function verified(header: MessageHeader, reader: HeaderReader): VerifiedHeader {
@@ -79,11 +79,11 @@ export class HeaderReader {
   #layout: SchemaLayout | null = null;
   /** The last batch header: many batches of a stream have equal metadata, byte for byte. */
   #last: VerifiedHeader | null = null;
-  #lastWords: Int32Array = new Int32Array(0);
+  #lastWords: Int32Array = NO_WORDS;
   /** The buffer that held the last metadata; usually the next metadata is in it too. */
   #source: ArrayBufferLike | null = null;
-  #sourceWords: Int32Array = new Int32Array(0);
-  #slab = new ArrayBuffer(0);
+  #sourceWords: Int32Array = NO_WORDS;
+  #slab = NO_BYTES;
   #slabUsed = 0;
 
   /** @param limits Limits that differ from the defaults */
