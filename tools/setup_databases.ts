@@ -32,13 +32,16 @@ const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "l
  */
 export async function provideAdbc(folder: string, report: Report): Promise<void> {
   if (findPeers().adbc !== null) return;
-  report(`fetching the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (from PyPI, about 10 MB)`);
+  report(`fetching the ADBC drivers ${ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (from PyPI, about 25 MB)`);
   await fillFolder(folder, adbcFolder(folder), async (temporary, made) => {
     // The packages are for one version of Python, which is that of the environment if there is one.
     const python = findPeers().python === null ? await findPython() : pythonPath(folder);
     const environment = python === pythonPath(folder) ? ["--python", python] : [];
-    const names = ["adbc-driver-manager", "adbc-driver-sqlite", "adbc-driver-postgresql"];
-    const requirements = [...names.map((name) => `${name}==${ADBC_VERSION}`), "typing-extensions==4.15.0"];
+    const drivers = ["manager", "sqlite", "postgresql", "flightsql"];
+    const requirements = [
+      ...drivers.map((name) => `adbc-driver-${name}==${ADBC_VERSION}`),
+      "typing-extensions==4.15.0",
+    ];
     const options = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check", "--target", made];
     await run(await findPython(), ["-m", "pip", ...environment, "install", ...options, ...requirements], {
       cwd: temporary,

@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 import type { FlightHandlers } from "../flight/service/options.ts";
 import type { SqlEngine } from "../flight_sql/engine.ts";
 import { type SqlLimits, sqlLimits } from "../flight_sql/server/limits.ts";
 import { PART_PREFIX, type SqlHost, SqlService } from "../flight_sql/server/service.ts";
+import { refusal } from "../options.ts";
 import type { Approach } from "../reachable_host.ts";
 import type { Entry } from "./entry.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
@@ -21,8 +23,14 @@ export class SqlPlane implements SqlHost {
   /** Locations of a part of a result for a client that has reached this server in some way. */
   locationsOf: (name: string, approach: Approach) => readonly string[] = () => [];
 
-  /** @throws {DipcError} `invalid_argument` for a bad limit */
+  /** @throws {DipcError} `invalid_argument` for a bad limit, or for what is not an engine */
   constructor(engine: SqlEngine, limits: Partial<SqlLimits> | undefined, tickets: Tickets) {
+    if (typeof engine?.connect !== "function" || typeof engine.facts !== "object") {
+      throw new DipcError(
+        "invalid_argument",
+        refusal("flight.sql", typeof engine, "an engine, such as that of duckDbEngine"),
+      );
+    }
     this.#tickets = tickets;
     this.#service = new SqlService(engine, sqlLimits(limits), this);
   }

@@ -52,6 +52,24 @@ testNeeding([needsUcx], "a client refuses every list that is wrong of memory tha
   assertEquals(await outcomeOf(honest.uri()), BATCHES);
 });
 
+testNeeding([needsUcx], "a client fetches nothing that a wrong list names, and bodies of a right one", async () => {
+  /** Of these only the server knows that they are wrong, and reads there itself. */
+  const unknown = ["an address before the memory", "an address after the memory", "the last 8 bytes only"];
+  const key = new Uint8Array(9);
+  const rows: string[][] = [];
+  for (const [name, list] of Object.entries(WRONG_LISTS)) {
+    if (unknown.includes(name)) continue;
+    await using lender = await HostileLender.open({ dataset: generated(1, ROWS), list });
+    const outcome = await outcomeOf(lender.uri(key));
+    rows.push([name, outcome instanceof DipcError ? outcome.code : `${outcome} batches`]);
+  }
+  assertEquals(rows.filter(([, code]) => code !== "protocol"), []);
+  await using honest = await HostileLender.open({ dataset: generated(BATCHES, ROWS) });
+  await using reader = await connect(honest.uri(key), { remoteKeys: true });
+  assertStringIncludes(reader.stats.sharingReason!, "bodies are fetched");
+  assertEquals(await outcomeOf(honest.uri(key)), BATCHES);
+});
+
 testNeeding([needsUcx], "a key that was cut or changed is an error, or only not used", async () => {
   const random = seededRandom();
   await using lender = await HostileLender.open({ dataset: generated(1, ROWS) });
