@@ -6,7 +6,6 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_ERROR_TYPES, type DuckDbAddresses, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
 import { type LibduckdbLocation, locateLibduckdb } from "../../ffi/duckdb_location.ts";
-import { libc } from "../../ffi/libc.ts";
 import { scratch } from "../c_data/raw.ts";
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import { printable } from "../text.ts";
@@ -166,13 +165,6 @@ export function takeText({ symbols }: DuckDbLibrary, address: bigint): string | 
   const text = cStringAt(address);
   if (address !== 0n) symbols.duckdb_free(address);
   return text;
-}
-
-/** The bytes at an address as 64-bit words. */
-export function wordAt(address: bigint): bigint {
-  const place = scratch(8);
-  libc().memcpy(place.address, address, 8n);
-  return place.words[0];
 }
 
 /** The error for a use after the end. */

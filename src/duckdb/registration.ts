@@ -7,11 +7,10 @@ import { libc } from "../../ffi/libc.ts";
 import { Arena } from "../c_data/arena.ts";
 import { type ExportSource, openSource, type StreamSource } from "../c_data/export_source.ts";
 import type { Exportable } from "../c_data/export.ts";
-import { scratch } from "../c_data/raw.ts";
+import { readAddress, scratch } from "../c_data/raw.ts";
 import { exportOpened } from "../c_data/stream_out.ts";
 import { releaseStruct } from "../c_data/structs.ts";
 import { DipcError } from "../errors.ts";
-import { wordAt } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import { ScanColumns } from "./scan_columns.ts";
 import { SCAN_FUNCTION, type ScanFunction } from "./scan_function.ts";
@@ -157,7 +156,7 @@ export class NativeRegistration {
 
   /** Makes a query that is reading it fail, instead of waiting for the source. */
   stop(): void {
-    if (!this.#isFreed && (wordAt(this.#struct + BigInt(AT.lockAndTaken)) >> 32n) !== 0n) {
+    if (!this.#isFreed && (readAddress(this.#struct + BigInt(AT.lockAndTaken)) >> 32n) !== 0n) {
       this.#source.stop("cancelled");
     }
   }
@@ -173,7 +172,7 @@ export class NativeRegistration {
       this.#source.stop("closed");
       this.#function.remove(this.#slot);
     }
-    if (wordAt(this.#struct + BigInt(AT.users)) !== 0n) return false;
+    if (readAddress(this.#struct + BigInt(AT.users)) !== 0n) return false;
     this.free();
     return true;
   }

@@ -6,10 +6,11 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
 import { Arena, copyOf } from "../c_data/arena.ts";
+import { readAddress } from "../c_data/raw.ts";
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { FieldLayout } from "../ipc/layout.ts";
-import { destroyBy, duckDbError, type DuckDbLibrary, wordAt } from "./library.ts";
+import { destroyBy, duckDbError, type DuckDbLibrary } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import {
   type ArrowOptions,
@@ -40,11 +41,11 @@ class Prepared implements Disposable {
     const count = await symbols.duckdb_extract_statements(connection.handle, arena.text("the query", sql), list);
     try {
       if (count === 0n) {
-        const text = cStringAt(symbols.duckdb_extract_statements_error(wordAt(list)));
+        const text = cStringAt(symbols.duckdb_extract_statements_error(readAddress(list)));
         throw duckDbError(ACTION, text || "Parser Error: the text has no statement");
       }
       for (let i = 0n;; i++) {
-        const prepared = await Prepared.#one(connection, wordAt(list), i);
+        const prepared = await Prepared.#one(connection, readAddress(list), i);
         if (i + 1n === count) return prepared;
         using _ = prepared;
         await prepared.#execute();
@@ -59,7 +60,7 @@ class Prepared implements Disposable {
     using arena = new Arena();
     const out = arena.zeros(8);
     const status = await symbols.duckdb_prepare_extracted_statement(connection.handle, list, index, out);
-    const prepared = new Prepared(connection, wordAt(out));
+    const prepared = new Prepared(connection, readAddress(out));
     try {
       if (status !== 0) throw duckDbError(ACTION, cStringAt(symbols.duckdb_prepare_error(prepared.statement)));
       const parameters = symbols.duckdb_nparams(prepared.statement);
