@@ -57,4 +57,6 @@ export type {
 } from "./src/flight/service/options.ts";
 export type { FlightPlaneOptions } from "./src/serving/flight_plane.ts";
 export type { TicketOptions } from "./src/serving/tickets.ts";
+export { Gateway, serveGateway } from "./src/gateway/gateway.ts";
+export type { GatewayOptions } from "./src/gateway/options.ts";
 export { GrpcStatus } from "./src/grpc/status.ts";

@@ -46,5 +46,5 @@ export type { SourceOptions } from "./src/sources/options.ts";
 export type { ParquetFileOptions } from "./src/sources/parquet.ts";
 export { resident } from "./src/sources/resident.ts";
 export { type BatchSource, fromBatches, fromTable, type TableOptions } from "./src/sources/table.ts";
-export { releaseTransports } from "./src/wire/ucx/shared.ts";
+export { releaseTransports } from "./src/routes/release.ts";
 export type { OutgoingTotals } from "./src/stream/outgoing.ts";

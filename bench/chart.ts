@@ -46,6 +46,8 @@ const LABELS: Readonly<Record<string, string>> = {
   "flight/from-pyarrow": "DoGet from pyarrow to dipc",
   "flight/ours": "DoGet from dipc to dipc",
   "flight/ucx": "the same, and UCX taken",
+  "gateway/first": "pyarrow's server by our gateway",
+  "gateway/second": "the same, kept by the gateway",
   "hot": "one hot buffer",
   "shared/hand": "read in place, Flight",
   "shared/summed": "the same, every byte added up",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { RecordBatch, Table } from "apache-arrow";
 import { connect, type ConnectOptions, fromBatches, serve, type Server } from "../mod.ts";
 import { FlightClient } from "../flight.ts";
 import { resident } from "../src/sources/resident.ts";
@@ -12,6 +13,7 @@ import { droppedMemory, exportRate, importRate } from "./c_data_ours.ts";
 import { checkBatch, generateBatches, type Shape } from "./data.ts";
 import { processorSeconds } from "../tests/support/proc.ts";
 import { answerCommands } from "./commands.ts";
+import { changeBySql, closeSql, runSmallSql, runSql } from "./sql_ours.ts";
 
 /** What every fetch answers; times in seconds, the absolute ones since 1970. */
 interface Fetched {
@@ -81,6 +83,12 @@ function sumOfFloats(values: Float64Array): number {
   return a + b + c + d;
 }
 
+function sumOfColumns({ children }: RecordBatch["data"]): number {
+  let sum = 0;
+  for (const { values } of children) sum += sumOf(values);
+  return sum;
+}
+
 /** The words of 64-bit integers, the low one first. */
 function sumOfWords(words: Uint32Array): number {
   let low = 0, high = 0, low2 = 0, high2 = 0, i = 0;
@@ -114,6 +122,27 @@ async function serveNothing(): Promise<void> {
   own = null;
 }
 
+/** What was fetched into private memory. */
+let kept: Table | null = null;
+
+/** Adds up every value of a stream that was received once and kept: what that costs in memory of this process's own. */
+async function sumKept({ uri }: Record<string, unknown>): Promise<Fetched> {
+  const table = kept ??= await (await connect(uri as string, { share: false })).toTable();
+  const start = performance.now();
+  let bytes = 0, checksum = 0;
+  for (const { data } of table.batches) {
+    checksum += sumOfColumns(data);
+    for (const { values } of data.children) bytes += values.byteLength;
+  }
+  const end = performance.now();
+  const seconds = (end - start) / 1000;
+  return {
+    ...{ seconds, wholeSeconds: seconds, rows: table.numRows, bytes, batches: table.batches.length, checksum },
+    ...{ started: (performance.timeOrigin + start) / 1000, ended: (performance.timeOrigin + end) / 1000 },
+    transports: [],
+  };
+}
+
 function delay(milliseconds: number): Promise<void> | void {
   if (milliseconds > 0) return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
@@ -126,6 +155,16 @@ await answerCommands({
   adbc: ({ driver, uri, sql }) => readQuery(driver as string, uri as string, sql as string),
   "adbc-close": async () => {
     await closeDatabase();
+    return {};
+  },
+  sql: ({ uri, sql }) => runSql(uri as string, sql as string),
+  "sql-small": ({ uri, sql, count }) => runSmallSql(uri as string, sql as string, count as number),
+  async "sql-change"({ uri, statements }) {
+    await changeBySql(uri as string, statements as string[]);
+    return {};
+  },
+  async "sql-close"() {
+    await closeSql();
     return {};
   },
   "c-import": ({ library, count }) => Promise.resolve({ ...importRate(library as string, count as number) }),
@@ -230,10 +269,12 @@ await answerCommands({
       let rows = 0, checksum = 0;
       for await (using batch of stream) {
         rows += batch.numRows;
-        for (const { values } of batch.data.children) checksum += sumOf(values);
+        checksum += sumOfColumns(batch.data);
       }
       return { rows, checksum };
     }),
+  "sum-kept": sumKept,
+  forget: () => Promise.resolve({ forgotten: kept = null }),
   // All batches kept, as one table.
   keep: (command) => timed(command, async (stream) => ({ rows: (await stream.toTable()).numRows })),
   async "first-batch"({ uri, count, isCold }) {

@@ -11,6 +11,7 @@ import type { Dataset } from "../src/sources/dataset.ts";
 import { generateBatches, type Shape } from "./data.ts";
 import { processorSeconds } from "../tests/support/proc.ts";
 import { answerCommands } from "./commands.ts";
+import { serveSql } from "./sql_ours.ts";
 
 /** One data set to serve. */
 interface DatasetSpec extends Shape {
@@ -89,6 +90,7 @@ await answerCommands({
       flight: server.flight!.location,
     };
   },
+  "serve-sql": ({ folder, library }) => serveSql(folder as string | undefined, library as string),
   // The gaps of a timer of 10 ms.
   async timer({ seconds }) {
     const samples: number[] = [];

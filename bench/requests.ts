@@ -50,36 +50,39 @@ const smallQuery: Comparison = {
 };
 
 /** Processor time of both ends, all threads, for each GB. */
-const processorTime: Comparison = {
-  ...{ name: "cpu/1MiB", unit: "CPU s/GB", peerName: "pyarrow Flight DoGet", target: 4, needs: "python" },
-  async prepare(bench, quick) {
-    const shape = shapeOf(MiB, GiB / 2);
-    const times = quick ? 2 : 8;
-    const spec = { kind: "memory", ...shape };
-    const [{ uri }, flight] = [await serveOurs(bench, spec), await serveFlight(bench, spec)];
-    const spent = async (bench: Workbench, roles: readonly Role[], command: Record<string, unknown>) => {
-      const used = async (): Promise<number> => {
-        let sum = 0;
-        for (const role of roles) sum += (await bench.call(role, { do: "cpu" })).seconds as number;
-        return sum;
+function processorTime(name: string, share: boolean, target: number): Comparison {
+  return {
+    ...{ name, unit: "CPU s/GB", peerName: "pyarrow Flight DoGet", target, needs: "python" },
+    async prepare(bench, quick) {
+      const shape = shapeOf(MiB, GiB / 2);
+      const times = quick ? 2 : 8;
+      const spec = { kind: "memory", ...shape };
+      const [{ uri }, flight] = [await serveOurs(bench, { ...spec, share }), await serveFlight(bench, spec)];
+      const spent = async (bench: Workbench, roles: readonly Role[], command: Record<string, unknown>) => {
+        const used = async (): Promise<number> => {
+          let sum = 0;
+          for (const role of roles) sum += (await bench.call(role, { do: "cpu" })).seconds as number;
+          return sum;
+        };
+        const before = await used();
+        let bytes = 0;
+        for (let i = 0; i < times; i++) bytes += checkTotals(await bench.fetch(roles[1], command), shape).bytes;
+        return { value: (await used() - before) / (bytes / 1e9) };
       };
-      const before = await used();
-      let bytes = 0;
-      for (let i = 0; i < times; i++) bytes += checkTotals(await bench.fetch(roles[1], command), shape).bytes;
-      return { value: (await used() - before) / (bytes / 1e9) };
-    };
-    return {
-      ours: () => spent(bench, ["server", "client"], { do: "read", uri }),
-      peer: () => spent(bench, ["flight-server", "flight-client"], { do: "read", ...flight }),
-      close: () => serveNothing(bench),
-    };
-  },
-};
+      return {
+        ours: () => spent(bench, ["server", "client"], { do: "read", uri }),
+        peer: () => spent(bench, ["flight-server", "flight-client"], { do: "read", ...flight }),
+        close: () => serveNothing(bench),
+      };
+    },
+  };
+}
 
 /** In the order in which they run and are printed. */
 export const REQUESTS: readonly Comparison[] = [
   firstBatch("first-batch", "pyarrow Flight DoGet, open client", false, 2),
   firstBatch("first-batch/cold", "pyarrow Flight DoGet, new client", true, 0.3),
   smallQuery,
-  processorTime,
+  processorTime("cpu/1MiB", false, 4),
+  processorTime("cpu/1MiB/shared", true, 50),
 ];

@@ -58,6 +58,43 @@ function compare(
   };
 }
 
+/** The same loop over memory of the client's own. */
+const summedPrivate: Comparison = {
+  ...{ name: "shared/summed/1MiB/private", unit: "GB/s", peerName: "the same loop over private memory", target: 0.9 },
+  needs: null,
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick));
+    const { uri } = await serveOurs(bench, { kind: "memory", ...shape, share: true });
+    return {
+      ours: async () => summed(await bench.fetch("client", { do: "sum", uri }), shape),
+      peer: async () => summed(await bench.fetch("client", { do: "sum-kept", uri }), shape),
+      async close() {
+        await bench.call("client", { do: "forget" });
+        await serveNothing(bench);
+      },
+    };
+  },
+};
+
+/** Against a program that reads a file of the same batches, which it maps anew each time. */
+const summedMapped: Comparison = {
+  ...{ name: "shared/summed/mmap", unit: "GB/s", peerName: "pyarrow, Arrow file mapped", target: 1, needs: "python" },
+  async prepare(bench, quick) {
+    const shape = shapeOf(MiB, coldBytes(quick));
+    const path = `${bench.folder}/data.arrow`;
+    await bench.call("flight-server", { do: "write-file", path, ...shape });
+    const { uri } = await serveOurs(bench, { kind: "memory", ...shape, share: true });
+    return {
+      ours: async () => summed(await bench.fetch("client", { do: "sum", uri }), shape),
+      peer: async () => summed(await bench.fetch("flight-client", { do: "sum-file", path }), shape),
+      async close() {
+        await serveNothing(bench);
+        await Deno.remove(path);
+      },
+    };
+  },
+};
+
 const clients: Comparison = {
   ...{ name: "shared/clients/4x1MiB", unit: "GB/s", peerName: "pyarrow Flight DoGet, 4 clients", target: 4 },
   needs: "python",
@@ -87,6 +124,8 @@ export const SHARED: readonly Comparison[] = [
   compare("hand", "64MiB", { target: 500, action: "read" }),
   compare("summed", "1MiB", { target: 4, action: "sum" }),
   compare("summed", "16MiB", { target: 4, action: "sum" }),
+  summedPrivate,
+  summedMapped,
   compare("keep", "1MiB", { target: 20, action: "keep" }),
   clients,
 ];

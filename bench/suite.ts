@@ -13,11 +13,13 @@ import { DUCKDB } from "./duckdb.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { type Shape, shapeOf } from "./data.ts";
 import { FLIGHT } from "./flight.ts";
+import { GATEWAY } from "./gateway.ts";
 import { FUZZING } from "./fuzz.ts";
 import { ISOLATES } from "./isolates.ts";
 import { FILES } from "./files.ts";
 import { REQUESTS } from "./requests.ts";
 import { SHARED } from "./shared.ts";
+import { SQL } from "./sql.ts";
 import { UNDER_LOAD } from "./under_load.ts";
 import {
   checkTotals,
@@ -237,6 +239,8 @@ export const SUITE: readonly Comparison[] = [
   ...ISOLATES,
   ...UNDER_LOAD,
   ...FLIGHT,
+  ...GATEWAY,
+  ...SQL,
   ...REQUESTS,
   importing,
   ...C_DATA,

@@ -11,6 +11,7 @@ import type { Tools } from "./tools.ts";
 export type Role =
   | "server"
   | "client"
+  | "gateway"
   | "flight-server"
   | "flight-client"
   | "ipc-server"
@@ -79,7 +80,7 @@ export class Workbench {
         : role.endsWith("server")
         ? this.cores?.server
         : this.cores?.client;
-      const ours = role === "server" || role === "client";
+      const ours = role === "server" || role === "client" || role === "gateway";
       if (!ours && this.tools.python === null) throw new Error("Python with pyarrow is missing");
       agent = Agent.start({
         name,

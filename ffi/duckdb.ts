@@ -13,6 +13,15 @@ const P = "usize";
 /** `duckdb_result`, which some functions take by value. */
 const RESULT = { struct: [P, P, P, P, P, P] } as const;
 
+/** `duckdb_decimal`: width, scale, and a `duckdb_hugeint` of lower and upper half. */
+const DECIMAL = { struct: ["u8", "u8", { struct: ["u64", "i64"] }] } as const;
+
+/** `duckdb_interval`: months, days, microseconds. */
+const INTERVAL = { struct: ["i32", "i32", "i64"] } as const;
+
+/** `duckdb_query_progress_type`: percentage, rows processed, rows in all. */
+const PROGRESS = { struct: ["f64", "u64", "u64"] } as const;
+
 /** Size of a `duckdb_result` in bytes. */
 export const DUCKDB_RESULT_BYTES = 48;
 
@@ -42,8 +51,9 @@ const SYMBOLS = {
   duckdb_close: { parameters: [P /* duckdb_database * */], result: "void", nonblocking: true },
   duckdb_connect: { parameters: [P, /* database */ P /* duckdb_connection *out */], result: "i32", nonblocking: true },
   duckdb_disconnect: { parameters: [P /* duckdb_connection * */], result: "void", nonblocking: true },
-  // The only function that may be called while another one of the connection runs.
+  // The only functions that may be called while another one of the connection runs.
   duckdb_interrupt: { parameters: [P /* connection */], result: "void" },
+  duckdb_query_progress: { parameters: [P /* connection */], result: PROGRESS },
   duckdb_connection_get_arrow_options: {
     parameters: [P, /* connection */ P /* duckdb_arrow_options *out */],
     result: "void",
@@ -69,7 +79,28 @@ const SYMBOLS = {
     nonblocking: true,
   },
   duckdb_prepare_error: { parameters: [P /* statement */], result: P },
+  duckdb_prepared_statement_type: { parameters: [P /* statement */], result: "i32" }, // duckdb_statement_type
   duckdb_nparams: { parameters: [P /* statement */], result: "u64" },
+  // Parameters are counted from 1.
+  duckdb_parameter_name: { parameters: [P, /* statement */ "u64" /* parameter */], result: P }, // char *
+  duckdb_param_logical_type: { parameters: [P, /* statement */ "u64" /* parameter */], result: P },
+  duckdb_bind_null: { parameters: [P, /* statement */ "u64" /* parameter */], result: "i32" },
+  duckdb_bind_boolean: { parameters: [P, "u64", "bool"], result: "i32" },
+  duckdb_bind_int64: { parameters: [P, "u64", "i64"], result: "i32" },
+  duckdb_bind_uint64: { parameters: [P, "u64", "u64"], result: "i32" },
+  duckdb_bind_float: { parameters: [P, "u64", "f32"], result: "i32" },
+  duckdb_bind_double: { parameters: [P, "u64", "f64"], result: "i32" },
+  duckdb_bind_decimal: { parameters: [P, "u64", DECIMAL], result: "i32" },
+  duckdb_bind_date: { parameters: [P, "u64", "i32" /* days since 1970 */], result: "i32" },
+  duckdb_bind_time: { parameters: [P, "u64", "i64" /* microseconds */], result: "i32" },
+  duckdb_bind_timestamp: { parameters: [P, "u64", "i64" /* microseconds since 1970 */], result: "i32" },
+  duckdb_bind_timestamp_tz: { parameters: [P, "u64", "i64" /* microseconds since 1970 */], result: "i32" },
+  duckdb_bind_interval: { parameters: [P, "u64", INTERVAL], result: "i32" },
+  duckdb_bind_varchar_length: { parameters: [P, "u64", "buffer", /* UTF-8 */ "u64" /* bytes */], result: "i32" },
+  duckdb_bind_blob: { parameters: [P, "u64", "buffer", "u64" /* bytes */], result: "i32" },
+  duckdb_bind_value: { parameters: [P, "u64", P /* duckdb_value */], result: "i32" },
+  duckdb_create_timestamp_ns: { parameters: ["i64" /* nanoseconds since 1970 */], result: P },
+  duckdb_destroy_value: { parameters: [P /* duckdb_value * */], result: "void" },
   duckdb_destroy_prepare: { parameters: [P /* duckdb_prepared_statement * */], result: "void" },
   duckdb_prepared_statement_column_count: { parameters: [P /* statement */], result: "u64" },
   duckdb_prepared_statement_column_name: { parameters: [P, /* statement */ "u64" /* column */], result: P }, // char *
@@ -181,7 +212,7 @@ const SYMBOLS = {
 const ADDRESSES = [
   ...["duckdb_fetch_chunk", "duckdb_data_chunk_get_size", "duckdb_data_chunk_get_vector"] as const,
   ...["duckdb_vector_get_data", "duckdb_vector_get_validity", "duckdb_destroy_data_chunk"] as const,
-  "duckdb_is_null_value",
+  ...["duckdb_is_null_value", "duckdb_bind_set_cardinality"] as const,
   ...["duckdb_bind_get_parameter", "duckdb_get_int64", "duckdb_destroy_value", "duckdb_bind_get_extra_info"] as const,
   ...["duckdb_table_function_get_client_context", "duckdb_client_context_get_connection_id"] as const,
   ...["duckdb_destroy_client_context", "duckdb_bind_add_result_column", "duckdb_bind_set_bind_data"] as const,
@@ -205,7 +236,15 @@ export const DUCKDB_TYPE = {
   ...{ boolean: 1, tinyint: 2, smallint: 3, integer: 4, bigint: 5, utinyint: 6, usmallint: 7, uinteger: 8, ubigint: 9 },
   ...{ float: 10, double: 11, timestamp: 12, date: 13, time: 14, hugeint: 16, varchar: 17, blob: 18, decimal: 19 },
   ...{ timestampS: 20, timestampMs: 21, timestampNs: 22, timestampTz: 31, timeNs: 39, uuid: 27 },
-  ...{ uhugeint: 32, bit: 29, timeTz: 30 },
+  ...{ uhugeint: 32, bit: 29, timeTz: 30, enum: 23, sqlNull: 36 },
+  /** Types that depend on values. */
+  ...{ invalid: 0, any: 34 },
+} as const;
+
+/** `duckdb_statement_type`: those that have a meaning of their own here. */
+export const DUCKDB_STATEMENT = {
+  ...{ select: 1, insert: 2, update: 3, explain: 4, delete: 5, create: 7, alter: 9, transaction: 10, analyze: 12 },
+  ...{ createFunction: 14, drop: 15, vacuum: 18, relation: 22, mergeInto: 30 },
 } as const;
 
 /** `duckdb_error_type`, by number. */

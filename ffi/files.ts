@@ -65,7 +65,7 @@ export const EINTR = 4;
 /** `EAGAIN` of errno.h. */
 export const EAGAIN = 11;
 
-/** Texts of the `errno` values that file calls set, as in errno(3). */
+/** Texts of the `errno` values that calls on files and connections set, as in errno(3). */
 const ERRNO_TEXTS: Record<number, string> = {
   1: "Operation not permitted",
   2: "No such file or directory",
@@ -89,6 +89,13 @@ const ERRNO_TEXTS: Record<number, string> = {
   30: "Read-only file system",
   32: "Broken pipe",
   36: "File name too long",
+  100: "Network is down",
+  101: "Network is unreachable",
+  104: "Connection reset by peer",
+  105: "No buffer space available",
+  107: "Transport endpoint is not connected",
+  110: "Connection timed out",
+  113: "No route to host",
   116: "Stale file handle",
   122: "Disk quota exceeded",
 };

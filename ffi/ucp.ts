@@ -242,6 +242,66 @@ const UCP_SYMBOLS = {
     result: "void",
   },
   ucp_request_free: { parameters: ["usize" /* void *request */], result: "void" },
+  ucp_mem_map: {
+    parameters: [
+      "usize", // ucp_context_h context
+      "buffer", // const ucp_mem_map_params_t *params
+      "buffer", // ucp_mem_h *memh_p
+    ],
+    result: "i8",
+  },
+  ucp_mem_query: {
+    parameters: [
+      "usize", // const ucp_mem_h memh
+      "buffer", // ucp_mem_attr_t *attr
+    ],
+    result: "i8",
+  },
+  ucp_mem_unmap: {
+    parameters: [
+      "usize", // ucp_context_h context
+      "usize", // ucp_mem_h memh
+    ],
+    result: "i8",
+  },
+  ucp_rkey_pack: {
+    parameters: [
+      "usize", // ucp_context_h context
+      "usize", // ucp_mem_h memh
+      "buffer", // void **rkey_buffer_p
+      "buffer", // size_t *size_p
+    ],
+    result: "i8",
+  },
+  ucp_rkey_buffer_release: { parameters: ["usize" /* void *rkey_buffer */], result: "void" },
+  ucp_ep_rkey_unpack: {
+    parameters: [
+      "usize", // ucp_ep_h ep
+      "buffer", // const void *rkey_buffer
+      "buffer", // ucp_rkey_h *rkey_p
+    ],
+    result: "i8",
+  },
+  ucp_rkey_ptr: {
+    parameters: [
+      "usize", // ucp_rkey_h rkey
+      "u64", // uint64_t raddr
+      "buffer", // void **addr_p
+    ],
+    result: "i8",
+  },
+  ucp_rkey_destroy: { parameters: ["usize" /* ucp_rkey_h */], result: "void" },
+  ucp_get_nbx: {
+    parameters: [
+      "usize", // ucp_ep_h ep
+      "usize", // void *buffer
+      "usize", // size_t count
+      "u64", // uint64_t remote_addr
+      "usize", // ucp_rkey_h rkey
+      "usize", // const ucp_request_param_t *param
+    ],
+    result: "usize", // ucs_status_ptr_t
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The functions of an opened libucp. */

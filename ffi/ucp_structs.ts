@@ -35,11 +35,15 @@ export const LAYOUT = {
   ucp_ep_attr_t: { size: 328, field_mask: 0, transports: 296 },
   ucp_transports_t: { size: 24, entries: 0, num_entries: 8, entry_size: 16 },
   ucp_transport_entry_t: { size: 16, transport_name: 0, device_name: 8 },
+  ucp_mem_map_params_t: { size: 48, field_mask: 0, length: 16, flags: 24 },
+  ucp_mem_attr_t: { size: 32, field_mask: 0, address: 8, length: 16 },
   ucs_status_t: { size: 1 },
 } as const satisfies Record<string, Record<string, number>>;
 
 /** `ucp_feature`: tag matching. */
 export const FEATURE_TAG = 1n << 0n;
+/** `ucp_feature`: memory of the peer. With it the peer can read and write all memory of this process. */
+export const FEATURE_RMA = 1n << 1n;
 /** `ucp_feature`: sleeping on a worker's event file descriptor. */
 export const FEATURE_WAKEUP = 1n << 4n;
 /** `ucp_feature`: active messages. */
@@ -239,5 +243,26 @@ export function endpointAttr(entries: bigint, count: number): CStruct {
   u64(struct, at.transports + LAYOUT.ucp_transports_t.entries, entries);
   u32(struct, at.transports + LAYOUT.ucp_transports_t.num_entries, count);
   u64(struct, at.transports + LAYOUT.ucp_transports_t.entry_size, BigInt(LAYOUT.ucp_transport_entry_t.size));
+  return struct;
+}
+
+/**
+ * `ucp_mem_map_params_t` of memory that UCX provides.
+ *
+ * @param byteLength Its least size in bytes
+ */
+export function memoryParams(byteLength: number): CStruct {
+  const at = LAYOUT.ucp_mem_map_params_t;
+  const struct = allocate(at.size);
+  u64(struct, at.field_mask, 1n << 1n | 1n << 2n); // LENGTH, FLAGS
+  u64(struct, at.length, BigInt(byteLength));
+  u32(struct, at.flags, 1 << 1); // UCP_MEM_MAP_ALLOCATE
+  return struct;
+}
+
+/** A `ucp_mem_attr_t` to be filled in, requesting address and length. */
+export function memoryAttr(): CStruct {
+  const struct = allocate(LAYOUT.ucp_mem_attr_t.size);
+  u64(struct, LAYOUT.ucp_mem_attr_t.field_mask, 1n << 0n | 1n << 1n); // ADDRESS, LENGTH
   return struct;
 }

@@ -102,6 +102,16 @@ int main(void) {
     FIELD(ucp_transport_entry_t, device_name);
 #endif
 
+    STRUCT(ucp_mem_map_params_t);
+    FIELD(ucp_mem_map_params_t, field_mask);
+    FIELD(ucp_mem_map_params_t, length);
+    FIELD(ucp_mem_map_params_t, flags);
+
+    STRUCT(ucp_mem_attr_t);
+    FIELD(ucp_mem_attr_t, field_mask);
+    FIELD(ucp_mem_attr_t, address);
+    FIELD(ucp_mem_attr_t, length);
+
     STRUCT(ucs_status_t);
     printf("}\n}\n");
     return 0;

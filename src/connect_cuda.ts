@@ -6,6 +6,7 @@
 import { checkDeno } from "./runtime.ts";
 import { openGpu } from "./device/devices.ts";
 import { DeviceInput } from "./device/input.ts";
+import { memoryOn } from "./device/lent_memory.ts";
 import { DeviceStreamReader } from "./device/reader.ts";
 import {
   chooseUcx,
@@ -83,6 +84,7 @@ export async function connectCuda(
       // What comes by Flight's DoGet always goes through host memory.
       pool: device.pinned,
       ucxPool: staging.isStaged ? device.pinned : device.pool,
+      lent: memoryOn(device),
     });
   const { input, schema, routes } =
     await (checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal));

@@ -31,11 +31,11 @@ export interface ReaderStats {
   transports: string[];
   /** Why they are not the fastest that this machine has, such as shared memory that failed; empty if nothing was in the way. */
   transportsReason: string;
-  /** Bytes of those bodies that did not travel, because they are read in the server's memory. */
+  /** Bytes of those bodies that were read in the server's memory instead of being sent. */
   sharedBytes: number;
   /**
-   * Why bodies travel although the server offers its memory, in words; empty if they do not. `null` if the server does not offer
-   * that.
+   * Why bodies travel although the server offers its memory, in words: they are sent, or fetched from there. Empty if they do not;
+   * `null` if the server does not offer that.
    */
   sharingReason: string | null;
   /** True once every message has arrived. */

@@ -11,7 +11,7 @@ import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
 import type { PlaneMaker, Server, ServerParts } from "./serving/server.ts";
-import type { Transport } from "./wire/transport.ts";
+import type { Listener, Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
 /**
@@ -37,7 +37,8 @@ export async function serve(options: ServeOptions): Promise<Server> {
   checkDeno();
   const settings = serverSettings(options);
   // Uploads and handlers can be served without any dataset.
-  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false || options.flight?.handlers !== undefined;
+  const mayBeEmpty = (options.flight?.allowPut ?? false) !== false ||
+    options.flight?.handlers !== undefined || options.flight?.sql !== undefined;
   let server: Server | undefined;
   const warn = (dataset: string, warning: string): void => server?._warn(dataset, warning);
   const { arenaBytes } = settings.sharing;
@@ -68,7 +69,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     const admission = plane?.admission ?? admitByName(entries);
     let maker: PlaneMaker | null;
     if (settings.isolates > 1) {
-      maker = await openUcx(options, () => openIsolates(settings.isolates, options.library));
+      maker = await openUcx(options, () => openIsolates(settings.isolates, options.library, entries));
     } else {
       if (transport === undefined) transport = await openUcx(options, () => ucxTransport({ library: options.library }));
       maker = await planeOver(transport, entries);
@@ -106,21 +107,30 @@ function checkReadOnce(entries: ReadonlyMap<string, Entry>, { metadataPort }: Se
 /** @throws {DipcError} `invalid_argument` for a shared dataset with an option that does not go with it */
 function checkShared(
   entries: ReadonlyMap<string, Entry>,
-  { metadataPort, isolates }: ServerSettings,
+  { metadataPort, isolates, sharing }: ServerSettings,
   { flight }: ServeOptions,
 ): void {
   const entry = [...entries.values()].find(({ shared }) => shared !== undefined);
-  const other = metadataPort !== undefined
-    ? "metadataPort"
-    : isolates > 1
-    ? "isolates"
-    : flight?.ucx === "off"
-    ? 'flight.ucx: "off"'
-    : null;
+  if (sharing.remoteKeys) checkRemoteKeys(entries, isolates);
+  const other = metadataPort !== undefined ? "metadataPort" : flight?.ucx === "off" ? 'flight.ucx: "off"' : null;
   if (entry === undefined || other === null) return;
   throw new DipcError(
     "invalid_argument",
     `cannot share ${JSON.stringify(entry.name)}: it does not go with ${other}; leave one of the two out`,
+  );
+}
+
+/** @throws {DipcError} `invalid_argument` if remote keys are requested for nothing, or with an option that does not go with them */
+function checkRemoteKeys(entries: ReadonlyMap<string, Entry>, isolates: number): void {
+  const hasMemory = [...entries.values()].some(({ shared }) => shared?.kind === "host");
+  if (hasMemory && isolates === 1) return;
+  throw new DipcError(
+    "invalid_argument",
+    `cannot use sharing.remoteKeys: ${
+      hasMemory
+        ? "it does not go with isolates; leave one of the two out"
+        : "no dataset in host memory is shared; give one share: true, or leave it out"
+    }`,
   );
 }
 
@@ -141,9 +151,17 @@ async function planeOver(
     return (parts) => new UcxPlane(transport, parts);
   }
   const { SharedPlane } = await import("./serving/shared_plane.ts");
+  const { RemotePlane } = await import("./serving/remote_plane.ts");
   const memoryOf = (dataset: string) => entries.get(dataset)?.shared;
+  const names = [...entries.values()].filter(({ shared }) => shared?.kind === "host").map(({ name }) => name);
   return (parts) => {
-    return new UcxPlane(transport, { ...parts, openShared: () => new SharedPlane({ ...parts, memoryOf }) });
+    const { sharing } = parts.settings;
+    const openRemote = (listener: Listener) => new RemotePlane(listener, names, sharing);
+    return new UcxPlane(transport, {
+      ...parts,
+      openShared: () => new SharedPlane({ ...parts, memoryOf }),
+      openRemote: sharing.remoteKeys ? openRemote : undefined,
+    });
   };
 }
 
@@ -166,9 +184,14 @@ async function openUcx<T>({ flight }: ServeOptions, open: () => Promise<T>): Pro
 }
 
 /** Makes the UCX side in several isolates. */
-async function openIsolates(isolates: number, library: string | undefined): Promise<PlaneMaker> {
+async function openIsolates(
+  isolates: number,
+  library: string | undefined,
+  entries: ReadonlyMap<string, Entry>,
+): Promise<PlaneMaker> {
   const { isolatesPlane } = await import("./serving/isolates/plane.ts");
-  return isolatesPlane(isolates, library);
+  const shares = (name: string): boolean => entries.get(name)?.shared !== undefined;
+  return isolatesPlane(isolates, library, [...entries.keys()].some(shares) ? shares : undefined);
 }
 
 /** @throws {DipcError} `invalid_argument` if a dataset in device memory is to be served by several isolates */

@@ -23,6 +23,12 @@ export class DatasetError extends LocalError {
 }
 
 /**
+ * An error whose text was written for the peer, also if it comes while a dataset is read: what is wrong with a statement is often found
+ * only then.
+ */
+export class PeerError extends DipcError {}
+
+/**
  * Calls a dataset. What it throws becomes a {@linkcode DatasetError}, also if it rejects later.
  *
  * @param ask Calls the dataset
@@ -36,9 +42,9 @@ export function fromDataset<T>(ask: () => T | Promise<T>): T | Promise<T> {
   }
 }
 
-/** What a dataset threw as a {@linkcode DatasetError}; anything but dipc's own errors stays as it is. */
+/** What a dataset threw as a {@linkcode DatasetError}; a {@linkcode PeerError}, and errors of others, stay as they are. */
 export function datasetError(cause: unknown): unknown {
-  return cause instanceof DipcError ? new DatasetError(cause) : cause;
+  return cause instanceof DipcError && !(cause instanceof PeerError) ? new DatasetError(cause) : cause;
 }
 
 function rethrow(cause: unknown): never {

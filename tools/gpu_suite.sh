@@ -5,8 +5,8 @@
 #     tools/gpu_suite.sh [RESULTS]              on the machine's own driver
 #     tools/gpu_suite.sh --rehearse [RESULTS]   on the simulated driver, to try the suite out; no figures
 #
-# Writes into RESULTS (default: gpu-results) the facts of the machine, what doctor says, the tests, the benchmark and the
-# comparison of values, and summary.txt. Exit status: 0 all was done and is good, 1 something failed, 3 no GPU.
+# Writes into RESULTS (default: gpu-results) the facts of the machine, what doctor says, the tests, the benchmark, memory read by
+# another process (CUDA IPC) and the comparison of values, and summary.txt. Exit status: 0 all was done and is good, 1 something failed, 3 no GPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -99,6 +99,13 @@ $rehearse && benchmark+=(--rehearse)
 if "${run[@]}" "${benchmark[@]}" > "$results/bench.txt" 2>&1; then say "done     benchmark (see bench.txt)"
 else fail "benchmark: $(tail -1 "$results/bench.txt")"; fi
 sed 's/^/         /' "$results/bench.txt" | head -40 | tee -a "$results/summary.txt"
+
+"${run[@]}" tools/gpu_ipc.ts > "$results/ipc.txt" 2>&1
+case $? in
+  0) say "done     CUDA IPC: $(head -1 "$results/ipc.txt")" ;;
+  77) say "skipped  CUDA IPC: $(tail -1 "$results/ipc.txt")" ;;
+  *) fail "CUDA IPC: $(tail -1 "$results/ipc.txt")" ;;
+esac
 
 "${run[@]}" tools/gpu_values.ts > "$results/values.txt" 2>&1
 case $? in

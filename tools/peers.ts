@@ -82,7 +82,7 @@ export interface ArrowCpp {
 
 /** ADBC drivers, and Python's package to use them with. */
 export interface AdbcDrivers {
-  /** Folder of Python packages, for `PYTHONPATH`: `adbc_driver_manager` and the drivers. */
+  /** Folder of Python packages, for `PYTHONPATH`: `adbc_driver_manager` and the drivers, that of Flight SQL among them. */
   readonly packages: string;
   /** Folder with the specification's `arrow-adbc/adbc.h`, to compile with (`-I`). */
   readonly include: string;
@@ -90,6 +90,14 @@ export interface AdbcDrivers {
   readonly sqlite: string;
   /** Path of the driver for PostgreSQL. */
   readonly postgresql: string;
+}
+
+/** Arrow's JDBC driver of Flight SQL. */
+export interface FlightSqlJdbc {
+  /** Path of Java, 17 or newer. */
+  readonly java: string;
+  /** Path of the driver. */
+  readonly driver: string;
 }
 
 /** Debian's PostgreSQL server. */
@@ -132,6 +140,22 @@ export interface Peers {
   readonly duckdb: string | null;
   /** Debian's PostgreSQL server. */
   readonly postgres: Postgres | null;
+  /** Arrow's JDBC driver of Flight SQL, and a Java to run it. */
+  readonly flightSqlJdbc: FlightSqlJdbc | null;
+  /** Path of arrow-go's example of a Flight SQL server, which has SQLite in it: `-port`. */
+  readonly sqliteServer: string | null;
+  /** Path of ROAPI, which serves files by Flight SQL with DataFusion: `--addr-flight-sql`. */
+  readonly roapi: string | null;
+  /** Sail, which serves Flight SQL in the dialect of Spark. */
+  readonly sail: Sail | null;
+}
+
+/** Sail, as a package of Python. */
+export interface Sail {
+  /** The Python that runs `-m pysail`. */
+  readonly python: string;
+  /** Folder of packages, for `PYTHONPATH`. */
+  readonly packages: string;
 }
 
 /** What a test may need; the key of {@linkcode Peers}. */
@@ -161,6 +185,13 @@ export const NANOARROW_VERSION = "0.8.0.post1";
 /** Version of the ADBC drivers and of their driver manager on PyPI. */
 export const ADBC_VERSION = "1.13.0";
 
+/** Version of the JDBC driver of Flight SQL on Maven Central. */
+export const FLIGHT_SQL_JDBC_VERSION = "18.3.0";
+/** Versions of the Flight SQL servers on PyPI. */
+export const ROAPI_VERSION = "0.12.7";
+/** See {@linkcode ROAPI_VERSION}. */
+export const SAIL_VERSION = "0.7.2";
+
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
@@ -176,9 +207,17 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
   arrowCpp: "pyarrow with its headers (`deno task setup`), and a compiler of C++20 (sudo apt-get install g++)",
   nanoarrow: `the sources of nanoarrow ${NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
-  adbc: `the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (\`deno task setup\`; needs python3 and pip)`,
+  adbc:
+    `the ADBC drivers ${ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (\`deno task setup\`; needs python3 and pip)`,
   duckdb: `libduckdb ${SETUP_DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
   postgres: "Debian's PostgreSQL 15 (`deno task setup` on Debian 12, or in any system with its package lists)",
+  flightSqlJdbc:
+    `Java 17 or newer (sudo apt-get install openjdk-17-jdk-headless), and Arrow's JDBC driver of Flight SQL ` +
+    `${FLIGHT_SQL_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
+  sqliteServer: `the SQLite Flight SQL server of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds it as the ` +
+    "programs of arrow-go's tests)",
+  roapi: `ROAPI ${ROAPI_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  sail: `Sail ${SAIL_VERSION} (\`deno task setup\`; needs python3 and pip)`,
 };
 
 function isFile(path: string): boolean {
@@ -202,6 +241,24 @@ export function cudaHeadersFolder(folder: string): string {
 /** Folder of the Flight integration programs. */
 export function flightGoFolder(folder: string): string {
   return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
+}
+
+/** Folder of arrow-go's Flight SQL server. */
+export function sqliteServerFolder(folder: string): string {
+  return `${folder}/flight-sql-go-${FLIGHT_GO_VERSION}`;
+}
+
+/** Name of the program in it. */
+export const SQLITE_SERVER = "sqlite_flightsql_server";
+
+/** Folder of ROAPI, as its wheel lays it out. */
+export function roapiFolder(folder: string): string {
+  return `${folder}/roapi-${ROAPI_VERSION}`;
+}
+
+/** Folder of Sail. */
+export function sailFolder(folder: string): string {
+  return `${folder}/sail-${SAIL_VERSION}`;
 }
 
 /** Folder of the programs of `tools/flight_go`. */
@@ -283,8 +340,20 @@ function findAdbc(folder: string): AdbcDrivers | null {
   const [sqlite, postgresql] = ["sqlite", "postgresql"].map((name) =>
     `${packages}/adbc_driver_${name}/libadbc_driver_${name}.so`
   );
-  const all = [`${include}/arrow-adbc/adbc.h`, sqlite, postgresql];
+  const flightSql = `${packages}/adbc_driver_flightsql/libadbc_driver_flightsql.so`;
+  const all = [`${include}/arrow-adbc/adbc.h`, sqlite, postgresql, flightSql];
   return all.every(isFile) ? { packages, include, sqlite, postgresql } : null;
+}
+
+/** Path of the JDBC driver of Flight SQL. */
+export function flightSqlJdbcDriver(folder: string): string {
+  return `${folder}/flight-sql-jdbc-driver-${FLIGHT_SQL_JDBC_VERSION}.jar`;
+}
+
+function findFlightSqlJdbc(folder: string): FlightSqlJdbc | null {
+  const java = findCommand("java");
+  const driver = flightSqlJdbcDriver(folder);
+  return java !== null && isFile(driver) ? { java, driver } : null;
 }
 
 function findPostgres(folder: string): Postgres | null {
@@ -325,6 +394,10 @@ const NOTHING: Peers = {
   adbc: null,
   duckdb: null,
   postgres: null,
+  flightSqlJdbc: null,
+  sqliteServer: null,
+  roapi: null,
+  sail: null,
 };
 
 /** Looks for all peers. Starts nothing and downloads nothing. */
@@ -382,5 +455,11 @@ export function findPeers(): Peers {
     adbc: findAdbc(folder),
     duckdb: ifFile(duckdbLibrary(folder)),
     postgres: findPostgres(folder),
+    flightSqlJdbc: findFlightSqlJdbc(folder),
+    sqliteServer: ifFile(`${sqliteServerFolder(folder)}/${SQLITE_SERVER}`),
+    roapi: ifFile(`${roapiFolder(folder)}/bin/roapi`),
+    sail: isFile(`${sailFolder(folder)}/pysail/_native.abi3.so`) && isFile(python)
+      ? { python, packages: sailFolder(folder) }
+      : null,
   };
 }

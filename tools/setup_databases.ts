@@ -18,7 +18,7 @@ import {
   pythonPath,
 } from "./peers.ts";
 import { findPython } from "./setup_python.ts";
-import { type Report, run, Unavailable } from "./setup_run.ts";
+import { fillFolder, type Report, run, Unavailable } from "./setup_run.ts";
 
 /** The server, its client, and the libraries that few machines have. */
 const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0"];
@@ -32,13 +32,16 @@ const POSTGRES_PACKAGES = ["postgresql-15", "postgresql-client-15", "libpq5", "l
  */
 export async function provideAdbc(folder: string, report: Report): Promise<void> {
   if (findPeers().adbc !== null) return;
-  report(`fetching the ADBC drivers ${ADBC_VERSION} of SQLite and PostgreSQL (from PyPI, about 10 MB)`);
+  report(`fetching the ADBC drivers ${ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (from PyPI, about 25 MB)`);
   await fillFolder(folder, adbcFolder(folder), async (temporary, made) => {
     // The packages are for one version of Python, which is that of the environment if there is one.
     const python = findPeers().python === null ? await findPython() : pythonPath(folder);
     const environment = python === pythonPath(folder) ? ["--python", python] : [];
-    const names = ["adbc-driver-manager", "adbc-driver-sqlite", "adbc-driver-postgresql"];
-    const requirements = [...names.map((name) => `${name}==${ADBC_VERSION}`), "typing-extensions==4.15.0"];
+    const drivers = ["manager", "sqlite", "postgresql", "flightsql"];
+    const requirements = [
+      ...drivers.map((name) => `adbc-driver-${name}==${ADBC_VERSION}`),
+      "typing-extensions==4.15.0",
+    ];
     const options = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check", "--target", made];
     await run(await findPython(), ["-m", "pip", ...environment, "install", ...options, ...requirements], {
       cwd: temporary,
@@ -86,22 +89,4 @@ export async function providePostgres(folder: string, report: Report): Promise<v
       await run(`${made}/${POSTGRES_PROGRAMS}/${program}`, ["--version"], { env });
     }
   });
-}
-
-/** Makes a folder aside, and puts it in its place once it is complete. */
-async function fillFolder(
-  parent: string,
-  target: string,
-  fill: (temporary: string, made: string) => Promise<void>,
-): Promise<void> {
-  const temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
-  try {
-    const made = `${temporary}/made`;
-    await Deno.mkdir(made);
-    await fill(temporary, made);
-    await Deno.remove(target, { recursive: true }).catch(() => {});
-    await Deno.rename(made, target);
-  } finally {
-    await Deno.remove(temporary, { recursive: true });
-  }
 }

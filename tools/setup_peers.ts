@@ -24,6 +24,8 @@ import { findPython } from "./setup_python.ts";
 import { provideGrpcJs } from "./setup_grpc_js.ts";
 import { provideProxies } from "./setup_proxies.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
+import { provideFlightSqlJdbc } from "./setup_jdbc.ts";
+import { provideRoapi, provideSail, provideSqliteServer } from "./setup_sql_servers.ts";
 import { provideCudaHeaders, provideNanoarrow } from "./setup_wheels.ts";
 
 /** Makes the virtual environment, or brings it to what `requirements.txt` asks for. */
@@ -101,6 +103,10 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
       adbc: provideAdbc,
       duckdb: provideDuckdb,
       postgres: providePostgres,
+      flightSqlJdbc: provideFlightSqlJdbc,
+      sqliteServer: provideSqliteServer,
+      roapi: provideRoapi,
+      sail: provideSail,
     } as const;
     for (const [name, provide] of Object.entries(steps)) {
       try {

@@ -35,3 +35,27 @@ export async function run(
   const cause = options.signal?.aborted ? "it took too long: " : "";
   throw new Unavailable(`${[command, ...args].join(" ")}: ${cause}${all.trim().split("\n").slice(-3).join(" ")}`);
 }
+
+/**
+ * Makes a folder aside, and puts it in its place once it is complete.
+ *
+ * @param parent Where folders are kept
+ * @param target Path of the folder
+ * @param fill Fills the folder `made`; `temporary`, in which that lies, is deleted afterwards
+ */
+export async function fillFolder(
+  parent: string,
+  target: string,
+  fill: (temporary: string, made: string) => Promise<void>,
+): Promise<void> {
+  const temporary = await Deno.makeTempDir({ dir: parent, prefix: ".setup-" });
+  try {
+    const made = `${temporary}/made`;
+    await Deno.mkdir(made);
+    await fill(temporary, made);
+    await Deno.remove(target, { recursive: true }).catch(() => {});
+    await Deno.rename(made, target);
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
+}

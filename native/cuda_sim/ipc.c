@@ -8,7 +8,6 @@
 #include "sim.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,8 @@
 
 #define MEMORY_MAGIC 0x4d454d5f4d495343ull
 #define EVENT_MAGIC 0x4556545f4d495343ull
+#define MEMORY_FILE "/memfd:cuda_sim "
+#define EVENTS_FILE "/memfd:cuda_sim_events "
 #define ALIVE ((off_t)1 << 60)
 #define OPEN ((off_t)1 << 61)
 #define MAX_EVENTS 256
@@ -62,11 +63,17 @@ static bool is_locked_by_others(int fd, off_t at) {
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+/* Whether a process has a file of that name as this descriptor; a dead one has none. */
+static bool has_file(int pid, int number, const char *name, char path[64]) {
+    char target[64] = "";
+    snprintf(path, 64, "/proc/%d/fd/%d", pid, number);
+    return pid > 0 && readlink(path, target, sizeof target - 1) > 0 && strncmp(target, name, strlen(name)) == 0;
+}
+
 /* A descriptor of its own for what a handle names, at least so many bytes long; -1 if there is no such thing. */
 static int open_of(int pid, int number, const char *name, uint64_t bytes) {
-    char path[64], target[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
-    if (pid <= 0 || readlink(path, target, sizeof target - 1) < 0 || strncmp(target, name, strlen(name)) != 0) return -1;
+    char path[64];
+    if (!has_file(pid, number, name, path)) return -1;
     int fd = open(path, O_RDWR | O_CLOEXEC);
     struct stat facts;
     if (fd >= 0 && fstat(fd, &facts) == 0 && (uint64_t)facts.st_size >= bytes) return fd;
@@ -146,7 +153,7 @@ CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle give
         *address = known->address;
         LEAVE(CUDA_SUCCESS);
     }
-    int fd = open_of(handle.pid, handle.fd, "/memfd:cuda_sim ", handle.offset + handle.bytes);
+    int fd = open_of(handle.pid, handle.fd, MEMORY_FILE, handle.offset + handle.bytes);
     if (fd < 0) LEAVE(CUDA_ERROR_INVALID_VALUE);
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t lead = handle.offset % page;
@@ -195,7 +202,8 @@ void sim_end_import(struct allocation *allocation) {
 bool sim_is_stale(const struct allocation *allocation) {
     const struct import *import = allocation->import;
     if (import == NULL || is_locked_by_others(import->fd, ALIVE + (off_t)import->handle.id)) return false;
-    return kill(import->handle.pid, 0) == 0;
+    char path[64];
+    return has_file(import->handle.pid, import->handle.fd, MEMORY_FILE, path);
 }
 
 /* Events. */
@@ -249,7 +257,7 @@ CUresult CUDAAPI cuIpcOpenEventHandle(CUevent *target, CUipcEventHandle given) {
     memcpy(&handle, &given, sizeof handle);
     if (handle.magic != EVENT_MAGIC || handle.index < 0 || handle.index >= MAX_EVENTS) LEAVE(CUDA_ERROR_INVALID_HANDLE);
     if (handle.pid == getpid()) LEAVE(CUDA_ERROR_INVALID_CONTEXT);
-    int fd = open_of(handle.pid, handle.fd, "/memfd:cuda_sim_events ", EVENT_BYTES);
+    int fd = open_of(handle.pid, handle.fd, EVENTS_FILE, EVENT_BYTES);
     if (fd < 0) LEAVE(CUDA_ERROR_INVALID_HANDLE);
     struct shared_event *events = mmap(NULL, EVENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);

@@ -1,5 +1,5 @@
 /*
- * The table function by which DuckDB reads Arrow streams, as machine code that runs without JavaScript on DuckDB's threads.
+ * The table function by which DuckDB reads Arrow streams and tables, as machine code that runs without JavaScript on DuckDB's threads.
  * `deno run -A tools/machine_code.ts` compiles this file to src/duckdb/scan_machine_code.ts.
  *
  * Nothing here may refer to anything outside: no library function, no static data. The layout of the structures is that of
@@ -43,6 +43,7 @@ struct library {
     void (*destroy_error_data)(void **error);
     void *(*allocate)(uint64_t bytes);
     void (*release)(void *);
+    void (*bind_set_cardinality)(void *info, uint64_t rows, uint8_t is_exact);
     /* Texts of errors. */
     const char *not_registered;
     const char *read_before;
@@ -75,7 +76,7 @@ static inline const struct library *the_library(void) {
 #endif
 #define CALLBACK static __attribute__((used))
 
-/* A stream that can be read once. JavaScript frees it when it has no users. */
+/* A stream that can be read once, or a table. JavaScript frees it when it has no users. */
 struct source {
     struct ArrowArrayStream stream;
     /* 0 free, 1 taken, 2 taken and waited for. */
@@ -90,11 +91,15 @@ struct source {
     const char **names;
     /* What DuckDB has made of the schema of each column. */
     void **schemas;
+    /* The batches of a table, which stay until the database is closed; null for a stream. */
+    const struct ArrowArray *batches;
+    int64_t batch_count;
+    int64_t row_count;
 };
 
 struct slot {
     int64_t id;
-    /* Only the connection that has registered it may use it: others run concurrently with its end. */
+    /* Only the connection that has registered a stream may use it: others run concurrently with its end. */
     uint64_t connection_id;
     struct source *source;
 };
@@ -112,6 +117,8 @@ struct batch {
 
 /* What one execution reads. */
 struct scan {
+    /* The batch of a table that is read next. */
+    _Atomic int64_t next;
     int64_t column_count;
     uint64_t columns[];
 };
@@ -123,6 +130,8 @@ struct position {
 };
 
 enum { CHUNK_ROWS = 2048, THREADS = 64 };
+/* Stands for every connection. */
+#define ANY_CONNECTION UINT64_MAX
 
 static void lock(struct source *source) {
     int32_t expected = 0;
@@ -168,11 +177,13 @@ EXPORT void scan_bind(void *info) {
     struct registry *registry = duckdb->bind_get_extra_info(info);
     for (int64_t i = 0; i < registry->count; i++) {
         struct slot *slot = &registry->slots[i];
-        if (slot->id != id || slot->connection_id != connection_id || slot->source == 0) continue;
+        if (slot->id != id || slot->source == 0) continue;
+        if (slot->connection_id != connection_id && slot->connection_id != ANY_CONNECTION) continue;
         struct source *source = slot->source;
         for (int64_t k = 0; k < source->column_count; k++) {
             duckdb->bind_add_result_column(info, source->names[k], source->types[k]);
         }
+        if (source->batches != 0) duckdb->bind_set_cardinality(info, (uint64_t)source->row_count, 1);
         __c11_atomic_fetch_add(&source->users, 1, __ATOMIC_ACQ_REL);
         duckdb->bind_set_bind_data(info, source, ADDRESS_OF(unbind));
         return;
@@ -183,7 +194,7 @@ EXPORT void scan_bind(void *info) {
 EXPORT void scan_init(void *info) {
     const struct library *duckdb = the_library();
     struct source *source = duckdb->init_get_bind_data(info);
-    if (__c11_atomic_exchange(&source->is_taken, 1, __ATOMIC_ACQ_REL) != 0) {
+    if (source->batches == 0 && __c11_atomic_exchange(&source->is_taken, 1, __ATOMIC_ACQ_REL) != 0) {
         duckdb->init_set_error(info, duckdb->read_before);
         return;
     }
@@ -193,6 +204,7 @@ EXPORT void scan_init(void *info) {
         duckdb->init_set_error(info, duckdb->out_of_memory);
         return;
     }
+    scan->next = 0;
     scan->column_count = (int64_t)count;
     for (uint64_t i = 0; i < count; i++) scan->columns[i] = duckdb->init_get_column_index(info, i);
     duckdb->init_set_init_data(info, scan, duckdb->release);
@@ -217,18 +229,26 @@ EXPORT void scan_local_init(void *info) {
     duckdb->init_set_init_data(info, position, ADDRESS_OF(end_position));
 }
 
-/* Takes the next batch that has rows. Returns 0 at the end, -1 after an error, which it has reported. */
-static int next_batch(const struct library *duckdb, void *info, struct source *source, struct position *position) {
-    drop(position->batch);
-    position->batch = 0;
-    position->at = 0;
-    struct batch *batch = duckdb->allocate(sizeof(struct batch));
-    if (batch == 0) {
-        duckdb->function_set_error(info, duckdb->out_of_memory);
-        return -1;
+static inline void copy_words(volatile struct ArrowArray *to, const struct ArrowArray *from) {
+    volatile uint64_t *words = (volatile uint64_t *)to;
+    for (uint64_t i = 0; i < sizeof(struct ArrowArray) / 8; i++) words[i] = ((const uint64_t *)from)[i];
+}
+
+/* Takes the next batch of a table. Returns as next_batch. */
+static int next_of_table(struct source *source, struct scan *scan, struct batch *batch) {
+    for (;;) {
+        int64_t i = __c11_atomic_fetch_add(&scan->next, 1, __ATOMIC_RELAXED);
+        if (i >= source->batch_count) return 0;
+        if (source->batches[i].length == 0) continue;
+        copy_words(&batch->array, &source->batches[i]);
+        /* The table keeps it. */
+        batch->array.release = 0;
+        return 1;
     }
-    batch->users = 1;
-    batch->array.release = 0;
+}
+
+/* Takes the next batch of a stream. Returns as next_batch. */
+static int next_of_stream(const struct library *duckdb, void *info, struct source *source, struct batch *batch) {
     int result = 0;
     lock(source);
     while (source->has_ended == 0) {
@@ -241,7 +261,6 @@ static int next_batch(const struct library *duckdb, void *info, struct source *s
             duckdb->function_set_error(info, text == 0 ? duckdb->not_registered : text);
             result = -1;
         } else if (batch->array.length > 0) {
-            position->batch = batch;
             result = 1;
             break;
         } else {
@@ -249,13 +268,26 @@ static int next_batch(const struct library *duckdb, void *info, struct source *s
         }
     }
     unlock(source);
-    if (result != 1) drop(batch);
     return result;
 }
 
-static inline void copy_words(volatile struct ArrowArray *to, const struct ArrowArray *from) {
-    volatile uint64_t *words = (volatile uint64_t *)to;
-    for (uint64_t i = 0; i < sizeof(struct ArrowArray) / 8; i++) words[i] = ((const uint64_t *)from)[i];
+/* Takes the next batch that has rows. Returns 0 at the end, -1 after an error, which it has reported. */
+static int next_batch(
+    const struct library *duckdb, void *info, struct source *source, struct scan *scan, struct position *position) {
+    drop(position->batch);
+    position->batch = 0;
+    position->at = 0;
+    struct batch *batch = duckdb->allocate(sizeof(struct batch));
+    if (batch == 0) {
+        duckdb->function_set_error(info, duckdb->out_of_memory);
+        return -1;
+    }
+    batch->users = 1;
+    batch->array.release = 0;
+    int result = source->batches == 0 ? next_of_stream(duckdb, info, source, batch) : next_of_table(source, scan, batch);
+    if (result == 1) position->batch = batch;
+    else drop(batch);
+    return result;
 }
 
 /* Makes a vector of some rows of a column. Returns 0 after an error, which it has reported. */
@@ -304,7 +336,7 @@ EXPORT void scan_rows(void *info, void *output) {
     struct scan *scan = duckdb->function_get_init_data(info);
     struct position *position = duckdb->function_get_local_init_data(info);
     if (position->batch == 0 || position->at >= position->batch->array.length) {
-        if (next_batch(duckdb, info, source, position) != 1) {
+        if (next_batch(duckdb, info, source, scan, position) != 1) {
             duckdb->data_chunk_set_size(output, 0);
             return;
         }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ForeignStream } from "../c_data/foreign_stream.ts";
+import { type PlainValue, plainValue } from "../ipc/plain_value.ts";
 
 /** Names of the codes that ADBC defines. */
 const NAMES: ReadonlyMap<number, string> = new Map([
@@ -21,9 +22,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** A value of {@linkcode AdbcInfo}: texts, integers, flags, or those of the driver's own. */
-export type AdbcInfoValue = string | bigint | number | boolean | null | readonly AdbcInfoValue[] | {
-  readonly [key: string]: AdbcInfoValue;
-};
+export type AdbcInfoValue = PlainValue;
 
 /** What a driver says, by name (`"vendorName"`, `"driverVersion"` and others) or, for codes of its own, by number. */
 export type AdbcInfo = ReadonlyMap<string | number, AdbcInfoValue>;
@@ -40,31 +39,8 @@ export async function readInfo(stream: ForeignStream): Promise<AdbcInfo> {
     const [codes, values] = [batch.getChildAt(0)!, batch.getChildAt(1)!];
     for (let i = 0; i < batch.numRows; i++) {
       const code = Number(codes.get(i));
-      info.set(NAMES.get(code) ?? code, plain(values.get(i)));
+      info.set(NAMES.get(code) ?? code, plainValue(values.get(i)));
     }
   }
   return info;
-}
-
-/** Values that do not depend on the memory of the batch. */
-function plain(value: unknown): AdbcInfoValue {
-  switch (typeof value) {
-    case "string":
-    case "bigint":
-    case "number":
-    case "boolean":
-      return value;
-    case "object":
-      if (value === null) return null;
-      if (
-        Symbol.iterator in value && !("toJSON" in value && !Array.isArray((value as { toJSON(): unknown }).toJSON()))
-      ) {
-        return Array.from(value as Iterable<unknown>, plain);
-      }
-      return Object.fromEntries(
-        Object.entries((value as { toJSON(): object }).toJSON()).map(([k, v]) => [k, plain(v)]),
-      );
-    default:
-      return null;
-  }
 }

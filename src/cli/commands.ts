@@ -8,6 +8,7 @@ import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
 import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
 import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
+import { SQL_SERVE_VALUES } from "./sql_serving.ts";
 import {
   action,
   FLIGHT_FLAGS,
@@ -20,15 +21,18 @@ import {
   ls,
   put,
 } from "./flight_commands.ts";
+import { gateway } from "./gateway_command.ts";
+import { sql } from "./sql_command.ts";
 
 const serve: Command = {
   name: "serve",
   summary: "serve files over UCX, and by Arrow Flight",
-  flags: ["json", "help", "no-ucx", "share"],
+  flags: ["json", "help", "no-ucx", "share", "remote-keys", "sql"],
   values: [
     ...["address", "port", "metadata-port", "advertise", "isolates", "batch-rows", "engine", "memory", "staging"],
     ...["max-connections", "request-timeout", "idle-timeout"],
     ...FLIGHT_SERVE_VALUES,
+    ...SQL_SERVE_VALUES,
     ...LIMIT_VALUES,
   ],
   former: ["road"],
@@ -56,6 +60,8 @@ Options
   --memory SPACE       host, or the memory of a GPU such as cuda:0: everything is read and copied there first
   --staging WHEN       copy bodies from a GPU through host memory: auto (only if needed), never, always (default auto)
   --share              let clients on this machine read the data in the server's memory instead of receiving it
+  --remote-keys        with --share: also by UCX's remote keys, for clients that are not dipc; whoever reaches the port
+                       can then read and write all memory of this process
   --max-connections N  clients at the same time, by UCX and by Flight each; others hear that it is busy (default 256)
   --request-timeout T  longest wait for the request of a client that has connected (default 5s, by Flight 4s)
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 10m, by Flight 5m)
@@ -68,6 +74,11 @@ Options
                        &mode=append, create or replace, otherwise into a table that is there or a new one
   --max-batch SIZE     of Flight: cuts longer batches, so that clients take them; "none" leaves them as they are
                        (default 4M for Parquet files without --batch-rows, 2G for others)
+  --sql                of Flight: answers Flight SQL, with each dataset as a table; by DuckDB ("dipc setup duckdb")
+  --sql-write FOLDER   of SQL: clients may create and change tables, which are kept in this folder
+  --sql-memory SIZE    of SQL: most memory of all queries, such as 4G (default 80 % of the machine's)
+  --sql-timeout TIME   of SQL: longest time of one statement (default 5m)
+  --sql-rows N         of SQL: most rows of one result (default: as many as there are)
   --no-ucx             serve by Flight alone
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
                        and "flight" with --flight-port
@@ -85,6 +96,7 @@ Examples
   dipc serve q='adbc:adbc_driver_postgresql?uri=postgresql://localhost/db&query=select * from trips'
   dipc serve q='duckdb:trips.duckdb?query=from trips where fare > 100'
   dipc serve trips.arrow --flight-port 8815 --auth-file users.txt
+  dipc serve trips.parquet flights.arrow --flight-port 8815 --sql
 
 ${EXIT_CODES}
 `,
@@ -93,7 +105,7 @@ ${EXIT_CODES}
 const get: Command = {
   name: "get",
   summary: "fetch a dataset or read a file, show it or write it to a file",
-  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
+  flags: ["json", "help", "remote-keys", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "memory", "staging", "route", "command", "engine"],
     ...FLIGHT_VALUES,
@@ -123,6 +135,8 @@ Options
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --remote-keys      read in the server's memory by UCX's remote keys if it lends that so; it can then read and write
+                     all memory of this process
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
   --staging WHEN     copy bodies to a GPU through host memory: auto (only if needed), never, always (default auto)
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
@@ -150,7 +164,7 @@ ${exitCodes("the whole stream arrived, or --limit was reached")}
 const query: Command = {
   name: "query",
   summary: "run SQL over a dataset or a file, as it arrives",
-  flags: ["json", "help", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
+  flags: ["json", "help", "remote-keys", ...FLIGHT_FLAGS, ...LOCATION_FLAGS],
   values: [
     ...["body-uri", "output", "format", "limit", "timeout", "route", "command", "engine"],
     ...FLIGHT_VALUES,
@@ -177,6 +191,8 @@ Options
   --route ROUTE      of a Flight server: ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --command TEXT     of a Flight server: a command of its own form instead of a path
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --remote-keys      read in the server's memory by UCX's remote keys if it lends that so; it can then read and write
+                     all memory of this process
   --json             one JSON object with the totals of the result, on failure too (on standard error with "-o -")
   -h, --help         this text
 
@@ -304,7 +320,9 @@ ${EXIT_CODES}
 };
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [serve, get, query, schema, ls, put, action, setup, doctor, bench];
+export const commands: readonly Command[] = [
+  ...[serve, gateway, get, query, sql, schema, ls, put, action, setup, doctor, bench],
+];
 
 /** Text of `dipc --help`. */
 export const overview = `dipc moves Apache Arrow data between processes over UCX, and by Arrow Flight.

@@ -40,6 +40,8 @@ export interface DeviceFacts {
   /** Whether bodies are staged through host memory with these libraries, `null` if that is unknown. */
   readonly staged: boolean | null;
   readonly stagingReason: string;
+  /** Why other processes cannot read its memory in place; empty if they can, `null` if that is unknown. */
+  readonly sharingReason: string | null;
   /** `null` if they could not be measured. */
   readonly copies: CopySpeeds | null;
   readonly error?: FailureJson;
@@ -79,6 +81,7 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
   let device: Gpu | undefined;
   let freeBytes: number | null = null;
   let copies: CopySpeeds | null = null;
+  let sharingReason: string | null = null;
   let staging: Pick<DeviceFacts, "ucx" | "staged" | "stagingReason"> = {
     ucx: [],
     staged: null,
@@ -89,6 +92,7 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
     device = driver.openDevice(ordinal);
     freeBytes = device.memory().freeBytes;
     copies = await copySpeeds(device);
+    sharingReason = sharingProblem(device);
     staging = await stagingOf(device);
   } catch (thrown) {
     const { code, message } = asFailure(thrown);
@@ -96,7 +100,7 @@ async function deviceFacts(ordinal: number): Promise<DeviceFacts> {
   } finally {
     await device?.close().catch((thrown) => error ??= asFailure(thrown));
   }
-  return { ...known, freeBytes, ...staging, copies, ...(error === undefined ? {} : { error }) };
+  return { ...known, freeBytes, ...staging, sharingReason, copies, ...(error === undefined ? {} : { error }) };
 }
 
 /** Asks UCX, and checks by a transfer from device to device if UCX reports that it can. */
@@ -126,6 +130,16 @@ async function stagingOf(
   const { isStaged, reason, transport } = await chooseUcx(device, "auto", ownTransports(undefined));
   await transport.close();
   return { ucx, staged: isStaged, stagingReason: reason };
+}
+
+/** Makes memory for other processes. @returns why the driver refuses that; empty if it does not */
+function sharingProblem({ ipc }: Gpu): string {
+  try {
+    ipc.export(1).free();
+    return "";
+  } catch (error) {
+    return asFailure(error).message;
+  }
 }
 
 async function copySpeeds(device: Gpu): Promise<CopySpeeds> {
@@ -183,6 +197,11 @@ export function cudaLines(facts: CudaFacts): [label: string, text: string][] {
         staged === null ? "unknown" : staged ? "staged" : "direct"
       }: ${stagingReason}`,
     ]);
+    const { sharingReason } = device;
+    if (sharingReason !== null) {
+      const clients = "other processes can read its memory in place (CUDA IPC)";
+      lines.push(["", sharingReason === "" ? clients : `its memory cannot be shared: ${sharingReason}`]);
+    }
     if (error !== undefined) lines.push(["", `error[${error.code}]: ${error.message}`]);
   }
   return lines;

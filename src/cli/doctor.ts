@@ -14,7 +14,7 @@ import { type LoopbackResult, loopbackTransfer } from "./loopback_transfer.ts";
 import { type NetworkFacts, networkFacts, networkLines } from "./network_facts.ts";
 import { formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { print, printError } from "./output.ts";
-import { type SharingFacts, sharingFacts, sharingText } from "./sharing_facts.ts";
+import { type SharingFacts, sharingFacts, sharingLines } from "./sharing_facts.ts";
 import { type SystemFacts, systemFacts } from "./system_facts.ts";
 import { version } from "./version.ts";
 
@@ -132,7 +132,7 @@ function doctorText(result: DoctorJson): string {
     );
     if (transportsReason !== "") more(transportsReason);
   }
-  if (result.sharing !== null) line("sharing", sharingText(result.sharing));
+  if (result.sharing !== null) sharingLines(result.sharing).forEach((text, i) => line(i === 0 ? "sharing" : "", text));
   for (const [label, text] of cudaLines(result.cuda)) line(label, text);
   duckDbLines(result.duckdb).forEach((text, i) => line(i === 0 ? "duckdb" : "", text));
   lines.push("", result.ok ? "All is well." : "Something is broken:");

@@ -6,6 +6,7 @@
 import { parseFlightLocation } from "../flight/location.ts";
 import { UsageError } from "./args.ts";
 import type { FlightServerSource } from "./source.ts";
+import { sqlHint } from "./sql_hint.ts";
 
 /** Most names in the message. */
 const MAX_NAMES = 20;
@@ -34,10 +35,12 @@ export async function noFlightNamed(
   ]);
   const names: string[] = [];
   let hasMore = false, problem = "";
+  let hint: string | null = null;
   const { path: _, command: __, ...call } = options.flight;
   try {
     await withPeerCheck(uri, { signal }, async (signal) => {
       await using client = await FlightClient.connect(uri, { ...call, timeoutMs: options.timeoutMs, signal });
+      hint = await sqlHint(client);
       for await (const { descriptor } of client.listFlights("", { signal })) {
         if (descriptor === null || !("path" in descriptor)) continue;
         hasMore = names.length === MAX_NAMES;
@@ -52,7 +55,9 @@ export async function noFlightNamed(
     if (code !== "unsupported" && code !== "flight") problem = ` (its list cannot be read: ${message})`;
   }
   const { uri: base } = parseFlightLocation(uri);
-  const advice = names.length === 0
+  const advice = names.length === 0 && hint !== null
+    ? hint
+    : names.length === 0
     ? `run dipc ${command} ${base}/NAME${problem}`
     : `this server has ${names.join(", ")}${hasMore ? " and more" : ""}; run dipc ${command} ${base}/${names[0]}`;
   const what = command === "schema" ? "show the schema" : "fetch";

@@ -5,6 +5,7 @@
  */
 import { constantTimeEqual } from "../bytes.ts";
 import type { FlightAuth } from "../flight/service/options.ts";
+import type { FlightServerTls } from "../grpc/tls.ts";
 import type { FlightPlaneOptions } from "../serving/flight_plane.ts";
 import { openError, statPath } from "../sources/paths.ts";
 import { integerOption, type ParsedArgs, UsageError } from "./args.ts";
@@ -37,16 +38,8 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
     return undefined;
   }
   const options: FlightPlaneOptions = { port: integerOption("--flight-port", port, 0, MAX_PORT) };
-  const [cert, key, clientCa] = ["tls-cert", "tls-key", "client-ca"].map((name) => values.get(name));
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError("cannot use --tls-cert or --tls-key alone: they go together; give both");
-  }
-  if (cert !== undefined && key !== undefined) {
-    options.tls = { cert: readText(cert), key: readText(key) };
-    if (clientCa !== undefined) options.tls.clientCa = readText(clientCa);
-  } else if (clientCa !== undefined) {
-    throw new UsageError("cannot use --client-ca: it is for TLS; give --tls-cert and --tls-key too");
-  }
+  const tls = serverTlsOf(args);
+  if (tls !== undefined) options.tls = tls;
   const authFile = values.get("auth-file");
   if (authFile !== undefined) options.auth = readAuthFile(readText(authFile), authFile);
   const folder = values.get("allow-put");
@@ -55,6 +48,25 @@ export function flightServingOf(args: ParsedArgs): FlightPlaneOptions | undefine
   if (maxBatchBytes !== undefined) options.maxBatchBytes = maxBatchBytes;
   if (flags.has("no-ucx")) options.ucx = "off";
   return options;
+}
+
+/**
+ * The certificates of the server, if the command line names some.
+ *
+ * @throws {UsageError} if options do not go together
+ * @throws {DipcError} `not_found`, `permission_denied`, `io` if a file cannot be read
+ */
+export function serverTlsOf({ values }: ParsedArgs): FlightServerTls | undefined {
+  const [cert, key, clientCa] = ["tls-cert", "tls-key", "client-ca"].map((name) => values.get(name));
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new UsageError("cannot use --tls-cert or --tls-key alone: they go together; give both");
+  }
+  if (cert === undefined || key === undefined) {
+    if (clientCa === undefined) return undefined;
+    throw new UsageError("cannot use --client-ca: it is for TLS; give --tls-cert and --tls-key too");
+  }
+  const tls = { cert: readText(cert), key: readText(key) };
+  return clientCa === undefined ? tls : { ...tls, clientCa: readText(clientCa) };
 }
 
 /**
@@ -139,7 +151,8 @@ export function checkUploadFolder({ allowPut }: FlightPlaneOptions): void {
   throw new UsageError(`cannot use --allow-put ${allowPut}: it is not a folder`);
 }
 
-function readText(path: string): string {
+/** The text of a file. @throws {DipcError} `not_found`, `permission_denied`, `io` */
+export function readText(path: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {

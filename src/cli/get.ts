@@ -18,19 +18,26 @@ import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
 import { catchInterrupt, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
-import { OutputClosed, print, printError } from "./output.ts";
+import { OutputClosed, print, printError, SHOWN_ROWS } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { Warnings } from "./warnings.ts";
 import { startProgress } from "./progress.ts";
-import { type Source, sourceOf, uselessEngine } from "./source.ts";
+import { type FlightServerSource, type Source, sourceOf, uselessEngine } from "./source.ts";
+import { withSqlHint } from "./sql_hint.ts";
 import { noTotals, takeStats, type TotalsJson } from "./totals.ts";
 import type { Target } from "./target.ts";
 
-/** What the command has to do. */
-interface Plan {
-  readonly command: "get" | "query";
+/** How what is fetched is made, if not by `connect` alone. */
+export interface Fetching {
   /** The query that reads the source. */
-  readonly sql: string | undefined;
+  readonly sql?: string;
+  /** Opens the source in another way. */
+  readonly open?: (source: FlightServerSource, signal: AbortSignal) => Promise<MessageSource>;
+}
+
+/** What the command has to do. */
+interface Plan extends Fetching {
+  readonly command: "get" | "query" | "sql";
   readonly source: Source;
   /** Memory that receives the bodies. */
   readonly device: DeviceArgs;
@@ -40,10 +47,12 @@ interface Plan {
   /** Whether DuckDB writes the output. */
   readonly isByDuckDb: boolean;
   readonly limit: number;
+  /** Whether no more is fetched than the screen shows. */
+  readonly isShownAlone: boolean;
   readonly json: boolean;
 }
 
-function planOf(command: Plan["command"], args: ParsedArgs, sql: string | undefined): Plan {
+function planOf(command: Plan["command"], args: ParsedArgs, fetching: Fetching): Plan {
   const source = sourceOf(args, command);
   const output = args.values.get("output");
   const named = args.values.get("format");
@@ -62,16 +71,24 @@ function planOf(command: Plan["command"], args: ParsedArgs, sql: string | undefi
   const limit = args.values.get("limit");
   const engine = engineOf(args);
   if (engine !== undefined && source.kind !== "file" && format?.name !== "parquet") throw uselessEngine(source.uri);
+  const json = args.flags.has("json");
+  const isShownAlone = command === "sql" && output === undefined && limit === undefined && !json &&
+    Deno.stdout.isTerminal();
   return {
+    ...fetching,
     command,
-    sql,
     source,
     isByDuckDb: engine === "duckdb" && format?.name === "parquet",
     device: deviceArgs(args),
     output,
     format,
-    limit: limit === undefined ? Infinity : integerOption("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
-    json: args.flags.has("json"),
+    limit: isShownAlone
+      ? SHOWN_ROWS
+      : limit === undefined
+      ? Infinity
+      : integerOption("--limit", limit, 0, Number.MAX_SAFE_INTEGER),
+    isShownAlone,
+    json,
   };
 }
 
@@ -83,11 +100,11 @@ export function runGet(args: ParsedArgs): Promise<number> {
 /**
  * Fetches, and shows or writes what was fetched.
  *
- * @param sql The query whose result it is instead
+ * @param fetching How what is fetched is made
  * @returns exit status
  */
-export async function runFetch(command: Plan["command"], args: ParsedArgs, sql?: string): Promise<number> {
-  const plan = planOf(command, args, sql);
+export async function runFetch(command: Plan["command"], args: ParsedArgs, fetching: Fetching = {}): Promise<number> {
+  const plan = planOf(command, args, fetching);
   requireForCommand(command, permissionsOf(plan));
   using interrupt = catchInterrupt();
   const warnings = new Warnings();
@@ -172,18 +189,25 @@ async function openSource(
 }
 
 async function openPlainSource(
-  { command, source, device, output, json }: Plan,
+  { command, source, device, output, json, open }: Plan,
   signal: AbortSignal,
   onWarning: (warning: string) => void,
 ): Promise<MessageSource> {
   if (source.kind === "file") {
     return await openFileSource(source.path, signal, { limits: source.limits, engine: source.engine, onWarning });
   }
-  if (source.kind === "flight" && namesNoFlight(source)) throw await noFlightNamed(command, source, signal);
+  if (open !== undefined) return await open(source as FlightServerSource, signal);
+  if (source.kind === "flight" && namesNoFlight(source)) {
+    throw await noFlightNamed(command as "get" | "query", source, signal);
+  }
   const { memory, staging } = device;
   if (memory === undefined) {
     const { connect } = await import("../../mod.ts");
-    return await connect(source.uri, { ...source.options, signal });
+    return await connect(source.uri, { ...source.options, signal }).catch(async (error) => {
+      if (source.kind !== "flight") throw error;
+      const { path: _, command: __, ...call } = source.options.flight;
+      throw await withSqlHint(error, source.uri, call);
+    });
   }
   const { connectCuda } = await import("../connect_cuda.ts");
   const reader = await connectCuda(source.uri, { ...source.options, signal, memory, staging });
@@ -266,7 +290,11 @@ function summary(plan: Plan, totals: TotalsJson): string {
     : transports.length > 0
     ? ` over ${transports.join(", ")}${because(totals.transportsReason)}${inPlace(totals)}`
     : "";
-  const limited = totals.limited ? ` (stopped by --limit)` : "";
+  const limited = !totals.limited
+    ? ""
+    : plan.isShownAlone
+    ? " (no more was fetched than is shown; see --limit and -o)"
+    : " (stopped by --limit)";
   const written = plan.output !== undefined && plan.output !== "-" ? `${printable(plan.output)}: ` : "";
   const device = totals.memory === undefined
     ? ""
@@ -276,9 +304,11 @@ function summary(plan: Plan, totals: TotalsJson): string {
   return `${written}${what} in ${rate}${over}${device || limited}`;
 }
 
-/** How much was read in the server's memory, or why nothing was; empty if the server does not offer it. */
+/** How much was read in the server's memory, and why not more; empty if the server does not offer it. */
 function inPlace({ sharedBytes, bodyBytes, sharingReason }: TotalsJson): string {
   if (sharingReason === null) return "";
-  if (sharingReason !== "") return ` (not in shared memory: ${printable(sharingReason)})`;
-  return sharedBytes === 0 ? "" : ` (${sharedBytes === bodyBytes ? "all" : formatBytes(sharedBytes)} in shared memory)`;
+  const reason = printable(sharingReason);
+  if (sharedBytes === 0) return reason === "" ? "" : ` (not in shared memory: ${reason})`;
+  const share = sharedBytes === bodyBytes ? "all" : formatBytes(sharedBytes);
+  return ` (${share} in shared memory${reason === "" ? "" : `; ${reason}`})`;
 }

@@ -12,6 +12,7 @@ import { flightUri } from "./flight_options.ts";
 import { withFlightClient } from "./flight_session.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
+import { hinted, sqlHint } from "./sql_hint.ts";
 import { jsonNumber, textOrBase64 } from "./wire_text.ts";
 
 /** Runs `dipc ls`. @returns exit status */
@@ -26,7 +27,18 @@ export async function runLs(args: ParsedArgs): Promise<number> {
 
 async function listText(uri: string, criteria: string, args: ParsedArgs): Promise<number> {
   return await withFlightClient("ls", uri, args, async (client, signal) => {
-    for await (const info of client.listFlights(criteria, { signal })) await print(`${line(info)}\n`);
+    let isEmpty = true;
+    try {
+      for await (const info of client.listFlights(criteria, { signal })) {
+        isEmpty = false;
+        await print(`${line(info)}\n`);
+      }
+    } catch (error) {
+      // A server of Flight SQL need not list anything.
+      throw asFailure(error).code === "unsupported" ? hinted(error, await sqlHint(client)) : error;
+    }
+    const hint = isEmpty ? await sqlHint(client) : null;
+    if (hint !== null) await printError(`no flights are listed: ${hint}\n`);
   });
 }
 

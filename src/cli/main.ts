@@ -18,8 +18,10 @@ type Run = (args: ParsedArgs) => Promise<number>;
 /** Loads the code of a command only when it runs. */
 const loaders: Record<string, () => Promise<Run>> = {
   serve: async () => (await import("./serve.ts")).runServe,
+  gateway: async () => (await import("./gateway.ts")).runGateway,
   get: async () => (await import("./get.ts")).runGet,
   query: async () => (await import("./query.ts")).runQuery,
+  sql: async () => (await import("./sql.ts")).runSql,
   schema: async () => (await import("./schema.ts")).runSchema,
   ls: async () => (await import("./ls.ts")).runLs,
   put: async () => (await import("./put.ts")).runPut,
@@ -83,7 +85,7 @@ async function reportFailure(error: unknown, command: Command | undefined, args:
     await printError(failureLine({ code, message }));
     return status;
   }
-  const fetches = command?.name === "get" || command?.name === "query";
+  const fetches = ["get", "query", "sql"].includes(command?.name ?? "");
   const totals = fetches ? noTotals() : {};
   const line = `${JSON.stringify({ ...totals, error: { code, message } })}\n`;
   if (fetches && namesStandardOutput(args)) {

@@ -52,6 +52,9 @@ export async function printError(text: string): Promise<void> {
   }
 }
 
+/** Rows of a table that are shown unless more are requested. */
+export const SHOWN_ROWS = 10;
+
 /** Columns of the terminal on standard output, or `otherwise` if it is not a terminal. */
 export function terminalColumns(otherwise: number): number {
   try {

@@ -55,3 +55,31 @@ export function startProgress(read: () => ProgressNumbers): Progress {
     },
   };
 }
+
+/** The line of a query that a server is at work on. */
+export interface QueryProgress extends Progress {
+  /** Called with how far the server is. */
+  onProgress(progress: number | null): void;
+}
+
+/** Starts the line of a query if standard error is a terminal, else `null`. */
+export function startQueryProgress(): QueryProgress | null {
+  if (!Deno.stderr.isTerminal()) return null;
+  const start = performance.now();
+  let progress: number | null = null;
+  let isShown = false;
+  const timer = setInterval(() => {
+    const seconds = (performance.now() - start) / 1000;
+    if (seconds * 1000 < DELAY_MS) return;
+    isShown = true;
+    const percent = progress === null ? "" : ` ${Math.floor(Math.min(1, Math.max(0, progress)) * 100)} %,`;
+    printError(`\rthe server is at work:${percent} ${formatSeconds(seconds)}\x1b[K`);
+  }, INTERVAL_MS);
+  return {
+    onProgress: (now) => progress = now,
+    async stop() {
+      clearInterval(timer);
+      if (isShown) await printError("\r\x1b[K");
+    },
+  };
+}

@@ -18,5 +18,5 @@ export function runQuery(args: ParsedArgs): Promise<number> {
   if (sql.trim() === "") {
     throw new UsageError("cannot run dipc query: the query is empty; write one that reads the table t");
   }
-  return runFetch("query", { ...args, positional }, sql);
+  return runFetch("query", { ...args, positional }, { sql });
 }

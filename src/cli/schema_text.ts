@@ -10,6 +10,9 @@ import { countOf } from "./numbers.ts";
 /** Longest metadata value shown in text, in characters. */
 const MAX_VALUE = 60;
 
+/** Beginning of what servers of Flight SQL say of each column for JDBC, such as its precision; for programs alone. */
+const SQL_PREFIX = "ARROW:FLIGHT:SQL:";
+
 /** One field of the JSON form. */
 export interface FieldJson {
   /** Name of the field. */
@@ -57,7 +60,7 @@ export function schemaJson(schema: SchemaDescription, footer: ReadonlyMap<string
 }
 
 function metadataLines(metadata: Readonly<Record<string, string>>, indent: string): string[] {
-  return Object.entries(metadata).map(([key, value]) => {
+  return Object.entries(metadata).filter(([key]) => !key.startsWith(SQL_PREFIX)).map(([key, value]) => {
     const shown = value.length > MAX_VALUE ? `${value.slice(0, MAX_VALUE)}… (${value.length} characters)` : value;
     return `${indent}${printable(key)}: ${printable(shown)}`;
   });

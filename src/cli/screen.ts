@@ -10,14 +10,12 @@ import { BatchDecoder } from "../ipc/decode.ts";
 import { describe } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { printable } from "../text.ts";
-import { OutputClosed, print, terminalColumns } from "./output.ts";
+import { OutputClosed, print, SHOWN_ROWS, terminalColumns } from "./output.ts";
 import { schemaText } from "./schema_text.ts";
 
 /** Characters per line if standard output is not a terminal. */
 const COLUMNS = 120;
 
-/** Rows shown by default. */
-const ROWS = 10;
 /** Most rows shown: they are held in memory as text until all of them have arrived. */
 const MAX_ROWS = 10_000;
 
@@ -31,11 +29,11 @@ export class ScreenWriter implements MessageWriter {
 
   /**
    * @param schema The schema message
-   * @param limit Rows that were requested; `Infinity` shows the first 10
+   * @param limit Rows that were requested; `Infinity` shows the first {@linkcode SHOWN_ROWS}
    */
   constructor(schema: MessageHeader, limit = Infinity) {
     this.#schema = schema;
-    const rows = limit === Infinity ? ROWS : Math.min(limit, MAX_ROWS);
+    const rows = limit === Infinity ? SHOWN_ROWS : Math.min(limit, MAX_ROWS);
     this.#preview = new Preview(schema, { rows });
   }
 

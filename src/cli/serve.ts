@@ -22,6 +22,7 @@ import { print, printError } from "./output.ts";
 import { checkQuery, openQuery, queryScheme } from "./query_source.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
 import { logFailures } from "./server_log.ts";
+import { openSqlEngine, sqlServingOf } from "./sql_serving.ts";
 import { warningLine } from "./warnings.ts";
 import { parseUploadDatabase, UploadTables } from "./upload_table.ts";
 import { keepingIn, listening, NATIVE, reading, requireForCommand } from "./permissions.ts";
@@ -98,8 +99,9 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     throw new UsageError("cannot use --put-into: it and --allow-put exclude each other; give one");
   }
   const uploads = tablesText === undefined ? undefined : parseUploadDatabase(tablesText);
-  const takesUploads = flight?.allowPut !== undefined || uploads !== undefined;
-  const paths = args.positional.length === 0 && takesUploads ? [] : namedPaths(args.positional);
+  const mayBeEmpty = flight?.allowPut !== undefined || uploads !== undefined || args.values.has("sql-write");
+  const paths = args.positional.length === 0 && mayBeEmpty ? [] : namedPaths(args.positional);
+  const sql = sqlServingOf(args, paths);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
@@ -118,10 +120,17 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     ? undefined
     : integerOption("--batch-rows", batchRowsText, 1, 2 ** 31 - 1);
 
-  const engine = engineOf(args);
+  const reader = engineOf(args);
   const { memory, staging } = deviceArgs(args);
   const share = args.flags.has("share");
-  requireForCommand("serve", permissionsOf(paths, options.address, flight));
+  const remoteKeys = args.flags.has("remote-keys");
+  if (remoteKeys && !share) {
+    throw new UsageError("cannot use --remote-keys: it goes with --share; give both or neither");
+  }
+  requireForCommand("serve", [
+    ...permissionsOf(paths, options.address, flight),
+    ...sql?.write === undefined ? [] : keepingIn(sql.write),
+  ]);
   if (flight !== undefined) checkUploadFolder(flight);
   using interrupt = catchInterrupt();
   await using tables = uploads === undefined ? null : await UploadTables.open(uploads);
@@ -133,13 +142,18 @@ export async function runServe(args: ParsedArgs): Promise<number> {
       const onWarning = (warning: string): void => void printError(warningLine(`dataset ${name}: ${warning}`));
       datasets[name] = queryScheme(path) !== null
         ? await openQuery(path)
-        : await openPath(path, { batchRows, engine, map: "guarded", limits: sizes, onWarning });
+        : await openPath(path, { batchRows, engine: reader, map: "guarded", limits: sizes, onWarning });
+    }
+    await using engine = sql === null ? null : await openSqlEngine(sql, paths, datasets);
+    if (engine !== null) {
+      flight!.sql = engine;
+      flight!.sqlLimits = sql!.limits;
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {
       served[name] = memory === undefined && !share ? source : { source, memory, share };
     }
-    const server = await serve({ datasets: served, ...options, staging, flight });
+    const server = await serve({ datasets: served, ...options, sharing: { remoteKeys }, staging, flight });
     try {
       logFailures(server);
       await announce(server, args.flags.has("json"));
@@ -158,7 +172,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
 }
 
 /** The limits that both sides of the server have. Only those that were given: each side has its own defaults. */
-function limitsOf(
+export function limitsOf(
   { values }: ParsedArgs,
 ): { maxConnections?: number; requestTimeoutMs?: number; idleTimeoutMs?: number } {
   const limits: ReturnType<typeof limitsOf> = {};
@@ -227,6 +241,9 @@ async function announceDatasets(server: Server): Promise<void> {
     `${name.padEnd(widths[0])}  ${count.padStart(widths[1])}  ${bytes.padStart(widths[2])}  ${uris}\n`
   );
   await print(lines.join(""));
+  for (const { name, sharingReason } of server.datasets) {
+    if (sharingReason) await printError(warningLine(`dataset ${name}: ${sharingReason}`));
+  }
   const [{ memory, staged, stagingReason }] = server.datasets;
   if (memory !== undefined) await printError(`from ${memory}, ${staged ? "staged" : "direct"}: ${stagingReason}\n`);
 }

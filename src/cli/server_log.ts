@@ -5,7 +5,8 @@
  * @module
  */
 import { DipcError, LocalError } from "../errors.ts";
-import type { FlightServer } from "../flight/service/flight_server.ts";
+import type { TypedEventTarget } from "../events.ts";
+import type { FlightServerEventDetail, FlightServerEvents } from "../flight/service/flight_server.ts";
 import type { Server } from "../serving/server.ts";
 import { DatasetError } from "../tell_peer.ts";
 import { printable, textOf } from "../text.ts";
@@ -36,8 +37,19 @@ function logStreams(server: Server): void {
   });
 }
 
-function logCalls(server: FlightServer): void {
-  server.addEventListener("error", ({ detail: { connection, method, dataset, error = unknown() } }) => {
+/**
+ * Logs the calls that have failed.
+ *
+ * @param server Flight server or gateway
+ * @param isLogged Whether a failure is one to log
+ */
+export function logCalls(
+  server: TypedEventTarget<FlightServerEvents>,
+  isLogged: (detail: FlightServerEventDetail) => boolean = () => true,
+): void {
+  server.addEventListener("error", ({ detail }) => {
+    const { connection, method, dataset, error = unknown() } = detail;
+    if (!isLogged(detail)) return;
     // Errors about the server's own connections and datasets have these codes too.
     if (isOfPeer(error) && !(error instanceof LocalError)) return;
     log(["Flight", connection > 0 && `connection ${connection}`, method, dataset && `dataset ${dataset}`], error);

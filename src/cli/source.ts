@@ -75,10 +75,15 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
   }
   // A Parquet file may be written instead.
   if (engine !== undefined && !args.values.has("output")) throw uselessEngine(uri);
+  const remoteKeys = args.flags.has("remote-keys") ? { remoteKeys: true } : {};
   if (isFlightUri(uri)) {
     const { timeoutMs, ...call } = flightOptionsOf(args);
     const { route, flight } = flightOf(args, ticket);
-    return { kind: "flight", uri, options: { route, flight: { ...flight, ...call }, timeoutMs, limits } };
+    return {
+      kind: "flight",
+      uri,
+      options: { route, flight: { ...flight, ...call }, timeoutMs, limits, ...remoteKeys },
+    };
   }
   refuseFlightOptions(args, ["command", "route", "via"]);
   return {
@@ -89,6 +94,7 @@ export function sourceOf(args: ParsedArgs, command: string): Source {
       ...(args.values.has("body-uri") ? { bodyUri: args.values.get("body-uri") } : {}),
       timeoutMs: timeoutOf(args),
       limits,
+      ...remoteKeys,
     },
   };
 }

@@ -9,6 +9,7 @@ import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Block, Body } from "../memory/block.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
+import { DeviceBody } from "../memory/cuda/device_block.ts";
 import type { DeviceEvent } from "../memory/cuda/device_event.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import type { EndOptions, MessageInput } from "../stream/message_input.ts";
@@ -38,6 +39,11 @@ export interface DeviceInputOptions {
   readonly maxDecompressedBytes: number;
   /** Largest total size of bodies that have arrived and were not read yet, in bytes. */
   readonly maxInFlightBytes: number;
+}
+
+/** The end of the copy that fills a body; `null` if it is filled. */
+function filledBy(body: Body): DeviceEvent | null {
+  return body instanceof DeviceBody ? body.filled : null;
 }
 
 /**
@@ -169,7 +175,7 @@ export class DeviceInput {
       return work;
     }
     if (body.byteLength === 0 || body.space !== "host") {
-      this.#push({ header, body, event: null });
+      this.#push({ header, body, event: filledBy(body) });
       return;
     }
     let block: Block;
@@ -221,7 +227,7 @@ export class DeviceInput {
     const { signal } = this.#stop;
     let host = body;
     try {
-      if (body.space !== "host") host = await copyToHost(device, body, null, { signal });
+      if (body.space !== "host") host = await copyToHost(device, body, filledBy(body), { signal });
       const plain = await decompressMessage(schema, header, host, device.pinned, maxDecompressedBytes);
       this.#decompressed++;
       if (this.#isClosed || plain.body.byteLength === 0) {

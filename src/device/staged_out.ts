@@ -9,6 +9,7 @@ import type { Gpu } from "../memory/cuda/device.ts";
 import { type DeviceEvent, PENDING } from "../memory/cuda/device_event.ts";
 import { DipcError } from "../errors.ts";
 import type { Dataset, MessageStream } from "../sources/dataset.ts";
+import type { SendableMessage } from "../stream/sendable.ts";
 import { canWait, releaseAfter } from "./release.ts";
 
 /** Most bodies that are copied ahead of the wire. */
@@ -53,13 +54,19 @@ export class StagedDataset implements Dataset {
     return this.#dataset.bodyBytes;
   }
 
-  async open(options?: { signal?: AbortSignal }): Promise<MessageStream> {
-    return new StagedRun(await this.#dataset.open(options), this.#device, this.#aheadBytes, options?.signal);
+  async open(options: StagedRunOptions = {}): Promise<MessageStream> {
+    return new StagedRun(await this.#dataset.open(options), this.#device, this.#aheadBytes, options);
   }
 
   close(): void | Promise<void> {
     return this.#dataset.close();
   }
+}
+
+interface StagedRunOptions {
+  readonly signal?: AbortSignal;
+  /** Which bodies the client may read in place: they are not copied. */
+  readonly mayShare?: (message: SendableMessage) => boolean;
 }
 
 interface Copied {
@@ -72,7 +79,7 @@ class StagedRun implements MessageStream {
   readonly #run: MessageStream;
   readonly #device: Gpu;
   readonly #aheadBytes: number;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: StagedRunOptions;
   readonly #queue: Copied[] = [];
   #queuedBytes = 0;
   #pending: Promise<void> | null = null;
@@ -81,16 +88,17 @@ class StagedRun implements MessageStream {
   #isClosed = false;
   readonly #stop = new AbortController();
 
-  constructor(run: MessageStream, device: Gpu, aheadBytes: number, signal: AbortSignal | undefined) {
+  constructor(run: MessageStream, device: Gpu, aheadBytes: number, options: StagedRunOptions) {
     this.#run = run;
     this.#device = device;
     this.#aheadBytes = aheadBytes;
-    this.#signal = signal;
+    this.#options = options;
   }
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
-    if (this.#isClosed || this.#signal?.aborted) {
-      throw new DipcError("closed", "cannot read the dataset: its stream was closed", { cause: this.#signal?.reason });
+    const { signal } = this.#options;
+    if (this.#isClosed || signal?.aborted) {
+      throw new DipcError("closed", "cannot read the dataset: its stream was closed", { cause: signal?.reason });
     }
     this.#copyAhead();
     const head = this.#queue[0];
@@ -168,7 +176,8 @@ class StagedRun implements MessageStream {
       return;
     }
     const { body } = message;
-    if (body === null || body.space === "host" || body.byteLength === 0) {
+    const isSent = body !== null && body.space !== "host" && body.byteLength > 0;
+    if (!isSent || this.#options.mayShare?.(message)) {
       this.#push(message, null);
       return;
     }

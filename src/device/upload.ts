@@ -47,7 +47,12 @@ export class DeviceResidentDataset extends ResidentDataset {
  * @returns The dataset in device memory; `close()` frees it
  * @throws {DipcError} what opening the GPU and reading the dataset throw; `out_of_memory`; what the driver reports
  */
-export async function deviceResident(dataset: Dataset, memory: string): Promise<Dataset> {
+export function deviceResident(dataset: Dataset, memory: string): Promise<Dataset> {
+  return uploadDataset(dataset, memory);
+}
+
+/** The same, as what it is. */
+export async function uploadDataset(dataset: Dataset, memory: string): Promise<DeviceResidentDataset> {
   const device = openGpu(memory);
   const uploads = new Uploads(device);
   try {

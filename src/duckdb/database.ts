@@ -9,7 +9,7 @@ import type { StreamSource } from "../c_data/export_source.ts";
 import { DuckDbRegistration } from "./registration.ts";
 import { duckDbLibrary } from "./library.ts";
 import { NativeConnection, NativeDatabase } from "./native.ts";
-import { schemaOfQuery } from "./result.ts";
+import { NativeResult, schemaOfQuery } from "./result.ts";
 import { type DuckDbQueryOptions, DuckDbStream } from "./stream.ts";
 
 /** Options of {@linkcode openDuckDb}. */
@@ -115,7 +115,7 @@ export class DuckDbConnection implements AsyncDisposable {
    */
   async query(sql: string, options: DuckDbQueryOptions = {}): Promise<DuckDbStream> {
     checkOptionNames("query", options, QUERY_KEYS);
-    return await DuckDbStream.open(this.#native, this, sql, options);
+    return await DuckDbStream.open(this.#native, this, () => NativeResult.execute(this.#native, sql), options);
   }
 
   /**

@@ -6,7 +6,7 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_ERROR_TYPES, type DuckDbAddresses, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
 import { type LibduckdbLocation, locateLibduckdb } from "../../ffi/duckdb_location.ts";
-import { scratch } from "../c_data/raw.ts";
+import { readAddress, scratch } from "../c_data/raw.ts";
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import { printable } from "../text.ts";
 
@@ -165,6 +165,11 @@ export function takeText({ symbols }: DuckDbLibrary, address: bigint): string | 
   const text = cStringAt(address);
   if (address !== 0n) symbols.duckdb_free(address);
   return text;
+}
+
+/** The 64-bit word at an address. */
+export function wordAt(address: bigint): bigint {
+  return readAddress(address);
 }
 
 /** The error for a use after the end. */

@@ -6,10 +6,10 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
 import { Arena } from "../c_data/arena.ts";
-import { readAddress, scratch } from "../c_data/raw.ts";
+import { scratch } from "../c_data/raw.ts";
 import { Turns } from "../c_data/turns.ts";
 import { DipcError } from "../errors.ts";
-import { checkAborted, closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText } from "./library.ts";
+import { checkAborted, closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText, wordAt } from "./library.ts";
 import { ScanFunction } from "./scan_function.ts";
 import type { ArrowOptions } from "./schema.ts";
 
@@ -68,14 +68,14 @@ export class NativeDatabase {
     try {
       for (const [name, value] of Object.entries(config)) {
         const texts = [arena.text("the name of a setting", name), arena.text(`the setting ${name}`, value)] as const;
-        if (symbols.duckdb_set_config(readAddress(settings), ...texts) !== 0) {
+        if (symbols.duckdb_set_config(wordAt(settings), ...texts) !== 0) {
           throw duckDbError(action, `Invalid Configuration Error: there is no setting ${name}, or not with this value`);
         }
       }
       const place = arena.optionalText("the path of the database", path);
-      const status = await symbols.duckdb_open_ext(place, out, readAddress(settings), error);
-      if (status !== 0) throw duckDbError(action, takeText(library, readAddress(error)));
-      return new NativeDatabase(library, readAddress(out));
+      const status = await symbols.duckdb_open_ext(place, out, wordAt(settings), error);
+      if (status !== 0) throw duckDbError(action, takeText(library, wordAt(error)));
+      return new NativeDatabase(library, wordAt(out));
     } finally {
       symbols.duckdb_destroy_config(settings);
     }
@@ -149,7 +149,7 @@ export class NativeConnection {
       const out = arena.zeros(8);
       const status = await database.library.symbols.duckdb_connect(database.handle, out);
       if (status !== 0) throw duckDbError(action, null);
-      const connection = new NativeConnection(database, readAddress(out));
+      const connection = new NativeConnection(database, wordAt(out));
       if (!database.isClosed) return connection;
       await connection.close();
       throw closedError(action, "database");

@@ -7,26 +7,16 @@ import { libc } from "../../ffi/libc.ts";
 import { Arena } from "../c_data/arena.ts";
 import { type ExportSource, openSource, type StreamSource } from "../c_data/export_source.ts";
 import type { Exportable } from "../c_data/export.ts";
-import { readAddress, scratch } from "../c_data/raw.ts";
+import { scratch } from "../c_data/raw.ts";
 import { exportOpened } from "../c_data/stream_out.ts";
 import { releaseStruct } from "../c_data/structs.ts";
 import { DipcError } from "../errors.ts";
+import { identifier, literal } from "./identifiers.ts";
+import { wordAt } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
 import { ScanColumns } from "./scan_columns.ts";
 import { SCAN_FUNCTION, type ScanFunction } from "./scan_function.ts";
-
-/** Offsets in `struct source` of `native/duckdb/scan.c`, in bytes. */
-const AT = {
-  stream: 0,
-  lockAndTaken: 40,
-  users: 56,
-  connection: 64,
-  columnCount: 72,
-  types: 80,
-  names: 88,
-  schemas: 96,
-} as const;
-const SOURCE_BYTES = 104;
+import { SOURCE, SOURCE_BYTES } from "./scan_source.ts";
 
 /** A source that can be ended while its next batch is waited for. */
 class StoppableSource implements ExportSource {
@@ -126,18 +116,20 @@ export class NativeRegistration {
     const arena = new Arena();
     const struct = arena.zeros(SOURCE_BYTES);
     try {
-      await exportOpened("ArrowArrayStream", opened, struct + BigInt(AT.stream));
+      await exportOpened("ArrowArrayStream", opened, struct + BigInt(SOURCE.stream));
       const place = scratch(SOURCE_BYTES);
       libc().memcpy(place.address, struct, BigInt(SOURCE_BYTES));
-      place.words[AT.connection / 8] = connection.handle;
-      place.words[AT.columnCount / 8] = BigInt(columns.types.length);
-      place.words[AT.types / 8] = arena.words(columns.types);
-      place.words[AT.names / 8] = arena.words(columns.names.map((name) => arena.text("the name of a column", name)));
-      place.words[AT.schemas / 8] = arena.words(columns.schemas);
+      place.words[SOURCE.connection / 8] = connection.handle;
+      place.words[SOURCE.columnCount / 8] = BigInt(columns.types.length);
+      place.words[SOURCE.types / 8] = arena.words(columns.types);
+      place.words[SOURCE.names / 8] = arena.words(
+        columns.names.map((name) => arena.text("the name of a column", name)),
+      );
+      place.words[SOURCE.schemas / 8] = arena.words(columns.schemas);
       libc().memcpy(struct, place.address, BigInt(SOURCE_BYTES));
       return new NativeRegistration(connection, fn, opened, columns, arena, struct);
     } catch (error) {
-      releaseStruct("ArrowArrayStream", struct + BigInt(AT.stream));
+      releaseStruct("ArrowArrayStream", struct + BigInt(SOURCE.stream));
       columns[Symbol.dispose]();
       arena[Symbol.dispose]();
       throw error;
@@ -156,7 +148,7 @@ export class NativeRegistration {
 
   /** Makes a query that is reading it fail, instead of waiting for the source. */
   stop(): void {
-    if (!this.#isFreed && (readAddress(this.#struct + BigInt(AT.lockAndTaken)) >> 32n) !== 0n) {
+    if (!this.#isFreed && (wordAt(this.#struct + BigInt(SOURCE.lockAndTaken)) >> 32n) !== 0n) {
       this.#source.stop("cancelled");
     }
   }
@@ -172,7 +164,7 @@ export class NativeRegistration {
       this.#source.stop("closed");
       this.#function.remove(this.#slot);
     }
-    if (readAddress(this.#struct + BigInt(AT.users)) !== 0n) return false;
+    if (wordAt(this.#struct + BigInt(SOURCE.users)) !== 0n) return false;
     this.free();
     return true;
   }
@@ -185,7 +177,7 @@ export class NativeRegistration {
     this.#isEnded = true;
     this.#source.stop("closed");
     this.#connection.registrations.delete(this);
-    releaseStruct("ArrowArrayStream", this.#struct + BigInt(AT.stream));
+    releaseStruct("ArrowArrayStream", this.#struct + BigInt(SOURCE.stream));
     this.#columns[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
   }
@@ -251,12 +243,4 @@ export class DuckDbRegistration implements AsyncDisposable {
       this.#native.end();
     });
   }
-}
-
-function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }

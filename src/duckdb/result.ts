@@ -6,12 +6,11 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
 import { Arena, copyOf } from "../c_data/arena.ts";
-import { readAddress } from "../c_data/raw.ts";
-import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { FieldLayout } from "../ipc/layout.ts";
-import { destroyBy, duckDbError, type DuckDbLibrary } from "./library.ts";
+import { destroyBy, type DuckDbLibrary } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
+import { Prepared, resultError } from "./prepared.ts";
 import {
   type ArrowOptions,
   arrowSchemaOf,
@@ -20,85 +19,6 @@ import {
   resultColumns,
   statementColumns,
 } from "./schema.ts";
-
-const ACTION = "execute the query";
-
-/** A statement that was prepared; statements before it in the same text were executed. */
-class Prepared implements Disposable {
-  readonly #connection: NativeConnection;
-  readonly statement: bigint;
-
-  private constructor(connection: NativeConnection, statement: bigint) {
-    this.#connection = connection;
-    this.statement = statement;
-  }
-
-  /** Within `run` of the connection. @throws {DipcError} What DuckDB reports */
-  static async create(connection: NativeConnection, sql: string): Promise<Prepared> {
-    const { symbols } = connection.library;
-    using arena = new Arena();
-    const list = arena.zeros(8);
-    const count = await symbols.duckdb_extract_statements(connection.handle, arena.text("the query", sql), list);
-    try {
-      if (count === 0n) {
-        const text = cStringAt(symbols.duckdb_extract_statements_error(readAddress(list)));
-        throw duckDbError(ACTION, text || "Parser Error: the text has no statement");
-      }
-      for (let i = 0n;; i++) {
-        const prepared = await Prepared.#one(connection, readAddress(list), i);
-        if (i + 1n === count) return prepared;
-        using _ = prepared;
-        await prepared.#execute();
-      }
-    } finally {
-      symbols.duckdb_destroy_extracted(list);
-    }
-  }
-
-  static async #one(connection: NativeConnection, list: bigint, index: bigint): Promise<Prepared> {
-    const { symbols } = connection.library;
-    using arena = new Arena();
-    const out = arena.zeros(8);
-    const status = await symbols.duckdb_prepare_extracted_statement(connection.handle, list, index, out);
-    const prepared = new Prepared(connection, readAddress(out));
-    try {
-      if (status !== 0) throw duckDbError(ACTION, cStringAt(symbols.duckdb_prepare_error(prepared.statement)));
-      const parameters = symbols.duckdb_nparams(prepared.statement);
-      if (parameters === 0n) return prepared;
-      throw new DipcError(
-        "unsupported",
-        `cannot ${ACTION}: it has ${parameters} parameters; write their values into the query, or use ADBC, which binds them`,
-      );
-    } catch (error) {
-      prepared[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  async #execute(): Promise<void> {
-    const { symbols } = this.#connection.library;
-    using arena = new Arena();
-    const result = arena.zeros(DUCKDB_RESULT_BYTES);
-    const status = await symbols.duckdb_execute_prepared(this.statement, result);
-    try {
-      if (status !== 0) throw resultError(this.#connection, result);
-    } finally {
-      await symbols.duckdb_destroy_result(result);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    destroyBy(this.#connection.library.symbols.duckdb_destroy_prepare, this.statement);
-  }
-}
-
-function resultError({ library: { symbols } }: NativeConnection, result: bigint): DipcError {
-  return duckDbError(
-    ACTION,
-    cStringAt(symbols.duckdb_result_error(result)),
-    symbols.duckdb_result_error_type(result),
-  );
-}
 
 /**
  * The schema of the result of a query, which is not executed; statements before it in the same text are.
@@ -151,7 +71,7 @@ export class NativeResult {
   readonly connection: NativeConnection;
   readonly schema: VerifiedHeader;
   readonly options: ArrowOptions;
-  readonly #prepared: Prepared;
+  readonly #prepared: Prepared | null;
   readonly #arena: Arena;
   readonly #result: bigint;
   /** The structure, by value. */
@@ -159,7 +79,7 @@ export class NativeResult {
 
   private constructor(
     connection: NativeConnection,
-    prepared: Prepared,
+    prepared: Prepared | null,
     arena: Arena,
     result: bigint,
     options: ArrowOptions,
@@ -182,9 +102,24 @@ export class NativeResult {
    * @throws {DipcError} What DuckDB reports; `unsupported` for a type that it does not convert to Arrow
    */
   static async execute(connection: NativeConnection, sql: string): Promise<NativeResult> {
+    const prepared = await Prepared.create(connection, sql);
+    try {
+      return await NativeResult.of(connection, prepared, prepared);
+    } catch (error) {
+      prepared[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Executes a statement whose parameters are bound. As {@linkcode execute}.
+   *
+   * @param prepared The statement
+   * @param owned The same if it is disposed of with the result
+   */
+  static async of(connection: NativeConnection, prepared: Prepared, owned: Prepared | null): Promise<NativeResult> {
     const { library } = connection;
     const { symbols } = library;
-    const prepared = await Prepared.create(connection, sql);
     const arena = new Arena();
     let options: ArrowOptions | null = null;
     const result = arena.zeros(DUCKDB_RESULT_BYTES);
@@ -193,11 +128,10 @@ export class NativeResult {
       options = await connection.arrowOptions(changedColumns(library, statementColumns(library, prepared.statement)));
       const status = await symbols.duckdb_execute_prepared_streaming(prepared.statement, result);
       if (status !== 0) throw resultError(connection, result);
-      return new NativeResult(connection, prepared, arena, result, options);
+      return new NativeResult(connection, owned, arena, result, options);
     } catch (error) {
       await symbols.duckdb_destroy_result(result);
       if (options !== null) destroyOptions(library, options);
-      prepared[Symbol.dispose]();
       arena[Symbol.dispose]();
       throw error;
     }
@@ -233,7 +167,7 @@ export class NativeResult {
     const { library } = this.connection;
     await library.symbols.duckdb_destroy_result(this.#result);
     destroyOptions(library, this.options);
-    this.#prepared[Symbol.dispose]();
+    this.#prepared?.[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
   }
 }

@@ -6,7 +6,7 @@
 import { Arena, copyOf } from "../c_data/arena.ts";
 import { exportShape } from "../c_data/export_shape.ts";
 import type { ArrayNumbers } from "../c_data/numbers.ts";
-import { readAddress, type Scratch, scratch } from "../c_data/raw.ts";
+import { type Scratch, scratch } from "../c_data/raw.ts";
 import { exportLayout } from "../c_data/schema_out.ts";
 import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
 import { libc } from "../../ffi/libc.ts";
@@ -14,7 +14,7 @@ import { DipcError } from "../errors.ts";
 import type { FieldLayout, NodePlan, SchemaLayout } from "../ipc/layout.ts";
 import { quoted } from "../ipc/quote.ts";
 import { uniqueNames } from "./column_names.ts";
-import { checkErrorData, destroyBy, type DuckDbLibrary } from "./library.ts";
+import { checkErrorData, destroyBy, type DuckDbLibrary, wordAt } from "./library.ts";
 
 /** The columns of a schema, as DuckDB sees them. */
 export class ScanColumns implements Disposable {
@@ -62,11 +62,11 @@ export class ScanColumns implements Disposable {
         const action = "have DuckDB read its type";
         const { symbols } = library;
         checkErrorData(library, symbols.duckdb_schema_from_arrow(connection, schemas.of(column), out), action);
-        const converted = readAddress(out);
+        const converted = wordAt(out);
         this.schemas.push(converted);
         const error = symbols.duckdb_data_chunk_from_arrow(connection, rows.of(column), converted, chunk);
         checkErrorData(library, error, action);
-        const vector = symbols.duckdb_data_chunk_get_vector(readAddress(chunk), 0n);
+        const vector = symbols.duckdb_data_chunk_get_vector(wordAt(chunk), 0n);
         this.types.push(symbols.duckdb_vector_get_column_type(vector));
         symbols.duckdb_destroy_data_chunk(chunk);
       };
@@ -115,7 +115,7 @@ class SingleChild {
     this.#struct[at.children / 8] = this.#memory.address + BigInt(at.size);
     // What takes it over finds nothing to release.
     if (name === "ArrowArray") this.#struct[C_LAYOUT.ArrowArray.release / 8] = 0n;
-    this.#children = new BigUint64Array(copyOf(readAddress(address + BigInt(at.children)), 8 * count).buffer);
+    this.#children = new BigUint64Array(copyOf(wordAt(address + BigInt(at.children)), 8 * count).buffer);
   }
 
   /** Address of the structure with the child at an index, until the next call. */

@@ -1,5 +1,5 @@
 /**
- * The table function by which DuckDB reads streams: its machine code, and the places of the streams that it can find.
+ * The table function by which DuckDB reads streams and tables: its machine code, and the places of those that it can find.
  *
  * The layouts are those of `native/duckdb/scan.c`.
  *
@@ -17,8 +17,10 @@ import { SCAN_MACHINE_CODE } from "./scan_machine_code.ts";
 
 /** Name of the table function. */
 export const SCAN_FUNCTION = "dipc_stream";
-/** Most streams of one database that are registered. */
+/** Most streams and tables of one database that are registered. */
 const MAX_STREAMS = 256;
+/** Stands for every connection, as in the C code. */
+export const ANY_CONNECTION = 2n ** 64n - 1n;
 /** Bytes of `struct slot`, and of the count before the first one. */
 const SLOT_BYTES = 24, FIRST_SLOT = 8;
 
@@ -49,7 +51,7 @@ function scanCode(library: DuckDbLibrary): ScanCode {
       ...[at.duckdb_function_get_local_init_data, at.duckdb_function_set_error, at.duckdb_data_chunk_get_vector],
       ...[at.duckdb_data_chunk_set_size, at.duckdb_destroy_data_chunk, at.duckdb_vector_reference_vector],
       ...[at.duckdb_data_chunk_from_arrow, at.duckdb_error_data_message, at.duckdb_destroy_error_data],
-      ...[libcAddress("malloc"), libcAddress("free")],
+      ...[libcAddress("malloc"), libcAddress("free"), at.duckdb_bind_set_cardinality],
       ...[NOT_REGISTERED, READ_BEFORE, "out of memory"].map((text) => memory.text("the text", text)),
     ]);
     code = placed(SCAN_MACHINE_CODE[Deno.build.arch], { library_address: table });
@@ -58,7 +60,7 @@ function scanCode(library: DuckDbLibrary): ScanCode {
   return code;
 }
 
-/** The table function of one database, and its slots: one for each stream that is registered. */
+/** The table function of one database, and its slots: one for each stream or table that is registered. */
 export class ScanFunction {
   readonly #memory = new Arena();
   readonly #slots: bigint;
@@ -107,9 +109,9 @@ export class ScanFunction {
   }
 
   /**
-   * Makes a stream known.
+   * Makes a stream or a table known.
    *
-   * @param connectionId The connection that may read it
+   * @param connectionId The connection that may read it, or {@linkcode ANY_CONNECTION}
    * @param source Address of its `struct source`
    * @returns The argument of the function, and the number of the slot
    * @throws {DipcError} `limit_exceeded`

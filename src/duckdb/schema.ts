@@ -6,11 +6,11 @@
 import { DUCKDB_TYPE } from "../../ffi/duckdb.ts";
 import { libc } from "../../ffi/libc.ts";
 import { Arena } from "../c_data/arena.ts";
-import { readAddress, scratch } from "../c_data/raw.ts";
+import { scratch } from "../c_data/raw.ts";
 import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
 import { readSchema } from "../c_data/schema_in.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
-import { checkErrorData, destroyBy, type DuckDbLibrary } from "./library.ts";
+import { checkErrorData, destroyBy, type DuckDbLibrary, wordAt } from "./library.ts";
 
 /** The columns of a statement or of a result. */
 export interface DuckDbColumns {
@@ -159,12 +159,12 @@ function swapChildren(
   indices: readonly number[],
 ): void {
   const { children, size } = C_LAYOUT[name];
-  const [ofOne, ofOther] = [readAddress(one + BigInt(children)), readAddress(other + BigInt(children))];
+  const [ofOne, ofOther] = [wordAt(one + BigInt(children)), wordAt(other + BigInt(children))];
   const { memcpy } = libc();
   const kept = scratch(size);
   for (const index of indices) {
     const place = BigInt(8 * index);
-    const [a, b] = [readAddress(ofOne + place), readAddress(ofOther + place)];
+    const [a, b] = [wordAt(ofOne + place), wordAt(ofOther + place)];
     memcpy(kept.address, a, BigInt(size));
     memcpy(a, b, BigInt(size));
     memcpy(b, kept.address, BigInt(size));

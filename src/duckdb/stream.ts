@@ -12,7 +12,7 @@ import { ConvertingGatherer } from "./converting_gatherer.ts";
 import type { BatchSize, Gatherer } from "./gatherer.ts";
 import { cancelledError, checkAborted, closedError } from "./library.ts";
 import type { NativeConnection } from "./native.ts";
-import { NativeResult } from "./result.ts";
+import type { NativeResult } from "./result.ts";
 import { rowColumns } from "./row_columns.ts";
 import { RowGatherer } from "./row_gatherer.ts";
 
@@ -139,18 +139,19 @@ export class DuckDbStream implements AsyncIterable<OwnedRecordBatch>, AsyncDispo
   /**
    * Executes a query, and opens the stream of its rows.
    *
+   * @param execute Executes it, within a call of the connection
    * @ignore
    */
   static async open(
     connection: NativeConnection,
     owner: object,
-    sql: string,
+    execute: () => Promise<NativeResult>,
     options: DuckDbQueryOptions,
   ): Promise<DuckDbStream> {
     const size = batchSize(options);
     const { signal } = options;
     const reading = await connection.run(ACTION, signal, async () => {
-      const result = await NativeResult.execute(connection, sql).catch((error) => {
+      const result = await execute().catch((error) => {
         checkAborted(ACTION, signal);
         throw error;
       });

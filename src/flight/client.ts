@@ -193,7 +193,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     const running = await this.#startData("DoGet", call);
     try {
       const request = create(proto.TicketSchema, { ticket: bytesOf(ticket) });
-      running.output.message(toBinary(proto.TicketSchema, request));
+      running.output.message(toBinary(proto.TicketSchema, request))?.catch(() => {});
       running.output.end();
       const stream = new FlightStream(running, this.#limits);
       await stream.readSchema();

@@ -124,6 +124,22 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     }
   }
 
+  /** The memory that the next bytes belong in, if they are part of a value. */
+  room(): Uint8Array<ArrayBuffer> | null {
+    return this.#at === AT_VALUE ? this.#value!.room() : null;
+  }
+
+  /**
+   * Bytes came into the memory that `room` has just returned.
+   *
+   * @throws {DipcError} As `push`
+   */
+  filled(count: number): void {
+    this.#value!.filled(count);
+    this.#advance(count);
+    if (this.#left === 0) this.#endMessage();
+  }
+
   /** Releases everything that was not taken. Idempotent. */
   close(): void {
     this.#value?.release();
@@ -164,9 +180,7 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
     if (this.#at === AT_VALUE || this.#at === AT_SKIP) {
       const n = Math.min(chunk.byteLength - at, this.#valueLeft);
       if (this.#at === AT_VALUE) this.#value!.put(chunk.subarray(at, at + n));
-      this.#left -= n;
-      this.#valueLeft -= n;
-      if (this.#valueLeft === 0) this.#endValue();
+      this.#advance(n);
       return n;
     }
     const byte = chunk[at];
@@ -179,6 +193,12 @@ export class FrameDecoder implements StreamDecoder<FlightFrame> {
       throw malformed("a number in it is too long");
     }
     return 1;
+  }
+
+  #advance(count: number): void {
+    this.#left -= count;
+    this.#valueLeft -= count;
+    if (this.#valueLeft === 0) this.#endValue();
   }
 
   #onNumber(): void {

@@ -19,6 +19,10 @@ const MAX_EAGER_BYTES = 16 * 2 ** 20;
 /** The memory of a value. */
 interface Target {
   put(piece: Uint8Array): void;
+  /** The memory that the next bytes belong in. */
+  room(): Uint8Array<ArrayBuffer>;
+  /** Bytes were written to it. */
+  filled(count: number): void;
   toBody(): Body;
   release(): void;
 }
@@ -48,6 +52,16 @@ export class ValueBuffer {
    */
   put(piece: Uint8Array): void {
     this.#target.put(piece);
+  }
+
+  /** The memory that the next bytes belong in, valid until some were added; not all of it if much is missing. */
+  room(): Uint8Array<ArrayBuffer> {
+    return this.#target.room();
+  }
+
+  /** Bytes were written to the memory that {@linkcode room} has returned. */
+  filled(count: number): void {
+    this.#target.filled(count);
   }
 
   /** The value as a body, once it is complete; this buffer must not be used afterwards. */
@@ -80,6 +94,14 @@ class ArrayTarget implements Target {
     this.#filled += piece.byteLength;
   }
 
+  room(): Uint8Array<ArrayBuffer> {
+    return this.bytes.subarray(this.#filled);
+  }
+
+  filled(count: number): void {
+    this.#filled += count;
+  }
+
   toBody(): Body {
     return new OwnedBody(this.bytes);
   }
@@ -98,6 +120,8 @@ function blockTarget(pool: Pool, byteLength: number): Target {
       bytes.set(piece, filled);
       filled += piece.byteLength;
     },
+    room: () => bytes.subarray(filled, byteLength),
+    filled: (count) => void (filled += count),
     toBody: () => block.toBody(byteLength),
     release: () => block.release(),
   };
@@ -109,6 +133,8 @@ function largeTarget(pool: HostPool, byteLength: number): Target {
   const writer = new BlockWriter(block, byteLength);
   return {
     put: (piece) => writer.put(piece),
+    room: () => writer.room(),
+    filled: (count) => writer.filled(count),
     toBody() {
       writer.close();
       return block.toBody(byteLength);

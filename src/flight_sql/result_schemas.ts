@@ -60,14 +60,14 @@ const references: readonly Field[] = [
   column("delete_rule", new Uint8()),
 ];
 
-/** The value of an SqlInfo, which has one of six types; the type ids are the positions. */
+/** The value of an SqlInfo, which has one of six types; the type ids are the positions. No field is nullable, as in arrow-go. */
 const infoValue: DataType = new DenseUnion([0, 1, 2, 3, 4, 5], [
-  optional("string_value", text),
-  optional("bool_value", new Bool()),
-  optional("bigint_value", new Int64()),
-  optional("int32_bitmask", integer),
-  optional("string_list", new List(optional("item", text))),
-  optional("int32_to_int32_list_map", map(integer, new List(optional("item", integer)))),
+  column("string_value", text),
+  column("bool_value", new Bool()),
+  column("bigint_value", new Int64()),
+  column("int32_bitmask", integer),
+  column("string_list", new List(optional("item", text))),
+  column("int32_to_int32_list_map", map(integer, new List(optional("item", integer)))),
 ]);
 
 /** The calls whose rows have a schema. */

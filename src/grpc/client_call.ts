@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type DipcError, LocalError } from "../errors.ts";
+import { DipcError, LocalError } from "../errors.ts";
 import type { GrpcConnection } from "./client_connection.ts";
 import { Resumption } from "./resumption.ts";
 import { PatientTimer } from "../patience.ts";
@@ -175,8 +175,10 @@ export class GrpcCall<T> {
   /** Whether the call, whose stream is over, is made again because the server has not taken it. */
   #resumes(): boolean {
     if (this.#resumption.isUnderWay) return true;
-    const { untaken } = this.#stream;
-    if (untaken === null || this.#isOver || !this.output.isReplayable || !this.#resumption.begin(untaken)) return false;
+    const { untaken, error } = this.#stream;
+    // A server that has said nothing in all the time that it was given would be waited for as long again.
+    if (untaken === null || this.#isOver || isTimeout(error)) return false;
+    if (!this.output.isReplayable || !this.#resumption.begin(untaken)) return false;
     this.#answerDeadline.stop();
     this.#resume().catch((error) => {
       this.#resumption.end();
@@ -296,6 +298,10 @@ function headersOf<T>({ headers, answerMs }: GrpcCallOptions<T>, leftMs: number 
   const timeoutMs = leftMs ?? answerMs;
   if (timeoutMs !== undefined) all.set("grpc-timeout", grpcTimeout(timeoutMs));
   return all;
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof DipcError && error.code === "timeout";
 }
 
 /** A stream is over already if its connection was closed in between. */

@@ -16,7 +16,7 @@ import type { FlightTlsOptions } from "./tls.ts";
 import { USER_AGENT } from "./user_agent.ts";
 
 /** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream. */
-const STREAM_WINDOW_BYTES = 2 ** 20;
+const STREAM_WINDOW_BYTES = 2 ** 21;
 /** A connection is not suspected for a silence shorter than this, in milliseconds. */
 const SILENCE_MS = 1000;
 /** How long a server may take to close its side of a connection that has been closed, in milliseconds. */

@@ -6,8 +6,10 @@
 import * as net from "node:net";
 import tls from "node:tls";
 import { DipcError, LocalError } from "../errors.ts";
-import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
+import { DenoTransport } from "../http2/deno_transport.ts";
+import { NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
+import { socketCalls } from "./socket_calls.ts";
 import { connectRequest, type ProxyAddress, proxyFor, readTunnelAnswer } from "./proxy.ts";
 import type { GrpcTarget } from "./target.ts";
 import type { FlightTlsOptions } from "./tls.ts";
@@ -55,7 +57,7 @@ async function connectPlain(
       signal.removeEventListener("abort", stop);
     }
   }
-  return new DenoTransport(socket);
+  return new DenoTransport(socket, socketPath === null ? () => socketCalls(socket as Deno.TcpConn) : undefined);
 }
 
 /** By Node's TLS, because Deno's own cannot skip the check of the server's certificate for `insecureSkipVerify`. */

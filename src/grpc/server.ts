@@ -14,10 +14,12 @@ import { netPermission, requirePermissions } from "../permissions.ts";
 import { ServerConnection } from "../http2/server_connection.ts";
 import { Http2Code } from "../http2/errors.ts";
 import type { ServerStream } from "../http2/server_stream.ts";
-import { DenoTransport, NodeTransport, type Transport } from "../http2/transport.ts";
+import { DenoTransport } from "../http2/deno_transport.ts";
+import { NodeTransport, type Transport } from "../http2/transport.ts";
 import { textOf } from "../text.ts";
 import { Acceptor } from "./acceptor.ts";
 import { SecureAcceptor } from "./secure_acceptor.ts";
+import { socketCalls } from "./socket_calls.ts";
 import { refuseCall, REFUSED, ServerCall } from "./server_call.ts";
 import { checkCertificates } from "./certificates.ts";
 import type { FlightServerTls } from "./tls.ts";
@@ -52,6 +54,8 @@ export interface GrpcServerOptions {
    * @param method Name of the call, if it is about one
    */
   onError(error: DipcError, connection: number, method?: string): void;
+  /** Called when a connection is over, with its number. */
+  onConnectionEnd?(connection: number): void;
 }
 
 /** Flow-control windows: bytes that a client may send before they are read. */
@@ -133,7 +137,7 @@ export class GrpcServer {
     if (tls === undefined) {
       const onSocket = (socket: Deno.TcpConn): void => {
         socket.setNoDelay(true);
-        this.#onTransport(new DenoTransport(socket), socket.localAddr.hostname, null);
+        this.#onTransport(new DenoTransport(socket, () => socketCalls(socket)), socket.localAddr.hostname, null);
       };
       this.#acceptor = new Acceptor({ address, port, onSocket, onExhausted: () => this.#onExhausted(), onError });
       return;
@@ -224,6 +228,7 @@ export class GrpcServer {
           this.#uncalled.delete(connection);
           if (this.#open < this.#room / 2) this.#room = Infinity;
           if (this.#open === 0) this.#onEmpty?.();
+          this.#options.onConnectionEnd?.(number);
           // Health checks come and go without a byte.
           if (error !== null && connection.http2.hasReceived) this.#report(error, number);
         },

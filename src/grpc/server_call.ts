@@ -14,11 +14,10 @@ import { CODE_TRAILER, GrpcStatus, statusOfCode } from "./status.ts";
 import type { Approach } from "../reachable_host.ts";
 import { CallInput } from "./server_input.ts";
 
-/**
- * Maximum size of a piece passed to HTTP/2, in bytes. Each piece waits until the one before it has been taken, so that a client
- * that does not read holds no more than this besides the windows of HTTP/2; larger pieces are not faster, and occupy more memory.
- */
-const PIECE_BYTES = 64 * 1024;
+/** Maximum size of a piece passed to HTTP/2, in bytes. Each piece waits until the one before it has been taken. */
+const PIECE_BYTES = 512 * 1024;
+/** Size of the buffer in which small pieces are gathered, in bytes. */
+const STAGE_BYTES = 64 * 1024;
 /** Longest text of a status, in characters. */
 const MAX_STATUS_TEXT = 1024;
 /** How long a client may keep sending after the answer, in milliseconds. */
@@ -101,6 +100,7 @@ export class ServerCall {
     this.peerCertificate = stream.peerSubject === null ? null : { subject: stream.peerSubject };
     this.signal.addEventListener("abort", () => this.#settle?.(), { once: true });
     stream.onClose = () => this.#gone();
+    stream.onProgress = () => this.#stall.start(options.idleTimeoutMs);
     this.input = new CallInput(stream, this.signal);
     this.#startDeadline();
   }
@@ -127,9 +127,9 @@ export class ServerCall {
   async write(pieces: readonly Uint8Array[]): Promise<void> {
     this.begin();
     for (const piece of pieces) {
-      if (piece.byteLength < PIECE_BYTES / 2) {
-        if (this.#stagedBytes + piece.byteLength > PIECE_BYTES) await this.flush();
-        this.#staged ??= new Uint8Array(PIECE_BYTES);
+      if (piece.byteLength < STAGE_BYTES / 2) {
+        if (this.#stagedBytes + piece.byteLength > STAGE_BYTES) await this.flush();
+        this.#staged ??= new Uint8Array(STAGE_BYTES);
         this.#staged.set(piece, this.#stagedBytes);
         this.#stagedBytes += piece.byteLength;
         continue;
@@ -196,6 +196,7 @@ export class ServerCall {
     this.#isFinished = true;
     clearTimeout(this.#deadline);
     this.#stall.stop();
+    this.#stream.onProgress = null;
     this.#stop.removeEventListener("abort", this.#onStop);
     await this.#end(status, text, code);
   }

@@ -50,7 +50,8 @@ export async function callOnce<In extends DescMessage, Out extends DescMessage, 
 ): Promise<MessageShape<Out>> {
   const running = await start(method.name, call, true);
   try {
-    void send(running, method.input, request);
+    // A request that the server refuses before it was sent whole fails with the answer.
+    send(running, method.input, request)?.catch(() => {});
     running.output.end();
     const answer = await running.next();
     if (answer === null) {

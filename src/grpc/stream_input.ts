@@ -26,6 +26,10 @@ export interface StreamDecoder<T> {
    * @throws {DipcError} `protocol`, `limit_exceeded`, `out_of_memory`; after that, only `close` may be called
    */
   push(chunk: Uint8Array): void;
+  /** The memory that the next bytes belong in, if that is known. */
+  room?(): Uint8Array<ArrayBuffer> | null;
+  /** Bytes came into the memory that `room` has just returned; throws what `push` does. */
+  filled?(count: number): void;
   /** Releases everything that was not taken. Idempotent. */
   close(): void;
 }
@@ -79,6 +83,13 @@ export class StreamInput<T> {
     this.#stream = stream;
     stream.onBytes = (bytes) => this.#offer(bytes);
     stream.onReadable = () => this.#pull();
+    stream.place = {
+      room: () => this.#isFull ? null : this.#decoder.room?.() ?? null,
+      filled: (count) => {
+        this.#add(count, () => this.#decoder.filled!(count));
+        this.#settle();
+      },
+    };
     this.restart();
   }
 
@@ -132,8 +143,7 @@ export class StreamInput<T> {
   /** Reads until enough messages wait, no more bytes are there, or the stream is over. */
   #pull(): void {
     const stream = this.#stream;
-    const decoder = this.#decoder;
-    while (this.#failure === null && decoder.queuedBytes < this.#highBytes) {
+    while (!this.#isFull) {
       const chunk = stream.read();
       if (chunk === null) break;
       this.#push(chunk);
@@ -143,20 +153,29 @@ export class StreamInput<T> {
   }
 
   #offer(bytes: Uint8Array): boolean {
-    if (this.#failure !== null || this.#decoder.queuedBytes >= this.#highBytes) return false;
+    if (this.#isFull) return false;
     this.#push(bytes);
     this.#settle();
     return true;
   }
 
+  /** Whether nothing more is decoded for now. */
+  get #isFull(): boolean {
+    return this.#failure !== null || this.#decoder.queuedBytes >= this.#highBytes;
+  }
+
   #push(bytes: Uint8Array): void {
-    this.#receivedBytes += bytes.byteLength;
+    this.#add(bytes.byteLength, () => this.#decoder.push(bytes));
+  }
+
+  #add(count: number, decode: () => void): void {
+    this.#receivedBytes += count;
     if (this.#receivedBytes - this.#progressBytes >= PROGRESS_BYTES) {
       this.#progressBytes = this.#receivedBytes;
       this.restart();
     }
     try {
-      this.#decoder.push(bytes);
+      decode();
     } catch (error) {
       // Messages that were complete before may still be read.
       this.#failure = error;
@@ -167,6 +186,7 @@ export class StreamInput<T> {
   #stop(): void {
     this.#stream.onBytes = null;
     this.#stream.onReadable = null;
+    this.#stream.place = null;
     this.#stream.discard();
   }
 

@@ -45,6 +45,8 @@ import type { Transport } from "./transport.ts";
 const MAX_FRAME_BYTES = 256 * 1024;
 /** Control frames, besides headers, that may wait before reading from the peer pauses, in bytes. */
 const MAX_WAITING_BYTES = 64 * 1024;
+/** Fewer bytes of a body than these are copied. */
+const MIN_ROOM_BYTES = 4 * 1024;
 /** Bytes still read from a peer after the connection has been ended. */
 const MAX_LATE_BYTES = 4 * 2 ** 20;
 
@@ -123,6 +125,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#sendCredit(0, options.connectionWindow - DEFAULT_WINDOW);
     transport.start({
       onBytes: (bytes) => this.#onBytes(bytes),
+      room: () => this.#room(),
+      onFilled: (count) => this.#onFilled(count),
       onEnd: (error) => {
         this.#error ??= error;
         this.#close();
@@ -213,17 +217,39 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
       if (this.#lateBytes > MAX_LATE_BYTES) this.#transport.destroy();
       return;
     }
-    try {
-      this.#reader.push(bytes);
-    } catch (error) {
-      this.#error ??= error as Error;
-      this.destroy(error instanceof Http2Error ? error.code : Http2Code.internalError);
-      return;
-    }
+    if (!this.#parse(() => this.#reader.push(bytes))) return;
     if (this.#output.waitingBytes > MAX_WAITING_BYTES && !this.#isPaused) {
       this.#isPaused = true;
       this.#transport.pause();
     }
+  }
+
+  /** @returns whether what came was valid */
+  #parse(parse: () => void): boolean {
+    try {
+      parse();
+      return true;
+    } catch (error) {
+      this.#error ??= error as Error;
+      this.destroy(error instanceof Http2Error ? error.code : Http2Code.internalError);
+      return false;
+    }
+  }
+
+  /** The memory that the next bytes of a body belong in, if it is known and there are many. */
+  #room(): Uint8Array<ArrayBuffer> | null {
+    const bytes = this.isOver ? 0 : this.#reader.bodyBytes;
+    const room = bytes < MIN_ROOM_BYTES ? null : this.#data?.room() ?? null;
+    if (room === null || room.byteLength < MIN_ROOM_BYTES) return null;
+    return room.byteLength > bytes ? room.subarray(0, bytes) : room;
+  }
+
+  #onFilled(count: number): void {
+    this.#receivedMs = performance.now();
+    this.#parse(() => {
+      this.#data!.receiveInPlace(count);
+      this.#reader.skip(count);
+    });
   }
 
   /** @ignore */

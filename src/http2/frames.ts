@@ -39,6 +39,8 @@ const MAX_BLOCK_FRAMES = 32;
 const BLOCK_FRAME_BYTES = 4096;
 /** Longest frame that is collected, besides those of header blocks, in bytes. */
 const MAX_COLLECTED_BYTES = 16 * 1024;
+/** DATA frames of this many bytes are long: of shorter ones several are received at once, and copied. */
+const LONG_FRAME_BYTES = 32 * 1024;
 /** Bytes of a HEADERS frame that hold a priority. */
 const PRIORITY_BYTES = 5;
 
@@ -68,7 +70,8 @@ export class FrameReader {
   #type = 0;
   #flags = 0;
   #streamId = 0;
-  /** Bytes of the frame's payload that are still to come. */
+  /** Bytes of the frame's payload, and of it those that are still to come. */
+  #frameBytes = 0;
   #left = 0;
   #isInFrame = false;
   /** Payload that is collected, or `null` if it is passed on or skipped. */
@@ -112,6 +115,20 @@ export class FrameReader {
     }
   }
 
+  /** Bytes of a long DATA frame's body that come next; 0 if anything else does, or the frame is padded. */
+  get bodyBytes(): number {
+    const isLong = this.#isInFrame && this.#type === FrameType.data && this.#frameBytes >= LONG_FRAME_BYTES;
+    return isLong && (this.#flags & Flag.padded) === 0 && !this.#isStopped ? this.#left : 0;
+  }
+
+  /** So many of the {@linkcode bodyBytes} were received elsewhere. */
+  skip(count: number): void {
+    this.#left -= count;
+    if (this.#left > 0) return;
+    this.#isInFrame = false;
+    this.#sink.onDataEnd();
+  }
+
   /** Parses no further frame, not even of the current chunk. */
   stop(): void {
     this.#isStopped = true;
@@ -128,7 +145,7 @@ export class FrameReader {
   #start(): void {
     const head = this.#head;
     this.#headAt = 0;
-    this.#left = head[0] << 16 | head[1] << 8 | head[2];
+    this.#left = this.#frameBytes = head[0] << 16 | head[1] << 8 | head[2];
     this.#type = head[3];
     this.#flags = head[4];
     this.#streamId = (head[5] & 0x7f) << 24 | head[6] << 16 | head[7] << 8 | head[8];

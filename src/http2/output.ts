@@ -1,5 +1,6 @@
 /**
- * What a connection sends: frames are gathered into few large writes, of which at most two are under way.
+ * What a connection sends: frames are gathered into few large writes, of which at most two are under way. If the
+ * transport can, the data of large bodies is sent from its memory instead.
  *
  * @module
  */
@@ -14,7 +15,7 @@ const MAX_IN_FLIGHT = 2;
 /** Buffers kept for later writes, of any connection. */
 const MAX_SPARE = 8;
 
-const spare: Uint8Array[] = [];
+const spare: Uint8Array<ArrayBuffer>[] = [];
 
 interface Control {
   bytes: Uint8Array;
@@ -27,7 +28,7 @@ interface Control {
 export class Output {
   readonly #transport: Transport;
   readonly #onRoom: () => void;
-  #buffer: Uint8Array | null = null;
+  #buffer: Uint8Array<ArrayBuffer> | null = null;
   #length = 0;
   #sent: (() => void)[] = [];
   /** Callbacks of what has not been written yet. */
@@ -36,6 +37,8 @@ export class Output {
   #controlBytes = 0;
   #writtenBytes = 0;
   #inFlight = 0;
+  /** Whether the system has not taken all of what it was given at once. */
+  #isFull = false;
   #isScheduled = false;
   #isClosed = false;
   #ending: (() => void) | null = null;
@@ -102,6 +105,37 @@ export class Output {
     this.schedule();
   }
 
+  /** Whether data can be sent from its memory, unless {@linkcode isWaiting}. */
+  get sendsNow(): boolean {
+    return !this.#isClosed && this.#transport.writesNow;
+  }
+
+  /** Whether something waits until the system has room; `onRoom` is called then. */
+  get isWaiting(): boolean {
+    return this.#isFull || this.#inFlight > 0 || this.#control.length > 0;
+  }
+
+  /**
+   * Sends data from its memory, after what is in the buffer. Of a frame that the system takes in part the rest is copied.
+   *
+   * @param frames The pieces of each frame; they may change afterwards
+   * @returns Number of frames that were taken, 0 if there is no room now
+   */
+  sendNow(frames: readonly (readonly Uint8Array<ArrayBuffer>[])[]): number {
+    let bytes = this.#writeNow(frames.flat());
+    let count = 0;
+    for (const pieces of frames) {
+      if (bytes === 0) break;
+      count++;
+      for (const piece of pieces) {
+        if (bytes < piece.byteLength) this.#append(piece.subarray(bytes));
+        bytes = Math.max(0, bytes - piece.byteLength);
+      }
+    }
+    this.#isFull = this.#length > 0;
+    return count;
+  }
+
   /** Writes soon: in a microtask, or when the write before has finished. */
   schedule(): void {
     if (this.#isScheduled || this.#inFlight > 0) return;
@@ -109,6 +143,7 @@ export class Output {
     queueMicrotask(() => {
       this.#isScheduled = false;
       if (this.#inFlight === 0) this.#write();
+      this.#checkEnd();
     });
   }
 
@@ -133,7 +168,7 @@ export class Output {
     this.#unsent.clear();
   }
 
-  #open(byteLength: number): Uint8Array | null {
+  #open(byteLength: number): Uint8Array<ArrayBuffer> | null {
     // While `MAX_IN_FLIGHT` writes are under way the next is not gathered either, so that what is held is bounded.
     if (this.#buffer === null && this.#inFlight < MAX_IN_FLIGHT) {
       this.#buffer = byteLength === BUFFER_BYTES && spare.pop() || new Uint8Array(byteLength);
@@ -164,6 +199,10 @@ export class Output {
     const buffer = this.#buffer;
     if (this.#isClosed || buffer === null || this.#length === 0) return buffer === null;
     if (this.#inFlight >= MAX_IN_FLIGHT) return false;
+    if (this.#inFlight === 0 && !this.#isFull && this.sendsNow) {
+      this.#writeNow();
+      if (this.#length === 0) return true;
+    }
     const sent = this.#sent;
     const bytes = buffer.subarray(0, this.#length);
     this.#buffer = null;
@@ -176,16 +215,48 @@ export class Output {
       // After an error the system may still read the buffer.
       if (error === null || error === undefined) release(buffer);
       if (this.#isClosed) return;
-      for (const each of sent) {
-        this.#unsent.delete(each);
-        each();
-      }
+      this.#isFull = false;
+      this.#report(sent);
       this.#putControl();
       this.#onRoom();
       if (this.#inFlight === 0) this.#write();
       this.#checkEnd();
     });
     return true;
+  }
+
+  /**
+   * Writes what is in the buffer, and more, without waiting.
+   *
+   * @returns Bytes taken of what is not in the buffer
+   */
+  #writeNow(more: readonly Uint8Array<ArrayBuffer>[] = []): number {
+    const buffer = this.#buffer;
+    const length = this.#length;
+    const taken = this.#transport.writeNow(buffer === null ? more : [buffer.subarray(0, length), ...more]);
+    this.#writtenBytes += taken;
+    this.#length = Math.max(0, length - taken);
+    if (this.#length > 0) {
+      buffer!.copyWithin(0, taken, length);
+      return 0;
+    }
+    if (buffer !== null) release(buffer);
+    this.#buffer = null;
+    this.#report(this.#sent.splice(0));
+    return taken - length;
+  }
+
+  /** Adds the rest of a frame to the buffer, which has room for it: nothing else is in it. */
+  #append(bytes: Uint8Array): void {
+    this.#open(BUFFER_BYTES)!.set(bytes, this.#length);
+    this.advance(bytes.byteLength);
+  }
+
+  #report(sent: readonly (() => void)[]): void {
+    for (const each of sent) {
+      this.#unsent.delete(each);
+      each();
+    }
   }
 
   #checkEnd(): void {
@@ -196,6 +267,6 @@ export class Output {
   }
 }
 
-function release(buffer: Uint8Array): void {
+function release(buffer: Uint8Array<ArrayBuffer>): void {
   if (buffer.byteLength === BUFFER_BYTES && spare.length < MAX_SPARE) spare.push(buffer);
 }

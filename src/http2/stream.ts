@@ -23,6 +23,14 @@ export interface StreamHost {
   done(stream: Http2Stream): void;
 }
 
+/** The memory that the bytes of a body belong in. */
+export interface BodyPlace {
+  /** The memory that the next bytes belong in; `null` if that is not known, or none are accepted now. */
+  room(): Uint8Array<ArrayBuffer> | null;
+  /** Bytes came into the memory that `room` has just returned. */
+  filled(count: number): void;
+}
+
 /** A stream. Its owner sets the callbacks. */
 export abstract class Http2Stream {
   /**
@@ -30,8 +38,12 @@ export abstract class Http2Stream {
    * what it does not consume is queued, and announced by `onReadable`.
    */
   onBytes: ((bytes: Uint8Array) => boolean) | null = null;
+  /** Where bytes are received without a copy, if that is possible and no others wait to be read; used instead of `onBytes`. */
+  place: BodyPlace | null = null;
   /** Called when there may be something to read, or nothing more to come. */
   onReadable: (() => void) | null = null;
+  /** Called when a part of what is being written was taken. */
+  onProgress: (() => void) | null = null;
   /** Called once, when the stream is over for any reason. */
   onClose: (() => void) | null = null;
   /** Resolves once the stream is over and what was to be sent has been written, or cannot be. */
@@ -171,9 +183,21 @@ export abstract class Http2Stream {
   take(into: Uint8Array, at: number, bytes: number): void {
     const pending = this.#pending!;
     into.set(bytes === pending.byteLength ? pending : pending.subarray(0, bytes), at);
+    this.sentNow(bytes);
+  }
+
+  /** @ignore The first bytes of those that wait to be sent. */
+  peek(most: number): Uint8Array<ArrayBuffer> {
+    return this.#pending!.subarray(0, most) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** @ignore Those were sent. */
+  sentNow(bytes: number): void {
+    const pending = this.#pending!;
     this.sendWindow -= bytes;
     this.#pending = bytes === pending.byteLength ? null : pending.subarray(bytes);
     if (this.#pending === null) this.#notifyTaken();
+    else this.onProgress?.();
   }
 
   /** @ignore Sends the end if nothing is to be sent before it. */
@@ -190,6 +214,19 @@ export abstract class Http2Stream {
     if (isTaken) return this.#credit(bytes.byteLength);
     this.#queue.push(bytes);
     this.onReadable?.();
+  }
+
+  /** @ignore The memory that the next piece of the body belongs in. None if its size is announced, which is checked before. */
+  room(): Uint8Array<ArrayBuffer> | null {
+    const isCopied = this.#isClosed || this.#isDiscarding || this.#queue.bytes > 0 || this.expectedBytes !== null;
+    return isCopied ? null : this.place?.room() ?? null;
+  }
+
+  /** @ignore A piece of the body came into the memory that `room` has just returned. */
+  receiveInPlace(count: number): void {
+    this.#received += count;
+    this.place!.filled(count);
+    this.#credit(count);
   }
 
   /** @ignore Counts bytes of the body; returns whether it is still within its announced size. */

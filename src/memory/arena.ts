@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { libc } from "../../ffi/libc.ts";
 import { pageBytes } from "../../ffi/shared_memory.ts";
 import { FreeRanges, type TakenRange } from "./free_ranges.ts";
 import type { Leasable } from "./leases.ts";
-import { SharedRegion } from "./shared_region.ts";
 
 /** A block of an arena, in use as long as anybody holds it. */
 export class ArenaBlock implements Leasable {
@@ -35,18 +35,25 @@ export class ArenaBlock implements Leasable {
   }
 }
 
+/** What an arena is made of. */
+export interface ArenaRegion {
+  /** Address of its first byte in this process. */
+  readonly base: bigint;
+  /** Its size in bytes, which never changes. */
+  readonly byteLength: number;
+  /** Takes the memory back. Idempotent. */
+  close(): void;
+}
+
 /** The blocks of one region. */
-export class Arena implements Disposable {
+export class Arena<Region extends ArenaRegion = ArenaRegion> implements Disposable {
   /** The memory. */
-  readonly region: SharedRegion;
+  readonly region: Region;
   readonly #free: FreeRanges;
 
-  /**
-   * @param byteLength Size of the region in bytes, which never changes
-   * @throws {DipcError} `out_of_memory`, `unsupported`
-   */
-  constructor(byteLength: number) {
-    this.region = SharedRegion.create(byteLength);
+  /** @param region The memory, which the arena owns from now on */
+  constructor(region: Region) {
+    this.region = region;
     this.#free = new FreeRanges(this.region.byteLength, pageBytes());
   }
 
@@ -65,12 +72,24 @@ export class Arena implements Disposable {
     return range === null ? null : new ArenaBlock(this, range);
   }
 
+  /**
+   * Copies memory of this process to a new block, which has one holder, the caller; `null` if there is no room for it now.
+   *
+   * @param source What is copied
+   */
+  place({ address, byteLength }: { readonly address: bigint; readonly byteLength: number }): ArenaBlock | null {
+    const block = this.take(byteLength);
+    if (block === null) return null;
+    if (byteLength > 0) libc().memcpy(this.region.base + BigInt(block.offset), address, BigInt(byteLength));
+    return block;
+  }
+
   /** @ignore */
   _give(block: ArenaBlock): void {
     this.#free.give(block);
   }
 
-  /** Unmaps the region here; those who have mapped it keep what is in it. Idempotent. */
+  /** Closes the region. Idempotent. */
   close(): void {
     this.region.close();
   }

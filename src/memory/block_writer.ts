@@ -30,13 +30,23 @@ export class BlockWriter {
   /** Copies bytes behind those before. @param piece At most as many as are missing */
   put(piece: Uint8Array): void {
     for (let at = 0; at < piece.byteLength;) {
-      const window = this.#window ??= this.#next();
-      const count = Math.min(piece.byteLength - at, window.byteLength - this.#filled);
-      window.set(piece.subarray(at, at + count), this.#filled);
-      this.#filled += count;
+      const room = this.room();
+      const count = Math.min(piece.byteLength - at, room.byteLength);
+      room.set(piece.subarray(at, at + count));
+      this.filled(count);
       at += count;
-      if (this.#filled === window.byteLength) this.close();
     }
+  }
+
+  /** The memory that the next bytes belong in; valid until some were added. Only while some are missing. */
+  room(): Uint8Array<ArrayBuffer> {
+    return (this.#window ??= this.#next()).subarray(this.#filled);
+  }
+
+  /** Bytes were written to what {@linkcode room} has returned. */
+  filled(count: number): void {
+    this.#filled += count;
+    if (this.#filled === this.#window!.byteLength) this.close();
   }
 
   /** Ends the view of the block, which may then be used otherwise. Idempotent. */

@@ -2,13 +2,16 @@
  * Memory of a server that is mapped here to be read in place: checked before it is mapped, mapped privately, unmapped once nothing of
  * it is in use.
  *
- * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; before the
- * server may use the block again, such pages are dropped, so that the next body there is not hidden by them.
+ * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; once the body is
+ * released, such pages are dropped, so that the next body there is not hidden by them. No page is written to without a page fault, so
+ * only if there was one does it have to be asked which pages those are; as even that takes as long as copying some kilobytes, it is
+ * done for many bodies at once.
  *
  * @module
  */
 import { LocalError } from "../errors.ts";
 import { libc } from "../../ffi/libc.ts";
+import { pageFaults } from "../../ffi/page_faults.ts";
 import {
   dropPrivatePages,
   hasPrivatePages,
@@ -22,6 +25,8 @@ import {
   unmap,
 } from "../../ffi/shared_memory.ts";
 import type { Body } from "./block.ts";
+import { hostPool } from "./host_pool.ts";
+import type { LentRegion, LentRegionOptions, ScatteredBody } from "./lent_region.ts";
 import { MemoryPressure } from "./pressure.ts";
 import { type Watchable, watchLater } from "./watch_later.ts";
 
@@ -34,34 +39,42 @@ interface Part {
   readonly byteLength: number;
   /** What is given back when the part is not used any more. */
   readonly addresses: readonly bigint[];
-  /** Whether anybody could have written to it. */
-  isExposed: boolean;
+  /** Page faults of this process at some time before anybody could write to it; `null` if nobody could. */
+  faults: number | null;
 }
+
+/** Page faults of this process when they were counted last. */
+let knownFaults = NaN;
 
 const registry = new FinalizationRegistry<Part>((part) => part.region._release(part));
 
 /** A mapping. */
-export class MappedRegion {
+export class MappedRegion implements LentRegion {
   /** Its size in bytes. */
   readonly byteLength: number;
   /** Whether nobody can write to the memory any more, not even the server. */
   readonly isConstant: boolean;
   readonly #address: bigint;
-  readonly #onFree: MappedRegionOptions["onFree"];
+  readonly #onFree: LentRegionOptions["onFree"];
   readonly #onUnused: () => void;
+  readonly #onResting: () => void;
   readonly #pressure = new MemoryPressure(() => this.#bytesOut);
-  #pagemap = -1;
+  /** Opened when it is first needed. */
+  #pagemap: number | null = null;
   #bytesOut = 0;
   #parts = 0;
+  /** Parts that were released, and may have been written to. */
+  #unsettled: Part[] = [];
+  #isResting = false;
   #isClosed = false;
 
-  private constructor(address: bigint, byteLength: number, isConstant: boolean, options: MappedRegionOptions) {
+  private constructor(address: bigint, byteLength: number, isConstant: boolean, options: LentRegionOptions) {
     this.#address = address;
     this.byteLength = byteLength;
     this.isConstant = isConstant;
     this.#onFree = options.onFree;
     this.#onUnused = options.onUnused;
-    if (!isConstant) this.#pagemap = openPagemap();
+    this.#onResting = options.onResting;
   }
 
   /**
@@ -73,7 +86,7 @@ export class MappedRegion {
    * @throws {DipcError} `protocol` if it is not memory of that size which is sealed against shrinking and against writers other than
    * the server, `out_of_memory` if it cannot be mapped
    */
-  static map(fd: number, byteLength: number, options: MappedRegionOptions): MappedRegion {
+  static map(fd: number, byteLength: number, options: LentRegionOptions): MappedRegion {
     const seals = sealsOf(fd);
     // Without these the server could take pages away, and this process would die when it reads them.
     if (seals < 0 || !isPlainMemory(fd)) throw refused("the descriptor is not a memfd of ordinary pages");
@@ -95,47 +108,60 @@ export class MappedRegion {
     return this.#parts;
   }
 
-  /**
-   * A part of the memory as a body. When it is released, or when it and what was made of it is collected, its addresses are freed.
-   *
-   * @param start Offset of its first byte; the caller has checked that it lies inside
-   * @param byteLength Its size in bytes
-   * @param addresses What is freed then
-   */
   body(start: number, byteLength: number, addresses: readonly bigint[]): Body {
     this.#parts++;
     this.#bytesOut += byteLength;
     // Memory that is never used again costs nobody anything.
     if (!this.isConstant && this.#bytesOut > this.#pressure.threshold) this.#pressure.press(byteLength);
-    const part = { region: this, start, byteLength, addresses, isExposed: false };
+    const part = { region: this, start, byteLength, addresses, faults: null };
     return new MappedBody(part, this.#address + BigInt(start));
   }
 
-  /**
-   * Copies a run of bytes.
-   *
-   * @param start Offset of its first byte; the caller has checked that it lies inside
-   * @param target What it is copied to, all of it
-   */
-  copy(start: number, target: Uint8Array): void {
-    const pointer = Deno.UnsafePointer.create(this.#address + BigInt(start))!;
-    Deno.UnsafePointerView.copyInto(pointer, target as Uint8Array<ArrayBuffer>);
+  gather({ offsets, buffers, byteLength, addresses }: ScatteredBody): Body {
+    const block = hostPool().acquire(byteLength);
+    const target = block.bytes();
+    target.fill(0, 0, byteLength);
+    for (let i = 0; i < offsets.length; i++) {
+      const at = buffers[2 * i], length = buffers[2 * i + 1];
+      if (length > 0) this.#copy(offsets[i], target.subarray(at, at + length));
+    }
+    // There may be nothing but padding.
+    if (addresses.length > 0) this.#onFree(addresses, byteLength);
+    return block.toBody(byteLength);
   }
 
-  /** Nothing more is made of it: once no part is in use it is unmapped. Idempotent. */
+  settle(): void {
+    if (this.#unsettled.length === 0) return;
+    knownFaults = pageFaults();
+    for (const { start, byteLength, faults } of this.#unsettled) {
+      if (faults !== knownFaults) this.#dropWritten(start, byteLength);
+    }
+    this.#unsettled.length = 0;
+  }
+
+  rest(): void {
+    this.#isResting = true;
+    this.#checkUnused();
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#unmapUnused();
+    this.#checkUnused();
   }
 
   /** @ignore */
-  _release({ start, byteLength, addresses, isExposed }: Part): void {
-    if (isExposed && !this.isConstant) this.#dropWritten(start, byteLength);
+  _release(part: Part): void {
+    const { byteLength, addresses } = part;
+    if (part.faults !== null) this.#unsettled.push(part);
     this.#parts--;
     this.#bytesOut -= byteLength;
-    this.#onFree(addresses, byteLength);
-    this.#unmapUnused();
+    this.#onFree(addresses, this.isConstant ? 0 : byteLength);
+    this.#checkUnused();
+  }
+
+  #copy(start: number, target: Uint8Array<ArrayBuffer>): void {
+    Deno.UnsafePointerView.copyInto(Deno.UnsafePointer.create(this.#address + BigInt(start))!, target);
   }
 
   #dropWritten(start: number, byteLength: number): void {
@@ -143,23 +169,23 @@ export class MappedRegion {
     const from = start - start % page;
     const bytes = Math.ceil((start + byteLength - from) / page) * page;
     const address = this.#address + BigInt(from);
+    this.#pagemap ??= openPagemap();
     if (this.#pagemap < 0 || hasPrivatePages(this.#pagemap, address, bytes)) dropPrivatePages(address, bytes);
   }
 
-  #unmapUnused(): void {
-    if (!this.#isClosed || this.#parts > 0) return;
-    unmap(this.#address, this.byteLength);
-    if (this.#pagemap >= 0) libc().close(this.#pagemap);
-    this.#onUnused();
+  #checkUnused(): void {
+    if (this.#parts > 0) return;
+    if (this.#isClosed) {
+      this.#unsettled.length = 0;
+      unmap(this.#address, this.byteLength);
+      if (this.#pagemap !== null && this.#pagemap >= 0) libc().close(this.#pagemap);
+      this.#onUnused();
+    } else if (this.#isResting) {
+      this.#isResting = false;
+      this.settle();
+      this.#onResting();
+    }
   }
-}
-
-/** What a {@linkcode MappedRegion} calls. */
-export interface MappedRegionOptions {
-  /** A part of so many bytes is not used any more: these addresses can be given back. */
-  onFree(addresses: readonly bigint[], byteLength: number): void;
-  /** It was closed and is unmapped now. */
-  onUnused(): void;
 }
 
 class MappedBody implements Body, Watchable {
@@ -187,7 +213,7 @@ class MappedBody implements Body, Watchable {
 
   get address(): bigint {
     if (this.#part === null) return 0n;
-    this.#part.isExposed = true;
+    expose(this.#part);
     return this.#address;
   }
 
@@ -195,7 +221,7 @@ class MappedBody implements Body, Watchable {
     const part = this.#part;
     if (part === null) throw new LocalError("closed", "cannot read this body: it was released");
     if (this.#buffer === null) {
-      part.isExposed = true;
+      expose(part);
       const pointer = Deno.UnsafePointer.create(this.#address)!;
       this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, this.byteLength) as ArrayBuffer;
       // From now on a column may outlive the body.
@@ -222,6 +248,11 @@ class MappedBody implements Body, Watchable {
     buffer?.transfer(0);
     part.region._release(part);
   }
+}
+
+/** From now on a part can be written to. */
+function expose(part: Part): void {
+  part.faults ??= knownFaults;
 }
 
 function refused(why: string): LocalError {

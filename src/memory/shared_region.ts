@@ -15,16 +15,14 @@ import {
   reopenForReading,
   unmap,
 } from "../../ffi/shared_memory.ts";
+import { nextGeneration } from "./generation.ts";
 
 const { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE } = MEMORY_CONSTANTS;
-
-/** Numbers the regions of this process, from a random start, so that those of an earlier one have other numbers. */
-let generation = crypto.getRandomValues(new BigUint64Array(1))[0];
 
 /** A region. Its owner closes it; whoever has mapped it keeps what is in it. */
 export class SharedRegion implements Disposable {
   /** Differs for every region. */
-  readonly generation: bigint = generation = BigInt.asUintN(64, generation + 1n);
+  readonly generation: bigint = nextGeneration();
   /** Its size in bytes, whole pages. */
   readonly byteLength: number;
   readonly #fd: number;

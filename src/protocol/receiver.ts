@@ -566,7 +566,8 @@ export class ReceiverState<T = unknown> {
       throw type === BODY_ADDRESSES
         ? this.#fail(
           "unsupported",
-          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not request`,
+          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not request; if ` +
+            "you trust the server with all memory of this process, and its URI has a remote_handle, use remoteKeys",
         )
         : this.#fail("protocol", `the body of sequence number ${sequence} has the unknown type ${type}`);
     }

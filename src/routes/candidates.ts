@@ -14,6 +14,7 @@ import type { MessageInput } from "../stream/message_input.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
 import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
+import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
 import { openAlternative } from "./ucx.ts";
 
@@ -37,8 +38,12 @@ export interface EndpointOptions {
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
+  /** Whether they are read by remote keys. Default false. */
+  remoteKeys?: boolean;
+  /** What opens that memory, if it is not host memory. */
+  lent?: MemoryOpener;
   /** The schema of the flight, for endpoints that send none; `null` if it is not known. */
-  flightSchema: () => MessageHeader | null;
+  flightSchema: () => MessageHeader | null | Promise<MessageHeader | null>;
 }
 
 /** One way to fetch the endpoint. */
@@ -71,6 +76,7 @@ export function planCandidates(
   endpoint: FlightEndpoint,
   options: EndpointOptions,
 ): { candidates: Candidate[]; reason: string } {
+  const { clients } = options;
   const { ucx, ucxProblem, flight } = sortLocations(endpoint.locations);
   const candidates: Candidate[] = [];
   let reason = options.flightReason;
@@ -78,20 +84,29 @@ export function planCandidates(
     const problem = options.ucxProblem ?? ucxProblem;
     reason = ucx.length === 0 && ucxProblem === null ? "the server offers no ucx: location" : problem ?? "";
     if (problem === null) {
-      for (const alternative of ucx) candidates.push(ucxCandidate(endpoint, alternative, options));
+      const all = ucx.map((alternative) => ucxCandidate(endpoint, alternative, options));
+      // A host that did not answer for another endpoint is not waited for again if there is another route.
+      const alive = options.route === "ucx" ? all : all.filter(({ location }) => !clients.isDead(location));
+      if (alive.length === 0 && all.length > 0) {
+        reason = `UCX failed: ${all[0].location} did not answer a short time ago`;
+      }
+      candidates.push(...alive);
     }
   }
   if (options.route !== "ucx") {
-    for (const location of flight) candidates.push(flightCandidate(endpoint, location, options, false));
+    const all = flight.map((location) => flightCandidate(endpoint, location, options, false));
+    const isDead = ({ location }: Candidate): boolean => clients.isDead(location);
+    candidates.push(...all.filter((candidate) => !isDead(candidate)));
     // A server may name hosts that only others can reach.
-    const isAskedAmong = flight.some((location) => location === null || options.clients.isFirst(location));
+    const isAskedAmong = flight.some((location) => location === null || clients.isFirst(location));
     if (!isAskedAmong) candidates.push(flightCandidate(endpoint, null, options, true));
+    candidates.push(...all.filter(isDead));
   }
   return { candidates, reason };
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -103,7 +118,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent },
           pool: ucxPool(),
         });
       try {
@@ -134,7 +149,7 @@ function flightCandidate(
         const client = await clients.at(location);
         const input = await client.openStream(endpoint.ticket, { signal });
         // An empty stream may lack its schema.
-        const schema = input.schema ?? flightSchema() ?? await noSchema(input, client.location.uri);
+        const schema = input.schema ?? await flightSchema() ?? await noSchema(input, client.location.uri);
         return { input, schema, transports: [], transportsReason: "", sharingReason: null };
       } catch (error) {
         throw location === null ? error : clients.explain(location, error);

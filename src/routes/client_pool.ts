@@ -8,6 +8,9 @@ import { FlightClient } from "../flight/client.ts";
 import type { FlightClientOptions } from "../flight/client_options.ts";
 import { type FlightLocation, parseFlightLocation } from "../flight/location.ts";
 
+/** How long a location that could not be reached is tried only after all others, in milliseconds. */
+const DEAD_MS = 30_000;
+
 /** How the clients of locations are made. */
 export interface ClientPoolOptions {
   /** Options of the client that requested the flight. */
@@ -22,6 +25,8 @@ export interface ClientPoolOptions {
 export class ClientPool {
   readonly #options: ClientPoolOptions;
   readonly #clients = new Map<string, Promise<FlightClient>>();
+  /** Locations that could not be reached, with the time of `performance.now()` until which that counts. */
+  readonly #dead = new Map<string, number>();
   /** The client that requested the flight. */
   readonly first: FlightClient;
 
@@ -49,6 +54,16 @@ export class ClientPool {
       client.catch(() => this.#clients.delete(uri));
     }
     return client;
+  }
+
+  /** Whether a location could not be reached a short time ago. */
+  isDead(uri: string): boolean {
+    return (this.#dead.get(uri) ?? 0) > performance.now();
+  }
+
+  /** Remembers for a while that a location could not be reached. */
+  noteDead(uri: string): void {
+    this.#dead.set(uri, performance.now() + DEAD_MS);
   }
 
   /** Whether a location is the server that the flight was requested from. */

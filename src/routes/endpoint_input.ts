@@ -192,6 +192,7 @@ export class EndpointInput implements MessageInput {
 
   #abandon({ route, location }: Pick<Candidate, "route" | "location">, error: unknown): void {
     if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
+    if (isDeadly(error)) this.#options.clients.noteDead(location);
     if (route === "flight") this.#failures.push({ location, error });
     else {
       this.#reason = `UCX failed: ${reasonOf(error)}`;
@@ -250,6 +251,11 @@ function isUnreached(error: unknown): boolean {
     ...["unreachable", "busy", "timeout", "connection_lost", "permission_denied", "invalid_uri"],
   ];
   return error instanceof DipcError && error.foreign === undefined && codes.includes(error.code);
+}
+
+/** Whether an error says that a location does not answer at all, so that other endpoints need not wait for it. */
+function isDeadly(error: unknown): boolean {
+  return isUnreached(error) && ["unreachable", "timeout"].includes((error as DipcError).code);
 }
 
 /** Errors that no other candidate can help with. */

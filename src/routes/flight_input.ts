@@ -23,6 +23,8 @@ export interface FlightInputOptions extends EndpointOptions {
   ordered: boolean;
   /** Most endpoints that are open concurrently. */
   parallel: number;
+  /** Called when the stream is over. */
+  close: () => Promise<void>;
 }
 
 /** An endpoint that is open, or being opened. */
@@ -118,7 +120,7 @@ export class FlightInput implements MessageInput {
       part.arrived?.message?.body?.release();
       part.arrived = null;
     }
-    await this.#options.clients.close();
+    await this.#options.close();
   }
 
   async #later(): Promise<IpcMessage | null> {

@@ -10,7 +10,15 @@ import { type ReaderLimits, readerLimits, timeoutOption } from "../limits.ts";
 import { checkOptionNames, integerIn, oneOf } from "../options.ts";
 import type { Pool } from "../memory/block.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
+import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
+
+/** Longest wait for the answer of a `ucx:` location, in milliseconds, by default. */
+const UCX_TIMEOUT_MS = 1500;
+/** Longest wait for the connection to a location, in milliseconds, by default. */
+const LOCATION_TIMEOUT_MS = 5000;
+/** Endpoints that are read concurrently, by default. */
+const PARALLEL_ENDPOINTS = 4;
 
 /** Source of a stream: the URI of a Flight server, a `ucx:` URI, or `ucx:` URIs as a server reports them. */
 export type StreamUri = string | URL | readonly (string | URL)[];
@@ -90,6 +98,11 @@ export interface ConnectOptions {
    * `pool`. Default true.
    */
   share?: boolean;
+  /**
+   * Whether that is also done by UCX's remote keys, at a server whose URI has a `remote_handle`. Only for a server that you trust with
+   * everything: UCX then lets it read and write all memory of this process. Default false.
+   */
+  remoteKeys?: boolean;
 }
 
 /** The options of `connect` as the routes take them. */
@@ -99,6 +112,8 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits" | "keepAlive
   readonly route: "auto" | RouteName;
   /** Memory that receives the bodies that come by UCX, if that is not `pool`. */
   readonly ucxPool?: Pool;
+  /** What opens memory that servers lend, if that is not host memory. */
+  readonly lent?: MemoryOpener;
   /** How connections by UCX are kept. */
   readonly keep: KeepOptions;
 }
@@ -106,7 +121,7 @@ export interface RouteOptions extends Omit<ConnectOptions, "limits" | "keepAlive
 const CONNECT_KEYS: Readonly<Record<keyof ConnectOptions, true>> = {
   ...{ ticket: true, bodyUri: true, route: true, flight: true, signal: true },
   ...{ timeoutMs: true, keepAliveMs: true, maxIdleConnections: true, limits: true, library: true, pool: true },
-  ...{ transport: true, share: true },
+  ...{ transport: true, share: true, remoteKeys: true },
 };
 
 const FLIGHT_KEYS: Readonly<Record<keyof ConnectFlightOptions, true>> = {
@@ -136,6 +151,22 @@ export function checkOptions(kind: RouteName, options: ConnectOptions): RouteOpt
     connections: integerIn("maxIdleConnections", maxIdleConnections ?? 4, 0),
   };
   return { ...others, route, timeoutMs, keep, limits: readerLimits(options.limits) };
+}
+
+/**
+ * The numbers among the options for a Flight server, or their defaults.
+ *
+ * @throws {DipcError} `invalid_argument` naming the option
+ */
+export function flightNumbers(
+  flight: ConnectFlightOptions,
+): Required<Pick<ConnectFlightOptions, "ucxTimeoutMs" | "locationTimeoutMs" | "parallelEndpoints">> {
+  const { ucxTimeoutMs = UCX_TIMEOUT_MS, locationTimeoutMs = LOCATION_TIMEOUT_MS } = flight;
+  return {
+    ucxTimeoutMs: integerIn("flight.ucxTimeoutMs", ucxTimeoutMs, 1),
+    locationTimeoutMs: timeoutOption("flight.locationTimeoutMs", locationTimeoutMs),
+    parallelEndpoints: integerIn("flight.parallelEndpoints", flight.parallelEndpoints ?? PARALLEL_ENDPOINTS, 1),
+  };
 }
 
 /** Options of the call for GPUs, which a program may have given to this one. */

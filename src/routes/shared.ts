@@ -7,13 +7,13 @@
 import { LocalError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
-
-import { hostPool } from "../memory/host_pool.ts";
+import type { LentRegion, LentRegionOptions } from "../memory/lent_region.ts";
 import { MappedRegion } from "../memory/mapped_region.ts";
-import { type AddressList, encodeFreed, MAX_FREED, parseAddressList } from "../protocol/address_list.ts";
+import { addressesIn, parseAddressList } from "../protocol/address_list.ts";
 import {
   encodeHello,
   MAX_ANSWER_BYTES,
+  type MemoryKind,
   NONCE_BYTES,
   parseAnswer,
   SHARE_ENTRY,
@@ -21,77 +21,103 @@ import {
 } from "../protocol/share_handshake.ts";
 import { peerError, type RequestEntry } from "../protocol/envelope.ts";
 import type { AddressedBodies } from "../stream/body_sharing.ts";
-import { textOf } from "../text.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
+import { FreedAddresses } from "./freed_addresses.ts";
+import type { KeepOptions } from "../wire/transport.ts";
+import type { Keepable } from "../wire/idle_pool.ts";
+import { idleSessions } from "./idle_sessions.ts";
 
-/** Addresses are given back once there are so many, or memory of so many bytes, or at the latest after so many milliseconds. */
-const FLUSH_ADDRESSES = 1024, FLUSH_BYTES = 8 * 2 ** 20, FLUSH_MS = 5;
-/** Longest wait for a server of the same machine, in milliseconds; after it bodies are sent. */
+/** Longest wait for a server of the same machine, and then for its memory, in milliseconds; after it bodies are sent. */
 const ANSWER_MS = 1_000;
 
-/** Options of {@linkcode openShared}. */
+/** Opens memory of one kind that a server lends. */
+export interface MemoryOpener {
+  /** The kind. */
+  readonly kind: MemoryKind;
+  /** Why memory of this process cannot be opened; empty if it can. */
+  readonly sameProcess: string;
+  /**
+   * Opens it, once it is checked.
+   *
+   * @param facts What the server says of it
+   * @param descriptor What came with that; stays the caller's. −1 if nothing did
+   * @param options What is called later; the longest wait, in milliseconds, until it is filled
+   * @throws {DipcError} why it cannot be opened
+   */
+  open(
+    facts: SharedMemoryFacts,
+    descriptor: number,
+    options: LentRegionOptions & { timeoutMs: number },
+  ): LentRegion | Promise<LentRegion>;
+}
+
+/** Maps memory of a server that lies in host memory. */
+export const hostMemory: MemoryOpener = {
+  kind: "host",
+  sameProcess: "",
+  open: ({ byteLength }, descriptor, options) => MappedRegion.map(descriptor, byteLength, options),
+};
+
+/** Options of {@linkcode SharedSession.open}. */
 export interface SharedOptions {
   /** Ticket of the stream. */
   readonly ticket: Uint8Array;
   /** Longest wait, in milliseconds. */
   readonly timeoutMs: number;
+  /** What opens the memory. */
+  readonly memory: MemoryOpener;
 }
 
-/** Either the server's memory, or why it cannot be had. */
-export type SharedOutcome = { readonly session: SharedSession } | { readonly session: null; readonly reason: string };
+/** A server sends nothing after its answer. */
+const NOTHING = new MessageReceiver(1);
 
-/**
- * Gets the memory of a server.
- *
- * @param name Its Unix socket
- * @param options Ticket and time-out
- * @returns the session, or the reason why there is none; never rejects
- */
-export async function openShared(name: string, options: SharedOptions): Promise<SharedOutcome> {
-  try {
-    return { session: await SharedSession.open(name, options) };
-  } catch (error) {
-    return { session: null, reason: textOf(error) };
-  }
-}
-
-/** The memory of a server, for one stream. */
-export class SharedSession implements AddressedBodies {
+/** The memory of a server, for one stream after another. */
+export class SharedSession implements AddressedBodies, Keepable {
   /** What the request by UCX says, so that the server knows whose memory it is. */
   readonly entry: RequestEntry;
+  /** How it is kept after the stream; `null` if it is not. */
+  #keep: KeepOptions | null = null;
   readonly #socket: LocalSocket;
   readonly #facts: SharedMemoryFacts;
-  readonly #region: MappedRegion;
-  #freed: bigint[] = [];
-  #freedBytes = 0;
-  #timer: number | null = null;
-  #isGone = false;
+  readonly #region: LentRegion;
+  readonly #freed: FreedAddresses;
 
-  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, descriptor: number) {
+  private constructor(socket: LocalSocket, nonce: Uint8Array, facts: SharedMemoryFacts, region: LentRegion) {
     this.entry = { type: SHARE_ENTRY, bytes: nonce };
     this.#socket = socket;
     this.#facts = facts;
-    this.#region = MappedRegion.map(descriptor, facts.byteLength, {
-      onFree: (addresses, byteLength) => this.#free(addresses, byteLength),
-      onUnused: () => this.#end(),
+    this.#region = region;
+    this.#freed = new FreedAddresses((message) => {
+      region.settle?.();
+      return socket.send(message);
     });
   }
 
   /** @throws {DipcError} why the memory cannot be had */
-  static async open(name: string, { ticket, timeoutMs }: SharedOptions): Promise<SharedSession> {
+  static async open(name: string, { ticket, timeoutMs, memory }: SharedOptions): Promise<SharedSession> {
+    const key = `${name} ${memory.kind} ${ticket.toHex()}`;
+    const kept = idleSessions.take(key) as SharedSession | null;
+    if (kept !== null) return kept;
     const socket = LocalSocket.connect(name);
     try {
-      checkServer(socket);
+      checkServer(socket, memory);
       const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-      if (socket.send(encodeHello({ nonce, ticket })) !== "sent") throw lost();
+      if (socket.send(encodeHello({ nonce, ticket, kind: memory.kind })) !== "sent") throw lost();
       if (!await socket.readable(Math.min(timeoutMs, ANSWER_MS))) {
         throw new LocalError("timeout", "cannot get shared memory: the server did not answer in time");
       }
-      const { facts, descriptor } = receiveAnswer(socket);
+      const { facts, descriptor } = receiveAnswer(socket, memory.kind);
       try {
-        return new SharedSession(socket, nonce, facts, descriptor);
+        let session: SharedSession;
+        const region = await memory.open(facts, descriptor, {
+          onFree: (addresses, byteLength) => session.#freed.add(addresses, byteLength),
+          onUnused: () => session.#end(),
+          onResting: () => idleSessions.put(key, session, session.#keep!),
+          timeoutMs: Math.min(timeoutMs, ANSWER_MS),
+        });
+        return session = new SharedSession(socket, nonce, facts, region);
       } finally {
-        closeDescriptor(descriptor);
+        if (descriptor >= 0) closeDescriptor(descriptor);
       }
     } catch (error) {
       socket.close();
@@ -102,72 +128,43 @@ export class SharedSession implements AddressedBodies {
   bodyOf(list: Uint8Array<ArrayBuffer>, header: MessageHeader): Body {
     const parsed = parseAddressList(list, header, this.#facts);
     const addresses = addressesIn(parsed, header, this.#facts.base);
-    if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, header.bodyLength, addresses);
-    return this.#gather(parsed, header, addresses);
+    const { bodyLength, buffers } = header;
+    if (parsed.packedAt >= 0) return this.#region.body(parsed.packedAt, bodyLength, addresses);
+    return this.#region.gather({ offsets: parsed.offsets, buffers, byteLength: bodyLength, addresses });
   }
 
   flush(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    while (this.#freed.length > 0 && !this.#isGone) {
-      const outcome = this.#socket.send(encodeFreed(this.#freed.slice(0, MAX_FREED)));
-      if (outcome === "full") return this.#flushLater();
-      if (outcome === "gone") this.#isGone = true;
-      else this.#freed.splice(0, MAX_FREED);
-    }
-    this.#freed.length = 0;
-    this.#freedBytes = 0;
+    this.#freed.flush();
   }
 
-  close(): void {
-    this.#region.close();
+  close(keep: KeepOptions | null = null): void {
+    const region = this.#region;
+    this.#keep = keep;
+    if (keep !== null && region.rest !== undefined) region.rest();
+    else region.close();
     this.flush();
   }
 
-  /** Copies a body whose buffers lie apart, and gives its memory back at once. */
-  #gather({ offsets }: AddressList, { buffers, bodyLength }: MessageHeader, addresses: readonly bigint[]): Body {
-    const block = hostPool().acquire(bodyLength);
-    const target = block.bytes();
-    target.fill(0, 0, bodyLength);
-    for (let i = 0; i < offsets.length; i++) {
-      const at = buffers[2 * i], length = buffers[2 * i + 1];
-      if (length > 0) this.#region.copy(offsets[i], target.subarray(at, at + length));
-    }
-    // There may be nothing but padding.
-    if (addresses.length > 0) this.#free(addresses, bodyLength);
-    return block.toBody(bodyLength);
+  isSound(): boolean {
+    return !this.#freed.isGone && this.#socket.receive(NOTHING) === null;
   }
 
-  #free(addresses: readonly bigint[], byteLength: number): void {
-    if (this.#isGone) return;
-    for (const address of addresses) this.#freed.push(address);
-    this.#freedBytes += byteLength;
-    if (this.#freed.length >= FLUSH_ADDRESSES || this.#freedBytes >= FLUSH_BYTES) this.flush();
-    else this.#flushLater();
-  }
-
-  #flushLater(): void {
-    if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.flush();
-    }, FLUSH_MS) as unknown as number;
-    // The end of the process gives everything back.
-    Deno.unrefTimer(this.#timer);
+  cut(): void {
+    this.#region.close();
   }
 
   /** The memory is unmapped: the end of the connection says so. */
   #end(): void {
-    this.flush();
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#isGone = true;
+    this.#freed.end();
     this.#socket.close();
   }
 }
 
 /** Another user's program may listen under the server's name. */
-function checkServer(socket: LocalSocket): void {
+function checkServer(socket: LocalSocket, { sameProcess }: MemoryOpener): void {
+  if (sameProcess !== "" && socket.peerProcess === Deno.pid) {
+    throw new LocalError("unsupported", `cannot use the server's memory: the server is this process, ${sameProcess}`);
+  }
   if (socket.isOwnUser || socket.peerUser === 0) return;
   throw new LocalError(
     "permission_denied",
@@ -175,21 +172,36 @@ function checkServer(socket: LocalSocket): void {
   );
 }
 
+/** What a server has answered. */
+interface Granted {
+  readonly facts: SharedMemoryFacts;
+  /** The memfd; −1 for memory that has none. */
+  readonly descriptor: number;
+}
+
 /** Reads the answer to a hello. Descriptors that do not belong to it are closed. */
-function receiveAnswer(socket: LocalSocket): { facts: SharedMemoryFacts; descriptor: number } {
+function receiveAnswer(socket: LocalSocket, kind: MemoryKind): Granted {
   const answer = socket.receive(new MessageReceiver(MAX_ANSWER_BYTES));
   if (answer === null || answer === "gone") throw lost();
   const { bytes, isCut, descriptors } = answer;
   try {
     const parsed = parseAnswer(bytes);
     if ("code" in parsed) throw peerError(parsed);
-    if (isCut || descriptors.length !== 1) {
+    const isCuda = parsed.cuda !== undefined;
+    if (isCuda !== (kind === "cuda")) {
       throw new LocalError(
         "protocol",
-        `cannot get shared memory: ${descriptors.length} descriptors came, expected one`,
+        `cannot get shared memory: the server lends ${isCuda ? "that of a GPU" : "a memfd"}`,
       );
     }
-    return { facts: parsed, descriptor: descriptors[0] };
+    const expected = isCuda ? 0 : 1;
+    if (isCut || descriptors.length !== expected) {
+      throw new LocalError(
+        "protocol",
+        `cannot get shared memory: ${descriptors.length} descriptors came, expected ${expected}`,
+      );
+    }
+    return { facts: parsed, descriptor: descriptors[0] ?? -1 };
   } catch (error) {
     for (const descriptor of descriptors) closeDescriptor(descriptor);
     throw error;
@@ -198,11 +210,4 @@ function receiveAnswer(socket: LocalSocket): { facts: SharedMemoryFacts; descrip
 
 function lost(): LocalError {
   return new LocalError("connection_lost", "cannot get shared memory: the server has closed the connection");
-}
-
-/** What has to be given back for a list: the address of every buffer that has bytes. */
-function addressesIn({ offsets }: AddressList, { buffers }: MessageHeader, base: bigint): bigint[] {
-  const addresses: bigint[] = [];
-  for (let i = 0; i < offsets.length; i++) if (buffers[2 * i + 1] > 0) addresses.push(base + BigInt(offsets[i]));
-  return addresses;
 }

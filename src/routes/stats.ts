@@ -17,7 +17,7 @@ export interface EndpointStats {
   readonly location: string | null;
   /** Record batches that have arrived. */
   readonly batches: number;
-  /** Bytes of bodies that did not travel, because they are read in the server's memory. Default 0. */
+  /** Bytes of bodies that were read in the server's memory instead of being sent. Default 0. */
   readonly sharedBytes?: number;
   /**
    * Why bodies travel although the server offers its memory; empty if it is used. `null`, or left out, if the server does not

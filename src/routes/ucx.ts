@@ -15,7 +15,6 @@ import {
   REQUEST_ERRORS,
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
-  type RequestEntry,
 } from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
@@ -24,7 +23,8 @@ import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from 
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
-import type { SharedOutcome } from "./shared.ts";
+import { offerOf, openRemote, openShared, type SharedOutcome, type SharingOffer } from "./sharing.ts";
+import type { MemoryOpener } from "./shared.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -49,6 +49,10 @@ export interface UcxStreamOptions {
   keep: KeepOptions;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
+  /** Whether they are read by remote keys. Default false. */
+  remoteKeys?: boolean;
+  /** What opens that memory, if it is not host memory. */
+  lent?: MemoryOpener;
 }
 
 /** A running stream of UCX. */
@@ -131,9 +135,13 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
 export async function openAlternative(alternative: Alternative, options: UcxStreamOptions): Promise<UcxStream> {
   const { metadata, body } = alternative;
   const end = performance.now() + options.timeoutMs;
-  const keeps = metadata.keep && metadata.dipc && body === null && isKeeping(options.keep);
+  const offer = offerOf(alternative, ticketOf(metadata, options.ticket), options);
+  // What was read by remote keys may be given back after the stream.
+  const mayKeep = metadata.keep && metadata.dipc && body === null && offer?.kind !== "remote";
+  const keeps = mayKeep && isKeeping(options.keep);
   const request: StreamRequest = {
     alternative,
+    offer,
     requests: makeRequests(metadata, body, options.ticket),
     keeps,
     end,
@@ -154,6 +162,8 @@ interface StreamRequest {
   readonly alternative: Alternative;
   /** One for each connection. */
   readonly requests: readonly Request[];
+  /** What the server offers of its memory, as far as it is wanted. */
+  readonly offer: SharingOffer | null;
   /** Whether the connection may be kept. */
   readonly keeps: boolean;
   /** Latest time of the schema, of `performance.now()`. */
@@ -177,12 +187,12 @@ interface Connected {
 
 /** Connects, and gets the server's memory meanwhile. */
 async function connectTo(
-  { alternative: { metadata, body }, end }: StreamRequest,
+  { alternative: { metadata, body }, offer, end }: StreamRequest,
   options: UcxStreamOptions,
   mayReuse: boolean,
 ): Promise<Connected> {
   const { signal, timeoutMs, limits, library } = options;
-  const sharing = share(metadata, body, options);
+  const sharing = openShared(offer, options);
   try {
     const transport = options.transport ?? await sharedTransport(library);
     const channel = await transport.connect(metadata, body, {
@@ -191,10 +201,16 @@ async function connectTo(
       // The server's reason for rejecting must pass even a tighter limit.
       maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
       mayReuse,
+      remoteMemory: offer?.kind === "remote",
     });
-    return { channel, shared: await sharing };
+    try {
+      return { channel, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
+    } catch (error) {
+      await channel.close();
+      throw error;
+    }
   } catch (error) {
-    (await sharing)?.session?.close();
+    (await sharing)?.session?.close(null);
     throw error;
   }
 }
@@ -220,7 +236,7 @@ async function start(
   });
   try {
     for (const request of requests) {
-      await send(channel, request, requestBytes(request, keeps, session?.entry), end, options);
+      await send(channel, request, requestBytes(request, keeps, shared), end, options);
     }
     const schema = await input.next();
     if (schema === null) throw new LocalError("protocol", "cannot start the stream: it ended before its schema");
@@ -233,28 +249,12 @@ async function start(
       get location() {
         return [metadata, ...(body === null ? [] : [body])].map(formatUri).join(" and ");
       },
-      sharingReason: shared === null ? null : shared.session === null ? shared.reason : "",
+      sharingReason: shared?.reason ?? null,
     };
   } catch (error) {
     await input.close();
     throw error;
   }
-}
-
-/** Gets the server's memory while the connection is made; `null` if it offers none. */
-async function share(
-  metadata: UcxUri,
-  body: UcxUri | null,
-  options: UcxStreamOptions,
-): Promise<SharedOutcome | null> {
-  if (metadata.share === null || !metadata.dipc || body !== null) return null;
-  if (options.share === false) return { session: null, reason: "the option share is off" };
-  if (options.pool !== hostPool()) return { session: null, reason: "bodies are received into memory of the caller" };
-  const ticket = ticketOf(metadata, options.ticket) ?? metadata.ticket;
-  if (ticket === null) return null;
-  // Loaded only now: most programs never need it.
-  const { openShared } = await import("./shared.ts");
-  return await openShared(metadata.share, { ticket, timeoutMs: options.timeoutMs });
 }
 
 /** The locations of a stream in order of preference, at least one. */
@@ -316,13 +316,16 @@ function makeRequests(metadata: UcxUri, body: UcxUri | null, ticket?: string | U
   return body === null ? [request(metadata, "both")] : [request(metadata, "metadata"), request(body, "body")];
 }
 
-/** What is sent; `entry` says whose shared memory it is, if there is any. */
-function requestBytes({ ticket, dipc }: Request, keeps: boolean, entry?: RequestEntry): Uint8Array<ArrayBuffer> {
+/** What is sent; it says whose shared memory is read, if any is. */
+function requestBytes(
+  { ticket, dipc }: Request,
+  keeps: boolean,
+  shared: SharedOutcome | null,
+): Uint8Array<ArrayBuffer> {
   if (!dipc) return ticket.slice();
   const flags = REQUEST_ERRORS | (keeps ? REQUEST_KEEP : 0);
-  return entry === undefined
-    ? encodeRequest(ticket, flags | REQUEST_NO_ADDRESSES)
-    : encodeRequest(ticket, flags, [entry]);
+  if (shared === null || shared.session === null) return encodeRequest(ticket, flags | REQUEST_NO_ADDRESSES);
+  return encodeRequest(ticket, flags, shared.entries);
 }
 
 async function send(

@@ -26,6 +26,8 @@ export interface CatalogOptions {
   tickets: Tickets;
   /** Whether the name of a dataset is also accepted as a ticket. */
   namesAreTickets: boolean;
+  /** Finds what is served by tickets alone. */
+  find?(name: string): Entry | undefined;
 }
 
 /** The datasets of a server as flights. Also decides who may fetch over UCX. */
@@ -52,7 +54,7 @@ export class Catalog implements Admission, FlightCatalog {
     const { entries, tickets, namesAreTickets } = this.#options;
     if (namesAreTickets && !looksLikeTicket(ticket)) return await this.#byName.admit(ticket, role);
     const claims = await tickets.verify(ticket, role);
-    const entry = entries.get(claims.dataset);
+    const entry = entries.get(claims.dataset) ?? this.#options.find?.(claims.dataset);
     if (entry === undefined) {
       throw new DipcError(
         "not_found",

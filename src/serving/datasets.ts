@@ -146,7 +146,7 @@ async function place(name: string, placed: PlacedSource, options: EntryOptions):
   }
   const isDevice = memory !== "host" && (await import("./device_memory.ts")).isDeviceSpace(name, memory);
   const entry = await openEntry(name, source, options);
-  if (share) return await shareEntry(entry, isDevice, options);
+  if (share) return await shareEntry(entry, isDevice ? memory : entry.dataset.memory ?? "host", options);
   if (!isDevice || entry.dataset.memory === memory) return entry;
   try {
     const { deviceResident } = await import("../device/upload.ts");
@@ -157,18 +157,10 @@ async function place(name: string, placed: PlacedSource, options: EntryOptions):
 }
 
 /** Gives a dataset memory that clients can read; what was opened for it is closed if that fails. */
-async function shareEntry(entry: Entry, isDevice: boolean, { arenaBytes }: EntryOptions): Promise<Entry> {
+async function shareEntry(entry: Entry, space: string, { arenaBytes }: EntryOptions): Promise<Entry> {
   const { name, dataset } = entry;
   try {
-    if (isDevice || (dataset.memory ?? "host") !== "host") {
-      throw new DipcError(
-        "invalid_argument",
-        `cannot share ${
-          JSON.stringify(name)
-        }: only host memory can be shared, it is to be in the memory of a GPU; leave ` +
-          "share out",
-      );
-    }
+    if (space !== "host") return await shareOnDevice(entry, space);
     const { packDataset, StreamMemory } = await import("./shared_memory.ts");
     const { ResidentDataset } = await import("../sources/resident.ts");
     if (!(dataset instanceof ResidentDataset)) return { ...entry, shared: new StreamMemory(arenaBytes) };
@@ -177,6 +169,28 @@ async function shareEntry(entry: Entry, isDevice: boolean, { arenaBytes }: Entry
     return { name, dataset: packed.dataset, owned: true, shared: packed.memory };
   } catch (error) {
     await closeEntries([entry]);
+    throw error;
+  }
+}
+
+/** Brings a dataset into memory of a GPU that clients can open. */
+async function shareOnDevice(entry: Entry, space: string): Promise<Entry> {
+  const [{ openGpu }, { uploadDataset, DeviceResidentDataset }, { packOnDevice }] = await Promise.all([
+    import("../device/devices.ts"),
+    import("../device/upload.ts"),
+    import("./shared_device_memory.ts"),
+  ]);
+  const { name, dataset } = entry;
+  const isThere = dataset instanceof DeviceResidentDataset && dataset.memory === space;
+  const loaded = isThere ? dataset : await uploadDataset(dataset, space);
+  const isOwned = !isThere || entry.owned;
+  try {
+    const { dataset: shared, memory } = packOnDevice(loaded, openGpu(space));
+    if (shared !== loaded && isOwned) loaded.close();
+    if (!isThere) await closeEntries([entry]);
+    return { name, dataset: shared, owned: shared !== loaded || isOwned, shared: memory };
+  } catch (error) {
+    if (!isThere) loaded.close();
     throw error;
   }
 }

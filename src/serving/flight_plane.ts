@@ -13,6 +13,10 @@ import type { Approach } from "../reachable_host.ts";
 import type { Dataset } from "../sources/dataset.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { Catalog } from "./catalog.ts";
+import { SqlPlane } from "./sql_plane.ts";
+import type { SqlEngine } from "../flight_sql/engine.ts";
+import type { SqlLimits } from "../flight_sql/server/limits.ts";
+import { REUSE_CONNECTION } from "../flight/location.ts";
 import { FlightServer } from "../flight/service/flight_server.ts";
 import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "../flight/service/options.ts";
 import type { UploadSink } from "../flight/service/parts.ts";
@@ -45,11 +49,15 @@ export interface FlightPlaneOptions extends FlightServerOptions {
    * `"off"` always does.
    */
   ucx?: "required" | "optional" | "off";
+  /** Answers Flight SQL by an engine, such as that of `duckDbEngine`; close it after the server. Default: none. */
+  sql?: SqlEngine;
+  /** How much clients of `sql` may ask. */
+  sqlLimits?: Partial<SqlLimits>;
 }
 
 const KEYS: Readonly<Record<keyof FlightPlaneOptions, true>> = {
   ...FLIGHT_SERVER_KEYS,
-  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true },
+  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true, sql: true, sqlLimits: true },
 };
 
 /** The server of the datasets, as its Flight side uses it. */
@@ -68,14 +76,17 @@ export class FlightPlane {
   readonly #catalog: Catalog;
   readonly #uploads: UploadSink | null;
   readonly #host: PlaneHost;
+  readonly #sql: SqlPlane | null;
 
   /** @ignore Use {@linkcode FlightPlane.open}. */
   constructor(options: FlightPlaneOptions, tickets: Tickets, host: PlaneHost) {
     this.#options = options;
     this.#host = host;
+    this.#sql = options.sql === undefined ? null : new SqlPlane(options.sql, options.sqlLimits, tickets);
     this.#catalog = new Catalog({
       entries: host.entries,
       tickets,
+      find: (name) => this.#sql?.find(name),
       // If callers must authenticate, a guessable name must not be a ticket.
       namesAreTickets: !(options.requireTickets ?? (options.auth !== undefined || options.tls?.clientCa !== undefined)),
     });
@@ -126,12 +137,30 @@ export class FlightPlane {
   async listen(address: string, advertise: string | undefined): Promise<FlightServer> {
     const options = { ...this.#options, address: this.#options.address ?? address };
     options.advertise ??= advertise;
-    const server = await FlightServer._start(options, { catalog: this.#catalog, uploads: this.#uploads });
+    const sql = this.#sql;
+    if (sql !== null) options.handlers = sql.handlersWith(options.handlers ?? {});
+    const server = await FlightServer._start(options, {
+      catalog: this.#catalog,
+      uploads: this.#uploads,
+      onConnectionEnd: sql === null ? undefined : (connection) => sql.connectionEnded(connection),
+    });
     this.#catalog.locationsOf = (name, approach) => [
       ...this.#host.urisOf(name, approach),
       server._locationFor(approach),
     ];
+    if (sql === null) return server;
+    // ADBC's driver tries them in their order, and waits 20 seconds for one that it does not understand.
+    sql.locationsOf = (name, approach) => [
+      server._locationFor(approach),
+      ...this.#host.urisOf(name, approach),
+      REUSE_CONNECTION,
+    ];
     return server;
+  }
+
+  /** Ends what clients have open. Call it after the server has stopped. */
+  async close(): Promise<void> {
+    await this.#sql?.close();
   }
 }
 

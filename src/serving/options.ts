@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import { checkOptionNames, integerIn } from "../options.ts";
+import { checkOptionNames, integerIn, refusal } from "../options.ts";
 import { advertisedHost } from "../reachable_host.ts";
 import type { OutgoingTotals } from "../stream/outgoing.ts";
 import type { Transport } from "../wire/transport.ts";
@@ -72,6 +72,11 @@ export interface ServeOptions {
     leaseMs?: number;
     /** Smaller bodies are sent, in bytes. Default 32 KiB. */
     minBodyBytes?: number;
+    /**
+     * Whether bodies are also lent by UCX's remote keys (`remote_handle` in the URI), to clients that know the protocol's specification
+     * alone. Whoever reaches the server's port can then read and write all memory of this process. Default false.
+     */
+    remoteKeys?: boolean;
   };
   /** Serves the same datasets by Arrow Flight too. Default: UCX only. */
   flight?: FlightPlaneOptions;
@@ -105,6 +110,8 @@ export interface ServedDataset {
   readonly staged?: boolean;
   /** Why they are staged or not. */
   readonly stagingReason?: string;
+  /** Why clients on this machine cannot read bodies in place after all; empty if they can. Left out if it is not shared. */
+  readonly sharingReason?: string;
 }
 
 /** Counters of a {@linkcode Server}. */
@@ -186,7 +193,7 @@ const SERVE_KEYS: Readonly<Record<keyof ServeOptions, true>> = {
 };
 
 const SHARING_KEYS: Readonly<Record<keyof SharingOptions, true>> = {
-  ...{ arenaBytes: true, clientBytes: true, leaseMs: true, minBodyBytes: true },
+  ...{ arenaBytes: true, clientBytes: true, leaseMs: true, minBodyBytes: true, remoteKeys: true },
 };
 
 /**
@@ -215,11 +222,16 @@ export function serverSettings(options: ServeOptions): ServerSettings {
 
 function sharingSettings(options: SharingOptions = {}): SharingSettings {
   checkOptionNames("serve", options, SHARING_KEYS, "sharing.");
+  const { remoteKeys = false } = options;
+  if (typeof remoteKeys !== "boolean") {
+    throw new DipcError("invalid_argument", refusal("sharing.remoteKeys", remoteKeys, "a boolean"));
+  }
   return {
     arenaBytes: integerIn("sharing.arenaBytes", options.arenaBytes ?? 256 * 2 ** 20, 1),
     clientBytes: integerIn("sharing.clientBytes", options.clientBytes ?? 128 * 2 ** 20, 0),
     leaseMs: integerIn("sharing.leaseMs", options.leaseMs ?? 3_600_000, 1),
     minBodyBytes: integerIn("sharing.minBodyBytes", options.minBodyBytes ?? 32 * 2 ** 10, 0),
+    remoteKeys,
   };
 }
 

@@ -54,6 +54,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   readonly address: string;
   /** The Flight side, if the server has one. */
   flight?: FlightServer;
+  #flightPlane: FlightPlane | null = null;
   /** What is served, in the order given; uploads come last. */
   datasets: readonly ServedDataset[] = [];
 
@@ -101,12 +102,12 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /**
    * What clients on this machine have of this server's memory now: how many can read it, the bytes that are lent to them and will
    * be used again (a dataset that is in memory is not counted), and the bytes of all arenas that are in use, lent or being sent.
-   * `null` if nothing is shared.
+   * `null` if nothing is shared. Of several isolates it is what they had some 50 ms ago.
    */
   get sharing(): { readonly clients: number; readonly leasedBytes: number; readonly arenaBytes: number } | null {
     const clients = this.#plane?.sharing;
     if (clients === undefined) return null;
-    let arenaBytes = 0;
+    let arenaBytes = clients.arenaBytes ?? 0;
     for (const { shared } of this.#parts.entries.values()) arenaBytes += shared?.usedBytes ?? 0;
     return { ...clients, arenaBytes };
   }
@@ -120,6 +121,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
   /** @ignore Starts the Flight side. */
   async _listenFlight(plane: FlightPlane): Promise<void> {
     const { address, advertise } = this.#parts.settings;
+    this.#flightPlane = plane;
     this.flight = await plane.listen(address, advertise);
   }
 
@@ -153,11 +155,12 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     this.datasets = [...this.#parts.entries.values()].map((entry) => this.#describe(entry));
   }
 
-  #describe({ name, dataset, memory, staged, stagingReason }: Entry): ServedDataset {
+  #describe({ name, dataset, memory, staged, stagingReason, shared }: Entry): ServedDataset {
     const { rows, batches, bodyBytes, engine } = dataset;
     const placed = memory === undefined ? {} : { memory, staged, stagingReason };
+    const lent = shared === undefined ? {} : { sharingReason: shared.problem?.message ?? "" };
     const decoded = engine === undefined ? {} : { engine: engine.name, engineReason: engine.reason };
-    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...decoded, ...placed };
+    return { name, uris: this.#plane?.urisOf(name) ?? [], rows, batches, bodyBytes, ...decoded, ...placed, ...lent };
   }
 
   #emit(type: StreamEventType, detail: ServerEventDetail): void {
@@ -183,6 +186,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     this.#stop.abort(new DipcError("closed", "cannot complete the stream: the server is shutting down"));
     await plane?.idle();
     await flight;
+    await this.#flightPlane?.close();
     await plane?.close();
     const { entries, transport } = this.#parts;
     await closeEntries(entries.values());

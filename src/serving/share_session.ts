@@ -1,39 +1,33 @@
 /**
- * What one client of shared memory may do and has: it gets the memory after its hello, is lent bodies by the streams that name its
- * nonce, and gives them back. Its memory counts as in use until its connection is over, which is when it has unmapped it.
+ * A client of shared memory that has mapped it: it gets the memory after its hello over a Unix socket, and gives back bodies there. Its
+ * memory counts as in use until that connection is over, which is when it has unmapped it.
  *
  * @module
  */
-import { DipcError } from "../errors.ts";
+import type { DipcError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
-import { hostPool } from "../memory/host_pool.ts";
-import { Leases } from "../memory/leases.ts";
-import { addressListBytes, parseFreed, writeAddressList } from "../protocol/address_list.ts";
-import { WAIT } from "../stream/body_sharing.ts";
-import type { SendableHeader, SendableMessage } from "../stream/sendable.ts";
+import type { WAIT } from "../stream/body_sharing.ts";
+import type { SendableMessage } from "../stream/sendable.ts";
 import { closeDescriptor, type LocalSocket, type MessageReceiver } from "../wire/local_socket.ts";
+import { Lending } from "./lending.ts";
 import type { SharingSettings } from "./options.ts";
-import type { DatasetMemory, PlacedBody } from "./shared_memory.ts";
+import type { DatasetMemory } from "./shared_memory.ts";
 import type { SharingSession } from "./stream_plane.ts";
 
 /** Messages of one client that are taken in before others get their turn. */
 const TURN_MESSAGES = 64;
 
 /** A client that was handed the memory of a dataset. */
-export class ShareSession implements SharingSession {
+export class ShareSession extends Lending<DatasetMemory> implements SharingSession {
   /** Name of the dataset. */
   readonly dataset: string;
   readonly #socket: LocalSocket;
-  /** Its memory. */
-  readonly memory: DatasetMemory;
-  readonly #settings: SharingSettings;
   readonly #receiver: MessageReceiver;
-  readonly #leases = new Leases();
   readonly #end = new AbortController();
-  /** Whether its connection is over. */
-  isGone = false;
-  /** The buffers of the last batch that could be listed; batches of a stream mostly have the same. */
-  #listable: ArrayLike<number> | null = null;
+  /** Streams under way. */
+  #streams = 0;
+  /** When the last stream was over, of `performance.now()`; `Infinity` while there is one, and before the first. */
+  #restingSince = Infinity;
 
   /**
    * @param socket The connection; stays the caller's
@@ -47,11 +41,11 @@ export class ShareSession implements SharingSession {
     memory: DatasetMemory,
     { settings, receiver }: { settings: SharingSettings; receiver: MessageReceiver },
   ) {
+    super(memory, settings);
     this.#socket = socket;
     this.dataset = dataset;
-    this.memory = memory;
-    this.#settings = settings;
     this.#receiver = receiver;
+    memory.clients?.hold();
   }
 
   /** Aborted with the reason when its streams must end. */
@@ -59,39 +53,29 @@ export class ShareSession implements SharingSession {
     return this.#end.signal;
   }
 
-  /** Bytes lent to the client. */
-  get leasedBytes(): number {
-    return this.#leases.bytes;
+  /** Since when the client has had no stream and nothing that was lent to it, of `performance.now()`; `Infinity` if it has. */
+  get restingSince(): number {
+    return this.leases === 0 ? this.#restingSince : Infinity;
   }
 
-  /** Addresses lent to the client. */
-  get leases(): number {
-    return this.#leases.count;
+  enter(): void {
+    this.#streams++;
+    this.#restingSince = Infinity;
   }
 
-  share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
+  exit(): void {
+    // The memory of a GPU is not taken from a client that may have opened it.
+    if (--this.#streams === 0 && this.memory.space === "host") this.#restingSince = performance.now();
+  }
+
+  override share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
     if (this.signal.aborted) throw this.signal.reason;
-    // What was lent now would never come back.
-    if (this.isGone) return null;
-    const { header, body } = message;
-    const buffers = buffersOf(header);
-    if (body === null || buffers === null || body.space !== "host") return null;
-    const listBytes = addressListBytes(buffers.length / 2);
-    if (body.byteLength < Math.max(this.#settings.minBodyBytes, listBytes) || !this.#isListable(buffers)) return null;
-    const placed = this.#place(body);
-    if (placed === null) return isHungry || this.isGone || body.byteLength > this.#most ? null : WAIT;
-    try {
-      return this.#lend(placed, buffers, listBytes);
-    } finally {
-      placed.memory.drop();
-    }
+    return super.share(message, isHungry);
   }
 
   /**
    * Takes in what the client gives back. Of what has arrived some may be left: a client that never stops must not keep the server
    * from others.
-   *
-   * @returns false once the connection is over
    */
   drain(): boolean {
     for (let i = 0; i < TURN_MESSAGES && !this.isGone; i++) {
@@ -105,7 +89,7 @@ export class ShareSession implements SharingSession {
       // After a violation nothing is believed any more.
       if (this.signal.aborted) continue;
       try {
-        this.#leases.free(parseFreed(message.bytes));
+        this.takeBack(message.bytes);
       } catch (error) {
         this.end(error);
       }
@@ -118,65 +102,16 @@ export class ShareSession implements SharingSession {
     this.#end.abort(reason);
   }
 
-  /** The client has left, or the server stops: nothing is in use by it. */
-  leave(): void {
-    this.isGone = true;
-    this.#leases.freeAll();
+  override leave(): void {
+    if (this.isGone) return;
+    super.leave();
+    this.memory.clients?.drop();
   }
 
   /** Ends a client that holds memory for too long. @returns the reason, if it did now */
   checkDeadline(): DipcError | null {
-    const { leaseMs } = this.#settings;
-    if (this.memory.isConstant || this.signal.aborted) return null;
-    if (performance.now() - this.#leases.oldestMs <= leaseMs) return null;
-    const error = new DipcError(
-      "timeout",
-      `cannot share memory any longer: the client has held a batch for more than ${leaseMs} ms; dispose batches, or copy ` +
-        "what you keep",
-    );
-    this.end(error);
+    const error = this.signal.aborted ? null : this.overdue();
+    if (error !== null) this.end(error);
     return error;
   }
-
-  /** Most bytes that the client may hold. */
-  get #most(): number {
-    return this.memory.isConstant ? Infinity : this.#settings.clientBytes;
-  }
-
-  #place(body: Body): PlacedBody | null {
-    const hasRoom = (): boolean => this.#leases.bytes + body.byteLength <= this.#most;
-    const placed = hasRoom() ? this.memory.place(body) : null;
-    // What the client has given back may be waiting in the socket.
-    if (placed !== null || !this.drain() || !hasRoom()) return placed;
-    return this.memory.place(body);
-  }
-
-  #lend({ address, memory }: PlacedBody, buffers: ArrayLike<number>, listBytes: number): Body {
-    const block = hostPool().acquire(listBytes);
-    writeAddressList(block.bytes().subarray(0, listBytes), address, buffers);
-    const addresses: bigint[] = [];
-    for (let i = 0; i < buffers.length; i += 2) {
-      if (buffers[i + 1] > 0) addresses.push(address + BigInt(buffers[i]));
-    }
-    this.#leases.lend(memory, addresses);
-    return block.toBody(listBytes);
-  }
-
-  /** Whether a list can stand for a body: it has something to list, and all of it is aligned. */
-  #isListable(buffers: ArrayLike<number>): boolean {
-    if (buffers === this.#listable) return true;
-    let hasBytes = false;
-    for (let i = 0; i < buffers.length; i += 2) {
-      if (buffers[i + 1] === 0) continue;
-      if (buffers[i] % 8 !== 0) return false;
-      hasBytes = true;
-    }
-    if (hasBytes) this.#listable = buffers;
-    return hasBytes;
-  }
-}
-
-/** The buffers of a message; `null` of one that another isolate lends. */
-function buffersOf(header: SendableHeader): ArrayLike<number> | null {
-  return "buffers" in header ? header.buffers as Float64Array : null;
 }

@@ -3,36 +3,56 @@
  *
  * @module
  */
-import { LocalError } from "../errors.ts";
+import { type DipcError, LocalError } from "../errors.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { Arena } from "../memory/arena.ts";
 import type { Body } from "../memory/block.ts";
 import type { Leasable } from "../memory/leases.ts";
 import { SharedRegion } from "../memory/shared_region.ts";
+import type { MemoryKind, SharedMemoryFacts } from "../protocol/share_handshake.ts";
 import { ResidentDataset } from "../sources/resident.ts";
 
 /** The place of a body. */
 export interface PlacedBody {
-  /** Address of its first byte in this process. */
+  /** Address of its first byte, as it is in lists. */
   readonly address: bigint;
   /** What is lent with it. The caller is a holder, and drops it. */
   readonly memory: Leasable;
 }
 
-/** Memory of a shared dataset. */
-export interface DatasetMemory {
-  /**
-   * What clients map.
-   *
-   * @throws {DipcError} `out_of_memory`, `unsupported`
-   */
-  region(): SharedRegion;
+/** What a client gets. */
+export interface MemoryGrant {
+  readonly facts: SharedMemoryFacts;
+  /** The memfd that goes with that, if the memory has one. */
+  readonly descriptor: number | null;
+}
+
+/** Memory whose bodies can be lent. */
+export interface LendableMemory {
+  /** Memory space of the bodies in it. */
+  readonly space: string;
   /** Whether nothing in it ever changes, so that it does not matter who holds how much of it. */
   readonly isConstant: boolean;
   /** Bytes of an arena that are in use: being sent, or lent. */
   readonly usedBytes: number;
   /** Brings a body there; `null` if there is no room now. */
   place(body: Body): PlacedBody | null;
+}
+
+/** Memory of a shared dataset, which clients of this machine open. */
+export interface DatasetMemory extends LendableMemory {
+  /** How clients open it. */
+  readonly kind: MemoryKind;
+  /** Why it is not shared after all. */
+  readonly problem?: DipcError;
+  /** Counts the clients that have it, if it cannot be freed before they have left. */
+  readonly clients?: { hold(): void; drop(): void };
+  /**
+   * What a client gets.
+   *
+   * @throws {DipcError} `out_of_memory`, `unsupported`
+   */
+  grant(): MemoryGrant;
   /** Unmaps it here. Idempotent. */
   close(): void;
 }
@@ -41,34 +61,43 @@ export interface DatasetMemory {
 const ALIGNMENT = 64;
 
 /** Memory that is never used for anything else need not be counted. */
-const ALWAYS_THERE: Leasable = { byteLength: 0, hold() {}, drop() {} };
+export const ALWAYS_THERE: Leasable = { byteLength: 0, hold() {}, drop() {} };
 
 /** The memory of a dataset that was packed. */
-class PackedMemory implements DatasetMemory {
+export class PackedMemory implements DatasetMemory {
+  readonly kind = "host";
+  readonly space = "host";
   readonly isConstant = true;
   readonly usedBytes = 0;
-  readonly #region: SharedRegion;
+  readonly #grant: MemoryGrant;
+  readonly #onClose: () => void;
   #isClosed = false;
 
-  constructor(region: SharedRegion) {
-    this.#region = region;
+  /**
+   * @param grant What clients get
+   * @param onClose Called once, when it is closed
+   */
+  constructor(grant: MemoryGrant, onClose: () => void) {
+    this.#grant = grant;
+    this.#onClose = onClose;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
-    return this.#region;
+    return this.#grant;
   }
 
   place(body: Body): PlacedBody | null {
-    const { base, byteLength } = this.#region;
+    const { base, byteLength } = this.#grant.facts;
     const { address } = body;
     const isInside = address >= base && address + BigInt(body.byteLength) <= base + BigInt(byteLength);
     return isInside ? { address, memory: ALWAYS_THERE } : null;
   }
 
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#region.close();
+    this.#onClose();
   }
 }
 
@@ -132,15 +161,17 @@ export function packDataset(dataset: ResidentDataset): { dataset: ResidentDatase
     header,
     body: body === null ? null : new PackedBody(region.base + BigInt(offsets[i]), body.byteLength),
   }));
-  const memory = new PackedMemory(region);
+  const memory = new PackedMemory(grantOf(region), () => region.close());
   return { dataset: new PackedDataset(dataset, packed, memory), memory };
 }
 
 /** An arena, through which the bodies of a dataset stream. It is made when the first client comes. */
 export class StreamMemory implements DatasetMemory {
+  readonly kind = "host";
+  readonly space = "host";
   readonly isConstant = false;
   readonly #byteLength: number;
-  #arena: Arena | null = null;
+  #arena: Arena<SharedRegion> | null = null;
   #isClosed = false;
 
   /** @param byteLength Size of the arena in bytes */
@@ -148,10 +179,10 @@ export class StreamMemory implements DatasetMemory {
     this.#byteLength = byteLength;
   }
 
-  region(): SharedRegion {
+  grant(): MemoryGrant {
     if (this.#isClosed) throw closed();
-    this.#arena ??= new Arena(this.#byteLength);
-    return this.#arena.region;
+    this.#arena ??= new Arena(SharedRegion.create(this.#byteLength));
+    return grantOf(this.#arena.region);
   }
 
   get usedBytes(): number {
@@ -159,11 +190,7 @@ export class StreamMemory implements DatasetMemory {
   }
 
   place(body: Body): PlacedBody | null {
-    const block = this.#arena?.take(body.byteLength) ?? null;
-    if (block === null) return null;
-    const { region } = this.#arena!;
-    region.write(block.offset, body.address, body.byteLength);
-    return { address: region.base + BigInt(block.offset), memory: block };
+    return this.#arena === null ? null : placeIn(this.#arena, body);
   }
 
   close(): void {
@@ -171,6 +198,17 @@ export class StreamMemory implements DatasetMemory {
     this.#arena?.close();
     this.#arena = null;
   }
+}
+
+/** Copies a body to an arena; `null` if there is no room now. */
+export function placeIn(arena: Arena, body: Body): PlacedBody | null {
+  const block = arena.place(body);
+  return block === null ? null : { address: arena.region.base + BigInt(block.offset), memory: block };
+}
+
+/** What a client gets of a memfd. */
+export function grantOf({ generation, base, byteLength, descriptor }: SharedRegion): MemoryGrant {
+  return { facts: { generation, base, byteLength }, descriptor };
 }
 
 function closed(): LocalError {

@@ -5,14 +5,20 @@
  */
 import { asDipcError, DipcError } from "../errors.ts";
 import { encodeError } from "../protocol/envelope.ts";
-import { encodeGranted, encodeRefused, MAX_HELLO_BYTES, parseHello } from "../protocol/share_handshake.ts";
+import {
+  encodeGranted,
+  encodeRefused,
+  MAX_HELLO_BYTES,
+  type MemoryKind,
+  parseHello,
+} from "../protocol/share_handshake.ts";
 import { tellPeer } from "../tell_peer.ts";
 import { DescriptorWatch } from "../wire/descriptor_watch.ts";
 import { closeDescriptor, LocalSocket, MessageReceiver } from "../wire/local_socket.ts";
 import type { ServerSettings } from "./options.ts";
 import { ShareSession } from "./share_session.ts";
 import type { DatasetMemory } from "./shared_memory.ts";
-import type { MemorySharing, StreamAdmission, StreamPlaneHost } from "./stream_plane.ts";
+import { type MemorySharing, newSocketName, type StreamAdmission, type StreamPlaneHost } from "./stream_plane.ts";
 
 /** How often clients are looked at that wait or hold memory, in milliseconds. */
 const CHECK_MS = 250;
@@ -58,12 +64,12 @@ export class SharedPlane implements MemorySharing {
    * Listens.
    *
    * @param host The server
+   * @param name Name of the socket
    * @throws {DipcError} `unreachable`, `limit_exceeded`
    */
-  constructor(host: SharedPlaneHost) {
+  constructor(host: SharedPlaneHost, name: string = newSocketName()) {
     this.#host = host;
-    // A name that nobody can guess, which nobody can have taken.
-    this.name = `dipc-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
+    this.name = name;
     this.#listening = LocalSocket.listen(this.name);
     try {
       this.#watch = new DescriptorWatch();
@@ -76,11 +82,14 @@ export class SharedPlane implements MemorySharing {
     Deno.unrefTimer(this.#timer);
   }
 
-  /** What clients have at the moment. */
+  /** Clients with a stream, or with something that is lent to them, and how much that is. */
   get stats(): { clients: number; leasedBytes: number } {
-    let leasedBytes = 0;
-    for (const session of this.#sessions.values()) leasedBytes += session.leasedBytes;
-    return { clients: this.#sessions.size, leasedBytes };
+    let clients = 0, leasedBytes = 0;
+    for (const session of this.#sessions.values()) {
+      if (session.restingSince === Infinity) clients++;
+      leasedBytes += session.leasedBytes;
+    }
+    return { clients, leasedBytes };
   }
 
   /** Whether a dataset is shared. */
@@ -101,15 +110,29 @@ export class SharedPlane implements MemorySharing {
     return isSame ? session : undefined;
   }
 
-  /** Hands out nothing more, and forgets its clients; what they have mapped they keep. Idempotent. */
+  /**
+   * Hands out nothing more, and forgets its clients; what they have mapped they keep. Those of memory that cannot be freed before
+   * are waited for, after this has resolved. Idempotent.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
-    for (const guest of [...this.#guests.values()]) this.#dismiss(guest);
+    for (const guest of [...this.#guests.values()]) {
+      if (guest.session?.memory.clients === undefined) this.#dismiss(guest);
+      else this.#watch.remove(guest.socket.fd);
+    }
     this.#watch.remove(this.#listening.fd);
     await this.#watch.close();
     this.#listening.close();
+    this.#checkLeft();
+  }
+
+  /** Takes notice of clients that leave after the end, which keeps no program alive. */
+  #checkLeft(): void {
+    for (const guest of [...this.#guests.values()]) if (!guest.session!.drain()) this.#dismiss(guest);
+    if (this.#guests.size === 0) return;
+    Deno.unrefTimer(setTimeout(() => this.#checkLeft(), CHECK_MS) as unknown as number);
   }
 
   #accept(): void {
@@ -117,6 +140,7 @@ export class SharedPlane implements MemorySharing {
     if (socket === null) return this.#pause();
     const { maxConnections } = this.#host.settings;
     if (this.#guests.size >= maxConnections + MAX_REFUSED) return socket.close();
+    if (this.#guests.size >= maxConnections) this.#dismissResting();
     const problem = !socket.isOwnUser
       ? new DipcError("permission_denied", `cannot share memory: the client is of another user (${socket.peerUser})`)
       : this.#guests.size >= maxConnections
@@ -146,16 +170,16 @@ export class SharedPlane implements MemorySharing {
     if (guest.nonce !== "") return this.#dismiss(guest);
     try {
       if (guest.problem !== null) throw guest.problem;
-      const { nonce, ticket } = parseHello(message.bytes);
+      const { nonce, ticket, kind } = parseHello(message.bytes);
       guest.nonce = nonce.toHex();
       if (this.#sessions.has(guest.nonce)) throw new DipcError("protocol", "cannot share memory: the nonce is in use");
-      this.#answer(guest, ticket).catch((error) => this.#refuse(guest, error));
+      this.#answer(guest, ticket, kind).catch((error) => this.#refuse(guest, error));
     } catch (error) {
       this.#refuse(guest, error);
     }
   }
 
-  async #answer(guest: Guest, ticket: Uint8Array): Promise<void> {
+  async #answer(guest: Guest, ticket: Uint8Array, kind: MemoryKind): Promise<void> {
     const { admission, settings } = this.#host;
     const { entry } = await admission.admit(ticket, "both");
     const memory = this.#host.memoryOf(entry.name);
@@ -163,11 +187,13 @@ export class SharedPlane implements MemorySharing {
       throw new DipcError("not_found", `cannot share ${JSON.stringify(entry.name)}: the dataset is not shared`);
     }
     if (this.#guests.get(guest.socket.fd) !== guest) return; // it has left meanwhile
-    const region = memory.region();
-    const { generation, base, byteLength } = region;
-    const answer = encodeGranted({ generation, base, byteLength });
-    if (guest.socket.sendDescriptor(answer, region.descriptor) !== "sent") return this.#dismiss(guest);
-    guest.session = new ShareSession(guest.socket, entry.name, memory, {
+    if (memory.kind !== kind) throw otherKind(entry.name, memory);
+    const { facts, descriptor } = memory.grant();
+    const answer = encodeGranted(facts);
+    const { socket } = guest;
+    const outcome = descriptor === null ? socket.send(answer) : socket.sendDescriptor(answer, descriptor);
+    if (outcome !== "sent") return this.#dismiss(guest);
+    guest.session = new ShareSession(socket, entry.name, memory, {
       settings: settings.sharing,
       receiver: this.#receiver,
     });
@@ -192,6 +218,16 @@ export class SharedPlane implements MemorySharing {
     guest.socket.close();
   }
 
+  /** Makes room: ends the connection of the client that has been without a stream for longest. */
+  #dismissResting(): void {
+    let longest: Guest | null = null, since = Infinity;
+    for (const guest of this.#guests.values()) {
+      const { restingSince = Infinity } = guest.session ?? {};
+      if (restingSince < since) [longest, since] = [guest, restingSince];
+    }
+    if (longest !== null) this.#dismiss(longest);
+  }
+
   #check(): void {
     if (this.#isPaused) {
       this.#isPaused = false;
@@ -204,10 +240,25 @@ export class SharedPlane implements MemorySharing {
         if (now - sinceMs > this.#host.settings.requestTimeoutMs) this.#dismiss(guest);
         continue;
       }
+      // What it could read next is in other memory, or it has waited for too long.
+      const isSame = session.memory === this.#host.memoryOf(session.dataset);
+      const isOld = now - session.restingSince > this.#host.settings.keepAliveMs;
+      if (isOld || (!isSame && session.restingSince < Infinity)) {
+        this.#dismiss(guest);
+        continue;
+      }
       const error = session.checkDeadline();
       if (error !== null) {
         this.#host.emit("error", { connection: 0, dataset: session.dataset, error: asDipcError(error) });
       }
     }
   }
+}
+
+/** The error of a client that cannot read the memory in which a dataset lies. */
+function otherKind(name: string, { kind, space }: DatasetMemory): DipcError {
+  const why = kind === "cuda"
+    ? `it is in the memory of ${space}, which a client reads that receives into that GPU`
+    : "it is in host memory, and the client receives into that of a GPU";
+  return new DipcError("unsupported", `cannot share ${JSON.stringify(name)}: ${why}`);
 }

@@ -8,6 +8,7 @@ import type { StreamRole } from "../protocol/role.ts";
 import { type Approach, reachableHost } from "../reachable_host.ts";
 import type { BodySharing } from "../stream/body_sharing.ts";
 import type { SendableDataset } from "../stream/sendable.ts";
+import type { Channel, Listener } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings, ServerStats } from "./options.ts";
 
 /** The UCX side of a server. */
@@ -19,7 +20,7 @@ export interface StreamPlane {
   /** Whether any connection is open. */
   readonly isBusy: boolean;
   /** Clients that read in place, and bytes that are lent to them, if anything is shared. */
-  readonly sharing?: MemorySharing["stats"];
+  readonly sharing?: LenderStats;
   /**
    * Binds the listeners.
    *
@@ -88,6 +89,8 @@ export interface StreamPlaneHost {
   readonly stop: AbortSignal;
   /** Opens what hands out shared memory, if a dataset is shared. */
   readonly openShared?: () => MemorySharing;
+  /** Lends memory by remote keys to the clients of a listener, if that is on. */
+  readonly openRemote?: (listener: Listener) => RemoteLender;
   /** Counts an event of a connection, and reports it. */
   emit(type: StreamEventType, detail: ServerEventDetail): void;
 }
@@ -96,20 +99,76 @@ export interface StreamPlaneHost {
 export interface SharingSession extends BodySharing {
   /** Aborted with the reason when its streams must end. */
   readonly signal: AbortSignal;
+  /** A stream begins. */
+  enter(): void;
+  /** That stream is over. */
+  exit(): void;
 }
 
 /** What hands out shared memory; see `SharedPlane`. */
 export interface MemorySharing {
   /** Name of its socket, as it is in URIs. */
   readonly name: string;
-  /** Clients that read in place, and bytes that are lent to them. */
-  readonly stats: { readonly clients: number; readonly leasedBytes: number };
+  /**
+   * Clients that read in place, without those that only may do so again, bytes that are lent to them, and bytes of arenas that are in
+   * use and not known to the server.
+   */
+  readonly stats: LenderStats;
   /** Whether a dataset is shared. */
   shares(dataset: string): boolean;
   /** The session that a request for a dataset names, if there is one. */
   claim(nonce: Uint8Array, dataset: string): SharingSession | undefined;
   /** Hands out nothing more. Idempotent. */
   close(): Promise<void>;
+}
+
+/** What clients have of a server's memory. */
+export interface LenderStats {
+  /** Clients that may read it. */
+  readonly clients: number;
+  /** Bytes that are lent to them. */
+  readonly leasedBytes: number;
+  /** Bytes of arenas of its own that are in use. */
+  readonly arenaBytes?: number;
+}
+
+/** What a URI says about memory that can be read by a remote key. */
+export interface RemoteOffer {
+  /** Tag of messages that give something back. */
+  readonly freeData: bigint;
+  /** The packed key. */
+  readonly remoteHandle: Uint8Array;
+}
+
+/** A client that reads by a remote key. */
+export interface RemoteLending extends BodySharing {
+  /**
+   * Takes in what the client gives back, as far as it has arrived.
+   *
+   * @returns false once the client has left
+   * @throws {DipcError} `protocol` if it does not have that, or sends anything else
+   */
+  drain(): boolean;
+  /**
+   * Waits after the stream until the client has given everything back, or has left.
+   *
+   * @param signal Ends the wait
+   * @throws {DipcError} `protocol`, `timeout`, `cancelled`
+   */
+  returned(signal: AbortSignal): Promise<void>;
+  /** The connection is closed: nothing is in use by the client. */
+  leave(): void;
+}
+
+/** What lends memory by remote keys; see `RemotePlane`. */
+export interface RemoteLender {
+  readonly stats: LenderStats;
+  /** What the URI of a dataset says; `undefined` if it is not lent. */
+  offerOf(dataset: string): RemoteOffer | undefined;
+  /** The session of a connection on which a dataset is requested; `undefined` if it is not lent. */
+  open(dataset: string, channel: Channel): RemoteLending | undefined;
+  /** Takes the memory back; no connection uses it. Idempotent. */
+  close(): void;
 }
 
 /** The tag of requests for each role. */
@@ -127,12 +186,18 @@ export interface BoundPorts {
   readonly metadataPort?: number;
 }
 
+/** A name for a local socket that nobody can guess, and which nobody can have taken. */
+export function newSocketName(): string {
+  return `dipc-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
+}
+
 /** What a server puts into its URIs. */
 export interface UriParts {
   readonly settings: ServerSettings;
   readonly wantData: WantData;
   readonly approach?: Approach;
   readonly share?: string;
+  readonly remote?: RemoteOffer;
 }
 
 /**
@@ -140,13 +205,13 @@ export interface UriParts {
  *
  * @param name Name of the dataset
  * @param ports Ports of the plane
- * @param parts Settings of the server, its tags, how the client has reached it, if it has, and the socket that hands out the memory of
- * the dataset, if it is shared
+ * @param parts Settings of the server, its tags, how the client has reached it, if it has, and if the dataset is shared, the socket that
+ * hands out its memory, and what a client without that needs
  */
 export function urisAt(
   name: string,
   { port, metadataPort }: BoundPorts,
-  { settings, wantData, approach, share }: UriParts,
+  { settings, wantData, approach, share, remote }: UriParts,
 ): string[] {
   const { advertise, address } = settings;
   const host = advertise ?? reachableHost(address, "one", approach).host;
@@ -154,7 +219,7 @@ export function urisAt(
   const uri = (role: StreamRole, port: number): string =>
     formatUri({
       ...{ host, port, ticket: name, wantData: wantData[role], role },
-      ...{ dipc: true, keep: keeps && role === "both", share },
+      ...{ dipc: true, keep: keeps && role === "both", share, ...remote },
     });
   return metadataPort === undefined ? [uri("both", port)] : [uri("metadata", metadataPort), uri("body", port)];
 }

@@ -10,7 +10,7 @@ import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";
 import type { Channel } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
-import type { MemorySharing, SharingSession, StreamAdmission, WantData } from "./stream_plane.ts";
+import type { MemorySharing, RemoteLending, SharingSession, StreamAdmission, WantData } from "./stream_plane.ts";
 import { type ClientRequest, RequestReader } from "./ucx_request.ts";
 
 /** Longest wait for a client to close a finished connection, in milliseconds. */
@@ -30,6 +30,8 @@ export interface ConnectionHost {
   readonly stop: AbortSignal;
   /** The session in which a client reads bodies of a dataset in place. */
   readonly claim: MemorySharing["claim"];
+  /** The session of a client that reads bodies of a dataset by a remote key, if it can. */
+  openRemote(dataset: string, channel: Channel): RemoteLending | undefined;
   /** Called once a request is parsed and admitted. */
   onRequest(detail: ServerEventDetail): void;
   /**
@@ -64,6 +66,7 @@ export class UcxConnection {
   #givingUp: ReturnType<typeof setTimeout> | undefined;
   #detail: ServerEventDetail;
   #outgoing: OutgoingStream | null = null;
+  #remote: RemoteLending | null = null;
   #isSentWhole = false;
   #isConcluded = false;
   /** Whether the request is for another server, or an earlier start of this one, which does not violate the protocol. */
@@ -154,6 +157,7 @@ export class UcxConnection {
     try {
       await channel.close({ flush, discard: !this.#isPeerMode });
       this.#requests.close();
+      this.#remote?.leave();
       await this.#outgoing?.release();
     } catch (error) {
       detail.error ??= asDipcError(error);
@@ -172,7 +176,7 @@ export class UcxConnection {
   /** Whether the client may ask again after this stream, and this side can tell when nothing of it is left. */
   #mayKeep({ keeps, role }: ClientRequest): boolean {
     const { keepAliveMs } = this.#host.settings;
-    return keeps && role === "both" && keepAliveMs > 0 && this.#channel.isQuiet !== undefined;
+    return keeps && role === "both" && this.#remote === null && keepAliveMs > 0 && this.#channel.isQuiet !== undefined;
   }
 
   /** Waits until nothing of the stream is under way. @returns whether the connection is sound then */
@@ -224,7 +228,7 @@ export class UcxConnection {
     }
   }
 
-  async #answer({ role, ticket, acceptsErrors, keeps, nonce }: ClientRequest): Promise<void> {
+  async #answer({ role, ticket, acceptsErrors, keeps, nonce, takesAddresses }: ClientRequest): Promise<void> {
     const { settings, admission, stop, onRequest } = this.#host;
     const { windowBytes, windowBatches, idleTimeoutMs } = settings;
     const channel = this.#channel;
@@ -248,18 +252,24 @@ export class UcxConnection {
       this.#detail.dataset = grant.entry.name;
       onRequest(this.#detail);
       if (nonce !== undefined && role === "both") session = this.#host.claim(nonce, grant.entry.name);
+      else if (takesAddresses && role === "both") {
+        this.#remote = this.#host.openRemote(grant.entry.name, channel) ?? null;
+      }
+      const remote = this.#remote;
+      session?.enter();
       const outgoing = this.#outgoing = new OutgoingStream(channel, grant.entry.dataset, {
         role,
         windowBytes,
         windowBatches,
         idleTimeoutMs,
         signal: session === undefined ? stop : AbortSignal.any([stop, session.signal]),
-        sharing: session,
+        sharing: session ?? remote ?? undefined,
         onFirstBody: () => grant.spend(),
-        hasStopped: keeps ? () => this.#requests.hasStopped() : undefined,
+        hasStopped: remote !== null ? () => !remote.drain() : keeps ? () => this.#requests.hasStopped() : undefined,
       });
       await outgoing.run();
       if (outgoing.isStopped) return await this.#stopStream(outgoing);
+      if (remote !== null) return await this.#untilReturned(remote);
       this.#isSentWhole = true;
       // The other half of a stream may take much longer, and closing this one would look like a lost connection.
       this.#lingerMs = role === "both" ? CLOSE_MS : idleTimeoutMs;
@@ -271,7 +281,15 @@ export class UcxConnection {
       // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
+    } finally {
+      session?.exit();
     }
+  }
+
+  /** A client may read what was lent to it after its stream, too. */
+  async #untilReturned(remote: RemoteLending): Promise<void> {
+    await remote.returned(this.#host.stop);
+    this.#isSentWhole = true;
   }
 
   /** Ends a stream of which the client wants no more. Its connection can carry another one. */

@@ -11,6 +11,7 @@ import type { ServerEventDetail } from "./options.ts";
 import {
   type MemorySharing,
   randomWantData,
+  type RemoteLender,
   type StreamPlane,
   type StreamPlaneHost,
   urisAt,
@@ -30,6 +31,7 @@ export class UcxPlane implements StreamPlane {
   readonly #listeners: Listener[] = [];
   readonly #running = new Set<Promise<void>>();
   #shared: MemorySharing | null = null;
+  #remote: RemoteLender | null = null;
   /** Connections that wait for another request, the longest first. */
   readonly #idle = new Set<UcxConnection>();
   #hasStopped = false;
@@ -52,6 +54,7 @@ export class UcxPlane implements StreamPlane {
       stop,
       wantData,
       claim: (nonce, dataset) => this.#shared?.claim(nonce, dataset),
+      openRemote: (dataset, channel) => this.#remote?.open(dataset, channel),
       onRequest: (detail) => host.emit("request", detail),
       onOutcome: (detail) => this.#conclude(detail),
       onRest: (connection) => this.#rest(connection),
@@ -62,13 +65,16 @@ export class UcxPlane implements StreamPlane {
   async listen(): Promise<void> {
     const { port, metadataPort } = this.#host.settings;
     this.#shared = this.#host.openShared?.() ?? null;
-    this.port = await this.#bind(port);
-    if (metadataPort !== undefined) this.metadataPort = await this.#bind(metadataPort);
+    const listener = await this.#bind(port);
+    this.port = listener.address.port;
+    this.#remote = this.#host.openRemote?.(listener) ?? null;
+    if (metadataPort !== undefined) this.metadataPort = (await this.#bind(metadataPort)).address.port;
   }
 
   urisOf(name: string, approach?: Approach): string[] {
     const share = this.#shared?.shares(name) ? this.#shared.name : undefined;
-    return urisAt(name, this, { settings: this.#host.settings, wantData: this.#wantData, approach, share });
+    const remote = this.#remote?.offerOf(name);
+    return urisAt(name, this, { settings: this.#host.settings, wantData: this.#wantData, approach, share, remote });
   }
 
   async stopAccepting(): Promise<void> {
@@ -83,28 +89,38 @@ export class UcxPlane implements StreamPlane {
 
   async close(): Promise<void> {
     await this.#shared?.close();
+    this.#remote?.close();
   }
 
   get sharing(): StreamPlane["sharing"] {
-    return this.#shared?.stats;
+    const lenders = [this.#shared, this.#remote].filter((lender) => lender !== null);
+    if (lenders.length === 0) return undefined;
+    const sum = { clients: 0, leasedBytes: 0, arenaBytes: 0 };
+    for (const { stats: { clients, leasedBytes, arenaBytes = 0 } } of lenders) {
+      sum.clients += clients;
+      sum.leasedBytes += leasedBytes;
+      sum.arenaBytes += arenaBytes;
+    }
+    return sum;
   }
 
   get isBusy(): boolean {
     return this.#running.size > 0;
   }
 
-  async #bind(port: number): Promise<number> {
+  async #bind(port: number): Promise<Listener> {
     const { settings, emit } = this.#host;
     const listener = await this.#transport.listen({
       host: settings.address,
       port,
+      remoteMemory: this.#host.openRemote !== undefined,
       mayAccept: () => this.#mayAccept(),
       onChannel: (channel) => this.#accept(channel),
       onError: (error: DipcError) => emit("error", { connection: 0, error }),
       onShortage: () => this.#giveUpOldest(),
     });
     this.#listeners.push(listener);
-    return listener.address.port;
+    return listener;
   }
 
   #mayAccept(): boolean {

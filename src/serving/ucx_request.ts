@@ -6,7 +6,14 @@
 import { DipcError } from "../errors.ts";
 import type { Block } from "../memory/block.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { MAX_REQUEST_BYTES, parseRequest, REQUEST_ERRORS, REQUEST_KEEP, REQUEST_STOP } from "../protocol/envelope.ts";
+import {
+  MAX_REQUEST_BYTES,
+  parseRequest,
+  REQUEST_ERRORS,
+  REQUEST_KEEP,
+  REQUEST_NO_ADDRESSES,
+  REQUEST_STOP,
+} from "../protocol/envelope.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { SHARE_ENTRY } from "../protocol/share_handshake.ts";
 import { FULL_MASK } from "../protocol/tag.ts";
@@ -31,6 +38,8 @@ export interface ClientRequest {
   readonly stops: boolean;
   /** Names the session in which the client reads bodies in place, if it does. */
   readonly nonce: Uint8Array | undefined;
+  /** Whether the client takes bodies by address; one that sends no envelope does not say. */
+  readonly takesAddresses: boolean;
 }
 
 /** Reads the requests of one connection. */
@@ -148,6 +157,7 @@ function read(block: Block, receive: Receive): Omit<ClientRequest, "role"> {
     keeps: (flags & REQUEST_KEEP) !== 0,
     stops: (flags & REQUEST_STOP) !== 0,
     nonce: entries.find(({ type }) => type === SHARE_ENTRY)?.bytes,
+    takesAddresses: !enveloped || (flags & REQUEST_NO_ADDRESSES) === 0,
   };
 }
 

@@ -76,8 +76,17 @@ async function openFile(path: string, options: OpenPathOptions, native?: LoadNat
   }
 }
 
+/**
+ * The format of a regular file.
+ *
+ * @throws {DipcError} `not_found`, `permission_denied`, `invalid_data`, `unsupported`
+ */
+export function formatOfFile(path: string): FileFormat {
+  return detectFormat(readHead(path), path);
+}
+
 async function openFormat(path: string, options: OpenPathOptions, native?: LoadNative): Promise<Dataset> {
-  switch (detectFormat(readHead(path), path)) {
+  switch (formatOfFile(path)) {
     case "arrow-file":
       return await arrowFile(path, options);
     case "arrow-stream":

@@ -10,6 +10,7 @@ import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Block, Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
+import { hostPool } from "../memory/host_pool.ts";
 import { wrapBytes } from "../memory/wrap.ts";
 import { addressListBytes } from "../protocol/address_list.ts";
 import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
@@ -26,7 +27,7 @@ import {
   type Receive,
   type UnexpectedMessage,
 } from "../wire/transport.ts";
-import type { AddressedBodies } from "./body_sharing.ts";
+import type { AddressedBodies, BodyFetch } from "./body_sharing.ts";
 import type { EndOptions, MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
@@ -72,6 +73,8 @@ interface Incoming {
   receive: Receive;
   /** What a list of addresses stood for, once it has arrived; the block is back then. */
   shared?: Body;
+  /** The same while it is being fetched, into the block. */
+  fetch?: BodyFetch;
 }
 
 /** Options of an {@linkcode IncomingStream}. */
@@ -185,6 +188,8 @@ export class IncomingStream implements MessageInput {
     const message = this.#take();
     if (message !== null) return message;
     try {
+      // Lists are mostly there already, as they take next to nothing of a window.
+      if (this.#options.addressed !== undefined && this.#pump(false)) return this.#take();
       for (let spins = 0; spins < SPINS; spins++) {
         if (this.#pump()) return this.#take();
       }
@@ -205,6 +210,7 @@ export class IncomingStream implements MessageInput {
     this.#isClosed = true;
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
     for (const early of this.#early.values()) early.receive.cancel();
+    this.#options.addressed?.flush();
     await this.#channel.close(mayKeep ? { flush, keep } : { flush });
     this.#state.forEachAttached((slot) => {
       const { block, shared } = slot.attachment!;
@@ -217,7 +223,7 @@ export class IncomingStream implements MessageInput {
     this.#ahead = null;
     this.#discarding?.block.release();
     this.#discarding = null;
-    this.#options.addressed?.close();
+    this.#options.addressed?.close(mayKeep ? keep! : null);
   }
 
   /**
@@ -279,7 +285,9 @@ export class IncomingStream implements MessageInput {
       this.#newsActivity = this.#channel.activity;
       const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
-        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs })) return this.#take();
+        if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming: !isFirst })) {
+          return this.#take();
+        }
       }
       throw new LocalError(
         "timeout",
@@ -310,11 +318,15 @@ export class IncomingStream implements MessageInput {
     this.#movesSince = now;
   }
 
-  /** Advances everything once. True if a message can be taken or the stream is complete. */
-  #pump(): boolean {
+  /**
+   * Advances everything once. True if a message can be taken or the stream is complete.
+   *
+   * @param progresses Whether the channel is looked at for more than has arrived already
+   */
+  #pump(progresses = true): boolean {
     const channel = this.#channel;
     const state = this.#state;
-    const active = channel.progress();
+    const active = progresses ? channel.progress() : true;
     for (let frame; state.wantsFrame && (frame = channel.takeFrame()) !== null;) state.onFrame(frame);
     this.#settle();
     this.#post();
@@ -360,20 +372,31 @@ export class IncomingStream implements MessageInput {
       const status = receive.poll();
       if (status === PENDING) return;
       if (status === FAILED) throw this.#lost(receive.error);
-      if (this.#options.addressed !== undefined) this.#resolve(slot, incoming);
+      if (this.#options.addressed !== undefined && !this.#resolve(slot, incoming)) return;
       state.onBody(slot, receive.tag, receive.byteLength);
       this.#postedBytes -= slot.byteLength;
       this.#activeWhenDue = this.#channel.activity;
     }
   }
 
-  /** Puts in place of a list of addresses what it stands for. */
-  #resolve(slot: ReceiverSlot<Incoming>, incoming: Incoming): void {
+  /** Puts in place of a list of addresses what it stands for. @returns false while that is being fetched */
+  #resolve(slot: ReceiverSlot<Incoming>, incoming: Incoming): boolean {
     const { block, receive } = incoming;
-    if (tagBodyType(receive.tag) !== BODY_ADDRESSES) return;
-    incoming.shared = this.#options.addressed!.bodyOf(block.bytes().subarray(0, receive.byteLength), slot.header!);
-    block.release();
-    this.#sharedBytes += slot.byteLength;
+    if (tagBodyType(receive.tag) !== BODY_ADDRESSES) return true;
+    if (incoming.fetch === undefined) {
+      const made = this.#options.addressed!.bodyOf(block.bytes().subarray(0, receive.byteLength), slot.header!);
+      block.release();
+      this.#sharedBytes += slot.byteLength;
+      if (!("poll" in made)) {
+        incoming.shared = made;
+        return true;
+      }
+      incoming.fetch = made;
+      incoming.block = made.block;
+    }
+    const status = incoming.fetch.poll();
+    if (status === FAILED) throw this.#lost(incoming.fetch.error);
+    return status !== PENDING;
   }
 
   /** Posts receives for what has arrived of a shared stream. */
@@ -395,7 +418,7 @@ export class IncomingStream implements MessageInput {
             `expected ${byteLength}`,
         );
       }
-      const block = this.#options.pool.acquire(byteLength);
+      const block = (isList ? hostPool() : this.#options.pool).acquire(byteLength);
       slot.attachment = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, byteLength) };
       this.#awaited = null;
       this.#postedBytes += slot.byteLength;

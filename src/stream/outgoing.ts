@@ -169,7 +169,7 @@ export class OutgoingStream {
   async #until(step: () => boolean, signal: AbortSignal = this.#options.signal): Promise<void> {
     const timeoutMs = this.#options.idleTimeoutMs / IDLE_CHECKS;
     for (let idle = 0, seen = this.#activity; idle < IDLE_CHECKS;) {
-      if (await this.#channel.until(step, { signal, timeoutMs })) return;
+      if (await this.#channel.until(step, { signal, timeoutMs, isStreaming: true })) return;
       idle = seen === this.#activity ? idle + 1 : 0;
       seen = this.#activity;
     }
@@ -182,10 +182,11 @@ export class OutgoingStream {
 
   /** Starts a run. One that takes long to start, such as a query of a database, is cancelled if its client leaves meanwhile. */
   async #open(): Promise<SendableStream> {
-    const { signal, role } = this.#options;
+    const { signal, role, sharing } = this.#options;
     const left = new AbortController();
+    const mayShare = sharing && ((message: SendableMessage) => sharing.mayShare(message));
     const opening = fromDataset(() =>
-      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both" })
+      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both", mayShare })
     );
     if (!(opening instanceof Promise)) return opening;
     try {
@@ -250,7 +251,8 @@ export class OutgoingStream {
         continue;
       }
       const body = message.body!;
-      if (!state.mayStart(body.byteLength)) {
+      const weight = sharing?.weigh?.(message) ?? body.byteLength;
+      if (!state.mayStart(weight)) {
         this.#held = message;
         break;
       }
@@ -260,8 +262,8 @@ export class OutgoingStream {
         break;
       }
       this.#held = null;
-      bytes += body.byteLength;
-      this.#send(message, body, list);
+      bytes += weight;
+      this.#send(message, list, weight);
     }
     return false;
   };
@@ -277,9 +279,13 @@ export class OutgoingStream {
     }
   }
 
-  /** @param list What is sent in place of the body, if that does not travel */
-  #send(message: SendableMessage, original: Body, list: Body | null): void {
+  /**
+   * @param list What is sent in place of the body, if that does not travel
+   * @param weight What it takes of the window
+   */
+  #send(message: SendableMessage, list: Body | null, weight: number): void {
     const state = this.#state;
+    const original = message.body!;
     const { byteLength } = original;
     if (list !== null) original.release();
     const body = list ?? original;
@@ -290,7 +296,7 @@ export class OutgoingStream {
       throw error;
     }
     const { header } = message;
-    const slot = state.assign(byteLength, header.bytes.byteLength);
+    const slot = state.assign(weight, header.bytes.byteLength);
     let operation: Operation | null = null;
     if (state.sendsMetadata) {
       operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);

@@ -37,6 +37,13 @@ export interface SendableStream {
 export interface SendableDataset {
   /** The schema message that starts every run. */
   readonly schema: SendableHeader;
-  /** Starts a run. */
-  open(options?: { signal?: AbortSignal; isPart?: boolean }): SendableStream | Promise<SendableStream>;
+  /**
+   * Starts a run.
+   *
+   * @param options See `Dataset`; `mayShare` says which bodies the client may read in place, so that they need not be in memory from
+   * which they can be sent
+   */
+  open(
+    options?: { signal?: AbortSignal; isPart?: boolean; mayShare?: (message: SendableMessage) => boolean },
+  ): SendableStream | Promise<SendableStream>;
 }

@@ -73,6 +73,11 @@ export class LocalSocket {
     return fd < 0 ? null : new LocalSocket(fd);
   }
 
+  /** The process of the peer, as this PID namespace numbers it; 0 if it does not. */
+  get peerProcess(): number {
+    return peerCredentials(this.fd)?.pid ?? 0;
+  }
+
   /** The effective user of the peer, as this user namespace numbers it; −1 if the system does not tell. */
   get peerUser(): number {
     return peerCredentials(this.fd)?.uid ?? -1;

@@ -63,6 +63,49 @@ export interface UnexpectedMessage {
   readonly byteLength: number;
 }
 
+/** Where memory of the peer lies, in the peer. */
+export interface RemoteRange {
+  /** Its first address, u64. */
+  readonly base: bigint;
+  /** Its size in bytes. */
+  readonly byteLength: number;
+}
+
+/** Memory of the peer that can be read here. */
+export interface RemoteMemory {
+  /** Its range, if it is mapped here; `null` if it must be fetched, and the peer alone knows where it ends. */
+  readonly range: RemoteRange | null;
+  /** Why it must be fetched; empty if it is mapped. */
+  readonly fetchReason: string;
+  /**
+   * Copies bytes of memory that is mapped.
+   *
+   * @param address Address in the peer; the caller has checked that all of it lies in the range
+   * @param target Address here
+   * @param byteLength How many bytes
+   */
+  copy(address: bigint, target: bigint, byteLength: number): void;
+  /**
+   * Fetches bytes, whether it is mapped or not. The block is borrowed until the operation is done or `close()` of the channel has
+   * resolved.
+   *
+   * @param address Address in the peer
+   * @param target What is written to
+   * @param at Offset in the target
+   * @param byteLength How many bytes
+   * @returns the operation, or null if it is done already
+   */
+  fetch(address: bigint, target: Block, at: number, byteLength: number): Operation | null;
+}
+
+/** Memory of this process that peers can read, and write to. */
+export interface LentMemory extends RemoteRange {
+  /** What a peer needs for that. */
+  readonly key: Uint8Array;
+  /** Takes it back. No connection may use it. Idempotent. */
+  close(): void;
+}
+
 /** Options of {@linkcode Channel.until}. */
 export interface UntilOptions {
   /** Rejects the wait with `cancelled` (cause: the signal's reason). */
@@ -74,6 +117,11 @@ export interface UntilOptions {
    * waking up take longer than that. Default: the transport's own, tens of microseconds.
    */
   eagerMs?: number;
+  /**
+   * Whether a stream is under way. On a core that has other work such a wait takes turns with it, which moves most bytes for the least
+   * processor time. Any other wait sleeps there, because whoever is woken up does not wait for the turns of all others.
+   */
+  isStreaming?: boolean;
 }
 
 /** How connections are kept for a later stream. */
@@ -150,6 +198,14 @@ export interface Channel {
   sendTagged(tag: bigint, body: Body, synchronous: boolean, role?: StreamRole): Operation | null;
 
   /**
+   * Memory of the peer, until `close()`. Only on a connection with `remoteMemory`; not all transports have that.
+   *
+   * @param key What the peer has made for it
+   * @throws {DipcError} `protocol` for anything but a key; `unsupported`
+   */
+  openRemote?(key: Uint8Array): RemoteMemory;
+
+  /**
    * Ends the channel and settles everything on it; afterwards all memory lent to it is free again. Idempotent.
    *
    * @param options Whether it is cut, closed in order, or kept
@@ -209,12 +265,24 @@ export interface PeerAddress {
 export interface Listener {
   /** The address bound to, with the actual port if 0 was requested. */
   readonly address: PeerAddress;
+  /**
+   * Memory that its clients can read. Only on one with `remoteMemory`; not all transports have that.
+   *
+   * @param byteLength Its size in bytes
+   * @throws {DipcError} `out_of_memory`
+   */
+  lend?(byteLength: number): LentMemory;
   /** Stops accepting; channels handed out live on. Idempotent. */
   close(): Promise<void>;
 }
 
 /** Options of {@linkcode Transport.listen}. */
 export interface ListenOptions extends PeerAddress {
+  /**
+   * Whether memory is read by remote keys over the connections that it accepts. UCX then lets the peer read and write all memory of this process.
+   * Default false.
+   */
+  remoteMemory?: boolean;
   /** Called for each accepted connection; the callee owns the channel and closes it. Must not throw. */
   onChannel(channel: Channel): void;
   /** Called before accepting; false rejects the connection. */
@@ -237,6 +305,11 @@ export interface ConnectChannelOptions {
   maxQueuedFrameBytes?: number;
   /** Takes a connection that an earlier channel was closed with `keep` on, if there is one that is sound. Default false. */
   mayReuse?: boolean;
+  /**
+   * Whether memory is read by remote keys over the connection. UCX then lets the peer read and write all memory of this process.
+   * Default false.
+   */
+  remoteMemory?: boolean;
 }
 
 /** What carries the protocol. */

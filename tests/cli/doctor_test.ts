@@ -25,7 +25,7 @@ testNeeding(
     assertEquals([facts.settings.UCX_RNDV_THRESH, facts.settings.UCX_TLS], ["inf", "tcp"]);
     assert(facts.warnings.some((text: string) => text.includes("UCX_RNDV_THRESH")), JSON.stringify(facts.warnings));
     assertEquals(facts.permissions.ffi, "granted");
-    assertEquals(facts.sharing, { works: true, reason: "" });
+    assertEquals(facts.sharing, { works: true, reason: "", remoteKeys: "fetched" });
     assert(["system", "setup", "option", "DIPC_LIBUCP"].includes(facts.library.origin), facts.library.origin);
   },
 );

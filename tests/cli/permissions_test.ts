@@ -133,6 +133,24 @@ Deno.test("help and version need no permission at all", async () => {
   }
 });
 
+testNeeding([needsUcx], "gateway needs the addresses of both sides, and FFI for UCX", async () => {
+  using folder = new TemporaryFolder();
+  await using engine = await serveFlight();
+  const args = ["gateway", engine.location, "--json"];
+  const net = `--allow-net=127.0.0.1:0,${engine.location.replace("grpc://", "")}`;
+  for (const [flags, more] of [[[FFI, ENV, net], []], [[net], ["--no-ucx"]]] as const) {
+    {
+      await using running = start(flags, [...args, ...more], folder.path);
+      assertMatch((await running.firstLine) ?? "", /"flight":"grpc:/);
+    }
+    for (const flag of flags) {
+      if (flag === ENV) continue;
+      const less = flags.filter((each) => each !== flag);
+      assertDenied(await start(less, [...args, ...more], folder.path).outcome, flag);
+    }
+  }
+});
+
 Deno.test("a Flight server needs the network, and neither FFI nor variables; put and a file of a token need what they read", async () => {
   using folder = new TemporaryFolder();
   Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));

@@ -3,61 +3,17 @@
  * combinations, whole and unchanged.
  */
 import { assert, assertEquals } from "@std/assert";
-import type { RecordBatch } from "apache-arrow";
-import { BatchDecoder } from "../../src/ipc/decode.ts";
-import { connect, openPath, serve } from "../../mod.ts";
+import { connect, serve } from "../../mod.ts";
 import { connectCuda } from "../../cuda.ts";
 import { copyToHost } from "../../src/device/record_batch.ts";
 import { cuda } from "../support/cuda_sim.ts";
-import { type CopiedMessage, copyMessage, readMessages } from "../support/datasets.ts";
+import { type CopiedMessage, copyMessage } from "../support/datasets.ts";
 import { deviceSpaces, deviceTest } from "./support/device_tests.ts";
+import { deviceColumns, expectedOf, goldFiles, isCompressed } from "./support/gold_files.ts";
 import { fetchAndCompare } from "../support/fetched.ts";
 import { generated } from "../support/generated.ts";
-import { type Plain, plainColumns } from "../support/ipc_values.ts";
-import { goldFolder, needsGold } from "../support/needs.ts";
+import { needsGold } from "../support/needs.ts";
 import { needsPython } from "../support/python.ts";
-
-interface GoldFile {
-  name: string;
-  path: string;
-}
-
-function goldFiles(ending: RegExp): GoldFile[] {
-  const groups = [...Deno.readDirSync(goldFolder!)].filter((entry) => entry.isDirectory);
-  return groups.flatMap((group) =>
-    [...Deno.readDirSync(`${goldFolder}/${group.name}`)].filter(({ name }) => ending.test(name))
-      .map(({ name }) => ({ name: name.replace("generated_", ""), path: `${goldFolder}/${group.name}/${name}` }))
-  ).sort((a, b) => a.name < b.name ? -1 : 1);
-}
-
-function isCompressed({ name }: GoldFile): boolean {
-  return /lz4|zstd/.test(name);
-}
-
-/** What a file holds, read without dipc's wire. */
-interface Expected {
-  messages: CopiedMessage[];
-  columns: Plain[][][];
-}
-
-async function expectedOf(path: string): Promise<Expected> {
-  const dataset = await openPath(path);
-  try {
-    const messages = await readMessages(dataset);
-    const decoder = new BatchDecoder(dataset.schema);
-    const columns: Plain[][][] = [];
-    const run = await dataset.open();
-    for (let message; (message = await run.next()) !== null;) {
-      await decoder.prepare(message.header);
-      const batch = decoder.decode(message);
-      if (batch !== null) columns.push(plainColumns(batch));
-    }
-    await run.close();
-    return { messages, columns };
-  } finally {
-    await dataset.close();
-  }
-}
 
 /** Metadata and bodies, one after the other, as they arrived. */
 async function hostMessages(uris: readonly string[]): Promise<CopiedMessage[]> {
@@ -77,17 +33,6 @@ async function deviceMessages(uris: readonly string[], memory: `cuda:${number}`)
     body.release();
   }
   return messages;
-}
-
-async function deviceColumns(uris: readonly string[], memory: `cuda:${number}`): Promise<Plain[][][]> {
-  await using stream = await connectCuda(uris, { memory });
-  const columns: Plain[][][] = [];
-  for await (using batch of stream) {
-    using host = await batch.toHost();
-    columns.push(plainColumns(host as RecordBatch));
-  }
-  assertEquals(stream.stats.complete, true);
-  return columns;
 }
 
 deviceTest("every gold file goes between host and device memory in all combinations, unchanged", async () => {

@@ -1,11 +1,10 @@
 /** Memory and events of the simulated driver between processes: it does what a driver does, and complains of what is left undefined. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { addressOf } from "../../ffi/libc.ts";
-import { cuda, needsSimulator } from "../support/cuda_sim.ts";
+import { needsSimulator } from "../support/cuda_sim.ts";
 import { testNeeding } from "../support/needs.ts";
-import { ROOT } from "../support/paths.ts";
 import { RawCuda } from "./support/cuda_raw.ts";
-import type { NeighbourHandles, NeighbourTask } from "./support/cuda_neighbour.ts";
+import { Neighbour } from "./support/cuda_neighbour.ts";
 
 const INVALID_VALUE = 1,
   INVALID_CONTEXT = 201,
@@ -19,56 +18,6 @@ const LAZY = 1;
 
 function simTest(name: string, fn: () => Promise<void>): void {
   testNeeding([needsSimulator], `simulated driver: ${name}`, fn);
-}
-
-/** Another process with device memory. */
-class Neighbour implements AsyncDisposable {
-  readonly #child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--quiet", `${ROOT}/tests/ffi/support/cuda_neighbour.ts`],
-    ...{ env: cuda!.env, stdin: "piped", stdout: "piped", stderr: "piped" } as const,
-  }).spawn();
-  readonly #writer = this.#child.stdin.getWriter();
-  readonly #answers = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  readonly #errors = new Response(this.#child.stderr).text();
-
-  async tell(task: NeighbourTask): Promise<NeighbourHandles> {
-    await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
-    let text = "";
-    while (!text.endsWith("\n")) {
-      const { value, done } = await this.#answers.read();
-      if (done) throw new Error(await this.#errors);
-      text += value;
-    }
-    return JSON.parse(text);
-  }
-
-  async share(fill: number, delay = 0, byteLength = BLOCK): Promise<{ memory: Uint8Array; event: Uint8Array }> {
-    const { memory, event } = await this.tell({ what: "share", fill, delay, byteLength });
-    return { memory: Uint8Array.from(memory), event: Uint8Array.from(event) };
-  }
-
-  kill(): Promise<unknown> {
-    this.#child.kill("SIGKILL");
-    return this.#child.status;
-  }
-
-  /** Ends it. @returns its exit status, and what it said on standard error */
-  async end(): Promise<{ code: number; errors: string }> {
-    await this.#writer.close();
-    return { code: (await this.#child.status).code, errors: await this.#errors };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    await this.#writer.close().catch(() => {});
-    await this.#answers.cancel();
-    await this.#child.status;
-    await this.#errors;
-  }
 }
 
 function open(raw: RawCuda, handle: Uint8Array): [result: number, address: bigint] {

@@ -19,6 +19,8 @@ import {
   STATFS_LAYOUT,
   unmap,
 } from "../../ffi/shared_memory.ts";
+import { RUSAGE_LAYOUT } from "../../ffi/page_faults.ts";
+import { mappingOf, segmentFacts, SHMID_LAYOUT, SYSV_CONSTANTS } from "../../ffi/sysv_memory.ts";
 import {
   acceptUnix,
   connectUnix,
@@ -51,7 +53,10 @@ testNeeding(
     assert(compiled.success, new TextDecoder().decode(compiled.stderr));
     const printed = JSON.parse(new TextDecoder().decode((await new Deno.Command(program).output()).stdout));
     const { end: _, ...theirs } = printed;
-    assertEquals({ ...SOCKET_LAYOUT, statfs: STATFS_LAYOUT, ...SOCKET_CONSTANTS, ...MEMORY_CONSTANTS }, theirs);
+    assertEquals({
+      ...{ ...SOCKET_LAYOUT, statfs: STATFS_LAYOUT, shmid_ds: SHMID_LAYOUT, rusage: RUSAGE_LAYOUT },
+      ...{ ...SOCKET_CONSTANTS, ...MEMORY_CONSTANTS, ...SYSV_CONSTANTS },
+    }, theirs);
   },
 );
 
@@ -133,4 +138,16 @@ Deno.test("sealed memory can be written to by its maker alone, and keeps its siz
   assert(sealsOf(plain) < 0 || !isPlainMemory(plain));
   file.close();
   await Deno.remove(path);
+});
+
+Deno.test("the kernel says what is mapped at an address, and that there is no segment of a wrong number", () => {
+  const fd = createMemory("dipc-mapping-test", MEMORY_BYTES);
+  const address = mapDescriptor(fd, MEMORY_BYTES, "writable")!;
+  const last = mappingOf(address + BigInt(MEMORY_BYTES - 1))!;
+  assert(last.start <= address && last.end >= address + BigInt(MEMORY_BYTES));
+  assert(last.name.startsWith("/memfd:dipc-mapping-test"), last.name);
+  unmap(address, MEMORY_BYTES);
+  libc().close(fd);
+  assert(mappingOf(address)?.name !== last.name);
+  assertEquals([mappingOf(0n), segmentFacts(-1), segmentFacts(2 ** 31 - 1)], [null, null, null]);
 });

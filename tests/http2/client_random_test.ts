@@ -7,7 +7,7 @@ import type { ClientStream } from "../../src/http2/client_stream.ts";
 import { Http2Error, Http2Reset } from "../../src/http2/errors.ts";
 import { Flag, frame, FrameType, numbersFrame, PREFACE, settingsFrame } from "../../src/http2/frames.ts";
 import { encodeHeaders } from "../../src/http2/hpack.ts";
-import { DenoTransport } from "../../src/http2/transport.ts";
+import { DenoTransport } from "../../src/http2/deno_transport.ts";
 import { join, joinAll } from "../support/bytes.ts";
 import { connected, eights, HELLO, OK_STATUS, readAll, trailers } from "./support/client.ts";
 import {

@@ -90,19 +90,22 @@ function viewOf(address: bigint, byteLength: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength) as ArrayBuffer);
 }
 
-/** A mapping of an arena, and what it has given back. */
-function mapped(region: SharedRegion): { reader: MappedRegion; freed: bigint[]; unused: () => number } {
+/** A mapping, what it has given back, and how often it was unused or at rest. */
+function mapped(
+  region: SharedRegion,
+): { reader: MappedRegion; freed: bigint[]; unused: () => number; rests: () => number } {
   const freed: bigint[] = [];
-  let unused = 0;
+  let unused = 0, rests = 0;
   const reader = MappedRegion.map(region.descriptor, region.byteLength, {
     onFree: (addresses) => freed.push(...addresses),
     onUnused: () => unused++,
+    onResting: () => rests++,
   });
-  return { reader, freed, unused: () => unused };
+  return { reader, freed, unused: () => unused, rests: () => rests };
 }
 
 Deno.test("a reader's write into a body neither crashes it nor reaches others, nor a later body in the same block", () => {
-  using arena = new Arena(64 * PAGE);
+  using arena = new Arena(SharedRegion.create(64 * PAGE));
   const block = arena.take(10 * PAGE)!;
   const server = viewOf(arena.region.base + BigInt(block.offset), block.byteLength);
   server.fill(1);
@@ -115,6 +118,7 @@ Deno.test("a reader's write into a body neither crashes it nor reaches others, n
   assert(server.every((byte) => byte === 1), "the server sees the write");
   ours.release();
   assertEquals(one.freed, [1n]);
+  one.reader.settle();
   // The server puts the next body there.
   server.fill(2);
   const next = one.reader.body(block.offset, 10 * PAGE, [1n]);
@@ -128,7 +132,7 @@ Deno.test("a reader's write into a body neither crashes it nor reaches others, n
 
 Deno.test("a body is given back when it is released, or when it and what was made of it is collected", async () => {
   const before = descriptors("self");
-  const arena = new Arena(64 * PAGE);
+  const arena = new Arena(SharedRegion.create(64 * PAGE));
   const { reader, freed, unused } = mapped(arena.region);
   const released = reader.body(0, PAGE, [1n]);
   const bytes = released.bytes();
@@ -161,6 +165,30 @@ Deno.test("a body is given back when it is released, or when it and what was mad
   assertEquals(descriptors("self").filter((name) => !before.includes(name) && !name.includes("pagemap")), []);
 });
 
+Deno.test("a mapping that rests shows the next stream what is there, whatever was written into a column before", () => {
+  using region = SharedRegion.filled(8 * PAGE, ({ base }) => viewOf(base, 8 * PAGE).fill(5));
+  const { reader, unused, rests } = mapped(region);
+  const random = seededRandom();
+  for (let stream = 1; stream <= 50; stream++) {
+    const [first, second] = [0, 4 * PAGE].map((start) => reader.body(start, 4 * PAGE, [1n]));
+    for (const body of [first, second]) {
+      const bytes = body.bytes();
+      assert(
+        bytes.every((byte) => byte === 5),
+        `stream ${stream} reads what was written into a column of an earlier one`,
+      );
+      for (let i = random.below(3); i > 0; i--) bytes[random.below(4 * PAGE)] = 9;
+    }
+    first.release();
+    reader.rest();
+    assertEquals(rests(), stream - 1, "a body is in use");
+    second.release();
+    assertEquals([rests(), reader.parts], [stream, 0]);
+  }
+  reader.close();
+  assertEquals(unused(), 1);
+});
+
 Deno.test("packed memory cannot be changed by anybody, and what is not such memory is not mapped", () => {
   const page = pageBytes();
   using region = SharedRegion.filled(2 * page, ({ base }) => viewOf(base, 2 * page).fill(5));
@@ -170,7 +198,7 @@ Deno.test("packed memory cannot be changed by anybody, and what is not such memo
   assert(body.bytes().every((byte) => byte === 5));
   using other = SharedRegion.filled(1, () => {});
   assertNotEquals(region.generation, other.generation);
-  const options = { onFree() {}, onUnused() {} };
+  const options = { onFree() {}, onUnused() {}, onResting() {} };
   assertDipcError("protocol", "the server says", () => MappedRegion.map(region.descriptor, page, options));
   const unsealed = createMemory("dipc-test", page);
   assertDipcError("protocol", "its seals are 0", () => MappedRegion.map(unsealed, page, options));

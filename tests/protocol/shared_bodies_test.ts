@@ -107,8 +107,8 @@ const NONCE = Uint8Array.from({ length: 16 }, (_, i) => i);
 
 Deno.test("the hello and the answers of the handshake have these bytes", () => {
   const hello = hex("4449505301000000 000102030405060708090a0b0c0d0e0f 05000000 7472697073");
-  assertEquals(encodeHello({ nonce: NONCE, ticket: utf8("trips") }), hello);
-  assertEquals(parseHello(hello), { nonce: NONCE, ticket: utf8("trips") });
+  assertEquals(encodeHello({ nonce: NONCE, ticket: utf8("trips"), kind: "host" }), hello);
+  assertEquals(parseHello(hello), { nonce: NONCE, ticket: utf8("trips"), kind: "host" });
   const granted = hex("4449505301000000 0100000000000000 0000010000000000 0010000000000000");
   const facts = { generation: 1n, base: 0x10000n, byteLength: 0x1000 };
   assertEquals(encodeGranted(facts), granted);
@@ -119,7 +119,7 @@ Deno.test("the hello and the answers of the handshake have these bytes", () => {
 });
 
 Deno.test("a hello or an answer that is not what it should be is refused", () => {
-  const hello = encodeHello({ nonce: NONCE, ticket: utf8("trips") });
+  const hello = encodeHello({ nonce: NONCE, ticket: utf8("trips"), kind: "host" });
   const granted = encodeGranted({ generation: 1n, base: 0x10000n, byteLength: 0x1000 });
   const with_ = (bytes: Uint8Array, at: number, ...values: number[]) => {
     const copy = bytes.slice();

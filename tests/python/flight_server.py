@@ -18,7 +18,7 @@ class Options:
     """Defaults of the JSON argument."""
 
     files = {}  # name: path of an Arrow file or stream
-    generated = {}  # name: {"batches": N (-1: endless), "bytes": bytes of the one column of a batch}
+    generated = {}  # name: {"batches": N (-1: endless), "bytes": bytes of a batch's one column, "numbered": see generate}
     locations = {}  # name: [URI, ...], handed out as they are; none: this server
     app_metadata = False  # each batch of do_get comes with its number as app_metadata
     basic = None  # {"user": ..., "password": ..., "token": ...}: answers basic with a bearer token, and asks for it
@@ -169,7 +169,8 @@ class Server(flight.FlightServerBase):
             return flight.GeneratorStream(schema, numbered, options=options)
         return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(schema, batches), options=options)
 
-    def generate(self, context, batches, bytes):
+    def generate(self, context, batches, bytes, numbered=False):
+        """Batches that count up from 0; the first value of each is its number if they are numbered."""
         values = np.arange(bytes // 8, dtype=np.int64)
         batch = pa.record_batch([pa.array(values)], names=["n"])
         try:
@@ -179,6 +180,10 @@ class Server(flight.FlightServerBase):
                     with self.lock:
                         self.state["cancelled"] += 1
                     return
+                if numbered:
+                    values = values.copy()
+                    values[0] = number
+                    batch = pa.record_batch([pa.array(values)], names=["n"])
                 yield batch
                 number += 1
                 with self.lock:

@@ -56,11 +56,14 @@ Deno.test("bench --list names every result", async () => {
     ],
     ...["csv/rows", "ndjson/rows", "parquet-out/rows", "clients/4x1MiB"],
     ...["64KiB", "1MiB", "16MiB", "64MiB"].map((size) => `shared/hand/${size}`),
-    ...["shared/summed/1MiB", "shared/summed/16MiB", "shared/keep/1MiB", "shared/clients/4x1MiB"],
+    ...["1MiB", "16MiB", "1MiB/private", "mmap"].map((name) => `shared/summed/${name}`),
+    ...["shared/keep/1MiB", "shared/clients/4x1MiB"],
     ...["one-process/1MiB", "streams/4x1MiB", "isolates/2"],
     ...["fair/flight-small", "fair/ucx", "fair/timer-10ms", "burst/200", "burst/200/ucx", "idle/256"],
     ...["to-pyarrow", "from-pyarrow", "ours", "ucx"].map((route) => `flight/${route}/1MiB`),
-    ...["first-batch", "first-batch/cold", "small-query", "cpu/1MiB"],
+    ...["gateway/first/1MiB", "gateway/second/1MiB"],
+    ...["sql/rows", "sql/adbc", "sql/client", "sql/small"],
+    ...["first-batch", "first-batch/cold", "small-query", "cpu/1MiB", "cpu/1MiB/shared"],
     ...["import", "c-data/import", "c-data/export", "c-data/memory", "postgres/rows", "duckdb/1GB", "fuzz"],
   ];
   assertEquals(stdout.trim().split("\n"), names);

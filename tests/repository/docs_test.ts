@@ -12,6 +12,7 @@ import { tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { npmFolder, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, serve } from "../support/processes.ts";
+import { type SqlServer, sqlServer } from "../flight_sql/support/sql_server.ts";
 import { peers } from "../support/peers.ts";
 import { needsPackages, needsPython, python } from "../support/python.ts";
 
@@ -28,6 +29,7 @@ const IGNORED: Readonly<Record<string, string>> = {
   "deno compile": "tested by tests/cli/compile_test.ts",
   "--advertise my-host": "needs a second machine",
   "pip install": "needs the registry; the packages are those of tests/python/requirements.txt",
+  "dipc sql grpc://127.0.0.1:31337": "needs a server by others; tested by tests/flight_sql/command_test.ts",
   "--flight-port 8815": "needs a port of its own; tested by tests/cli/flight_serve_test.ts",
   "--metadata-port 13338": "needs a port of its own; tested by tests/cli/get_test.ts",
 };
@@ -63,6 +65,7 @@ class Stage implements AsyncDisposable {
   readonly folder = new TemporaryFolder();
   #server: Awaited<ReturnType<typeof serve>> | null = null;
   #flight: Server | null = null;
+  #sql: SqlServer | null = null;
   #npm = "";
 
   static async open(): Promise<Stage> {
@@ -121,10 +124,12 @@ class Stage implements AsyncDisposable {
 
   /** Runs a TypeScript block with the permissions of the documentation. */
   async runTypeScript(code: string, driver?: CudaForTests): Promise<{ code: number; text: string }> {
+    if (isFlightSql(code)) this.#sql ??= await sqlServer({ tables: { flights: this.folder.file("flights.arrow") } });
     const path = this.folder.file(`block-${crypto.randomUUID()}.ts`);
     Deno.writeTextFileSync(
       path,
-      code.replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location),
+      code.replaceAll("grpc://127.0.0.1:8815", this.#flight!.flight!.location)
+        .replaceAll("grpc://127.0.0.1:31337", this.#sql?.location ?? ""),
     );
     const names = `${driver === undefined ? "" : "DIPC_LIBCUDA,"}${isAdbc(code) ? "ADBC_DRIVER_PATH," : ""}`;
     const env = `--allow-env=${names}DIPC_LIBUCP,HOME,XDG_CACHE_HOME`;
@@ -144,6 +149,7 @@ class Stage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
     await this.#flight?.[Symbol.asyncDispose]();
+    await this.#sql?.[Symbol.asyncDispose]();
     this.folder[Symbol.dispose]();
   }
 }
@@ -168,6 +174,11 @@ function isAdbc(code: string): boolean {
   return code.includes("@arrow-ucx/dipc/adbc");
 }
 
+/** Whether a program needs a server of Flight SQL. */
+function isFlightSql(code: string): boolean {
+  return code.includes("@arrow-ucx/dipc/flight-sql");
+}
+
 /** Runs a program, on the simulated driver if it needs a GPU; `null` without what it needs, after saying so. */
 async function runOf(
   stage: Stage,
@@ -177,6 +188,10 @@ async function runOf(
 ): Promise<{ code: number; text: string } | null> {
   if (isAdbc(code) && peers.adbc === null) {
     console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.adbc} is missing`);
+    return null;
+  }
+  if (isFlightSql(code) && peers.duckdb === null) {
+    console.log(`SKIPPED a program of ${file}: ${PEER_ADVICE.duckdb} is missing`);
     return null;
   }
   if (!needsDevice) return await stage.runTypeScript(code);
@@ -304,6 +319,7 @@ testNeeding([needsUcx], "every example in the JSDoc of the public modules runs",
       "mod.ts",
       "cuda.ts",
       "flight.ts",
+      "flight_sql.ts",
       "adbc.ts",
       "duckdb.ts",
       "cli.ts",

@@ -8,6 +8,7 @@ import { buildSample } from "../../tools/async_kit.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { dipc, Running, serve } from "../support/processes.ts";
 import { peerTest } from "../support/peers.ts";
+import { startSqlite } from "../flight_sql/support/sql_servers.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { needsPython, programOf } from "../support/python.ts";
 
@@ -121,6 +122,27 @@ testNeeding([needsUcx], "examples: gpu_to_gpu.ts says so if there is no GPU", as
   const { code, stdout } = await example.outcome;
   assertEquals(code, 0);
   assertMatch(stdout, /^no GPU here: cannot open the libcuda that DIPC_LIBCUDA names/);
+});
+
+testNeeding([needsUcx], "examples: gateway.ts gives UCX and shared memory to a server without", async () => {
+  using folder = new TemporaryFolder();
+  await using example = await start("gateway.ts", [], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(
+    stdout,
+    /^gateway at grpc:.*\n100000 rows by ucx: (\d+) bytes, \1 of them in place\n100000 rows by ucx: \1 bytes, 0 of them in place\n$/,
+  );
+});
+
+peerTest(["sqliteServer"], "examples: sql.ts writes and queries a table at a Flight SQL server", async (found) => {
+  using folder = new TemporaryFolder();
+  await using server = await startSqlite(found.sqliteServer);
+  await using example = await start("sql.ts", [server.location], folder.path);
+  const { code, stdout, stderr } = await example.outcome;
+  assertEquals([code, stderr], [0, ""]);
+  const cities = "Lyon: 334 trips, at most 99.9\nNice: 333 trips, at most 99.8\n";
+  assertEquals(stdout, `1000 rows written\n${cities}trips is a table\n`);
 });
 
 testNeeding([needsUcx], "examples: flight.ts uploads, lists, asks and fetches by UCX", async () => {

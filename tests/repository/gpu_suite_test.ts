@@ -62,6 +62,20 @@ Deno.test("values are compared by a program of others, or it is said that they w
   assertStringIncludes(absent.stdout, "/nowhere/python3 cannot be run");
 });
 
+testNeeding(
+  [needsUcx, needsCuda],
+  "another process reads memory of the GPU in place, or it is said that the driver refuses",
+  async () => {
+    const { code, stdout, stderr } = await program("tools/gpu_ipc.ts", [], cuda!.env);
+    assertEquals([code, stderr], [0, ""]);
+    assertMatch(stdout, /^8 batches, 67108864 bytes in place, all values right; /);
+    const refused = { CUDA_SIM_FAIL_FUNCTION: "cuIpcGetMemHandle", CUDA_SIM_FAIL_WITH: "CUDA_ERROR_NOT_SUPPORTED" };
+    const without = await program("tools/gpu_ipc.ts", [], { ...cuda!.env, ...refused });
+    assertEquals(without.code, 77);
+    assertMatch(without.stdout, /^SKIPPED: cannot share memory of cuda:0: its driver refuses that/);
+  },
+);
+
 testNeeding([needsUcx, needsCuda], "the benchmark of GPU memory runs, and a rehearsal keeps no figures", async () => {
   using folder = new TemporaryFolder();
   const out = folder.file("bench.json");

@@ -21,41 +21,19 @@ import { generated, rowsOf } from "../support/generated.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { printTable } from "../support/table.ts";
 import { until } from "../support/time.ts";
-import { facts, HostileClient, HostileServer, REGION_BYTES } from "./support/hostile_sharing.ts";
+import { facts, HostileClient, HostileServer, REGION_BYTES, WRONG_LISTS } from "./support/hostile_sharing.ts";
 
 const ROWS = rowsOf(1 << 16);
 const BATCHES = 4;
 /** More than a client reads ahead. */
 const MANY = 160;
 
-/** Lists of one column without nulls: total, count, (0, 0), (address, length). */
-const LISTS: Record<string, (words: BigUint64Array<ArrayBuffer>, region: SharedRegion) => Uint8Array<ArrayBuffer>> = {
-  "count 0": (words) => bytesOf(words.with(1, 0n)),
-  "count 2^32": (words) => bytesOf(words.with(1, 2n ** 32n)),
-  "count 2^64 - 1": (words) => bytesOf(words.with(1, 2n ** 64n - 1n)),
-  "an empty message": () => new Uint8Array(0),
-  "a cut list": (words) => bytesOf(words).slice(0, 40),
-  "a list that is too long": (words) => bytesOf(BigUint64Array.of(...words, 0n, 0n)),
-  "a total that does not add up": (words) => bytesOf(words.with(0, words[0] + 1n)),
-  "an address before the memory": (words, { base }) => bytesOf(words.with(4, base - 8n)),
-  "an address after the memory": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES))),
-  "the last 8 bytes only": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES - 8))),
-  "length 2^63": (words) => bytesOf(words.with(5, 2n ** 63n)),
-  "an address that wraps": (words) => bytesOf(words.with(4, 2n ** 64n - 8n)),
-  "a misaligned address": (words) => bytesOf(words.with(4, words[4] - 4n)),
-  "an address for nothing": (words) => bytesOf(words.with(2, words[4])),
-};
-
-function bytesOf(words: BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(words.buffer);
-}
-
 testNeeding(
   [needsUcx],
   "a client refuses every list of addresses that is wrong, and reads on from others",
   async () => {
     const rows: string[][] = [];
-    for (const [name, list] of Object.entries(LISTS)) {
+    for (const [name, list] of Object.entries(WRONG_LISTS)) {
       await using server = await HostileServer.open({ dataset: generated(BATCHES, ROWS), list });
       const error = await (async () => {
         await using reader = await connect(server.uri);
@@ -244,7 +222,7 @@ Deno.test("a client that never stops talking is interrupted, so that others get 
     receive: () => received++ < 10_000 ? { bytes: new Uint8Array(4), isCut: false, descriptors: [] } : null,
   } as unknown as LocalSocket;
   const session = new ShareSession(endless, "t", new StreamMemory(1 << 20), {
-    settings: { arenaBytes: 1 << 20, clientBytes: 1 << 20, leaseMs: 1_000, minBodyBytes: 0 },
+    settings: { arenaBytes: 1 << 20, clientBytes: 1 << 20, leaseMs: 1_000, minBodyBytes: 0, remoteKeys: false },
     receiver: new MessageReceiver(64),
   });
   assert(session.drain(), "the connection is not over");

@@ -28,6 +28,7 @@ import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { startDipc } from "../support/processes.ts";
 import { until } from "../support/time.ts";
+import { allBack, sharedDescriptors } from "./support/sharing.ts";
 
 /** Rows of a batch of 64 KiB. */
 const ROWS = rowsOf(1 << 16);
@@ -59,29 +60,6 @@ function assertValues(batch: OwnedRecordBatch, number: number): void {
   const values = column(batch);
   assertEquals([values.length, values[0]], [ROWS, BigInt(number)]);
   for (let row = 1; row < ROWS; row++) if (values[row] !== BigInt(row)) throw new Error(`row ${row}: ${values[row]}`);
-}
-
-/** Descriptors of shared memory, and of the sockets that hand it out. */
-function sharedDescriptors(): string[] {
-  // UCX opens and closes sockets of its own when it likes, but of other types.
-  const sockets = Deno.readTextFileSync("/proc/net/unix").split("\n").map((line) => line.trim().split(/\s+/))
-    .filter(([, , , , type]) => type === "0005").map((fields) => `socket:[${fields[6]}]`);
-  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
-    try {
-      const target = Deno.readLinkSync(`/proc/self/fd/${name}`);
-      return /dipc-shared|pagemap/.test(target) || sockets.includes(target) ? [target] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-/** Waits until no client has anything of the server's memory. */
-async function allBack(server: Server): Promise<void> {
-  await until(
-    () => server.sharing!,
-    ({ clients, leasedBytes, arenaBytes }) => clients + leasedBytes + arenaBytes === 0,
-  );
 }
 
 for (const name of ["made", "held"]) {
@@ -334,7 +312,6 @@ testNeeding([needsUcx], "what cannot be shared is refused with a reason when the
   const source = generated(1, ROWS);
   const cases: [Partial<ServeOptions>, string][] = [
     [{ metadataPort: 0 }, "does not go with metadataPort"],
-    [{ isolates: 2 }, "does not go with isolates"],
     [{ flight: { ucx: "off" } }, "does not go with flight.ucx"],
     [{ sharing: { arenaBytes: 0 } }, "sharing.arenaBytes"],
     [{ sharing: { leaseMs: 0.5 } }, "sharing.leaseMs"],

@@ -16,7 +16,8 @@ import { readMessages, writeAll } from "../support/datasets.ts";
 import { compareAllEngines } from "../support/parquet_engines.ts";
 import { type Need, testNeeding } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
-import { needsPackages, needsPython, programOf, runPython } from "../support/python.ts";
+import { needsPackages, needsPython, runPython } from "../support/python.ts";
+import { makeTpch, needsTpch } from "../support/tpch.ts";
 
 const hasDuckDb = findPeers().duckdb !== null;
 
@@ -205,18 +206,12 @@ testNeeding(
   },
 );
 
-const tpchgen = programOf("tpchgen-cli");
-const needsTpch: Need = { what: "tpchgen-cli", present: tpchgen !== null, how: needsPython.how };
-
 testNeeding(
   [needsTpch, needsPackages("duckdb")],
   "the tables of TPC-H become what pyarrow and DuckDB read",
   async () => {
     using folder = new TemporaryFolder();
-    const args = ["parquet", "-s", "0.002", `--output-dir=${folder.path}`];
-    const { success, stderr } = await new Deno.Command(tpchgen!, { args, stdout: "null" }).output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
-    const files = [...Deno.readDirSync(folder.path)].map(({ name }) => folder.file(name));
+    const files = Object.values(await makeTpch(folder.path, 0.002));
     const readings = await readAll(folder, files);
     assertEquals([readings.length, unexpected(readings, {})], [8, []]);
     if (hasDuckDb) assertEquals(await compareAllEngines(files, {}), []);

@@ -104,8 +104,12 @@ export interface FakeServer extends AsyncDisposable {
  * Starts a server.
  *
  * @param handle What to do with each call
+ * @param listenAt Port to listen at; default: any
  */
-export async function fakeFlight(handle: (call: FakeCall) => void | Promise<void>): Promise<FakeServer> {
+export async function fakeFlight(
+  handle: (call: FakeCall) => void | Promise<void>,
+  listenAt = 0,
+): Promise<FakeServer> {
   const server = http2.createServer({ settings: { initialWindowSize: 2 ** 20 } });
   const sessions = new Set<http2.ServerHttp2Session>();
   const calls: string[] = [];
@@ -122,7 +126,7 @@ export async function fakeFlight(handle: (call: FakeCall) => void | Promise<void
       if (!stream.destroyed) call.finish(2, String(error));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  await new Promise<void>((resolve) => server.listen(listenAt, "127.0.0.1", () => resolve()));
   const { port } = server.address() as { port: number };
   return {
     location: `grpc://127.0.0.1:${port}`,

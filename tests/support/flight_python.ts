@@ -13,7 +13,7 @@ const TIMEOUT_MS = 120_000;
 /** What the server holds and asks for; see `flight_server.py`. */
 export interface PythonServerOptions {
   files?: Record<string, string>;
-  generated?: Record<string, { batches: number; bytes: number }>;
+  generated?: Record<string, { batches: number; bytes: number; numbered?: boolean }>;
   locations?: Record<string, readonly string[]>;
   app_metadata?: boolean;
   basic?: { user: string; password: string; token: string };

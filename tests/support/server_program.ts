@@ -21,7 +21,10 @@ interface Settings {
    */
   datasets: Record<
     string,
-    { batches: number; rows: number; resident?: boolean; share?: boolean } | { table: [number, number] } | string
+    | { batches: number; rows: number; resident?: boolean; share?: boolean }
+    | { path: string; share: boolean }
+    | { table: [number, number] }
+    | string
   >;
   options?: Partial<ServeOptions>;
 }
@@ -29,6 +32,7 @@ interface Settings {
 function make(value: Settings["datasets"][string]): Servable {
   if (typeof value === "string") return value;
   if ("table" in value) return wideTable(...value.table);
+  if ("path" in value) return { source: value.path, share: value.share };
   const source = (value.resident ? resident : generated)(value.batches, value.rows);
   return value.share ? { source, share: true } : source;
 }

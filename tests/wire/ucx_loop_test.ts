@@ -9,6 +9,7 @@ class QuietWorker implements Pollable {
   readonly eventFd: number = libc().eventfd(0, EFD_CLOEXEC_NONBLOCK);
   armed = false;
   dirty = false;
+  isStreaming = false;
   token = 0;
   readonly waits: Wait[] = [];
   lastActive = 0;

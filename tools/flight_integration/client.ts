@@ -20,6 +20,7 @@ import {
   TOKEN_HEADER,
   USER,
 } from "./scenarios.ts";
+import { runFlightSql, runFlightSqlExtension, runFlightSqlIngestion } from "./sql_client.ts";
 
 /** Codes of gRPC. */
 const UNKNOWN = 2;
@@ -207,6 +208,9 @@ const RUNS: Readonly<Record<Scenario, Run>> = {
   "poll_flight_info": runPoll,
   "app_metadata_flight_info_endpoint": runAppMetadata,
   "do_exchange:echo": runEcho,
+  "flight_sql": (_client, { location }) => runFlightSql(location),
+  "flight_sql:extension": (_client, { location }) => runFlightSqlExtension(location),
+  "flight_sql:ingestion": (_client, { location }) => runFlightSqlIngestion(location),
   "": runDefault,
 };
 

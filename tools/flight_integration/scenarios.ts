@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Those of Flight SQL, of which dipc plays the client alone. */
+export const SQL_SCENARIOS = ["flight_sql", "flight_sql:extension", "flight_sql:ingestion"] as const;
+
 /** Names as the testers of the other implementations take them; the last one is the default, which has no name. */
 export const SCENARIOS = [
   "auth:basic_proto",
@@ -18,11 +21,17 @@ export const SCENARIOS = [
   "poll_flight_info",
   "app_metadata_flight_info_endpoint",
   "do_exchange:echo",
+  ...SQL_SCENARIOS,
   "",
 ] as const;
 
 /** Name of a scenario. */
 export type Scenario = typeof SCENARIOS[number];
+
+/** Whether a scenario is one of Flight SQL. */
+export function isSqlScenario(scenario: Scenario): scenario is typeof SQL_SCENARIOS[number] {
+  return (SQL_SCENARIOS as readonly string[]).includes(scenario);
+}
 
 /** Whether a text names a scenario. */
 export function isScenario(name: string): name is Scenario {

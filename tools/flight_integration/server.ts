@@ -20,7 +20,16 @@ import { UploadedFlights } from "./default_server.ts";
 import { echo } from "./echo_server.ts";
 import { expiringHandlers } from "./expiring_server.ts";
 import { numbers, numbersSchema } from "./numbers.ts";
-import { MIDDLEWARE_HEADER, ORDERED, PASSWORD, REUSE_CONNECTION, type Scenario, USER } from "./scenarios.ts";
+import {
+  isSqlScenario,
+  MIDDLEWARE_HEADER,
+  ORDERED,
+  PASSWORD,
+  REUSE_CONNECTION,
+  type Scenario,
+  type SQL_SCENARIOS,
+  USER,
+} from "./scenarios.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -111,7 +120,7 @@ const APP_METADATA: FlightHandlers = {
   },
 };
 
-const OPTIONS: Readonly<Record<Exclude<Scenario, "">, () => FlightServerOptions>> = {
+const OPTIONS: Readonly<Record<Exclude<Scenario, "" | typeof SQL_SCENARIOS[number]>, () => FlightServerOptions>> = {
   "auth:basic_proto": () => AUTH,
   "middleware": () => ({ handlers: MIDDLEWARE }),
   "ordered": () => ({ handlers: ORDERED_ENDPOINTS }),
@@ -134,6 +143,7 @@ const OPTIONS: Readonly<Record<Exclude<Scenario, "">, () => FlightServerOptions>
  * @throws {DipcError} `unreachable` if the port is taken
  */
 export async function startServer(scenario: Scenario, port: number): Promise<FlightServer> {
+  if (isSqlScenario(scenario)) throw new Error(`dipc plays the client of ${scenario} alone`);
   if (scenario !== "") return await serveFlight({ port, ...OPTIONS[scenario]() });
   const flights = new UploadedFlights();
   const server = await serveFlight({ port, handlers: flights.handlers });

@@ -6,6 +6,7 @@
 import { DipcError } from "../../errors.ts";
 import { GrpcStatus } from "../../grpc/status.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
+import type { Approach } from "../../reachable_host.ts";
 import type { Session } from "./sessions.ts";
 
 /** One call as a handler sees it. */
@@ -24,6 +25,10 @@ export class FlightContext {
   readonly user: string | null;
   /** Subject of the client's certificate; `null` if it has none. */
   readonly certificateSubject: string | null;
+  /** @ignore Number of the client's connection, from 1. */
+  readonly _connection: number;
+  /** @ignore How the client has reached this server. */
+  readonly _approach: Approach;
   readonly #session: () => Session | null;
 
   /** @ignore Made by the server. */
@@ -35,6 +40,8 @@ export class FlightContext {
     this.signal = call.signal;
     this.user = user;
     this.certificateSubject = call.peerCertificate?.subject ?? null;
+    this._connection = call.connection;
+    this._approach = call.approach;
     this.#session = session;
   }
 

@@ -120,6 +120,7 @@ export class FlightServer extends TypedEventTarget<FlightServerEvents> implement
       onCall: (call) => answer(call, methods, events),
       onError: (error, connection, method = "") =>
         emit(events, "error", { connection, method, ...NOTHING_SENT, error }),
+      onConnectionEnd: parts.onConnectionEnd,
     });
     return new FlightServer(grpc, options, events);
   }

@@ -51,4 +51,6 @@ export interface FlightServerParts {
   catalog: FlightCatalog | null;
   /** Stores uploads; `null` if none are accepted. */
   uploads: UploadSink | null;
+  /** Called when a connection of a client is over, with its number. */
+  onConnectionEnd?: (connection: number) => void;
 }

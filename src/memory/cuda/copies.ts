@@ -194,6 +194,26 @@ export class CopyEngine {
     return download(this.#device.pinned, this, target, source, options);
   }
 
+  /**
+   * Records an event of the caller's after copies.
+   *
+   * @param handle `CUevent`
+   * @param after Ends of the copies
+   * @returns An event for the same moment
+   * @throws {DipcError} `closed`; what the driver reports
+   */
+  record(handle: bigint, after: readonly DeviceEvent[]): DeviceEvent {
+    const action = `record an event of ${this.#device.space}`;
+    this.#checkOpen(action);
+    const stream = this.#device.context.run(() => {
+      const stream = this.#stream("others");
+      for (const event of after) this.#order(stream, event, action);
+      this.#check(this.#device.symbols.cuEventRecord(handle, stream), action);
+      return stream;
+    });
+    return this.eventOf({ stream });
+  }
+
   /** An event for work of other code; see the device's own `eventOf`. */
   eventOf(work: { stream: bigint } | { event: bigint }): DeviceEvent {
     this.#checkOpen("wait for work of others");

@@ -13,6 +13,7 @@ import { CopyEngine } from "./copies.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { DeviceInfo } from "./device_info.ts";
 import { type CudaPoolOptions, DevicePool } from "./device_pool.ts";
+import { DeviceIpc } from "./ipc.ts";
 import { PinnedPool } from "./pinned_pool.ts";
 import { checkDeviceRange, describePointer, type PointerInfo } from "./pointer.ts";
 import type { RawMemory } from "./slabs.ts";
@@ -57,6 +58,8 @@ export class Gpu implements AsyncDisposable {
   readonly pinned: PinnedPool;
   /** Copies to, from and within its memory. */
   readonly copies: CopyEngine;
+  /** What it shares with other processes. */
+  readonly ipc: DeviceIpc;
   #closing: Promise<void> | null = null;
   #isClosed = false;
   #lateFailure: DipcError | null = null;
@@ -74,6 +77,7 @@ export class Gpu implements AsyncDisposable {
     this.pool = new DevicePool(info.space, this.#deviceMemory(), options.pool);
     this.pinned = new PinnedPool(this.#pinnedMemory(), options.pinned);
     this.copies = new CopyEngine(this);
+    this.ipc = new DeviceIpc(this, () => this.#releaseIfEmpty());
   }
 
   /**
@@ -151,15 +155,16 @@ export class Gpu implements AsyncDisposable {
 
   async #close(options: CopyWaitOptions): Promise<void> {
     await this.copies.drain(options);
+    this.ipc.afterCopies.reap();
     this.#isClosed = true;
-    const failures = [this.pool._close(), this.pinned._close(), this.copies.close()];
+    const failures = [this.pool._close(), this.pinned._close(), this.copies.close(), this.ipc.firstFailure];
     this.#releaseIfEmpty();
     const failure = [...failures, this.#lateFailure].find((error) => error !== null);
     if (failure) throw failure;
   }
 
   #releaseIfEmpty(): void {
-    if (this.#isClosed && this.pool._isEmpty && this.pinned._isEmpty && this.copies.isClosed) {
+    if (this.#isClosed && this.pool._isEmpty && this.pinned._isEmpty && this.ipc.isEmpty && this.copies.isClosed) {
       this.#lateFailure ??= this.context.release();
     }
   }

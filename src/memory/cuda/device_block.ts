@@ -8,6 +8,13 @@ import type { Block, Body } from "../block.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { Cell } from "./slabs.ts";
 
+/** A piece of device memory, and the allocation of the driver that it lies in. */
+export interface DeviceCell {
+  /** Device address of its first byte. */
+  readonly address: bigint;
+  readonly slab: { readonly address: bigint; readonly byteLength: number };
+}
+
 /** Memory that copies of a GPU may use. */
 export interface UsedByCopies {
   /**
@@ -23,9 +30,9 @@ export interface BlockOwner {
   /** `"cuda:N"`. */
   readonly space: string;
   /** Takes a cell back. */
-  giveBack(cell: Cell, events: readonly DeviceEvent[]): void;
+  giveBack(cell: DeviceCell, events: readonly DeviceEvent[]): void;
   /** Gives the cell back when nothing refers to `holder` any more. `events` is read then. */
-  watch(holder: object, cell: Cell, events: readonly DeviceEvent[]): void;
+  watch(holder: object, cell: DeviceCell, events: readonly DeviceEvent[]): void;
   /** Ends {@linkcode watch}. */
   unwatch(holder: object): void;
 }
@@ -66,10 +73,10 @@ export abstract class DeviceMemory implements UsedByCopies {
   protected readonly owner: BlockOwner;
   /** @ignore Copies that may still use it */
   protected readonly events: DeviceEvent[];
-  #cell: Cell | null;
+  #cell: DeviceCell | null;
 
   /** @ignore */
-  constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[]) {
+  constructor(owner: BlockOwner, cell: DeviceCell, events: DeviceEvent[]) {
     this.owner = owner;
     this.space = owner.space;
     this.events = events;
@@ -112,14 +119,14 @@ export abstract class DeviceMemory implements UsedByCopies {
   }
 
   /** @ignore Ends the hold on it */
-  protected giveAway(): Cell {
+  protected giveAway(): DeviceCell {
     const cell = this.#held();
     this.#cell = null;
     this.owner.unwatch(this);
     return cell;
   }
 
-  #held(): Cell {
+  #held(): DeviceCell {
     if (this.#cell === null) throw new LocalError("closed", `cannot use ${this.what}: it was given away or released`);
     return this.#cell;
   }
@@ -144,11 +151,13 @@ export class DeviceBlock extends DeviceMemory implements Block {
   /**
    * Turns the first bytes into a body that owns this block; the block must not be used afterwards.
    *
+   * @param byteLength How many
+   * @param filled The end of a copy that fills them, if they are not filled yet
    * @throws {DipcError} `closed`; `invalid_argument` if they do not fit
    */
-  toBody(byteLength: number): DeviceBody {
+  toBody(byteLength: number, filled: DeviceEvent | null = null): DeviceBody {
     checkFits(byteLength, this.capacity);
-    return new DeviceBody(this.owner, this.giveAway(), this.events, byteLength);
+    return new DeviceBody(this.owner, this.giveAway(), this.events, byteLength, filled);
   }
 }
 
@@ -160,11 +169,20 @@ export class DeviceBody extends DeviceMemory implements Body {
   readonly byteLength: number;
   /** Device address; `0n` for an empty body. */
   readonly address: bigint;
+  /** The end of the copy that fills it; `null` if it is filled already, or if its holder knows. */
+  readonly filled: DeviceEvent | null;
 
   /** @ignore Made by a block */
-  constructor(owner: BlockOwner, cell: Cell, events: DeviceEvent[], byteLength: number) {
+  constructor(
+    owner: BlockOwner,
+    cell: DeviceCell,
+    events: DeviceEvent[],
+    byteLength: number,
+    filled: DeviceEvent | null = null,
+  ) {
     super(owner, cell, events);
     this.byteLength = byteLength;
+    this.filled = filled;
     this.address = byteLength === 0 ? 0n : cell.address;
   }
 }

@@ -43,10 +43,15 @@ export interface DeviceInfo {
 }
 
 /** A UUID as `nvidia-smi` writes it. */
-function uuidText(bytes: Uint8Array): string {
+export function uuidText(bytes: Uint8Array): string {
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return "GPU-" +
     [[0, 8], [8, 12], [12, 16], [16, 20], [20, 32]].map(([from, to]) => hex.slice(from, to)).join("-");
+}
+
+/** The 16 bytes of a UUID that is written so. */
+export function uuidBytes(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.fromHex(text.slice("GPU-".length).replaceAll("-", ""));
 }
 
 /**

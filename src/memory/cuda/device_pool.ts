@@ -52,8 +52,9 @@ export class DevicePool implements Pool {
     });
     this.#owner = {
       space,
-      giveBack: (cell, events) => slabs.giveBack(cell, events),
-      watch: (holder, cell, events) => registry.register(holder, { cell, generation: cell.generation, events }, holder),
+      giveBack: (cell: Cell, events) => slabs.giveBack(cell, events),
+      watch: (holder, cell: Cell, events) =>
+        registry.register(holder, { cell, generation: cell.generation, events }, holder),
       unwatch: (holder) => void registry.unregister(holder),
     };
   }

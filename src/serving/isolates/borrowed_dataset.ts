@@ -109,9 +109,9 @@ class BorrowedRun implements SendableStream, MessageTaker {
     this.#link.post({ op: "pull", run: this.#run });
   }
 
-  #received({ kind, bytes, rows, body, address, byteLength }: LentMessage): SendableMessage {
+  #received({ kind, bytes, rows, buffers, body, address, byteLength }: LentMessage): SendableMessage {
     return {
-      header: { kind, bytes, rows },
+      header: { kind, bytes, rows, buffers } as SendableHeader,
       body: new AddressBody(address, byteLength, () => this.#link.giveBack(body)),
     };
   }

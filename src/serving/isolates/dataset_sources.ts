@@ -11,9 +11,14 @@ import type { MessageHeader } from "../../ipc/message.ts";
 import type { DatasetSource, PostedDataset, PostedHeader } from "./messages.ts";
 import { type SharedMessages, shareMessages } from "./shared_messages.ts";
 
-/** What is posted of the metadata of a message. */
-export function postedHeader({ kind, bytes, rows }: MessageHeader): PostedHeader {
-  return { kind, bytes, rows };
+/**
+ * What is posted of the metadata of a message.
+ *
+ * @param header The metadata
+ * @param isShared Whether clients may read its body in place
+ */
+export function postedHeader({ kind, bytes, rows, buffers }: MessageHeader, isShared: boolean): PostedHeader {
+  return isShared ? { kind, bytes, rows, buffers: Float64Array.from(buffers) } : { kind, bytes, rows };
 }
 
 /** Describes datasets, each always in the same way. */
@@ -32,7 +37,7 @@ export class DatasetSources {
     return await fromDataset(() => {
       let id = this.#ids.get(dataset);
       if (id === undefined) this.#ids.set(dataset, id = ++this.#lastId);
-      return { id, schema: postedHeader(dataset.schema), source: this.#sourceOf(dataset) };
+      return { id, schema: postedHeader(dataset.schema, false), source: this.#sourceOf(dataset) };
     });
   }
 

@@ -7,13 +7,14 @@ import { withDeadline } from "../../deadline.ts";
 import { type DipcError, LocalError } from "../../errors.ts";
 import { workerStartError } from "../../permissions.ts";
 import type { Grant } from "../admission.ts";
+import type { DatasetMemory } from "../shared_memory.ts";
 import type { ServerEventDetail } from "../options.ts";
 import type { PlaneParts } from "../server.ts";
 import type { StreamEventType } from "../stream_plane.ts";
 import type { DatasetSources } from "./dataset_sources.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Lender } from "./lender.ts";
-import type { FromIsolate, IsolateStart, PostedEvent, ToIsolate } from "./messages.ts";
+import type { FromIsolate, IsolateStart, PostedEvent, PostedMemory, ToIsolate } from "./messages.ts";
 import { fromPortable, toPortable } from "./portable_error.ts";
 import { SharedCounter } from "./shared_counter.ts";
 
@@ -186,11 +187,13 @@ export class Isolate {
   async #admit({ request, ticket, role }: Extract<FromIsolate, { op: "admit" }>): Promise<void> {
     try {
       const grant = await this.#host.parts.admission.admit(ticket, role);
-      const { name, dataset } = grant.entry;
+      const { name, dataset, shared } = grant.entry;
       const posted = await this.#host.sources.describe(dataset);
+      const memory = shared && postedMemory(shared);
       const id = ++this.#lastGrant;
       this.#grants.set(id, grant);
-      this.#post({ op: "admitted", request, grant: { id, name, dataset: posted, mustSpend: grant.mustSpend } });
+      const { mustSpend } = grant;
+      this.#post({ op: "admitted", request, grant: { id, name, dataset: posted, memory, mustSpend } });
     } catch (error) {
       this.#post({ op: "answer", request, error: toPortable(error) });
     }
@@ -206,7 +209,7 @@ export class Isolate {
   }
 
   #openRun({ request, run, grant }: Extract<FromIsolate, { op: "open" }>): void {
-    void this.#lender.open(request, run, this.#grants.get(grant)!.entry.dataset);
+    void this.#lender.open(request, run, this.#grants.get(grant)!.entry);
   }
 
   #reportPosted({ type, connection, dataset, totals, error }: PostedEvent): void {
@@ -266,4 +269,9 @@ export class Isolate {
     this.#over.resolve();
     if (this.#failure !== null) this.#host.onFailure(this, this.#failure);
   }
+}
+
+/** What an isolate needs to know of the memory of a dataset. */
+function postedMemory(memory: DatasetMemory): PostedMemory {
+  return memory.isConstant ? { kind: "packed", grant: memory.grant() } : { kind: "arena" };
 }

@@ -5,6 +5,7 @@
  */
 import { asDipcError, DipcError, LocalError } from "../../errors.ts";
 import { hostPool } from "../../memory/host_pool.ts";
+import type { StreamRole } from "../../protocol/role.ts";
 import { textOf } from "../../text.ts";
 import type { Transport } from "../../wire/transport.ts";
 import { transportOf } from "../../wire/ucx/loaded.ts";
@@ -12,12 +13,16 @@ import { closeCallbacks } from "../../wire/ucx/callbacks.ts";
 import { closeProgressLoop } from "../../wire/ucx/loop.ts";
 import type { ServerEventDetail } from "../options.ts";
 import type { StreamEventType } from "../stream_plane.ts";
+import { SharedPlane } from "../shared_plane.ts";
 import { UcxPlane } from "../ucx_plane.ts";
 import { Link } from "./link.ts";
 import type { FromIsolate, IsolateStart, ToIsolate } from "./messages.ts";
 import { fromPortable, toPortable } from "./portable_error.ts";
 import { PostedAdmission } from "./posted_admission.ts";
 import { SharedCounter } from "./shared_counter.ts";
+
+/** How often the main isolate learns what clients have of shared memory, in milliseconds. */
+const REPORT_MS = 50;
 
 /** The part of a worker's global scope that is used. */
 interface WorkerScope {
@@ -81,16 +86,30 @@ scope.addEventListener("unhandledrejection", (event) => {
 async function begin(start: IsolateStart): Promise<void> {
   try {
     const transport = await transportOf(start.library);
-    const admission = new PostedAdmission(link);
-    const { settings, wantData } = start;
+    const { settings, wantData, share } = start;
+    const admission = new PostedAdmission(link, settings.sharing.arenaBytes);
     const counter = new SharedCounter(start.counters, start.index);
-    const host = { settings, admission, counter, stop: stop.signal, emit };
-    running = { plane: new UcxPlane(transport, host, wantData), transport, admission };
-    await running.plane.listen();
+    const sharing = {
+      settings,
+      admission: { admit: (ticket: Uint8Array, role: StreamRole) => admission.look(ticket, role) },
+      memoryOf: (name: string) => admission.memoryOf(name),
+      emit,
+    };
+    const openShared = share === undefined ? undefined : () => new SharedPlane(sharing, share);
+    const host = { settings, admission, counter, stop: stop.signal, emit, openShared };
+    const plane = new UcxPlane(transport, host, wantData);
+    running = { plane, transport, admission };
+    await plane.listen();
+    if (share !== undefined) reportSharing(() => counter.lent({ ...plane.sharing!, arenaBytes: admission.arenaBytes }));
     link.post({ op: "listening", port: running.plane.port });
   } catch (error) {
     await end({ op: "not started", error: toPortable(asDipcError(error)) });
   }
+}
+
+/** Lets the main isolate know what clients have, soon after it changes. */
+function reportSharing(report: () => void): void {
+  Deno.unrefTimer(setInterval(report, REPORT_MS) as unknown as number);
 }
 
 function emit(type: StreamEventType, { connection, dataset, totals, error }: ServerEventDetail): void {
@@ -118,6 +137,7 @@ async function end(last?: FromIsolate): Promise<void> {
   try {
     await running?.plane.stopAccepting();
     await running?.plane.idle();
+    await running?.plane.close();
     await running?.admission.close();
     await running?.transport.close();
     await closeProgressLoop();

@@ -5,7 +5,7 @@
  */
 import { DipcError } from "../../errors.ts";
 import type { Body } from "../../memory/block.ts";
-import type { Dataset } from "../../sources/dataset.ts";
+import type { Entry } from "../entry.ts";
 import { LentRun } from "./lent_run.ts";
 import type { LentMessage, ToIsolate } from "./messages.ts";
 import { toPortable } from "./portable_error.ts";
@@ -35,14 +35,14 @@ export class Lender {
   }
 
   /** Starts a run and answers the request for it; never rejects. */
-  async open(request: number, run: number, dataset: Dataset): Promise<void> {
+  async open(request: number, run: number, { dataset, shared }: Entry): Promise<void> {
     try {
       const stream = await dataset.open({ signal: this.#stop });
       if (this.#isClosed) {
         await stream.close();
         return;
       }
-      this.#runs.set(run, new LentRun(stream));
+      this.#runs.set(run, new LentRun(stream, shared !== undefined));
     } catch (error) {
       this.#post({ op: "answer", request, error: toPortable(error) });
       return;
@@ -60,7 +60,8 @@ export class Lender {
       return;
     }
     const error = failure === null ? null : toPortable(failure.error);
-    this.#post({ op: "messages", run, messages: messages.map((message) => this.#lend(message)), isEnd, error });
+    const posted = messages.map((message) => this.#lend(message, lent.isShared));
+    this.#post({ op: "messages", run, messages: posted, isEnd, error });
   }
 
   /** Takes bodies back. */
@@ -100,9 +101,10 @@ export class Lender {
     await Promise.allSettled(runs.map((run) => run.close()));
   }
 
-  #lend({ header, body }: IpcMessage): LentMessage {
+  #lend({ header, body }: IpcMessage, isShared: boolean): LentMessage {
     const number = ++this.#lastBody;
     if (body !== null) this.#bodies.set(number, body);
-    return { ...postedHeader(header), body: number, address: body?.address ?? 0n, byteLength: body?.byteLength ?? 0 };
+    const [address, byteLength] = [body?.address ?? 0n, body?.byteLength ?? 0];
+    return { ...postedHeader(header, isShared), body: number, address, byteLength };
   }
 }

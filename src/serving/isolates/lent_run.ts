@@ -27,10 +27,16 @@ export class LentRun {
   /** The next message, if the dataset was working on it when others were handed over. */
   #awaited: Promise<IpcMessage | null> | null = null;
   #isClosed = false;
+  /** Whether clients may read its bodies in place. */
+  readonly isShared: boolean;
 
-  /** @param stream The run; closed with this one */
-  constructor(stream: MessageStream) {
+  /**
+   * @param stream The run; closed with this one
+   * @param isShared Whether clients may read its bodies in place
+   */
+  constructor(stream: MessageStream, isShared: boolean) {
     this.#stream = stream;
+    this.isShared = isShared;
   }
 
   /** The messages at hand, or the next one as soon as it is there. Never rejects; one call at a time. */

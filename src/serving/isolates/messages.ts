@@ -9,6 +9,7 @@ import type { ArrowFileShare } from "../../sources/arrow_file.ts";
 import type { OutgoingTotals } from "../../stream/outgoing.ts";
 import type { LoadedUcx } from "../../wire/ucx/loaded.ts";
 import type { ServerSettings } from "../options.ts";
+import type { MemoryGrant } from "../shared_memory.ts";
 import type { StreamEventType, WantData } from "../stream_plane.ts";
 import type { PortableError } from "./portable_error.ts";
 import type { SharedMessages } from "./shared_messages.ts";
@@ -18,7 +19,12 @@ export interface PostedHeader {
   readonly kind: MessageKind;
   readonly bytes: Uint8Array;
   readonly rows: number;
+  /** Offset and length of each buffer in the body, if clients may read it in place. */
+  readonly buffers?: Float64Array;
 }
+
+/** Memory in which clients read the bodies of a shared dataset: they are there, or each isolate brings them to an arena of its own. */
+export type PostedMemory = { readonly kind: "packed"; readonly grant: MemoryGrant } | { readonly kind: "arena" };
 
 /** A message of the main isolate whose body another isolate sends, and gives back by its number. */
 export interface LentMessage extends PostedHeader {
@@ -52,6 +58,8 @@ export interface PostedGrant {
   readonly id: number;
   readonly name: string;
   readonly dataset: PostedDataset;
+  /** Its memory, if it is shared. */
+  readonly memory?: PostedMemory;
   /** Whether the main isolate must be asked before the first body is sent. */
   readonly mustSpend: boolean;
 }
@@ -65,6 +73,8 @@ export interface IsolateStart {
   /** Of `counterMemory`. */
   readonly counters: SharedArrayBuffer;
   readonly library: LoadedUcx;
+  /** Name of the socket that hands out shared memory, if any dataset is shared. */
+  readonly share?: string;
 }
 
 /** From the main isolate. */

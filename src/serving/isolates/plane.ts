@@ -8,7 +8,7 @@ import { asDipcError, type DipcError } from "../../errors.ts";
 import type { Approach } from "../../reachable_host.ts";
 import { type LoadedUcx, loadUcxForIsolates } from "../../wire/ucx/loaded.ts";
 import type { PlaneMaker, PlaneParts } from "../server.ts";
-import { randomWantData, type StreamPlane, urisAt } from "../stream_plane.ts";
+import { newSocketName, randomWantData, type StreamPlane, urisAt } from "../stream_plane.ts";
 import { DatasetSources } from "./dataset_sources.ts";
 import { Isolate, type IsolateHost } from "./isolate.ts";
 import { counterMemory, SharedCounter } from "./shared_counter.ts";
@@ -23,18 +23,25 @@ const SOUND_MS = 10_000;
  *
  * @param isolates How many, at least 2
  * @param library Path of libucp; found by the usual rules by default
+ * @param shares Whether a dataset is shared; `undefined` if none is
  * @returns what makes the UCX side
  * @throws {DipcError} `library_not_found`, `permission_denied`
  */
-export function isolatesPlane(isolates: number, library?: string): PlaneMaker {
+export function isolatesPlane(
+  isolates: number,
+  library: string | undefined,
+  shares: ((name: string) => boolean) | undefined,
+): PlaneMaker {
   const loaded = loadUcxForIsolates(library);
-  return (parts) => new IsolatesPlane(isolates, loaded, parts);
+  return (parts) => new IsolatesPlane(isolates, loaded, parts, shares);
 }
 
 /** The place of one isolate: it has its port, whichever isolate listens there. */
 interface Place {
   isolate: Isolate | null;
   port: number;
+  /** Name of the socket that hands out shared memory. */
+  share: string | undefined;
   startedAt: number;
   waitMs: number;
 }
@@ -45,6 +52,8 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
   readonly sources: DatasetSources = new DatasetSources();
   readonly #library: LoadedUcx;
   readonly #counters: SharedArrayBuffer;
+  readonly #counter: SharedCounter;
+  readonly #shares: ((name: string) => boolean) | undefined;
   readonly #wantData = randomWantData();
   readonly #places: Place[];
   /** Aborted when no isolate is to be replaced any more. */
@@ -53,16 +62,23 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
   /** Times that URIs were requested: each time they begin with another listener. */
   #turn = 0;
 
-  constructor(isolates: number, library: LoadedUcx, parts: PlaneParts) {
+  constructor(
+    isolates: number,
+    library: LoadedUcx,
+    parts: PlaneParts,
+    shares: ((name: string) => boolean) | undefined,
+  ) {
     this.parts = parts;
+    this.#shares = shares;
     this.#library = library;
     this.#counters = counterMemory(isolates);
-    const counter = new SharedCounter(this.#counters, 0);
+    const counter = this.#counter = new SharedCounter(this.#counters, 0);
     Object.defineProperty(parts.stats, "idleConnections", { enumerable: true, get: () => counter.idle });
     const { port } = parts.settings;
     this.#places = Array.from({ length: isolates }, (_, index) => ({
       isolate: null,
       port: port === 0 ? 0 : port + index,
+      share: this.#socketName(),
       startedAt: 0,
       waitMs: FIRST_WAIT_MS,
     }));
@@ -79,6 +95,14 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
     return this.#places.some(({ isolate }) => isolate?.isBusy);
   }
 
+  get sharing(): StreamPlane["sharing"] {
+    return this.#shares === undefined ? undefined : this.#counter.lentByAll;
+  }
+
+  #socketName(): string | undefined {
+    return this.#shares === undefined ? undefined : newSocketName();
+  }
+
   async listen(): Promise<void> {
     // All of them, so that none is left to start when another one cannot.
     const started = await Promise.allSettled(this.#places.map((place, index) => this.#start(place, index)));
@@ -90,7 +114,15 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
     const first = this.#turn++ % this.#places.length;
     const inTurn = [...this.#places.slice(first), ...this.#places.slice(0, first)];
     const listening = inTurn.filter(({ port }) => port !== 0);
-    return listening.flatMap(({ port }) => urisAt(name, { port }, { settings, wantData: this.#wantData, approach }));
+    const isShared = this.#shares?.(name) ?? false;
+    return listening.flatMap(({ port, share }) =>
+      urisAt(name, { port }, {
+        settings,
+        wantData: this.#wantData,
+        approach,
+        share: isShared ? share : undefined,
+      })
+    );
   }
 
   async stopAccepting(): Promise<void> {
@@ -113,8 +145,11 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
     // Before it has listened, whoever starts it is notified.
     if (place.isolate !== isolate) return;
     place.isolate = null;
-    // The listener of an isolate that was lost keeps its port until the process ends.
-    if (isolate.isLost) place.port = 0;
+    // The listeners of an isolate that was lost keep port and name until the process ends.
+    if (isolate.isLost) {
+      place.port = 0;
+      place.share = this.#socketName();
+    }
     this.parts.emit("error", { connection: 0, error });
     if (performance.now() - place.startedAt > SOUND_MS) place.waitMs = FIRST_WAIT_MS;
     const replacing = this.#replace(place, isolate.index).finally(() => this.#replacing.delete(replacing));
@@ -144,6 +179,7 @@ class IsolatesPlane implements StreamPlane, IsolateHost {
       index,
       counters: this.#counters,
       library: this.#library,
+      share: place.share,
     }, this);
     await isolate.listening();
     place.isolate = isolate;

@@ -9,6 +9,7 @@ import { openSharedArrowFile } from "../../sources/arrow_file.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import type { SendableDataset, SendableHeader, SendableMessage, SendableStream } from "../../stream/sendable.ts";
 import { fromDataset } from "../../tell_peer.ts";
+import { type DatasetMemory, PackedMemory, StreamMemory } from "../shared_memory.ts";
 import type { StreamAdmission, StreamGrant } from "../stream_plane.ts";
 import { BorrowedDataset } from "./borrowed_dataset.ts";
 import type { Link } from "./link.ts";
@@ -21,16 +22,41 @@ export class PostedAdmission implements StreamAdmission {
   /** Datasets that are the same for all streams, by number. */
   readonly #known = new Map<number, SendableDataset>();
   readonly #files: Dataset[] = [];
+  /** Memory of shared datasets by their names, and which dataset of that name it is of. */
+  readonly #memories = new Map<string, { readonly dataset: number; readonly memory: DatasetMemory }>();
+  readonly #arenaBytes: number;
 
-  /** @param link To the main isolate */
-  constructor(link: Link) {
+  /**
+   * @param link To the main isolate
+   * @param arenaBytes Size of the arena of each shared dataset that is not in memory, in bytes
+   */
+  constructor(link: Link, arenaBytes: number) {
     this.#link = link;
+    this.#arenaBytes = arenaBytes;
   }
 
-  async admit(ticket: Uint8Array, role: StreamRole): Promise<StreamGrant> {
+  /** Decides about a request for which no stream follows, so that nobody forgets the grant. */
+  async look(ticket: Uint8Array, role: StreamRole): Promise<StreamGrant> {
+    const grant = await this.admit(ticket, role);
+    grant.forget();
+    return grant;
+  }
+
+  /** Memory of a dataset that a request has been admitted for; `undefined` if it is not shared. */
+  memoryOf(name: string): DatasetMemory | undefined {
+    return this.#memories.get(name)?.memory;
+  }
+
+  /** Bytes of the arenas of this isolate that are in use. */
+  get arenaBytes(): number {
+    return this.#memories.values().reduce((sum, { memory }) => sum + memory.usedBytes, 0);
+  }
+
+  async admit(ticket: Uint8Array, role: StreamRole): Promise<ReceivedGrant> {
     const grant = await this.#link.ask((request) => ({ op: "admit", request, ticket, role }));
     if (grant === null) throw new DipcError("internal", "cannot admit the request: the answer to it has no grant");
     try {
+      this.#noteMemory(grant);
       return new ReceivedGrant(grant, await fromDataset(() => this.#dataset(grant)), this.#link);
     } catch (error) {
       this.#link.post({ op: "forget", grant: grant.id });
@@ -41,6 +67,20 @@ export class PostedAdmission implements StreamAdmission {
   /** Closes the files that were opened here; no stream reads them any more. */
   async close(): Promise<void> {
     for (const file of this.#files) await file.close();
+    for (const { memory } of this.#memories.values()) memory.close();
+  }
+
+  /** A dataset of the same name may have taken the place of an earlier one. */
+  #noteMemory({ name, dataset, memory }: PostedGrant): void {
+    const known = this.#memories.get(name);
+    if (known?.dataset === dataset.id) return;
+    known?.memory.close();
+    this.#memories.delete(name);
+    if (memory === undefined) return;
+    const opened = memory.kind === "packed"
+      ? new PackedMemory(memory.grant, () => {})
+      : new StreamMemory(this.#arenaBytes);
+    this.#memories.set(name, { dataset: dataset.id, memory: opened });
   }
 
   #dataset({ id, dataset }: PostedGrant): SendableDataset {
@@ -65,6 +105,8 @@ export class PostedAdmission implements StreamAdmission {
 class ReceivedGrant implements StreamGrant {
   readonly entry: { readonly name: string; readonly dataset: SendableDataset };
   #outcome: { readonly error: unknown } | null = null;
+  /** Has the main isolate forget it; no stream follows. */
+  readonly forget: () => void;
 
   constructor({ id, name, mustSpend }: PostedGrant, dataset: SendableDataset, link: Link) {
     const spend = async (): Promise<void> => {
@@ -74,7 +116,7 @@ class ReceivedGrant implements StreamGrant {
         this.#outcome = { error };
       }
     };
-    const forget = (): void => link.post({ op: "forget", grant: id });
+    const forget = this.forget = (): void => link.post({ op: "forget", grant: id });
     this.entry = { name, dataset: new GrantedDataset(dataset, mustSpend ? spend : null, forget) };
   }
 
@@ -97,7 +139,7 @@ class GrantedDataset implements SendableDataset {
     this.#onEnd = onEnd;
   }
 
-  async open(options?: { signal?: AbortSignal }): Promise<SendableStream> {
+  async open(options?: Parameters<SendableDataset["open"]>[0]): Promise<SendableStream> {
     try {
       return this.#granted(await this.#dataset.open(options));
     } catch (error) {

@@ -10,8 +10,8 @@ import type { SendableDataset, SendableHeader, SendableMessage, SendableStream }
 import { LocalError } from "../../errors.ts";
 import { AddressBody } from "./address_body.ts";
 
-/** Numbers for each message: end of its metadata, kind, rows, bytes of the body, its address. */
-const FIELDS = 5;
+/** Numbers for each message: end of its metadata, kind, rows, bytes of the body, end of its buffers, address of the body. */
+const FIELDS = 6;
 const KINDS: readonly MessageKind[] = ["schema", "dictionary", "batch"];
 
 /** Messages in memory, as an isolate of the process finds them. */
@@ -20,6 +20,8 @@ export interface SharedMessages {
   readonly metadata: SharedArrayBuffer;
   /** `FIELDS` numbers of 64 bits for each message. */
   readonly table: SharedArrayBuffer;
+  /** Offset and length of every buffer of all messages, numbers of 64 bits. */
+  readonly buffers: SharedArrayBuffer;
 }
 
 const align = (length: number): number => Math.ceil(length / 8) * 8;
@@ -33,17 +35,22 @@ export function shareMessages({ _messages: messages }: ResidentDataset): SharedM
   const length = messages.reduce((sum, { header }) => sum + align(header.bytes.byteLength), 0);
   const metadata = new SharedArrayBuffer(length);
   const table = new SharedArrayBuffer(messages.length * FIELDS * BigInt64Array.BYTES_PER_ELEMENT);
+  const places = messages.reduce((sum, { header }) => sum + header.buffers.length, 0);
+  const buffers = new SharedArrayBuffer(places * Float64Array.BYTES_PER_ELEMENT);
   const bytes = new Uint8Array(metadata);
   const numbers = new BigInt64Array(table);
-  let at = 0;
+  const allBuffers = new Float64Array(buffers);
+  let at = 0, place = 0;
   for (const [index, { header, body }] of messages.entries()) {
     bytes.set(header.bytes, at);
-    const row = [at + header.bytes.byteLength, KINDS.indexOf(header.kind), header.rows, body?.byteLength ?? 0];
+    allBuffers.set(header.buffers, place);
+    place += header.buffers.length;
+    const row = [at + header.bytes.byteLength, KINDS.indexOf(header.kind), header.rows, body?.byteLength ?? 0, place];
     numbers.set(row.map(BigInt), index * FIELDS);
     numbers[index * FIELDS + FIELDS - 1] = BigInt.asIntN(64, body?.address ?? 0n);
     at += align(header.bytes.byteLength);
   }
-  return { metadata, table };
+  return { metadata, table, buffers };
 }
 
 /** A dataset over such messages, in any isolate. */
@@ -55,13 +62,15 @@ export class SharedDataset implements SendableDataset {
    * @param schema The schema message
    * @param shared Its messages, which keep their places for as long as the dataset is used
    */
-  constructor(schema: SendableHeader, { metadata, table }: SharedMessages) {
+  constructor(schema: SendableHeader, { metadata, table, buffers: all }: SharedMessages) {
     this.schema = schema;
     const numbers = new BigInt64Array(table);
     const messages: SendableMessage[] = [];
-    for (let at = 0, row = 0; row < numbers.length; row += FIELDS) {
-      const [end, kind, rows, byteLength] = [0, 1, 2, 3].map((field) => Number(numbers[row + field]));
-      const header = { kind: KINDS[kind], rows, bytes: new Uint8Array(metadata, at, end - at) };
+    for (let at = 0, place = 0, row = 0; row < numbers.length; row += FIELDS) {
+      const [end, kind, rows, byteLength, endPlace] = [0, 1, 2, 3, 4].map((field) => Number(numbers[row + field]));
+      const buffers = new Float64Array(all, place * Float64Array.BYTES_PER_ELEMENT, endPlace - place);
+      const header = { kind: KINDS[kind], rows, bytes: new Uint8Array(metadata, at, end - at), buffers };
+      place = endPlace;
       const address = BigInt.asUintN(64, numbers[row + FIELDS - 1]);
       messages.push({ header, body: new AddressBody(address, byteLength, null) });
       at = align(end);

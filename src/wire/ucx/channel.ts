@@ -21,6 +21,7 @@ import {
   type Operation,
   PENDING,
   type Receive,
+  type RemoteMemory,
   type UnexpectedMessage,
   type UntilOptions,
 } from "../transport.ts";
@@ -35,6 +36,7 @@ import {
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
 import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
+import { noRemoteMemory, UcxRemoteMemory } from "./remote_memory.ts";
 import { type RequestParams, sharedParams } from "./request_params.ts";
 import {
   closedError,
@@ -103,6 +105,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #peers: string[] = [];
   #metadataEndpoint = 0n;
   #bodyEndpoint = 0n;
+  readonly #remote: UcxRemoteMemory[] = [];
   #closing: Promise<void> | null = null;
   #isClosed = false;
   #transports: readonly string[] = [];
@@ -141,6 +144,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#params = sharedParams(worker.context.ucp.version);
     this.#requests = new RequestList(this.#symbols, worker.handle);
     worker.owner = this;
+    worker.isStreaming = false;
   }
 
   /**
@@ -330,6 +334,17 @@ export class UcxChannel implements Channel, WorkerOwner {
     return new UcxRequest(this.#requests, request, body);
   }
 
+  openRemote(key: Uint8Array): RemoteMemory {
+    if (this.#closing !== null) throw closedError();
+    if (!this.#worker.context.hasRemoteMemory) throw noRemoteMemory();
+    const memory = new UcxRemoteMemory({
+      ...{ symbols: this.#symbols, endpoint: this.#bodyEndpoint, requests: this.#requests },
+      onRequest: () => this.#wakeWorker(),
+    }, key);
+    this.#remote.push(memory);
+    return memory;
+  }
+
   /** Starts a request on memory of a GPU, if UCX may be given it. @returns the request, or why there is none */
   #onDevice(space: string, start: () => bigint): bigint | DipcError {
     const { context } = this.#worker;
@@ -475,6 +490,8 @@ export class UcxChannel implements Channel, WorkerOwner {
     for (const request of this.#requests.all()) request.cancel();
     await this.#drain(() => this.#pollAll(), flush ? DRAIN_MS : 0);
     const stuck = this.#requests.count > 0;
+    // A request that never ends may still use its key.
+    if (!stuck) { for (const memory of this.#remote) memory.close(); }
     const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
     const done = settled(closes);
     if (!await this.#drain(done, DRAIN_MS)) clean = false;

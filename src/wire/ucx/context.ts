@@ -14,6 +14,7 @@ import {
   contextMemoryTypes,
   contextParams,
   FEATURE_AM,
+  FEATURE_RMA,
   FEATURE_TAG,
   FEATURE_WAKEUP,
 } from "../../../ffi/ucp_structs.ts";
@@ -24,6 +25,9 @@ import { explanations } from "./explanations.ts";
 
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
+
+/** Transports over which a remote key that is wrong is an error. */
+const KEYS_CHECKED = "self,tcp,sysv";
 
 /**
  * Opens libucp with dipc's settings in the environment of the process.
@@ -55,6 +59,8 @@ export interface ContextOptions {
   readonly ipv6: boolean;
   /** Whether memory may be shared with processes of this machine. */
   readonly sharedMemory: boolean;
+  /** Whether memory is read by remote keys: by peers that connect to it, or here if it connects to them. */
+  readonly remoteMemory?: "lent" | "read";
   /** The GPU whose memory is sent and received, if there is one. */
   readonly device?: DeviceAccess;
 }
@@ -74,6 +80,8 @@ export class UcxContext {
    * the process when it is given an address of a GPU and has no CUDA.
    */
   readonly deviceSpace: string | null;
+  /** Whether memory is read by remote keys. */
+  readonly hasRemoteMemory: boolean;
   #isClosed = false;
   #workers = 0;
 
@@ -87,6 +95,7 @@ export class UcxContext {
     this.ucp = ucp;
     this.symbols = ucp.symbols;
     this.device = options.device ?? null;
+    this.hasRemoteMemory = options.remoteMemory !== undefined;
     this.handle = this.within(() => this.#init(options));
     closeOnExec();
     this.deviceSpace = this.device !== null && cudaSupport(this, this.device).supported ? this.device.space : null;
@@ -100,7 +109,10 @@ export class UcxContext {
     const config = out[0];
     try {
       if (options.devices !== null) this.#configure(config, "NET_DEVICES", netDevices(options.devices));
-      if (!options.sharedMemory) this.#configure(config, "TLS", "^sm");
+      // What else there is may end the process over a key that is not valid any more, InfiniBand for one.
+      if (options.remoteMemory === "read") {
+        this.#configure(config, "TLS", options.sharedMemory ? KEYS_CHECKED : "self,tcp");
+      } else if (!options.sharedMemory) this.#configure(config, "TLS", "^sm");
       // A TCP endpoint of UCX has room for an address of its interface's family only, and writes the peer's into it
       // unchecked: over a connection of the other family it corrupts the heap (seen in 1.13.1 and 1.22.0).
       this.#configure(config, "TCP_AF_PRIO", options.ipv6 ? "inet6" : "inet");
@@ -115,7 +127,8 @@ export class UcxContext {
       // Each worker lays out receive buffers for this many small messages more than its queue of 256 holds, 8 KiB each. Bodies do
       // not come through them, so UCX's 512 cost a server with 256 idle clients a quarter of its memory and gain nothing.
       for (const transport of ["SYSV", "POSIX"]) this.#configure(config, `${transport}_RX_BUFS_GROW`, "288");
-      const params = contextParams(FEATURE_TAG | FEATURE_AM | FEATURE_WAKEUP);
+      const remote = options.remoteMemory === undefined ? 0n : FEATURE_RMA;
+      const params = contextParams(FEATURE_TAG | FEATURE_AM | FEATURE_WAKEUP | remote);
       status = this.symbols.ucp_init_version(API_MAJOR, API_MINOR, params.bytes, config, out);
       if (status !== 0) {
         throw statusError(

@@ -15,13 +15,14 @@ import {
   listenerParams,
   type SockAddr,
 } from "../../../ffi/ucp_structs.ts";
-import type { Listener, ListenOptions, PeerAddress } from "../transport.ts";
+import type { LentMemory, Listener, ListenOptions, PeerAddress } from "../transport.ts";
 import { isolateCallback } from "./callbacks.ts";
 import { UcxChannel } from "./channel.ts";
 import type { ChannelLimits } from "./connection.ts";
 import { UcxEndpoint } from "./endpoint.ts";
 import { progressLoop } from "./loop.ts";
 import { PortGuard } from "./port_guard.ts";
+import { lendMemory, noRemoteMemory } from "./remote_memory.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
 
@@ -208,6 +209,11 @@ export class UcxListener implements Listener, WorkerOwner {
 
   onActiveMessage(): boolean {
     return false;
+  }
+
+  lend(byteLength: number): LentMemory {
+    if (this.#options.remoteMemory !== true) throw noRemoteMemory();
+    return lendMemory(this.#worker.context, byteLength);
   }
 
   async close(): Promise<void> {

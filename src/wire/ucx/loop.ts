@@ -42,6 +42,7 @@ const NAP_AFTER_MS = 200, NAP_MAX_MS = 100, NAP_TICK_MS = 25;
 /**
  * A core that was offered to others and comes back later than `CROWDED_MS` has other work. For `CROWDED_FACTOR` times as long
  * nothing is polled then: who sleeps is woken up as soon as there is something to do, who polls waits for the turns of all others.
+ * Streams do not mind: theirs are among those turns, and what has piled up meanwhile is taken at once.
  */
 const CROWDED_MS = 0.3, CROWDED_FACTOR = 10;
 /** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
@@ -62,6 +63,8 @@ export interface Pollable {
   armed: boolean;
   /** True if requests were started since the loop progressed it last. Set by its owner. */
   dirty: boolean;
+  /** Whether what is waited for on it belongs to a stream under way. Kept by the loop. */
+  isStreaming: boolean;
   /** Registration in the loop. Kept by the loop. */
   token: number;
   /** Waits on it. Kept by the loop. */
@@ -187,6 +190,7 @@ export class ProgressLoop {
   until(target: Pollable, step: () => boolean, options?: UntilOptions): Promise<boolean> {
     const signal = options?.signal;
     const spinMs = options?.eagerMs ?? SPIN_MS;
+    const isStreaming = target.isStreaming = options?.isStreaming ?? false;
     try {
       if (signal?.aborted) return Promise.reject(abortError(signal));
       let now = performance.now();
@@ -204,7 +208,7 @@ export class ProgressLoop {
           }
           now = performance.now();
           if (active) end = now + spinMs;
-        } while (isAlone && now < end && now < limit && now >= this.#crowdedUntil);
+        } while (isAlone && now < end && now < limit && (isStreaming || now >= this.#crowdedUntil));
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -241,8 +245,13 @@ export class ProgressLoop {
     return this.#targets.length === (target.waits.length === 0 ? 0 : 1);
   }
 
-  /** Offers the core to others that share it: the peer, V8's own threads. */
-  offerCore(): void {
+  /**
+   * Offers the core to others that share it: the peer, V8's own threads.
+   *
+   * @param isStreaming Whether a stream is under way
+   */
+  offerCore(isStreaming: boolean): void {
+    if (isStreaming) return void this.#libc.sched_yield();
     const before = performance.now();
     if (before < this.#crowdedUntil) return;
     this.#libc.sched_yield();
@@ -304,7 +313,7 @@ export class ProgressLoop {
           await null;
         }
         if (settled || active) lastMove = now;
-        else if (this.#targets.length > 1) this.offerCore();
+        else if (this.#targets.length > 1) this.offerCore(this.#targets.some((target) => target.isStreaming));
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
         const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
@@ -354,7 +363,7 @@ export class ProgressLoop {
         if (wait.deadline < next) next = wait.deadline;
         if (wait.spinMs > spinMs) spinMs = wait.spinMs;
       }
-      if (now < this.#crowdedUntil) spinMs = 0;
+      if (now < this.#crowdedUntil && !target.isStreaming) spinMs = 0;
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const isActive = target.progress();

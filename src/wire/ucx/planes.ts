@@ -26,6 +26,8 @@ export interface PlaneKind {
   readonly devices: readonly string[] | null;
   readonly ipv6: boolean;
   readonly sharedMemory: boolean;
+  /** Whether memory is read by remote keys; see `ContextOptions`. */
+  readonly remoteMemory?: "lent" | "read";
 }
 
 /** Transports that need no network, or move data within a process. */
@@ -45,6 +47,24 @@ export function requireNetwork(transports: string | null): void {
     "unsupported",
     `cannot make connections by UCX: UCX_TLS=${transports} in the environment allows no network transport, by which even ` +
       `processes of one machine meet; unset it, or add tcp (UCX_TLS=tcp,${transports})`,
+  );
+}
+
+/** Transports over which a remote key that is wrong is an error; over others it may end the process. */
+const CHECKS_KEYS = /^(?:self|loopback|tcp|sysv)$/;
+
+/**
+ * Rejects a choice of transports over which remote keys cannot be used safely.
+ *
+ * @param transports The user's UCX_TLS, `null` if it is not set
+ * @throws {DipcError} `unsupported`
+ */
+export function requireCheckedKeys(transports: string | null): void {
+  if (transports === null || transports.split(",").every((name) => CHECKS_KEYS.test(name.trim()))) return;
+  throw new LocalError(
+    "unsupported",
+    `cannot read by remote keys: UCX_TLS=${transports} in the environment allows transports over which a key that is not ` +
+      "valid any more may end the process; unset it, or choose among self, tcp and sysv",
   );
 }
 
@@ -72,7 +92,7 @@ export class Planes {
    */
   of(kind: PlaneKind): Plane {
     if (this.#isClosed) throw new LocalError("closed", "cannot use the UCX transport: it was closed");
-    const key = JSON.stringify([kind.devices, kind.ipv6, kind.sharedMemory]);
+    const key = JSON.stringify([kind.devices, kind.ipv6, kind.sharedMemory, kind.remoteMemory]);
     let plane = this.#planes.get(key);
     if (plane === undefined) this.#planes.set(key, plane = this.#open(kind));
     return plane;
@@ -80,6 +100,7 @@ export class Planes {
 
   #open(kind: PlaneKind): Plane {
     requireNetwork(userSetting("UCX_TLS"));
+    if (kind.remoteMemory === "read") requireCheckedKeys(userSetting("UCX_TLS"));
     const context = new UcxContext(this.#ucp, { ...kind, device: this.#device });
     const pool = new WorkerPool(context, WARM_WORKERS);
     try {

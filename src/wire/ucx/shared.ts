@@ -25,10 +25,7 @@ export function sharedTransport(library = "", device?: DeviceAccess): Promise<Tr
   return transport;
 }
 
-/**
- * Releases the transports that `connect` keeps for the next stream: contexts, warm workers, file descriptors. For a
- * program that runs on for long without streams; close all readers before.
- */
+/** Releases the transports that are kept for the next stream. */
 export async function releaseTransports(): Promise<void> {
   for (const space of new Set([...transports.values()].map(({ space }) => space))) await releaseTransportsOf(space);
 }

@@ -168,6 +168,7 @@ class UcxTransport implements Transport {
       devices: device === null ? null : [device],
       ipv6: isIpv6(address),
       sharedMemory: true,
+      remoteMemory: options.remoteMemory === true ? "lent" : undefined,
     });
     return new UcxListener(plane.pool, address, options, this.#limits);
   }
@@ -230,6 +231,7 @@ class UcxTransport implements Transport {
     const kind = {
       devices: devices.includes(null) ? null : [...new Set(devices as string[])],
       ipv6: targets.some(isIpv6),
+      remoteMemory: options.remoteMemory === true ? "read" as const : undefined,
     };
     const names = peers.map(peerName);
     const attempt = (sharedMemory: boolean, obstacle: string): Promise<Channel> =>

@@ -77,6 +77,7 @@ export class UcxWorker implements Pollable {
   readonly eventFd: number;
   armed = false;
   dirty = false;
+  isStreaming = false;
   token = 0;
   readonly waits: Wait[] = [];
   lastActive = 0;
@@ -143,7 +144,7 @@ export class UcxWorker implements Pollable {
       this.activity++;
       this.#quiet = 0;
     } else if ((++this.#quiet & 1) === 0 && progressLoop().isAlone(this)) {
-      progressLoop().offerCore();
+      progressLoop().offerCore(this.isStreaming);
     }
     return active;
   }

@@ -1,65 +1,58 @@
 /**
- * A process that owns device memory and an event and hands them to others: does what each line of standard input says, one JSON
- * object, and answers with another.
+ * A process that owns device memory and an event and hands them to others, as a test uses it.
  *
  * @module
  */
-import { openLibcuda } from "../../../ffi/cuda.ts";
+import { cuda } from "../../support/cuda_sim.ts";
+import { ROOT } from "../../support/paths.ts";
+import type { NeighbourHandles, NeighbourTask } from "./cuda_neighbour_program.ts";
 
-/** A line of its input: the memory, its byte, and what to do. */
-export interface NeighbourTask {
-  /** `share`: makes memory, fills it late and records the event after that; `work`: asks its streams until all is done. */
-  readonly what: "share" | "work" | "free" | "destroy";
-  /** Size of the memory in bytes. */
-  readonly byteLength?: number;
-  readonly fill?: number;
-  /** Queries that the fill takes. */
-  readonly delay?: number;
-}
+/** Another process with device memory. */
+export class Neighbour implements AsyncDisposable {
+  readonly #child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--quiet", `${ROOT}/tests/ffi/support/cuda_neighbour_program.ts`],
+    ...{ env: cuda!.env, stdin: "piped", stdout: "piped", stderr: "piped" } as const,
+  }).spawn();
+  readonly #writer = this.#child.stdin.getWriter();
+  readonly #answers = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  readonly #errors = new Response(this.#child.stderr).text();
 
-/** Its answer to `share`. */
-export interface NeighbourHandles {
-  readonly memory: number[];
-  readonly event: number[];
-}
-
-if (import.meta.main) {
-  const { symbols } = openLibcuda();
-  const control = Deno.dlopen(Deno.env.get("DIPC_LIBCUDA")!, {
-    cuda_sim_set_delay: { parameters: ["u64"], result: "void" },
-  }).symbols;
-  const out = new BigUint64Array(1);
-  const made = (result: number): bigint => {
-    if (result !== 0) throw new Error(`the driver reports ${result}`);
-    return out[0];
-  };
-  made(symbols.cuInit(0));
-  made(symbols.cuCtxPushCurrent_v2(made(symbols.cuDevicePrimaryCtxRetain(out, 0))));
-  const stream = made(symbols.cuStreamCreate(out, 1));
-  const event = made(symbols.cuEventCreate(out, 2 | 4));
-  let memory = 0n;
-  const run = ({ what, byteLength = 0, fill = 0, delay = 0 }: NeighbourTask): Partial<NeighbourHandles> => {
-    if (what === "work") made(symbols.cuStreamSynchronize(stream));
-    else if (what === "free") made(symbols.cuMemFree_v2(memory));
-    else if (what === "destroy") made(symbols.cuEventDestroy_v2(event));
-    if (what !== "share") return {};
-    memory = made(symbols.cuMemAlloc_v2(out, BigInt(byteLength)));
-    control.cuda_sim_set_delay(BigInt(delay));
-    made(symbols.cuMemsetD8Async(memory, fill, BigInt(byteLength), stream));
-    made(symbols.cuEventRecord(event, stream));
-    const handles = { memory: new Uint8Array(64), event: new Uint8Array(64) };
-    made(symbols.cuIpcGetMemHandle(handles.memory, memory));
-    made(symbols.cuIpcGetEventHandle(handles.event, event));
-    return { memory: [...handles.memory], event: [...handles.event] };
-  };
-  const reader = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
-  let text = "";
-  for await (const chunk of reader) {
-    const lines = (text + chunk).split("\n");
-    text = lines.pop()!;
-    for (const line of lines) console.log(JSON.stringify(run(JSON.parse(line))));
+  async tell(task: NeighbourTask): Promise<NeighbourHandles> {
+    await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
+    let text = "";
+    while (!text.endsWith("\n")) {
+      const { value, done } = await this.#answers.read();
+      if (done) throw new Error(await this.#errors);
+      text += value;
+    }
+    return JSON.parse(text);
   }
-  symbols.cuStreamDestroy_v2(stream);
-  symbols.cuCtxPopCurrent_v2(out);
-  symbols.cuDevicePrimaryCtxRelease_v2(0);
+
+  async share(fill: number, delay = 0, byteLength = 2 << 20): Promise<{ memory: Uint8Array; event: Uint8Array }> {
+    const { memory, event } = await this.tell({ what: "share", fill, delay, byteLength });
+    return { memory: Uint8Array.from(memory), event: Uint8Array.from(event) };
+  }
+
+  kill(): Promise<unknown> {
+    this.#child.kill("SIGKILL");
+    return this.#child.status;
+  }
+
+  /** Ends it. @returns its exit status, and what it said on standard error */
+  async end(): Promise<{ code: number; errors: string }> {
+    await this.#writer.close();
+    return { code: (await this.#child.status).code, errors: await this.#errors };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.#writer.close().catch(() => {});
+    await this.#answers.cancel();
+    await this.#child.status;
+    await this.#errors;
+  }
 }

@@ -22,11 +22,16 @@ const STREAM_WINDOW = 1 << 17, CONNECTION_WINDOW = 1 << 18, MAX_STREAMS = 4;
 /** What one run may write: answers to control frames, and the answers of the streams. */
 const MAX_WRITTEN = 1 << 20;
 
+/** Bytes that are taken at once, of those that may be. */
+const MAX_TAKEN_AT_ONCE = 20_000;
+
 /** Carries bytes that the input holds; what is written is kept, and taken when the input says so. */
 class ScriptedTransport implements Transport {
   readonly written: Uint8Array[] = [];
   isDestroyed = false;
   isEnded = false;
+  /** Whether a part of what is written is taken at once. */
+  writesNow = false;
   #sink: TransportSink | null = null;
   #unfinished: (() => void)[] = [];
 
@@ -39,6 +44,12 @@ class ScriptedTransport implements Transport {
     if (this.isEnded) throw new Error("bytes were written after the end");
     this.written.push(bytes.slice());
     this.#unfinished.push(done);
+  }
+  writeNow(pieces: readonly Uint8Array<ArrayBuffer>[]): number {
+    check("nothing is written at once while a write is under way", this.#unfinished.length === 0);
+    const bytes = join(...pieces).subarray(0, MAX_TAKEN_AT_ONCE);
+    this.written.push(bytes);
+    return bytes.byteLength;
   }
   end(): void {
     this.isEnded = true;
@@ -71,6 +82,7 @@ async function play(input: Uint8Array, make: (transport: ScriptedTransport, onCl
   let closes = 0;
   const { connection, streams } = make(transport, () => closes++);
   const mode = input[0] ?? 0;
+  transport.writesNow = (mode & 16) !== 0;
   await null; // what is written is gathered for a microtask
   let piece = 0;
   inPieces(input.subarray(1), mode & 3 ? 1 << (4 * (mode & 3)) : 0, (bytes) => {
@@ -122,7 +134,7 @@ const server: FuzzTarget = {
   ],
   maxInputBytes: 3000,
   seeds: () =>
-    framesOfClient().flatMap((bytes, i) => [join(Uint8Array.of(i), bytes), join(Uint8Array.of(8 | i), bytes)]),
+    framesOfClient().flatMap((bytes, i) => [i, 8 | i, 16 | i].map((mode) => join(Uint8Array.of(mode), bytes))),
   mutate: (input, random) => mutateFrames(input, 1, random),
   async run(input) {
     const played = await play(input, (transport, onClose) => {
@@ -157,7 +169,7 @@ const client: FuzzTarget = {
   ],
   maxInputBytes: 3000,
   seeds: () =>
-    framesOfServer().flatMap((bytes, i) => [join(Uint8Array.of(i), bytes), join(Uint8Array.of(8 | i), bytes)]),
+    framesOfServer().flatMap((bytes, i) => [i, 8 | i, 16 | i].map((mode) => join(Uint8Array.of(mode), bytes))),
   mutate: (input, random) => mutateFrames(input, 1, random),
   async run(input) {
     const played = await play(input, (transport, onClose) => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { libc } from "../../../ffi/libc.ts";
 import { hostPool } from "../../../src/memory/host_pool.ts";
 import { SharedRegion } from "../../../src/memory/shared_region.ts";
 import { wrapBytes } from "../../../src/memory/wrap.ts";
@@ -36,10 +37,13 @@ export interface HostileOptions {
   /** Answers a hello. Default: hands out the memory, as a server should. */
   answer?(socket: LocalSocket, region: SharedRegion): void;
   /** Changes a list that is right. Default: sends it. */
-  list?(words: BigUint64Array<ArrayBuffer>, region: SharedRegion): Uint8Array<ArrayBuffer>;
+  list?(words: BigUint64Array<ArrayBuffer>, region: HostileRegion): Uint8Array<ArrayBuffer>;
 }
 
-const WANT_DATA = 77n;
+/** Memory that a hostile server lends. */
+export type HostileRegion = Pick<SharedRegion, "base" | "byteLength">;
+
+export const WANT_DATA = 77n;
 export const REGION_BYTES: number = 1 << 20;
 
 /** The answer that a server should give. */
@@ -109,34 +113,45 @@ export class HostileServer implements AsyncDisposable {
     });
   }
 
-  async #serve(channel: Channel): Promise<void> {
-    const signal = this.#stop.signal;
-    try {
-      await channel.until(() => channel.probe() !== null, { signal });
-      const { byteLength } = channel.probe()!;
-      const block = hostPool().acquire(byteLength);
-      const receive = channel.receive(WANT_DATA, FULL_MASK, block, byteLength);
-      await channel.until(() => receive.poll() !== PENDING, { signal });
-      block.release();
-      const outgoing = new OutgoingStream(channel, this.#options.dataset, {
-        ...{ role: "both", windowBytes: 1 << 20, windowBatches: 16, idleTimeoutMs: 10_000, signal },
-        sharing: { share: ({ header, body }) => this.#share(header as { buffers?: ArrayLike<number> }, body!) },
-      });
-      await outgoing.run().catch(() => {});
-      await channel.until(() => channel.failure !== null, { timeoutMs: 5_000, signal }).catch(() => {});
-      await channel.close();
-      await outgoing.release();
-    } finally {
-      await channel.close();
-    }
+  #serve(channel: Channel): Promise<void> {
+    return serveHostile(channel, this.#options, { region: this.region, signal: this.#stop.signal });
   }
+}
 
-  #share({ buffers }: { buffers?: ArrayLike<number> }, body: { address: bigint; byteLength: number }) {
+/** Answers one request with lists of addresses, as they should be or not. */
+export async function serveHostile(
+  channel: Channel,
+  { dataset, list: change }: Pick<HostileOptions, "dataset" | "list">,
+  { region, signal }: { region: HostileRegion; signal: AbortSignal },
+): Promise<void> {
+  const share = ({ buffers }: { buffers?: ArrayLike<number> }, body: { address: bigint; byteLength: number }) => {
     const start = REGION_BYTES - body.byteLength;
-    this.region.write(start, body.address, body.byteLength);
+    libc().memcpy(region.base + BigInt(start), body.address, BigInt(body.byteLength));
     const list = new Uint8Array(addressListBytes(buffers!.length / 2));
-    writeAddressList(list, this.region.base + BigInt(start), buffers!);
-    return wrapBytes(this.#options.list?.(new BigUint64Array(list.buffer), this.region) ?? list);
+    writeAddressList(list, region.base + BigInt(start), buffers!);
+    return wrapBytes(change?.(new BigUint64Array(list.buffer), region) ?? list);
+  };
+  try {
+    await channel.until(() => channel.probe() !== null, { signal });
+    const { byteLength } = channel.probe()!;
+    const block = hostPool().acquire(byteLength);
+    const receive = channel.receive(WANT_DATA, FULL_MASK, block, byteLength);
+    await channel.until(() => receive.poll() !== PENDING, { signal });
+    block.release();
+    const outgoing = new OutgoingStream(channel, dataset, {
+      ...{ role: "both", windowBytes: 1 << 20, windowBatches: 16, idleTimeoutMs: 10_000, signal },
+      hasStopped: () => false,
+      sharing: {
+        mayShare: () => true,
+        share: ({ header, body }) => share(header as { buffers?: ArrayLike<number> }, body!),
+      },
+    });
+    await outgoing.run().catch(() => {});
+    await channel.until(() => channel.failure !== null, { timeoutMs: 5_000, signal }).catch(() => {});
+    await channel.close();
+    await outgoing.release();
+  } finally {
+    await channel.close();
   }
 }
 
@@ -159,7 +174,7 @@ export class HostileClient implements AsyncDisposable {
 
   /** Says hello, as a client should, and closes the descriptor that it gets. @returns the code of an error, if it is refused */
   async hello(nonce: Uint8Array = this.nonce, ticket: Uint8Array = this.#uri.ticket!): Promise<string> {
-    this.socket.send(encodeHello({ nonce, ticket }));
+    this.socket.send(encodeHello({ nonce, ticket, kind: "host" }));
     return await this.answer();
   }
 
@@ -211,4 +226,29 @@ export class HostileClient implements AsyncDisposable {
     await this.#transport?.close();
     this.socket.close();
   }
+}
+
+/** Lists of one column without nulls: total, count, (0, 0), (address, length); each of them is wrong. */
+export const WRONG_LISTS: Record<
+  string,
+  (words: BigUint64Array<ArrayBuffer>, region: HostileRegion) => Uint8Array<ArrayBuffer>
+> = {
+  "count 0": (words) => bytesOf(words.with(1, 0n)),
+  "count 2^32": (words) => bytesOf(words.with(1, 2n ** 32n)),
+  "count 2^64 - 1": (words) => bytesOf(words.with(1, 2n ** 64n - 1n)),
+  "an empty message": () => new Uint8Array(0),
+  "a cut list": (words) => bytesOf(words).slice(0, 40),
+  "a list that is too long": (words) => bytesOf(BigUint64Array.of(...words, 0n, 0n)),
+  "a total that does not add up": (words) => bytesOf(words.with(0, words[0] + 1n)),
+  "an address before the memory": (words, { base }) => bytesOf(words.with(4, base - 8n)),
+  "an address after the memory": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES))),
+  "the last 8 bytes only": (words, { base }) => bytesOf(words.with(4, base + BigInt(REGION_BYTES - 8))),
+  "length 2^63": (words) => bytesOf(words.with(5, 2n ** 63n)),
+  "an address that wraps": (words) => bytesOf(words.with(4, 2n ** 64n - 8n)),
+  "a misaligned address": (words) => bytesOf(words.with(4, words[4] - 4n)),
+  "an address for nothing": (words) => bytesOf(words.with(2, words[4])),
+};
+
+function bytesOf(words: BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(words.buffer);
 }

@@ -26,17 +26,42 @@ export function needsCClient(label: string): Need[] {
 
 /** Compiles the client for a version of UCX into `folder`. @returns its path */
 export async function compileCClient(label: string, folder: string): Promise<string> {
+  return await compileUcxProgram(label, "ucx_client.c", folder);
+}
+
+/** Compiles a program of `native/` for a version of UCX into `folder`. @returns its path */
+export async function compileUcxProgram(label: string, source: string, folder: string): Promise<string> {
   const { include, library } = installation(label)!;
-  const program = `${folder}/ucx_client-${label}`;
+  const program = `${folder}/${source.replace(/^.*\//, "").replace(".c", "")}-${label}`;
   const { success, stderr } = await new Deno.Command(peers.compiler!, {
     args: [
       ...["-O1", "-Wall", "-Wextra", "-Werror", "-isystem", include!, "-o", program],
-      ...[`${ROOT}/native/ucx_client.c`, library, `${folderOf(library)}/libucs.so.0`],
+      ...[`${ROOT}/native/${source}`, library, `${folderOf(library)}/libucs.so.0`],
     ],
     env: { LD_LIBRARY_PATH: folderOf(library) },
   }).output();
   assert(success, new TextDecoder().decode(stderr));
   return program;
+}
+
+/** Starts such a program. */
+export function startUcxProgram(
+  { program, label, args, env = {} }: {
+    program: string;
+    label: string;
+    args: readonly string[];
+    env?: Record<string, string>;
+  },
+): Running {
+  const started = performance.now();
+  const child = new Deno.Command(program, {
+    args: [...args],
+    env: { LD_LIBRARY_PATH: folderOf(installation(label)!.library), UCX_LOG_LEVEL: "error", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child, started, 60_000);
 }
 
 function folderOf(path: string): string {
@@ -65,13 +90,5 @@ export function startCClient(
   const want = (url: URL): string => url.searchParams.get("want_data")!;
   const args = [mode, first.hostname, first.port, want(first), first.pathname.slice(1)];
   if (second !== undefined) args.push(second.port, want(second));
-  const started = performance.now();
-  const child = new Deno.Command(program, {
-    args,
-    env: { LD_LIBRARY_PATH: folderOf(installation(label)!.library), UCX_LOG_LEVEL: "error", ...env },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  return new Running(child, started, 60_000);
+  return startUcxProgram({ program, label, args, env });
 }

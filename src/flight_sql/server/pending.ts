@@ -1,0 +1,60 @@
+/**
+ * Queries that are polled until they have a result.
+ *
+ * @module
+ */
+import type { FlightDescriptor } from "../../flight/model.ts";
+import type { PeerError } from "../../tell_peer.ts";
+import { withDeadline } from "../../deadline.ts";
+import type { StoredResult } from "./executor.ts";
+import type { Open } from "./handles.ts";
+
+/** Longest answer to a poll, in milliseconds. */
+export const POLL_MS = 1000;
+
+/** A query that runs between polls. */
+export class PendingQuery implements Open {
+  readonly kind = "query";
+  readonly timeoutMs: number;
+  /** What was requested at first. */
+  descriptor: FlightDescriptor | null = null;
+  readonly #abort = new AbortController();
+  readonly #result: Promise<StoredResult | null>;
+  #polls = 0;
+
+  /**
+   * @param execute Executes the query until it has a result
+   * @param timeoutMs Longest time between polls, in milliseconds
+   */
+  constructor(execute: (signal: AbortSignal) => Promise<StoredResult | null>, timeoutMs: number) {
+    this.timeoutMs = timeoutMs;
+    this.#result = execute(this.#abort.signal);
+    this.#result.catch(() => {});
+  }
+
+  get isBusy(): boolean {
+    return this.#polls > 0;
+  }
+
+  /**
+   * Waits for the result for a while.
+   *
+   * @returns `null` if there is none yet
+   * @throws {DipcError} what ended the query
+   */
+  async wait(timeoutMs: number, signal: AbortSignal): Promise<StoredResult | null> {
+    this.#polls++;
+    try {
+      const result = await withDeadline(this.#result, timeoutMs, () => null);
+      signal.throwIfAborted();
+      return result;
+    } finally {
+      this.#polls--;
+    }
+  }
+
+  close(error: PeerError): Promise<void> {
+    this.#abort.abort(error);
+    return Promise.resolve();
+  }
+}

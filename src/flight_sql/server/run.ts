@@ -1,0 +1,156 @@
+/**
+ * The rows of one execution as they are read: counted, timed, and taken by one reader or by several.
+ *
+ * @module
+ */
+import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
+import { PeerError } from "../../tell_peer.ts";
+import type { EngineRows } from "../engine.ts";
+import { engineError } from "./failure.ts";
+import type { SqlLimits } from "./limits.ts";
+
+/** Time that an engine may work on one statement. */
+export class Budget {
+  readonly #abort: AbortController;
+  readonly #timeoutMs: number;
+  #leftMs: number;
+
+  /**
+   * @param timeoutMs The time in milliseconds
+   * @param abort Ends the execution when it is over
+   */
+  constructor(timeoutMs: number, abort: AbortController) {
+    this.#timeoutMs = this.#leftMs = timeoutMs;
+    this.#abort = abort;
+  }
+
+  /** Waits for the engine. */
+  async spend<T>(ask: () => T | Promise<T>): Promise<T> {
+    const beganMs = performance.now();
+    const timer = setTimeout(() => {
+      this.#abort.abort(
+        new PeerError(
+          "timeout",
+          `cannot complete the statement: it took longer than ${this.#timeoutMs} ms; request less`,
+        ),
+      );
+    }, Math.max(0, this.#leftMs));
+    try {
+      return await ask();
+    } finally {
+      clearTimeout(timer);
+      this.#leftMs -= performance.now() - beganMs;
+    }
+  }
+}
+
+/** What a run needs. */
+export interface RunParts {
+  readonly rows: EngineRows;
+  readonly budget: Budget;
+  /** Ends the execution. */
+  readonly abort: AbortController;
+  readonly limits: SqlLimits;
+  /** Called once, when nothing of it is used any more: releases the statement and its connection. */
+  readonly release: () => Promise<void>;
+}
+
+/** One execution. Its messages are taken one after another, by whoever asks first. */
+export class Run {
+  readonly schema: MessageHeader;
+  readonly #parts: RunParts;
+  /** Messages that were read already. */
+  readonly #ready: IpcMessage[] = [];
+  #turn: Promise<unknown> = Promise.resolve();
+  #rows = 0;
+  #hasEnded = false;
+  #failure: unknown = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+    this.schema = parts.rows.schema;
+  }
+
+  /** Whether no more messages come from the engine. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /**
+   * Reads ahead.
+   *
+   * @param bytes How much
+   * @returns all messages if there are no more, which are the caller's then; else `null`
+   * @throws {DipcError} what the engine throws, `limit_exceeded`, `timeout`
+   */
+  async readAhead(bytes: number): Promise<IpcMessage[] | null> {
+    let read = 0;
+    for (let message; (message = await this.#read()) !== null;) {
+      this.#ready.push(message);
+      read += message.body?.byteLength ?? 0;
+      if (read > bytes) return null;
+    }
+    return this.#ready.splice(0);
+  }
+
+  /** Whether it has dictionaries, so that one reader needs all of what is read. */
+  get hasDictionaries(): boolean {
+    return this.#ready.some(({ header }) => header.kind === "dictionary");
+  }
+
+  /** The next message, `null` at the end. @throws {DipcError} as {@linkcode readAhead} */
+  take(): IpcMessage | null | Promise<IpcMessage | null> {
+    const taken = this.#turn.then(() => this.#ready.shift() ?? this.#read());
+    this.#turn = taken.catch(() => {});
+    return taken;
+  }
+
+  async #read(): Promise<IpcMessage | null> {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#hasEnded) return null;
+    const { rows, budget, abort, limits: { maxRows } } = this.#parts;
+    try {
+      const message = await budget.spend(() => rows.next());
+      if (this.#failure !== null) {
+        message?.body?.release();
+        throw this.#failure;
+      }
+      if (message === null) {
+        this.#hasEnded = true;
+        await this.#end();
+        return null;
+      }
+      if (message.header.kind === "batch") this.#rows += message.header.rows;
+      if (this.#rows <= maxRows) return message;
+      message.body?.release();
+      throw new PeerError(
+        "limit_exceeded",
+        `cannot complete the statement: its result has more than ${maxRows} rows, which is the most that this server gives; ` +
+          "request fewer (LIMIT)",
+      );
+    } catch (error) {
+      await this.fail(this.#failure ?? engineError(error, abort.signal));
+      throw this.#failure;
+    }
+  }
+
+  /** Ends it; whoever reads on gets the error. Idempotent. */
+  async fail(error: unknown): Promise<void> {
+    if (this.#hasEnded && this.#ready.length === 0) return await this.#end();
+    this.#failure ??= error;
+    this.#hasEnded = true;
+    for (const { body } of this.#ready.splice(0)) body?.release();
+    this.#parts.abort.abort(error);
+    await this.#end();
+  }
+
+  #end(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.resolve(this.#parts.rows.close()).catch(() => {});
+    await this.#parts.release().catch(() => {});
+  }
+}
