@@ -222,7 +222,7 @@ function treeOf(plan: NodePlan, dictionary: Dictionary): LocatedTree {
   return dictionary.tree;
 }
 
-/** The buffers of a tree of one node, whose offsets, if it has some, lie before its bytes. */
+/** The buffers of a tree of one node, whose offsets, if it has some, are the second. */
 function flatValues({ numbers: { rows, nodes }, buffers }: LocatedTree): FlatValues {
   const [validity, data] = [buffers.get(0), buffers.get(buffers.length - 1)];
   const offsets = buffers.length === 3 ? buffers.get(1) : new Uint8Array(0);
