@@ -15,8 +15,8 @@ import type { GrpcTarget } from "./target.ts";
 import type { FlightTlsOptions } from "./tls.ts";
 import { USER_AGENT } from "./user_agent.ts";
 
-/** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream. */
-const STREAM_WINDOW_BYTES = 2 ** 21;
+/** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream, unless it has grown. */
+const STREAM_WINDOW_BYTES = 2 ** 20;
 /** A connection is not suspected for a silence shorter than this, in milliseconds. */
 const SILENCE_MS = 1000;
 /** How long a server may take to close its side of a connection that has been closed, in milliseconds. */

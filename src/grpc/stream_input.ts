@@ -10,6 +10,9 @@ import { PatientTimer } from "../patience.ts";
 /** Bytes that count as progress, so that a peer cannot hold a reader with a byte from time to time. */
 const PROGRESS_BYTES = 64 * 2 ** 10;
 
+/** The window of HTTP/2 grows, while the reader keeps up, to this many times the size of the messages that may wait. */
+const WINDOWS = 2;
+
 /** Decodes the bytes of a stream into messages. */
 export interface StreamDecoder<T> {
   /** Size of the complete messages that may wait before the peer must, in bytes, unless `maxInFlightBytes` is less. */
@@ -81,6 +84,7 @@ export class StreamInput<T> {
   /** Reads from this stream from now on; nothing has come by the one before. */
   attach(stream: Http2Stream): void {
     this.#stream = stream;
+    stream.maxWindow = WINDOWS * this.#highBytes;
     stream.onBytes = (bytes) => this.#offer(bytes);
     stream.onReadable = () => this.#pull();
     stream.place = {

@@ -111,8 +111,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#decoder = new HpackDecoder(options.maxHeaderBytes, options.freeText);
     this.#output = new Output(transport, () => this.#onRoom());
     this.#sending = new SendQueue(this.#output, this.peer);
-    const windows = { connection: options.connectionWindow, stream: options.streamWindow };
-    this.#credit = new ReceiveCredit(windows, (streamId, bytes) => this.#sendCredit(streamId, bytes));
+    this.#credit = new ReceiveCredit(options.connectionWindow, (streamId, bytes) => this.#sendCredit(streamId, bytes));
     this.#linger = new Linger(options.lingerMs, () => transport.destroy());
     if (this.#isClient) this.#output.control(PREFACE);
     this.#output.control(settingsFrame([

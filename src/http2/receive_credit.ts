@@ -1,5 +1,6 @@
 /**
- * What a peer may still send: the windows of a connection and of its streams, and the credit given for consumed bytes.
+ * What a peer may still send: the windows of a connection and of its streams, and the credit given for consumed bytes. The window
+ * of a stream that is read as fast as its bytes come grows, because the peer may be waiting for credit that is on its way.
  *
  * @module
  */
@@ -11,22 +12,18 @@ const PART = 1 / 4;
 
 /** Counts received and consumed bytes. */
 export class ReceiveCredit {
-  readonly #windows: { readonly connection: number; readonly stream: number };
+  readonly #window: number;
   readonly #give: (streamId: number, bytes: number) => void;
   #left: number;
   #uncredited = 0;
 
   /**
-   * @param windows Bytes that may be received but not consumed, on the connection and on each stream
+   * @param window Bytes that may be received but not consumed on the connection
    * @param give Sends a WINDOW_UPDATE; stream 0 is the connection
    */
-  constructor(
-    windows: { connection: number; stream: number },
-    give: (streamId: number, bytes: number) => void,
-  ) {
-    this.#windows = windows;
+  constructor(window: number, give: (streamId: number, bytes: number) => void) {
+    this.#window = this.#left = window;
     this.#give = give;
-    this.#left = windows.connection;
   }
 
   /**
@@ -50,16 +47,19 @@ export class ReceiveCredit {
    */
   used(stream: Http2Stream | null, bytes: number): void {
     this.#uncredited += bytes;
-    if (this.#uncredited >= this.#windows.connection * PART) {
+    if (this.#uncredited >= this.#window * PART) {
       this.#left += this.#uncredited;
       this.#give(0, this.#uncredited);
       this.#uncredited = 0;
     }
     if (stream === null || stream.isRemoteEnded || stream.isClosed) return;
     stream.uncredited += bytes;
-    if (stream.uncredited < this.#windows.stream * PART) return;
-    stream.receiveWindow += stream.uncredited;
-    this.#give(stream.id, stream.uncredited);
+    if (stream.uncredited < stream.window * PART) return;
+    const growth = stream.keepsUp ? Math.max(0, Math.min(stream.window, stream.maxWindow - stream.window)) : 0;
+    const credit = stream.uncredited + growth;
+    stream.window += growth;
+    stream.receiveWindow += credit;
     stream.uncredited = 0;
+    this.#give(stream.id, credit);
   }
 }

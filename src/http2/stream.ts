@@ -56,6 +56,12 @@ export abstract class Http2Stream {
   sendWindow: number;
   /** @ignore */
   receiveWindow: number;
+  /** @ignore What the peer may send when everything was consumed, in bytes. */
+  window: number;
+  /** Up to how many bytes that grows while `onBytes` and `place` take what comes. Default: it stays as it is. */
+  maxWindow = 0;
+  /** @ignore Whether the bytes consumed last were consumed as they came. */
+  keepsUp = false;
   /** @ignore Bytes consumed for which no credit was given yet. */
   uncredited = 0;
   /** @ignore Size of the whole body if the peer announces it, otherwise `null`. */
@@ -79,7 +85,7 @@ export abstract class Http2Stream {
     this.#host = host;
     this.id = id;
     this.sendWindow = sendWindow;
-    this.receiveWindow = receiveWindow;
+    this.receiveWindow = this.window = receiveWindow;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     this.#resolveClosed = resolve;
@@ -118,6 +124,7 @@ export abstract class Http2Stream {
   /** The next bytes, or `null` while there are none. The peer gets credit for them. */
   read(): Uint8Array | null {
     const piece = this.#queue.shift();
+    this.keepsUp = false;
     if (piece !== null) this.#credit(piece.byteLength);
     return piece;
   }
@@ -210,8 +217,9 @@ export abstract class Http2Stream {
 
   /** @ignore A piece of the body came. */
   receive(bytes: Uint8Array): void {
-    const isTaken = this.#isClosed || this.#isDiscarding || (this.#queue.bytes === 0 && this.onBytes?.(bytes) === true);
-    if (isTaken) return this.#credit(bytes.byteLength);
+    const isDropped = this.#isClosed || this.#isDiscarding;
+    this.keepsUp = !isDropped && this.#queue.bytes === 0 && this.onBytes?.(bytes) === true;
+    if (isDropped || this.keepsUp) return this.#credit(bytes.byteLength);
     this.#queue.push(bytes);
     this.onReadable?.();
   }
@@ -225,6 +233,7 @@ export abstract class Http2Stream {
   /** @ignore A piece of the body came into the memory that `room` has just returned. */
   receiveInPlace(count: number): void {
     this.#received += count;
+    this.keepsUp = true;
     this.place!.filled(count);
     this.#credit(count);
   }

@@ -34,6 +34,8 @@ export interface LentRegion {
    * @throws {DipcError} `out_of_memory`
    */
   gather(body: ScatteredBody): Body;
+  /** To be called before the server learns what was given back: it may use that memory again then. */
+  settle?(): void;
   /** Nothing more is made of it for now: once no part is in use, `onResting` is called. Not every region can wait. */
   rest?(): void;
   /** Nothing more is made of it: once no part is in use it is unmapped. Idempotent. */
@@ -42,7 +44,7 @@ export interface LentRegion {
 
 /** What a {@linkcode LentRegion} calls. */
 export interface LentRegionOptions {
-  /** A part of so many bytes is not used any more: these addresses can be given back. */
+  /** A part is not used any more: these addresses can be given back. The bytes are those that somebody may be waiting for. */
   onFree(addresses: readonly bigint[], byteLength: number): void;
   /** It was closed and is unmapped now. */
   onUnused(): void;

@@ -4,7 +4,8 @@
  *
  * A program may write into a column. The system then gives the page to this process alone, so nobody else sees that; once the body is
  * released, such pages are dropped, so that the next body there is not hidden by them. No page is written to without a page fault, so
- * only if there was one does it have to be asked which pages those are.
+ * only if there was one does it have to be asked which pages those are; as even that takes as long as copying some kilobytes, it is
+ * done for many bodies at once.
  *
  * @module
  */
@@ -38,9 +39,12 @@ interface Part {
   readonly byteLength: number;
   /** What is given back when the part is not used any more. */
   readonly addresses: readonly bigint[];
-  /** Page faults of this process before anybody could write to it; `null` if nobody could. */
+  /** Page faults of this process at some time before anybody could write to it; `null` if nobody could. */
   faults: number | null;
 }
+
+/** Page faults of this process when they were counted last. */
+let knownFaults = NaN;
 
 const registry = new FinalizationRegistry<Part>((part) => part.region._release(part));
 
@@ -59,6 +63,8 @@ export class MappedRegion implements LentRegion {
   #pagemap: number | null = null;
   #bytesOut = 0;
   #parts = 0;
+  /** Parts that were released, and may have been written to. */
+  #unsettled: Part[] = [];
   #isResting = false;
   #isClosed = false;
 
@@ -124,6 +130,15 @@ export class MappedRegion implements LentRegion {
     return block.toBody(byteLength);
   }
 
+  settle(): void {
+    if (this.#unsettled.length === 0) return;
+    knownFaults = pageFaults();
+    for (const { start, byteLength, faults } of this.#unsettled) {
+      if (faults !== knownFaults) this.#dropWritten(start, byteLength);
+    }
+    this.#unsettled.length = 0;
+  }
+
   rest(): void {
     this.#isResting = true;
     this.#checkUnused();
@@ -136,11 +151,12 @@ export class MappedRegion implements LentRegion {
   }
 
   /** @ignore */
-  _release({ start, byteLength, addresses, faults }: Part): void {
-    if (faults !== null && faults !== pageFaults()) this.#dropWritten(start, byteLength);
+  _release(part: Part): void {
+    const { byteLength, addresses } = part;
+    if (part.faults !== null) this.#unsettled.push(part);
     this.#parts--;
     this.#bytesOut -= byteLength;
-    this.#onFree(addresses, byteLength);
+    this.#onFree(addresses, this.isConstant ? 0 : byteLength);
     this.#checkUnused();
   }
 
@@ -160,11 +176,13 @@ export class MappedRegion implements LentRegion {
   #checkUnused(): void {
     if (this.#parts > 0) return;
     if (this.#isClosed) {
+      this.#unsettled.length = 0;
       unmap(this.#address, this.byteLength);
       if (this.#pagemap !== null && this.#pagemap >= 0) libc().close(this.#pagemap);
       this.#onUnused();
     } else if (this.#isResting) {
       this.#isResting = false;
+      this.settle();
       this.#onResting();
     }
   }
@@ -234,7 +252,7 @@ class MappedBody implements Body, Watchable {
 
 /** From now on a part can be written to. */
 function expose(part: Part): void {
-  part.faults ??= pageFaults();
+  part.faults ??= knownFaults;
 }
 
 function refused(why: string): LocalError {

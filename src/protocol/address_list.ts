@@ -11,6 +11,8 @@ import { DipcError } from "../errors.ts";
 import { integerIn } from "../options.ts";
 
 const HEAD_BYTES = 16, PAIR_BYTES = 16, ADDRESS_BYTES = 8;
+/** Values of the lower half of a u64. */
+const WORD = 2 ** 32;
 const MAX_U64 = 0xFFFFFFFFFFFFFFFFn;
 
 /** Most addresses of one `free_data` message. */
@@ -35,15 +37,27 @@ export function writeAddressList(
 ): void {
   const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
   const count = buffers.length / 2;
+  const low = Number(address & 0xFFFFFFFFn), high = Number(address >> 32n);
   let total = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0, at = HEAD_BYTES; i < count; i++, at += PAIR_BYTES) {
     const length = buffers[2 * i + 1];
     total += length;
-    view.setBigUint64(HEAD_BYTES + i * PAIR_BYTES, length === 0 ? 0n : address + BigInt(buffers[2 * i]), true);
-    view.setBigUint64(HEAD_BYTES + i * PAIR_BYTES + 8, BigInt(length), true);
+    if (length === 0) {
+      setWords(view, at, 0, 0);
+    } else {
+      const sum = low + buffers[2 * i];
+      setWords(view, at, sum, high + Math.floor(sum / WORD));
+    }
+    setWords(view, at + ADDRESS_BYTES, length, Math.floor(length / WORD));
   }
-  view.setBigUint64(0, BigInt(total), true);
-  view.setBigUint64(8, BigInt(count), true);
+  setWords(view, 0, total, Math.floor(total / WORD));
+  setWords(view, ADDRESS_BYTES, count, 0);
+}
+
+/** Writes a u64 of two words: that takes a fraction of the time of a bigint. What is above 32 bits of each does not count. */
+function setWords(view: DataView, at: number, low: number, high: number): void {
+  view.setUint32(at, low, true);
+  view.setUint32(at + 4, high, true);
 }
 
 /** The memory that the addresses of a list lie in. */

@@ -87,7 +87,10 @@ export class SharedSession implements AddressedBodies, Keepable {
     this.#socket = socket;
     this.#facts = facts;
     this.#region = region;
-    this.#freed = new FreedAddresses((message) => socket.send(message));
+    this.#freed = new FreedAddresses((message) => {
+      region.settle?.();
+      return socket.send(message);
+    });
   }
 
   /** @throws {DipcError} why the memory cannot be had */

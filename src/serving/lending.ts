@@ -50,6 +50,12 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
     return body.byteLength >= least && this.#isListable(buffers);
   }
 
+  weigh(message: SendableMessage): number {
+    const { byteLength } = message.body!;
+    if (!this.memory.isConstant || !this.mayShare(message)) return byteLength;
+    return addressListBytes(buffersOf(message.header)!.length / 2);
+  }
+
   share(message: SendableMessage, isHungry: boolean): Body | null | typeof WAIT {
     if (!this.mayShare(message)) return null;
     const body = message.body!;

@@ -15,6 +15,13 @@ export const WAIT = "wait";
 /** The sender's side of one stream. */
 export interface BodySharing {
   /**
+   * What a message takes of the stream's window, in bytes. Default: the size of its body, also if that does not travel, because it
+   * is kept from others.
+   *
+   * @param message The message; stays the caller's
+   */
+  weigh?(message: SendableMessage): number;
+  /**
    * Whether a body can go as a list at all: if it is not in host memory, then it certainly goes so.
    *
    * @param message The message; stays the caller's

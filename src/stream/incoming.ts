@@ -188,6 +188,8 @@ export class IncomingStream implements MessageInput {
     const message = this.#take();
     if (message !== null) return message;
     try {
+      // Lists are mostly there already, as they take next to nothing of a window.
+      if (this.#options.addressed !== undefined && this.#pump(false)) return this.#take();
       for (let spins = 0; spins < SPINS; spins++) {
         if (this.#pump()) return this.#take();
       }
@@ -245,8 +247,11 @@ export class IncomingStream implements MessageInput {
     let drained = 0;
     this.#ahead?.body?.release();
     this.#ahead = null;
+    // Mostly all of it is here already.
+    let hasLooked = !isStopped;
     const step = (): boolean => {
-      channel.progress();
+      if (hasLooked) channel.progress();
+      hasLooked = true;
       for (let frame; state.wantsFrame && !isStopped && (frame = channel.takeFrame()) !== null;) {
         if (frameType(frame) === ERROR_MESSAGE) isStopped = isEndOfStopped(frame);
         else state.onFrame(frame);
@@ -316,11 +321,15 @@ export class IncomingStream implements MessageInput {
     this.#movesSince = now;
   }
 
-  /** Advances everything once. True if a message can be taken or the stream is complete. */
-  #pump(): boolean {
+  /**
+   * Advances everything once. True if a message can be taken or the stream is complete.
+   *
+   * @param progresses Whether the channel is looked at for more than has arrived already
+   */
+  #pump(progresses = true): boolean {
     const channel = this.#channel;
     const state = this.#state;
-    const active = channel.progress();
+    const active = progresses ? channel.progress() : true;
     for (let frame; state.wantsFrame && (frame = channel.takeFrame()) !== null;) state.onFrame(frame);
     this.#settle();
     this.#post();

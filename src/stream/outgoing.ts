@@ -186,7 +186,13 @@ export class OutgoingStream {
     const left = new AbortController();
     const mayShare = sharing && ((message: SendableMessage) => sharing.mayShare(message));
     const opening = fromDataset(() =>
-      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both", mayShare })
+      this.#dataset.open({
+        // Made for those that look at it.
+        get signal() {
+          return AbortSignal.any([signal, left.signal]);
+        },
+        ...{ isPart: role !== "both", mayShare },
+      })
     );
     if (!(opening instanceof Promise)) return opening;
     try {
@@ -251,7 +257,8 @@ export class OutgoingStream {
         continue;
       }
       const body = message.body!;
-      if (!state.mayStart(body.byteLength)) {
+      const weight = sharing?.weigh?.(message) ?? body.byteLength;
+      if (!state.mayStart(weight)) {
         this.#held = message;
         break;
       }
@@ -261,8 +268,8 @@ export class OutgoingStream {
         break;
       }
       this.#held = null;
-      bytes += body.byteLength;
-      this.#send(message, body, list);
+      bytes += weight;
+      this.#send(message, list, weight);
     }
     return false;
   };
@@ -278,9 +285,13 @@ export class OutgoingStream {
     }
   }
 
-  /** @param list What is sent in place of the body, if that does not travel */
-  #send(message: SendableMessage, original: Body, list: Body | null): void {
+  /**
+   * @param list What is sent in place of the body, if that does not travel
+   * @param weight What it takes of the window
+   */
+  #send(message: SendableMessage, list: Body | null, weight: number): void {
     const state = this.#state;
+    const original = message.body!;
     const { byteLength } = original;
     if (list !== null) original.release();
     const body = list ?? original;
@@ -291,7 +302,7 @@ export class OutgoingStream {
       throw error;
     }
     const { header } = message;
-    const slot = state.assign(byteLength, header.bytes.byteLength);
+    const slot = state.assign(weight, header.bytes.byteLength);
     let operation: Operation | null = null;
     if (state.sendsMetadata) {
       operation = this.#channel.sendFrame(METADATA, slot.sequence, header.bytes, slot.rendezvous);

@@ -529,6 +529,35 @@ Deno.test("credit is given only for what was read, and no more for a stream that
   await memory.end();
 });
 
+Deno.test("the window of a stream grows up to its limit while all is read as it comes, and only then", async () => {
+  const KIB = 1024;
+  const memory = await connected(); // with a window of 128 KiB
+  const stream = memory.request();
+  stream.maxWindow = 160 * KIB;
+  let isReader = false;
+  stream.onBytes = () => isReader;
+  await memory.send(answer(1));
+  /** The credit for a quarter of a window. */
+  const creditFor = async (window: number): Promise<number[]> => {
+    const before = memory.sent(windowUpdate, 1).length;
+    await memory.send(frame(data, 0, 1, new Uint8Array(window / 4)));
+    readAll(stream);
+    await memory.send();
+    return memory.sent(windowUpdate, 1).slice(before).map(({ payload }) => numberAt(payload, 0));
+  };
+  assertEquals(await creditFor(128 * KIB), [32 * KIB], "for bytes that have waited");
+  isReader = true;
+  assertEquals(await creditFor(128 * KIB), [(32 + 32) * KIB]);
+  assertEquals(await creditFor(160 * KIB), [40 * KIB]);
+  // The peer may use all of it at once.
+  isReader = false;
+  await memory.send(frame(data, 0, 1, new Uint8Array(80 * KIB)), frame(data, 0, 1, new Uint8Array(80 * KIB)));
+  assertEquals(memory.resets, []);
+  await memory.send(frame(data, 0, 1, new Uint8Array(1)));
+  assertEquals(memory.resets, [[1, Http2Code.flowControlError]]);
+  await memory.end();
+});
+
 Deno.test("an answer that is not read does not stop the others", async () => {
   const memory = await connected();
   const [first, second] = [0, 1].map(() => memory.request());

@@ -118,6 +118,7 @@ Deno.test("a reader's write into a body neither crashes it nor reaches others, n
   assert(server.every((byte) => byte === 1), "the server sees the write");
   ours.release();
   assertEquals(one.freed, [1n]);
+  one.reader.settle();
   // The server puts the next body there.
   server.fill(2);
   const next = one.reader.body(block.offset, 10 * PAGE, [1n]);

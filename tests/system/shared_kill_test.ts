@@ -35,15 +35,17 @@ interface State {
 async function startServer(port = 0): Promise<{ server: Running; uris: string[]; port: number }> {
   const settings = {
     datasets: { made: DATASETS, held: { ...DATASETS, resident: true } },
-    options: { port, sharing: { arenaBytes: 4 << 20 } },
+    options: { port, sharing: { arenaBytes: 4 << 20, remoteKeys: true } },
   };
   const server = startDipc([JSON.stringify(settings)], { program: SERVER, stdin: "piped", timeoutMs: 900_000 });
   const info = JSON.parse(await server.firstLine ?? (await server.outcome).stderr);
-  return { server, uris: info.datasets.flatMap(({ uris }: { uris: string[] }) => uris), port: info.port };
+  const uris = info.datasets.flatMap(({ uris }: { uris: string[] }) => uris) as string[];
+  // Without the name of the socket memory is read by a remote key.
+  return { server, uris: [...uris, uris[0].replace(/&share=[^&]*/, "")], port: info.port };
 }
 
 async function fetchWhole(uri: string): Promise<void> {
-  await using reader = await connect(uri);
+  await using reader = await connect(uri, { remoteKeys: true });
   let batches = 0;
   for await (using _ of reader) batches++;
   assertEquals(batches, BATCHES);

@@ -1,13 +1,13 @@
 /**
  * Shared memory at size: many processes read one copy, and a source of any length goes through an arena that never grows.
  *
- * `DIPC_LARGE=1` takes 16 processes, 4 GiB and 16 GiB; by default 4 processes, 128 MiB and 1 GiB.
+ * `DIPC_LARGE=1` takes 16 processes, 4 GiB and 16 GiB; by default 4 processes, 128 MiB and 1 GiB, by remote keys 128 MiB.
  *
  * @module
  */
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { rowsOf } from "../support/generated.ts";
-import { needsUcx, testNeeding } from "../support/needs.ts";
+import { needsUcx, testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { residentBytes } from "../support/proc.ts";
 import { type Running, startDipc } from "../support/processes.ts";
@@ -18,15 +18,22 @@ const isLarge = Deno.env.get("DIPC_LARGE") === "1";
 const [PROCESSES, DATASET_BYTES, STREAM_BYTES, ARENA_BYTES] = isLarge
   ? [16, 4 * GIB, 16 * GIB, 256 * MIB]
   : [4, 128 * MIB, GIB, 64 * MIB];
+/** Bytes that are read by remote keys. */
+const KEY_BYTES = isLarge ? STREAM_BYTES : 128 * MIB;
 const BODY_BYTES = 4 * MIB;
 const PROGRAM = `${ROOT}/tests/system/support/shared_reader_program.ts`;
 const SERVER = `${ROOT}/tests/support/server_program.ts`;
 const TIMEOUT_MS = 900_000;
 
-async function startServer(bytes: number, isResident: boolean): Promise<{ server: Running; uri: string }> {
+async function startServer(
+  bytes: number,
+  isResident: boolean,
+  { remoteKeys = false, env }: { remoteKeys?: boolean; env?: Record<string, string> } = {},
+): Promise<{ server: Running; uri: string }> {
   const data = { batches: bytes / BODY_BYTES, rows: rowsOf(BODY_BYTES), share: true, resident: isResident };
-  const settings = { datasets: { data }, options: { sharing: { arenaBytes: ARENA_BYTES } } };
-  const server = startDipc([JSON.stringify(settings)], { program: SERVER, stdin: "piped", timeoutMs: TIMEOUT_MS });
+  const settings = { datasets: { data }, options: { sharing: { arenaBytes: ARENA_BYTES, remoteKeys } } };
+  const options = { program: SERVER, stdin: "piped", timeoutMs: TIMEOUT_MS, env } as const;
+  const server = startDipc([JSON.stringify(settings)], options);
   const { datasets } = JSON.parse(await server.firstLine ?? (await server.outcome).stderr);
   return { server, uri: datasets[0].uris[0] };
 }
@@ -105,3 +112,30 @@ testNeeding(
     assertLess(mostResident, ARENA_BYTES + 400 * MIB);
   },
 );
+
+for (const { label, need, env } of ucxVersions) {
+  testNeeding(
+    [need],
+    `${KEY_BYTES / MIB} MiB are whole by remote keys, mapped and fetched, over UCX ${label}`,
+    async () => {
+      const rows: string[][] = [];
+      for (const way of ["mapped", "fetched"]) {
+        const all = { ...env, ...(way === "mapped" ? {} : { UCX_TLS: "tcp" }) };
+        const started = await startServer(KEY_BYTES, false, { remoteKeys: true, env: all });
+        await using server = started.server;
+        const uri = started.uri.replace(/&share=[^&]*/, "");
+        const reader = startDipc([uri, "slow", "40"], { program: PROGRAM, env: all, timeoutMs: TIMEOUT_MS });
+        await using _ = reader;
+        const { stdout, stderr, code } = await reader.outcome;
+        assertEquals(code, 0, stderr);
+        const { batches, bodyBytes, sharedBytes, sharingReason, seconds } = JSON.parse(stdout);
+        assertEquals([batches, sharedBytes], [KEY_BYTES / BODY_BYTES, bodyBytes]);
+        assertEquals(sharingReason !== "", way === "fetched", sharingReason);
+        rows.push([way, String(batches), (bodyBytes / seconds / 1e9).toFixed(2)]);
+        const { sharing } = await server.ask("stats") as { sharing: { arenaBytes: number } };
+        assert(sharing.arenaBytes <= ARENA_BYTES, `${sharing.arenaBytes} bytes of the arena were in use`);
+      }
+      printTable(`${KEY_BYTES / MIB} MiB by remote keys, UCX ${label}`, ["way", "batches", "GB/s"], rows);
+    },
+  );
+}

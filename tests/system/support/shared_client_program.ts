@@ -4,7 +4,7 @@
  *
  *     shared_client_program.ts SEED URI...
  *
- * Prints a line once it reads, and one after every stream: how many bytes were read in place so far. Ends with status 1 and the error
+ * A URI without the name of a socket is read by its remote key. Prints a line once it reads, and one after every stream: how many bytes were read in place so far. Ends with status 1 and the error
  * if a value is wrong, a batch that was disposed does not throw, or a stream fails in an unexpected way.
  *
  * @module
@@ -69,7 +69,7 @@ console.log("reading");
 let sharedBytes = 0;
 try {
   for (;;) {
-    const reader = await connect(random.pick(uris), { timeoutMs: 120_000 });
+    const reader = await connect(random.pick(uris), { timeoutMs: 120_000, remoteKeys: true });
     let number = 0;
     for await (const batch of reader) {
       held.push(take(batch, number++));

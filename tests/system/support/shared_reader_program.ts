@@ -1,6 +1,8 @@
 /**
  * Reads a dataset in a server's memory and says what that took.
  *
+ * By a remote key if the URI names no socket.
+ *
  *     shared_reader_program.ts URI whole      reads every value, then answers each line of standard input until it is closed
  *     shared_reader_program.ts URI slow N     checks the stamps of every batch, holds some, and stops for 5 ms at every Nth
  *
@@ -10,7 +12,7 @@ import { connect, type OwnedRecordBatch } from "../../../mod.ts";
 import { Random } from "../../support/random.ts";
 
 const [uri, mode, every] = Deno.args;
-await using reader = await connect(uri);
+await using reader = await connect(uri, { remoteKeys: true });
 const valuesOf = (batch: OwnedRecordBatch): BigInt64Array => batch.getChildAt(0)!.data[0].values as BigInt64Array;
 
 /** Checks a batch: its number first, then rows counted up; all of them, or at some places. */
