@@ -1,5 +1,5 @@
 /**
- * Drivers by others as clients of the server: ADBC's in Python, and JDBC's.
+ * Drivers by others as clients of the server: ADBC's and flightsql-dbapi in Python, and JDBC's.
  *
  * @module
  */
@@ -64,13 +64,32 @@ peerTest(
       batch: "10",
       million: "1000000 499999500000",
       product: "DuckDB false",
-      catalogs: "memory; tables",
-      schemas: "memory main; tables main",
+      catalogs: "datasets; tables",
+      schemas: "datasets main; tables main",
       types: "TABLE; VIEW",
       tables: "tables main jdbc TABLE",
       columns: "id INTEGER; s VARCHAR; d DATE; n DECIMAL; t TIMESTAMP",
       keys: "id",
       getters: "true []",
+    });
+  },
+);
+
+peerTest(
+  ["duckdb", "python", "adbc"],
+  "flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone",
+  async ({ python, adbc }) => {
+    await using server = await sqlServer();
+    const { hostname, port } = new URL(server.location.replace("grpc:", "http:"));
+    const script = `${ROOT}/tests/python/flightsql_dbapi.py`;
+    const env = { PYTHONPATH: adbc.packages, PYTHONDONTWRITEBYTECODE: "1" };
+    assertEquals(JSON.parse(await printed(python, [script, hostname, port], env)), {
+      changed: [0, 2],
+      rows: [{ i: 1 }, { i: 2 }],
+      tables: ["dbapi"],
+      info: "DuckDB",
+      parameters: [{ i: 2 }],
+      million: [4, 1_000_000],
     });
   },
 );

@@ -7,6 +7,7 @@ import { DipcError, type DipcErrorCode, LocalError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
 import {
   statusError,
+  UCS_ERR_CONNECTION_RESET,
   UCS_ERR_ENDPOINT_TIMEOUT,
   UCS_ERR_INVALID_PARAM,
   UCS_ERR_REJECTED,
@@ -48,25 +49,30 @@ const IPV6_MINOR = 14;
 /** Statuses of a first connection between incompatible versions. */
 const MISMATCH = [UCS_ERR_INVALID_PARAM, UCS_ERR_UNSUPPORTED];
 
+/**
+ * The two sides of a new connection wait for each other several times; a server that is at hand answers within this, in milliseconds.
+ * To fall asleep and to be woken up each time would take a fifth longer.
+ */
+const EAGER_MS = 2;
 /** How long it is remembered that a peer shares no memory, in milliseconds. */
 const REMEMBERED_MS = 60_000;
 
 /**
- * Whether a connection has failed because memory could not be shared: UCX chooses shared memory with every process of the machine,
- * and notices later that it may not open it, or does not find the other process. A server that is slow to answer is neither: were
- * it asked a second time meanwhile, many clients at once would keep it from ever answering.
+ * How a connection fails if memory cannot be shared: UCX chooses shared memory with every process of the machine, and one of the two
+ * notices later that it may not open it, or does not find the other process. A server that is slow to answer is neither: were it
+ * asked a second time meanwhile, many clients at once would keep it from ever answering.
  */
-function isSharedMemoryFailure(error: unknown): error is DipcError {
-  if (!(error instanceof DipcError) || error.foreign?.system !== "ucx") return false;
-  return error.foreign.status === UCS_ERR_SHMEM_SEGMENT || error.foreign.status === UCS_ERR_ENDPOINT_TIMEOUT;
-}
+const SHARED_MEMORY_FAILURES: ReadonlyMap<number, string> = new Map([
+  [UCS_ERR_SHMEM_SEGMENT, "this user may not open the server's"],
+  [UCS_ERR_CONNECTION_RESET, "the server ended the connection, as one does that may not open this user's"],
+  [UCS_ERR_ENDPOINT_TIMEOUT, "the server was not found by its process number, as in another container"],
+]);
 
-/** What became of shared memory, in words. */
-function sharedMemoryReason({ foreign }: DipcError): string {
-  const why = foreign?.status === UCS_ERR_SHMEM_SEGMENT
-    ? "this user may not open the server's"
-    : "the server was not found by its process number, as in another container";
-  return `shared memory cannot be used: ${why}`;
+/** Why memory cannot be shared, if a connection has failed because of that; otherwise `null`. */
+function sharedMemoryReason(error: unknown): string | null {
+  if (!(error instanceof DipcError) || error.foreign?.system !== "ucx") return null;
+  const why = SHARED_MEMORY_FAILURES.get(error.foreign.status);
+  return why === undefined ? null : `shared memory cannot be used: ${why}`;
 }
 
 /** Failures that another address of the same host may not have. */
@@ -242,8 +248,8 @@ class UcxTransport implements Transport {
     try {
       return await attempt(true, "");
     } catch (error) {
-      if (!isSharedMemoryFailure(error) || userSetting("UCX_TLS") !== null) throw error;
       const reason = sharedMemoryReason(error);
+      if (reason === null || userSetting("UCX_TLS") !== null) throw error;
       const channel = await attempt(false, reason);
       this.#withoutSharedMemory.set(peer, { until: performance.now() + REMEMBERED_MS, reason });
       return channel;
@@ -279,6 +285,7 @@ class UcxTransport implements Transport {
       const connected = await channel.until(() => requests.every((request) => request.done()), {
         signal: options.signal,
         timeoutMs: Math.max(0, end - performance.now()),
+        eagerMs: EAGER_MS,
       });
       if (!connected) {
         throw new LocalError(
