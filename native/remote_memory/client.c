@@ -12,8 +12,7 @@
  * Exit status: 0 if the stream was whole, 1 if it was not, 3 if UCX failed or the peer was lost.
  * Build: cc -I<ucx include directory> -o client client.c <libucp.so.0>
  */
-#include "peer.h"
-#include <arpa/inet.h>
+#include "../ucx_peer.h"
 
 #define MAX_FRAMES 100000
 #define MAX_URI 65536
@@ -100,24 +99,6 @@ static void parse_uri(const char *uri) {
         if (strcmp(part, "free_data") == 0) server.free_data = strtoull(value, NULL, 10);
         if (strcmp(part, "remote_handle") == 0) server.key_bytes = decode_base64(value, server.key);
     }
-}
-
-static void connect_to_server(int peer_mode) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(server.port)};
-    if (inet_pton(AF_INET, server.host, &address.sin_addr) != 1) fail(1, "URI", "its host is not an IPv4 address");
-    ucp_ep_params_t params = {0};
-    params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
-    params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
-    params.sockaddr.addr = (struct sockaddr *)&address;
-    params.sockaddr.addrlen = sizeof address;
-    if (peer_mode) {
-        params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
-        params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
-        params.err_handler.cb = on_lost;
-    }
-    check(ucp_ep_create(worker, &params, &endpoint), "connect");
-    ucp_request_param_t param = {0};
-    check(settle(ucp_ep_flush_nbx(endpoint, &param)), "connect");
 }
 
 static void send_tagged(uint64_t tag, const void *bytes, size_t length) {
@@ -226,15 +207,11 @@ int main(int count, char **words) {
     parse_uri(words[3]);
     FILE *file = fopen(words[5], "wb");
     if (file == NULL) fail(1, "file", "cannot be written");
-    start_worker();
-    ucp_am_handler_param_t handler = {
-        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS | UCP_AM_HANDLER_PARAM_FIELD_CB,
-        .id = 0,
-        .flags = UCP_AM_FLAG_WHOLE_MSG,
-        .cb = on_metadata,
-    };
-    check(ucp_worker_set_am_recv_handler(worker, &handler), "set the handler of metadata");
-    connect_to_server(strcmp(words[1], "peer") == 0);
+    start_worker(UCP_FEATURE_RMA);
+    receive_metadata(on_metadata);
+    endpoint = connect_to(server.host, server.port, strcmp(words[1], "peer") == 0);
+    ucp_request_param_t param = {0};
+    check(settle(ucp_ep_flush_nbx(endpoint, &param)), "connect");
     if (server.key_bytes > 0) check(ucp_ep_rkey_unpack(endpoint, server.key, &key), "unpack the remote key");
     send_tagged(server.want_data, words[4], strlen(words[4]));
     size_t messages = 0;

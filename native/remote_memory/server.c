@@ -11,8 +11,7 @@
  * Exit status: 0 if it served all clients, 1 for a file that it cannot read, 3 if UCX failed.
  * Build: cc -I<ucx include directory> -o server server.c <libucp.so.0>
  */
-#include "peer.h"
-#include <arpa/inet.h>
+#include "../ucx_peer.h"
 
 #define MAX_MESSAGES 100000
 #define WANT_DATA UINT64_C(0xF0E0D0C0B0A09080)
@@ -249,7 +248,7 @@ int main(int count, char **words) {
     if (count != 3) fail(1, "usage", "FILE CLIENTS");
     size_t length;
     uint8_t *bytes = read_file(words[1], &length);
-    start_worker();
+    start_worker(UCP_FEATURE_RMA);
     ucp_mem_h memory = lend_memory(split(bytes, length));
     print_uri(listen_on_loopback(), memory);
     for (int clients = atoi(words[2]); clients > 0; clients--) serve_client();

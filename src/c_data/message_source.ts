@@ -4,9 +4,12 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
+import { NodeKind } from "../ipc/buffers.ts";
 import { checkContent } from "../ipc/content_checks.ts";
 import { decompressMessage } from "../ipc/decompress.ts";
+import { type FlatValues, GrowingValues } from "../ipc/growing_values.ts";
 import { HeaderReader, verified, type VerifiedHeader } from "../ipc/header.ts";
+import type { NodePlan } from "../ipc/layout.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { Body } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
@@ -16,7 +19,7 @@ import { concatenate } from "./concatenate.ts";
 import { type Exportable, placedNumbers } from "./export.ts";
 import { numbersOfBody } from "./export_shape.ts";
 import { ForeignBody } from "./foreign_body.ts";
-import type { LocatedTree } from "./located_tree.ts";
+import { type LocatedTree, placed } from "./located_tree.ts";
 import type { ArrayNumbers } from "./numbers.ts";
 
 const NO_LIMITS = { maxMetadataBytes: Infinity, maxBodyBytes: Infinity, maxRows: Infinity };
@@ -39,10 +42,22 @@ class SharedBody {
   }
 }
 
+/** Deltas from which on the values of a dictionary are kept in one piece: each of many would cost every batch its part of the work. */
+const MANY_CHUNKS = 16;
+
+/** A message of a dictionary. */
+interface DictionaryChunk {
+  readonly tree: LocatedTree;
+  readonly body: SharedBody;
+}
+
 /** The values of a dictionary, as one or more messages have brought them. */
 interface Dictionary {
-  readonly chunks: readonly { readonly tree: LocatedTree; readonly body: SharedBody }[];
-  /** All chunks, put together when they are first needed. */
+  readonly rows: number;
+  readonly chunks: readonly DictionaryChunk[];
+  /** In place of the chunks, if they were many: the first so many parts of what grows. */
+  readonly grown: { readonly values: GrowingValues; readonly parts: number } | null;
+  /** All values in one tree, once they were needed. */
   tree: LocatedTree | null;
 }
 
@@ -111,11 +126,11 @@ export class MessageArrays {
     const tree = this.#tree(header, body);
     if (header.kind === "batch") return this.#exportable(tree.numbers, body);
     const chunk = { tree, body: new SharedBody(body) };
-    const before = this.#dictionaries.get(header.dictionaryId)?.chunks ?? [];
     const next = new Map(this.#dictionaries);
-    next.set(header.dictionaryId, { chunks: header.isDelta ? [...before, chunk] : [chunk], tree: null });
+    const before = this.#dictionaries.get(header.dictionaryId);
+    next.set(header.dictionaryId, extended(header.isDelta ? before : undefined, chunk, header.plan));
     this.#dictionaries = next;
-    if (!header.isDelta) { for (const { body } of before) body.drop(); }
+    if (!header.isDelta) { for (const { body } of before?.chunks ?? []) body.drop(); }
     return null;
   }
 
@@ -147,8 +162,7 @@ export class MessageArrays {
   }
 
   #length(id: bigint): number | null {
-    const chunks = this.#dictionaries.get(id)?.chunks;
-    return chunks === undefined ? null : chunks.reduce((sum, { tree }) => sum + tree.numbers.rows, 0);
+    return this.#dictionaries.get(id)?.rows ?? null;
   }
 
   #exportable(batch: ArrayNumbers, body: Body): Exportable {
@@ -177,10 +191,47 @@ export class MessageArrays {
     const dictionary = dictionaries.get(id);
     // A column of nulls alone may come without its dictionary.
     if (dictionary === undefined) return concatenate(plan, []);
-    const { chunks } = dictionary;
-    dictionary.tree ??= chunks.length === 1 ? chunks[0].tree : concatenate(plan, chunks.map(({ tree }) => tree));
-    return dictionary.tree;
+    return treeOf(plan, dictionary);
   }
+}
+
+/** A dictionary with the values of one more message. The bodies of messages that were put together are dropped. */
+function extended(before: Dictionary | undefined, chunk: DictionaryChunk, plan: NodePlan): Dictionary {
+  const rows = (before?.rows ?? 0) + chunk.tree.numbers.rows;
+  const chunks = [...before?.chunks ?? [], chunk];
+  const isFlat = plan.nodeCount === 1;
+  const values = before?.grown?.values ??
+    (isFlat && chunks.length > MANY_CHUNKS ? GrowingValues.of(plan.kinds[0], plan.bits[0]) : null);
+  if (values === null) return { rows, chunks, grown: null, tree: null };
+  if (!chunks.every(({ tree }) => values.append(flatValues(tree)))) {
+    const first = before!.grown === null ? [] : [{ tree: treeOf(plan, before!), body: new SharedBody(EMPTY_BODY) }];
+    return { rows, chunks: [...first, ...chunks], grown: null, tree: null };
+  }
+  for (const { body } of chunks) body.drop();
+  return { rows, chunks: [], grown: { values, parts: values.parts }, tree: null };
+}
+
+/** All values of a dictionary in one tree. */
+function treeOf(plan: NodePlan, dictionary: Dictionary): LocatedTree {
+  const { chunks, grown } = dictionary;
+  dictionary.tree ??= grown !== null
+    ? grownTree(plan, grown.values.first(grown.parts))
+    : chunks.length === 1
+    ? chunks[0].tree
+    : concatenate(plan, chunks.map(({ tree }) => tree));
+  return dictionary.tree;
+}
+
+/** The buffers of a tree of one node, whose offsets, if it has some, are the second. */
+function flatValues({ numbers: { rows, nodes }, buffers }: LocatedTree): FlatValues {
+  const [validity, data] = [buffers.get(0), buffers.get(buffers.length - 1)];
+  const offsets = buffers.length === 3 ? buffers.get(1) : new Uint8Array(0);
+  return { rows, nullCount: nodes[1], validity, offsets, data };
+}
+
+function grownTree(plan: NodePlan, { rows, nullCount, validity, offsets, data }: FlatValues): LocatedTree {
+  const buffers = plan.kinds[0] === NodeKind.fixed ? [validity, data] : [validity, offsets, data];
+  return placed(rows, [rows, nullCount], [], buffers as Uint8Array<ArrayBuffer>[]);
 }
 
 function notHost(space: string): DipcError {

@@ -6,8 +6,7 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_ERROR_TYPES, type DuckDbAddresses, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
 import { type LibduckdbLocation, locateLibduckdb } from "../../ffi/duckdb_location.ts";
-import { libc } from "../../ffi/libc.ts";
-import { scratch } from "../c_data/raw.ts";
+import { readAddress, scratch } from "../c_data/raw.ts";
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import { printable } from "../text.ts";
 
@@ -168,11 +167,9 @@ export function takeText({ symbols }: DuckDbLibrary, address: bigint): string | 
   return text;
 }
 
-/** The bytes at an address as 64-bit words. */
+/** The 64-bit word at an address. */
 export function wordAt(address: bigint): bigint {
-  const place = scratch(8);
-  libc().memcpy(place.address, address, 8n);
-  return place.words[0];
+  return readAddress(address);
 }
 
 /** The error for a use after the end. */

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { Arena } from "../c_data/arena.ts";
+import { Arena, copyOf } from "../c_data/arena.ts";
 import { exportShape } from "../c_data/export_shape.ts";
 import type { ArrayNumbers } from "../c_data/numbers.ts";
-import { scratch } from "../c_data/raw.ts";
+import { type Scratch, scratch } from "../c_data/raw.ts";
 import { exportLayout } from "../c_data/schema_out.ts";
 import { C_LAYOUT, CStruct } from "../c_data/structs.ts";
 import { libc } from "../../ffi/libc.ts";
@@ -53,10 +53,27 @@ export class ScanColumns implements Disposable {
         empty.address,
         () => {},
       );
+      const count = layout.fields.length;
+      const schemas = new SingleChild("ArrowSchema", schema.address, count);
+      const rows = new SingleChild("ArrowArray", empty.address, count);
+      using arena = new Arena();
+      const out = arena.zeros(8), chunk = arena.zeros(8);
+      const add = (column: number): void => {
+        const action = "have DuckDB read its type";
+        const { symbols } = library;
+        checkErrorData(library, symbols.duckdb_schema_from_arrow(connection, schemas.of(column), out), action);
+        const converted = wordAt(out);
+        this.schemas.push(converted);
+        const error = symbols.duckdb_data_chunk_from_arrow(connection, rows.of(column), converted, chunk);
+        checkErrorData(library, error, action);
+        const vector = symbols.duckdb_data_chunk_get_vector(wordAt(chunk), 0n);
+        this.types.push(symbols.duckdb_vector_get_column_type(vector));
+        symbols.duckdb_destroy_data_chunk(chunk);
+      };
       layout.fields.forEach((field, i) => {
         checkInside(field.path, field);
         try {
-          this.#add(connection, schema.address, empty.address, i);
+          add(i);
         } catch (error) {
           if (!(error instanceof DipcError)) throw error;
           const reason = error.foreign?.text ?? error.message;
@@ -75,22 +92,6 @@ export class ScanColumns implements Disposable {
     }
   }
 
-  #add(connection: bigint, schema: bigint, empty: bigint, column: number): void {
-    const { symbols } = this.#library;
-    const action = "have DuckDB read its type";
-    using arena = new Arena();
-    const out = arena.zeros(8);
-    const one = alone(arena, "ArrowSchema", schema, column);
-    checkErrorData(this.#library, symbols.duckdb_schema_from_arrow(connection, one, out), action);
-    this.schemas.push(wordAt(out));
-    const rows = alone(arena, "ArrowArray", empty, column);
-    const chunk = arena.zeros(8);
-    const error = symbols.duckdb_data_chunk_from_arrow(connection, rows, wordAt(out), chunk);
-    checkErrorData(this.#library, error, action);
-    this.types.push(symbols.duckdb_vector_get_column_type(symbols.duckdb_data_chunk_get_vector(wordAt(chunk), 0n)));
-    symbols.duckdb_destroy_data_chunk(chunk);
-  }
-
   /** Destroys what DuckDB has made. Idempotent. */
   [Symbol.dispose](): void {
     const { symbols } = this.#library;
@@ -99,19 +100,31 @@ export class ScanColumns implements Disposable {
   }
 }
 
-/** A structure with one child of another one, which keeps it. */
-function alone(arena: Arena, name: "ArrowSchema" | "ArrowArray", address: bigint, child: number): bigint {
-  const at = C_LAYOUT[name];
-  const children = arena.words([wordAt(wordAt(address + BigInt(at.children)) + BigInt(8 * child))]);
-  const copy = scratch(at.size);
-  libc().memcpy(copy.address, address, BigInt(at.size));
-  copy.words[at.n_children / 8] = 1n;
-  copy.words[at.children / 8] = children;
-  // What takes it over finds nothing to release.
-  if (name === "ArrowArray") copy.words[C_LAYOUT.ArrowArray.release / 8] = 0n;
-  const target = arena.zeros(at.size);
-  libc().memcpy(target, copy.address, BigInt(at.size));
-  return target;
+/** Structures with one child of another one, which keeps it: the same memory for each. */
+class SingleChild {
+  readonly #memory: Scratch;
+  readonly #struct: BigUint64Array;
+  readonly #children: BigUint64Array;
+
+  constructor(name: "ArrowSchema" | "ArrowArray", address: bigint, count: number) {
+    const at = C_LAYOUT[name];
+    this.#memory = scratch(at.size + 8);
+    libc().memcpy(this.#memory.address, address, BigInt(at.size));
+    this.#struct = this.#memory.words.slice(0, at.size / 8);
+    this.#struct[at.n_children / 8] = 1n;
+    this.#struct[at.children / 8] = this.#memory.address + BigInt(at.size);
+    // What takes it over finds nothing to release.
+    if (name === "ArrowArray") this.#struct[C_LAYOUT.ArrowArray.release / 8] = 0n;
+    this.#children = new BigUint64Array(copyOf(wordAt(address + BigInt(at.children)), 8 * count).buffer);
+  }
+
+  /** Address of the structure with the child at an index, until the next call. */
+  of(child: number): bigint {
+    const { words, address } = this.#memory;
+    words.set(this.#struct);
+    words[this.#struct.length] = this.#children[child];
+    return address;
+  }
 }
 
 /** Refuses what DuckDB would read wrongly: it takes the type ids of a union for positions, and inner dictionaries for numbers. */

@@ -76,7 +76,7 @@ export abstract class TextWriter implements MessageWriter {
   async #writeRows(batch: OwnedRecordBatch): Promise<void> {
     const { out } = this;
     const { before, end } = this.parts;
-    const cells = batch.data.children.map(this.#cells.cell);
+    const cells = batch.data.children.map((column) => this.#cells.cell(column));
     const rows = batch.numRows, columns = cells.length;
     for (let row = 0; row < rows; row++) {
       let i = 0;

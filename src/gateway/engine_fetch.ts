@@ -7,7 +7,9 @@ import { DipcError } from "../errors.ts";
 import type { FlightStream } from "../flight/flight_stream.ts";
 import type { MessageStream } from "../sources/dataset.ts";
 import type { SendableDataset, SendableHeader } from "../stream/sendable.ts";
+import { PeerError } from "../tell_peer.ts";
 import type { Fetches } from "./fetches.ts";
+import type { FetchReader } from "./shared_fetch.ts";
 import { type FetchParts, openFetch } from "./open_fetch.ts";
 
 /** A fetch as what a UCX connection sends. */
@@ -28,15 +30,32 @@ export class EngineFetch implements SendableDataset {
 
   /** @throws {DipcError} As {@linkcode openFetch} does, `unsupported` for a stream without a schema */
   async open({ signal }: { signal?: AbortSignal } = {}): Promise<MessageStream> {
-    const stream = this.#fetches === null ? await this.#own(signal) : await this.#fetches.of(this.#parts).join(signal);
+    const stream = await answered<FlightStream | FetchReader>(() =>
+      this.#fetches === null ? this.#own(signal) : this.#fetches.of(this.#parts).join(signal)
+    );
     const { schema } = stream;
-    if (schema !== null) return { schema, next: () => stream.next(), close: () => stream.close() };
+    if (schema !== null) return { schema, next: () => answered(() => stream.next()), close: () => stream.close() };
     await stream.close();
     // The client has it from GetFlightInfo, if anybody has; by Flight the stream passes as it is.
-    throw new DipcError("unsupported", "cannot send the engine's stream by UCX: it has no schema; fetch it by Flight");
+    throw new PeerError("unsupported", "cannot send the engine's stream by UCX: it has no schema; fetch it by Flight");
   }
 
   async #own(signal: AbortSignal | undefined): Promise<FlightStream> {
     return (await openFetch(this.#parts, signal)).stream;
   }
+}
+
+/** What an engine answers is for the client. */
+function answered<T>(ask: () => T | Promise<T>): T | Promise<T> {
+  try {
+    const answer = ask();
+    return answer instanceof Promise ? answer.catch(rethrow) : answer;
+  } catch (error) {
+    rethrow(error);
+  }
+}
+
+function rethrow(error: unknown): never {
+  const isAnswer = error instanceof DipcError && error.foreign?.system === "grpc";
+  throw isAnswer ? new PeerError(error.code, error.message, { cause: error, foreign: error.foreign }) : error;
 }

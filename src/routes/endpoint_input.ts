@@ -212,7 +212,8 @@ export class EndpointInput implements MessageInput {
   #afterAnswer(error: unknown, location: string): unknown {
     const answer = this.#ucxError;
     if (!(answer instanceof AnswerError)) return error;
-    if (error instanceof DipcError && error.code === answer.code) return answer;
+    // Both say the same, one of them with the status of gRPC.
+    if (error instanceof DipcError && error.code === answer.code) return error.foreign === undefined ? answer : error;
     const message = `${answer.message} (then ${location}: ${reasonOf(error)})`;
     return new LocalError(answer.code, message, { cause: answer, foreign: answer.foreign });
   }

@@ -35,10 +35,10 @@ class PackedDeviceMemory implements DatasetMemory {
   #users = 1;
   #isClosed = false;
 
-  constructor(device: Gpu, memory: ExportedMemory, event: Uint8Array | null) {
+  constructor(device: Gpu, memory: ExportedMemory) {
     this.space = device.space;
     this.#memory = memory;
-    const cuda = { memory: memory.handle, event, gpu: uuidBytes(device.info.uuid) };
+    const cuda = { memory: memory.handle, event: memory.event, gpu: uuidBytes(device.info.uuid) };
     const { byteLength } = memory;
     this.#grant = { facts: { generation: nextGeneration(), base: 0n, byteLength, cuda }, descriptor: null };
   }
@@ -164,13 +164,11 @@ export function packOnDevice(
       packed.push({ header, body: body && copy });
       if (body === null || byteLength === 0) continue;
       // Copies within a GPU are done one after the other: the last one stands for all.
-      const uses = canWait(body) ? [body] : [];
+      const uses = canWait(body) ? [memory, body] : [memory];
       last = device.copies.copyOnDevice(copy.address, body.address, byteLength, { uses });
-      memory.usedBy(last);
     }
-    const mark = last && memory.mark(last);
-    const filled = mark && mark.filled;
-    const shared = new PackedDeviceMemory(device, memory, mark && mark.handle);
+    const filled = last && memory.filledAfter(last);
+    const shared = new PackedDeviceMemory(device, memory);
     // Clients wait for an event of their own: here somebody has to ask whether the driver has an error to report.
     filled?.done().catch(() => {});
     return { dataset: new PackedDeviceDataset(dataset, packed, shared, filled), memory: shared };

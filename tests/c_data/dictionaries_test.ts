@@ -44,12 +44,15 @@ import { peerTest } from "../support/peers.ts";
 import { type Random, seededRandom } from "../support/random.ts";
 import { wordsAt } from "./support/mutations.ts";
 
+/** Values that each batch adds to its dictionary: so many times that they are put together as they come. */
+const ADDED = [7, 0, 5, ...Array.from({ length: 20 }, (_, i) => i % 4)];
+
 /** Batches whose dictionaries grow: each is the one before it, and one more chunk. */
 function growing(type: DataType, random: Random): { schema: Schema; batches: RecordBatch[] } {
   const dictionary = new Dictionary(type, new Int32(), 1);
   const schema = new Schema([new Field("d", dictionary, true)]);
   const chunks: Data[] = [];
-  const batches = [7, 0, 5].map((count) => {
+  const batches = ADDED.map((count) => {
     chunks.push(randomColumn(type, count, random));
     const values = new Vector([...chunks]);
     const indices = Int32Array.from({ length: 20 }, () => random.below(values.length));

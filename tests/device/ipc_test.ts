@@ -1,67 +1,26 @@
 /** Datasets in the memory of a GPU that clients in other processes read in place: whole, given back, and sent if that cannot be. */
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
-import { connect, serve } from "../../mod.ts";
+import { connect, type DipcError, serve } from "../../mod.ts";
 import { connectCuda } from "../../cuda.ts";
 import type { DeviceRecordBatch } from "../../src/device/record_batch.ts";
 import { collect } from "../../src/memory/collector.ts";
 import { cuda, needsSimulator } from "../support/cuda_sim.ts";
+import { assertDipcError } from "../support/assert.ts";
 import { resident, rowsOf } from "../support/generated.ts";
 import { needsGold } from "../support/needs.ts";
-import { ROOT } from "../support/paths.ts";
-import { type Running, startDipc } from "../support/processes.ts";
+import type { Running } from "../support/processes.ts";
+import { seededRandom } from "../support/random.ts";
 import { until } from "../support/time.ts";
 import { deviceTest } from "./support/device_tests.ts";
 import { deviceColumns, expectedOf, goldFiles } from "./support/gold_files.ts";
 import type { IpcClientFacts } from "./support/ipc_client.ts";
+import { Server, start } from "./support/ipc_processes.ts";
 import type { IpcServerTask } from "./support/ipc_server.ts";
 
-const PROGRAMS = `${ROOT}/tests/device/support`;
 const MEMORY = "cuda:0";
 /** Rows of a batch of 1 MiB. */
 const ROWS = rowsOf(1 << 20);
 const BATCHES = 4;
-
-/** A server in another process. */
-class Server implements AsyncDisposable {
-  readonly uris: Record<string, string>;
-  readonly #program: Running;
-
-  private constructor(program: Running, uris: Record<string, string>) {
-    this.#program = program;
-    this.uris = uris;
-  }
-
-  static async start(task: IpcServerTask, env: Record<string, string> = {}): Promise<Server> {
-    const program = start("ipc_server.ts", JSON.stringify(task), env);
-    const line = await program.firstLine;
-    if (line === null) throw new Error((await program.outcome).stderr);
-    return new Server(program, JSON.parse(line));
-  }
-
-  /** What clients have of it. */
-  async sharing(): Promise<{ clients: number }> {
-    return await this.#program.ask("") as { clients: number };
-  }
-
-  kill(): void {
-    this.#program.kill("SIGKILL");
-  }
-
-  /** Ends it, and sees to it that its driver had nothing to complain of. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#program.closeStdin();
-    const { code, signal, stderr } = await this.#program.outcome;
-    if (signal === null) assertEquals([code, stderr], [0, ""], "the server");
-  }
-}
-
-function start(program: string, argument: string, env: Record<string, string> = {}): Running {
-  return startDipc([argument], {
-    program: `${PROGRAMS}/${program}`,
-    env: { ...cuda!.env, ...env },
-    stdin: "piped",
-  });
-}
 
 /** A client in another process, which holds its last batch. */
 async function startClient(uri: string, env: Record<string, string> = {}): Promise<[Running, IpcClientFacts]> {
@@ -206,8 +165,8 @@ deviceTest("a driver that refuses to share or to open memory costs nothing but t
     assertEquals([number, stream.stats.sharedBytes], [BATCHES, 0]);
     return stream.stats.sharingReason!;
   };
-  {
-    const env = { CUDA_SIM_FAIL_FUNCTION: "cuIpcGetMemHandle", CUDA_SIM_FAIL_WITH: "CUDA_ERROR_NOT_SUPPORTED" };
+  for (const name of ["cuIpcGetMemHandle", "cuIpcGetEventHandle"]) {
+    const env = { CUDA_SIM_FAIL_FUNCTION: name, CUDA_SIM_FAIL_WITH: "CUDA_ERROR_NOT_SUPPORTED" };
     await using server = await Server.start(TASK, env);
     assertStringIncludes(await read(server.uris.made), "its driver refuses that (CUDA_ERROR_NOT_SUPPORTED)");
   }
@@ -274,3 +233,57 @@ deviceTest("a client that is killed gives everything back while the server goes 
     await until(() => server.sharing!.clients === 0);
   }
 });
+
+/** Streams that are read; `DIPC_IPC_STREAMS` for longer runs. */
+const STREAMS = Number(Deno.env.get("DIPC_IPC_STREAMS") ?? 8);
+
+deviceTest(
+  "a batch that was disposed throws, those in hand stay right, with collections at random moments",
+  async () => {
+    const random = seededRandom();
+    await using server = await Server.start({ generated: { one: [BATCHES, ROWS], two: [BATCHES, ROWS] } });
+    const held: [batch: DeviceRecordBatch, number: number][] = [];
+    const release = async (): Promise<void> => {
+      const [[batch, number]] = held.splice(random.below(held.length), 1);
+      if (random.chance(0.5)) await assertValues(batch, number);
+      // Some are only dropped.
+      if (random.chance(0.2)) return;
+      // A copy that was requested before is whole, or was too late.
+      const copy = random.chance(0.3) ? batch.toHost().catch((error: DipcError) => error.code) : null;
+      for (let times = random.chance(0.2) ? 2 : 1; times > 0; times--) batch[Symbol.dispose]();
+      for (
+        const use of [
+          () => batch.columns,
+          () => batch.address,
+          () => batch.waitOn(0n),
+          () => batch.usedBy({ stream: 0n }),
+        ]
+      ) {
+        assertDipcError("closed", "it was disposed", use);
+      }
+      await assertDipcError("closed", "it was disposed", () => batch.toHost());
+      const host = await copy;
+      if (typeof host === "string") assertEquals(host, "closed");
+      else if (host !== null) assertEquals(host.getChildAt(0)!.get(0), BigInt(number));
+      if (typeof host === "object") host?.[Symbol.dispose]();
+    };
+    const read = async (uri: string): Promise<void> => {
+      await using stream = await connectCuda(uri);
+      let number = 0;
+      for await (const batch of stream) {
+        held.push([batch, number++]);
+        while (held.length > random.below(6)) await release();
+        if (random.chance(0.3)) collect(random.pick(["all", "young"]));
+        if (random.chance(0.05)) break;
+      }
+      assertEquals(stream.stats.sharingReason, "");
+    };
+    for (let i = 0; i < STREAMS; i++) await read(server.uris[random.pick(["one", "two"])]);
+    while (held.length > 0) await release();
+    await until(() => {
+      collect("all");
+      return imports() === 0;
+    });
+    await until(async () => (await server.sharing()).clients === 0);
+  },
+);

@@ -7,10 +7,11 @@
 import { assertEquals, assertGreater } from "@std/assert";
 import { type Table, tableFromArrays } from "apache-arrow";
 import { DipcError, type DissociatedStreamReader, FlightSqlClient } from "../../flight_sql.ts";
+import { type Gateway, serveGateway } from "../../flight.ts";
 import { describeSchema } from "../../mod.ts";
 import { isUnimplemented } from "../../src/flight_sql/unimplemented.ts";
 import { TemporaryFolder } from "../support/paths.ts";
-import { peerTest } from "../support/peers.ts";
+import { type Found, peerTest } from "../support/peers.ts";
 import { documentedRows, printTable } from "../support/table.ts";
 import { sqlServer } from "./support/sql_server.ts";
 import { startRoapi, startSail, startSqlite } from "./support/sql_servers.ts";
@@ -209,41 +210,65 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
 };
 
+/** A server, or what stands between it and its clients. */
+type Place = { readonly location: string } & AsyncDisposable;
+
+/** Makes every call at every server. @param reach Makes what clients connect to of a server */
+async function matrix(
+  { sqliteServer, roapi, sail }: Found<"sqliteServer" | "roapi" | "sail" | "duckdb">,
+  reach: (server: Place) => Place | Promise<Place>,
+): Promise<void> {
+  using folder = new TemporaryFolder();
+  Deno.writeTextFileSync(folder.file("people.csv"), "id,name\n1,ann\n2,bob\n3,eve\n");
+  const servers = await Promise.all([
+    startSqlite(sqliteServer),
+    startRoapi(roapi, "people", folder.file("people.csv")),
+    startSail(sail),
+    sqlServer(),
+  ]);
+  await using _servers = new AsyncDisposableStack();
+  for (const server of servers) _servers.use(server);
+  const failures: string[] = [];
+  const columns = await Promise.all(servers.map(async (server, i) => {
+    const name = SERVERS[i];
+    await using place = await reach(server);
+    await using client = await FlightSqlClient.connect(place.location);
+    for (const statement of TABLES[name] ?? []) await client.update(statement);
+    const cells: string[] = [];
+    for (const [call, run] of Object.entries(CALLS)) {
+      try {
+        cells.push(await run(client, DIALECTS[name]) ?? "works");
+      } catch (error) {
+        const isMissing = isUnimplemented(error) || UNKNOWN_ACTION.test(String(error));
+        cells.push(isMissing ? "not there" : "FAILS");
+        if (!isMissing) failures.push(`${name}, ${call}: ${error}`);
+      }
+    }
+    return cells;
+  }));
+  const heading = ["call", ...SERVERS];
+  const rows = Object.keys(CALLS).map((call, i) => [call, ...columns.map((cells) => cells[i])]);
+  printTable("Calls of Flight SQL, by server", heading, rows);
+  assertEquals(failures, []);
+  assertEquals(await documentedRows(DOCUMENT, heading), rows);
+}
+
 peerTest(
   ["sqliteServer", "roapi", "sail", "duckdb"],
   "every call of Flight SQL works at every server that has it, and the others say that they do not",
-  async ({ sqliteServer, roapi, sail }) => {
-    using folder = new TemporaryFolder();
-    Deno.writeTextFileSync(folder.file("people.csv"), "id,name\n1,ann\n2,bob\n3,eve\n");
-    const servers = await Promise.all([
-      startSqlite(sqliteServer),
-      startRoapi(roapi, "people", folder.file("people.csv")),
-      startSail(sail),
-      sqlServer(),
-    ]);
-    await using _servers = new AsyncDisposableStack();
-    for (const server of servers) _servers.use(server);
-    const failures: string[] = [];
-    const columns = await Promise.all(servers.map(async ({ location }, i) => {
-      const name = SERVERS[i];
-      await using client = await FlightSqlClient.connect(location);
-      for (const statement of TABLES[name] ?? []) await client.update(statement);
-      const cells: string[] = [];
-      for (const [call, run] of Object.entries(CALLS)) {
-        try {
-          cells.push(await run(client, DIALECTS[name]) ?? "works");
-        } catch (error) {
-          const isMissing = isUnimplemented(error) || UNKNOWN_ACTION.test(String(error));
-          cells.push(isMissing ? "not there" : "FAILS");
-          if (!isMissing) failures.push(`${name}, ${call}: ${error}`);
-        }
-      }
-      return cells;
-    }));
-    const heading = ["call", ...SERVERS];
-    const rows = Object.keys(CALLS).map((call, i) => [call, ...columns.map((cells) => cells[i])]);
-    printTable("Calls of Flight SQL, by server", heading, rows);
-    assertEquals(failures, []);
-    assertEquals(await documentedRows(DOCUMENT, heading), rows);
+  (found) => matrix(found, ({ location }) => ({ location, [Symbol.asyncDispose]: () => Promise.resolve() })),
+);
+
+peerTest(
+  ["ucx", "sqliteServer", "roapi", "sail", "duckdb"],
+  "by a gateway every call of Flight SQL comes to the same, with rows that arrive over UCX",
+  async (found) => {
+    const stats: Gateway["stats"][] = [];
+    await matrix(found, async (server) => {
+      const gateway = await serveGateway({ engines: server.location, share: true });
+      stats.push(gateway.stats);
+      return gateway;
+    });
+    for (const { completed } of stats) assertGreater(completed, 3);
   },
 );

@@ -41,6 +41,7 @@ import {
 } from "../support/ipc_flatbuffer.ts";
 import { rubbishPool } from "../support/ipc_messages.ts";
 import { plainColumns } from "../support/ipc_values.ts";
+import { seededRandom } from "../support/random.ts";
 
 const flat = (object: FlatObject): Uint8Array<ArrayBuffer> => writeFlat(object).bytes;
 
@@ -291,6 +292,18 @@ Deno.test("deltas append to a dictionary; earlier batches do not see them", () =
   assertEquals(second.getChildAt(0)!.data[0].dictionary!.length, 5);
   assertEquals(plainColumns(first), [["a", "b"]]);
   assertEquals(first.getChildAt(0)!.data[0].dictionary!.length, 2);
+});
+
+Deno.test("many deltas append to a dictionary; every batch sees those before it, in whatever order they are read", () => {
+  const random = seededRandom();
+  const stream = wordStream();
+  stream.values(["w0"]);
+  const batches = Array.from({ length: 120 }, (_, i) => {
+    if (i > 0) stream.values([`w${i}`], true);
+    return { batch: stream.batch([i, 0, i >> 1]), words: [`w${i}`, "w0", `w${i >> 1}`] };
+  });
+  random.shuffle(batches);
+  for (const { batch, words } of batches) assertEquals(plainColumns(batch), [words]);
 });
 
 Deno.test("batches between two dictionary messages share one vector of values", () => {

@@ -141,7 +141,7 @@ export const TASKS: readonly Task[] = [
     what: "run SQL over a file before DuckDB is set up",
     line: "XDG_CACHE_HOME=/nowhere dipc query flights.arrow 'select count(*) from t'",
     status: 1,
-    shows: /--allow-env=DIPC_LIBDUCKDB[\s\S]*cannot load DuckDB[\s\S]*dipc setup duckdb/,
+    shows: /cannot load DuckDB[\s\S]*dipc setup duckdb/,
   },
   { page: "flight-fetch.md", what: "list the flights", line: 'dipc ls "$FLIGHT"', shows: /^flights +3,000 rows/m },
   {

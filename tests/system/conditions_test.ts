@@ -9,10 +9,12 @@
  */
 import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
 import { writeWideFile } from "../support/cli_data.ts";
-import { testNeeding, ucxVersions } from "../support/needs.ts";
+import { needsUcx, testNeeding, ucxVersions } from "../support/needs.ts";
+import { serve } from "../support/processes.ts";
 import {
   after,
   asUser,
+  fetch,
   needsNamespaces,
   needsTools,
   NetworkPair,
@@ -54,6 +56,12 @@ const NAMESPACES: Case[] = [
     client: { within: asUser(1235) },
     over: TCP,
     because: /this user may not open/,
+  },
+  {
+    name: "a client of root, and a server of another user",
+    server: { within: asUser(1234) },
+    over: TCP,
+    because: /the server ended the connection/,
   },
   { name: "IPC namespaces apart", client: { within: ["unshare", "--ipc"] }, over: TCP },
   {
@@ -182,3 +190,52 @@ for (const { label, need, env } of ucxVersions) {
       }),
   );
 }
+
+/** The namespaces that a container has of its own, but for that of the network. */
+const CONTAINER = [
+  ...["unshare", "--ipc", "--pid", "--mount", "--uts", "--cgroup"],
+  ...["--fork", "--kill-child", "--mount-proc"],
+];
+
+/** Clients of a dataset with `share`, served by this user in plain surroundings, and why its memory cannot be used. */
+const SHARING: [name: string, client: Side, because: RegExp][] = [
+  ["nothing special", {}, /^$/],
+  ["another user", { within: asUser(1235) }, /the client is of another user \(1235\)/],
+  ["an IPC namespace of its own", { within: ["unshare", "--ipc"] }, /^$/],
+  ["a /dev/shm of 64 KiB", { within: SMALL_SHM }, /^$/],
+  ["no shared memory segments", { within: NO_SEGMENTS }, /^$/],
+  ["a container in the same network", { within: CONTAINER }, /^$/],
+  ["a user namespace of its own", { within: ["unshare", "--user", "--map-root-user"] }, /^$/],
+  ["UCX_TLS=tcp", { env: { UCX_TLS: "tcp" } }, /^$/],
+  ["ulimit -n 128", { within: after("ulimit -n 128") }, /^$/],
+];
+
+function checkShared(result: Result, because: RegExp): void {
+  const shown = JSON.stringify(result);
+  assertEquals([result.code, result.rows], [0, ROWS], shown);
+  assertMatch(result.sharingReason!, because, shown);
+  assertEquals(result.sharedBytes, result.sharingReason === "" ? result.bodyBytes : 0, shown);
+}
+
+testNeeding(
+  [needsUcx, needsNamespaces, needsTools],
+  "a dataset with share is read in the server's memory by one user in one network namespace",
+  async (t) => {
+    await withFile(async (file) => {
+      await using server = await serve([`x=${file}`, "--share"]);
+      for (const [name, client, because] of SHARING) {
+        await t.step(name, async () => checkShared(await fetch(server.uri("x"), client, TIMEOUT_SECONDS), because));
+      }
+      await using foreign = await serve([`x=${file}`, "--share"], { within: asUser(1234) });
+      await t.step("a server of another user", async () => {
+        checkShared(await fetch(foreign.uri("x"), {}, TIMEOUT_SECONDS), /its socket belongs to the user 1234/);
+      });
+      await using pair = await NetworkPair.make("share", ["10.79.0"]);
+      await using host = await serve([`x=${file}`, "--share", "--address", "10.79.0.1"], { within: pair.on(0) });
+      await t.step("a network namespace of its own", async () => {
+        const result = await fetch(host.uri("x"), { within: pair.on(1) }, TIMEOUT_SECONDS);
+        checkShared(result, /another network namespace/);
+      });
+    });
+  },
+);

@@ -121,8 +121,8 @@ function isSame({ type, dictionary, children }: FieldLayout): boolean {
 }
 
 function checkSchema(layout: SchemaLayout): void {
-  const names = layout.fields.map(({ name }) => name.toLowerCase());
-  layout.fields.forEach((field, i) => {
+  const names = new Set<string>();
+  for (const field of layout.fields) {
     const { name, nullable, metadata } = field;
     if (!isSame(field)) {
       throw refused(`it would not write column ${quoted(name)}, of type ${typeText(field)}, as it is`);
@@ -131,10 +131,12 @@ function checkSchema(layout: SchemaLayout): void {
     if (metadata.has("ARROW:extension:name") || metadata.has("PARQUET:field_id")) {
       throw refused(`it would not write what the metadata of column ${quoted(name)} say`);
     }
-    if (names.indexOf(names[i]) !== i) {
+    const lower = name.toLowerCase();
+    if (names.has(lower)) {
       throw refused(`it would rename column ${quoted(name)}, because it distinguishes no case`);
     }
-  });
+    names.add(lower);
+  }
   if (layout.fields.length === 0) throw refused("the stream has no columns");
 }
 

@@ -39,14 +39,15 @@ export class CellFactory {
    * Makes the cell of a column. It must not be used after the batch has been disposed.
    *
    * @param data Values of the column in one batch
+   * @param isSparse Whether few of them are written
    * @throws {DipcError} `unsupported` for a type that has no text
    */
-  readonly cell = (data: Data): Cell => {
-    if (data.typeId === Type.Union || data.typeId === Type.Null) return this.#value(data);
-    return withNulls(data, this.#value(data), this.#nullToken);
+  readonly cell = (data: Data, isSparse = false): Cell => {
+    if (data.typeId === Type.Union || data.typeId === Type.Null) return this.#value(data, isSparse);
+    return withNulls(data, this.#value(data, isSparse), this.#nullToken);
   };
 
-  #value(data: Data): Cell {
+  #value(data: Data, isSparse: boolean): Cell {
     const type = data.type as DataType;
     const id = arrowTypeId(type);
     switch (id) {
@@ -63,7 +64,7 @@ export class CellFactory {
       case "utf8":
       case "large_utf8":
       case "utf8_view":
-        return textCell(data, this.#form);
+        return textCell(data, this.#form, isSparse);
       case "binary":
       case "large_binary":
       case "binary_view":

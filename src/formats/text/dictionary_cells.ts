@@ -11,6 +11,12 @@ import { type TextOutput, Token } from "./output.ts";
 /** Most bytes of formatted values that are kept of one dictionary; others are formatted each time. */
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
+/** A chunk of at least so many values counts as sparse until one in so many of them was written. */
+const LARGE_CHUNK = 1024, SPARSE = 16;
+
+/** Makes the cell of a column; `isSparse` says that few of its values are written, so that looking at all of them first costs more. */
+export type MakeCell = (data: Data, isSparse?: boolean) => Cell;
+
 /** The values of one dictionary in one form, from batch to batch. */
 interface Values {
   readonly tokens: (Token | undefined)[];
@@ -28,7 +34,7 @@ export class DictionaryCells {
    * @param data A column of indices
    * @param makeCell Makes the cell of the dictionary's values, with their nulls
    */
-  cell(data: Data, makeCell: (data: Data) => Cell): Cell {
+  cell(data: Data, makeCell: MakeCell): Cell {
     const dictionary = data.dictionary as Vector;
     let values = this.#known.get(dictionary);
     if (values === undefined) {
@@ -53,13 +59,39 @@ function writeAndKeep(out: TextOutput, values: Values, index: number): void {
   values.tokens[index] = new Token(out.bytes.subarray(from, out.at));
 }
 
+/** The values of one part of a dictionary. A dictionary may grow with each batch, and then few values of it are written. */
+class Chunk {
+  readonly length: number;
+  readonly #data: Data;
+  readonly #makeCell: MakeCell;
+  #cell: Cell | null = null;
+  /** Values that may still be written before the cell is made for all. */
+  #sparse: number;
+
+  constructor(data: Data, makeCell: MakeCell) {
+    this.length = data.length;
+    this.#data = data;
+    this.#makeCell = makeCell;
+    this.#sparse = data.length < LARGE_CHUNK ? 0 : Math.floor(data.length / SPARSE);
+  }
+
+  /** The cell for the next value. */
+  next(): Cell {
+    if (this.#sparse > 0) {
+      if (--this.#sparse > 0) return this.#cell ??= this.#makeCell(this.#data, true);
+      this.#cell = null;
+    }
+    return this.#cell ??= this.#makeCell(this.#data);
+  }
+}
+
 /** The cell of a dictionary that came in several parts. */
-function chunkedCell(dictionary: Vector, makeCell: (data: Data) => Cell): Cell {
-  const chunks = dictionary.data.map((data) => ({ length: data.length, data, cell: null as Cell | null }));
+function chunkedCell(dictionary: Vector, makeCell: MakeCell): Cell {
+  const chunks = dictionary.data.map((data) => new Chunk(data, makeCell));
   return (out, index) => {
     let row = index;
     for (const chunk of chunks) {
-      if (row < chunk.length) return (chunk.cell ??= makeCell(chunk.data))(out, row);
+      if (row < chunk.length) return chunk.next()(out, row);
       row -= chunk.length;
     }
     throw new DipcError(

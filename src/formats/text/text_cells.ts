@@ -14,9 +14,9 @@ const PUT: Readonly<Record<TextForm, PutText>> = { json: putJsonText, csv: putCs
 /** Columns with more bytes are looked at value by value only: their values are long. */
 const MAX_SCANNED_BYTES = 16 * 1024 * 1024;
 
-/** Text, quoted and escaped as the form needs it. */
-export function textCell(data: Data, form: TextForm): Cell {
-  const packed = packedValues(data);
+/** Text, quoted and escaped as the form needs it; `isSparse` as in `CellFactory.cell`. */
+export function textCell(data: Data, form: TextForm, isSparse: boolean): Cell {
+  const packed = isSparse ? null : packedValues(data);
   if (packed !== null) {
     const { bytes, offsets } = packed;
     const first = offsets[0], end = offsets[data.length];

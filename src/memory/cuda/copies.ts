@@ -198,20 +198,14 @@ export class CopyEngine {
    * Records an event of the caller's after copies.
    *
    * @param handle `CUevent`
-   * @param after Ends of the copies
+   * @param options Ends of the copies, and what must outlive the record
    * @returns An event for the same moment
    * @throws {DipcError} `closed`; what the driver reports
    */
-  record(handle: bigint, after: readonly DeviceEvent[]): DeviceEvent {
-    const action = `record an event of ${this.#device.space}`;
-    this.#checkOpen(action);
-    const stream = this.#device.context.run(() => {
-      const stream = this.#stream("others");
-      for (const event of after) this.#order(stream, event, action);
-      this.#check(this.#device.symbols.cuEventRecord(handle, stream), action);
-      return stream;
-    });
-    return this.eventOf({ stream });
+  record(handle: bigint, options: CopyOptions): DeviceEvent {
+    const { symbols, space } = this.#device;
+    // A copy of one piece, as it were.
+    return this.#start("others", `record an event of ${space}`, 1, options, (s) => symbols.cuEventRecord(handle, s));
   }
 
   /** An event for work of other code; see the device's own `eventOf`. */

@@ -4,9 +4,8 @@
  * @module
  */
 import { CUDA, CUDA_SIZES } from "../../../ffi/cuda_constants.ts";
-import { cudaError } from "../../../ffi/cuda_status.ts";
 import type { CudaSymbols } from "../../../ffi/cuda_symbols.ts";
-import { type DipcError, LocalError } from "../../errors.ts";
+import type { DipcError } from "../../errors.ts";
 import type { AfterCopies } from "./after_copies.ts";
 import type { PrimaryContext } from "./context.ts";
 import type { CopyEngine } from "./copies.ts";
@@ -33,13 +32,15 @@ export class ExportedMemory {
   readonly byteLength: number;
   /** Its `CUipcMemHandle`. */
   readonly handle: Uint8Array<ArrayBuffer> = new Uint8Array(CUDA_SIZES.CUipcMemHandle);
+  /** `CUipcEventHandle` of the event after which it is filled; done as long as it is not recorded. */
+  readonly event: Uint8Array<ArrayBuffer> = new Uint8Array(CUDA_SIZES.CUipcEventHandle);
   readonly #device: IpcDevice;
   readonly #afterCopies: AfterCopies;
   readonly #onFreed: (failure: DipcError | null) => void;
   readonly #events: DeviceEvent[] = [];
   readonly #owner: BlockOwner;
   /** `CUevent`; 0 if there is none. */
-  #mark = 0n;
+  #event = 0n;
   #isFreed = false;
 
   /** @ignore Made by `DeviceIpc.export` */
@@ -81,27 +82,27 @@ export class ExportedMemory {
     addEvent(this.#events, event);
   }
 
+  /** @ignore Has the driver make its handles. @returns a `CUresult`; the context is current */
+  _share(): number {
+    const { symbols } = this.#device;
+    const result = symbols.cuIpcGetMemHandle(this.handle, this.address);
+    if (result !== CUDA.CUDA_SUCCESS) return result;
+    const out = new BigUint64Array(1);
+    const made = symbols.cuEventCreate(out, CUDA.CU_EVENT_DISABLE_TIMING | CUDA.CU_EVENT_INTERPROCESS);
+    if (made !== CUDA.CUDA_SUCCESS) return made;
+    this.#event = out[0];
+    return symbols.cuIpcGetEventHandle(this.event, this.#event);
+  }
+
   /**
-   * Lets other processes wait for the copies that fill it. Once.
+   * Records the event that other processes wait for: from then on it is done when the copies are.
    *
-   * @param last The end of the last copy
-   * @returns the `CUipcEventHandle` of an event that follows it, and the same event for this process
+   * @param last The end of the last copy that fills the memory
+   * @returns the same for this process
    * @throws {DipcError} what the driver reports
    */
-  mark(last: DeviceEvent): { handle: Uint8Array<ArrayBuffer>; filled: DeviceEvent } {
-    const { symbols, context, copies, space } = this.#device;
-    if (this.#mark !== 0n) throw new LocalError("internal", "cannot mark exported memory: it is marked already");
-    const out = new BigUint64Array(1), handle = new Uint8Array(CUDA_SIZES.CUipcEventHandle);
-    const flags = CUDA.CU_EVENT_DISABLE_TIMING | CUDA.CU_EVENT_INTERPROCESS;
-    const check = (result: number): void => {
-      if (result !== CUDA.CUDA_SUCCESS) throw cudaError(symbols, result, `share an event of ${space}`);
-    };
-    check(context.run(() => symbols.cuEventCreate(out, flags)));
-    this.#mark = out[0];
-    const filled = copies.record(this.#mark, [last]);
-    this.usedBy(filled);
-    check(context.run(() => symbols.cuIpcGetEventHandle(handle, this.#mark)));
-    return { handle, filled };
+  filledAfter(last: DeviceEvent): DeviceEvent {
+    return this.#device.copies.record(this.#event, { after: [last], uses: [this] });
   }
 
   /** Frees it once copies that use it are done. Idempotent. */
@@ -110,12 +111,12 @@ export class ExportedMemory {
     this.#isFreed = true;
     const { symbols, space } = this.#device;
     this.#afterCopies.run(this.#events, () => {
-      const mark = this.#mark;
-      const unmarked = mark === 0n
+      const event = this.#event;
+      const destroyed = event === 0n
         ? null
-        : this.#device._release(`destroy an event of ${space}`, () => symbols.cuEventDestroy_v2(mark));
+        : this.#device._release(`destroy an event of ${space}`, () => symbols.cuEventDestroy_v2(event));
       const freed = this.#device._release(`free device memory of ${space}`, () => symbols.cuMemFree_v2(this.address));
-      this.#onFreed(unmarked ?? freed);
+      this.#onFreed(destroyed ?? freed);
     });
   }
 }

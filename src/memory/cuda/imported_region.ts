@@ -6,7 +6,7 @@
 import type { Body } from "../block.ts";
 import type { LentRegion, LentRegionOptions, ScatteredBody } from "../lent_region.ts";
 import type { Gpu } from "./device.ts";
-import { type BlockOwner, DeviceBody, type DeviceCell } from "./device_block.ts";
+import { addEvent, type BlockOwner, DeviceBody, type DeviceCell } from "./device_block.ts";
 import type { DeviceEvent } from "./device_event.ts";
 import type { OpenedMemory } from "./ipc.ts";
 import type { CopyWaitOptions } from "./wait.ts";
@@ -97,22 +97,24 @@ export class ImportedRegion implements LentRegion {
   gather({ offsets, buffers, byteLength, addresses }: ScatteredBody): Body {
     const { copies, pool } = this.#device;
     const block = pool.acquire(byteLength);
-    let last: DeviceEvent;
+    const events: DeviceEvent[] = [];
+    const uses = [block, { usedBy: (event: DeviceEvent) => addEvent(events, event) }];
+    this.#parts++;
     try {
-      last = copies.fill(block.address, 0, byteLength, { uses: [block] });
+      let last = copies.fill(block.address, 0, byteLength, { uses });
       for (let i = 0; i < offsets.length; i++) {
         const at = BigInt(buffers[2 * i]), length = buffers[2 * i + 1];
         if (length === 0) continue;
         const source = this.#memory.address + BigInt(offsets[i]);
-        last = copies.copyOnDevice(block.address + at, source, length, { uses: [block] });
+        last = copies.copyOnDevice(block.address + at, source, length, { uses });
       }
+      return block.toBody(byteLength, last);
     } catch (error) {
       block.release();
       throw error;
+    } finally {
+      this.#device.ipc.afterCopies.run(events, () => this.#free(addresses, byteLength));
     }
-    this.#parts++;
-    this.#device.ipc.afterCopies.run([last], () => this.#free(addresses, byteLength));
-    return block.toBody(byteLength, last);
   }
 
   close(): void {

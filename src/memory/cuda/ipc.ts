@@ -78,7 +78,7 @@ export class DeviceIpc {
       this.#released(failure);
     });
     try {
-      const result = context.run(() => symbols.cuIpcGetMemHandle(memory.handle, address));
+      const result = context.run(() => memory._share());
       this.#check(result, `share memory of ${space}`, "this driver or system has no CUDA IPC: leave share out");
       return memory;
     } catch (error) {

@@ -7,6 +7,7 @@ import { DipcError, type DipcErrorCode, LocalError } from "../../errors.ts";
 import { findLibucp } from "../../../ffi/find.ts";
 import {
   statusError,
+  UCS_ERR_CONNECTION_RESET,
   UCS_ERR_ENDPOINT_TIMEOUT,
   UCS_ERR_INVALID_PARAM,
   UCS_ERR_REJECTED,
@@ -52,21 +53,21 @@ const MISMATCH = [UCS_ERR_INVALID_PARAM, UCS_ERR_UNSUPPORTED];
 const REMEMBERED_MS = 60_000;
 
 /**
- * Whether a connection has failed because memory could not be shared: UCX chooses shared memory with every process of the machine,
- * and notices later that it may not open it, or does not find the other process. A server that is slow to answer is neither: were
- * it asked a second time meanwhile, many clients at once would keep it from ever answering.
+ * How a connection fails if memory cannot be shared: UCX chooses shared memory with every process of the machine, and one of the two
+ * notices later that it may not open it, or does not find the other process. A server that is slow to answer is neither: were it
+ * asked a second time meanwhile, many clients at once would keep it from ever answering.
  */
-function isSharedMemoryFailure(error: unknown): error is DipcError {
-  if (!(error instanceof DipcError) || error.foreign?.system !== "ucx") return false;
-  return error.foreign.status === UCS_ERR_SHMEM_SEGMENT || error.foreign.status === UCS_ERR_ENDPOINT_TIMEOUT;
-}
+const SHARED_MEMORY_FAILURES: ReadonlyMap<number, string> = new Map([
+  [UCS_ERR_SHMEM_SEGMENT, "this user may not open the server's"],
+  [UCS_ERR_CONNECTION_RESET, "the server ended the connection, as one does that may not open this user's"],
+  [UCS_ERR_ENDPOINT_TIMEOUT, "the server was not found by its process number, as in another container"],
+]);
 
-/** What became of shared memory, in words. */
-function sharedMemoryReason({ foreign }: DipcError): string {
-  const why = foreign?.status === UCS_ERR_SHMEM_SEGMENT
-    ? "this user may not open the server's"
-    : "the server was not found by its process number, as in another container";
-  return `shared memory cannot be used: ${why}`;
+/** Why memory cannot be shared, if a connection has failed because of that; otherwise `null`. */
+function sharedMemoryReason(error: unknown): string | null {
+  if (!(error instanceof DipcError) || error.foreign?.system !== "ucx") return null;
+  const why = SHARED_MEMORY_FAILURES.get(error.foreign.status);
+  return why === undefined ? null : `shared memory cannot be used: ${why}`;
 }
 
 /** Failures that another address of the same host may not have. */
@@ -242,8 +243,8 @@ class UcxTransport implements Transport {
     try {
       return await attempt(true, "");
     } catch (error) {
-      if (!isSharedMemoryFailure(error) || userSetting("UCX_TLS") !== null) throw error;
       const reason = sharedMemoryReason(error);
+      if (reason === null || userSetting("UCX_TLS") !== null) throw error;
       const channel = await attempt(false, reason);
       this.#withoutSharedMemory.set(peer, { until: performance.now() + REMEMBERED_MS, reason });
       return channel;

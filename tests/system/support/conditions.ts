@@ -31,6 +31,11 @@ export interface Result {
   readonly rows?: number;
   readonly transports: readonly string[];
   readonly transportsReason: string;
+  /** Bytes of bodies, and how many of them were read in the server's memory. */
+  readonly bodyBytes: number;
+  readonly sharedBytes: number;
+  /** Why the others were not; `null` if nothing is shared. */
+  readonly sharingReason: string | null;
   /** The error that the client printed, or the server if it did not start. */
   readonly error: string;
   /** From the start of the client to its end. */
@@ -47,21 +52,30 @@ export async function transfer(
     timeoutSeconds: number;
   },
 ): Promise<Result> {
-  const failed = { transports: [], transportsReason: "", milliseconds: 0 };
   let running;
   try {
     running = await serve([`x=${file}`, ...(address === undefined ? [] : ["--address", address])], server);
   } catch (error) {
-    return { ...failed, code: 1, error: (error as Error).message };
+    return { ...FAILED, code: 1, error: (error as Error).message };
   }
   await using _ = running;
+  return await fetch(running.uri("x"), client, timeoutSeconds);
+}
+
+const FAILED = {
+  ...{ transports: [], transportsReason: "", milliseconds: 0 },
+  ...{ bodyBytes: 0, sharedBytes: 0, sharingReason: null },
+};
+
+/** Fetches from a server on one side. */
+export async function fetch(uri: string, client: Side, timeoutSeconds: number): Promise<Result> {
   const { code, stdout, stderr, milliseconds } = await dipc(
-    ["get", running.uri("x"), "--json", "--timeout", `${timeoutSeconds}s`],
+    ["get", uri, "--json", "--timeout", `${timeoutSeconds}s`],
     client,
   );
   const json = stdout.startsWith("{") ? JSON.parse(stdout) : {};
   return {
-    ...failed,
+    ...FAILED,
     code,
     milliseconds,
     error: stderr.trim(),

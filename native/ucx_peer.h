@@ -2,9 +2,10 @@
  * What a client and a server of Arrow's Dissociated IPC protocol have in common: the end of the program, waiting for UCX,
  * and the metadata of Arrow (Message.fbs), as far as it says where the buffers of a body lie.
  */
-#ifndef PEER_H
-#define PEER_H
+#ifndef UCX_PEER_H
+#define UCX_PEER_H
 
+#include <arpa/inet.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -88,10 +89,10 @@ static inline size_t receive(void *target, size_t capacity, uint64_t wanted, uin
     return info.length;
 }
 
-/* Makes the context and its worker. Remote memory is a feature of its own. */
-static inline void start_worker(void) {
+/* Makes the context and its worker, for tagged and active messages and what else a program needs. */
+static inline void start_worker(uint64_t features) {
     ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES,
-                           .features = UCP_FEATURE_TAG | UCP_FEATURE_AM | UCP_FEATURE_RMA};
+                           .features = UCP_FEATURE_TAG | UCP_FEATURE_AM | features};
     ucp_config_t *config;
     check(ucp_config_read(NULL, NULL, &config), "read the configuration");
     check(ucp_init(&params, config, &context), "initialise UCX");
@@ -99,6 +100,36 @@ static inline void start_worker(void) {
     ucp_worker_params_t worker_params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
                                          .thread_mode = UCS_THREAD_MODE_SINGLE};
     check(ucp_worker_create(context, &worker_params, &worker), "create a worker");
+}
+
+/* Has active messages with id 0, which are metadata, handled. */
+static inline void receive_metadata(ucp_am_recv_callback_t callback) {
+    ucp_am_handler_param_t handler = {
+        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS | UCP_AM_HANDLER_PARAM_FIELD_CB,
+        .id = 0,
+        .flags = UCP_AM_FLAG_WHOLE_MSG,
+        .cb = callback,
+    };
+    check(ucp_worker_set_am_recv_handler(worker, &handler), "set the handler of metadata");
+}
+
+/* Connects in one of the two error modes: `none` is what UCX takes when a program names no mode. */
+static inline ucp_ep_h connect_to(const char *host, uint16_t port, int peer_mode) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) fail(1, "host", "not an IPv4 address");
+    ucp_ep_params_t params = {0};
+    params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
+    params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+    params.sockaddr.addr = (struct sockaddr *)&address;
+    params.sockaddr.addrlen = sizeof address;
+    if (peer_mode) {
+        params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+        params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+        params.err_handler.cb = on_lost;
+    }
+    ucp_ep_h endpoint;
+    check(ucp_ep_create(worker, &params, &endpoint), "connect");
+    return endpoint;
 }
 
 static inline void close_endpoint(ucp_ep_h endpoint) {
