@@ -13,8 +13,8 @@ import { printError } from "./output.ts";
 const CHUNK = 64 * 1024;
 
 /**
- * Runs a command, and writes what it does into a file. A file that cannot be written any more is given up with a line on standard
- * error: the command goes on.
+ * Runs a command, and writes what it does into a file. If that fails half-way, the trace ends there with a line on standard error,
+ * and the command goes on.
  *
  * @param path Path of the file; one that is there is replaced
  * @param name What the command is called

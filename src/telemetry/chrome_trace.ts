@@ -23,7 +23,7 @@ interface TraceEvent {
   readonly args: Attributes;
 }
 
-/** Where the text of a trace goes. */
+/** Takes the text of a trace. */
 export type TraceSink = (text: string) => void;
 
 /** Writes a trace while it happens. What is written is valid once it was closed; viewers also take a file that was cut off. */

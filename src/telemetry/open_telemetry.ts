@@ -3,7 +3,7 @@
  *
  * The package `@opentelemetry/api` keeps what a program has registered in one global object, by which all of its copies and Deno's own
  * exporter (`OTEL_DENO=true`) find each other. It is read from there, so that this library neither loads the package nor asks for
- * a version of it, and there is nothing to do where no program has it.
+ * a version of it, and does nothing in a program that has none.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Attributes, Backend, Instrument, Span, SpanKind, SpanStart } from 
 
 /** Where version 1 of the API keeps what is registered: `opentelemetry.js.api.` and the major version. */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");
-/** Where a context keeps its span: `createContextKey` of the API, with the name that its trace part uses. */
+/** The key of the span in a context: `createContextKey` of the API, with the name that its trace part uses. */
 const SPAN_KEY = Symbol.for("OpenTelemetry Context Key SPAN");
 /** Name of what makes the spans, and of the meter. */
 const SCOPE = "@arrow-ucx/dipc";

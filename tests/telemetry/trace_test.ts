@@ -132,7 +132,7 @@ testNeeding(
   "memory that is lent is counted, and all of it comes back",
   () =>
     withSdk(async ({ spans, values }) => {
-      await using server = await serve({ datasets: { trips: { source: generated(3, ROWS), share: true } } });
+      await using server = await serve({ datasets: { trips: { source: generated(3, 65_536), share: true } } });
       {
         await using reader = await connect(server.datasets[0].uris[0]);
         const batches = [];
