@@ -64,8 +64,9 @@ export interface ReadStateParts {
 export class ReadState {
   /** Whether a read is under way. */
   isBusy = false;
-  /** The error that ended the stream early. */
-  error: unknown = null;
+  #error: unknown = null;
+  /** Whether that is an error that nobody has seen yet: one is made if somebody looks. */
+  #isDisposed = false;
   #isComplete = false;
   #rows = 0;
   #batches = 0;
@@ -80,6 +81,12 @@ export class ReadState {
   constructor(parts: ReadStateParts) {
     this.#parts = parts;
     parts.signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** The error that ended the stream early, or that a read gets afterwards. */
+  get error(): unknown {
+    if (this.#error === null && this.#isDisposed) this.#error = disposed(this.#batches);
+    return this.#error;
   }
 
   /** Whether another read has to end first. A read after an error gets that error. */
@@ -169,7 +176,7 @@ export class ReadState {
     if (this.error === null && !this.#isComplete) {
       const batches = this.#batches;
       const count = plural(batches, "batch", "batches");
-      this.error = new DipcError("cancelled", `cannot go on reading: the stream was cancelled after ${count}`, {
+      this.#error = new DipcError("cancelled", `cannot go on reading: the stream was cancelled after ${count}`, {
         cause: reason,
         batches,
       });
@@ -179,13 +186,8 @@ export class ReadState {
 
   /** Ends the use of the stream: what reads from now on gets `closed`. Idempotent. */
   dispose(): Promise<void> {
-    const stop = this.error === null;
-    const batches = this.#batches;
-    this.error ??= new DipcError(
-      "closed",
-      `cannot read the stream: it was disposed after ${plural(batches, "batch", "batches")}; read it before`,
-      { batches },
-    );
+    const stop = this.#error === null && !this.#isDisposed;
+    this.#isDisposed = true;
     return this.#close({ stop });
   }
 
@@ -194,7 +196,7 @@ export class ReadState {
     this.isBusy = false;
     if (this.error === null) {
       this.#isComplete = false;
-      this.error = withBatches(error, this.#batches);
+      this.#error = withBatches(error, this.#batches);
     }
     await this.#close({});
     throw this.error;
@@ -207,4 +209,12 @@ export class ReadState {
     this.#parts.signal?.removeEventListener("abort", this.#onAbort);
     return this.#closing ??= this.#parts.close(how);
   }
+}
+
+function disposed(batches: number): DipcError {
+  return new DipcError(
+    "closed",
+    `cannot read the stream: it was disposed after ${plural(batches, "batch", "batches")}; read it before`,
+    { batches },
+  );
 }

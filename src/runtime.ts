@@ -8,6 +8,9 @@ import { DipcError } from "./errors.ts";
 /** The oldest Deno that the tests of Flight, TLS and the command have been run with; with 2.5 those of TLS fail. */
 export const OLDEST_DENO = "2.9.0";
 
+/** The last version that was new enough: it is looked at before each stream. */
+let newEnough = "";
+
 /**
  * Checks that this Deno is new enough: older ones lack functions, or have them with faults that this package would build on.
  *
@@ -16,7 +19,8 @@ export const OLDEST_DENO = "2.9.0";
  * @throws {DipcError} `unsupported`
  */
 export function checkDeno(version: string = Deno.version.deno): void {
-  if (compare(version, OLDEST_DENO) >= 0) return;
+  if (version === newEnough) return;
+  if (compare(version, OLDEST_DENO) >= 0) return void (newEnough = version);
   throw new DipcError(
     "unsupported",
     `cannot run on Deno ${version}: the oldest that dipc works with is ${OLDEST_DENO}; run "deno upgrade"`,

@@ -11,6 +11,7 @@ import type { Entry } from "./serving/entry.ts";
 import type { FlightPlane, FlightPlaneOptions, PlaneHost } from "./serving/flight_plane.ts";
 import { type ServeOptions, type ServerSettings, serverSettings } from "./serving/options.ts";
 import type { PlaneMaker, Server, ServerParts } from "./serving/server.ts";
+import type { DatasetMemory } from "./serving/shared_memory.ts";
 import type { Listener, Transport } from "./wire/transport.ts";
 import { ucxTransport } from "./wire/ucx/transport.ts";
 
@@ -67,15 +68,16 @@ export async function serve(options: ServeOptions): Promise<Server> {
       publish: (name, dataset) => server!._publish(name, dataset),
     });
     const admission = plane?.admission ?? admitByName(entries);
+    const resultMemory = await openResultMemory(options, settings);
     let maker: PlaneMaker | null;
     if (settings.isolates > 1) {
       maker = await openUcx(options, () => openIsolates(settings.isolates, options.library, entries));
     } else {
       if (transport === undefined) transport = await openUcx(options, () => ucxTransport({ library: options.library }));
-      maker = await planeOver(transport, entries);
+      maker = await planeOver(transport, entries, resultMemory);
     }
     const owned = ownsTransport ? transport ?? null : null;
-    server = await openServer({ settings, entries, admission, plane: maker, transport: owned });
+    server = await openServer({ settings, entries, admission, plane: maker, resultMemory, transport: owned });
     await server._listen();
     if (plane !== undefined) await server._listenFlight(plane);
     return server;
@@ -120,6 +122,32 @@ function checkShared(
   );
 }
 
+/**
+ * The memory through which clients on this machine read results of SQL; `null` if they are sent.
+ *
+ * @throws {DipcError} `invalid_argument` with an option that does not go with it
+ */
+async function openResultMemory(
+  { flight }: ServeOptions,
+  { metadataPort, isolates, sharing }: ServerSettings,
+): Promise<DatasetMemory | null> {
+  if (flight?.sqlShare !== true) return null;
+  const other = flight.sql === undefined
+    ? "a server without sql"
+    : metadataPort !== undefined
+    ? "metadataPort"
+    : isolates > 1
+    ? "isolates"
+    : flight.ucx === "off"
+    ? 'flight.ucx: "off"'
+    : null;
+  if (other !== null) {
+    throw new DipcError("invalid_argument", `cannot use flight.sqlShare: it does not go with ${other}; leave one out`);
+  }
+  const { StreamMemory } = await import("./serving/shared_memory.ts");
+  return new StreamMemory(sharing.arenaBytes);
+}
+
 /** @throws {DipcError} `invalid_argument` if remote keys are requested for nothing, or with an option that does not go with them */
 function checkRemoteKeys(entries: ReadonlyMap<string, Entry>, isolates: number): void {
   const hasMemory = [...entries.values()].some(({ shared }) => shared?.kind === "host");
@@ -144,15 +172,18 @@ async function openServer(parts: ServerParts): Promise<Server> {
 async function planeOver(
   transport: Transport | null,
   entries: ReadonlyMap<string, Entry>,
+  resultMemory: DatasetMemory | null,
 ): Promise<PlaneMaker | null> {
   if (transport === null) return null;
   const { UcxPlane } = await import("./serving/ucx_plane.ts");
-  if (![...entries.values()].some(({ shared }) => shared !== undefined)) {
+  if (resultMemory === null && ![...entries.values()].some(({ shared }) => shared !== undefined)) {
     return (parts) => new UcxPlane(transport, parts);
   }
   const { SharedPlane } = await import("./serving/shared_plane.ts");
   const { RemotePlane } = await import("./serving/remote_plane.ts");
-  const memoryOf = (dataset: string) => entries.get(dataset)?.shared;
+  const { isResultName } = await import("./serving/sql_plane.ts");
+  const memoryOf = (dataset: string): DatasetMemory | undefined =>
+    entries.get(dataset)?.shared ?? (resultMemory !== null && isResultName(dataset) ? resultMemory : undefined);
   const names = [...entries.values()].filter(({ shared }) => shared?.kind === "host").map(({ name }) => name);
   return (parts) => {
     const { sharing } = parts.settings;

@@ -82,7 +82,7 @@ export interface ArrowCpp {
 
 /** ADBC drivers, and Python's package to use them with. */
 export interface AdbcDrivers {
-  /** Folder of Python packages, for `PYTHONPATH`: `adbc_driver_manager` and the drivers, that of Flight SQL among them. */
+  /** Folder of Python packages, for `PYTHONPATH`: `adbc_driver_manager` and the drivers, that of Flight SQL and `flightsql` among them. */
   readonly packages: string;
   /** Folder with the specification's `arrow-adbc/adbc.h`, to compile with (`-I`). */
   readonly include: string;
@@ -184,6 +184,9 @@ export const NANOARROW_VERSION = "0.8.0.post1";
 
 /** Version of the ADBC drivers and of their driver manager on PyPI. */
 export const ADBC_VERSION = "1.13.0";
+
+/** Version of the PyPI package `flightsql-dbapi`, which comes with the ADBC drivers. */
+export const FLIGHT_SQL_DBAPI_VERSION = "0.2.2";
 
 /** Version of the JDBC driver of Flight SQL on Maven Central. */
 export const FLIGHT_SQL_JDBC_VERSION = "18.3.0";
@@ -341,7 +344,7 @@ function findAdbc(folder: string): AdbcDrivers | null {
     `${packages}/adbc_driver_${name}/libadbc_driver_${name}.so`
   );
   const flightSql = `${packages}/adbc_driver_flightsql/libadbc_driver_flightsql.so`;
-  const all = [`${include}/arrow-adbc/adbc.h`, sqlite, postgresql, flightSql];
+  const all = [`${include}/arrow-adbc/adbc.h`, sqlite, postgresql, flightSql, `${packages}/flightsql/client.py`];
   return all.every(isFile) ? { packages, include, sqlite, postgresql } : null;
 }
 

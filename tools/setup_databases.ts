@@ -13,6 +13,7 @@ import {
   duckdbLibrary,
   findCommand,
   findPeers,
+  FLIGHT_SQL_DBAPI_VERSION,
   POSTGRES_PROGRAMS,
   postgresFolder,
   pythonPath,
@@ -38,10 +39,8 @@ export async function provideAdbc(folder: string, report: Report): Promise<void>
     const python = findPeers().python === null ? await findPython() : pythonPath(folder);
     const environment = python === pythonPath(folder) ? ["--python", python] : [];
     const drivers = ["manager", "sqlite", "postgresql", "flightsql"];
-    const requirements = [
-      ...drivers.map((name) => `adbc-driver-${name}==${ADBC_VERSION}`),
-      "typing-extensions==4.15.0",
-    ];
+    const others = ["typing-extensions==4.15.0", `flightsql-dbapi==${FLIGHT_SQL_DBAPI_VERSION}`, "protobuf==7.36.2"];
+    const requirements = [...drivers.map((name) => `adbc-driver-${name}==${ADBC_VERSION}`), ...others];
     const options = ["--no-deps", "--only-binary=:all:", "-q", "--disable-pip-version-check", "--target", made];
     await run(await findPython(), ["-m", "pip", ...environment, "install", ...options, ...requirements], {
       cwd: temporary,

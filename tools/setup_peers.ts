@@ -91,31 +91,34 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
     // One at a time: an environment cannot be made elsewhere and then moved into place.
     using lock = await Deno.open(`${folder}/.setup.lock`, { create: true, write: true });
     await lock.lock(true);
-    const steps = {
-      python: providePython,
-      olderUcx: provideOlderUcx,
-      cudaHeaders: provideCudaHeaders,
-      flightGo: provideFlightGo,
-      goPrograms: provideGoPrograms,
-      grpcJs: provideGrpcJs,
-      proxies: provideProxies,
-      nanoarrow: provideNanoarrow,
-      adbc: provideAdbc,
-      duckdb: provideDuckdb,
-      postgres: providePostgres,
-      flightSqlJdbc: provideFlightSqlJdbc,
-      sqliteServer: provideSqliteServer,
-      roapi: provideRoapi,
-      sail: provideSail,
-    } as const;
-    for (const [name, provide] of Object.entries(steps)) {
-      try {
-        await provide(folder, report);
-      } catch (error) {
-        if (!(error instanceof Unavailable)) throw error;
-        missing.set(name as PeerName, error.message);
+    // Compiling takes the processor, and the others the network.
+    const lanes = [
+      { flightGo: provideFlightGo, goPrograms: provideGoPrograms, sqliteServer: provideSqliteServer },
+      {
+        python: providePython,
+        olderUcx: provideOlderUcx,
+        cudaHeaders: provideCudaHeaders,
+        grpcJs: provideGrpcJs,
+        proxies: provideProxies,
+        nanoarrow: provideNanoarrow,
+        adbc: provideAdbc,
+        duckdb: provideDuckdb,
+        postgres: providePostgres,
+        flightSqlJdbc: provideFlightSqlJdbc,
+        roapi: provideRoapi,
+        sail: provideSail,
+      },
+    ] as const;
+    await Promise.all(lanes.map(async (steps) => {
+      for (const [name, provide] of Object.entries(steps)) {
+        try {
+          await provide(folder, report);
+        } catch (error) {
+          if (!(error instanceof Unavailable)) throw error;
+          missing.set(name as PeerName, error.message);
+        }
       }
-    }
+    }));
   }
   const peers = findPeers();
   for (const name of Object.keys(peers) as PeerName[]) {

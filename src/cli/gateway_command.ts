@@ -32,7 +32,7 @@ Options
   --advertise HOST     host that locations name (default: the address)
   --share              let clients on this machine read the data in the gateway's memory instead of receiving it
   --one-fetch          clients that request the same ticket while it is fetched get it from one fetch
-  --keep-results TIME  and for so long after the last of them, without the engine (with --one-fetch; default: not)
+  --keep-results TIME  and for so long after it has come, without the engine (with --one-fetch; default: not)
   --max-kept SIZE      most bytes kept for that, with K, M, G (with --one-fetch; default 128M)
   --tls-cert FILE      the gateway's certificate in PEM, with --tls-key FILE; the scheme is grpc+tls then
   --client-ca FILE     accepts only clients with a certificate of this authority

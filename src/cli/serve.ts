@@ -148,6 +148,7 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     if (engine !== null) {
       flight!.sql = engine;
       flight!.sqlLimits = sql!.limits;
+      flight!.sqlShare = share && (options.isolates ?? 1) === 1;
     }
     const served: Record<string, Servable> = Object.create(null);
     for (const [name, source] of Object.entries(datasets)) {

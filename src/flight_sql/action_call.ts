@@ -30,12 +30,14 @@ export async function runAction<Request extends DescMessage, Result extends Desc
   const answers: Uint8Array[] = [];
   for await (const answer of client.doAction(action.type, packMessage(action.request, request), call)) {
     answers.push(answer);
+    // More than one is wrong already, and there may be no end to them.
+    if (answers.length > 1) break;
   }
   // Some servers answer with an empty message what has no answer.
   if (action.result === null) return undefined as Answer<Result>;
   const message = answers.length === 1 ? unpackMessage(action.result, answers[0]) : null;
   if (message !== null) return message as Answer<Result>;
-  const found = answers.length === 1 ? "another message" : `${answers.length} answers`;
+  const found = answers.length === 1 ? "another message" : answers.length === 0 ? "no answer" : "several answers";
   throw new LocalError(
     "protocol",
     `cannot complete the action ${action.type} at ${client.location.uri}: the server sent ${found}, expected one ` +

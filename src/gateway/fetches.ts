@@ -11,7 +11,7 @@ import { type FetchBudget, SharedFetch } from "./shared_fetch.ts";
 export interface FetchLimits {
   /** Most bytes of messages that are kept, of all fetches. */
   readonly maxBytes: number;
-  /** How long a whole result stays after its last reader, in milliseconds. */
+  /** How long a whole result can be joined after it has come, in milliseconds. */
   readonly keepMs: number;
 }
 
@@ -34,7 +34,7 @@ export class Fetches implements FetchBudget {
   of(parts: FetchParts): SharedFetch {
     const key = keyOf(parts);
     let fetch = this.#fetches.get(key);
-    if (fetch?.isJoinable !== true) {
+    if (fetch === undefined || fetch.joinableMs(this.#limits.keepMs) === 0) {
       // Nobody's deadline ends what others read, too.
       const headers = new Headers(parts.headers);
       headers.delete("grpc-timeout");
@@ -56,9 +56,9 @@ export class Fetches implements FetchBudget {
   }
 
   onIdle(fetch: SharedFetch): void {
-    const { keepMs } = this.#limits;
-    if (!fetch.isJoinable || !fetch.isWhole || keepMs === 0) return this.#end(fetch);
-    const timer = setTimeout(() => this.#end(fetch), keepMs);
+    const leftMs = fetch.joinableMs(this.#limits.keepMs);
+    if (leftMs === 0 || leftMs === Infinity) return this.#end(fetch);
+    const timer = setTimeout(() => this.#end(fetch), leftMs);
     Deno.unrefTimer(timer as unknown as number);
     this.#idle.set(fetch, timer);
   }

@@ -51,8 +51,8 @@ export interface GatewayOptions {
   /**
    * Whether clients that request the same data of an engine while it is being fetched, with the same credentials, get it from one
    * fetch. `maxBytes` is the most that is kept for those who come later or are slower, of all fetches, by default 128 MiB: above it
-   * the fastest of them waits for the slowest, and who comes later has a fetch of its own. A whole result stays for `keepMs` after
-   * its last reader, by default not at all. Only for engines whose tickets can be fetched more than once. Default false.
+   * the fastest of them waits for the slowest, and who comes later has a fetch of its own. A whole result can be had for
+   * `keepMs` after it has come, by default not at all. Only for engines whose tickets can be fetched more than once. Default false.
    */
   oneFetch?: boolean | { maxBytes?: number; keepMs?: number };
   /** Limits of the Flight side; those of uploads do not apply, because uploads pass through. */

@@ -41,7 +41,8 @@ export class SharedFetch {
   #isPulling = false;
   /** Resolves when a message has come, or a reader has gone on; `null` while nobody waits for that. */
   #change: PromiseWithResolvers<void> | null = null;
-  #hasEnded = false;
+  /** When all of it had come, of `performance.now()`; `null` before. */
+  #endedMs: number | null = null;
   #failure: { readonly error: unknown } | null = null;
   /** The engine's headers, once they have come. */
   headers: Headers | null = null;
@@ -57,14 +58,16 @@ export class SharedFetch {
     this.#opening.catch((error) => this.#failure = { error });
   }
 
-  /** Whether a further client gets everything. */
-  get isJoinable(): boolean {
-    return this.#dropped === 0 && this.#failure === null && !this.#stop.signal.aborted;
-  }
-
-  /** Whether all of it has come. */
-  get isWhole(): boolean {
-    return this.#hasEnded;
+  /**
+   * How long a further client may still join, in milliseconds: as long as there is more to come, and for a while after. What it gets
+   * would otherwise be as old as the chain of its readers is long.
+   *
+   * @param keepMs How long a whole result may be joined, in milliseconds
+   * @returns 0 if that would not bring everything
+   */
+  joinableMs(keepMs: number): number {
+    if (this.#dropped > 0 || this.#failure !== null || this.#stop.signal.aborted) return 0;
+    return this.#endedMs === null ? Infinity : Math.max(0, this.#endedMs + keepMs - performance.now());
   }
 
   /**
@@ -110,7 +113,7 @@ export class SharedFetch {
       if (!this.#readers.has(reader)) throw reader.reason;
       const kept = this.#kept[reader.at - this.#dropped];
       if (kept !== undefined) return shareOf(kept);
-      if (this.#hasEnded) return null;
+      if (this.#endedMs !== null) return null;
       if (this.#failure !== null) throw this.#failure.error;
       if (!this.#isPulling && this.#mayPull()) void this.#pull();
       this.#change ??= Promise.withResolvers();
@@ -123,7 +126,7 @@ export class SharedFetch {
     if (hasLeft && !this.#readers.delete(reader)) return;
     this.#changed();
     if (this.#readers.size > 0) return;
-    if (!this.#hasEnded) this.close();
+    if (this.#endedMs === null) this.close();
     this.#budget.onIdle(this);
   }
 
@@ -139,7 +142,7 @@ export class SharedFetch {
     this.#isPulling = true;
     try {
       const item = await (await this.#opening).stream.nextItem();
-      if (item === null) this.#hasEnded = true;
+      if (item === null) this.#endedMs = performance.now();
       else this.#keep(item);
     } catch (error) {
       this.#failure ??= { error };

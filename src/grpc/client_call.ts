@@ -138,9 +138,13 @@ export class GrpcCall<T> {
   }
 
   /** Cancels the call, unless it has ended, and releases everything. Idempotent. */
-  cancel(error: unknown = new LocalError("closed", `cannot complete ${this.#what}: the call was closed`)): void {
-    this.#input.fail(error);
-    this.#end(error);
+  cancel(error?: unknown): void {
+    // Most calls have ended when they are released; then nobody gets an error, which takes time to make.
+    if (!this.#isOver) {
+      error ??= new LocalError("closed", `cannot complete ${this.#what}: the call was closed`);
+      this.#input.fail(error);
+      this.#end(error);
+    }
     this.#input.close();
     this.#stream.reset();
   }

@@ -50,13 +50,13 @@ export const NO_HEADER_LIMITS: Readonly<HeaderLimits> = {
   maxRows: Number.MAX_SAFE_INTEGER,
 };
 
-/** Allocations are slow compared with reading a header, so small headers are carved from slabs of this size. */
-const SLAB_BYTES = 16 * 1024;
+/** Allocations are slow compared with reading a header, so small headers are carved from slabs; the first of a stream is small. */
+const FIRST_SLAB_BYTES = 1024, SLAB_BYTES = 16 * 1024;
 
 /** Numbers of `Schema` and `RecordBatch` in the `MessageHeader` union; `DictionaryBatch` is between them. */
 const SCHEMA = 1, BATCH = 3;
 
-const NO_NUMBERS = new Float64Array(0);
+const NO_NUMBERS = new Float64Array(0), NO_WORDS = new Int32Array(0), NO_BYTES = new ArrayBuffer(0);
 
 /** A {@linkcode MessageHeader} as a verified header, read again from its bytes if another reader made it. */
 export function verified(header: MessageHeader, reader: HeaderReader): VerifiedHeader {
@@ -79,11 +79,11 @@ export class HeaderReader {
   #layout: SchemaLayout | null = null;
   /** The last batch header: many batches of a stream have equal metadata, byte for byte. */
   #last: VerifiedHeader | null = null;
-  #lastWords: Int32Array = new Int32Array(0);
+  #lastWords: Int32Array = NO_WORDS;
   /** The buffer that held the last metadata; usually the next metadata is in it too. */
   #source: ArrayBufferLike | null = null;
-  #sourceWords: Int32Array = new Int32Array(0);
-  #slab = new ArrayBuffer(0);
+  #sourceWords: Int32Array = NO_WORDS;
+  #slab = NO_BYTES;
   #slabUsed = 0;
 
   /** @param limits Limits that differ from the defaults */
@@ -194,7 +194,8 @@ export class HeaderReader {
   /** Memory for one header: the last `byteLength` used bytes of the returned slab. Small headers share a slab. */
   #reserve(byteLength: number): ArrayBuffer {
     if (this.#slabUsed + byteLength > this.#slab.byteLength) {
-      this.#slab = new ArrayBuffer(byteLength > SLAB_BYTES / 8 ? byteLength : SLAB_BYTES);
+      const size = Math.min(Math.max(2 * this.#slab.byteLength, FIRST_SLAB_BYTES), SLAB_BYTES);
+      this.#slab = new ArrayBuffer(byteLength > size / 8 ? byteLength : size);
       this.#slabUsed = 0;
     }
     this.#slabUsed += byteLength;

@@ -212,8 +212,21 @@ export class BatchSource implements ColumnSource {
 /** Children of the struct behind a batch. */
 export type LazyChildren = Data[] & { source: BatchSource };
 
-/** Makes the class of the children of a stream's batches. */
-export function lazyChildrenClass(columns: number): new (length: number) => LazyChildren {
+type LazyChildrenClass = new (length: number) => LazyChildren;
+
+/** The classes that were made, by the number of columns. */
+const classes = new Map<number, LazyChildrenClass>();
+/** Classes of more columns are not kept. */
+const MAX_KEPT_COLUMNS = 256;
+
+/** The class of the children of batches with so many columns. */
+export function lazyChildrenClass(columns: number): LazyChildrenClass {
+  const made = classes.get(columns) ?? makeChildrenClass(columns);
+  if (columns <= MAX_KEPT_COLUMNS) classes.set(columns, made);
+  return made;
+}
+
+function makeChildrenClass(columns: number): LazyChildrenClass {
   class Children extends Array<Data> {
     declare source: BatchSource;
     static override get [Symbol.species](): ArrayConstructor {
@@ -230,7 +243,7 @@ export function lazyChildrenClass(columns: number): new (length: number) => Lazy
       },
     });
   }
-  return Children as unknown as new (length: number) => LazyChildren;
+  return Children as unknown as LazyChildrenClass;
 }
 
 interface LazyFields {

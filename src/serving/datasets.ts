@@ -21,7 +21,7 @@ export interface PlacedSource {
   readonly memory?: string;
   /**
    * Whether clients on this machine may read bodies in this process's memory instead of receiving them. A table, or a dataset that
-   * is in memory, is copied for that once; everything else as it is read. Default false.
+   * is in memory or is brought into that of a GPU, is copied for that once; everything else as it is read. Default false.
    */
   readonly share?: boolean;
 }

@@ -53,11 +53,13 @@ export interface FlightPlaneOptions extends FlightServerOptions {
   sql?: SqlEngine;
   /** How much clients of `sql` may ask. */
   sqlLimits?: Partial<SqlLimits>;
+  /** Whether clients on this machine may read large results of `sql` in this server's memory, as those of shared datasets. Default false. */
+  sqlShare?: boolean;
 }
 
 const KEYS: Readonly<Record<keyof FlightPlaneOptions, true>> = {
   ...FLIGHT_SERVER_KEYS,
-  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true, sql: true, sqlLimits: true },
+  ...{ tickets: true, requireTickets: true, allowPut: true, ucx: true, sql: true, sqlLimits: true, sqlShare: true },
 };
 
 /** The server of the datasets, as its Flight side uses it. */

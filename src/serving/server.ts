@@ -14,6 +14,7 @@ import type { Admission } from "./admission.ts";
 import { closeEntries } from "./datasets.ts";
 import type { Entry } from "./entry.ts";
 import type { FlightPlane } from "./flight_plane.ts";
+import type { DatasetMemory } from "./shared_memory.ts";
 import type { ServedDataset, ServerEventDetail, ServerEvents, ServerSettings, ServerStats } from "./options.ts";
 import { countedIn, countEvent, type StreamEventType, type StreamPlane, type StreamPlaneHost } from "./stream_plane.ts";
 
@@ -35,6 +36,8 @@ export interface ServerParts {
   readonly admission: Admission;
   /** Makes the UCX side; `null` for a server without UCX. */
   readonly plane: PlaneMaker | null;
+  /** Memory through which results of SQL are read in place; `null` if they are sent. */
+  readonly resultMemory: DatasetMemory | null;
   /** The transport to close with the server, if it is the server's own. */
   readonly transport: Transport | null;
 }
@@ -109,6 +112,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     if (clients === undefined) return null;
     let arenaBytes = clients.arenaBytes ?? 0;
     for (const { shared } of this.#parts.entries.values()) arenaBytes += shared?.usedBytes ?? 0;
+    arenaBytes += this.#parts.resultMemory?.usedBytes ?? 0;
     return { ...clients, arenaBytes };
   }
 
@@ -190,6 +194,7 @@ export class Server extends TypedEventTarget<ServerEvents> implements AsyncDispo
     await plane?.close();
     const { entries, transport } = this.#parts;
     await closeEntries(entries.values());
+    this.#parts.resultMemory?.close();
     await transport?.close();
   }
 

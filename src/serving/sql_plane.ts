@@ -16,6 +16,11 @@ import { looksLikeTicket, type Tickets } from "./tickets.ts";
 
 const NOTHING = new Uint8Array(0);
 
+/** Whether a ticket stands for a part of a result. */
+export function isResultName(name: string): boolean {
+  return name.startsWith(PART_PREFIX);
+}
+
 /** The SQL side of a server. */
 export class SqlPlane implements SqlHost {
   readonly #service: SqlService;
@@ -37,7 +42,7 @@ export class SqlPlane implements SqlHost {
 
   /** The part of a result that a ticket names. */
   find(name: string): Entry | undefined {
-    if (!name.startsWith(PART_PREFIX)) return undefined;
+    if (!isResultName(name)) return undefined;
     const dataset = this.#service.find(name);
     return dataset && { name, dataset, owned: false };
   }

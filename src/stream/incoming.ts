@@ -226,8 +226,11 @@ export class IncomingStream implements MessageInput {
     let drained = 0;
     this.#ahead?.body?.release();
     this.#ahead = null;
+    // Mostly all of it is here already.
+    let hasLooked = !isStopped;
     const step = (): boolean => {
-      channel.progress();
+      if (hasLooked) channel.progress();
+      hasLooked = true;
       for (let frame; state.wantsFrame && !isStopped && (frame = channel.takeFrame()) !== null;) {
         if (frameType(frame) === ERROR_MESSAGE) isStopped = isEndOfStopped(frame);
         else state.onFrame(frame);

@@ -186,7 +186,13 @@ export class OutgoingStream {
     const left = new AbortController();
     const mayShare = sharing && ((message: SendableMessage) => sharing.mayShare(message));
     const opening = fromDataset(() =>
-      this.#dataset.open({ signal: AbortSignal.any([signal, left.signal]), isPart: role !== "both", mayShare })
+      this.#dataset.open({
+        // Made for those that look at it.
+        get signal() {
+          return AbortSignal.any([signal, left.signal]);
+        },
+        ...{ isPart: role !== "both", mayShare },
+      })
     );
     if (!(opening instanceof Promise)) return opening;
     try {

@@ -7,7 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { FlightClient } from "../../flight.ts";
 import { fetchDefault, runDefault } from "../../tools/flight_integration/default_client.ts";
-import { SCENARIOS, SQL_SCENARIOS } from "../../tools/flight_integration/scenarios.ts";
+import { SCENARIOS } from "../../tools/flight_integration/scenarios.ts";
 import { runTester, startTester, type Tester } from "./support/testers.ts";
 import { goldFolder, needsGold, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
@@ -26,9 +26,6 @@ const PAIRS: readonly [Tester, Tester][] = TESTERS.flatMap((server) =>
 const HEADING = PAIRS.map(([client, server]) => `${client} → ${server}`);
 /** What arrow-go's testers do not have. */
 const NOT_IN_GO = new Set(["do_exchange:echo"]);
-
-/** What our server does not have. */
-const NOT_IN_OURS: ReadonlySet<string> = new Set(SQL_SCENARIOS);
 
 /** An integration file of a few types, with nulls and two batches, so that the default scenario needs no other data. */
 const DATA = {
@@ -100,7 +97,7 @@ peerTest(["flightGo"], "every Flight integration scenario passes for every pair 
   const rows = await inTurns(SCENARIOS, async (scenario) => {
     const cells: string[] = [scenario === "" ? "(default: DoPut, DoGet)" : scenario];
     for (const server of TESTERS) {
-      if ((server === "arrow-go" ? NOT_IN_GO : NOT_IN_OURS).has(scenario)) {
+      if (server === "arrow-go" && NOT_IN_GO.has(scenario)) {
         cells.push("not there", "not there");
         continue;
       }

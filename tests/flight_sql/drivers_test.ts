@@ -1,5 +1,5 @@
 /**
- * Drivers by others as clients of the server: ADBC's in Python, and JDBC's.
+ * Drivers by others as clients of the server: ADBC's and flightsql-dbapi in Python, and JDBC's.
  *
  * @module
  */
@@ -71,6 +71,25 @@ peerTest(
       columns: "id INTEGER; s VARCHAR; d DATE; n DECIMAL; t TIMESTAMP",
       keys: "id",
       getters: "true []",
+    });
+  },
+);
+
+peerTest(
+  ["duckdb", "python", "adbc"],
+  "flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone",
+  async ({ python, adbc }) => {
+    await using server = await sqlServer();
+    const { hostname, port } = new URL(server.location.replace("grpc:", "http:"));
+    const script = `${ROOT}/tests/python/flightsql_dbapi.py`;
+    const env = { PYTHONPATH: adbc.packages, PYTHONDONTWRITEBYTECODE: "1" };
+    assertEquals(JSON.parse(await printed(python, [script, hostname, port], env)), {
+      changed: [0, 2],
+      rows: [{ i: 1 }, { i: 2 }],
+      tables: ["dbapi"],
+      info: "DuckDB",
+      parameters: [{ i: 2 }],
+      million: [4, 1_000_000],
     });
   },
 );

@@ -5,7 +5,8 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { connect, DipcError, serve, type Server } from "../../mod.ts";
+import { tableFromArrays } from "apache-arrow";
+import { connect, DipcError, fromTable, serve, type Server } from "../../mod.ts";
 import { encodeFreed } from "../../src/protocol/address_list.ts";
 import { generated, rowsOf } from "../support/generated.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
@@ -28,7 +29,7 @@ async function outcomeOf(uri: string): Promise<DipcError | number> {
     await using reader = await connect(uri, { remoteKeys: true, timeoutMs: 10_000 });
     let batches = 0;
     for await (using batch of reader) {
-      assertEquals(batch.getChildAt(0)!.data[0].values[1], 1n);
+      assertEquals(Number(batch.getChildAt(0)!.data[0].values[1]), 1);
       batches++;
     }
     return batches;
@@ -68,6 +69,28 @@ testNeeding([needsUcx], "a client fetches nothing that a wrong list names, and b
   await using reader = await connect(honest.uri(key), { remoteKeys: true });
   assertStringIncludes(reader.stats.sharingReason!, "bodies are fetched");
   assertEquals(await outcomeOf(honest.uri(key)), BATCHES);
+});
+
+testNeeding([needsUcx], "a client refuses buffers that overlap, mapped and fetched", async () => {
+  const values = Float64Array.from({ length: 1000 }, (_, i) => i);
+  const dataset = await fromTable(tableFromArrays({ a: values, b: values }));
+  // total, count, (0, 0), (address, length), (0, 0), (address, length)
+  const changes: Record<string, (words: BigUint64Array<ArrayBuffer>) => BigUint64Array<ArrayBuffer>> = {
+    "as they lie": (words) => words,
+    "one twice": (words) => words.with(8, words[4]),
+    "one in the other": (words) => words.with(8, words[4] + 8n),
+  };
+  const outcomes: string[] = [];
+  for (const change of Object.values(changes)) {
+    const list = (words: BigUint64Array<ArrayBuffer>) => new Uint8Array(change(words).buffer);
+    await using lender = await HostileLender.open({ dataset, list });
+    for (const key of [lender.memory.key, new Uint8Array(9)]) {
+      const outcome = await outcomeOf(lender.uri(key));
+      outcomes.push(outcome instanceof DipcError ? outcome.message.replace(/^.*: /, "") : "whole");
+    }
+  }
+  const refused = "buffers 1 and 3 overlap";
+  assertEquals(outcomes, ["whole", "whole", "whole", "whole", refused, refused]);
 });
 
 testNeeding([needsUcx], "a key that was cut or changed is an error, or only not used", async () => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Those of Flight SQL, of which dipc plays the client alone. */
+/** Those of Flight SQL. */
 export const SQL_SCENARIOS = ["flight_sql", "flight_sql:extension", "flight_sql:ingestion"] as const;
 
 /** Names as the testers of the other implementations take them; the last one is the default, which has no name. */

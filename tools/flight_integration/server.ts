@@ -20,6 +20,7 @@ import { UploadedFlights } from "./default_server.ts";
 import { echo } from "./echo_server.ts";
 import { expiringHandlers } from "./expiring_server.ts";
 import { numbers, numbersSchema } from "./numbers.ts";
+import { sqlHandlers } from "./sql_server.ts";
 import {
   isSqlScenario,
   MIDDLEWARE_HEADER,
@@ -143,7 +144,7 @@ const OPTIONS: Readonly<Record<Exclude<Scenario, "" | typeof SQL_SCENARIOS[numbe
  * @throws {DipcError} `unreachable` if the port is taken
  */
 export async function startServer(scenario: Scenario, port: number): Promise<FlightServer> {
-  if (isSqlScenario(scenario)) throw new Error(`dipc plays the client of ${scenario} alone`);
+  if (isSqlScenario(scenario)) return await serveFlight({ port, handlers: await sqlHandlers() });
   if (scenario !== "") return await serveFlight({ port, ...OPTIONS[scenario]() });
   const flights = new UploadedFlights();
   const server = await serveFlight({ port, handlers: flights.handlers });

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Field, Int32, Int64, RecordBatch, Schema, tableFromJSON } from "apache-arrow";
+import { RecordBatch, type Schema, tableFromJSON } from "apache-arrow";
 import { type DissociatedStreamReader, FlightSqlClient, type MessageHeader } from "../../flight_sql.ts";
 import { describeSchema } from "../../mod.ts";
 import { readEncapsulatedSchema } from "../../src/flight/schema_bytes.ts";
@@ -13,7 +13,7 @@ import { packMessage } from "../../src/flight_sql/any.ts";
 import * as sql from "../../src/flight_sql/gen/flight_sql_pb.ts";
 import { RESULT_SCHEMAS } from "../../src/flight_sql/result_schemas.ts";
 import { encodeSchema } from "../../src/ipc/encode.ts";
-import { INGEST, PLAN, ROWS_CHANGED, SAVEPOINT, TRANSACTION } from "./sql_scenarios.ts";
+import { INGEST, PLAN, QUERY, QUERY_IN_TRANSACTION, ROWS_CHANGED, SAVEPOINT, TRANSACTION } from "./sql_scenarios.ts";
 
 function check(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(otherwise);
@@ -29,26 +29,6 @@ function shapeOf(header: MessageHeader): string {
 function checkSchema(what: string, found: MessageHeader, expected: Schema): void {
   const wanted = encodeSchema(expected);
   check(shapeOf(found) === shapeOf(wanted), `${what}: expected the schema ${shapeOf(wanted)}, found ${shapeOf(found)}`);
-}
-
-/** The columns of every query, and of every query in a transaction; they carry metadata of Flight SQL, too. */
-const QUERY = new Schema([new Field("id", new Int64(), true, columnMetadata())]);
-const QUERY_IN_TRANSACTION = new Schema([new Field("pkey", new Int32(), true)]);
-
-/** What the scenario's server wants to find at the column of a parameter. */
-function columnMetadata(): Map<string, string> {
-  const of = (name: string): string => `ARROW:FLIGHT:SQL:${name}`;
-  return new Map([
-    [of("TABLE_NAME"), "test"],
-    [of("IS_AUTO_INCREMENT"), "1"],
-    [of("IS_CASE_SENSITIVE"), "0"],
-    [of("TYPE_NAME"), "type_test"],
-    [of("SCHEMA_NAME"), "schema_test"],
-    [of("IS_SEARCHABLE"), "1"],
-    [of("CATALOG_NAME"), "catalog_test"],
-    [of("PRECISION"), "100"],
-    [of("REMARKS"), "test column"],
-  ]);
 }
 
 /** One row for the parameter. */

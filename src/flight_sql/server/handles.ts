@@ -18,11 +18,13 @@ export interface Caller {
   readonly identity: string;
   /** Number of the connection. */
   readonly connection: number;
+  /** Aborted if the connection ends during the call. */
+  readonly signal: AbortSignal;
 }
 
 /** The caller of a call. */
-export function callerOf({ user, certificateSubject, _connection }: FlightContext): Caller {
-  return { identity: JSON.stringify([user, certificateSubject]), connection: _connection };
+export function callerOf({ user, certificateSubject, _connection, signal }: FlightContext): Caller {
+  return { identity: JSON.stringify([user, certificateSubject]), connection: _connection, signal };
 }
 
 /** Something that is open. */
@@ -76,9 +78,12 @@ export class Handles {
   }
 
   /** Keeps something. @returns its handle */
-  add(open: Open, { identity, connection }: Caller): Uint8Array<ArrayBuffer> {
+  add(open: Open, { identity, connection, signal }: Caller): Uint8Array<ArrayBuffer> {
     const handle = crypto.getRandomValues(new Uint8Array(HANDLE_BYTES));
-    this.#entries.set(handle.toHex(), { open, identity, connection, usedMs: performance.now(), orphanedMs: null });
+    const usedMs = performance.now();
+    // The connection may have ended while this was made.
+    const orphanedMs = signal.aborted ? usedMs : null;
+    this.#entries.set(handle.toHex(), { open, identity, connection, usedMs, orphanedMs });
     this.#count(connection, 1);
     if (this.#timer === undefined) {
       this.#timer = setInterval(() => this.#check(), CHECK_MS) as unknown as number;
@@ -138,9 +143,9 @@ export class Handles {
     await Promise.all([...this.#entries.keys()].map((handle) => this.end(handle, error)));
   }
 
-  #use(entry: Entry<Open>, { connection }: Caller): void {
+  #use(entry: Entry<Open>, { connection, signal }: Caller): void {
     entry.usedMs = performance.now();
-    entry.orphanedMs = null;
+    entry.orphanedMs = signal.aborted ? entry.usedMs : null;
     if (entry.connection === connection) return;
     this.#count(entry.connection, -1);
     this.#count(connection, 1);

@@ -21,6 +21,8 @@ export class PendingQuery implements Open {
   readonly #abort = new AbortController();
   readonly #result: Promise<StoredResult | null>;
   #polls = 0;
+  /** Whether the client has the result, which is by itself from then on. */
+  #isDelivered = false;
 
   /**
    * @param execute Executes the query until it has a result
@@ -47,14 +49,16 @@ export class PendingQuery implements Open {
     try {
       const result = await withDeadline(this.#result, timeoutMs, () => null);
       signal.throwIfAborted();
+      this.#isDelivered = result !== null;
       return result;
     } finally {
       this.#polls--;
     }
   }
 
-  close(error: PeerError): Promise<void> {
+  async close(error: PeerError): Promise<void> {
+    const hasResult = this.#isDelivered;
     this.#abort.abort(error);
-    return Promise.resolve();
+    if (!hasResult) await (await this.#result.catch(() => null))?.close(error);
   }
 }

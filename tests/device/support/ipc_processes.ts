@@ -44,8 +44,13 @@ export class Server implements AsyncDisposable {
 }
 
 /** Starts a program of this folder on the driver that the tests run on. */
-export function start(program: string, argument: string, env: Record<string, string> = {}): Running {
-  return startDipc([argument], {
+export function start(
+  program: string,
+  argument: string,
+  env: Record<string, string> = {},
+  ...more: readonly string[]
+): Running {
+  return startDipc([argument, ...more], {
     program: `${ROOT}/tests/device/support/${program}`,
     env: { ...cuda!.env, ...env },
     stdin: "piped",

@@ -5,7 +5,13 @@
  */
 import { type Table, tableFromArrays } from "apache-arrow";
 import { openDuckDb } from "../../../duckdb.ts";
-import { duckDbEngine, type DuckDbEngineOptions, FlightSqlClient, type FlightSqlOptions } from "../../../flight_sql.ts";
+import {
+  type DuckDbEngine,
+  duckDbEngine,
+  type DuckDbEngineOptions,
+  FlightSqlClient,
+  type FlightSqlOptions,
+} from "../../../flight_sql.ts";
 import { fromTable, serve, type Server } from "../../../mod.ts";
 import type { FlightPlaneOptions } from "../../../src/serving/flight_plane.ts";
 import { arrowBytes } from "../../support/datasets.ts";
@@ -15,6 +21,7 @@ import { TemporaryFolder } from "../../support/paths.ts";
 export interface SqlServer extends AsyncDisposable {
   readonly server: Server;
   readonly location: string;
+  readonly engine: DuckDbEngine;
   /** Connects. */
   client(options?: FlightSqlOptions): Promise<FlightSqlClient>;
 }
@@ -39,6 +46,7 @@ export async function sqlServer(options: SqlServerOptions = {}): Promise<SqlServ
   return {
     server,
     location,
+    engine,
     client: (options = {}) => FlightSqlClient.connect(location, options),
     async [Symbol.asyncDispose]() {
       await server.shutdown({ timeoutMs: 0 });
