@@ -86,7 +86,7 @@ for gold in "$PWD/shared/data/arrow-gold" "$PWD/../shared/data/arrow-gold"; do
 done
 $rehearse || export DIPC_CUDA_TESTS=real
 "$deno" test -A --quiet --no-prompt --cached-only --no-check \
-  tests/device/*_test.ts tests/ffi/cuda*_test.ts tests/memory/cuda*_test.ts \
+  tests/device/*_test.ts tests/ffi/cuda*_test.ts tests/memory/cuda*_test.ts tests/serving/shared_stranger_test.ts \
   > "$results/tests.txt" 2>&1
 tests=$?
 line=$(grep -E 'passed \|' "$results/tests.txt" | tail -1)

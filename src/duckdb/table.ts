@@ -9,7 +9,6 @@ import { exportArrays } from "../c_data/export.ts";
 import { type ExportSource, openSource, type StreamSource } from "../c_data/export_source.ts";
 import { scratch } from "../c_data/raw.ts";
 import { C_LAYOUT, releaseStruct } from "../c_data/structs.ts";
-import { identifier } from "./identifiers.ts";
 import type { NativeConnection } from "./native.ts";
 import { ScanColumns } from "./scan_columns.ts";
 import { ANY_CONNECTION, SCAN_FUNCTION } from "./scan_function.ts";
@@ -37,17 +36,17 @@ export class NativeTable {
    * Reads a dataset to its end, and makes a view of it. Its bodies stay in place, be that a mapped file or memory.
    *
    * @param connection A connection that stays open as long as the table is used. Not within a call of it
-   * @param name Name of the view
+   * @param view Name of the view, as a statement has it
    * @param source The dataset
    * @throws {DipcError} `unsupported`, naming the column, for a type that DuckDB does not have; what the source throws
    */
-  static async create(connection: NativeConnection, name: string, source: StreamSource): Promise<NativeTable> {
+  static async create(connection: NativeConnection, view: string, source: StreamSource): Promise<NativeTable> {
     const action = "make a table of the dataset";
     return await connection.run(action, undefined, async () => {
       const table = await NativeTable.#load(connection, source);
       try {
         const from = `from ${SCAN_FUNCTION}(${table.#id})`;
-        await connection.execute(action, `create view ${identifier(name)} as ${from}`);
+        await connection.execute(action, `create view ${view} as ${from}`);
         return table;
       } catch (error) {
         table.free();

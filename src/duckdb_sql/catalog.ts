@@ -19,7 +19,8 @@ import { identifier } from "../duckdb/identifiers.ts";
 /** DuckDB does nothing else, and says NO ACTION. */
 const NO_ACTION: EngineKeyRule = 3;
 
-const OWN = "database_name not in ('system', 'temp')";
+/** Databases that clients see; that of DuckDB's own in memory is not used. */
+const OWN = "database_name not in ('system', 'temp', 'memory')";
 
 /** The catalog of a database. */
 export class DuckDbCatalog implements EngineCatalog {
@@ -45,7 +46,7 @@ export class DuckDbCatalog implements EngineCatalog {
     // The datasets are views, which is nobody's concern.
     const sql =
       `select database_name, schema_name, table_name, 'TABLE' as kind from duckdb_tables() where ${OWN} union all
-      select database_name, schema_name, view_name, if(database_name = 'memory', 'TABLE', 'VIEW') from duckdb_views()
+      select database_name, schema_name, view_name, if(database_name = 'datasets', 'TABLE', 'VIEW') from duckdb_views()
       where ${OWN} and not internal order by all`;
     return (await this.#rows(sql)).map((row) => ({ ...tableName(row), type: row.kind }));
   }

@@ -28,18 +28,18 @@ export class DuckDbSqlConnection implements EngineConnection {
   /**
    * Opens a connection.
    *
-   * @param searchPath Where names without a schema are looked for; `null` for DuckDB's own
+   * @param searchPath Schemas in which names without a schema are looked for
    * @throws {DipcError} `closed`; what DuckDB reports
    */
   static async open(
     database: NativeDatabase,
     isReadOnly: boolean,
-    searchPath: string | null,
+    searchPath: string,
   ): Promise<DuckDbSqlConnection> {
     const native = await NativeConnection.open(database);
     try {
       const connection = new DuckDbSqlConnection(native, isReadOnly);
-      if (searchPath !== null) await connection.#execute(`set search_path = '${searchPath}'`);
+      await connection.#execute(`set search_path = '${searchPath}'`);
       return connection;
     } catch (error) {
       await native.close();

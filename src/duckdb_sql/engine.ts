@@ -37,6 +37,8 @@ const CONFIG: Readonly<Record<string, string>> = {
 
 /** The database with the tables of clients, and its file. */
 const WRITTEN = "tables";
+/** The database with the datasets, which nobody changes. */
+const DATASETS = "datasets";
 
 /** Opens DuckDB as an engine, as `duckDbEngine` says. */
 export async function openEngine(options: DuckDbEngineOptions): Promise<DuckDbEngine> {
@@ -68,7 +70,7 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
   facts: EngineFacts;
   readonly #catalog: DuckDbCatalog;
   readonly #native: NativeDatabase;
-  readonly #searchPath: string | null;
+  readonly #searchPath: string;
   readonly #tables: NativeTable[] = [];
   readonly #files: FileHandle[] = [];
   #closing: Promise<void> | null = null;
@@ -76,7 +78,7 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
   /** @ignore Use `duckDbEngine`. */
   constructor(native: NativeDatabase, canWrite: boolean) {
     this.#native = native;
-    this.#searchPath = canWrite ? `${WRITTEN}.main,memory.main` : null;
+    this.#searchPath = [...canWrite ? [WRITTEN] : [], DATASETS].map((name) => `${name}.main`).join(",");
     this.#catalog = new DuckDbCatalog(new DuckDbDatabase(native));
     this.facts = {
       name: "DuckDB",
@@ -93,20 +95,30 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
     const connection = await NativeConnection.open(this.#native);
     const execute = (sql: string): Promise<number> =>
       connection.run("open the tables", undefined, () => connection.execute("open the tables", sql));
-    if (write !== undefined) await execute(`attach ${literal(`${write}/${WRITTEN}.duckdb`)} as ${WRITTEN}`);
+    const place = write === undefined ? ":memory:" : `${write}/${DATASETS}.duckdb`;
+    if (write !== undefined) {
+      await execute(`attach ${literal(`${write}/${WRITTEN}.duckdb`)} as ${WRITTEN}`);
+      await Deno.remove(place).catch(() => {});
+    }
+    await execute(`attach ${literal(place)} as ${DATASETS}`);
     for (const [name, source] of Object.entries(tables)) {
       if (typeof source === "string" && formatOfFile(source) === "parquet") {
         const file = FileHandle.open(source);
         this.#files.push(file);
-        await execute(`create view ${identifier(name)} as ${scanOf(file)}`);
+        await execute(`create view ${DATASETS}.main.${identifier(name)} as ${scanOf(file)}`);
       } else {
         const dataset = typeof source === "string" ? await openPath(source, { map: "guarded" }) : source;
         try {
-          this.#tables.push(await NativeTable.create(connection, name, dataset));
+          this.#tables.push(await NativeTable.create(connection, `${DATASETS}.main.${identifier(name)}`, dataset));
         } finally {
           if (typeof source === "string") await (dataset as { close(): Promise<void> }).close();
         }
       }
+    }
+    if (write !== undefined) {
+      // Clients who may write could replace the views otherwise. Nothing but a file can be attached in this way.
+      await execute(`detach ${DATASETS}`);
+      await execute(`attach ${literal(place)} as ${DATASETS} (read_only)`);
     }
     await execute(`set allowed_paths = [${this.#files.map((file) => literal(pathOf(file))).join(", ")}]`);
     await execute("set enable_external_access = false");

@@ -20,6 +20,8 @@ import { FULL_MASK } from "../protocol/tag.ts";
 import { type Channel, FAILED, PENDING, type Receive, type UnexpectedMessage } from "../wire/transport.ts";
 import type { WantData } from "./stream_plane.ts";
 
+/** The request of a client that has connected is on its way: how long it is polled for, in milliseconds. */
+const EAGER_MS = 2;
 /** Most bytes of a request to stop: an envelope without a ticket, with room for entries of a later version. */
 const MAX_STOP_BYTES = 256;
 
@@ -75,7 +77,7 @@ export class RequestReader {
   async next(timeoutMs: number): Promise<ClientRequest> {
     const channel = this.#channel;
     const signal = this.#stop;
-    if (!await channel.until(() => this.hasArrived, { signal, timeoutMs })) {
+    if (!await channel.until(() => this.hasArrived, { signal, timeoutMs, eagerMs: EAGER_MS })) {
       throw new DipcError("timeout", `cannot answer the client: no request arrived within ${timeoutMs} ms`);
     }
     const message = channel.probe();

@@ -70,10 +70,10 @@ peerTest(
     assertEquals(
       await engine.catalog.tables(),
       ["flights", "trips", "wanted"].map((table) => (
-        { catalog: "memory", schema: "main", table, type: "TABLE" }
+        { catalog: "datasets", schema: "main", table, type: "TABLE" }
       )),
     );
-    const schema = await engine.catalog.schemaOf({ catalog: "memory", schema: "main", table: "flights" });
+    const schema = await engine.catalog.schemaOf({ catalog: "datasets", schema: "main", table: "flights" });
     assertEquals(new BatchDecoder(schema).schema.fields.map(({ name }) => name), ["n", "city"]);
   },
 );
@@ -145,6 +145,10 @@ peerTest(
         ["1"],
       );
       await assertRejects(() => run(engine, "attach '/tmp/dipc-refused.db'"), DipcError, "concerns the server itself");
+      for (const sql of ["drop view trips", "create or replace view datasets.main.trips as select 1"]) {
+        await assertRejects(() => run(engine, sql), DipcError, undefined, sql);
+      }
+      assertEquals(await run(engine, "select count(*) from trips"), ["30000"]);
     }
     await using engine = await duckDbEngine({ ...options, tables: {} });
     assertEquals(await run(engine, "from t order by city"), ["x,7", "y,2"]);

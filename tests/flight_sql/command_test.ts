@@ -8,6 +8,7 @@ import { peerTest } from "../support/peers.ts";
 import { tripsBytes } from "../support/cli_data.ts";
 import { onTerminal } from "../support/terminal.ts";
 import { ROOT } from "../support/paths.ts";
+import { sqlServer } from "./support/sql_server.ts";
 import { startSail, startSqlite } from "./support/sql_servers.ts";
 
 /** A command line that must end so, and what it must show. */
@@ -84,6 +85,22 @@ peerTest(["sail"], "dipc sql works at a server that has nothing but queries", as
     text,
     /\n10 rows in 1 batch, [^]*\(no\s+more\s+was\s+fetched\s+than\s+is\s+shown; see\s+--limit\s+and\s+-o\)/,
   );
+});
+
+peerTest(["duckdb"], "dipc sql writes files into tables", async () => {
+  using folder = new TemporaryFolder();
+  Deno.writeFileSync(folder.file("trips.arrow"), tripsBytes("file"));
+  await using server = await sqlServer();
+  const ingest = (...more: string[]) => dipc(["sql", server.location, "--ingest", folder.file("trips.arrow"), ...more]);
+  const { stdout, stderr } = await ingest("--table", "trips");
+  assertMatch(stdout, /trips\.arrow: 3,000 rows written to trips\n$/, stderr);
+  assertMatch((await ingest("--table", "trips")).stderr, /ALREADY_EXISTS: .*the table "trips" exists/);
+  assertEquals(
+    (await ingest("--table", "trips", "--mode", "append", "--json")).stdout,
+    '{"rows":3000,"warnings":[]}\n',
+  );
+  const count = await dipc(["sql", server.location, "select count(*) as n from trips", "-o", "-", "--format", "csv"]);
+  assertEquals(count.stdout, "n\n6000\n");
 });
 
 testNeeding([needsUcx], "dipc sql at a Flight server without SQL says so", async () => {

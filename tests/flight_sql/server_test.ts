@@ -157,14 +157,16 @@ peerTest(["duckdb"], "catalogs, tables, keys, types and SqlInfo are as they are"
   await using client = await server.client();
   await client.update("create table city (id integer primary key, name varchar)");
   await client.update("create table ride (id integer primary key, city integer references city (id))");
-  assertEquals(await client.catalogs(), ["memory", "tables"]);
+  assertEquals(await client.catalogs(), ["datasets", "tables"]);
   assertEquals((await client.dbSchemas()).length, 2);
   assertEquals((await client.tables()).map(({ name, type }) => `${name} ${type}`), [
     ...["trips TABLE", "city TABLE", "ride TABLE"],
   ]);
   assertEquals((await client.tables({ table: "%i%" })).map(({ name }) => name), ["trips", "city", "ride"]);
   assertEquals((await client.tables({ table: "_i_e" })).map(({ name }) => name), ["ride"]);
-  assertEquals((await client.tables({ catalog: "memory", tableTypes: ["TABLE"] })).map(({ name }) => name), ["trips"]);
+  assertEquals((await client.tables({ catalog: "datasets", tableTypes: ["TABLE"] })).map(({ name }) => name), [
+    "trips",
+  ]);
   const [withSchema] = await client.tables({ table: "trips", includeSchema: true });
   assertNotEquals(withSchema.schema, null);
   assertEquals((await client.primaryKeys({ table: "city" })).map(({ column }) => column), ["id"]);

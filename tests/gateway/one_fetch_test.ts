@@ -62,7 +62,7 @@ testNeeding(
     assertEquals((await stateOf(engine)).gets, 1);
     await until(() => gateway.engineCalls === 0 && gateway.sharing!.arenaBytes === 0);
     // Nothing is kept by default.
-    assertEquals(await read(await open(gateway, 0)), 30);
+    assertEquals(await read(await open(gateway, 0)), 100);
     assertEquals((await stateOf(engine)).gets, 2);
   },
 );

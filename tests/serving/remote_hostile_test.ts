@@ -23,13 +23,14 @@ const MANY = 160;
 /** Keys that are changed at random. */
 const KEYS = Number(Deno.env.get("DIPC_REMOTE_KEYS") ?? 10);
 
-/** What becomes of a stream: the number of its batches, or its error. */
-async function outcomeOf(uri: string): Promise<DipcError | number> {
+/** What becomes of a stream: the number of its batches, with the right values if they may not differ, or its error. */
+async function outcomeOf(uri: string, mayDiffer = false): Promise<DipcError | number> {
   try {
     await using reader = await connect(uri, { remoteKeys: true, timeoutMs: 10_000 });
     let batches = 0;
     for await (using batch of reader) {
-      assertEquals(Number(batch.getChildAt(0)!.data[0].values[1]), 1);
+      const { values } = batch.getChildAt(0)!.data[0];
+      if (!mayDiffer) assertEquals(Number(values[1]), 1);
       batches++;
     }
     return batches;
@@ -108,7 +109,8 @@ testNeeding([needsUcx], "a key that was cut or changed is an error, or only not 
   for (const length of [9, 64, 300]) changed.push(Uint8Array.from({ length }, () => random.below(256)));
   const counts: Record<string, number> = {};
   for (const bytes of changed) {
-    const outcome = await outcomeOf(lender.uri(bytes));
+    // A wrong address of the segment, which only the server knows, shifts what is read inside of it.
+    const outcome = await outcomeOf(lender.uri(bytes), true);
     const name = outcome instanceof DipcError ? outcome.code : `${outcome} batches`;
     counts[name] = (counts[name] ?? 0) + 1;
   }
