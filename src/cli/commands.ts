@@ -6,9 +6,8 @@
 import type { Command } from "./args.ts";
 import { EXIT_CODES, exitCodes } from "./exit_codes.ts";
 import { FORMAT_CHOICES } from "./format.ts";
-import { FLIGHT_SERVE_VALUES } from "./flight_serving.ts";
+import { FLIGHT_SERVE_VALUES, SQL_SERVE_VALUES } from "./flight_serving.ts";
 import { LIMIT_OPTIONS, LIMIT_VALUES } from "./reader_limits.ts";
-import { SQL_SERVE_VALUES } from "./sql_serving.ts";
 import {
   action,
   FLIGHT_FLAGS,

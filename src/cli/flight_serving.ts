@@ -17,6 +17,9 @@ export const FLIGHT_SERVE_VALUES: readonly string[] = [
   ...["flight-port", "tls-cert", "tls-key", "client-ca", "auth-file", "allow-put", "put-into", "max-batch"],
 ];
 
+/** Options of `--sql` that have a value. */
+export const SQL_SERVE_VALUES: readonly string[] = ["sql-write", "sql-memory", "sql-timeout", "sql-rows"];
+
 const PBKDF2_PREFIX = "pbkdf2-sha256$";
 const PBKDF2 = /^pbkdf2-sha256\$(\d{1,8})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)$/;
 const HASH_BITS = 256;

@@ -10,10 +10,8 @@ import type { Dataset } from "../sources/dataset.ts";
 import { statPath } from "../sources/paths.ts";
 import { duration, integerOption, type ParsedArgs, size, UsageError } from "./args.ts";
 import { requestDuckDbVariables } from "./duckdb_source.ts";
+import { SQL_SERVE_VALUES } from "./flight_serving.ts";
 import { queryScheme } from "./query_source.ts";
-
-/** Options with a value. */
-export const SQL_SERVE_VALUES: readonly string[] = ["sql-write", "sql-memory", "sql-timeout", "sql-rows"];
 
 /** What the options say. */
 export interface SqlServing {

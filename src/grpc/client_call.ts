@@ -63,6 +63,8 @@ export class GrpcCall<T> {
   readonly #startedMs = performance.now();
   #openedMs = this.#startedMs;
   #isOver = false;
+  /** Pieces that had been written when the wait for a message began, or was last extended. */
+  #writtenBefore = 0;
 
   private constructor(
     connection: GrpcConnection,
@@ -82,7 +84,7 @@ export class GrpcCall<T> {
       peer,
       onTimeout: () => connection.suspect(timeoutMs),
       endOf: () => this.#endOf(),
-      isHeld,
+      isHeld: () => isHeld() || this.#hasWritten(),
       resumes,
     });
     this.output = new MessageOutput(stream, {
@@ -134,7 +136,15 @@ export class GrpcCall<T> {
    * @throws {DipcError} The server's status, `connection_lost`, `timeout`, `cancelled`, `protocol`, `limit_exceeded`
    */
   next(): T | null | Promise<T | null> {
+    this.#writtenBefore = this.output.writtenCount;
     return this.#input.next();
+  }
+
+  /** Whether the server has taken something since this was last asked: it may answer an upload at its end. */
+  #hasWritten(): boolean {
+    const before = this.#writtenBefore;
+    this.#writtenBefore = this.output.writtenCount;
+    return this.#writtenBefore > before;
   }
 
   /** Cancels the call, unless it has ended, and releases everything. Idempotent. */

@@ -65,7 +65,6 @@ export class MessageOutput {
   /** Copies of the pieces written, to be sent again; `null` once that is not possible any more. */
   #written: Piece[] | null = [];
   #writtenBytes = 0;
-  /** Pieces written, to distinguish a slow peer from a stuck one. */
   #writtenCount = 0;
   #isEnding = false;
 
@@ -81,6 +80,11 @@ export class MessageOutput {
   /** Whether everything so far can be sent again. */
   get isReplayable(): boolean {
     return this.#written !== null;
+  }
+
+  /** Pieces written so far, to distinguish a slow peer from a stuck one. */
+  get writtenCount(): number {
+    return this.#writtenCount;
   }
 
   /** The peer has taken the call: nothing needs to be sent again. */

@@ -15,7 +15,7 @@ import type { Approach } from "../reachable_host.ts";
 import { CallInput } from "./server_input.ts";
 
 /** Maximum size of a piece passed to HTTP/2, in bytes. Each piece waits until the one before it has been taken. */
-const PIECE_BYTES = 512 * 1024;
+const PIECE_BYTES = 2 ** 20;
 /** Size of the buffer in which small pieces are gathered, in bytes. */
 const STAGE_BYTES = 64 * 1024;
 /** Longest text of a status, in characters. */
@@ -128,15 +128,18 @@ export class ServerCall {
     this.begin();
     for (const piece of pieces) {
       if (piece.byteLength < STAGE_BYTES / 2) {
-        if (this.#stagedBytes + piece.byteLength > STAGE_BYTES) await this.flush();
+        if (this.#stagedBytes + piece.byteLength > STAGE_BYTES) await this.#sendStaged();
         this.#staged ??= new Uint8Array(STAGE_BYTES);
         this.#staged.set(piece, this.#stagedBytes);
         this.#stagedBytes += piece.byteLength;
         continue;
       }
-      await this.flush();
+      // Not a microtask later if it need not be: the system gets both at once.
+      const wait = this.#sendStaged();
+      if (wait !== undefined) await wait;
       for (let at = 0; at < piece.byteLength; at += PIECE_BYTES) {
-        await this.#send(piece.subarray(at, Math.min(piece.byteLength, at + PIECE_BYTES)));
+        const wait = this.#send(piece.subarray(at, Math.min(piece.byteLength, at + PIECE_BYTES)));
+        if (wait !== undefined) await wait;
       }
     }
   }
@@ -151,15 +154,25 @@ export class ServerCall {
   /** Sends what was held back. */
   async flush(): Promise<void> {
     this.begin();
+    await this.#sendStaged();
+  }
+
+  #sendStaged(): void | Promise<void> {
     if (this.#stagedBytes === 0) return;
     const bytes = this.#staged!.subarray(0, this.#stagedBytes);
     this.#stagedBytes = 0;
-    await this.#send(bytes);
+    return this.#send(bytes);
   }
 
-  #send(bytes: Uint8Array): Promise<void> {
+  /** Sends bytes. @returns nothing if they were taken at once */
+  #send(bytes: Uint8Array): void | Promise<void> {
+    this.signal.throwIfAborted();
+    if (this.#stream.write(bytes, () => this.#settle?.())) {
+      this.#stall.pause();
+      return this.signal.throwIfAborted();
+    }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const settle = (): void => {
+    this.#settle = (): void => {
       this.#stall.pause();
       this.#settle = null;
       if (!this.signal.aborted) return resolve();
@@ -167,12 +180,8 @@ export class ServerCall {
       this.#stream.drop();
       reject(this.signal.reason);
     };
-    if (this.signal.aborted) settle();
-    else {
-      this.#settle = settle;
-      if (this.#stream.write(bytes, settle)) settle();
-      else this.#stall.start(this.#idleTimeoutMs);
-    }
+    this.#stall.start(this.#idleTimeoutMs);
+    if (this.signal.aborted) this.#settle();
     return promise;
   }
 

@@ -12,10 +12,10 @@ const BUFFER_BYTES = 512 * 1024;
 const CONTROL_BUFFER_BYTES = 4 * 1024;
 /** Writes under way: one that the system is working on, and one that follows it immediately. */
 const MAX_IN_FLIGHT = 2;
-/** Buffers kept for later writes, of any connection. */
+/** Buffers of each size kept for later writes, of any connection. */
 const MAX_SPARE = 8;
 
-const spare: Uint8Array<ArrayBuffer>[] = [];
+const spare: Readonly<Record<number, Uint8Array<ArrayBuffer>[]>> = { [BUFFER_BYTES]: [], [CONTROL_BUFFER_BYTES]: [] };
 
 interface Control {
   bytes: Uint8Array;
@@ -171,7 +171,7 @@ export class Output {
   #open(byteLength: number): Uint8Array<ArrayBuffer> | null {
     // While `MAX_IN_FLIGHT` writes are under way the next is not gathered either, so that what is held is bounded.
     if (this.#buffer === null && this.#inFlight < MAX_IN_FLIGHT) {
-      this.#buffer = byteLength === BUFFER_BYTES && spare.pop() || new Uint8Array(byteLength);
+      this.#buffer = spare[byteLength].pop() ?? new Uint8Array(byteLength);
     }
     return this.#buffer;
   }
@@ -268,5 +268,6 @@ export class Output {
 }
 
 function release(buffer: Uint8Array<ArrayBuffer>): void {
-  if (buffer.byteLength === BUFFER_BYTES && spare.length < MAX_SPARE) spare.push(buffer);
+  const same = spare[buffer.byteLength];
+  if (same.length < MAX_SPARE) same.push(buffer);
 }

@@ -19,7 +19,7 @@ const MIN_SENT_NOW_BYTES = 16 * 1024;
 /** Longest DATA frame sent without a copy, in bytes; the longer, the fewer headers interrupt what is received in place. */
 const MAX_LARGE_FRAME_BYTES = 256 * 1024;
 /** Data of one stream sent without a copy before another one has its turn, in bytes. */
-const MAX_TURN_BYTES = 512 * 1024;
+const MAX_TURN_BYTES = 2 ** 20;
 /** Frames sent by one call, and the distance of their headers in memory, in bytes. */
 const MAX_FRAMES = 32;
 const HEADER_STRIDE = 16;

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { tableFromArrays } from "apache-arrow";
 import { DipcError, fromTable } from "../../mod.ts";
 import { repeat } from "../support/repeat.ts";
-import { FlightClient } from "../../flight.ts";
+import { FlightClient, serveFlight } from "../../flight.ts";
 import { GrpcConnection } from "../../src/grpc/client_connection.ts";
 import { encodeFrame, frameOfMessage } from "../../src/flight/data.ts";
 import { parseFlightLocation } from "../../src/flight/location.ts";
@@ -98,6 +98,28 @@ Deno.test("an upload that the server refuses half-way fails with the server's st
   const body = { space, byteLength, address, bytes: () => inner.bytes(), release: () => released++ };
   await assertRejects(() => writer.write({ header: message.header, body }), DipcError, "not you");
   assertEquals(released, 1);
+});
+
+Deno.test("an upload may take longer than timeoutMs while the server takes it, and not when it takes nothing", async () => {
+  const BATCHES = 25;
+  let batches = 0, isStuck = false;
+  await using server = await serveFlight({
+    handlers: {
+      async doPut(upload, { signal }) {
+        for await (const { message } of upload) {
+          message?.body?.release();
+          batches++;
+          if (isStuck) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          else await delay(100);
+        }
+      },
+    },
+  });
+  await using client = await FlightClient.connect(server.location, { timeoutMs: 1000 });
+  await client.put({ path: "x" }, repeat(data, BATCHES));
+  assertEquals(batches, BATCHES);
+  isStuck = true;
+  await assertDipcError("timeout", /in 1 s$/, () => client.put({ path: "x" }, repeat(data, BATCHES)));
 });
 
 Deno.test("deadlines and signals end calls, and the deadline is sent to the server", async () => {

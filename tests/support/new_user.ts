@@ -167,6 +167,13 @@ export const TASKS: readonly Task[] = [
   },
   {
     page: "flight-sql.md",
+    what: "serve tables without a port for Flight",
+    line: "dipc serve flights.arrow --sql",
+    status: 2,
+    shows: /cannot\s+use\s+--sql:\s+it\s+is\s+for\s+Flight;\s+give\s+--flight-port/,
+  },
+  {
+    page: "flight-sql.md",
     what: "forget the statement",
     line: 'dipc sql "$FLIGHT"',
     status: 2,
