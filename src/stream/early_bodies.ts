@@ -32,7 +32,7 @@ export class EarlyBodies {
   #probes = 0;
 
   /**
-   * @param channel Where they arrive
+   * @param channel The connection that they arrive on
    * @param pool Memory for them
    * @param maxInFlightBytes Limit on their bytes; a sender's window is always accepted
    */

@@ -39,7 +39,7 @@ export class FrameFetches {
   #announced: Announced[] = [];
 
   /**
-   * @param frames Where they are put, in their order
+   * @param frames The queue that takes them, in their order
    * @param requests The requests of the channel
    * @param options How they are fetched
    */
