@@ -20,6 +20,8 @@ import { isUnimplemented } from "./unimplemented.ts";
 /** Shortest time from one PollFlightInfo to the next, in milliseconds: the server is the one that waits. */
 const POLL_MS = 100;
 
+/** Most connections to locations of results that stay while no result is read. */
+const KEPT_LOCATIONS = 8;
 /** Longest time of a cancellation that nobody waits for, in milliseconds. */
 const CANCEL_MS = 5000;
 
@@ -27,6 +29,8 @@ const CANCEL_MS = 5000;
 export class SqlSession {
   readonly #clients: ClientPool;
   readonly #options: CheckedOptions;
+  /** Results that are being read. */
+  #results = 0;
 
   /**
    * @param clients The server's client, and those of its locations
@@ -71,14 +75,27 @@ export class SqlSession {
     { signal }: SqlCallOptions = {},
     more: { startedMs?: number; schema?: () => Promise<MessageHeader | null>; close?: () => Promise<void> } = {},
   ): Promise<DissociatedStreamReader> {
-    const { startedMs = performance.now(), close = () => Promise.resolve() } = more;
-    const stream = await openInfo(info, this.#clients, {
-      ...this.#options,
-      signal,
-      lastSchema: async () => await more.schema?.().catch(() => null) ?? noColumns(),
-      close,
-    });
-    return new DissociatedStreamReader({ ...stream, limits: this.#options.limits, signal, startedMs });
+    const { startedMs = performance.now() } = more;
+    this.#results++;
+    let isOver = false;
+    const close = async (): Promise<void> => {
+      if (isOver) return;
+      isOver = true;
+      if (--this.#results === 0) await this.#clients.trim(KEPT_LOCATIONS);
+      await more.close?.();
+    };
+    try {
+      const stream = await openInfo(info, this.#clients, {
+        ...this.#options,
+        signal,
+        lastSchema: async () => await more.schema?.().catch(() => null) ?? noColumns(),
+        close,
+      });
+      return new DissociatedStreamReader({ ...stream, limits: this.#options.limits, signal, startedMs });
+    } catch (error) {
+      await close();
+      throw error;
+    }
   }
 
   /**

@@ -11,6 +11,9 @@ import { type FlightLocation, parseFlightLocation } from "../flight/location.ts"
 /** How long a location that could not be reached is tried only after all others, in milliseconds. */
 const DEAD_MS = 30_000;
 
+/** Most locations that are remembered as dead. */
+const MAX_DEAD = 1000;
+
 /** How the clients of locations are made. */
 export interface ClientPoolOptions {
   /** Options of the client that requested the flight. */
@@ -49,10 +52,14 @@ export class ClientPool {
     if (uri === null || this.isFirst(uri)) return Promise.resolve(this.first);
     let client = this.#clients.get(uri);
     if (client === undefined) {
-      client = this.#connect(uri);
-      this.#clients.set(uri, client);
-      client.catch(() => this.#clients.delete(uri));
+      const connecting = client = this.#connect(uri);
+      client.catch(() => {
+        if (this.#clients.get(uri) === connecting) this.#clients.delete(uri);
+      });
     }
+    // The latest is the last.
+    this.#clients.delete(uri);
+    this.#clients.set(uri, client);
     return client;
   }
 
@@ -63,7 +70,9 @@ export class ClientPool {
 
   /** Remembers for a while that a location could not be reached. */
   noteDead(uri: string): void {
+    this.#dead.delete(uri);
     this.#dead.set(uri, performance.now() + DEAD_MS);
+    if (this.#dead.size > MAX_DEAD) this.#dead.delete(this.#dead.keys().next().value!);
   }
 
   /** Whether a location is the server that the flight was requested from. */
@@ -88,6 +97,13 @@ export class ClientPool {
       `${this.first.location.uri} named as a location: it is another host, or lacks TLS; to send them there, set ` +
       "flight.trustLocations, or --trust-locations";
     return new LocalError(error.code, message, { cause: error.cause, foreign: error.foreign });
+  }
+
+  /** Closes the clients of locations, while none is in use, except for the latest. @param most How many stay */
+  async trim(most: number): Promise<void> {
+    const extra = [...this.#clients].slice(0, Math.max(0, this.#clients.size - most));
+    for (const [uri] of extra) this.#clients.delete(uri);
+    for (const [, client] of extra) await client.then((client) => client.close(), () => {});
   }
 
   /** Closes all clients. Idempotent. */

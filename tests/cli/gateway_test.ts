@@ -41,8 +41,8 @@ testNeeding(
       assertEquals([code, rows, taken], [0, tripsTable().numRows, route], stderr);
     }
     gateway.running.kill("SIGTERM");
-    const { code, stderr } = await gateway.running.outcome;
-    assertEquals([code, stderr], [0, ""]);
+    // A client that waits for half a second looks whether something else than TLS is spoken there, which the log mentions.
+    assertEquals((await gateway.running.outcome).code, 0);
   },
 );
 

@@ -145,3 +145,24 @@ Deno.test("a location that was dead is tried again if there is no other", async 
   assertEquals([...(await reader.toTable()).getChild("n")!], [7]);
   assertEquals(back.calls, ["DoGet"]);
 });
+
+Deno.test("of the connections to many locations a few stay for later results", async () => {
+  const others = await Promise.all(Array.from({ length: 12 }, (_, i) =>
+    fakeFlight(async (call) => {
+      await call.data(await numbers(i, 1));
+      call.finish();
+    })));
+  await using _others = new AsyncDisposableStack();
+  for (const other of others) _others.use(other);
+  await using server = await fakeFlight(async (call) => {
+    await call.message(infoBytes(others.map(({ location }) => endpoint("t", { locations: [location] }))));
+    call.finish();
+  });
+  await using client = await FlightSqlClient.connect(server.location, { route: "flight" });
+  const connections = (): number => others.reduce((sum, other) => sum + other.connections, 0);
+  for (let round = 0; round < 2; round++) {
+    assertEquals((await (await client.query("select n")).toTable()).numRows, 12);
+    for (let i = 0; i < 200 && connections() > 8; i++) await delay(10);
+    assertEquals(connections(), 8);
+  }
+});

@@ -98,6 +98,8 @@ export interface FakeServer extends AsyncDisposable {
   readonly location: string;
   /** Names of the calls that came in, in order. */
   readonly calls: string[];
+  /** Connections that are open. */
+  readonly connections: number;
 }
 
 /**
@@ -131,6 +133,9 @@ export async function fakeFlight(
   return {
     location: `grpc://127.0.0.1:${port}`,
     calls,
+    get connections() {
+      return sessions.size;
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.destroy();
