@@ -43,45 +43,18 @@ import type { MessageHeader } from "../ipc/message.ts";
 import { plural } from "../text.ts";
 import { parseError, peerError } from "./envelope.ts";
 import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
-import { BODY_ADDRESSES, BODY_BYTES, bodyTag, formatTag, tagBodyType, tagSequence } from "./tag.ts";
+import { BODY_ADDRESSES, BODY_BYTES, formatTag, tagBodyType, tagSequence } from "./tag.ts";
 import { type ReceiverLimits, receiverLimits, type ReceiverOptions } from "./receiver_options.ts";
+import { ANNOUNCED, COMPLETE, EMPTY, POSTED, ReceiverSlot } from "./receiver_slot.ts";
 import { nextSequence, sequenceDistance } from "./sequence.ts";
 
 export type { ReceiverLimits, ReceiverOptions } from "./receiver_options.ts";
+export { ReceiverSlot } from "./receiver_slot.ts";
 
 /** Answer of {@linkcode ReceiverState.checkUnexpected}: leave it queued, a receive will be posted for it later. */
 export const KEEP = 0;
 /** Answer of {@linkcode ReceiverState.checkUnexpected}: receive it (0 bytes) and forget it. */
 export const DISCARD = 1;
-
-const EMPTY = 0, ANNOUNCED = 1, POSTED = 2, COMPLETE = 3;
-
-/** One message in the receiver's window. Reused: read it before the next call of `next()` or `onFrame()`. */
-export class ReceiverSlot<T> {
-  /** Sequence number, u32. */
-  sequence = 0;
-  /** Its verified metadata; `null` only in a slot that is not in use. */
-  header: MessageHeader | null = null;
-  /** Bytes of the body. */
-  byteLength = 0;
-  /** The driver's own: the block and receive of this message. */
-  attachment: T | null = null;
-  /** @internal */
-  state = EMPTY;
-  /** @internal Position in the stream: sequence numbers without the wrap. */
-  index = -1;
-  /** @internal Bytes of metadata that it keeps alive. */
-  metadataBytes = 0;
-  /** @internal Metadata held because an earlier frame is missing. */
-  held: Uint8Array<ArrayBuffer> | null = null;
-  /** @internal The message at `index` has an empty body whose tagged message has not been seen. */
-  owesEmpty = false;
-
-  /** The tag to post its receive with, under `SEQUENCE_MASK`. */
-  get tag(): bigint {
-    return bodyTag(this.sequence);
-  }
-}
 
 /** Receiving side of one stream. `T` is what the driver attaches to each message. */
 export class ReceiverState<T = unknown> {

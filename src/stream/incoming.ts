@@ -8,7 +8,7 @@ import { DipcError, LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
-import type { Block, Body, Pool } from "../memory/block.ts";
+import type { Body, Pool } from "../memory/block.ts";
 import { EMPTY_BODY } from "../memory/empty.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { wrapBytes } from "../memory/wrap.ts";
@@ -24,10 +24,11 @@ import {
   type KeepOptions,
   type Operation,
   PENDING,
-  type Receive,
   type UnexpectedMessage,
 } from "../wire/transport.ts";
+import { ArrivalWatch } from "./arrival_watch.ts";
 import type { AddressedBodies, BodyFetch } from "./body_sharing.ts";
+import { EarlyBodies, type PostedBody } from "./early_bodies.ts";
 import type { EndOptions, MessageInput } from "./message_input.ts";
 
 /** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
@@ -45,17 +46,6 @@ const PROBE_EVERY = 15;
 const QUIET_PROGRESS = 4096;
 /** One more such call is allowed per this many bytes of bodies under way. */
 const QUIET_BYTES = 256;
-/** A body that runs ahead of its metadata is left in UCX for this many probes, then it is received. */
-const EARLY_PROBES = 32;
-/** Bytes of such bodies that are always accepted, regardless of `maxInFlightBytes`: a sender's window. */
-const EARLY_BYTES = 16 * 2 ** 20;
-
-/**
- * A transfer under way moves the channel this often within this time, in milliseconds. What moves it less often says nothing of the
- * stream: UCX asks every 20 s whether the peer's system is still there, and that answers for a process that has stopped.
- */
-const NEWS_MOVES = 16, NEWS_WINDOW_MS = 5_000;
-
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
 
@@ -68,9 +58,7 @@ const END_MS = 250;
 /** Most bytes that are received and thrown away for that: a new connection costs less. */
 const MAX_DRAINED = 16 * 2 ** 20;
 
-interface Incoming {
-  block: Block;
-  receive: Receive;
+interface Incoming extends PostedBody {
   /** What a list of addresses stood for, once it has arrived; the block is back then. */
   shared?: Body;
   /** The same while it is being fetched, into the block. */
@@ -119,17 +107,8 @@ export class IncomingStream implements MessageInput {
   #pumps = 0;
   /** The channel's activity when an expected message arrived last. */
   #activeWhenDue = 0;
-  /** When something of this stream was last seen to arrive while it waited, of `performance.now()`. */
-  #newsAt = 0;
-  /** The channel's activity then, and since when its moves are counted. */
-  #newsActivity = 0;
-  #movesSince = 0;
-  /** Bodies that were received ahead of their metadata, by sequence number. */
-  readonly #early = new Map<number, Incoming>();
-  #earlyBytes = 0;
-  /** Tag of the body that ran ahead at the last probe, and how often it was seen. */
-  #earlyTag = -1n;
-  #earlyProbes = 0;
+  readonly #arrivals = new ArrivalWatch();
+  readonly #early: EarlyBodies;
   #discarding: Incoming | null = null;
   /** The message of a shared stream whose body has not arrived; only then is it known what to take memory for. */
   #awaited: ReceiverSlot<Incoming> | null = null;
@@ -144,6 +123,7 @@ export class IncomingStream implements MessageInput {
     this.#options = options;
     this.#activeWhenDue = channel.activity;
     const { limits } = options;
+    this.#early = new EarlyBodies(channel, options.pool, limits.maxInFlightBytes);
     this.#headers = new HeaderReader(limits);
     this.#state = new ReceiverState<Incoming>({
       readHeader: (metadata) => this.#headers.read(metadata),
@@ -209,7 +189,7 @@ export class IncomingStream implements MessageInput {
     const mayKeep = keep && (flush || stop) && !this.#isWaiting && await this.#endQuietly(keep, stop === true);
     this.#isClosed = true;
     this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
-    for (const early of this.#early.values()) early.receive.cancel();
+    this.#early.cancel();
     this.#options.addressed?.flush();
     await this.#channel.close(mayKeep ? { flush, keep } : { flush });
     this.#state.forEachAttached((slot) => {
@@ -217,8 +197,7 @@ export class IncomingStream implements MessageInput {
       (shared ?? block).release();
       slot.attachment = null;
     });
-    for (const early of this.#early.values()) early.block.release();
-    this.#early.clear();
+    this.#early.release();
     this.#ahead?.body?.release();
     this.#ahead = null;
     this.#discarding?.block.release();
@@ -241,7 +220,7 @@ export class IncomingStream implements MessageInput {
     let isStopped = state.finished;
     let asking: Operation | null = null;
     if (!isStopped) {
-      if (!stop || this.#postedBytes + this.#earlyBytes > MAX_DRAINED) return false;
+      if (!stop || this.#postedBytes + this.#early.byteLength > MAX_DRAINED) return false;
       asking = channel.sendTagged(wantData, wrapBytes(encodeStop()), false);
     }
     let drained = 0;
@@ -267,7 +246,7 @@ export class IncomingStream implements MessageInput {
       if (drained > MAX_DRAINED) return true;
       if (asking !== null && asking.poll() === PENDING) return false;
       const isOver = state.finished || (isStopped && state.isDrained);
-      return isOver && state.emptiesMissing === 0 && this.#early.size === 0 && this.#discarding === null;
+      return isOver && state.emptiesMissing === 0 && this.#early.count === 0 && this.#discarding === null;
     };
     try {
       return (step() || await channel.until(step, { timeoutMs: END_MS })) && drained <= MAX_DRAINED;
@@ -284,9 +263,8 @@ export class IncomingStream implements MessageInput {
     const eagerMs = isFirst && this.#channel.isReused ? EAGER_MS : undefined;
     this.#isWaiting = true;
     try {
-      this.#newsAt = this.#movesSince = performance.now();
-      this.#newsActivity = this.#channel.activity;
-      const deadline = (): number => Math.min(this.#newsAt + timeoutMs, isFirst ? schemaDeadline : Infinity);
+      this.#arrivals.start(this.#channel.activity);
+      const deadline = (): number => Math.min(this.#arrivals.lastMs + timeoutMs, isFirst ? schemaDeadline : Infinity);
       for (let left; (left = deadline() - performance.now()) > 0;) {
         if (await this.#channel.until(this.#step, { signal, timeoutMs: left, eagerMs, isStreaming: !isFirst })) {
           return this.#take();
@@ -306,20 +284,9 @@ export class IncomingStream implements MessageInput {
   #step = (): boolean => {
     const { announced } = this.#state;
     const isReady = this.#pump();
-    const { activity } = this.#channel;
-    if (announced !== this.#state.announced || activity >= this.#newsActivity + NEWS_MOVES) {
-      this.#noteNews(activity, announced !== this.#state.announced);
-    }
+    this.#arrivals.look(this.#channel.activity, announced !== this.#state.announced);
     return isReady;
   };
-
-  /** Something has arrived, or the channel has moved often: that is news if it did within a short time. */
-  #noteNews(activity: number, isCertain: boolean): void {
-    const now = performance.now();
-    if (isCertain || now - this.#movesSince < NEWS_WINDOW_MS) this.#newsAt = now;
-    this.#newsActivity = activity;
-    this.#movesSince = now;
-  }
 
   /**
    * Advances everything once. True if a message can be taken or the stream is complete.
@@ -437,12 +404,8 @@ export class IncomingStream implements MessageInput {
       const slot = state.nextToPost();
       if (slot === null) return;
       const { byteLength } = slot;
-      const early = this.#early.get(slot.sequence);
-      if (early !== undefined) {
-        this.#early.delete(slot.sequence);
-        this.#earlyBytes -= early.block.capacity;
-        slot.attachment = early;
-      } else {
+      slot.attachment = this.#early.take(slot.sequence);
+      if (slot.attachment === null) {
         const block = this.#options.pool.acquire(byteLength);
         slot.attachment = { block, receive: this.#channel.receive(slot.tag, SEQUENCE_MASK, block, byteLength) };
       }
@@ -489,8 +452,7 @@ export class IncomingStream implements MessageInput {
   }
 
   /** Keeps an unexpected body for later: leaves it in UCX, or receives it ahead of its metadata. */
-  #keep({ tag, byteLength }: UnexpectedMessage): void {
-    const { isApart, limits, pool } = this.#options;
+  #keep(message: UnexpectedMessage): void {
     const quiet = this.#channel.activity - this.#activeWhenDue;
     if (quiet > QUIET_PROGRESS + this.#postedBytes / QUIET_BYTES) {
       throw new LocalError(
@@ -501,32 +463,9 @@ export class IncomingStream implements MessageInput {
     if (this.#awaited !== null) return;
     // Only the first unexpected message can be seen. If it stays because its metadata does not come, more may queue up
     // after it.
-    const sequence = tagSequence(tag);
-    if (isApart || sequenceDistance(this.#state.announced % 2 ** 32, sequence) < 0) return;
-    if (tag !== this.#earlyTag) {
-      this.#earlyTag = tag;
-      this.#earlyProbes = 0;
-    }
-    if (++this.#earlyProbes < EARLY_PROBES) return;
-    if (this.#early.has(sequence)) {
-      throw new LocalError(
-        "protocol",
-        `cannot receive the stream: a second body of sequence number ${sequence} arrived`,
-      );
-    }
-    const most = Math.max(limits.maxInFlightBytes, EARLY_BYTES);
-    if (this.#earlyBytes + byteLength > most && this.#early.size > 0) {
-      throw new LocalError(
-        "limit_exceeded",
-        `cannot receive the stream: ${
-          this.#earlyBytes + byteLength
-        } bytes of bodies arrived ahead of their metadata, the limit is ${most}`,
-      );
-    }
-    const block = pool.acquire(byteLength);
-    this.#early.set(sequence, { block, receive: this.#channel.receive(tag, FULL_MASK, block, byteLength) });
-    this.#earlyBytes += block.capacity;
-    this.#earlyTag = -1n;
+    const sequence = tagSequence(message.tag);
+    if (this.#options.isApart || sequenceDistance(this.#state.announced % 2 ** 32, sequence) < 0) return;
+    this.#early.see(message);
   }
 
   #ready(): boolean {

@@ -34,7 +34,8 @@ import {
   type WorkerReturn,
 } from "./connection.ts";
 import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
-import { FRAME_PREFIX_BYTES, FrameQueue, type FrameSlot, SLOT_BYTES } from "./frames.ts";
+import { FrameFetches } from "./frame_fetches.ts";
+import { FRAME_PREFIX_BYTES, FrameQueue, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import { noRemoteMemory, UcxRemoteMemory } from "./remote_memory.ts";
 import { type RequestParams, sharedParams } from "./request_params.ts";
@@ -60,9 +61,6 @@ const CANCELLED_MS = 20;
 /** Free send slots that are kept, 4 KiB each or more. */
 const MAX_SEND_SLOTS = 256;
 
-/** Frames in the queue up to which rendezvous frames are fetched ahead: large ones, and those a sender waits for. */
-const FETCH_AHEAD = 64;
-
 class FrameSend extends UcxRequest {
   constructor(list: RequestList, request: bigint, readonly slot: SendSlot, readonly slots: SendSlot[]) {
     super(list, request, slot);
@@ -71,13 +69,6 @@ class FrameSend extends UcxRequest {
     if (this.pinned !== null && this.slots.length < MAX_SEND_SLOTS) this.slots.push(this.slot);
     super.unlink();
   }
-}
-
-interface PendingFrame {
-  readonly descriptor: bigint;
-  readonly size: bigint;
-  readonly slot: FrameSlot;
-  request: UcxRequest | null;
 }
 
 /** A UCX channel. Made by the transport. */
@@ -96,7 +87,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #requests: RequestList;
   readonly #frames: FrameQueue;
   readonly #params: RequestParams;
-  #pendingFrames: PendingFrame[] = [];
+  readonly #fetches: FrameFetches;
   #sendSlots: SendSlot[];
   /** Frames on their way, oldest first, from `#firstSending` on. */
   #sending: FrameSend[] = [];
@@ -143,6 +134,10 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#returnWorker = returnWorker;
     this.#params = sharedParams(worker.context.ucp.version);
     this.#requests = new RequestList(this.#symbols, worker.handle);
+    this.#fetches = new FrameFetches(this.#frames, this.#requests, {
+      ...{ symbols: this.#symbols, worker: worker.handle, params: this.#params.plain },
+      onRequest: () => this.#wakeWorker(),
+    });
     worker.owner = this;
     worker.isStreaming = false;
   }
@@ -200,7 +195,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   progress(): boolean {
     if (this.#isClosed) return false;
     const active = this.#worker.progress();
-    if (this.#pendingFrames.length > 0) this.#fetchFrames();
+    if (this.#fetches.count > 0) this.#fetchFrames();
     return active;
   }
 
@@ -208,14 +203,14 @@ export class UcxChannel implements Channel, WorkerOwner {
     if (this.#closing !== null) return Promise.reject(closedError());
     return progressLoop().until(this.#worker, () => {
       if (this.#closing !== null) throw closedError();
-      if (this.#pendingFrames.length > 0) this.#fetchFrames();
+      if (this.#fetches.count > 0) this.#fetchFrames();
       return step();
     }, options);
   }
 
   takeFrame(): Uint8Array<ArrayBuffer> | null {
     if (this.#isClosed) return null; // its frames may be those of another stream by now
-    if (this.#pendingFrames.length > 0) this.#fetchFrames();
+    if (this.#fetches.count > 0) this.#fetchFrames();
     return this.#frames.take();
   }
 
@@ -382,7 +377,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       this.#frames.push(data, size, length);
       return false;
     }
-    this.#pendingFrames.push({ descriptor: data, size, slot: this.#frames.reserve(length), request: null });
+    this.#fetches.add(data, size, length);
     return true;
   }
 
@@ -434,35 +429,9 @@ export class UcxChannel implements Channel, WorkerOwner {
     return this.#lastSize = BigInt(length);
   }
 
-  /** Starts and completes the transfer of large frames. */
   #fetchFrames(): void {
-    for (const frame of this.#pendingFrames) {
-      if (frame.request === null) {
-        // One that is not fetched makes its sender wait; the next one in order is always fetched.
-        if (this.#frames.count > FETCH_AHEAD && !this.#frames.isNext(frame.slot)) break;
-        const pointer = this.#symbols.ucp_am_recv_data_nbx(
-          this.#handle,
-          frame.descriptor,
-          frame.slot.address,
-          frame.size,
-          this.#params.plain,
-        );
-        if (isStatusError(pointer)) {
-          this.failure ??= statusError(pointerStatus(pointer), "fetch metadata from the peer");
-          break;
-        }
-        if (pointer === 0n) {
-          frame.slot.ready = true;
-          continue;
-        }
-        frame.request = new UcxRequest(this.#requests, pointer, frame.slot);
-        this.#wakeWorker();
-      }
-      const state = frame.request.poll();
-      if (state === 1) frame.slot.ready = true;
-      else if (state === 2) this.failure ??= frame.request.error;
-    }
-    this.#pendingFrames = this.#pendingFrames.filter((frame) => !frame.slot.ready);
+    const error = this.#fetches.advance();
+    if (error !== null) this.failure ??= error;
   }
 
   async #close(flush: boolean, discard: boolean): Promise<void> {
@@ -483,10 +452,7 @@ export class UcxChannel implements Channel, WorkerOwner {
       await this.#drain(() => done() || this.failure !== null, FLUSH_MS);
       clean = requests.every((request) => request.status === 0) || this.failure !== null;
     }
-    for (const frame of this.#pendingFrames) {
-      if (frame.request === null) this.#symbols.ucp_am_data_release(this.#handle, frame.descriptor);
-    }
-    this.#pendingFrames = [];
+    this.#fetches.abort();
     for (const request of this.#requests.all()) request.cancel();
     await this.#drain(() => this.#pollAll(), flush ? DRAIN_MS : 0);
     const stuck = this.#requests.count > 0;
