@@ -7,6 +7,7 @@ import { DissociatedStreamReader } from "./reader.ts";
 import { chooseRoute } from "./routes/choose.ts";
 import { withPeerCheck } from "./routes/peer_check.ts";
 import { checkDeno } from "./runtime.ts";
+import { StreamSpan } from "./telemetry/stream_span.ts";
 import { checkOptions, type ConnectOptions } from "./routes/options.ts";
 
 export type { ConnectFlightOptions, ConnectOptions } from "./routes/options.ts";
@@ -47,7 +48,10 @@ export async function connect(
   const startedMs = performance.now();
   const route = await chooseRoute(uri);
   const checked = checkOptions(route.name, options);
+  const span = new StreamSpan("received");
   const start = (signal?: AbortSignal) => route.open(uri, { ...checked, signal });
-  const stream = await (checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal));
-  return new DissociatedStreamReader({ ...stream, limits: checked.limits, signal: options.signal, startedMs });
+  const stream = await span.open(() =>
+    checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal)
+  );
+  return new DissociatedStreamReader({ ...stream, limits: checked.limits, signal: options.signal, startedMs, span });
 }

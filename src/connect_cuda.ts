@@ -4,6 +4,7 @@
  * @module
  */
 import { checkDeno } from "./runtime.ts";
+import { StreamSpan } from "./telemetry/stream_span.ts";
 import { openGpu } from "./device/devices.ts";
 import { DeviceInput } from "./device/input.ts";
 import { memoryOn } from "./device/lent_memory.ts";
@@ -86,8 +87,10 @@ export async function connectCuda(
       ucxPool: staging.isStaged ? device.pinned : device.pool,
       lent: memoryOn(device),
     });
-  const { input, schema, routes } =
-    await (checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal));
+  const span = new StreamSpan("received");
+  const { input, schema, routes } = await span.open(() =>
+    checked.transport === undefined ? withPeerCheck(uri, checked, start) : start(checked.signal)
+  );
   const header = schema as VerifiedHeader;
   const { limits } = checked;
   const { maxDecompressedBytes, maxInFlightBytes } = limits;
@@ -100,6 +103,7 @@ export async function connectCuda(
     limits,
     signal: options.signal,
     startedMs,
+    span,
   });
 }
 

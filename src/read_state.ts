@@ -7,6 +7,7 @@ import { DipcError, withBatches } from "./errors.ts";
 import type { MessageHeader } from "./ipc/message.ts";
 import { type EndpointStats, type RouteName, routeOf, sharingOf, type StreamRoutes } from "./routes/stats.ts";
 import { type EndOptions, readTwice } from "./stream/message_input.ts";
+import { countRoute, type StreamSpan } from "./telemetry/stream_span.ts";
 import { plural } from "./text.ts";
 
 /** Counters and facts of a stream that is read. */
@@ -58,6 +59,8 @@ export interface ReadStateParts {
   readonly routes: StreamRoutes;
   /** `performance.now()` when `connect` was called. */
   readonly startedMs: number;
+  /** The stream in a trace. */
+  readonly span: StreamSpan;
 }
 
 /** Counters of one stream, and its end: complete, cancelled or failed. */
@@ -119,6 +122,7 @@ export class ReadState {
   enter(): boolean {
     if (this.error !== null) throw this.error;
     if (this.#isComplete) return false;
+    this.#parts.span.asked();
     return this.isBusy = true;
   }
 
@@ -129,6 +133,7 @@ export class ReadState {
       this.#rows += header.rows;
       this.#batches++;
       this.#firstBatchMs ||= performance.now();
+      this.#parts.span.arrived(header.rows, header.bodyLength);
     } else {
       this.#dictionaries++;
     }
@@ -207,7 +212,17 @@ export class ReadState {
   #close(how: EndOptions): Promise<void> {
     this.#endedMs ||= performance.now();
     this.#parts.signal?.removeEventListener("abort", this.#onAbort);
-    return this.#closing ??= this.#parts.close(how);
+    return this.#closing ??= this.#end(how);
+  }
+
+  #end(how: EndOptions): Promise<void> {
+    const { routes, span, close } = this.#parts;
+    for (const { route, routeReason } of routes.endpoints) if (route !== null) countRoute(route, routeReason);
+    const { route } = routeOf(routes);
+    const { sharedBytes } = sharingOf(routes);
+    const facts = { "dipc.route": route, "dipc.rows": this.#rows, "dipc.shared_bytes": sharedBytes };
+    span.end({ batches: this.#batches, bodyBytes: this.#bodyBytes, facts, error: this.error });
+    return close(how);
   }
 }
 

@@ -12,6 +12,7 @@ import type { ReaderLimits } from "./limits.ts";
 import { type ReaderStats, ReadState } from "./read_state.ts";
 import type { EndpointStats, StreamRoutes } from "./routes/stats.ts";
 import { busyError, type MessageInput } from "./stream/message_input.ts";
+import type { StreamSpan } from "./telemetry/stream_span.ts";
 
 export type { ReaderStats } from "./read_state.ts";
 export type { EndpointStats, RouteName } from "./routes/stats.ts";
@@ -40,6 +41,8 @@ export interface ReaderParts {
   signal?: AbortSignal;
   /** `performance.now()` when `connect` was called. */
   startedMs: number;
+  /** The stream in a trace. */
+  span: StreamSpan;
 }
 
 /**
@@ -74,10 +77,10 @@ export class DissociatedStreamReader extends TypedEventTarget<{ route: CustomEve
     this.#input = parts.input;
     this.schemaHeader = parts.schema;
     this.#limits = parts.limits;
-    const { routes, signal, startedMs } = parts;
+    const { routes, signal, startedMs, span } = parts;
     routes.onSettled = (detail) => this.dispatchEvent(new CustomEvent("route", { detail }));
     this.#turnStartedMs = performance.now();
-    this.#state = new ReadState({ routes, signal, startedMs, close: (how) => this.#input.close(how) });
+    this.#state = new ReadState({ routes, signal, startedMs, span, close: (how) => this.#input.close(how) });
   }
 
   /**

@@ -29,7 +29,7 @@ const ROOMS = [
     "routes",
     "serving",
   ],
-  ...["sources", "stream", "wire"],
+  ...["sources", "stream", "telemetry", "wire"],
 ];
 
 /** Arrows that must never be, room by room. */
@@ -41,9 +41,10 @@ const NEVER: Readonly<Record<string, readonly string[]>> = {
   adbc: ROOMS.filter((room) => !["c_data", "sources", "ipc", "memory", "ffi"].includes(room)),
   duckdb: ROOMS.filter((room) => !["c_data", "sources", "ipc", "memory", "ffi"].includes(room)),
   duckdb_sql: ["flight", "http2", "routes", "serving", "wire", "protocol", "device", "cli"],
+  telemetry: ROOMS,
   protocol: ROOMS.filter((room) => room !== "ipc"),
   http2: ROOMS,
-  grpc: ROOMS.filter((room) => !["http2", "memory", "ffi"].includes(room)),
+  grpc: ROOMS.filter((room) => !["http2", "memory", "ffi", "telemetry"].includes(room)),
   flight: ["flight_sql", "routes", "serving", "wire", "protocol", "device", "cli", "ffi"],
   flight_sql: ["duckdb", "duckdb_sql", "serving", "wire", "protocol", "device", "cli", "ffi", "http2"],
   wire: ["ipc", "stream", "sources", "formats", "flight", "routes", "serving", "device", "cli"],

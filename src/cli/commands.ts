@@ -33,6 +33,7 @@ const serve: Command = {
     ...FLIGHT_SERVE_VALUES,
     ...SQL_SERVE_VALUES,
     ...LIMIT_VALUES,
+    "trace",
   ],
   former: ["road"],
   short: { h: "help" },
@@ -79,6 +80,7 @@ Options
   --sql-timeout TIME   of SQL: longest time of one statement (default 5m)
   --sql-rows N         of SQL: most rows of one result (default: as many as there are)
   --no-ucx             serve by Flight alone
+  --trace FILE         write a trace of what happens when, for Perfetto
   --json               one JSON object as the first line: {"pid","address","port","datasets":[{"name","uris":[...]}]},
                        and "flight" with --flight-port
   -h, --help           this text
@@ -110,6 +112,7 @@ const get: Command = {
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
     ...LIMIT_VALUES,
+    "trace",
   ],
   former: ["road", "via"],
   lists: FLIGHT_LISTS,
@@ -138,6 +141,7 @@ Options
                      all memory of this process
   --memory SPACE     host, or the memory of a GPU such as cuda:0; for FILE the data is copied back from there
   --staging WHEN     copy bodies to a GPU through host memory: auto (only if needed), never, always (default auto)
+  --trace FILE       write a trace of what happens when, for Perfetto
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 
@@ -169,6 +173,7 @@ const query: Command = {
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
     ...LIMIT_VALUES,
+    "trace",
   ],
   lists: FLIGHT_LISTS,
   short: { o: "output", h: "help" },
@@ -192,6 +197,7 @@ Options
   --timeout TIME     longest wait for the peer, not the total (default 30s); seconds without a unit; ms, s, m, h
   --remote-keys      read in the server's memory by UCX's remote keys if it lends that so; it can then read and write
                      all memory of this process
+  --trace FILE       write a trace of what happens when, for Perfetto
   --json             one JSON object with the totals of the result, on failure too (on standard error with "-o -")
   -h, --help         this text
 

@@ -15,7 +15,16 @@ import { openQuery, queryScheme } from "./query_source.ts";
 import { LIMIT_VALUES } from "./reader_limits.ts";
 
 /** Options that a file leaves with a use; all others are for a server. */
-const FILE_OPTIONS: readonly string[] = ["output", "format", "limit", "engine", "json", "help", ...LIMIT_VALUES];
+const FILE_OPTIONS: readonly string[] = [
+  "output",
+  "format",
+  "limit",
+  "engine",
+  "json",
+  "trace",
+  "help",
+  ...LIMIT_VALUES,
+];
 
 /**
  * Whether an argument is a path rather than a URI.

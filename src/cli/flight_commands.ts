@@ -74,7 +74,7 @@ export const put: Command = {
   name: "put",
   summary: "upload a file to a Flight server",
   flags: ["json", "help", ...FLIGHT_FLAGS],
-  values: ["command", "batch-rows", "engine", "max-batch", "timeout", ...FLIGHT_VALUES, ...LIMIT_VALUES],
+  values: ["command", "batch-rows", "engine", "max-batch", "timeout", "trace", ...FLIGHT_VALUES, ...LIMIT_VALUES],
   lists: FLIGHT_LISTS,
   short: { h: "help" },
   help: `dipc put FILE URI [NAME] [options]
@@ -90,6 +90,7 @@ Options
   --max-batch SIZE   cuts longer batches, so that the server takes them; "none" leaves them as they are
                      (default 4M for a Parquet file without --batch-rows, 2G for others)
   --timeout TIME     longest wait for the server, not the total (default 30s); seconds without a unit; ms, s, m, h
+  --trace FILE       write a trace of what happens when, for Perfetto
   --json             one JSON object: {"rows","batches","bodyBytes","seconds","bytesPerSecond","warnings",
                      "results":[...]}
   -h, --help         this text

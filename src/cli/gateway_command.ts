@@ -14,7 +14,7 @@ export const gateway: Command = {
   values: [
     ...["flight-port", "port", "address", "advertise", "tls-cert", "tls-key", "client-ca"],
     ...["engine-ca", "engine-cert", "engine-key", "ticket-lifetime", "keep-results", "max-kept"],
-    ...["max-connections", "request-timeout", "idle-timeout"],
+    ...["max-connections", "request-timeout", "idle-timeout", "trace"],
   ],
   short: { h: "help" },
   help: `dipc gateway URI [options]
@@ -44,6 +44,7 @@ Options
   --request-timeout T  longest wait for the request of a client that has connected (default 4s)
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 5m)
   --no-ucx             passes calls on alone
+  --trace FILE         write a trace of what happens when, for Perfetto
   --json               one JSON object as the first line: {"pid","address","flight","ucxPort","engines":{NAME:URI}}
   -h, --help           this text
 

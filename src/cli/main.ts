@@ -58,7 +58,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
       return EXIT_OK;
     }
     const run = await loaders[command.name]();
-    return await run(parsed);
+    const trace = parsed.values.get("trace");
+    if (trace === undefined) return await run(parsed);
+    const { runTraced } = await import("./trace.ts");
+    return await runTraced(trace, `dipc ${command.name}`, () => run(parsed));
   } catch (error) {
     return await reportFailure(error, command, args);
   }

@@ -27,6 +27,7 @@ export const sql: Command = {
     ...FLIGHT_VALUES,
     ...LOCATION_VALUES,
     ...LIMIT_VALUES,
+    "trace",
   ],
   lists: ["param", ...FLIGHT_LISTS],
   short: { o: "output", f: "file", h: "help" },
@@ -56,6 +57,7 @@ Options
   --max-batch SIZE   of --ingest: cuts longer batches, so that the server takes them (default 4M for a Parquet file)
   --route ROUTE      ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --timeout TIME     longest wait for the server (default 30s to connect, 10m for a statement)
+  --trace FILE       write a trace of what happens when, for Perfetto
   --json             one JSON object with the totals, on failure too (on standard error with "-o -")
   -h, --help         this text
 

@@ -10,6 +10,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Gpu } from "../memory/cuda/device.ts";
 import { type ReaderStats, ReadState } from "../read_state.ts";
+import type { StreamSpan } from "../telemetry/stream_span.ts";
 import type { StreamRoutes } from "../routes/stats.ts";
 import { busyError, type EndOptions } from "../stream/message_input.ts";
 import { type CudaDevice, publicDevice } from "./cuda_device.ts";
@@ -48,6 +49,8 @@ export interface DeviceReaderParts {
   readonly signal?: AbortSignal;
   /** `performance.now()` when `connect` was called. */
   readonly startedMs: number;
+  /** The stream in a trace. */
+  readonly span: StreamSpan;
 }
 
 /**
@@ -72,9 +75,9 @@ export class DeviceStreamReader implements AsyncIterable<DeviceRecordBatch>, Asy
     const { maxDecompressedBytes } = parts.limits;
     this.#shape = new DeviceStreamShape(parts.schema, { maxDecompressedBytes });
     this.#turnStartedMs = performance.now();
-    const { routes, signal, startedMs } = parts;
+    const { routes, signal, startedMs, span } = parts;
     const close = (how: EndOptions): Promise<void> => parts.input.close(how).finally(() => this.#dictionaries.drop());
-    this.#state = new ReadState({ routes, signal, startedMs, close });
+    this.#state = new ReadState({ routes, signal, startedMs, span, close });
     if (signal?.aborted) this.cancel(signal.reason).catch(() => {});
   }
 

@@ -10,6 +10,27 @@ import * as proto from "./gen/flight_pb.ts";
 
 /** Prefix of the path of every method of Flight. */
 export const SERVICE_PATH = "/arrow.flight.protocol.FlightService/";
+
+/** The methods of the service. */
+const METHODS: ReadonlySet<string> = new Set([
+  ...[
+    "Handshake",
+    "ListFlights",
+    "GetFlightInfo",
+    "PollFlightInfo",
+    "GetSchema",
+    "DoGet",
+    "DoPut",
+    "DoExchange",
+    "DoAction",
+  ],
+  "ListActions",
+]);
+
+/** Service and method of a call for telemetry, in which a client must not make up names. */
+export function rpcMethod(method: string): string {
+  return METHODS.has(method) ? SERVICE_PATH.slice(1) + method : "_OTHER";
+}
 /** Header of an upload by dipc: bytes of all its bodies, so that a server can refuse it before they are sent. */
 export const UPLOAD_BYTES_HEADER = "dipc-upload-bytes";
 

@@ -16,6 +16,7 @@ import { cancelQuery } from "./cancel.ts";
 import { DoPutUpdateResultSchema } from "./gen/flight_sql_pb.ts";
 import type { CheckedOptions, SqlCallOptions, SqlQueryOptions } from "./options.ts";
 import { isUnimplemented } from "./unimplemented.ts";
+import { StreamSpan } from "../telemetry/stream_span.ts";
 
 /** Shortest time from one PollFlightInfo to the next, in milliseconds: the server is the one that waits. */
 const POLL_MS = 100;
@@ -85,13 +86,16 @@ export class SqlSession {
       await more.close?.();
     };
     try {
-      const stream = await openInfo(info, this.#clients, {
-        ...this.#options,
-        signal,
-        lastSchema: async () => await more.schema?.().catch(() => null) ?? noColumns(),
-        close,
-      });
-      return new DissociatedStreamReader({ ...stream, limits: this.#options.limits, signal, startedMs });
+      const span = new StreamSpan("received");
+      const stream = await span.open(() =>
+        openInfo(info, this.#clients, {
+          ...this.#options,
+          signal,
+          lastSchema: async () => await more.schema?.().catch(() => null) ?? noColumns(),
+          close,
+        })
+      );
+      return new DissociatedStreamReader({ ...stream, limits: this.#options.limits, signal, startedMs, span });
     } catch (error) {
       await close();
       throw error;

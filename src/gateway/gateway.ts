@@ -8,14 +8,15 @@ import { withDeadline } from "../deadline.ts";
 import { asDipcError, DipcError } from "../errors.ts";
 import { TypedEventTarget } from "../events.ts";
 import { formatFlightLocation } from "../flight/location.ts";
-import { SERVICE_PATH } from "../flight/model.ts";
+import { rpcMethod, SERVICE_PATH } from "../flight/model.ts";
 import type { FlightServerEventDetail, FlightServerEvents } from "../flight/service/flight_server.ts";
 import { GrpcServer } from "../grpc/server.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
-import { grpcStatusOf } from "../grpc/status.ts";
+import { GrpcStatus, grpcStatusName, grpcStatusOf } from "../grpc/status.ts";
 import { type Approach, reachableHost } from "../reachable_host.ts";
 import { checkDeno } from "../runtime.ts";
 import { serverSettings, type ServerStats } from "../serving/options.ts";
+import { CallSpan } from "../telemetry/call_span.ts";
 import { tellPeer } from "../tell_peer.ts";
 import type { Transport } from "../wire/transport.ts";
 import { GatewayCalls } from "./calls.ts";
@@ -202,8 +203,11 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
   /** Answers one call, including its status. Never rejects. */
   async #answer(call: ServerCall): Promise<void> {
     const detail = detailOf(call.connection, call.method);
+    const span = CallSpan.start("server", rpcMethod(call.method), call.headers);
+    let outcome: number = GrpcStatus.ok;
     try {
-      const { bytes, status, error } = await this.#calls.run(call);
+      const { bytes, status, error } = await span.run(() => this.#calls.run(call));
+      outcome = status;
       detail.bodyBytes = bytes;
       // The text of an engine's status is among the trailers.
       await call.finish(status);
@@ -211,9 +215,11 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
     } catch (thrown) {
       const reason = call.signal.aborted ? call.signal.reason : thrown;
       const { code, text } = tellPeer(reason);
-      await call.finish(grpcStatusOf(reason), text, code).catch(() => {});
+      outcome = grpcStatusOf(reason);
+      await call.finish(outcome, text, code).catch(() => {});
       detail.error = asDipcError(reason);
     }
+    span.end(grpcStatusName(outcome), detail.error);
     this.#emit(detail);
   }
 

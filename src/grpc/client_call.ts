@@ -7,10 +7,11 @@ import { DipcError, LocalError } from "../errors.ts";
 import type { GrpcConnection } from "./client_connection.ts";
 import { Resumption } from "./resumption.ts";
 import { PatientTimer } from "../patience.ts";
+import { CallSpan } from "../telemetry/call_span.ts";
 import { MessageOutput } from "./message_output.ts";
 import type { ClientStream } from "../http2/client_stream.ts";
 import { decodeStatusText, errorOfHttpStatus, isGrpcType } from "./answer_status.ts";
-import { CODE_TRAILER, errorOfGrpcStatus, GrpcStatus } from "./status.ts";
+import { CODE_TRAILER, errorOfGrpcStatus, GrpcStatus, grpcStatusName, grpcStatusOf } from "./status.ts";
 import { type StreamDecoder, StreamInput } from "./stream_input.ts";
 
 /** How long a call whose reader has left may take to end by itself, in milliseconds. */
@@ -60,6 +61,7 @@ export class GrpcCall<T> {
   #deadline: ReturnType<typeof setTimeout> | undefined;
   readonly #answerDeadline = new PatientTimer(() => this.#onDeadline(this.#options.answerMs!));
   #leaving: ReturnType<typeof setTimeout> | undefined;
+  readonly #span: CallSpan;
   readonly #startedMs = performance.now();
   #openedMs = this.#startedMs;
   #isOver = false;
@@ -69,8 +71,9 @@ export class GrpcCall<T> {
   private constructor(
     connection: GrpcConnection,
     stream: ClientStream,
-    options: GrpcCallOptions<T> & { leftMs?: number },
+    options: GrpcCallOptions<T> & { leftMs?: number; span: CallSpan },
   ) {
+    this.#span = options.span;
     this.#connection = connection;
     this.#stream = stream;
     this.#options = options;
@@ -108,6 +111,17 @@ export class GrpcCall<T> {
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`
    */
   static async start<T>(connection: GrpcConnection, options: GrpcCallOptions<T>): Promise<GrpcCall<T>> {
+    const headers = new Headers(options.headers);
+    const span = CallSpan.start("client", options.service.slice(1) + options.method, headers, connection.target);
+    try {
+      return await span.run(() => GrpcCall.#open(connection, { ...options, headers }, span));
+    } catch (error) {
+      span.end(grpcStatusName(grpcStatusOf(error)), error);
+      throw error;
+    }
+  }
+
+  static async #open<T>(connection: GrpcConnection, options: GrpcCallOptions<T>, span: CallSpan): Promise<GrpcCall<T>> {
     const { method, deadlineMs, signal } = options;
     const startedMs = performance.now();
     const what = `${method} at ${options.peer}`;
@@ -115,7 +129,7 @@ export class GrpcCall<T> {
     if (!connection.isReady) await connectWithin(connection, what, deadlineMs, signal);
     const stream = await connection.request(options.service + method, headersOf(options, deadlineMs));
     const leftMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - startedMs));
-    const call = new GrpcCall(connection, stream, { ...options, leftMs });
+    const call = new GrpcCall(connection, stream, { ...options, leftMs, span });
     if (signal?.aborted) call.#onAbort();
     return call;
   }
@@ -291,6 +305,7 @@ export class GrpcCall<T> {
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     // A call that has ended accepts no more messages, even if its stream is still open in this direction.
     this.output.fail(error);
+    this.#span.end(grpcStatusName(error === null ? GrpcStatus.ok : grpcStatusOf(error)), error);
     try {
       this.#options.onEnd?.(this.#trailers ?? new Headers(), error);
     } catch {

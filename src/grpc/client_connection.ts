@@ -75,6 +75,11 @@ export class GrpcConnection {
     if (this.#usable() === null) await this.#join(signal);
   }
 
+  /** Address of the server. */
+  get target(): GrpcTarget {
+    return this.#location;
+  }
+
   /** Whether there is a connection that accepts a call. */
   get isReady(): boolean {
     return this.#usable() !== null;

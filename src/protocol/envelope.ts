@@ -24,6 +24,17 @@ export const REQUEST_KEEP = 8;
  */
 export const REQUEST_STOP = 16;
 
+/** Type of the request entry that is the W3C `traceparent` of the stream, in ASCII. */
+export const TRACE_ENTRY = 2;
+/** Longest `traceparent` that is read; version 00 has 55 characters. */
+const MAX_TRACEPARENT_BYTES = 128;
+
+/** The `traceparent` of a request; `undefined` if there is none. */
+export function traceparentOf(entries: readonly RequestEntry[]): string | undefined {
+  const bytes = entries.find(({ type }) => type === TRACE_ENTRY)?.bytes;
+  return bytes === undefined || bytes.byteLength > MAX_TRACEPARENT_BYTES ? undefined : String.fromCharCode(...bytes);
+}
+
 /** First bytes of an envelope: `DIPC` and the version, 1. */
 const ENVELOPE_MAGIC: readonly number[] = [0x44, 0x49, 0x50, 0x43, 0x01];
 

@@ -13,6 +13,7 @@ import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import type { EndpointStats, RouteName } from "./stats.ts";
 import type { EndOptions, MessageInput } from "../stream/message_input.ts";
 import { AnswerError } from "../protocol/envelope.ts";
+import { bound } from "../telemetry/telemetry.ts";
 import { type Candidate, type EndpointOptions, planCandidates } from "./candidates.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
 
@@ -40,6 +41,8 @@ export class EndpointInput implements MessageInput {
   #ucxUntilMs: number | null = null;
   #isSettled = false;
   #isClosed = false;
+  /** Runs with the span of the stream, also if it is the reader that comes to this endpoint. */
+  readonly #inTrace = bound((run: () => Promise<MessageHeader>) => run());
   /** Bytes of metadata of abandoned inputs. */
   #metadataBytes = 0;
   #stats: { -readonly [Name in keyof EndpointStats]-?: EndpointStats[Name] } = {
@@ -79,7 +82,11 @@ export class EndpointInput implements MessageInput {
    * @returns the schema message
    * @throws {DipcError} the error of the last candidate, and why those before it were not used
    */
-  async open(): Promise<MessageHeader> {
+  open(): Promise<MessageHeader> {
+    return this.#inTrace(() => this.#open());
+  }
+
+  async #open(): Promise<MessageHeader> {
     const candidates = this.#candidates ??= await this.#plan();
     if (candidates.length === 0) {
       throw new LocalError("unreachable", `cannot fetch the endpoint by UCX: ${this.#reason}`);

@@ -15,6 +15,7 @@ import {
   REQUEST_ERRORS,
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
+  TRACE_ENTRY,
 } from "../protocol/envelope.ts";
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
@@ -25,6 +26,7 @@ import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
 import { offerOf, openRemote, openShared, type SharedOutcome, type SharingOffer } from "./sharing.ts";
 import type { MemoryOpener } from "./shared.ts";
+import { currentTraceparent } from "../telemetry/telemetry.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
@@ -324,8 +326,10 @@ function requestBytes(
 ): Uint8Array<ArrayBuffer> {
   if (!dipc) return ticket.slice();
   const flags = REQUEST_ERRORS | (keeps ? REQUEST_KEEP : 0);
-  if (shared === null || shared.session === null) return encodeRequest(ticket, flags | REQUEST_NO_ADDRESSES);
-  return encodeRequest(ticket, flags, shared.entries);
+  const traceparent = currentTraceparent();
+  const trace = traceparent === null ? [] : [{ type: TRACE_ENTRY, bytes: new TextEncoder().encode(traceparent) }];
+  if (shared === null || shared.session === null) return encodeRequest(ticket, flags | REQUEST_NO_ADDRESSES, trace);
+  return encodeRequest(ticket, flags, [...shared.entries ?? [], ...trace]);
 }
 
 async function send(

@@ -10,6 +10,7 @@ import { Leases } from "../memory/leases.ts";
 import { addressListBytes, parseFreed, writeAddressList } from "../protocol/address_list.ts";
 import { type BodySharing, WAIT } from "../stream/body_sharing.ts";
 import type { SendableHeader, SendableMessage } from "../stream/sendable.ts";
+import { countLeased } from "../telemetry/stream_span.ts";
 import type { SharingSettings } from "./options.ts";
 import type { LendableMemory, PlacedBody } from "./shared_memory.ts";
 
@@ -19,6 +20,8 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
   readonly memory: Memory;
   readonly #settings: SharingSettings;
   readonly #leases = new Leases();
+  /** Bytes of leases that telemetry knows of. */
+  #counted = 0;
   /** Whether its connection is over. */
   isGone = false;
   /** The buffers of the last batch that could be listed; batches of a stream mostly have the same. */
@@ -82,6 +85,7 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
   leave(): void {
     this.isGone = true;
     this.#leases.freeAll();
+    this.#count();
   }
 
   /** What the client must be ended for, if it holds memory for too long; `null` if it does not. */
@@ -101,7 +105,16 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
    * @throws {DipcError} `protocol`
    */
   protected takeBack(message: Uint8Array): void {
-    this.#leases.free(parseFreed(message));
+    try {
+      this.#leases.free(parseFreed(message));
+    } finally {
+      this.#count();
+    }
+  }
+
+  #count(): void {
+    countLeased(this.#leases.bytes - this.#counted);
+    this.#counted = this.#leases.bytes;
   }
 
   /** Most bytes that the client may hold. */
@@ -126,6 +139,7 @@ export abstract class Lending<Memory extends LendableMemory> implements BodyShar
       if (buffers[i + 1] > 0) addresses.push(address + BigInt(buffers[i]));
     }
     this.#leases.lend(memory, addresses);
+    this.#count();
     return block.toBody(listBytes);
   }
 

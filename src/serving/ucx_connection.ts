@@ -8,6 +8,7 @@ import { encodeError } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE } from "../protocol/prefix.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
 import { tellPeer } from "../tell_peer.ts";
+import { StreamSpan } from "../telemetry/stream_span.ts";
 import type { Channel } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
 import type { MemorySharing, RemoteLending, SharingSession, StreamAdmission, WantData } from "./stream_plane.ts";
@@ -67,6 +68,7 @@ export class UcxConnection {
   #detail: ServerEventDetail;
   #outgoing: OutgoingStream | null = null;
   #remote: RemoteLending | null = null;
+  #span: StreamSpan | null = null;
   #isSentWhole = false;
   #isConcluded = false;
   /** Whether the request is for another server, or an earlier start of this one, which does not violate the protocol. */
@@ -170,6 +172,11 @@ export class UcxConnection {
     this.#isConcluded = true;
     const totals: OutgoingTotals | undefined = this.#outgoing?.totals;
     if (totals !== undefined) this.#detail.totals = totals;
+    const { batches = 0, bodyBytes = 0, sharedBytes = 0 } = totals ?? {};
+    const facts = { "dipc.shared_bytes": sharedBytes };
+    const waitedMs = this.#outgoing?.waitedMs;
+    this.#span?.end({ batches, bodyBytes, waitedMs, facts, error: this.#detail.error });
+    this.#span = null;
     this.#host.onOutcome(this.#detail);
   }
 
@@ -228,10 +235,13 @@ export class UcxConnection {
     }
   }
 
-  async #answer({ role, ticket, acceptsErrors, keeps, nonce, takesAddresses }: ClientRequest): Promise<void> {
+  async #answer(
+    { role, ticket, acceptsErrors, keeps, nonce, takesAddresses, traceparent }: ClientRequest,
+  ): Promise<void> {
     const { settings, admission, stop, onRequest } = this.#host;
     const { windowBytes, windowBatches, idleTimeoutMs } = settings;
     const channel = this.#channel;
+    const span = this.#span = new StreamSpan("sent", traceparent);
     let session: SharingSession | undefined;
     try {
       if (this.#isRefused) {
@@ -250,6 +260,7 @@ export class UcxConnection {
       }
       const grant = await admission.admit(ticket, role);
       this.#detail.dataset = grant.entry.name;
+      span.set({ "dipc.dataset": grant.entry.name });
       onRequest(this.#detail);
       if (nonce !== undefined && role === "both") session = this.#host.claim(nonce, grant.entry.name);
       else if (takesAddresses && role === "both") {
@@ -267,7 +278,7 @@ export class UcxConnection {
         onFirstBody: () => grant.spend(),
         hasStopped: remote !== null ? () => !remote.drain() : keeps ? () => this.#requests.hasStopped() : undefined,
       });
-      await outgoing.run();
+      await span.run(() => outgoing.run());
       if (outgoing.isStopped) return await this.#stopStream(outgoing);
       if (remote !== null) return await this.#untilReturned(remote);
       this.#isSentWhole = true;

@@ -13,6 +13,7 @@ import {
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
   REQUEST_STOP,
+  traceparentOf,
 } from "../protocol/envelope.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import { SHARE_ENTRY } from "../protocol/share_handshake.ts";
@@ -40,6 +41,8 @@ export interface ClientRequest {
   readonly stops: boolean;
   /** Names the session in which the client reads bodies in place, if it does. */
   readonly nonce: Uint8Array | undefined;
+  /** `traceparent` of the client's span, if it has sent one. */
+  readonly traceparent: string | undefined;
   /** Whether the client takes bodies by address; one that sends no envelope does not say. */
   readonly takesAddresses: boolean;
 }
@@ -158,6 +161,7 @@ function read(block: Block, receive: Receive): Omit<ClientRequest, "role"> {
     acceptsErrors: (flags & REQUEST_ERRORS) !== 0,
     keeps: (flags & REQUEST_KEEP) !== 0,
     stops: (flags & REQUEST_STOP) !== 0,
+    traceparent: traceparentOf(entries),
     nonce: entries.find(({ type }) => type === SHARE_ENTRY)?.bytes,
     takesAddresses: !enveloped || (flags & REQUEST_NO_ADDRESSES) === 0,
   };

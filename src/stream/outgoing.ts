@@ -78,6 +78,8 @@ export class OutgoingStream {
   readonly #dataset: SendableDataset;
   readonly #options: OutgoingOptions;
   readonly #state: SenderState<Sending>;
+  /** How long it has waited for the client to take what was under way, in milliseconds. */
+  waitedMs = 0;
   /** Whether it has ended because the client accepted nothing for too long. */
   hasStalled = false;
   /** Whether the client wanted no more of it; then `settle` must follow. */
@@ -120,7 +122,9 @@ export class OutgoingStream {
     this.#state.sent(slot, operation && { operation, body: null });
     for (;;) {
       try {
+        const askedMs = performance.now();
         await this.#until(this.#step);
+        this.waitedMs += performance.now() - askedMs;
       } catch (error) {
         // A client that has everything closes, and the notice may overtake its last acknowledgements.
         if (this.#state.ended && this.#channel.failure?.code === "connection_lost") {

@@ -194,6 +194,14 @@ export const TASKS: readonly Task[] = [
     shows: /error\[invalid_argument\]: .*with\s+several, write NAME=URI for\s+each/,
   },
   {
+    page: "observability.md",
+    what: "write a trace of a transfer",
+    line:
+      `dipc get "$FLIGHT/flights" --limit 1 --trace trace.json > shown; grep -o '"name":"dipc.stream","cat":"client"' trace.json`,
+    status: 0,
+    shows: /dipc\.stream/,
+  },
+  {
     page: "errors.md",
     what: "use the scheme of the other kind of server",
     line: 'dipc get "grpc://${UCX}/flights"; dipc get "ucx://${FLIGHT#grpc://}/flights?want_data=1"',

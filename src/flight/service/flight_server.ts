@@ -8,14 +8,15 @@ import { asDipcError, type DipcError } from "../../errors.ts";
 import { integerIn } from "../../options.ts";
 import { checkDeno } from "../../runtime.ts";
 import { formatFlightLocation } from "../location.ts";
-import { SERVICE_PATH } from "../model.ts";
-import { GrpcStatus, grpcStatusOf } from "../../grpc/status.ts";
+import { rpcMethod, SERVICE_PATH } from "../model.ts";
+import { GrpcStatus, grpcStatusName, grpcStatusOf } from "../../grpc/status.ts";
 import { Authenticator, maxTokenBytes } from "./auth.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 import { tellPeer } from "../../tell_peer.ts";
 import { GrpcServer } from "../../grpc/server.ts";
 import { checkOptionNames } from "../../options.ts";
 import { advertisedHost, type Approach, reachableHost } from "../../reachable_host.ts";
+import { CallSpan } from "../../telemetry/call_span.ts";
 import type { SentData } from "./data_out.ts";
 import { type CallRecord, FlightMethods } from "./methods.ts";
 import { FLIGHT_SERVER_KEYS, type FlightServerOptions, serverLimits } from "./options.ts";
@@ -150,9 +151,10 @@ const NOTHING_SENT: Readonly<SentData> = { batches: 0, bodyBytes: 0, metadataByt
 /** Answers one call, including its status. Never rejects. */
 async function answer(call: ServerCall, methods: FlightMethods, events: EventTarget): Promise<void> {
   const record: CallRecord = { ...NOTHING_SENT };
+  const span = CallSpan.start("server", rpcMethod(call.method), call.headers);
   let error: DipcError | undefined;
   try {
-    await methods.run(call, record);
+    await span.run(() => methods.run(call, record));
     await call.finish(GrpcStatus.ok);
   } catch (thrown) {
     // The reason is what ended the call, not the wait that it interrupted.
@@ -161,6 +163,7 @@ async function answer(call: ServerCall, methods: FlightMethods, events: EventTar
     await call.finish(grpcStatusOf(reason), text, code).catch(() => {});
     error = asDipcError(reason);
   }
+  span.end(grpcStatusName(error === undefined ? GrpcStatus.ok : grpcStatusOf(error)), error);
   const detail: FlightServerEventDetail = {
     connection: call.connection,
     method: call.method,
