@@ -1,12 +1,40 @@
 /**
- * Drivers by others as clients of the server: ADBC's and flightsql-dbapi in Python, and JDBC's.
+ * Drivers by others as clients of the server, and of a gateway before it: ADBC's, also under polars and DuckDB, pyarrow, flightsql-dbapi, and
+ * JDBC's.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { serveGateway } from "../../flight.ts";
 import { ROOT } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
-import { sqlServer } from "./support/sql_server.ts";
+import { until } from "../support/time.ts";
+import { rowsOf, sqlServer } from "./support/sql_server.ts";
+
+/** Where the drivers call, and how many rows they fetch there. */
+const WAYS = [["the server", 1_000_000], ["a gateway", 100_000]] as const;
+
+/** What a driver is told, and finds. */
+type Driver = (location: URL, rows: number) => Promise<Record<string, unknown>>;
+
+/** Lets a driver call the server, and another one by a gateway; when it has left, nothing of it is open. */
+async function everyWay(driver: Driver, expected: (rows: number) => Record<string, unknown>): Promise<void> {
+  for (const [way, rows] of WAYS) {
+    // Many rows are no small result, however few they are.
+    const flight = { ucx: "optional", sqlLimits: { smallResultBytes: 2 ** 18, graceMs: 100 } } as const;
+    await using server = await sqlServer({ flight });
+    const errors: string[] = [];
+    server.server.flight!.addEventListener("error", ({ detail: { error } }) => errors.push(error!.message));
+    await using gateway = await serveGateway({ engines: server.location, ucx: "optional" });
+    const { location } = way === "a gateway" ? gateway : server;
+    assertEquals(await driver(new URL(location.replace(/^grpc:/, "http:")), rows), expected(rows), way);
+    await using client = await server.client();
+    // That of the tables, and that of the question.
+    await until(async () => (await rowsOf(client, "from duckdb_connection_count()"))[0].count, (count) => count === 2);
+    await until(() => gateway.activeCalls + gateway.engineCalls === 0);
+    assertEquals(errors.filter((text) => text.includes("session")), [], way);
+  }
+}
 
 /** What a program prints. */
 async function printed(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<string> {
@@ -16,24 +44,29 @@ async function printed(command: string, args: readonly string[], env: Record<str
   return text;
 }
 
+/** What a program in Python prints, with ADBC's packages. */
+async function python(program: string, packages: string, script: string, args: readonly string[]) {
+  const env = { PYTHONPATH: packages, PYTHONDONTWRITEBYTECODE: "1" };
+  return JSON.parse(await printed(program, [`${ROOT}/tests/python/${script}`, ...args], env));
+}
+
+/** The sum of the numbers below one. */
+const sumBelow = (rows: number) => rows * (rows - 1) / 2;
+
 peerTest(
   ["duckdb", "python", "adbc"],
-  "ADBC's driver of Flight SQL: statements, parameters, ingest, metadata, a million rows",
-  async ({ python, adbc }) => {
-    await using server = await sqlServer();
-    const script = `${ROOT}/tests/python/adbc_flightsql.py`;
-    const text = await printed(python, [script, server.location], {
-      PYTHONPATH: adbc.packages,
-      PYTHONDONTWRITEBYTECODE: "1",
-    });
-    assertEquals(JSON.parse(text), {
+  "ADBC's driver of Flight SQL: statements, parameters, ingest, metadata, transactions, many rows",
+  async ({ python: program, adbc }) => {
+    const driver: Driver = ({ host }, rows) =>
+      python(program, adbc.packages, "adbc_flightsql.py", [`grpc://${host}`, String(rows)]);
+    await everyWay(driver, (rows) => ({
       query: [[42, "hej", null]],
       parameters: [[2, "b"], [3, null]],
-      ingest: [1_000_000, 10, 10, 10],
+      ingest: [rows, 10, 10, 10],
       exists: "ALREADY_EXISTS",
-      million: [1_000_000, 499_999_500_000],
+      many: [rows, sumBelow(rows)],
       ordered: true,
-      partitions: [true, 1_000_000],
+      partitions: [true, rows],
       info: ["DuckDB", "ADBC Flight SQL Driver - Go"],
       types: ["TABLE", "VIEW"],
       columns: ["i", "s"],
@@ -45,24 +78,26 @@ peerTest(
         "from read_text('/etc/hostname')": "UNAUTHORIZED",
       },
       transactions: [3, 4],
-    });
+    }));
   },
 );
 
 peerTest(
   ["duckdb", "flightSqlJdbc"],
-  "JDBC's driver: catalogs, tables, columns, prepared statements, a million rows",
+  "JDBC's driver: catalogs, tables, columns, prepared statements, many rows",
   async ({ flightSqlJdbc }) => {
-    await using server = await sqlServer();
     const { java, driver } = flightSqlJdbc;
     const program = ["--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", driver, `${ROOT}/tests/java/FlightSql.java`];
-    const text = await printed(java, [...program, server.location.replace("grpc://", "")]);
-    assertEquals(Object.fromEntries(text.trim().split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2))), {
+    const found: Driver = async ({ host }, rows) => {
+      const text = await printed(java, [...program, host, String(rows)]);
+      return Object.fromEntries(text.trim().split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
+    };
+    await everyWay(found, (rows) => ({
       changed: "2",
       rows: "1 a 2020-02-29 1.25 2020-02-29 01:02:03.0; 2 null null null null",
       prepared: "a",
       batch: "10",
-      million: "1000000 499999500000",
+      many: `${rows} ${sumBelow(rows)}`,
       product: "DuckDB false",
       catalogs: "datasets; tables",
       schemas: "datasets main; tables main",
@@ -71,25 +106,37 @@ peerTest(
       columns: "id INTEGER; s VARCHAR; d DATE; n DECIMAL; t TIMESTAMP",
       keys: "id",
       getters: "true []",
-    });
+    }));
   },
 );
 
 peerTest(
   ["duckdb", "python", "adbc"],
   "flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone",
-  async ({ python, adbc }) => {
-    await using server = await sqlServer();
-    const { hostname, port } = new URL(server.location.replace("grpc:", "http:"));
-    const script = `${ROOT}/tests/python/flightsql_dbapi.py`;
-    const env = { PYTHONPATH: adbc.packages, PYTHONDONTWRITEBYTECODE: "1" };
-    assertEquals(JSON.parse(await printed(python, [script, hostname, port], env)), {
+  async ({ python: program, adbc }) => {
+    const driver: Driver = ({ hostname, port }, rows) =>
+      python(program, adbc.packages, "flightsql_dbapi.py", [hostname, port, String(rows)]);
+    await everyWay(driver, (rows) => ({
       changed: [0, 2],
       rows: [{ i: 1 }, { i: 2 }],
       tables: ["dbapi"],
       info: "DuckDB",
       parameters: [{ i: 2 }],
-      million: [4, 1_000_000],
-    });
+      many: [4, rows],
+    }));
+  },
+);
+
+peerTest(
+  ["duckdb", "python", "adbc"],
+  "pyarrow's Flight client, and polars and DuckDB by ADBC's driver: queries and ingest",
+  async ({ python: program, adbc }) => {
+    const driver: Driver = ({ host }, rows) =>
+      python(program, adbc.packages, "sql_clients.py", [`grpc://${host}`, String(rows)]);
+    await everyWay(driver, (rows) => ({
+      pyarrow: [true, rows, sumBelow(rows), ["TABLE", "VIEW"], "ArrowInvalid"],
+      polars: [["n", "s"], rows, sumBelow(rows), 1000, true, 1000],
+      duckdb: [rows, sumBelow(rows), 1000, 1000, sumBelow(1000)],
+    }));
   },
 );

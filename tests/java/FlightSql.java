@@ -13,17 +13,17 @@ import java.util.TreeSet;
 /**
  * Uses a Flight SQL server by Arrow's JDBC driver, as a browser of databases does. Prints one line for each thing that it found.
  *
- * <pre>java --add-opens=java.base/java.nio=ALL-UNNAMED -cp DRIVER FlightSql.java HOST:PORT</pre>
+ * <pre>java --add-opens=java.base/java.nio=ALL-UNNAMED -cp DRIVER FlightSql.java HOST:PORT ROWS</pre>
  */
 public class FlightSql {
   public static void main(String[] args) throws Exception {
     try (Connection connection = DriverManager.getConnection("jdbc:arrow-flight-sql://" + args[0] + "?useEncryption=false")) {
-      statements(connection);
+      statements(connection, Integer.parseInt(args[1]));
       metadata(connection.getMetaData());
     }
   }
 
-  private static void statements(Connection connection) throws SQLException {
+  private static void statements(Connection connection, int many) throws SQLException {
     try (Statement statement = connection.createStatement()) {
       statement.executeUpdate("create table jdbc (id integer primary key, s varchar, d date, n decimal(10, 2), t timestamp)");
       int changed = statement.executeUpdate(
@@ -49,13 +49,13 @@ public class FlightSql {
       System.out.println("batch: " + Arrays.stream(insert.executeBatch()).sum());
     }
     try (Statement statement = connection.createStatement();
-        ResultSet rows = statement.executeQuery("select range as i, 'x' || range as s from range(1000000)")) {
+        ResultSet rows = statement.executeQuery("select range as i, 'x' || range as s from range(" + many + ")")) {
       long count = 0, sum = 0;
       while (rows.next()) {
         count++;
         sum += rows.getLong("i");
       }
-      System.out.println("million: " + count + " " + sum);
+      System.out.println("many: " + count + " " + sum);
     }
   }
 

@@ -1,6 +1,6 @@
-"""Uses a Flight SQL server by ADBC's driver: statements, parameters, ingest, metadata, transactions, a million rows.
+"""Uses a Flight SQL server by ADBC's driver: statements, parameters, ingest, metadata, transactions, many rows.
 
-    python adbc_flightsql.py LOCATION
+    python adbc_flightsql.py LOCATION ROWS
 
 Prints a JSON object with what it found.
 """
@@ -12,8 +12,8 @@ import adbc_driver_flightsql.dbapi as flight_sql
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ROWS = 1_000_000
 location = sys.argv[1]
+ROWS = int(sys.argv[2])
 found = {}
 
 with flight_sql.connect(location, autocommit=True) as connection, connection.cursor() as cursor:
@@ -29,20 +29,20 @@ with flight_sql.connect(location, autocommit=True) as connection, connection.cur
     table = pa.table({"n": pa.array(range(ROWS), pa.int64()), "s": [f"row {i % 1000}" for i in range(ROWS)]})
     # The driver sends no messages of more than 16 MiB.
     table = pa.Table.from_batches(table.to_batches(max_chunksize=100_000))
-    found["ingest"] = [cursor.adbc_ingest("million", table, mode="create")]
+    found["ingest"] = [cursor.adbc_ingest("many", table, mode="create")]
     for mode in ["append", "replace", "create_append"]:
-        found["ingest"].append(cursor.adbc_ingest("million", table.slice(0, 10), mode=mode))
+        found["ingest"].append(cursor.adbc_ingest("many", table.slice(0, 10), mode=mode))
     try:
-        cursor.adbc_ingest("million", table, mode="create")
+        cursor.adbc_ingest("many", table, mode="create")
     except flight_sql.ProgrammingError as error:
         found["exists"] = str(error).split(":")[0]
-    cursor.adbc_ingest("million", table, mode="replace")
-    cursor.execute("select * from million")
+    cursor.adbc_ingest("many", table, mode="replace")
+    cursor.execute("select * from many")
     fetched = cursor.fetch_arrow_table()
-    found["million"] = [fetched.num_rows, pc.sum(fetched["n"]).as_py()]
-    cursor.execute("select * from million order by n")
+    found["many"] = [fetched.num_rows, pc.sum(fetched["n"]).as_py()]
+    cursor.execute("select * from many order by n")
     found["ordered"] = cursor.fetch_arrow_table().equals(table)
-    partitions, schema = cursor.adbc_execute_partitions("select * from million")
+    partitions, schema = cursor.adbc_execute_partitions("select * from many")
     with flight_sql.connect(location, autocommit=True) as other, other.cursor() as reader:
         total = 0
         for partition in partitions:

@@ -1,6 +1,6 @@
 """Uses a Flight SQL server by InfluxData's flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone.
 
-    python flightsql_dbapi.py HOST PORT
+    python flightsql_dbapi.py HOST PORT ROWS
 
 Prints a JSON object with what it found.
 """
@@ -35,6 +35,6 @@ found = {
 }
 with client.prepare("select * from dbapi where i = ?") as statement:
     found["parameters"] = rows(statement.execute(pa.record_batch([pa.array([2])], names=["i"])))
-info = client.execute("select range as i from range(1000000)")
-found["million"] = [len(info.endpoints), client.do_get(info.endpoints[0].ticket).read_all().num_rows]
+info = client.execute(f"select range as i from range({sys.argv[3]})")
+found["many"] = [len(info.endpoints), client.do_get(info.endpoints[0].ticket).read_all().num_rows]
 json.dump(found, sys.stdout)
