@@ -11,16 +11,16 @@ import { peerTest } from "../support/peers.ts";
 import { until } from "../support/time.ts";
 import { rowsOf, sqlServer } from "./support/sql_server.ts";
 
-/** Where the drivers call, and how many rows they fetch there. */
+/** What the drivers call, and how many rows they fetch from it. */
 const WAYS = [["the server", 1_000_000], ["a gateway", 100_000]] as const;
 
-/** What a driver is told, and finds. */
+/** Runs a driver; gives what it found. */
 type Driver = (location: URL, rows: number) => Promise<Record<string, unknown>>;
 
 /** Lets a driver call the server, and another one by a gateway; when it has left, nothing of it is open. */
 async function everyWay(driver: Driver, expected: (rows: number) => Record<string, unknown>): Promise<void> {
   for (const [way, rows] of WAYS) {
-    // Many rows are no small result, however few they are.
+    // Below the size of the many rows, so that they have several endpoints.
     const flight = { ucx: "optional", sqlLimits: { smallResultBytes: 2 ** 18, graceMs: 100 } } as const;
     await using server = await sqlServer({ flight });
     const errors: string[] = [];
