@@ -8,17 +8,24 @@ import { assertEquals } from "@std/assert";
 import { serveGateway } from "../../flight.ts";
 import { ROOT } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
+import { documentedRows, printTable } from "../support/table.ts";
 import { until } from "../support/time.ts";
 import { rowsOf, sqlServer } from "./support/sql_server.ts";
+
+const DOCUMENT = "docs/flight-sql.md";
+const HEADING = ["call", "ADBC", "JDBC", "flightsql-dbapi", "pyarrow", "polars, ADBC", "DuckDB, ADBC"];
 
 /** What the drivers call, and how many rows they fetch from it. */
 const WAYS = [["the server", 1_000_000], ["a gateway", 100_000]] as const;
 
+/** What calls have found, by their names in the documents. */
+type Found = Record<string, unknown>;
+
 /** Runs a driver; gives what it found. */
-type Driver = (location: URL, rows: number) => Promise<Record<string, unknown>>;
+type Driver<T> = (location: URL, rows: number) => Promise<T>;
 
 /** Lets a driver call the server, and another one by a gateway; when it has left, nothing of it is open. */
-async function everyWay(driver: Driver, expected: (rows: number) => Record<string, unknown>): Promise<void> {
+async function everyWay<T>(driver: Driver<T>, expected: (rows: number) => T): Promise<void> {
   for (const [way, rows] of WAYS) {
     // Below the size of the many rows, so that they have several endpoints.
     const flight = { ucx: "optional", sqlLimits: { smallResultBytes: 2 ** 18, graceMs: 100 } } as const;
@@ -34,6 +41,20 @@ async function everyWay(driver: Driver, expected: (rows: number) => Record<strin
     await until(() => gateway.activeCalls + gateway.engineCalls === 0);
     assertEquals(errors.filter((text) => text.includes("session")), [], way);
   }
+}
+
+/** Prints the calls of a driver that work, by both ways, and compares them with the documents. */
+async function assertDocumented(driver: string, found: Found): Promise<void> {
+  const works = Object.keys(found);
+  printTable(
+    `Calls of ${driver}`,
+    ["call", ...WAYS.map(([way]) => way)],
+    works.map((call) => [call, "works", "works"]),
+  );
+  const column = HEADING.indexOf(driver);
+  const rows = await documentedRows(DOCUMENT, HEADING);
+  const documented = rows.filter((row) => row[column] === "works").map(([call]) => call);
+  assertEquals(documented.sort(), works.sort(), driver);
 }
 
 /** What a program prints. */
@@ -57,28 +78,30 @@ peerTest(
   ["duckdb", "python", "adbc"],
   "ADBC's driver of Flight SQL: statements, parameters, ingest, metadata, transactions, many rows",
   async ({ python: program, adbc }) => {
-    const driver: Driver = ({ host }, rows) =>
+    const driver: Driver<Found> = ({ host }, rows) =>
       python(program, adbc.packages, "adbc_flightsql.py", [`grpc://${host}`, String(rows)]);
-    await everyWay(driver, (rows) => ({
+    const expected = (rows: number) => ({
       query: [[42, "hej", null]],
-      parameters: [[2, "b"], [3, null]],
-      ingest: [rows, 10, 10, 10],
-      exists: "ALREADY_EXISTS",
-      many: [rows, sumBelow(rows)],
-      ordered: true,
-      partitions: [true, rows],
-      info: ["DuckDB", "ADBC Flight SQL Driver - Go"],
-      types: ["TABLE", "VIEW"],
+      "update with many rows of parameters": 3,
+      "query with parameters": [[2, "b"], [3, null]],
+      ingest: [rows, 10, 10, 10, "ALREADY_EXISTS"],
+      "many rows": [rows, sumBelow(rows)],
+      "ordered rows": true,
+      "endpoints read by another connection": [true, rows],
+      "information about the server": ["DuckDB", "ADBC Flight SQL Driver - Go"],
+      "types of tables": ["TABLE", "VIEW"],
       columns: ["i", "s"],
-      schema: "int32",
-      errors: {
+      "schema of a table": "int32",
+      "errors of SQL": {
         "selec": "INVALID_ARGUMENT",
         "from nothing": "NOT_FOUND",
         "select 'x'::integer": "INVALID_ARGUMENT",
         "from read_text('/etc/hostname')": "UNAUTHORIZED",
       },
       transactions: [3, 4],
-    }));
+    });
+    await everyWay(driver, expected);
+    await assertDocumented("ADBC", expected(0));
   },
 );
 
@@ -86,27 +109,29 @@ peerTest(
   ["duckdb", "flightSqlJdbc"],
   "JDBC's driver: catalogs, tables, columns, prepared statements, many rows",
   async ({ flightSqlJdbc }) => {
-    const { java, driver } = flightSqlJdbc;
-    const program = ["--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", driver, `${ROOT}/tests/java/FlightSql.java`];
-    const found: Driver = async ({ host }, rows) => {
+    const { java, driver: jar } = flightSqlJdbc;
+    const program = ["--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", jar, `${ROOT}/tests/java/FlightSql.java`];
+    const driver: Driver<Found> = async ({ host }, rows) => {
       const text = await printed(java, [...program, host, String(rows)]);
       return Object.fromEntries(text.trim().split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
     };
-    await everyWay(found, (rows) => ({
-      changed: "2",
-      rows: "1 a 2020-02-29 1.25 2020-02-29 01:02:03.0; 2 null null null null",
-      prepared: "a",
-      batch: "10",
-      many: `${rows} ${sumBelow(rows)}`,
-      product: "DuckDB false",
+    const expected = (rows: number) => ({
+      update: "2",
+      query: "1 a 2020-02-29 1.25 2020-02-29 01:02:03.0; 2 null null null null",
+      "query with parameters": "a",
+      "update with many rows of parameters": "10",
+      "many rows": `${rows} ${sumBelow(rows)}`,
+      "information about the server": "DuckDB false",
       catalogs: "datasets; tables",
       schemas: "datasets main; tables main",
-      types: "TABLE; VIEW",
+      "types of tables": "TABLE; VIEW",
       tables: "tables main jdbc TABLE",
       columns: "id INTEGER; s VARCHAR; d DATE; n DECIMAL; t TIMESTAMP",
-      keys: "id",
-      getters: "true []",
-    }));
+      "primary keys": "id",
+      "all of DatabaseMetaData": "true []",
+    });
+    await everyWay(driver, expected);
+    await assertDocumented("JDBC", expected(0));
   },
 );
 
@@ -114,16 +139,18 @@ peerTest(
   ["duckdb", "python", "adbc"],
   "flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone",
   async ({ python: program, adbc }) => {
-    const driver: Driver = ({ hostname, port }, rows) =>
+    const driver: Driver<Found> = ({ hostname, port }, rows) =>
       python(program, adbc.packages, "flightsql_dbapi.py", [hostname, port, String(rows)]);
-    await everyWay(driver, (rows) => ({
-      changed: [0, 2],
-      rows: [{ i: 1 }, { i: 2 }],
+    const expected = (rows: number) => ({
+      update: [0, 2],
+      query: [{ i: 1 }, { i: 2 }],
       tables: ["dbapi"],
-      info: "DuckDB",
-      parameters: [{ i: 2 }],
-      many: [4, rows],
-    }));
+      "information about the server": "DuckDB",
+      "query with parameters": [{ i: 2 }],
+      "many rows": [4, rows],
+    });
+    await everyWay(driver, expected);
+    await assertDocumented("flightsql-dbapi", expected(0));
   },
 );
 
@@ -131,12 +158,22 @@ peerTest(
   ["duckdb", "python", "adbc"],
   "pyarrow's Flight client, and polars and DuckDB by ADBC's driver: queries and ingest",
   async ({ python: program, adbc }) => {
-    const driver: Driver = ({ host }, rows) =>
+    const driver: Driver<Record<string, Found>> = ({ host }, rows) =>
       python(program, adbc.packages, "sql_clients.py", [`grpc://${host}`, String(rows)]);
-    await everyWay(driver, (rows) => ({
-      pyarrow: [true, rows, sumBelow(rows), ["TABLE", "VIEW"], "ArrowInvalid"],
-      polars: [["n", "s"], rows, sumBelow(rows), 1000, true, 1000],
-      duckdb: [rows, sumBelow(rows), 1000, 1000, sumBelow(1000)],
-    }));
+    const expected = (rows: number) => ({
+      pyarrow: {
+        query: [{ x: 42 }],
+        "many rows": [true, rows, sumBelow(rows)],
+        "types of tables": ["TABLE", "VIEW"],
+        "errors of SQL": "ArrowInvalid",
+      },
+      polars: { query: [{ x: 42 }], "many rows": [rows, sumBelow(rows)], "ordered rows": true, ingest: [1000, 1000] },
+      duckdb: { query: [42], "many rows": [rows, sumBelow(rows), 1000], ingest: [1000, sumBelow(1000)] },
+    });
+    await everyWay(driver, expected);
+    const { pyarrow, polars, duckdb } = expected(0);
+    await assertDocumented("pyarrow", pyarrow);
+    await assertDocumented("polars, ADBC", polars);
+    await assertDocumented("DuckDB, ADBC", duckdb);
   },
 );

@@ -25,7 +25,8 @@ with flight_sql.connect(location, autocommit=True) as connection, connection.cur
     found["query"] = rows("select 42 as x, 'hej' as s, null as n")
     cursor.execute("create table adbc (i integer, s varchar)")
     cursor.executemany("insert into adbc values (?, ?)", [(1, "a"), (2, "b"), (3, None)])
-    found["parameters"] = rows("select * from adbc where i >= ? order by i", (2,))
+    found["update with many rows of parameters"] = cursor.rowcount
+    found["query with parameters"] = rows("select * from adbc where i >= ? order by i", (2,))
     table = pa.table({"n": pa.array(range(ROWS), pa.int64()), "s": [f"row {i % 1000}" for i in range(ROWS)]})
     # The driver sends no messages of more than 16 MiB.
     table = pa.Table.from_batches(table.to_batches(max_chunksize=100_000))
@@ -35,23 +36,23 @@ with flight_sql.connect(location, autocommit=True) as connection, connection.cur
     try:
         cursor.adbc_ingest("many", table, mode="create")
     except flight_sql.ProgrammingError as error:
-        found["exists"] = str(error).split(":")[0]
+        found["ingest"].append(str(error).split(":")[0])
     cursor.adbc_ingest("many", table, mode="replace")
     cursor.execute("select * from many")
     fetched = cursor.fetch_arrow_table()
-    found["many"] = [fetched.num_rows, pc.sum(fetched["n"]).as_py()]
+    found["many rows"] = [fetched.num_rows, pc.sum(fetched["n"]).as_py()]
     cursor.execute("select * from many order by n")
-    found["ordered"] = cursor.fetch_arrow_table().equals(table)
+    found["ordered rows"] = cursor.fetch_arrow_table().equals(table)
     partitions, schema = cursor.adbc_execute_partitions("select * from many")
     with flight_sql.connect(location, autocommit=True) as other, other.cursor() as reader:
         total = 0
         for partition in partitions:
             reader.adbc_read_partition(partition)
             total += reader.fetch_arrow_table().num_rows
-    found["partitions"] = [len(partitions) > 1, total]
+    found["endpoints read by another connection"] = [len(partitions) > 1, total]
     info = connection.adbc_get_info()
-    found["info"] = [info["vendor_name"], info["driver_name"]]
-    found["types"] = connection.adbc_get_table_types()
+    found["information about the server"] = [info["vendor_name"], info["driver_name"]]
+    found["types of tables"] = connection.adbc_get_table_types()
     objects = connection.adbc_get_objects(depth="columns", table_name_filter="adbc").read_all().to_pylist()
     found["columns"] = [
         column["column_name"]
@@ -60,8 +61,8 @@ with flight_sql.connect(location, autocommit=True) as connection, connection.cur
         for each in schema["db_schema_tables"]
         for column in each["table_columns"]
     ]
-    found["schema"] = str(connection.adbc_get_table_schema("adbc").field("i").type)
-    errors = found["errors"] = {}
+    found["schema of a table"] = str(connection.adbc_get_table_schema("adbc").field("i").type)
+    errors = found["errors of SQL"] = {}
     for query in ["selec", "from nothing", "select 'x'::integer", "from read_text('/etc/hostname')"]:
         try:
             rows(query)

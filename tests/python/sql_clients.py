@@ -36,32 +36,38 @@ def query(text):
 
 
 with flight.connect(location) as client:
+    pyarrow = found["pyarrow"] = {}
+    [endpoint] = client.get_flight_info(query("select 42 as x")).endpoints
+    pyarrow["query"] = client.do_get(endpoint.ticket).read_all().to_pylist()
     info = client.get_flight_info(query(QUERY))
     table = pa.concat_tables(client.do_get(endpoint.ticket).read_all() for endpoint in info.endpoints)
-    found["pyarrow"] = [table.schema.equals(info.schema), table.num_rows, pa.compute.sum(table["n"]).as_py()]
+    pyarrow["many rows"] = [table.schema.equals(info.schema), table.num_rows, pa.compute.sum(table["n"]).as_py()]
     [endpoint] = client.get_flight_info(command("CommandGetTableTypes", b"")).endpoints
-    found["pyarrow"].append(client.do_get(endpoint.ticket).read_all()["table_type"].to_pylist())
+    pyarrow["types of tables"] = client.do_get(endpoint.ticket).read_all()["table_type"].to_pylist()
     try:
         client.get_flight_info(query("selec"))
     except pa.ArrowInvalid:
-        found["pyarrow"].append("ArrowInvalid")
+        pyarrow["errors of SQL"] = "ArrowInvalid"
 
 with flight_sql.connect(location, autocommit=True) as connection:
+    polars = found["polars"] = {"query": pl.read_database("select 42 as x", connection).to_dicts()}
     frame = pl.read_database(QUERY, connection).sort("n")
-    found["polars"] = [list(frame.columns), frame.height, int(frame["n"].sum())]
+    polars["many rows"] = [frame.height, int(frame["n"].sum())]
     written = frame.head(1000).write_database("frame", connection, engine="adbc", if_table_exists="replace")
-    back = pl.read_database("select * from frame order by n", connection)
-    found["polars"] += [written, back.equals(frame.head(1000))]
-    batches = pl.read_database("select * from frame", connection, iter_batches=True, batch_size=100)
-    found["polars"].append(sum(batch.height for batch in batches))
+    polars["ordered rows"] = pl.read_database("select * from frame order by n", connection).equals(frame.head(1000))
+    polars["ingest"] = [written, *pl.read_database("select count(*) from frame", connection).row(0)]
 
     with connection.cursor() as cursor:
-        cursor.execute(QUERY)
-        reader = cursor.fetch_record_batch()
-        found["duckdb"] = list(duckdb.sql("select count(*), sum(n)::bigint, count(distinct s) from reader").fetchall()[0])
-        rows = duckdb.sql("select range as n, 'x' as s from range(1000)").to_arrow_table()
-        found["duckdb"].append(cursor.adbc_ingest("ducks", rows, mode="create"))
-        cursor.execute("select sum(n)::bigint from ducks")
-        found["duckdb"] += cursor.fetchone()
+
+        def rows(text, summary):
+            """Of a result by the driver, which DuckDB reads as a table."""
+            cursor.execute(text)
+            reader = cursor.fetch_record_batch()  # noqa: F841
+            return list(duckdb.sql(f"select {summary} from reader").fetchall()[0])
+
+        ducks = found["duckdb"] = {"query": rows("select 42 as x", "x")}
+        ducks["many rows"] = rows(QUERY, "count(*), sum(n)::bigint, count(distinct s)")
+        made = duckdb.sql("select range as n, 'x' as s from range(1000)").to_arrow_table()
+        ducks["ingest"] = [cursor.adbc_ingest("ducks", made, mode="create"), *rows("from ducks", "sum(n)::bigint")]
 
 json.dump(found, sys.stdout)
