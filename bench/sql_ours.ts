@@ -57,13 +57,13 @@ export async function closeSql(): Promise<void> {
 
 let serving: { engine: DuckDbEngine; server: Server } | null = null;
 
-/** Serves a folder of tables by SQL, or ends that. @returns the server's location */
+/** Serves a folder of tables by SQL, with its results in shared memory, or ends that. @returns the server's location */
 export async function serveSql(folder: string | undefined, library: string): Promise<{ location?: string }> {
   await serving?.server.shutdown();
   await serving?.engine.close();
   serving = null;
   if (folder === undefined) return {};
   const engine = await duckDbEngine({ tables: {}, write: folder, library });
-  serving = { engine, server: await serve({ datasets: {}, flight: { sql: engine } }) };
+  serving = { engine, server: await serve({ datasets: {}, flight: { sql: engine, sqlShare: true } }) };
   return { location: serving.server.flight!.location };
 }

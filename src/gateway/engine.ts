@@ -37,6 +37,8 @@ export interface EngineCall<T> {
   /** Headers of the client, as it sent them. */
   readonly headers: Headers;
   readonly decoder: StreamDecoder<T>;
+  /** Number of the client's connection, if the call is for this client alone. */
+  readonly client?: number;
   readonly signal?: AbortSignal;
   onHeaders?(headers: Headers): void;
   onEnd?(trailers: Headers, error: unknown): void;
@@ -55,7 +57,10 @@ export class Engine {
   readonly name: string;
   readonly location: FlightLocation;
   readonly #options: EngineOptions;
+  /** For what is for no client alone. */
   readonly #connection: GrpcConnection;
+  /** By the number of the client's connection. An engine ends what a client has left open when its connection ends. */
+  readonly #clients = new Map<number, GrpcConnection>();
   /** Other locations by their URI, the least recently used one first. */
   readonly #places = new Map<string, Place>();
   /** Until when locations that could not be reached are tried last, of `performance.now()`. */
@@ -67,7 +72,7 @@ export class Engine {
     this.name = name;
     this.location = location;
     this.#options = options;
-    this.#connection = new GrpcConnection(location, { tls: options.tls, timeoutMs: CONNECT_MS });
+    this.#connection = this.#connect();
   }
 
   /** Calls under way. */
@@ -81,7 +86,7 @@ export class Engine {
    * @param uri Location of an endpoint, `null` for the engine itself
    * @throws {DipcError} `unreachable`, `timeout`, `cancelled`, `busy`, `invalid_uri`
    */
-  async start<T>(uri: string | null, { headers, onEnd, ...call }: EngineCall<T>): Promise<GrpcCall<T>> {
+  async start<T>(uri: string | null, { headers, client, onEnd, ...call }: EngineCall<T>): Promise<GrpcCall<T>> {
     const place = uri === null ? null : this.#placeOf(uri);
     const target = place?.location ?? this.location;
     this.#calls++;
@@ -94,7 +99,7 @@ export class Engine {
       if (place !== null) place.calls--;
     };
     try {
-      return await GrpcCall.start(place?.connection ?? this.#connection, {
+      return await GrpcCall.start(place?.connection ?? this.#connectionFor(client, call.signal), {
         ...call,
         service: SERVICE_PATH,
         headers: place === null || this.#mayHaveCredentials(target) ? headers : withoutCredentials(headers),
@@ -153,7 +158,28 @@ export class Engine {
   async close(): Promise<void> {
     const places = [...this.#places.values()];
     this.#places.clear();
-    await Promise.all([this.#connection, ...places.map(({ connection }) => connection)].map((each) => each.close()));
+    const connections = [this.#connection, ...this.#clients.values(), ...places.map(({ connection }) => connection)];
+    this.#clients.clear();
+    await Promise.all(connections.map((each) => each.close()));
+  }
+
+  /** A client's connection is over. */
+  clientEnded(client: number): void {
+    void this.#clients.get(client)?.close();
+    this.#clients.delete(client);
+  }
+
+  #connectionFor(client: number | undefined, signal: AbortSignal | undefined): GrpcConnection {
+    if (client === undefined) return this.#connection;
+    // Nobody would close the connection of a client that has gone.
+    signal?.throwIfAborted();
+    const connection = this.#clients.get(client) ?? this.#connect();
+    this.#clients.set(client, connection);
+    return connection;
+  }
+
+  #connect(): GrpcConnection {
+    return new GrpcConnection(this.location, { tls: this.#options.tls, timeoutMs: CONNECT_MS });
   }
 
   #placeOf(uri: string): Place | null {

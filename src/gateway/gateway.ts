@@ -196,6 +196,7 @@ export class Gateway extends TypedEventTarget<FlightServerEvents> implements Asy
       requestTimeoutMs: limits.requestTimeoutMs,
       idleTimeoutMs: limits.idleTimeoutMs,
       onCall: (call) => this.#answer(call),
+      onConnectionEnd: (client) => this.#engines.forEach((engine) => engine.clientEnded(client)),
       onError: (error, connection, method = "") => this.#emit({ ...detailOf(connection, method), error }),
     });
   }

@@ -84,6 +84,7 @@ async function attempt<T>(
     method: call.method,
     headers: passedOn(call.headers),
     decoder,
+    client: call.connection,
     signal: call.signal,
     onHeaders(headers) {
       // An answer without messages has its status here.

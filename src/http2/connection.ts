@@ -110,7 +110,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#reader = new FrameReader(this, MAX_FRAME_BYTES, !this.#isClient);
     this.#decoder = new HpackDecoder(options.maxHeaderBytes, options.freeText);
     this.#output = new Output(transport, () => this.#onRoom());
-    this.#sending = new SendQueue(this.#output, this.peer);
+    this.#sending = new SendQueue(this.#output, this.peer, this.#flood);
     this.#credit = new ReceiveCredit(options.connectionWindow, (streamId, bytes) => this.#sendCredit(streamId, bytes));
     this.#linger = new Linger(options.lingerMs, () => transport.destroy());
     if (this.#isClient) this.#output.control(PREFACE);
@@ -257,6 +257,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     const isLast = (flags & Flag.endStream) !== 0;
     const stream = this.streams.get(streamId);
     if (stream === undefined) return this.onUnknownHeaders(streamId, list, isLast);
+    this.#flood.countContent(1);
     const { freeText } = this.#options;
     const fields = freeText === undefined ? list.fields : withPlainText(list.fields, freeText);
     const error = stream.receiveHeaders(fields, list.isTooLong, isLast);
@@ -283,7 +284,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     if (stream.receiveWindow < 0) {
       return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "DATA exceeds the stream's window"));
     }
-    if (length === 0 && (flags & Flag.endStream) === 0) this.#flood.countControl();
+    if (length > 0) this.#flood.countContent(1);
+    else if ((flags & Flag.endStream) === 0) this.#flood.countControl();
     this.#data = stream;
   }
 
@@ -418,6 +420,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     const block = encodeHeaders(fields, !this.#hasSentHeaders);
     this.#hasSentHeaders = true;
     const frames = headerFrames(stream.id, block, isLast, this.peer.maxFrameSize);
+    this.#flood.countContent(1);
     this.#output.headers(frames, isLast ? () => stream.sent() : undefined);
   }
 

@@ -33,11 +33,19 @@ export class RateLimit {
     this.#tokens--;
     return true;
   }
+
+  /** Allows more, up to what is allowed at once. */
+  allow(count: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + count);
+  }
 }
 
 /** Streams that may be reset, by the peer or for a fault of the peer: at once, and each second. */
 const RESETS = [1000, 100] as const;
-/** Frames that carry no part of a request or an answer: at once, and each second. A gRPC client sends a PING for every few reads. */
+/**
+ * Frames that carry no part of a request or an answer: at once, and each second; beside one for each frame that does, either way. To
+ * measure the connection grpc-go sends a PING for each frame that it receives, if none is under way.
+ */
 const CONTROLS = [4000, 1000] as const;
 
 /** The rate limits of one connection. */
@@ -50,6 +58,11 @@ export class FloodLimits {
     if (!this.#resets.take()) {
       throw new Http2Error(Http2Code.enhanceYourCalm, "the peer causes too many streams to be reset");
     }
+  }
+
+  /** Counts frames that carry a part of a request or an answer, sent or received. */
+  countContent(frames: number): void {
+    this.#controls.allow(frames);
   }
 
   /** Counts a frame that carries no part of a request or an answer. */

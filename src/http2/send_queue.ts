@@ -4,6 +4,7 @@
  * @module
  */
 import { Http2Code, Http2Error } from "./errors.ts";
+import type { FloodLimits } from "./flood.ts";
 import { FRAME_HEADER_BYTES, FrameType, putFrameHeader } from "./frames.ts";
 import type { Output } from "./output.ts";
 import { DEFAULT_WINDOW, MAX_WINDOW, type PeerSettings } from "./settings.ts";
@@ -28,6 +29,7 @@ const HEADER_STRIDE = 16;
 export class SendQueue {
   readonly #output: Output;
   readonly #peer: PeerSettings;
+  readonly #flood: FloodLimits;
   readonly #ready = new Set<Http2Stream>();
   #window = DEFAULT_WINDOW;
   #isPumping = false;
@@ -36,10 +38,12 @@ export class SendQueue {
   /**
    * @param output The frames are put into it
    * @param peer Settings of the peer; they may change
+   * @param flood Counts the frames
    */
-  constructor(output: Output, peer: PeerSettings) {
+  constructor(output: Output, peer: PeerSettings, flood: FloodLimits) {
     this.#output = output;
     this.#peer = peer;
+    this.#flood = flood;
   }
 
   /** A stream has something to send, and may have credit for it. */
@@ -95,8 +99,10 @@ export class SendQueue {
       putFrameHeader(header, 0, body.byteLength, FrameType.data, 0, stream.id);
       frames.push([header, body]);
     }
-    const bytes = Math.min(this.#output.sendNow(frames) * frameBytes, data.byteLength);
-    if (bytes === 0) return false;
+    const taken = this.#output.sendNow(frames);
+    if (taken === 0) return false;
+    const bytes = Math.min(taken * frameBytes, data.byteLength);
+    this.#flood.countContent(taken);
     this.#window -= bytes;
     stream.sentNow(bytes);
     return true;
@@ -135,6 +141,7 @@ export class SendQueue {
       );
       putFrameHeader(room.buffer, room.at, bytes, FrameType.data, 0, stream.id);
       this.#window -= bytes;
+      this.#flood.countContent(1);
       // First, because the stream may send control frames when its bytes are taken.
       this.#output.advance(FRAME_HEADER_BYTES + bytes);
       stream.take(room.buffer, room.at + FRAME_HEADER_BYTES, bytes);

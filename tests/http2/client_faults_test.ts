@@ -26,6 +26,9 @@ const { endStream, endHeaders, padded } = Flag;
 
 const bad = (flags: number, ...fields: HeaderField[]) => answer(1, flags, fields);
 
+/** DATA on stream 1, and PINGs behind it. */
+const contentAndPings = (pings: number) => join(frame(data, 0, 1, hex("00")), times(pings, frame(ping, 0, 0, eights)));
+
 /** What is wrong with the answer on stream 1, and the code of the RST_STREAM that it gets. */
 const STREAM_ERRORS: [string, Uint8Array, number][] = [
   ["no fields", bad(0), Http2Code.protocolError],
@@ -197,6 +200,7 @@ const CONNECTION_ERRORS: [string, Uint8Array, number][] = [
     Http2Code.flowControlError,
   ],
   ["a flood of PING", times(5000, frame(ping, 0, 0, eights)), Http2Code.enhanceYourCalm],
+  ["a flood of PING beside DATA", join(answer(1), times(5000, contentAndPings(2))), Http2Code.enhanceYourCalm],
   ["a flood of SETTINGS", times(5000, HELLO), Http2Code.enhanceYourCalm],
   ["a flood of empty DATA", join(answer(1), times(5000, frame(data, 0, 1))), Http2Code.enhanceYourCalm],
   ["a flood of RST_STREAM", times(1200, numbersFrame(rstStream, 5, 8)), Http2Code.enhanceYourCalm],
@@ -242,6 +246,20 @@ Deno.test("what is wrong with a connection ends it and its calls with the code o
       assertInstanceOf(stream.error, Http2Error);
     });
   }
+});
+
+Deno.test("a server may send a PING for each frame with content, however many there are", async () => {
+  const memory = await connected();
+  memory.request();
+  await memory.send(answer(1), times(5000, contentAndPings(1)));
+  assertEquals([memory.sent(ping).length, memory.connection.isUsable], [5000, true]);
+  for (let id = 3; id < 12_003; id += 2) {
+    memory.request().end();
+    memory.pipe.push(join(whole(id), frame(ping, 0, 0, eights)));
+  }
+  await memory.send();
+  assertEquals([memory.sent(ping).length, memory.connection.isUsable], [11_000, true]);
+  await memory.end();
 });
 
 Deno.test("frames of a stream that was reset on this side are passed over, and their bytes credited", async () => {

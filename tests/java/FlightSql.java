@@ -13,31 +13,31 @@ import java.util.TreeSet;
 /**
  * Uses a Flight SQL server by Arrow's JDBC driver, as a browser of databases does. Prints one line for each thing that it found.
  *
- * <pre>java --add-opens=java.base/java.nio=ALL-UNNAMED -cp DRIVER FlightSql.java HOST:PORT</pre>
+ * <pre>java --add-opens=java.base/java.nio=ALL-UNNAMED -cp DRIVER FlightSql.java HOST:PORT ROWS</pre>
  */
 public class FlightSql {
   public static void main(String[] args) throws Exception {
     try (Connection connection = DriverManager.getConnection("jdbc:arrow-flight-sql://" + args[0] + "?useEncryption=false")) {
-      statements(connection);
+      statements(connection, Integer.parseInt(args[1]));
       metadata(connection.getMetaData());
     }
   }
 
-  private static void statements(Connection connection) throws SQLException {
+  private static void statements(Connection connection, int many) throws SQLException {
     try (Statement statement = connection.createStatement()) {
       statement.executeUpdate("create table jdbc (id integer primary key, s varchar, d date, n decimal(10, 2), t timestamp)");
       int changed = statement.executeUpdate(
           "insert into jdbc values (1, 'a', date '2020-02-29', 1.25, timestamp '2020-02-29 01:02:03'), (2, null, null, null, null)");
-      System.out.println("changed: " + changed);
+      System.out.println("update: " + changed);
       try (ResultSet rows = statement.executeQuery("select * from jdbc order by id")) {
-        System.out.println("rows: " + all(rows, "id", "s", "d", "n", "t"));
+        System.out.println("query: " + all(rows, "id", "s", "d", "n", "t"));
       }
     }
     try (PreparedStatement select = connection.prepareStatement("select s from jdbc where id = ? and s = ?")) {
       select.setInt(1, 1);
       select.setString(2, "a");
       try (ResultSet rows = select.executeQuery()) {
-        System.out.println("prepared: " + all(rows, "s"));
+        System.out.println("query with parameters: " + all(rows, "s"));
       }
     }
     try (PreparedStatement insert = connection.prepareStatement("insert into jdbc values (?, ?, null, null, null)")) {
@@ -46,21 +46,21 @@ public class FlightSql {
         insert.setString(2, "row " + id);
         insert.addBatch();
       }
-      System.out.println("batch: " + Arrays.stream(insert.executeBatch()).sum());
+      System.out.println("update with many rows of parameters: " + Arrays.stream(insert.executeBatch()).sum());
     }
     try (Statement statement = connection.createStatement();
-        ResultSet rows = statement.executeQuery("select range as i, 'x' || range as s from range(1000000)")) {
+        ResultSet rows = statement.executeQuery("select range as i, 'x' || range as s from range(" + many + ")")) {
       long count = 0, sum = 0;
       while (rows.next()) {
         count++;
         sum += rows.getLong("i");
       }
-      System.out.println("million: " + count + " " + sum);
+      System.out.println("many rows: " + count + " " + sum);
     }
   }
 
   private static void metadata(DatabaseMetaData data) throws Exception {
-    System.out.println("product: " + data.getDatabaseProductName() + " " + data.isReadOnly());
+    System.out.println("information about the server: " + data.getDatabaseProductName() + " " + data.isReadOnly());
     try (ResultSet rows = data.getCatalogs()) {
       System.out.println("catalogs: " + all(rows, "TABLE_CAT"));
     }
@@ -68,7 +68,7 @@ public class FlightSql {
       System.out.println("schemas: " + all(rows, "TABLE_CATALOG", "TABLE_SCHEM"));
     }
     try (ResultSet rows = data.getTableTypes()) {
-      System.out.println("types: " + all(rows, "TABLE_TYPE"));
+      System.out.println("types of tables: " + all(rows, "TABLE_TYPE"));
     }
     try (ResultSet rows = data.getTables(null, null, "jd%", null)) {
       System.out.println("tables: " + all(rows, "TABLE_CAT", "TABLE_SCHEM", "TABLE_NAME", "TABLE_TYPE"));
@@ -77,7 +77,7 @@ public class FlightSql {
       System.out.println("columns: " + all(rows, "COLUMN_NAME", "TYPE_NAME"));
     }
     try (ResultSet rows = data.getPrimaryKeys(null, null, "jdbc")) {
-      System.out.println("keys: " + all(rows, "COLUMN_NAME"));
+      System.out.println("primary keys: " + all(rows, "COLUMN_NAME"));
     }
     int answered = 0;
     TreeSet<String> failed = new TreeSet<>();
@@ -91,7 +91,7 @@ public class FlightSql {
         failed.add(method.getName());
       }
     }
-    System.out.println("getters: " + (answered > 100) + " " + failed);
+    System.out.println("all of DatabaseMetaData: " + (answered > 100) + " " + failed);
   }
 
   private static String all(ResultSet rows, String... columns) throws SQLException {

@@ -1,6 +1,6 @@
 """Uses a Flight SQL server by InfluxData's flightsql-dbapi: statements, parameters, metadata, and the first endpoint alone.
 
-    python flightsql_dbapi.py HOST PORT
+    python flightsql_dbapi.py HOST PORT ROWS
 
 Prints a JSON object with what it found.
 """
@@ -28,13 +28,13 @@ def rows(info):
 
 
 found = {
-    "changed": [client.execute_update(text) for text in ["create table dbapi (i integer)", "insert into dbapi values (1), (2)"]],
-    "rows": rows(client.execute("select * from dbapi order by i")),
+    "update": [client.execute_update(text) for text in ["create table dbapi (i integer)", "insert into dbapi values (1), (2)"]],
+    "query": rows(client.execute("select * from dbapi order by i")),
     "tables": [row["table_name"] for row in rows(client.get_tables(table_name_filter_pattern="dba%"))],
-    "info": rows(client.get_sql_info([0]))[0]["value"],
+    "information about the server": rows(client.get_sql_info([0]))[0]["value"],
 }
 with client.prepare("select * from dbapi where i = ?") as statement:
-    found["parameters"] = rows(statement.execute(pa.record_batch([pa.array([2])], names=["i"])))
-info = client.execute("select range as i from range(1000000)")
-found["million"] = [len(info.endpoints), client.do_get(info.endpoints[0].ticket).read_all().num_rows]
+    found["query with parameters"] = rows(statement.execute(pa.record_batch([pa.array([2])], names=["i"])))
+info = client.execute(f"select range as i from range({sys.argv[3]})")
+found["many rows"] = [len(info.endpoints), client.do_get(info.endpoints[0].ticket).read_all().num_rows]
 json.dump(found, sys.stdout)
