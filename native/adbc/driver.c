@@ -335,6 +335,8 @@ OPTIONS(statement, AdbcStatement)
 static AdbcStatusCode connection_new(struct AdbcConnection* connection, struct AdbcError* error) {
   (void)error;
   if (connection->private_data != NULL) faults++;
+  /* Long enough for a cancel that comes too early to be noticed. */
+  usleep(500);
   connection->private_data = calloc(1, sizeof(struct connection));
   ((struct connection*)connection->private_data)->kind = CONNECTION;
   live++;

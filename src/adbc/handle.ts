@@ -144,8 +144,9 @@ export class Handle implements HandleUser {
    * @throws {DipcError} What the driver reports; `unsupported` if it cannot
    */
   async interrupt(): Promise<void> {
-    // What a database waits for is cancelled by the connection that is being opened.
-    if (this.#isReleased || this.kind === "Database") return;
+    // There is nothing to cancel while the driver makes it; what a database waits for is cancelled by the connection that is being
+    // opened.
+    if (!this.#isCreated || this.#isReleased || this.kind === "Database") return;
     const { kind } = this;
     const action = `cancel the ${kind.toLowerCase()}`;
     await this.#turns.interrupt(() => this.driver.call(`${kind}Cancel`, action, [this.address]));

@@ -337,6 +337,19 @@ peerTest(NEEDS, "closing a database cancels the connection that is being opened,
   driver.assertUnharmed();
 });
 
+// A connection that is closed while the driver makes it has nothing to be cancelled yet: drivers take that for a fault.
+peerTest(NEEDS, "closing a database waits for a connection that the driver is making", async (peers) => {
+  const driver = new FakeDriver(peers);
+  for (let round = 0; round < 20; round++) {
+    const database = await driver.open();
+    const connecting = assertDipcError("closed", "the connection was closed", () => database.connect());
+    for (let turns = round; turns > 0; turns--) await Promise.resolve();
+    await database.close();
+    await connecting;
+    driver.assertUnharmed();
+  }
+});
+
 peerTest(
   ["adbc"],
   "a worker that ends in the middle of a call of its driver does not end the process",

@@ -31,6 +31,8 @@ const IGNORED: Readonly<Record<string, string>> = {
   "pip install": "needs the registry; the packages are those of tests/python/requirements.txt",
   "dipc sql grpc://127.0.0.1:31337": "needs a server by others; tested by tests/flight_sql/command_test.ts",
   "--flight-port 8815": "needs a port of its own; tested by tests/cli/flight_serve_test.ts",
+  "--trace trace.json": "needs a port of its own; tested by tests/telemetry/chrome_trace_test.ts",
+  "OTEL_DENO=true": "needs a collector",
   "--metadata-port 13338": "needs a port of its own; tested by tests/cli/get_test.ts",
 };
 
