@@ -54,6 +54,20 @@ Deno.test("a request is sent before the server has said anything, in the bytes w
   await memory.end();
 });
 
+Deno.test("headers, message and end of a call are one write although some awaits lie between", async () => {
+  const memory = await connected();
+  const before = memory.pipe.written.length;
+  const stream = memory.request();
+  for (let i = 0; i < 5; i++) await null;
+  stream.write(new TextEncoder().encode("hello"), nothing);
+  for (let i = 0; i < 5; i++) await null;
+  stream.end();
+  await memory.send();
+  assertEquals(memory.frames.filter(({ streamId }) => streamId === 1).map(({ type }) => type), [headers, data, data]);
+  assertEquals(memory.pipe.written.length - before, 1);
+  await memory.end();
+});
+
 Deno.test("a whole call: its callbacks come in order, and its answer can be read after its end", async () => {
   const memory = await connected();
   const stream = memory.connection.request([
