@@ -70,6 +70,9 @@ export function readFooter(file: FileHandle): ParquetFooter {
   const metadata = parse(file.path, bytes);
   const start = file.size - bytes.byteLength;
   try {
+    // A text in the place of a list is decoded as bytes, which behave much like one.
+    const isList = [metadata.schema, metadata.row_groups].every(Array.isArray);
+    if (!isList) throw damagedFooter("its schema or its row groups are not a list");
     const root = schemaTree(metadata.schema);
     // A row group has the names around each of its columns, the schema has each name once.
     const mostNames = Math.max(FREE_NAMES, bytes.byteLength) / Math.max(1, metadata.row_groups.length);
@@ -134,6 +137,7 @@ const USED_FIELDS: FieldFilter = { drop: new Set([7]), inside: new Map([[4, OF_G
 
 function readGroup(group: RowGroup, index: number, leaves: readonly LeafColumn[], end: number): GroupInfo {
   const rows = count(group.num_rows, () => `number of rows of row group ${index}`);
+  if (!Array.isArray(group.columns)) throw damagedFooter(`the columns of row group ${index} are not a list`);
   if (group.columns.length !== leaves.length) {
     throw damagedFooter(`row group ${index} has ${group.columns.length} columns, its schema ${leaves.length}`);
   }

@@ -54,7 +54,7 @@ export function indexPages(file: FileHandle, group: GroupInfo, leaves: readonly 
   const largePageRows = new Set<number>();
   let largestPage = 0;
   group.chunks.forEach((chunk, i) => {
-    const pages = leaves[i].isRepeated ? readIndex(file, chunk) : scan(file, chunk);
+    const pages = leaves[i].isRepeated ? readIndex(file, chunk, leaves[i]) : scan(file, chunk);
     const isRising = pages.length > 0 && pages[0].firstRow === 0 &&
       pages.every((page, k) => page.firstRow <= group.rows && (k === 0 || page.firstRow >= pages[k - 1].firstRow));
     if (!isRising) throw contradiction(file, leaves[i]);
@@ -87,8 +87,9 @@ function scan(file: FileHandle, chunk: ChunkInfo): PageLocation[] {
 }
 
 /** The index that the file has: lists may go on in the next page, which only an index excludes. */
-function readIndex(file: FileHandle, chunk: ChunkInfo): PageLocation[] {
-  const { offset, byteLength } = chunk.pageIndex!;
+function readIndex(file: FileHandle, chunk: ChunkInfo, leaf: LeafColumn): PageLocation[] {
+  if (chunk.pageIndex === undefined) throw contradiction(file, leaf);
+  const { offset, byteLength } = chunk.pageIndex;
   const bytes = file.readBytes(offset, byteLength);
   try {
     checkThrift(bytes, MAX_VALUES);
