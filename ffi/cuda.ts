@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../src/errors.ts";
 import { CUDA_SYMBOLS, type CudaSymbols } from "./cuda_symbols.ts";
+import { keepLoaded } from "./raw_memory.ts";
 
 const LIBRARY = "libcuda.so.1";
 
@@ -86,6 +87,7 @@ function open(path: string): CudaSymbols | string {
   if (known !== undefined) return known;
   try {
     const { symbols } = Deno.dlopen(path, CUDA_SYMBOLS);
+    keepLoaded(path); // a driver has threads
     opened.set(path, symbols);
     return symbols;
   } catch (cause) {

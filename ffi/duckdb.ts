@@ -7,6 +7,8 @@
  * @module
  */
 
+import { keepLoaded } from "./raw_memory.ts";
+
 /** A pointer or a `size_t`. */
 const P = "usize";
 
@@ -258,7 +260,8 @@ export const DUCKDB_ERROR_TYPES = [
 ] as const;
 
 /**
- * Opens the library. It is never closed: its threads, and memory that it has handed out, may outlive every use of it.
+ * Opens the library. It is never closed, not even at the end of a web worker: its threads, and memory that it has handed out, may
+ * outlive every use of it.
  *
  * @param path Its path
  * @throws What `Deno.dlopen` throws
@@ -267,6 +270,7 @@ export function openDuckDbLibrary(
   path: string,
 ): { readonly symbols: DuckDbSymbols; readonly addresses: DuckDbAddresses } {
   const { symbols } = Deno.dlopen(path, SYMBOLS);
+  keepLoaded(path);
   const found = Deno.dlopen(path, Object.fromEntries(ADDRESSES.map((name) => [name, { type: "pointer" }]))).symbols;
   const addresses = Object.entries(found).map(([name, pointer]) => [name, BigInt(Deno.UnsafePointer.value(pointer))]);
   return { symbols, addresses: Object.fromEntries(addresses) as DuckDbAddresses };

@@ -142,8 +142,8 @@ function findAddress(name: string): bigint {
 }
 
 /**
- * Keeps a library that was opened loaded until the process ends: Deno unloads what a web worker has opened when the worker ends,
- * also while a thread executes it.
+ * Keeps a library that was opened loaded until the process ends: Deno unloads what an isolate has opened when the isolate ends, be it a
+ * web worker's or, just before the process ends, the program's own; also while a thread executes it.
  *
  * @param path As it was opened
  */

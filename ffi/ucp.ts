@@ -8,6 +8,7 @@
  */
 import { LocalError } from "../src/errors.ts";
 import { textOf } from "../src/text.ts";
+import { keepLoaded } from "./raw_memory.ts";
 
 /** Symbol table of libucp. Valid for UCX 1.13 and later. */
 const UCP_SYMBOLS = {
@@ -320,7 +321,8 @@ export interface Ucp {
 const opened = new Map<string, Ucp>();
 
 /**
- * Opens libucp, once per path and isolate. Never closed: UCX keeps threads, and memory hooks that must not be unmapped.
+ * Opens libucp, once per path and isolate. It is never closed, not even at the end of an isolate: UCX has memory hooks, and a thread
+ * that calls into it when a peer goes.
  *
  * @param path Absolute path of the shared object
  * @returns The functions and the version of the library
@@ -332,6 +334,7 @@ export function openUcp(path: string): Ucp {
   let library: Deno.DynamicLibrary<typeof UCP_SYMBOLS>;
   try {
     library = Deno.dlopen(path, UCP_SYMBOLS);
+    keepLoaded(path);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) {
       throw new LocalError(

@@ -18,7 +18,7 @@ export interface LoadedUcx {
 }
 
 /**
- * Loads UCX and keeps it loaded, for isolates of this process: without that the libraries would go with the last of them.
+ * Loads UCX for isolates of this process, none of which may change the environment.
  *
  * @param library Path of libucp; found by the usual rules by default
  * @throws {DipcError} `library_not_found`, `permission_denied`
