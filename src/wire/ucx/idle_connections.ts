@@ -48,9 +48,15 @@ class IdleConnection implements WorkerOwner, Keepable {
   }
 }
 
-/** The waiting connections of a transport. */
+/**
+ * The waiting connections of a transport.
+ *
+ * They are cut when the program ends. UCX's thread runs until the process is gone, also after UCX has cleared its table of what that
+ * thread calls: a server that dies in just that moment would make it call what is in freed memory.
+ */
 export class IdleConnections {
   readonly #pool = new IdlePool<IdleConnection>(MAX_IDLE);
+  readonly #onUnload = (): void => this.close();
 
   /** Connections that wait. */
   get count(): number {
@@ -74,6 +80,7 @@ export class IdleConnections {
    * @param keep How many of that key are kept, and how long
    */
   put(key: string, connection: OpenConnection, keep: KeepOptions): void {
+    globalThis.addEventListener("unload", this.#onUnload); // once only, however often it is called
     this.#pool.put(key, new IdleConnection(connection), keep);
   }
 
@@ -84,6 +91,7 @@ export class IdleConnections {
 
   /** Cuts all, and those that come later. Idempotent. */
   close(): void {
+    globalThis.removeEventListener("unload", this.#onUnload);
     this.#pool.close();
   }
 }
