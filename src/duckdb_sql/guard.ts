@@ -15,11 +15,12 @@ const WRITING: ReadonlySet<number> = new Set([
   ...[TYPE.analyze, TYPE.vacuum],
 ]);
 /**
- * Functions that a query may name and that reach the server: its log and its files, or a text that is executed unseen. Within texts
+ * Functions that a query may name and that reach the server: its log, files, parser and resources, or a text that is executed unseen. Within texts
  * they are refused as well, if a bracket follows: which part of a statement is a text, DuckDB alone knows.
  */
 const REACHING = new RegExp(
   "\\b(enable_logging|disable_logging|truncate_duckdb_logs|write_log|checkpoint|force_checkpoint|query|" +
+    "enable_peg_parser|disable_peg_parser|(?:create|destroy|register|deregister)_external_resource(?:_type)?|" +
     // DuckDB has blanks of its own among the characters beyond ASCII.
     'json_execute_serialized_sql)\\b["\\s\\u{80}-\\u{10ffff}]*(?:\\(|/\\*|--)',
   "iu",
