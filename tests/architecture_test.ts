@@ -151,7 +151,7 @@ Deno.test("one module chooses the route of a URI, and the way from connect to th
 
 /*
  * Such a call may still be under way when its isolate has ended, a web worker's or the program's own, and with it all memory of
- * JavaScript. What it writes then goes where something else may be by then.
+ * JavaScript. What it writes then may overwrite something else.
  */
 Deno.test("no call on another thread is given memory of JavaScript", () => {
   const calls = [...filesBelow("src"), ...filesBelow("ffi")].flatMap((file) => {

@@ -17,7 +17,7 @@ const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct addrinfo of glibc on 64-bit systems
 const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
 
-/** Memory of a call of getaddrinfo: the hints, where the result goes, the port, and then the host. */
+/** Offsets in the memory of a call of getaddrinfo: the hints, the result, the port, and then the host. */
 const HINTS = 0, RESULT = 64, SERVICE = 72, NODE = 80;
 
 /**
