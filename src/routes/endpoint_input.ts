@@ -8,10 +8,10 @@
  * @module
  */
 import { equalBytes } from "../bytes.ts";
-import { DipcError, LocalError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { EndpointStats, RouteName } from "./stats.ts";
+import type { EndpointStats } from "./stats.ts";
 import type { EndOptions, MessageInput } from "../stream/message_input.ts";
 import { bound } from "../telemetry/telemetry.ts";
 import {
