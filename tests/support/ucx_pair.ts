@@ -100,6 +100,8 @@ export async function withoutLeaks(run: () => Promise<void>): Promise<void> {
   assertEquals(progressLoop().waits, 0, "waits left");
   assertEquals(hostPool().stats.blocksOut, blocks, "blocks left");
   // UCX's own thread closes some a moment later.
-  for (let i = 0; i < 50 && descriptors("self").length > before.length; i++) await new Promise((r) => setTimeout(r, 20));
+  for (let i = 0; i < 50 && descriptors("self").length > before.length; i++) {
+    await new Promise((r) => setTimeout(r, 20));
+  }
   assertEquals(descriptors("self"), before, "file descriptors left");
 }
