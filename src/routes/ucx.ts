@@ -55,6 +55,13 @@ export interface UcxStreamOptions {
   remoteKeys?: boolean;
   /** What opens that memory, if it is not host memory. */
   lent?: MemoryOpener;
+  /**
+   * Whether the stream may be requested again if it is not known what became of the first request. A ticket may stand for something that
+   * is executed. Default: only without a ticket.
+   */
+  mayRepeat?: boolean;
+  /** Called before the stream is requested. */
+  onRequest?: () => void;
 }
 
 /** A running stream of UCX. */
@@ -121,6 +128,7 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
     } catch (error) {
       first ??= error;
       if (!(error instanceof DipcError && TRY_NEXT.includes(error.code))) throw error;
+      if (error instanceof AnswerError && error.outcome !== "refused" && !mayRepeat(options)) throw error;
       if (performance.now() >= end) break;
     }
   }
@@ -152,9 +160,10 @@ export async function openAlternative(alternative: Alternative, options: UcxStre
   try {
     return await start(reusable, request, options);
   } catch (error) {
-    // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
+    // The server may have closed it, or have ended, at this very moment. It has not begun to answer, as far as is known here.
     const { channel } = reusable;
     if (!channel.isReused || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    if (!mayRepeat(options)) throw error;
   }
   return await start(await connectTo(request, options, false), request, options);
 }
@@ -170,6 +179,10 @@ interface StreamRequest {
   readonly keeps: boolean;
   /** Latest time of the schema, of `performance.now()`. */
   readonly end: number;
+}
+
+function mayRepeat({ mayRepeat, ticket }: UcxStreamOptions): boolean {
+  return mayRepeat ?? ticket === undefined;
 }
 
 function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
@@ -237,6 +250,7 @@ async function start(
     keep: keeps ? { ...keep, wantData: metadata.wantData } : null,
   });
   try {
+    options.onRequest?.();
     for (const request of requests) {
       await send(channel, request, requestBytes(request, keeps, shared), end, options);
     }
