@@ -1,5 +1,5 @@
 /**
- * Where a connection looks for names without a catalog or a schema.
+ * The place of names without a catalog or a schema, of a connection.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The options `catalog` and `schema` of a client's session: where its statements look for names.
+ * The options `catalog` and `schema` of a client's session, in which its statements look for names.
  *
  * @module
  */
