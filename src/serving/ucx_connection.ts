@@ -105,7 +105,9 @@ export class UcxConnection {
       if (!await this.#serve(request)) return await this.#close();
       request = await this.#rest();
     } while (request !== null);
-    this.#channel.cut!();
+    // In order, so that the next connection finds a worker that has carried one.
+    if (this.#host.stop.aborted) this.#channel.cut!();
+    else await this.#channel.close({ flush: true });
     this.#requests.close();
   }
 
