@@ -16,7 +16,7 @@ import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
 import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
-import { openAlternative } from "./ucx.ts";
+import { type EarlyChannel, openAlternative } from "./ucx.ts";
 
 /** What the endpoints of one flight have in common. */
 export interface EndpointOptions {
@@ -34,6 +34,8 @@ export interface EndpointOptions {
   transport?: Transport;
   /** How connections by UCX are kept. */
   keep: KeepOptions;
+  /** A connection by UCX that was begun already, if there is one. */
+  early?: EarlyChannel;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
@@ -106,7 +108,7 @@ export function planCandidates(
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, early, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -118,7 +120,7 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, early, share, remoteKeys, lent },
           pool: ucxPool(),
         });
       try {

@@ -20,7 +20,14 @@ import {
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
+import {
+  type Channel,
+  FAILED,
+  type KeepOptions,
+  type PeerAddress,
+  PENDING,
+  type Transport,
+} from "../wire/transport.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -28,6 +35,20 @@ import { offerOf, openRemote, openShared, type SharedOutcome, type SharingOffer 
 import type { MemoryOpener } from "./shared.ts";
 import { currentTraceparent } from "../telemetry/telemetry.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
+
+/** A connection that was begun before it was known where the stream is. */
+export interface EarlyChannel {
+  /**
+   * The connection, which is the caller's then.
+   *
+   * @param peer The server that it must lead to
+   * @param signal Aborts the wait for it
+   * @returns `null` if there is none to that server, or it has failed; never rejects
+   */
+  take(peer: PeerAddress, signal?: AbortSignal): Promise<Channel | null>;
+  /** Notes that a stream has come on a connection that can be kept. */
+  note(peer: PeerAddress): void;
+}
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
 export interface UcxStreamOptions {
@@ -49,6 +70,8 @@ export interface UcxStreamOptions {
   transport?: Transport;
   /** How the connection is kept for another stream. */
   keep: KeepOptions;
+  /** A connection that was begun already. */
+  early?: EarlyChannel;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
   /** Whether they are read by remote keys. Default false. */
@@ -148,15 +171,27 @@ export async function openAlternative(alternative: Alternative, options: UcxStre
     keeps,
     end,
   };
-  const reusable = await connectTo(request, options, keeps);
+  const stream = await startOnOpen(request, options) ??
+    await start(await connectTo(request, options, false), request, options);
+  if (keeps) options.early?.note(metadata);
+  return stream;
+}
+
+/**
+ * Requests a stream on the connection that is at hand, or on a new one.
+ *
+ * @returns `null` if the former was lost, so that the request may go out once more
+ */
+async function startOnOpen(request: StreamRequest, options: UcxStreamOptions): Promise<UcxStream | null> {
+  const connected = await connectTo(request, options, request.keeps);
   try {
-    return await start(reusable, request, options);
+    return await start(connected, request, options);
   } catch (error) {
     // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
-    const { channel } = reusable;
-    if (!channel.isReused || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    const { channel, wasOpen } = connected;
+    if (!wasOpen || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    return null;
   }
-  return await start(await connectTo(request, options, false), request, options);
 }
 
 /** What is requested, and until when. */
@@ -172,8 +207,14 @@ interface StreamRequest {
   readonly end: number;
 }
 
-function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
+/** Whether connections are kept at all. */
+export function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
   return connections > 0 && milliseconds > 0;
+}
+
+/** Most bytes of a metadata message: the server's reason for rejecting must pass even a tighter limit. */
+export function metadataLimit({ maxMetadataBytes }: ReaderLimits): number {
+  return Math.max(maxMetadataBytes, MAX_ERROR_BYTES);
 }
 
 function isLost(failure: DipcError | null): boolean {
@@ -183,6 +224,8 @@ function isLost(failure: DipcError | null): boolean {
 /** A connection, and the server's memory. */
 interface Connected {
   readonly channel: Channel;
+  /** Whether it was made before it was needed, so that the server may have closed it meanwhile. */
+  readonly wasOpen: boolean;
   /** `null` if the server offers none. */
   readonly shared: SharedOutcome | null;
 }
@@ -197,16 +240,17 @@ async function connectTo(
   const sharing = openShared(offer, options);
   try {
     const transport = options.transport ?? await sharedTransport(library);
-    const channel = await transport.connect(metadata, body, {
+    const early = mayReuse ? await options.early?.take(metadata, signal) ?? null : null;
+    const channel = early ?? await transport.connect(metadata, body, {
       timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(end - performance.now()))),
       signal,
-      // The server's reason for rejecting must pass even a tighter limit.
-      maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+      maxMetadataBytes: metadataLimit(limits),
       mayReuse,
       remoteMemory: offer?.kind === "remote",
     });
     try {
-      return { channel, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
+      const wasOpen = early !== null || channel.isReused === true;
+      return { channel, wasOpen, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
     } catch (error) {
       await channel.close();
       throw error;

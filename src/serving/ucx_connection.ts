@@ -137,6 +137,8 @@ export class UcxConnection {
       await this.#outgoing!.release();
     } catch (error) {
       detail.error = asDipcError(error);
+      // A client that leaves without a request has no stream that could have failed.
+      if (request === null && detail.error.code === "connection_lost") this.#isConcluded = true;
       if (this.#hasStalled()) this.#conclude();
       return false;
     }

@@ -51,6 +51,12 @@ export class IdlePool<Item extends Keepable> {
     return this.#all.length;
   }
 
+  /** Whether anything of a key waits; it need not be sound. */
+  has(key: string): boolean {
+    const now = performance.now();
+    return this.#all.some((kept) => kept.key === key && now < kept.until);
+  }
+
   /**
    * What was used last, if it is sound. The caller owns it.
    *

@@ -69,6 +69,11 @@ export class IdleConnections {
     return this.#pool.count;
   }
 
+  /** Whether one of a key waits. */
+  has(key: string): boolean {
+    return this.#pool.has(key);
+  }
+
   /**
    * The connection to a server that was used last, if there is one that is sound. The caller owns it.
    *

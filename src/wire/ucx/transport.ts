@@ -166,6 +166,10 @@ class UcxTransport implements Transport {
     throw last;
   }
 
+  hasKept(peer: PeerAddress, options: ConnectChannelOptions): boolean {
+    return this.#idle.has(keyOf([peerName(peer)], channelLimits(options, this.#limits)));
+  }
+
   async listen(options: ListenOptions): Promise<Listener> {
     const [[address]] = this.#candidates([await resolveAddress(options)]);
     const { device } = pathOf(address);
