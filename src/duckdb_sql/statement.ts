@@ -63,7 +63,7 @@ export class DuckDbStatement implements EngineStatement {
     isReadOnly: boolean,
     { signal }: EngineCallOptions,
   ): Promise<DuckDbStatement> {
-    checkText(sql);
+    checkText(sql, isReadOnly);
     return await connection.run("prepare the statement", signal, async () => {
       const prepared = await Prepared.single(connection, sql);
       try {

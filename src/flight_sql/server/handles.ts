@@ -10,7 +10,8 @@ import type { SqlLimits } from "./limits.ts";
 
 /** How often is looked for what nobody uses, in milliseconds. */
 const CHECK_MS = 250;
-const HANDLE_BYTES = 16;
+/** Bytes of a handle, all of them random. */
+export const HANDLE_BYTES = 16;
 
 /** Who has called: others cannot use what is open for one. */
 export interface Caller {

@@ -11,6 +11,19 @@ import type { Open } from "./handles.ts";
 
 /** Longest answer to a poll, in milliseconds. */
 export const POLL_MS = 1000;
+/** Beginning of the commands by which queries that run are polled. */
+const POLL_PREFIX = "dipc-poll:";
+
+/** The command by which a query is polled. */
+export function pollCommand(handle: Uint8Array): Uint8Array {
+  return new TextEncoder().encode(`${POLL_PREFIX}${handle.toHex()}`);
+}
+
+/** The handle of the query that a command polls; `null` if it is another command. */
+export function pollHandle(command: Uint8Array): Uint8Array | null {
+  const [, hex] = /^dipc-poll:([0-9a-f]{32})$/.exec(new TextDecoder().decode(command.subarray(0, 64))) ?? [];
+  return hex === undefined ? null : Uint8Array.fromHex(hex);
+}
 
 /** A query that runs between polls. */
 export class PendingQuery implements Open {

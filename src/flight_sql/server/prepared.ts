@@ -14,6 +14,8 @@ import type { Transaction } from "./transaction.ts";
 
 /** Most bytes of the parameters of one call. */
 const MAX_PARAMETER_BYTES = 64 * MIB;
+/** What a message and a row count at least, in bytes: they take memory here even if they have no bytes, as nulls have none. */
+const MESSAGE_BYTES = 1024, ROW_BYTES = 64;
 
 /** A statement, and the connection on which it can be executed. */
 export interface Instance {
@@ -111,12 +113,14 @@ export async function batchesOf(upload: ClientStream): Promise<OwnedRecordBatch[
   try {
     for await (const { message } of upload) {
       if (message === null) continue;
-      byteLength += message.body?.byteLength ?? 0;
+      const rows = message.header.kind === "batch" ? message.header.rows : 0;
+      byteLength += MESSAGE_BYTES + Math.max(message.body?.byteLength ?? 0, rows * ROW_BYTES);
       if (byteLength > MAX_PARAMETER_BYTES) {
         message.body?.release();
         throw new PeerError(
           "limit_exceeded",
-          `cannot bind the parameters: they have more than ${MAX_PARAMETER_BYTES} bytes; bind fewer at a time, or ingest the rows`,
+          `cannot bind the parameters: they have more than ${MAX_PARAMETER_BYTES} bytes, each row counted as ${ROW_BYTES} or ` +
+            "more; bind fewer at a time, or ingest the rows",
         );
       }
       decoder ??= new BatchDecoder(upload.schema!);
