@@ -195,7 +195,7 @@ testNeeding(
     await using server = await serve({ datasets: { trips: tripsTable(2) } });
     const read = () => rowsOf([...server.datasets[0].uris], { keepAliveMs: 100, share: false });
     assertEquals(await read(), 2000);
-  await until(() => server.stats.idleConnections === 1);
+    await until(() => server.stats.idleConnections === 1);
     // The listener's, those of the connection, and three that the server has made ahead.
     await until(() => liveWorkers === 6);
     await until(() => server.stats.idleConnections === 0);
