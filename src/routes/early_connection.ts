@@ -11,8 +11,8 @@ import { parseFlightLocation } from "../flight/location.ts";
 import { isGranted } from "../permissions.ts";
 import type { Channel, PeerAddress } from "../wire/transport.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
+import { type EarlyChannel, isKeeping, metadataLimit } from "./early_channel.ts";
 import type { RouteOptions } from "./options.ts";
-import { type EarlyChannel, isKeeping, metadataLimit } from "./ucx.ts";
 
 /** Most Flight servers that are remembered. */
 const MAX_KNOWN = 1000;
@@ -20,6 +20,8 @@ const MAX_KNOWN = 1000;
 const STEADY = 2;
 /** How long a server may think about its answer before the connection is cut: it takes a place there, in milliseconds. */
 const PATIENCE_MS = 3_000;
+/** Looks by which the end of a connection shows. */
+const LOOKS = 2;
 
 /** Where the last streams of a Flight server came from. */
 interface Source extends PeerAddress {
@@ -73,7 +75,11 @@ export class EarlyConnection implements EarlyChannel {
     signal?.addEventListener("abort", abort);
     const channel = await begun.channel;
     signal?.removeEventListener("abort", abort);
-    return channel;
+    // The server may have ended it meanwhile, and a ticket may not go out twice.
+    for (let i = 0; i < LOOKS; i++) channel?.progress();
+    if (channel === null || channel.failure === null) return channel;
+    await channel.close();
+    return null;
   }
 
   note({ host, port }: PeerAddress): void {

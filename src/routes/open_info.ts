@@ -15,10 +15,10 @@ import { hostPool } from "../memory/host_pool.ts";
 import { isGranted } from "../permissions.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { ClientPool } from "./client_pool.ts";
+import type { EarlyChannel } from "./early_channel.ts";
 import { FlightInput } from "./flight_input.ts";
 import { flightNumbers, type RouteOptions } from "./options.ts";
 import type { OpenStream } from "./route.ts";
-import type { EarlyChannel } from "./ucx.ts";
 
 /** Most endpoints of one flight: each holds memory until the stream has ended. */
 const MAX_ENDPOINTS = 65_536;

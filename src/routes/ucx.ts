@@ -11,7 +11,6 @@ import { wrapBytes } from "../memory/wrap.ts";
 import {
   AnswerError,
   encodeRequest,
-  MAX_ERROR_BYTES,
   REQUEST_ERRORS,
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
@@ -28,6 +27,7 @@ import {
   PENDING,
   type Transport,
 } from "../wire/transport.ts";
+import { type EarlyChannel, isKeeping, metadataLimit } from "./early_channel.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -35,20 +35,6 @@ import { offerOf, openRemote, openShared, type SharedOutcome, type SharingOffer 
 import type { MemoryOpener } from "./shared.ts";
 import { currentTraceparent } from "../telemetry/telemetry.ts";
 import { sharedTransport } from "../wire/ucx/shared.ts";
-
-/** A connection that was begun before it was known where the stream is. */
-export interface EarlyChannel {
-  /**
-   * The connection, which is the caller's then.
-   *
-   * @param peer The server that it must lead to
-   * @param signal Aborts the wait for it
-   * @returns `null` if there is none to that server, or it has failed; never rejects
-   */
-  take(peer: PeerAddress, signal?: AbortSignal): Promise<Channel | null>;
-  /** Notes that a stream has come on a connection that can be kept. */
-  note(peer: PeerAddress): void;
-}
 
 /** What {@linkcode openAlternative} needs: the options of `connect`, checked. */
 export interface UcxStreamOptions {
@@ -78,6 +64,13 @@ export interface UcxStreamOptions {
   remoteKeys?: boolean;
   /** What opens that memory, if it is not host memory. */
   lent?: MemoryOpener;
+  /**
+   * Whether the stream may be requested again if it is not known what became of the first request. A ticket may stand for something that
+   * is executed. Default: only without a ticket.
+   */
+  mayRepeat?: boolean;
+  /** Called before the stream is requested. */
+  onRequest?: () => void;
 }
 
 /** A running stream of UCX. */
@@ -144,6 +137,7 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
     } catch (error) {
       first ??= error;
       if (!(error instanceof DipcError && TRY_NEXT.includes(error.code))) throw error;
+      if (error instanceof AnswerError && error.outcome !== "refused" && !mayRepeat(options)) throw error;
       if (performance.now() >= end) break;
     }
   }
@@ -187,9 +181,10 @@ async function startOnOpen(request: StreamRequest, options: UcxStreamOptions): P
   try {
     return await start(connected, request, options);
   } catch (error) {
-    // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
+    // The server may have closed it, or have ended, at this very moment. It has not begun to answer, as far as is known here.
     const { channel, wasOpen } = connected;
     if (!wasOpen || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    if (!mayRepeat(options)) throw error;
     return null;
   }
 }
@@ -207,14 +202,8 @@ interface StreamRequest {
   readonly end: number;
 }
 
-/** Whether connections are kept at all. */
-export function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
-  return connections > 0 && milliseconds > 0;
-}
-
-/** Most bytes of a metadata message: the server's reason for rejecting must pass even a tighter limit. */
-export function metadataLimit({ maxMetadataBytes }: ReaderLimits): number {
-  return Math.max(maxMetadataBytes, MAX_ERROR_BYTES);
+function mayRepeat({ mayRepeat, ticket }: UcxStreamOptions): boolean {
+  return mayRepeat ?? ticket === undefined;
 }
 
 function isLost(failure: DipcError | null): boolean {
@@ -281,6 +270,7 @@ async function start(
     keep: keeps ? { ...keep, wantData: metadata.wantData } : null,
   });
   try {
+    options.onRequest?.();
     for (const request of requests) {
       await send(channel, request, requestBytes(request, keeps, shared), end, options);
     }

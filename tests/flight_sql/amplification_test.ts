@@ -1,8 +1,9 @@
 /** Short requests to a server of Flight SQL that stand for very much. */
-import { Field, makeData, Null, RecordBatch, Schema, Struct } from "apache-arrow";
+import { Field, makeData, Null, RecordBatch, Schema, Struct, Table } from "apache-arrow";
 import { assertEquals } from "@std/assert";
-import { SqlInfo } from "../../flight_sql.ts";
-import { packMessage } from "../../src/flight_sql/any.ts";
+import { type FlightSqlClient, SqlInfo } from "../../flight_sql.ts";
+import { fromTable } from "../../mod.ts";
+import { packMessage, unpackMessage } from "../../src/flight_sql/any.ts";
 import * as sql from "../../src/flight_sql/gen/flight_sql_pb.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { peerTest } from "../support/peers.ts";
@@ -38,3 +39,33 @@ peerTest(["duckdb"], "what is requested of SqlInfo many times is answered once",
   });
   assertEquals((await client.flight.getFlightInfo({ command })).totalRecords, 1n);
 });
+
+peerTest(
+  ["duckdb"],
+  "the parameters that all clients have bound are counted, until their statements are closed",
+  async () => {
+    await using server = await sqlServer();
+    await using client = await server.client();
+    await using other = await server.client();
+    const million = await fromTable(new Table([nulls(1e6)]));
+    const statements: Uint8Array[] = [];
+    const bind = async (from: FlightSqlClient): Promise<void> => {
+      const [created] = await Array.fromAsync(from.flight.doAction(
+        "CreatePreparedStatement",
+        packMessage(sql.ActionCreatePreparedStatementRequestSchema, { query: "select ?" }),
+      ));
+      const { preparedStatementHandle } = unpackMessage(sql.ActionCreatePreparedStatementResultSchema, created)!;
+      statements.push(preparedStatementHandle);
+      const command = packMessage(sql.CommandPreparedStatementQuerySchema, { preparedStatementHandle });
+      await from.flight.put({ command }, million);
+    };
+    for (let i = 0; i < 8; i++) await bind(client);
+    await assertDipcError("limit_exceeded", "those of all clients", () => bind(other));
+    for (const preparedStatementHandle of statements.slice(0, 2)) {
+      const request = packMessage(sql.ActionClosePreparedStatementRequestSchema, { preparedStatementHandle });
+      await Array.fromAsync(client.flight.doAction("ClosePreparedStatement", request));
+    }
+    await bind(other);
+    assertEquals(await rowsOf(other, "select ? as x", { parameters: [1] }), [{ x: 1 }]);
+  },
+);

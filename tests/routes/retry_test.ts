@@ -91,6 +91,12 @@ Deno.test("a request whose kept connection is lost before the answer goes out on
   await input.close();
   assertEquals([begun.asked, noted], [[false], [metadata]]);
 
+  // Not with a ticket: what that stands for may have been executed.
+  const ticketed = transportWith(network, lostChannel(true));
+  const ticket = new TextEncoder().encode("trips");
+  await assertDipcError("connection_lost", "", () => connect(uri, { transport: ticketed.transport, ticket }));
+  assertEquals(ticketed.asked, [true]);
+
   // Not one that was new, nor one that was answered.
   const fresh = transportWith(network, lostChannel(false));
   await assertDipcError("connection_lost", "the server has ended", () => connect(uri, { transport: fresh.transport }));

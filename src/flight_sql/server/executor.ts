@@ -20,7 +20,7 @@ import type {
 import { engineError, fromEngine, notOffered } from "./failure.ts";
 import { type Caller, Handles, type Open } from "./handles.ts";
 import type { SqlLimits } from "./limits.ts";
-import { type Instance, PreparedStatement } from "./prepared.ts";
+import { type Instance, ParameterMemory, PreparedStatement } from "./prepared.ts";
 import { resultOf, SmallResult, type SqlResult } from "./result.ts";
 import { tableOf } from "./rows.ts";
 import { Budget, Run } from "./run.ts";
@@ -67,6 +67,7 @@ export class Executor {
   readonly engine: SqlEngine;
   readonly limits: SqlLimits;
   readonly handles: Handles;
+  readonly parameterMemory = new ParameterMemory();
   /** Handles of results that are in memory, oldest first. */
   readonly #small = new Map<string, StoredResult>();
 

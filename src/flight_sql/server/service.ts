@@ -24,7 +24,7 @@ import { infoOf } from "./info.ts";
 import type { SqlLimits } from "./limits.ts";
 import { isMetadata, metadata } from "./metadata.ts";
 import { PendingQuery, POLL_MS, pollCommand, pollHandle } from "./pending.ts";
-import { batchesOf, rowsOf } from "./prepared.ts";
+import { BoundRows } from "./prepared.ts";
 import { commandOf, ingestOf, readPacked, statementOf } from "./requests.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -211,18 +211,14 @@ export class SqlService {
       case "CommandPreparedStatementQuery": {
         const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementQuerySchema, command);
         const prepared = this.#executor.prepared(preparedStatementHandle, caller);
-        prepared.bind(await batchesOf(upload));
+        prepared.bind(await BoundRows.receive(upload, this.#executor.parameterMemory));
         return await upload.acknowledge(bytes(sql.DoPutPreparedStatementResultSchema, { preparedStatementHandle }));
       }
       case "CommandPreparedStatementUpdate": {
         const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementUpdateSchema, command);
         const prepared = this.#executor.prepared(preparedStatementHandle, caller);
-        const batches = await batchesOf(upload);
-        try {
-          return await acknowledge(upload, await this.#executor.updatePrepared(prepared, rowsOf(batches), signal));
-        } finally {
-          for (const batch of batches) batch[Symbol.dispose]();
-        }
+        using bound = await BoundRows.receive(upload, this.#executor.parameterMemory);
+        return await acknowledge(upload, await this.#executor.updatePrepared(prepared, bound.rows, signal));
       }
       case "CommandStatementIngest": {
         const request = readPacked(sql.CommandStatementIngestSchema, command);
