@@ -1,6 +1,5 @@
 /**
- * A connection by UCX that is begun while a Flight server is asked where its data is, to the address that the server named the last
- * times: it takes several round trips and some milliseconds of both sides.
+ * A connection by UCX that is begun while `GetFlightInfo` is under way, to the address that the server named the last times: it takes several round trips and some milliseconds of both sides.
  *
  * It changes nothing but the time: its errors are ignored, nothing is prompted for, and one that is not used is cut when `connect` is
  * over.
@@ -23,7 +22,7 @@ const PATIENCE_MS = 3_000;
 /** Looks by which the end of a connection shows. */
 const LOOKS = 2;
 
-/** Where the last streams of a Flight server came from. */
+/** The address that the last streams of a Flight server came from. */
 interface Source extends PeerAddress {
   /** How many in a row. */
   readonly streams: number;
@@ -43,7 +42,7 @@ export class EarlyConnection implements EarlyChannel {
   /** Names the server; `null` if its streams cannot come this way. */
   readonly #key: string | null;
   readonly #stop = new AbortController();
-  /** Where it leads to, and itself; `null` if it was not begun, or has been taken. */
+  /** Its peer, and itself; `null` if it was not begun, or has been taken. */
   #begun: { readonly peer: PeerAddress; readonly channel: Promise<Channel | null> } | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 

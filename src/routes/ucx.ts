@@ -19,14 +19,7 @@ import {
 import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } from "../protocol/uri.ts";
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
-import {
-  type Channel,
-  FAILED,
-  type KeepOptions,
-  type PeerAddress,
-  PENDING,
-  type Transport,
-} from "../wire/transport.ts";
+import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
 import { type EarlyChannel, isKeeping, metadataLimit } from "./early_channel.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";

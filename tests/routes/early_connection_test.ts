@@ -164,7 +164,7 @@ testNeeding([needsUcx], "a connection that is not used is cut, and none is begun
   stop.abort();
   await aborted;
   await server.reaches(3, 0, 1);
-  // A client that leaves without a request is no error.
+  // A client that leaves without a request is not an error.
   assertEquals(server.errors, []);
 });
 
@@ -182,7 +182,7 @@ testNeeding([needsUcx], "a server that takes long to answer is not made to keep 
 
 testNeeding(
   [needsUcx],
-  "a server in the place of another one is reached, though nobody listens where that one did",
+  "a server in the place of another one is reached, though nobody listens at the address of that one any more",
   async () => {
     const former = await (await HeldServer.start()).known();
     await former.shutdown();
