@@ -17,6 +17,7 @@ import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
 import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
+import type { EarlyChannel } from "./early_channel.ts";
 import { openAlternative } from "./ucx.ts";
 
 /** What the endpoints of one flight have in common. */
@@ -35,6 +36,8 @@ export interface EndpointOptions {
   transport?: Transport;
   /** How connections by UCX are kept. */
   keep: KeepOptions;
+  /** A connection by UCX that was begun already, if there is one. */
+  early?: EarlyChannel;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
@@ -114,7 +117,7 @@ function unlike(flight: readonly (string | null)[], clients: ClientPool): (strin
 }
 
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, early, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -126,7 +129,8 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     async open(signal, onRequest) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, onRequest },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, early, share, remoteKeys },
+          ...{ lent, onRequest },
           mayRepeat: endpoint.expirationTime !== null,
           pool: ucxPool(),
         });

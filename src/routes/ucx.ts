@@ -11,7 +11,6 @@ import { wrapBytes } from "../memory/wrap.ts";
 import {
   AnswerError,
   encodeRequest,
-  MAX_ERROR_BYTES,
   REQUEST_ERRORS,
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
@@ -21,6 +20,7 @@ import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } fr
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
+import { type EarlyChannel, isKeeping, metadataLimit } from "./early_channel.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -49,6 +49,8 @@ export interface UcxStreamOptions {
   transport?: Transport;
   /** How the connection is kept for another stream. */
   keep: KeepOptions;
+  /** A connection that was begun already. */
+  early?: EarlyChannel;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
   /** Whether they are read by remote keys. Default false. */
@@ -156,16 +158,28 @@ export async function openAlternative(alternative: Alternative, options: UcxStre
     keeps,
     end,
   };
-  const reusable = await connectTo(request, options, keeps);
+  const stream = await startOnOpen(request, options) ??
+    await start(await connectTo(request, options, false), request, options);
+  if (keeps) options.early?.note(metadata);
+  return stream;
+}
+
+/**
+ * Requests a stream on the connection that is at hand, or on a new one.
+ *
+ * @returns `null` if the former was lost, so that the request may go out once more
+ */
+async function startOnOpen(request: StreamRequest, options: UcxStreamOptions): Promise<UcxStream | null> {
+  const connected = await connectTo(request, options, request.keeps);
   try {
-    return await start(reusable, request, options);
+    return await start(connected, request, options);
   } catch (error) {
     // The server may have closed it, or have ended, at this very moment. It has not begun to answer, as far as is known here.
-    const { channel } = reusable;
-    if (!channel.isReused || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    const { channel, wasOpen } = connected;
+    if (!wasOpen || !isLost(channel.failure) || error instanceof AnswerError) throw error;
     if (!mayRepeat(options)) throw error;
+    return null;
   }
-  return await start(await connectTo(request, options, false), request, options);
 }
 
 /** What is requested, and until when. */
@@ -185,10 +199,6 @@ function mayRepeat({ mayRepeat, ticket }: UcxStreamOptions): boolean {
   return mayRepeat ?? ticket === undefined;
 }
 
-function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
-  return connections > 0 && milliseconds > 0;
-}
-
 function isLost(failure: DipcError | null): boolean {
   return failure?.code === "connection_lost";
 }
@@ -196,6 +206,8 @@ function isLost(failure: DipcError | null): boolean {
 /** A connection, and the server's memory. */
 interface Connected {
   readonly channel: Channel;
+  /** Whether it was made before it was needed, so that the server may have closed it meanwhile. */
+  readonly wasOpen: boolean;
   /** `null` if the server offers none. */
   readonly shared: SharedOutcome | null;
 }
@@ -210,16 +222,17 @@ async function connectTo(
   const sharing = openShared(offer, options);
   try {
     const transport = options.transport ?? await sharedTransport(library);
-    const channel = await transport.connect(metadata, body, {
+    const early = mayReuse ? await options.early?.take(metadata, signal) ?? null : null;
+    const channel = early ?? await transport.connect(metadata, body, {
       timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(end - performance.now()))),
       signal,
-      // The server's reason for rejecting must pass even a tighter limit.
-      maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+      maxMetadataBytes: metadataLimit(limits),
       mayReuse,
       remoteMemory: offer?.kind === "remote",
     });
     try {
-      return { channel, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
+      const wasOpen = early !== null || channel.isReused === true;
+      return { channel, wasOpen, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
     } catch (error) {
       await channel.close();
       throw error;

@@ -106,7 +106,9 @@ export class UcxConnection {
       if (!await this.#serve(request)) return await this.#close();
       request = await this.#rest();
     } while (request !== null);
-    this.#channel.cut!();
+    // In order, so that the next connection finds a worker that has carried one.
+    if (this.#host.stop.aborted) this.#channel.cut!();
+    else await this.#channel.close({ flush: true });
     this.#requests.close();
   }
 
@@ -136,6 +138,8 @@ export class UcxConnection {
       await this.#outgoing!.release();
     } catch (error) {
       detail.error = asDipcError(error);
+      // A client that leaves without a request has no stream that could have failed.
+      if (request === null && detail.error.code === "connection_lost") this.#isConcluded = true;
       if (this.#hasStalled()) this.#conclude();
       return false;
     }
