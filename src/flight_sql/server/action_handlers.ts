@@ -114,7 +114,7 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const transaction = executor.transaction(transactionId, caller);
-  const { handle, prepared } = await executor.prepare(text, transaction, caller, signal);
+  const { handle, prepared } = await executor.prepare({ ...text, place: caller.place }, transaction, caller, signal);
   return packMessage(sql.ActionCreatePreparedStatementResultSchema, {
     preparedStatementHandle: handle,
     datasetSchema: prepared.schema === null ? new Uint8Array(0) : frameMetadata(prepared.schema),

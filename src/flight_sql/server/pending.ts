@@ -8,6 +8,7 @@ import type { PeerError } from "../../tell_peer.ts";
 import { withDeadline } from "../../deadline.ts";
 import type { StoredResult } from "./executor.ts";
 import type { Open } from "./handles.ts";
+import { ProgressWatch } from "./watch.ts";
 
 /** Longest answer to a poll, in milliseconds. */
 export const POLL_MS = 1000;
@@ -31,6 +32,8 @@ export class PendingQuery implements Open {
   readonly timeoutMs: number;
   /** What was requested at first. */
   descriptor: FlightDescriptor | null = null;
+  /** How far it is. */
+  readonly watch = new ProgressWatch();
   readonly #abort = new AbortController();
   readonly #result: Promise<StoredResult | null>;
   #polls = 0;
@@ -41,9 +44,12 @@ export class PendingQuery implements Open {
    * @param execute Executes the query until it has a result
    * @param timeoutMs Longest time between polls, in milliseconds
    */
-  constructor(execute: (signal: AbortSignal) => Promise<StoredResult | null>, timeoutMs: number) {
+  constructor(
+    execute: (signal: AbortSignal, watch: ProgressWatch) => Promise<StoredResult | null>,
+    timeoutMs: number,
+  ) {
     this.timeoutMs = timeoutMs;
-    this.#result = execute(this.#abort.signal);
+    this.#result = execute(this.#abort.signal, this.watch);
     this.#result.catch(() => {});
   }
 

@@ -24,8 +24,10 @@ import { infoOf } from "./info.ts";
 import type { SqlLimits } from "./limits.ts";
 import { isMetadata, metadata } from "./metadata.ts";
 import { PendingQuery, POLL_MS, pollCommand, pollHandle } from "./pending.ts";
+import { changePlace } from "./place.ts";
 import { BoundRows } from "./prepared.ts";
 import { commandOf, ingestOf, readPacked, statementOf } from "./requests.ts";
+import type { ProgressWatch } from "./watch.ts";
 
 const NOTHING = new Uint8Array(0);
 /** Beginning of the names of parts of results. */
@@ -88,6 +90,7 @@ export class SqlService {
       doPut: (upload, context) => this.#doPut(upload, context),
       cancelFlightInfo: (info, context) => this.#cancel(info, context),
       renewFlightEndpoint: (endpoint, context) => this.#renew(endpoint, context),
+      _changeSession: (changes, current) => changePlace(this.#executor.engine, changes, current),
       actions: actionHandlers(this.#executor, (info, context) => this.#cancel(info, context)),
     };
   }
@@ -99,10 +102,16 @@ export class SqlService {
   }
 
   /** Executes a command; `null` if it is none of Flight SQL. */
-  async #run(command: Uint8Array, context: FlightContext, signal: AbortSignal): Promise<StoredResult | null> {
+  async #run(
+    command: Uint8Array,
+    context: FlightContext,
+    signal: AbortSignal,
+    watch?: ProgressWatch,
+  ): Promise<StoredResult | null> {
     const name = packedName(command);
     if (name === null) return null;
     const caller = callerOf(context);
+    const execution = { caller, signal, watch };
     if (isMetadata(name)) {
       const { engine } = this.#executor;
       return await this.#executor.store(await metadata({ engine, info: this.#info }, name, command), caller);
@@ -111,17 +120,16 @@ export class SqlService {
       const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementQuerySchema, command);
       return await this.#executor.queryPrepared(
         this.#executor.prepared(preparedStatementHandle, caller),
-        caller,
-        signal,
+        execution,
       );
     }
     const { text, transaction } = this.#statement(name, command, caller);
-    return await this.#executor.query(text, transaction, caller, signal);
+    return await this.#executor.query(text, transaction, execution);
   }
 
   #statement(name: string, command: Uint8Array, caller: Caller) {
     const { text, transactionId } = statementOf(name, command);
-    return { text, transaction: this.#executor.transaction(transactionId, caller) };
+    return { text: { ...text, place: caller.place }, transaction: this.#executor.transaction(transactionId, caller) };
   }
 
   async #infoOf(stored: StoredResult, descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo> {
@@ -174,7 +182,7 @@ export class SqlService {
     } else {
       if (packedName(command) === null) return undefined;
       handles.checkRoom(callerOf(context));
-      query = new PendingQuery((signal) => this.#run(command, context, signal), limits.resultTimeoutMs);
+      query = new PendingQuery((signal, watch) => this.#run(command, context, signal, watch), limits.resultTimeoutMs);
       handle = handles.add(query, callerOf(context));
     }
     const stored = await query.wait(POLL_MS, context.signal).catch(async (error) => {
@@ -192,7 +200,7 @@ export class SqlService {
       ...{ schema: NOTHING, descriptor: next, endpoints: [], totalRecords: -1n, totalBytes: -1n, ordered: false },
       appMetadata: NOTHING,
     };
-    return { info, descriptor: next, progress: null, expirationTime: null };
+    return { info, descriptor: next, progress: query.watch.progress, expirationTime: null };
   }
 
   async #doGet(ticket: Uint8Array, context: FlightContext): Promise<Dataset | undefined> {
@@ -224,7 +232,7 @@ export class SqlService {
         const request = readPacked(sql.CommandStatementIngestSchema, command);
         const transaction = this.#executor.transaction(request.transactionId, caller);
         const rows = { schemaHeader: await upload._readSchema(), messages: () => messagesOf(upload) };
-        return await acknowledge(upload, await this.#executor.ingest(ingestOf(request), rows, transaction, signal));
+        return await acknowledge(upload, await this.#executor.ingest(ingestOf(request), rows, transaction, caller));
       }
       default: {
         const { text, transaction } = this.#statement(name, command, caller);
