@@ -99,10 +99,11 @@ const REFUSED: readonly [sql: string, code: string, text: string][] = [
   ["from enable_logging\u200b()", "permission_denied", "enable_logging"],
   ["select e'\\'' from enable_logging () -- '", "permission_denied", "enable_logging"],
   ["select $$'$$ from enable_logging/* /* ' */ */()", "permission_denied", "enable_logging"],
+  ["from enable_profiling()", "permission_denied", "enable_profiling"],
+  ["from enable_peg_parser()", "permission_denied", "enable_peg_parser"],
   ["from /* x */ query /* y */ ('select 1')", "permission_denied", "query"],
   ["select 1; select 2", "invalid_argument", "2 statements"],
   ["from register_external_resource('a', 'b')", "permission_denied", "register_external_resource"],
-  ["from enable_peg_parser()", "permission_denied", "enable_peg_parser"],
   ["create table t (i int)", "permission_denied", "read-only"],
   ["create temp table t (i int)", "permission_denied", "read-only"],
   ["drop view trips", "permission_denied", "read-only"],
@@ -161,6 +162,55 @@ duckDbTest(
     await using engine = await duckDbEngine({ ...options, tables: {} });
     assertEquals(await run(engine, "from t order by city"), ["x,7", "y,2"]);
     await assertRejects(() => run(engine, "from trips"), DipcError, "does not exist");
+  },
+);
+
+duckDbTest(
+  [],
+  "clients can neither read nor write where DuckDB spills what other clients query",
+  async ({ library }) => {
+    using folder = new TemporaryFolder();
+    const spilled = `${folder.path}/spilled`;
+    await using engine = await duckDbEngine({
+      library,
+      tables: {},
+      write: folder.path,
+      memoryLimit: "100MB",
+      threads: 2,
+    });
+    const connection = await engine.connect();
+    const secret = "select 'secret ' || range || repeat('x', 50) from range(3000000) order by hash(range)";
+    const rows = await (await connection.prepare(secret, {})).query(null, {});
+    (await rows.next())?.body?.release();
+    assert([...Deno.readDirSync(spilled)].length > 0);
+    const write = `explain analyze copy (select 1) to '${spilled}/written.csv'`;
+    for (
+      const sql of [
+        ...[
+          "glob",
+          "read_blob",
+          "read_text",
+          "read_csv",
+          "sniff_csv",
+          "read_json_auto",
+          "parquet_schema",
+          "parquet_scan",
+        ]
+          .flatMap((name) => [`from ${name}('${spilled}/*')`, `from "${name}" /* */ ('${spilled}/*')`]),
+        write,
+      ]
+    ) {
+      const error = await assertRejects(() => run(engine, sql), DipcError, undefined, sql);
+      assertEquals(error.code, "permission_denied", `${sql}: ${error.message}`);
+    }
+    assertEquals([...Deno.readDirSync(spilled)].filter(({ name }) => name === "written.csv"), []);
+    // What looks like them is executed.
+    assertEquals(await run(engine, "select count(*) from range(3) t(read_text) where read_text::varchar glob '*'"), [
+      "3",
+    ]);
+    await run(engine, "explain analyze select 1");
+    await rows.close();
+    await connection.close();
   },
 );
 
