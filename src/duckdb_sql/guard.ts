@@ -21,12 +21,13 @@ function callOf(names: string): RegExp {
 }
 
 /**
- * Functions that a query may name and that reach the server: its log, profiles, parser and files, or a text that is executed unseen.
- * Within texts they are refused as well, if a bracket follows: which part of a statement is a text, DuckDB alone knows.
+ * Functions that a query may name and that reach the server: its log, profiles, parser, resources and files, or a text that is executed
+ * unseen. Within texts they are refused as well, if a bracket follows: which part of a statement is a text, DuckDB alone knows.
  */
 const REACHING = callOf(
   "enable_logging|disable_logging|truncate_duckdb_logs|write_log|checkpoint|force_checkpoint|query|" +
-    "json_execute_serialized_sql|(?:enable|disable)_(?:profiling|peg_parser)",
+    "json_execute_serialized_sql|(?:enable|disable)_(?:profiling|peg_parser)|" +
+    "(?:create|destroy|register|deregister)_external_resource(?:_type)?",
 );
 /** Functions that read files. DuckDB always allows them those of the folder for what it spills, also of other clients' queries. */
 const READING_FILES = callOf("glob|sniff_csv|read_\\w+|parquet_\\w+|\\w+_scan");
