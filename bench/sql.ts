@@ -5,7 +5,8 @@
  * @module
  */
 import { startSail, startSqlite } from "../tests/flight_sql/support/sql_servers.ts";
-import { type AdbcDrivers, findPeers } from "../tools/peers.ts";
+import { SETUP_DUCKDB_VERSION } from "../ffi/duckdb_location.ts";
+import { type AdbcDrivers, DUCKDB_JDBC_VERSION, findPeers } from "../tools/peers.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { serveFlight } from "./serving.ts";
 import type { Workbench } from "./workbench.ts";
@@ -40,9 +41,18 @@ function measured(answer: Record<string, unknown>, rows: number, counted = rows)
   return { value: counted / (answer.seconds as number) };
 }
 
+/** The DuckDB of our servers: 2.0 if it is there, as that of Python is. */
+function ourDuckDb(): { readonly path: string; readonly version: string } {
+  const { duckdb, duckdb2 } = findPeers();
+  return duckdb2 === null
+    ? { path: needed(duckdb, "libduckdb"), version: SETUP_DUCKDB_VERSION }
+    : { path: duckdb2, version: DUCKDB_JDBC_VERSION };
+}
+
 /** Our server with a folder for tables; and what ends it. */
 async function serveOurs(bench: Workbench): Promise<{ uri: string; close(): Promise<void> }> {
-  const library = needed(findPeers().duckdb, "libduckdb");
+  const { path: library, version } = ourDuckDb();
+  console.error(`our server has DuckDB ${version}`);
   const folder = await Deno.makeTempDir({ dir: bench.folder });
   const { location } = await bench.call("server", { do: "serve-sql", folder, library }, ALONE);
   return {

@@ -84,12 +84,12 @@ const LIBC_SYMBOLS = {
     ],
     result: "i32",
   },
-  // The same function, waiting on a thread of Deno's pool instead of blocking the isolate.
+  // The same function, waiting on a thread of Deno's pool instead of blocking the isolate; there its memory must be native.
   epollWaitAsync: {
     name: "epoll_wait",
     parameters: [
       "i32", // int epfd
-      "buffer", // struct epoll_event *events
+      "usize", // struct epoll_event *events
       "i32", // int maxevents
       "i32", // int timeout, milliseconds
     ],
@@ -149,10 +149,10 @@ const LIBC_SYMBOLS = {
   // Name resolution may ask the network, so it waits on a thread of Deno's pool.
   getaddrinfo: {
     parameters: [
-      "buffer", // const char *node
-      "buffer", // const char *service
-      "buffer", // const struct addrinfo *hints
-      "buffer", // struct addrinfo **res
+      "usize", // const char *node
+      "usize", // const char *service
+      "usize", // const struct addrinfo *hints
+      "usize", // struct addrinfo **res
     ],
     result: "i32",
     nonblocking: true,

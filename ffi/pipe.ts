@@ -6,6 +6,7 @@
 import { LocalError } from "../src/errors.ts";
 import { errnoText, fileErrno } from "./files.ts";
 import { libc } from "./libc.ts";
+import type { CallMemory } from "./raw_memory.ts";
 
 const SYMBOLS = {
   pipe2: {
@@ -18,7 +19,7 @@ const SYMBOLS = {
   read: {
     parameters: [
       "i32", // int fd
-      "buffer", // void *buf
+      "usize", // void *buf
       "usize", // size_t count
     ],
     result: "isize",
@@ -54,11 +55,11 @@ export class Pipe {
   /**
    * Waits for bytes.
    *
-   * @param buffer Takes them; 128 bytes or more, so that it does not move
+   * @param memory Takes them
    * @returns Their number, 0 at the end
    */
-  async read(buffer: Uint8Array<ArrayBuffer>): Promise<number> {
-    return Math.max(0, Number(await symbols!.read(this.#read, buffer, BigInt(buffer.byteLength))));
+  async read(memory: CallMemory): Promise<number> {
+    return Math.max(0, Number(await symbols!.read(this.#read, memory.address, BigInt(memory.bytes.byteLength))));
   }
 
   /** Closes the end to write to: the reader comes to its end once nobody else has it open. Idempotent. */

@@ -166,6 +166,32 @@ export function allocate(byteLength: number): bigint {
 }
 
 /**
+ * Native memory for a call on another thread. Such a call may go on after its isolate has ended, and with it all memory of JavaScript; this
+ * stays until it is freed.
+ */
+export class CallMemory implements Disposable {
+  /** Address of its first byte. */
+  readonly address: bigint;
+  /** Its bytes, which begin as zeros; not to be used after it was freed. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+
+  /**
+   * @param byteLength Its size in bytes
+   * @throws {DipcError} `out_of_memory`
+   */
+  constructor(byteLength: number) {
+    this.address = allocate(byteLength);
+    const pointer = Deno.UnsafePointer.create(this.address)!;
+    this.bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength) as ArrayBuffer).fill(0);
+  }
+
+  /** Frees it, when no call uses it. Called once. */
+  [Symbol.dispose](): void {
+    libc().free(this.address);
+  }
+}
+
+/**
  * Calls a C function of one or two pointer arguments on this thread.
  *
  * @param address The function

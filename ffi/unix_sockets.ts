@@ -6,6 +6,7 @@
  */
 import { fileErrno } from "./files.ts";
 import { addressOf, libc } from "./libc.ts";
+import { CallMemory } from "./raw_memory.ts";
 
 const SYMBOLS = {
   // int bind(int sockfd, const struct sockaddr *addr, socklen_t addrlen)
@@ -21,7 +22,7 @@ const SYMBOLS = {
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   // int poll(struct pollfd *fds, nfds_t nfds, int timeout), on a thread of Deno's pool
-  pollLater: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  pollLater: { name: "poll", parameters: ["usize", "usize", "i32"], result: "i32", nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** Offsets of the fields used, and sizes, on 64-bit Linux with glibc; a test compares them with what a compiler says. */
@@ -255,9 +256,9 @@ function descriptorsIn(view: DataView, controlBytes: number): number[] {
  * @returns whether it is readable
  */
 export async function readable(fd: number, timeoutMs: number): Promise<boolean> {
-  const memory = new Uint8Array(pollfd.size);
-  const view = new DataView(memory.buffer);
+  using memory = new CallMemory(pollfd.size);
+  const view = new DataView(memory.bytes.buffer);
   view.setInt32(pollfd.fd, fd, true);
   view.setInt16(pollfd.events, SOCKET_CONSTANTS.POLLIN, true);
-  return await sockets().pollLater(memory, 1n, Math.ceil(timeoutMs)) > 0;
+  return await sockets().pollLater(memory.address, 1n, Math.ceil(timeoutMs)) > 0;
 }

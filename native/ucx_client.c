@@ -11,71 +11,42 @@
  * Exit status: 0 if the stream was whole, 1 if it was not, 3 if the peer was lost.
  * Build: cc -I<ucx include directory> -o ucx_client ucx_client.c <libucp.so.0>
  */
-#include "ucx_peer.h"
+#include "ucx_frames.h"
 
-#define MAX_MESSAGES 100000
-
-/* A metadata message or a body: its memory, and how far its transfer has come. */
-struct piece {
+/* A body: its memory, and how far its transfer has come. */
+struct body {
     uint8_t *bytes;
     size_t length;
-    void *descriptor; /* of a metadata message that must still be fetched */
     void *request;
     int is_there;
 };
 
-static struct piece frames[MAX_MESSAGES], bodies[MAX_MESSAGES];
-static size_t frame_count, body_count;
+static struct body bodies[MAX_FRAMES];
+static size_t body_count;
 
-static ucs_status_t on_metadata(void *arg, const void *header, size_t header_length, void *data, size_t length,
-                                const ucp_am_recv_param_t *param) {
-    (void)arg, (void)header, (void)header_length;
-    if (frame_count == MAX_MESSAGES) fail(1, "metadata", "too many messages");
-    struct piece *frame = &frames[frame_count++];
-    frame->length = length;
-    frame->bytes = malloc(length + 1);
-    if (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) {
-        frame->descriptor = data;
-        return UCS_INPROGRESS;
-    }
-    memcpy(frame->bytes, data, length);
-    frame->is_there = 1;
-    return UCS_OK;
-}
-
-/* Whether the transfer of a piece has ended. */
-static int is_settled(struct piece *piece) {
-    if (piece->is_there) return 1;
-    if (piece->request == NULL) return 0;
-    ucs_status_t status = ucp_request_check_status(piece->request);
+/* Whether the transfer of a body has ended. */
+static int is_settled(struct body *body) {
+    if (body->is_there) return 1;
+    if (body->request == NULL) return 0;
+    ucs_status_t status = ucp_request_check_status(body->request);
     if (status == UCS_INPROGRESS) return 0;
     check(status, "receive");
-    ucp_request_free(piece->request);
-    piece->request = NULL;
-    return piece->is_there = 1;
-}
-
-static void started(struct piece *piece, ucs_status_ptr_t request) {
-    if (UCS_PTR_IS_ERR(request)) check(UCS_PTR_STATUS(request), "start a receive");
-    if (request == NULL) piece->is_there = 1;
-    else piece->request = request;
-}
-
-static void fetch(struct piece *frame) {
-    ucp_request_param_t param = {0};
-    void *descriptor = frame->descriptor;
-    frame->descriptor = NULL;
-    started(frame, ucp_am_recv_data_nbx(worker, descriptor, frame->bytes, frame->length, &param));
+    ucp_request_free(body->request);
+    body->request = NULL;
+    return body->is_there = 1;
 }
 
 static void post_body(uint32_t sequence, int64_t length) {
     if (length < 0 || length > INT64_C(1) << 32) fail(1, "metadata", "an impossible length of a body");
-    if (body_count == MAX_MESSAGES) fail(1, "metadata", "too many messages");
-    struct piece *body = &bodies[body_count++];
+    if (body_count == MAX_FRAMES) fail(1, "metadata", "too many messages");
+    struct body *body = &bodies[body_count++];
     ucp_request_param_t param = {0};
     body->length = (size_t)length;
     body->bytes = malloc(body->length + 1);
-    started(body, ucp_tag_recv_nbx(worker, body->bytes, body->length, sequence, SEQUENCE_MASK, &param));
+    ucs_status_ptr_t request = ucp_tag_recv_nbx(worker, body->bytes, body->length, sequence, SEQUENCE_MASK, &param);
+    if (UCS_PTR_IS_ERR(request)) check(UCS_PTR_STATUS(request), "start a receive");
+    if (request == NULL) body->is_there = 1;
+    else body->request = request;
 }
 
 static void request_stream(ucp_ep_h endpoint, const char *want_data, const char *ticket) {
@@ -91,12 +62,10 @@ static int number_of(const char *variable) {
 /* Takes what has arrived, in order. Returns whether the stream is whole. */
 static int advance(size_t *next_frame, size_t *next_body, uint32_t *end) {
     static int is_ended;
-    for (size_t i = *next_frame; i < frame_count; i++) if (frames[i].descriptor != NULL) fetch(&frames[i]);
-    while (*next_frame < frame_count && is_settled(&frames[*next_frame])) {
-        struct piece *frame = &frames[(*next_frame)++];
-        if (frame->length < PREFIX_BYTES) fail(1, "metadata", "shorter than its prefix");
+    while (*next_frame < frame_count) {
+        const struct frame *frame = fetched((*next_frame)++);
         uint32_t sequence = (uint32_t)unsigned_at(frame->bytes + 1, 4);
-        if (is_ended || sequence != *next_frame - 1) fail(1, "metadata", "a sequence number out of turn");
+        if (is_ended) fail(1, "metadata", "a message after the end of stream");
         if (frame->bytes[0] == END_OF_STREAM) {
             if (frame->length != PREFIX_BYTES) fail(1, "metadata", "an end of stream that is too long");
             *end = sequence;

@@ -28,6 +28,12 @@ export class DatasetError extends LocalError {
  */
 export class PeerError extends DipcError {}
 
+/** A {@linkcode PeerError} of a dataset that has done nothing for the request: another route may have the data. */
+export class RefusedError extends PeerError {}
+
+/** Ends a stream that is complete, but has neither rows nor a schema. */
+export class NoSchemaError extends PeerError {}
+
 /**
  * Calls a dataset. What it throws becomes a {@linkcode DatasetError}, also if it rejects later.
  *

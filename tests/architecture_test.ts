@@ -148,3 +148,16 @@ Deno.test("one module chooses the route of a URI, and the way from connect to th
   const choosers = [...graph].filter(([, targets]) => targets.has("src/routes/flight.ts")).map(([file]) => file);
   assertEquals(choosers, ["src/routes/choose.ts"]);
 });
+
+/*
+ * Such a call may still be under way when its isolate has ended, a web worker's or the program's own, and with it all memory of
+ * JavaScript. What it writes then may overwrite something else.
+ */
+Deno.test("no call on another thread is given memory of JavaScript", () => {
+  const calls = [...filesBelow("src"), ...filesBelow("ffi")].flatMap((file) => {
+    const text = Deno.readTextFileSync(new URL(`../${file}`, import.meta.url));
+    return [...text.matchAll(/\{[^{}]*\bnonblocking: true[^{}]*\}/g)].map(([call]) => ({ file, call }));
+  });
+  assert(calls.length > 20, `${calls.length} were found`);
+  assertEquals(calls.filter(({ call }) => call.includes('"buffer"')), []);
+});

@@ -138,6 +138,8 @@ export interface Peers {
   readonly adbc: AdbcDrivers | null;
   /** Path of `libduckdb.so`. */
   readonly duckdb: string | null;
+  /** Path of a `libduckdb.so` of DuckDB 2.0. */
+  readonly duckdb2: string | null;
   /** Debian's PostgreSQL server. */
   readonly postgres: Postgres | null;
   /** Arrow's JDBC driver of Flight SQL, and a Java to run it. */
@@ -188,6 +190,9 @@ export const ADBC_VERSION = "1.13.0";
 /** Version of the PyPI package `flightsql-dbapi`, which comes with the ADBC drivers. */
 export const FLIGHT_SQL_DBAPI_VERSION = "0.2.2";
 
+/** Version of DuckDB's JDBC driver on Maven Central; npm has no DuckDB 2. */
+export const DUCKDB_JDBC_VERSION = "2.0.0.1";
+
 /** Version of the JDBC driver of Flight SQL on Maven Central. */
 export const FLIGHT_SQL_JDBC_VERSION = "18.3.0";
 /** Versions of the Flight SQL servers on PyPI. */
@@ -213,6 +218,7 @@ export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   adbc:
     `the ADBC drivers ${ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (\`deno task setup\`; needs python3 and pip)`,
   duckdb: `libduckdb ${SETUP_DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
+  duckdb2: `libduckdb of DuckDB's JDBC driver ${DUCKDB_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
   postgres: "Debian's PostgreSQL 15 (`deno task setup` on Debian 12, or in any system with its package lists)",
   flightSqlJdbc:
     `Java 17 or newer (sudo apt-get install openjdk-17-jdk-headless), and Arrow's JDBC driver of Flight SQL ` +
@@ -329,6 +335,11 @@ export function duckdbLibrary(folder: string): string {
   return `${folder}/libduckdb-${SETUP_DUCKDB_VERSION}/libduckdb.so`;
 }
 
+/** Path of the library in DuckDB's JDBC driver, which has the whole C interface. */
+export function duckdb2Library(folder: string): string {
+  return `${folder}/libduckdb-jdbc-${DUCKDB_JDBC_VERSION}/libduckdb.so`;
+}
+
 /** Folder of PostgreSQL, as its packages lay it out. */
 export function postgresFolder(folder: string): string {
   return `${folder}/postgresql-15`;
@@ -396,6 +407,7 @@ const NOTHING: Peers = {
   nanoarrow: null,
   adbc: null,
   duckdb: null,
+  duckdb2: null,
   postgres: null,
   flightSqlJdbc: null,
   sqliteServer: null,
@@ -457,6 +469,7 @@ export function findPeers(): Peers {
     nanoarrow: isFile(`${nanoarrow}/src/nanoarrow.c`) ? nanoarrow : null,
     adbc: findAdbc(folder),
     duckdb: ifFile(duckdbLibrary(folder)),
+    duckdb2: ifFile(duckdb2Library(folder)),
     postgres: findPostgres(folder),
     flightSqlJdbc: findFlightSqlJdbc(folder),
     sqliteServer: ifFile(`${sqliteServerFolder(folder)}/${SQLITE_SERVER}`),

@@ -24,7 +24,7 @@ import { findPython } from "./setup_python.ts";
 import { provideGrpcJs } from "./setup_grpc_js.ts";
 import { provideProxies } from "./setup_proxies.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
-import { provideFlightSqlJdbc } from "./setup_jdbc.ts";
+import { provideDuckdb2, provideFlightSqlJdbc } from "./setup_jdbc.ts";
 import { provideRoapi, provideSail, provideSqliteServer } from "./setup_sql_servers.ts";
 import { provideCudaHeaders, provideNanoarrow } from "./setup_wheels.ts";
 
@@ -103,6 +103,7 @@ export async function setupPeers(report: Report): Promise<{ peers: Peers; missin
         nanoarrow: provideNanoarrow,
         adbc: provideAdbc,
         duckdb: provideDuckdb,
+        duckdb2: provideDuckdb2,
         postgres: providePostgres,
         flightSqlJdbc: provideFlightSqlJdbc,
         roapi: provideRoapi,

@@ -12,16 +12,9 @@
  * Exit status: 0 if the stream was whole, 1 if it was not, 3 if UCX failed or the peer was lost.
  * Build: cc -I<ucx include directory> -o client client.c <libucp.so.0>
  */
-#include "../ucx_peer.h"
+#include "../ucx_frames.h"
 
-#define MAX_FRAMES 100000
 #define MAX_URI 65536
-
-struct frame {
-    uint8_t *bytes;
-    size_t length;
-    void *descriptor; /* of one that must still be fetched */
-};
 
 /* What the URI says. */
 static struct {
@@ -32,26 +25,9 @@ static struct {
     size_t key_bytes;
 } server;
 
-static struct frame frames[MAX_FRAMES];
-static size_t frame_count;
 static ucp_ep_h endpoint;
 static ucp_rkey_h key;
 static size_t listed, pointed, got;
-
-static ucs_status_t on_metadata(void *arg, const void *header, size_t header_length, void *data, size_t length,
-                                const ucp_am_recv_param_t *param) {
-    (void)arg, (void)header, (void)header_length;
-    if (frame_count == MAX_FRAMES) fail(1, "metadata", "too many messages");
-    struct frame *frame = &frames[frame_count++];
-    frame->length = length;
-    frame->bytes = malloc(length + 1);
-    if (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) {
-        frame->descriptor = data;
-        return UCS_INPROGRESS;
-    }
-    memcpy(frame->bytes, data, length);
-    return UCS_OK;
-}
 
 static int hexadecimal(char digit) {
     return digit <= '9' ? digit - '0' : (digit | 32) - 'a' + 10;
@@ -114,15 +90,7 @@ static const struct frame *next_frame(size_t index) {
         if (lost != UCS_OK && frame_count <= index) check(lost, "read the stream");
         if (now_ms() > end) fail(3, "read the stream", "no news");
     }
-    struct frame *frame = &frames[index];
-    if (frame->descriptor != NULL) {
-        ucp_request_param_t param = {0};
-        check(settle(ucp_am_recv_data_nbx(worker, frame->descriptor, frame->bytes, frame->length, &param)), "fetch metadata");
-        frame->descriptor = NULL;
-    }
-    if (frame->length < PREFIX_BYTES) fail(1, "metadata", "shorter than its prefix");
-    if (unsigned_at(frame->bytes + 1, 4) != index) fail(1, "metadata", "a sequence number out of turn");
-    return frame;
+    return fetched(index);
 }
 
 /* Reads a buffer in the server's memory. */

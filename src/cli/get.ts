@@ -149,7 +149,7 @@ async function fetchInto(
   let target: Target | undefined;
   try {
     stream = await openSource(plan, signal, onWarning);
-    target = await openTarget({ ...plan, footerMetadata: stream.footerMetadata }, stream.schemaHeader);
+    target = await openTarget({ ...plan, footerMetadata: stream.footerMetadata, signal }, stream.schemaHeader);
     for (const warning of target.warnings ?? []) onWarning(warning);
     interrupt.beforeForcedExit = () => target?.abort();
     const reader = stream;

@@ -39,10 +39,24 @@ export async function runSql(args: ParsedArgs): Promise<number> {
       throw new UsageError(`cannot use --${name}: it is for --ingest FILE; give both`);
     }
   }
+  refuseOptions(args, ways[0]);
   if (ways[0] === "tables") return await listTables(uri, args);
   if (ways[0] === "describe") return await describeTable(uri, args.values.get("describe")!, args);
   if (ways[0] === "ingest") return await ingestFile(uri, args.values.get("ingest")!, args);
   return await execute(uri, args);
+}
+
+/** Refuses options that would have no effect, or one that would be ignored by another. */
+function refuseOptions({ flags, values, lists }: ParsedArgs, way: string | undefined): void {
+  const isGiven = (name: string): boolean => flags.has(name) || values.has(name) || lists.has(name);
+  if (way !== undefined) {
+    const idle = ["output", "format", "limit", "param", "update", "explain"].find(isGiven);
+    if (idle === undefined) return;
+    throw new UsageError(`cannot use --${idle}: it is for a statement, and there is --${way} instead; leave it out`);
+  }
+  const other = ["explain", "output"].find(isGiven);
+  if (other === undefined || !isGiven("update")) return;
+  throw new UsageError(`cannot use --update: it and --${other} exclude each other; give one`);
 }
 
 async function execute(uri: string, args: ParsedArgs): Promise<number> {

@@ -32,13 +32,33 @@ export interface TargetOptions {
   readonly isByDuckDb?: boolean;
   /** Custom metadata of the source's footer. */
   readonly footerMetadata?: ReadonlyMap<string, string>;
+  /** Ends a write to standard output that its reader does not take. */
+  readonly signal: AbortSignal;
 }
 
 /** Standard output as a sink; if its reader has closed it, the command ends silently. */
 class StandardOutput implements ByteSink {
-  async write(pieces: readonly Piece[]): Promise<void> {
-    for (const piece of pieces) await writeAll(Deno.stdout, pieceBytes(piece));
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
   }
+
+  async write(pieces: readonly Piece[]): Promise<void> {
+    for (const piece of pieces) await this.#write(pieceBytes(piece));
+  }
+
+  /** A reader that takes nothing must not keep a command alive that was ended. */
+  async #write(bytes: Uint8Array): Promise<void> {
+    const signal = this.#signal;
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    writeAll(Deno.stdout, bytes).then(resolve, reject);
+    await promise.finally(() => signal.removeEventListener("abort", onAbort));
+  }
+
   finish(): void {}
   abort(): void {}
 }
@@ -81,7 +101,7 @@ const discard: MessageWriter = {
 
 /** Opens the target. @throws {DipcError} if the file cannot be created, or the format cannot hold the schema */
 export async function openTarget(options: TargetOptions, schema: MessageHeader): Promise<Target> {
-  const { output, format, json, footerMetadata, isByDuckDb } = options;
+  const { output, format, json, footerMetadata, isByDuckDb, signal } = options;
   if (output === undefined || format === undefined) {
     if (json) return new WriterTarget(schema, discard);
     const { ScreenWriter } = await import("./screen.ts");
@@ -89,7 +109,7 @@ export async function openTarget(options: TargetOptions, schema: MessageHeader):
     await screen.start();
     return new WriterTarget(schema, screen);
   }
-  const sink: ByteSink = output === "-" ? new StandardOutput() : AtomicFile.create(output);
+  const sink: ByteSink = output === "-" ? new StandardOutput(signal) : AtomicFile.create(output);
   try {
     return new WriterTarget(schema, await format.open(schema, sink, { footerMetadata, isByDuckDb }));
   } catch (error) {

@@ -9,8 +9,8 @@ import { setTelemetry, startSpan } from "../telemetry/telemetry.ts";
 import { textOf } from "../text.ts";
 import { printError } from "./output.ts";
 
-/** Characters that are written at once. */
-const CHUNK = 64 * 1024;
+/** Characters that are written at once; fewer wait for more at most for so many milliseconds, in case the process is killed. */
+const CHUNK = 64 * 1024, WAIT_MS = 200;
 
 /**
  * Runs a command, and writes what it does into a file. If that fails half-way, the trace ends there with a line on standard error,
@@ -40,6 +40,7 @@ class TraceFile {
   readonly #path: string;
   readonly #file: Deno.FsFile;
   #text = "";
+  #timer: number | undefined;
   #failure: unknown = null;
 
   constructor(path: string) {
@@ -53,7 +54,10 @@ class TraceFile {
 
   write(text: string): void {
     this.#text += text;
-    if (this.#text.length >= CHUNK) this.#flush();
+    if (this.#text.length >= CHUNK) return this.#flush();
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => this.#flush(), WAIT_MS) as unknown as number;
+    Deno.unrefTimer(this.#timer);
   }
 
   async close(): Promise<void> {
@@ -64,6 +68,8 @@ class TraceFile {
   }
 
   #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     const bytes = new TextEncoder().encode(this.#text);
     this.#text = "";
     if (this.#failure !== null) return;

@@ -4,6 +4,7 @@
  * @module
  */
 import { Pipe } from "../../ffi/pipe.ts";
+import { CallMemory } from "../../ffi/raw_memory.ts";
 import { DipcError } from "../errors.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
 import { openDuckDb } from "./database.ts";
@@ -84,11 +85,11 @@ export class CopyWriter {
   /** Hands what DuckDB writes to the sink. */
   async #drain(): Promise<void> {
     let error: unknown = null;
-    const buffer = new Uint8Array(PIECE_BYTES);
-    for (let count; (count = await this.#pipe.read(buffer)) > 0;) {
+    using memory = new CallMemory(PIECE_BYTES);
+    for (let count; (count = await this.#pipe.read(memory)) > 0;) {
       if (error !== null) continue;
       try {
-        await this.#sink.write([buffer.subarray(0, count)]);
+        await this.#sink.write([memory.bytes.subarray(0, count)]);
       } catch (cause) {
         // DuckDB must not wait for a reader that is gone.
         error = cause;

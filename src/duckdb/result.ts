@@ -76,6 +76,9 @@ export class NativeResult {
   readonly #result: bigint;
   /** The structure, by value. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The first chunk of rows until it is taken, 0 for none. */
+  #first = 0n;
+  #hasEnded = false;
 
   private constructor(
     connection: NativeConnection,
@@ -123,18 +126,48 @@ export class NativeResult {
     const arena = new Arena();
     let options: ArrowOptions | null = null;
     const result = arena.zeros(DUCKDB_RESULT_BYTES);
+    let native: NativeResult;
     try {
       // A setting cannot be changed while a result is streamed.
       options = await connection.arrowOptions(changedColumns(library, statementColumns(library, prepared.statement)));
       const status = await symbols.duckdb_execute_prepared_streaming(prepared.statement, result);
       if (status !== 0) throw resultError(connection, result);
-      return new NativeResult(connection, owned, arena, result, options);
+      native = new NativeResult(connection, owned, arena, result, options);
     } catch (error) {
+      connection.interrupt();
       await symbols.duckdb_destroy_result(result);
       if (options !== null) destroyOptions(library, options);
       arena[Symbol.dispose]();
       throw error;
     }
+    try {
+      // DuckDB 1.5 waits for the first rows, 2.0 only begins the query.
+      do native.#first = await native.fetch(); while (native.#dropsEmpty());
+      return native;
+    } catch (error) {
+      await native.#destroy(null);
+      throw error;
+    }
+  }
+
+  /** Destroys the first chunk if it has no rows. @returns whether it had none */
+  #dropsEmpty(): boolean {
+    const { symbols } = this.connection.library;
+    if (this.#first === 0n || symbols.duckdb_data_chunk_get_size(this.#first) !== 0n) return false;
+    destroyBy(symbols.duckdb_destroy_data_chunk, this.takeFirst());
+    return true;
+  }
+
+  /** Whether no rows follow but those of the first chunk, if that was not taken. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Takes the first chunk, which the caller destroys. @returns A `duckdb_data_chunk`; 0 if there is none, or it was taken */
+  takeFirst(): bigint {
+    const first = this.#first;
+    this.#first = 0n;
+    return first;
   }
 
   /**
@@ -144,13 +177,16 @@ export class NativeResult {
    * @throws {DipcError} What DuckDB reports
    */
   async fetch(): Promise<bigint> {
+    const first = this.takeFirst();
+    if (first !== 0n || this.#hasEnded) return first;
     const chunk = await this.connection.library.symbols.duckdb_fetch_chunk(this.bytes);
     if (chunk === 0n) this.checkEnd();
     return chunk;
   }
 
-  /** Throws if what ended the rows is an error. @throws {DipcError} What DuckDB reports */
+  /** At the end of the rows: throws if it is an error. @throws {DipcError} What DuckDB reports */
   checkEnd(): void {
+    this.#hasEnded = true;
     const { symbols } = this.connection.library;
     if (cStringAt(symbols.duckdb_result_error(this.#result))) throw resultError(this.connection, this.#result);
   }
@@ -162,12 +198,19 @@ export class NativeResult {
     return Array.from({ length: columns.count }, (_, column) => typeId(library, columns.typeOf(column)));
   }
 
-  /** Destroys everything. Called once, within a call of the connection. */
+  /** Destroys everything, and ends the query. Called once, within a call of the connection. */
   async destroy(): Promise<void> {
+    await this.#destroy(this.#prepared);
+  }
+
+  async #destroy(prepared: Prepared | null): Promise<void> {
     const { library } = this.connection;
+    destroyBy(library.symbols.duckdb_destroy_data_chunk, this.takeFirst());
+    // DuckDB 2.0 waits for its threads, and they would execute the query to its end.
+    if (!this.#hasEnded) this.connection.interrupt();
     await library.symbols.duckdb_destroy_result(this.#result);
     destroyOptions(library, this.options);
-    this.#prepared?.[Symbol.dispose]();
+    prepared?.[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { libc } from "../../ffi/libc.ts";
 import { callPointerLater, libcAddress } from "../../ffi/raw_memory.ts";
 import { Arena } from "../c_data/arena.ts";
 import { placed } from "../c_data/native_code.ts";
@@ -74,7 +75,7 @@ export class RowReader {
   readonly #code: Readonly<Record<RowFunction, bigint>>;
 
   /**
-   * @param result The result, of which nothing was fetched
+   * @param result The result, of which nothing was fetched but its first chunk
    * @param schema The schema message of the batches
    * @param columns How each column is read, one or more
    * @param maxChunks Most chunks that are held
@@ -102,6 +103,20 @@ export class RowReader {
       words[at + COLUMN.kind] = BigInt(kind);
       words[at + COLUMN.width] = BigInt(width);
     });
+    this.#takeFirst();
+  }
+
+  #takeFirst(): void {
+    const { words } = this.#rows;
+    const { connection: { library: { symbols } }, hasEnded } = this.#result;
+    words[AT.hasEnded] = hasEnded ? 1n : 0n;
+    const chunk = this.#result.takeFirst();
+    if (chunk === 0n) return;
+    const place = scratch(8);
+    place.words[0] = chunk;
+    libc().memcpy(words[AT.chunks], place.address, 8n);
+    words[AT.chunkCount] = 1n;
+    words[AT.waiting] = symbols.duckdb_data_chunk_get_size(chunk);
   }
 
   /**

@@ -4,42 +4,45 @@
  * @module
  */
 import type {
-  EngineCallOptions,
   EngineConnection,
   EngineIngest,
+  EnginePlaceOptions,
   EngineRowSource,
   EngineStatement,
 } from "../flight_sql/engine.ts";
 import { NativeConnection, type NativeDatabase } from "../duckdb/native.ts";
 import { forClient } from "./failure.ts";
 import { ingest } from "./ingest.ts";
-import { DuckDbStatement } from "./statement.ts";
+import { ConnectionPlace } from "./place.ts";
+import { DuckDbStatement, type StatementOptions } from "./statement.ts";
 
 /** A connection. */
 export class DuckDbSqlConnection implements EngineConnection {
   readonly #native: NativeConnection;
   readonly #isReadOnly: boolean;
+  readonly #place: ConnectionPlace;
 
-  private constructor(native: NativeConnection, isReadOnly: boolean) {
+  private constructor(native: NativeConnection, isReadOnly: boolean, catalogs: readonly string[]) {
     this.#native = native;
     this.#isReadOnly = isReadOnly;
+    this.#place = new ConnectionPlace(native, catalogs);
   }
 
   /**
    * Opens a connection.
    *
-   * @param searchPath Schemas in which names without a schema are looked for
+   * @param catalogs Catalogs in which names without one are looked for, in order
    * @throws {DipcError} `closed`; what DuckDB reports
    */
   static async open(
     database: NativeDatabase,
     isReadOnly: boolean,
-    searchPath: string,
+    catalogs: readonly string[],
   ): Promise<DuckDbSqlConnection> {
     const native = await NativeConnection.open(database);
     try {
-      const connection = new DuckDbSqlConnection(native, isReadOnly);
-      await connection.#execute(`set search_path = '${searchPath}'`);
+      const connection = new DuckDbSqlConnection(native, isReadOnly, catalogs);
+      await native.run("connect", undefined, () => connection.#place.use(undefined));
       return connection;
     } catch (error) {
       await native.close();
@@ -47,8 +50,8 @@ export class DuckDbSqlConnection implements EngineConnection {
     }
   }
 
-  prepare(sql: string, options: EngineCallOptions): Promise<EngineStatement> {
-    return forClient(() => DuckDbStatement.prepare(this.#native, sql, this.#isReadOnly, options));
+  prepare(sql: string, options: EnginePlaceOptions): Promise<EngineStatement> {
+    return forClient(() => DuckDbStatement.prepare(this.#native, sql, this.#within(options)));
   }
 
   async begin(): Promise<void> {
@@ -63,8 +66,8 @@ export class DuckDbSqlConnection implements EngineConnection {
     await this.#execute("rollback");
   }
 
-  ingest(target: EngineIngest, rows: EngineRowSource, options: EngineCallOptions): Promise<number> {
-    return forClient(() => ingest(this.#native, target, rows, this.#isReadOnly, options));
+  ingest(target: EngineIngest, rows: EngineRowSource, options: EnginePlaceOptions): Promise<number> {
+    return forClient(() => ingest(this.#native, target, rows, this.#within(options)));
   }
 
   progress(): number | null {
@@ -76,6 +79,10 @@ export class DuckDbSqlConnection implements EngineConnection {
 
   close(): Promise<void> {
     return this.#native.close();
+  }
+
+  #within({ signal, place }: EnginePlaceOptions): StatementOptions {
+    return { signal, isReadOnly: this.#isReadOnly, usePlace: () => this.#place.use(place) };
   }
 
   async #execute(sql: string): Promise<void> {

@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { EngineCatalog, EngineConnection, EngineFacts, SqlEngine } from "../flight_sql/engine.ts";
+import type { EngineCatalog, EngineConnection, EngineFacts, EnginePlace, SqlEngine } from "../flight_sql/engine.ts";
 import { checkOptionNames, integerIn } from "../options.ts";
 import { FileHandle } from "../sources/file_handle.ts";
 import { formatOfFile, openPath } from "../sources/open_path.ts";
@@ -17,6 +17,7 @@ import { NativeTable } from "../duckdb/table.ts";
 import { DuckDbCatalog } from "./catalog.ts";
 import { DuckDbSqlConnection } from "./connection.ts";
 import { duckDbInfo } from "./info.ts";
+import { MAIN } from "./place.ts";
 import type { DuckDbEngineOptions } from "./options.ts";
 import { DUCKDB_SQL_TYPES } from "./types.ts";
 
@@ -70,7 +71,8 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
   facts: EngineFacts;
   readonly #catalog: DuckDbCatalog;
   readonly #native: NativeDatabase;
-  readonly #searchPath: string;
+  /** Catalogs in which names are looked for, in order. */
+  readonly #catalogs: readonly string[];
   readonly #tables: NativeTable[] = [];
   readonly #files: FileHandle[] = [];
   #closing: Promise<void> | null = null;
@@ -78,7 +80,7 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
   /** @ignore Use `duckDbEngine`. */
   constructor(native: NativeDatabase, canWrite: boolean) {
     this.#native = native;
-    this.#searchPath = [...canWrite ? [WRITTEN] : [], DATASETS].map((name) => `${name}.main`).join(",");
+    this.#catalogs = [...canWrite ? [WRITTEN] : [], DATASETS];
     this.#catalog = new DuckDbCatalog(new DuckDbDatabase(native));
     this.facts = {
       name: "DuckDB",
@@ -130,7 +132,14 @@ export class DuckDbEngine implements SqlEngine, AsyncDisposable {
   }
 
   connect(): Promise<EngineConnection> {
-    return DuckDbSqlConnection.open(this.#native, this.facts.isReadOnly, this.#searchPath);
+    return DuckDbSqlConnection.open(this.#native, this.facts.isReadOnly, this.#catalogs);
+  }
+
+  async missingIn({ catalog, schema }: EnginePlace): Promise<keyof EnginePlace | null> {
+    const found = await this.#catalog.schemas();
+    const within = found.filter((each) => isSameName(each.catalog, catalog ?? this.#catalogs[0]));
+    if (within.length === 0) return "catalog";
+    return within.some((each) => isSameName(each.schema, schema ?? MAIN)) ? null : "schema";
   }
 
   /** Ends the connections, and closes DuckDB. Idempotent. */
@@ -157,4 +166,9 @@ function pathOf({ fd }: FileHandle): string {
 
 function scanOf(file: FileHandle): string {
   return `from read_parquet(${literal(pathOf(file))}, hive_partitioning = false, binary_as_string = false)`;
+}
+
+/** Whether two names are one to DuckDB. */
+function isSameName(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
 }

@@ -4,12 +4,13 @@
  * @module
  */
 import { DipcError } from "../errors.ts";
-import type { EngineCallOptions, EngineIngest, EngineRowSource, EngineTableName } from "../flight_sql/engine.ts";
+import type { EngineIngest, EngineRowSource, EngineTableName } from "../flight_sql/engine.ts";
 import { GrpcStatus } from "../grpc/status.ts";
 import type { IpcMessage } from "../ipc/message.ts";
 import { identifier, literal } from "../duckdb/identifiers.ts";
 import type { NativeConnection } from "../duckdb/native.ts";
 import { DuckDbRegistration } from "../duckdb/registration.ts";
+import type { StatementOptions } from "./statement.ts";
 
 const ACTION = "write the rows into the table";
 /** Name of the view by which DuckDB reads the upload; that of no table. */
@@ -26,8 +27,7 @@ export async function ingest(
   connection: NativeConnection,
   target: EngineIngest,
   rows: EngineRowSource,
-  isReadOnly: boolean,
-  { signal }: EngineCallOptions,
+  { signal, isReadOnly, usePlace }: StatementOptions,
 ): Promise<number> {
   if (isReadOnly) {
     throw new DipcError(
@@ -36,14 +36,20 @@ export async function ingest(
     );
   }
   const name = nameOf(target);
-  const isThere = await connection.run(ACTION, signal, () => exists(connection, target.table));
+  const isThere = await connection.run(ACTION, signal, async () => {
+    await usePlace();
+    return await exists(connection, target.table);
+  });
   const statement = statementOf(target, name, isThere);
   // DuckDB does not say how many rows a new table has.
   let count = 0;
   const counted = { schemaHeader: rows.schemaHeader, messages: () => countingRows(rows, (rows) => count += rows) };
   const registration = await connection.run(ACTION, signal, () => DuckDbRegistration.create(connection, VIEW, counted));
   try {
-    await connection.run(ACTION, signal, () => connection.execute(ACTION, statement));
+    await connection.run(ACTION, signal, async () => {
+      await usePlace();
+      await connection.execute(ACTION, statement);
+    });
     return count;
   } finally {
     await registration.close();

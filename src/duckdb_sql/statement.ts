@@ -5,7 +5,13 @@
  */
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_STATEMENT } from "../../ffi/duckdb.ts";
-import type { EngineCallOptions, EngineParameters, EngineRows, EngineStatement } from "../flight_sql/engine.ts";
+import type {
+  EngineCallOptions,
+  EngineExecuteOptions,
+  EngineParameters,
+  EngineRows,
+  EngineStatement,
+} from "../flight_sql/engine.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { NativeConnection } from "../duckdb/native.ts";
 import { Prepared } from "../duckdb/prepared.ts";
@@ -23,6 +29,8 @@ import { checkKind, checkText } from "./guard.ts";
 import { bindParameters } from "./parameters.ts";
 
 const ACTION = "execute the statement";
+/** Only what is executed after this has a progress, and a connection that has it takes longer to be used. Nothing is printed. */
+const WATCHED = "set enable_progress_bar_print = false; set enable_progress_bar = true";
 /** Kinds of statements whose result is a count, unless they return rows. */
 const COUNTING: ReadonlySet<number> = new Set([
   ...[DUCKDB_STATEMENT.insert, DUCKDB_STATEMENT.update, DUCKDB_STATEMENT.delete, DUCKDB_STATEMENT.mergeInto],
@@ -31,6 +39,14 @@ const QUERIES: ReadonlySet<number> = new Set([
   ...[DUCKDB_STATEMENT.select, DUCKDB_STATEMENT.explain, DUCKDB_STATEMENT.relation],
 ]);
 
+/** What holds for a statement. */
+export interface StatementOptions extends EngineCallOptions {
+  /** Whether nothing may be changed. */
+  readonly isReadOnly: boolean;
+  /** Gives the connection the place of the statement. Within `run`. */
+  usePlace(): Promise<void>;
+}
+
 /** A statement. */
 export class DuckDbStatement implements EngineStatement {
   readonly schema: MessageHeader | null;
@@ -38,13 +54,17 @@ export class DuckDbStatement implements EngineStatement {
   readonly isOrdered: boolean;
   readonly #connection: NativeConnection;
   readonly #prepared: Prepared;
+  /** DuckDB may look for the names again when it executes. */
+  readonly #usePlace: () => Promise<void>;
   #isClosed = false;
 
   private constructor(
     connection: NativeConnection,
     prepared: Prepared,
     schemas: { schema: MessageHeader | null; parameterSchema: MessageHeader; isOrdered: boolean },
+    usePlace: () => Promise<void>,
   ) {
+    this.#usePlace = usePlace;
     this.#connection = connection;
     this.#prepared = prepared;
     this.schema = schemas.schema;
@@ -60,11 +80,11 @@ export class DuckDbStatement implements EngineStatement {
   static async prepare(
     connection: NativeConnection,
     sql: string,
-    isReadOnly: boolean,
-    { signal }: EngineCallOptions,
+    { signal, isReadOnly, usePlace }: StatementOptions,
   ): Promise<DuckDbStatement> {
-    checkText(sql);
+    checkText(sql, isReadOnly);
     return await connection.run("prepare the statement", signal, async () => {
+      await usePlace();
       const prepared = await Prepared.single(connection, sql);
       try {
         checkKind(prepared.type, sql, isReadOnly);
@@ -73,7 +93,7 @@ export class DuckDbStatement implements EngineStatement {
           parameterSchema: await headerOf(connection, prepared.parameters),
           isOrdered: /\border\s+by\b/i.test(sql),
         };
-        return new DuckDbStatement(connection, prepared, schemas);
+        return new DuckDbStatement(connection, prepared, schemas, usePlace);
       } catch (error) {
         prepared[Symbol.dispose]();
         throw error;
@@ -81,11 +101,13 @@ export class DuckDbStatement implements EngineStatement {
     });
   }
 
-  async query(parameters: EngineParameters | null, { signal }: EngineCallOptions): Promise<EngineRows> {
+  async query(parameters: EngineParameters | null, { signal, isWatched }: EngineExecuteOptions): Promise<EngineRows> {
     const stream = await forClient(() =>
-      DuckDbStream.open(this.#connection, this, () => {
+      DuckDbStream.open(this.#connection, this, async () => {
+        await this.#usePlace();
+        if (isWatched) await this.#connection.execute(ACTION, WATCHED);
         bindParameters(this.#connection.library, this.#prepared, parameters);
-        return NativeResult.of(this.#connection, this.#prepared, null);
+        return await NativeResult.of(this.#connection, this.#prepared, null);
       }, { signal })
     );
     return {
@@ -95,12 +117,14 @@ export class DuckDbStatement implements EngineStatement {
     };
   }
 
-  async update(parameters: EngineParameters | null, { signal }: EngineCallOptions): Promise<number> {
+  async update(parameters: EngineParameters | null, { signal, isWatched }: EngineExecuteOptions): Promise<number> {
     const { symbols } = this.#connection.library;
     return await forClient(() =>
-      this.#connection.run(ACTION, signal, () => {
+      this.#connection.run(ACTION, signal, async () => {
+        await this.#usePlace();
+        if (isWatched) await this.#connection.execute(ACTION, WATCHED);
         bindParameters(this.#connection.library, this.#prepared, parameters);
-        return this.#prepared.executeWhole((result) => Number(symbols.duckdb_rows_changed(result)));
+        return await this.#prepared.executeWhole((result) => Number(symbols.duckdb_rows_changed(result)));
       })
     );
   }

@@ -51,6 +51,8 @@ interface Beside {
   readonly cookiesOf?: FlightClient;
   /** Longest wait for the connection, in milliseconds, if that is less than `timeoutMs`. */
   readonly connectTimeoutMs?: number;
+  /** As in `GrpcConnectionOptions`. */
+  readonly awaitsServer?: boolean;
 }
 
 /**
@@ -94,6 +96,7 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     this.#connection = new GrpcConnection(location, {
       tls: options.tls,
       timeoutMs: Math.min(this.#timeoutMs, beside.connectTimeoutMs ?? Infinity),
+      awaitsServer: beside.awaitsServer,
     });
     this.#context = new CallContext(
       options,
@@ -188,9 +191,14 @@ export class FlightClient extends PredefinedActions implements AsyncDisposable {
     return new FlightReader(await this.openStream(ticket, call), this.#limits);
   }
 
-  /** @ignore The stream of {@linkcode doGet}, after reading its schema, if it has one. */
-  async openStream(ticket: string | Uint8Array, call: FlightCallOptions = {}): Promise<FlightStream> {
+  /** @ignore The stream of {@linkcode doGet}, after reading its schema, if it has one. `onRequest` is called before it is requested. */
+  async openStream(
+    ticket: string | Uint8Array,
+    call: FlightCallOptions = {},
+    onRequest: () => void = () => {},
+  ): Promise<FlightStream> {
     const running = await this.#startData("DoGet", call);
+    onRequest();
     try {
       const request = create(proto.TicketSchema, { ticket: bytesOf(ticket) });
       running.output.message(toBinary(proto.TicketSchema, request))?.catch(() => {});

@@ -18,6 +18,21 @@ export interface SqlEngine {
   readonly catalog: EngineCatalog;
   /** Opens a connection. Each transaction has one, and each statement outside of one. */
   connect(): Promise<EngineConnection>;
+  /**
+   * Whether there is such a place. An engine without this takes none: then the options `catalog` and `schema` of a client's session have
+   * no effect.
+   *
+   * @returns which part of it there is not; `null` if it is there
+   */
+  missingIn?(place: EnginePlace): Promise<keyof EnginePlace | null>;
+}
+
+/** The place of names without a catalog or a schema; `null` stands for the engine's default. */
+export interface EnginePlace {
+  /** Name of the catalog. */
+  readonly catalog: string | null;
+  /** Name of the schema. */
+  readonly schema: string | null;
 }
 
 /** What an engine tells of itself. */
@@ -130,18 +145,30 @@ export interface EngineCatalog {
   foreignKeys(): Promise<readonly EngineForeignKey[]>;
 }
 
-/** Ends what a call waits for. */
+/** What holds for a call. */
 export interface EngineCallOptions {
   /** Ends the call. */
   readonly signal?: AbortSignal;
 }
 
+/** What holds for an execution. */
+export interface EngineExecuteOptions extends EngineCallOptions {
+  /** Whether `progress` of the connection will be asked meanwhile. Default false. */
+  readonly isWatched?: boolean;
+}
+
+/** What holds for a call that names tables. */
+export interface EnginePlaceOptions extends EngineCallOptions {
+  /** Where names are looked for, of the statement also when it is executed. Default: the engine's default. */
+  readonly place?: EnginePlace;
+}
+
 /** A connection to an engine. Calls may come before earlier ones are over; they take turns. */
 export interface EngineConnection {
   /** Prepares one statement. */
-  prepare(sql: string, options: EngineCallOptions): Promise<EngineStatement>;
+  prepare(sql: string, options: EnginePlaceOptions): Promise<EngineStatement>;
   /** Prepares a plan of Substrait. */
-  preparePlan?(plan: Uint8Array, version: string, options: EngineCallOptions): Promise<EngineStatement>;
+  preparePlan?(plan: Uint8Array, version: string, options: EnginePlaceOptions): Promise<EngineStatement>;
   /** Begins a transaction; called once, before anything else. */
   begin(): Promise<void>;
   /** Commits the transaction. */
@@ -159,7 +186,7 @@ export interface EngineConnection {
    *
    * @returns their number
    */
-  ingest(target: EngineIngest, rows: EngineRowSource, options: EngineCallOptions): Promise<number>;
+  ingest(target: EngineIngest, rows: EngineRowSource, options: EnginePlaceOptions): Promise<number>;
   /** How much of the statement that runs is done, from 0 to 1; `null` if that is not known. */
   progress?(): number | null;
   /** Ends everything of it; a transaction that is open is rolled back. Idempotent. */
@@ -209,13 +236,13 @@ export interface EngineStatement {
    *
    * @param parameters Values of its parameters; `null` if it has none
    */
-  query(parameters: EngineParameters | null, options: EngineCallOptions): Promise<EngineRows>;
+  query(parameters: EngineParameters | null, options: EngineExecuteOptions): Promise<EngineRows>;
   /**
    * Executes it to its end.
    *
    * @returns the rows that were changed
    */
-  update(parameters: EngineParameters | null, options: EngineCallOptions): Promise<number>;
+  update(parameters: EngineParameters | null, options: EngineExecuteOptions): Promise<number>;
   /** Idempotent. */
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ import type { FlightServerLimits } from "../flight/service/options.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Engine } from "./engine.ts";
+import { FetchFailures } from "./failures.ts";
 import type { Fetches } from "./fetches.ts";
 import { credentialsIn, ENGINE_HEADER, passedOn } from "./headers.ts";
 import type { OfferContext, Offers } from "./offers.ts";
@@ -42,6 +43,7 @@ interface Chosen {
 /** The calls. */
 export class GatewayCalls {
   readonly #parts: CallParts;
+  readonly #failures = new FetchFailures();
 
   constructor(parts: CallParts) {
     this.#parts = parts;
@@ -116,15 +118,15 @@ export class GatewayCalls {
       return await this.#relay(call, { engine: this.#named(call), request: [bytes], isWhole: true });
     }
     const found = await tickets.unwrap(ticket);
-    if (fetches !== null) {
-      return await passFetch(call, fetches, {
-        ...{ engine: this.#engine(found.engine), ticket: found.ticket, places: placesOf(found.locations) },
-        ...{ headers: passedOn(call.headers), pool: pool() },
-      });
-    }
-    const request = toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: found.ticket }));
+    const engine = this.#engine(found.engine);
     const places = placesOf(found.locations);
-    return await this.#relay(call, { engine: this.#engine(found.engine), places, request: [request], isWhole: true });
+    if (fetches !== null) {
+      const parts = { engine, ticket: found.ticket, places, headers: passedOn(call.headers), pool: pool() };
+      return await passFetch(call, fetches, parts);
+    }
+    const request = [toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket: found.ticket }))];
+    const fetch = (onSent?: () => void) => this.#relay(call, { engine, places, request, isWhole: true, onSent });
+    return found.mayRepeat ? await fetch() : await this.#failures.once(ticket, call, fetch);
   }
 
   async #action(call: ServerCall): Promise<Relayed> {

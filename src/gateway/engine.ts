@@ -10,6 +10,7 @@ import { GrpcCall } from "../grpc/client_call.ts";
 import { GrpcConnection } from "../grpc/client_connection.ts";
 import type { StreamDecoder } from "../grpc/stream_input.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
+import { UntakenError } from "../grpc/untaken_error.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
 import { withoutCredentials } from "./headers.ts";
 
@@ -119,30 +120,33 @@ export class Engine {
   }
 
   /**
-   * Calls the locations of an endpoint in turn, until one can be reached. One that could not be is tried last for a while.
+   * Calls the locations of an endpoint in turn, until one can be reached. One that could not be is tried last for a while. None is called
+   * after one that may have begun to answer: what a ticket stands for may be executed each time.
    *
    * @param places Locations, in order; `null` is the engine itself
    * @param mayGoOn Whether another one may be called after a failure
-   * @param call Calls one
+   * @param call Calls one; tells when the call is sent
    * @throws What the last one has thrown
    */
   async tryEach<T>(
     places: readonly (string | null)[],
     mayGoOn: () => boolean,
-    call: (place: string | null) => Promise<T>,
+    call: (place: string | null, onSent: () => void) => Promise<T>,
   ): Promise<T> {
     const now = performance.now();
     const isDead = (place: string | null): boolean => (this.#dead.get(place ?? "") ?? 0) > now;
     const ordered = [...places.filter((place) => !isDead(place)), ...places.filter(isDead)];
     for (const [index, place] of ordered.entries()) {
+      let isSent = false;
       try {
-        const result = await call(place);
+        const result = await call(place, () => isSent = true);
         this.#dead.delete(place ?? "");
         return result;
       } catch (error) {
         if (!isUnreached(error)) throw error;
         this.#bury(place ?? "");
-        if (index + 1 === ordered.length || !mayGoOn()) throw error;
+        const mayHaveBegun = isSent && !(error instanceof UntakenError);
+        if (mayHaveBegun || index + 1 === ordered.length || !mayGoOn()) throw error;
       }
     }
     throw new DipcError("unreachable", "cannot call the engine: there is no location to call");
@@ -179,7 +183,7 @@ export class Engine {
   }
 
   #connect(): GrpcConnection {
-    return new GrpcConnection(this.location, { tls: this.#options.tls, timeoutMs: CONNECT_MS });
+    return new GrpcConnection(this.location, { tls: this.#options.tls, timeoutMs: CONNECT_MS, awaitsServer: true });
   }
 
   #placeOf(uri: string): Place | null {
@@ -205,7 +209,8 @@ export class Engine {
       void unused[1].connection.close();
     }
     const tls = location.tls ? this.#options.tls : undefined;
-    return { location, connection: new GrpcConnection(location, { tls, timeoutMs: LOCATION_MS }), calls: 0 };
+    const connection = new GrpcConnection(location, { tls, timeoutMs: LOCATION_MS, awaitsServer: true });
+    return { location, connection, calls: 0 };
   }
 
   #mayHaveCredentials({ host, tls }: FlightLocation): boolean {

@@ -7,7 +7,7 @@ import { DipcError } from "../errors.ts";
 import type { FlightStream } from "../flight/flight_stream.ts";
 import type { MessageStream } from "../sources/dataset.ts";
 import type { SendableDataset, SendableHeader } from "../stream/sendable.ts";
-import { PeerError } from "../tell_peer.ts";
+import { NoSchemaError, PeerError } from "../tell_peer.ts";
 import type { Fetches } from "./fetches.ts";
 import type { FetchReader } from "./shared_fetch.ts";
 import { type FetchParts, openFetch } from "./open_fetch.ts";
@@ -28,7 +28,7 @@ export class EngineFetch implements SendableDataset {
     throw new DipcError("internal", "cannot tell the schema of a fetch: it has not begun");
   }
 
-  /** @throws {DipcError} As {@linkcode openFetch} does, `unsupported` for a stream without a schema */
+  /** @throws {DipcError} As {@linkcode openFetch} does; {@linkcode NoSchemaError} for a stream without a schema */
   async open({ signal }: { signal?: AbortSignal } = {}): Promise<MessageStream> {
     const stream = await answered<FlightStream | FetchReader>(() =>
       this.#fetches === null ? this.#own(signal) : this.#fetches.of(this.#parts).join(signal)
@@ -36,8 +36,8 @@ export class EngineFetch implements SendableDataset {
     const { schema } = stream;
     if (schema !== null) return { schema, next: () => answered(() => stream.next()), close: () => stream.close() };
     await stream.close();
-    // The client has it from GetFlightInfo, if anybody has; by Flight the stream passes as it is.
-    throw new PeerError("unsupported", "cannot send the engine's stream by UCX: it has no schema; fetch it by Flight");
+    // The client has it from GetFlightInfo, if anybody has. To fetch the stream once more would execute it once more.
+    throw new NoSchemaError("unsupported", "cannot send the engine's stream by UCX: it has no schema");
   }
 
   async #own(signal: AbortSignal | undefined): Promise<FlightStream> {

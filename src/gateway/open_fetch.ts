@@ -44,19 +44,23 @@ export interface OpenFetch {
  */
 export async function openFetch(parts: FetchParts, signal?: AbortSignal, hooks: FetchHooks = {}): Promise<OpenFetch> {
   const mayGoOn = (): boolean => signal?.aborted !== true;
-  return await parts.engine.tryEach(parts.places, mayGoOn, (place) => openAt(place, parts, signal, hooks));
+  return await parts.engine.tryEach(
+    parts.places,
+    mayGoOn,
+    (place, onSent) => openAt(place, parts, { ...hooks, signal, onSent }),
+  );
 }
 
 async function openAt(
   place: string | null,
   { engine, ticket, headers, pool }: FetchParts,
-  signal: AbortSignal | undefined,
-  hooks: FetchHooks,
+  { onSent, ...hooks }: FetchHooks & { signal: AbortSignal | undefined; onSent: () => void },
 ): Promise<OpenFetch> {
   const limits = readerLimits();
   const { maxMetadataBytes, maxBodyBytes } = limits;
   const decoder = new FrameDecoder({ maxMetadataBytes, maxBodyBytes, pool });
-  const running = await engine.start(place, { method: "DoGet", headers, decoder, signal, ...hooks });
+  const running = await engine.start(place, { method: "DoGet", headers, decoder, ...hooks });
+  onSent();
   try {
     void running.output.message(toBinary(proto.TicketSchema, create(proto.TicketSchema, { ticket })));
     running.output.end();

@@ -28,6 +28,8 @@ export interface Relay {
   readonly isWhole?: boolean;
   /** Changes each message of the answer. Default: the answer is passed back as it comes. */
   readonly rewrite?: (message: Uint8Array) => Uint8Array | Promise<Uint8Array>;
+  /** Called when the call is sent to a location. */
+  readonly onSent?: () => void;
   /** Longest time that the client may send nothing, in milliseconds. */
   readonly idleTimeoutMs: number;
 }
@@ -55,10 +57,10 @@ export async function relayCall(call: ServerCall, relay: Relay): Promise<Relayed
   return await relay.engine.tryEach(
     relay.places ?? [null],
     mayGoOn,
-    (place) =>
+    (place, onSent) =>
       relay.rewrite === undefined
-        ? attempt(call, relay, place, new ChunkDecoder(), passChunks)
-        : attempt(call, relay, place, new MessageDecoder(MAX_MESSAGE_BYTES), rewritten(relay.rewrite)),
+        ? attempt(call, relay, { place, onSent }, new ChunkDecoder(), passChunks)
+        : attempt(call, relay, { place, onSent }, new MessageDecoder(MAX_MESSAGE_BYTES), rewritten(relay.rewrite)),
   );
 }
 
@@ -74,8 +76,8 @@ type PassMessages<T> = (call: ServerCall, running: GrpcCall<T>) => Promise<numbe
 
 async function attempt<T>(
   call: ServerCall,
-  { engine, request = [], isWhole = false, idleTimeoutMs }: Relay,
-  place: string | null,
+  { engine, request = [], isWhole = false, idleTimeoutMs, ...relay }: Relay,
+  { place, onSent }: { place: string | null; onSent: () => void },
   decoder: StreamDecoder<T>,
   pass: PassMessages<T>,
 ): Promise<Relayed> {
@@ -94,6 +96,8 @@ async function attempt<T>(
     },
     onEnd: (received) => trailers = received,
   });
+  onSent();
+  relay.onSent?.();
   try {
     let bytes = 0;
     let error: unknown = null;

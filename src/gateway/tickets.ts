@@ -9,6 +9,7 @@
  * @module
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { startsWith } from "../bytes.ts";
 import { DipcError } from "../errors.ts";
 import * as proto from "../flight/gen/flight_pb.ts";
@@ -35,6 +36,8 @@ export interface EngineTicket {
   readonly locations: readonly string[];
   /** Number of the client's credentials. */
   readonly credentials: bigint;
+  /** Whether the engine promises that its ticket is good more than once. */
+  readonly mayRepeat: boolean;
 }
 
 /** Gives out tickets, and reads them. */
@@ -69,12 +72,16 @@ export class GatewayTickets {
    * @returns The ticket, and when it expires; `null` if the engine's is too long
    */
   async wrap(
-    { engine, ticket, locations, credentials }: EngineTicket,
+    { engine, ticket, locations, credentials }: Omit<EngineTicket, "mayRepeat">,
     expiresAtMs: number,
   ): Promise<{ ticket: Uint8Array<ArrayBuffer>; expiresAtMs: number } | null> {
     const endpoint = toBinary(
       proto.FlightEndpointSchema,
-      create(proto.FlightEndpointSchema, { ticket: { ticket }, location: locations.map((uri) => ({ uri })) }),
+      create(proto.FlightEndpointSchema, {
+        ticket: { ticket },
+        location: locations.map((uri) => ({ uri })),
+        expirationTime: expiresAtMs === Infinity ? undefined : timestampFromMs(expiresAtMs),
+      }),
     );
     if (endpoint.byteLength > MAX_INNER_BYTES) return null;
     const until = Math.min(Date.now() + this.#lifetimeMs, Math.max(0, expiresAtMs));
@@ -111,6 +118,7 @@ export class GatewayTickets {
       ticket: endpoint.ticket?.ticket ?? new Uint8Array(0),
       locations: endpoint.location.map(({ uri }) => uri),
       credentials: view.getBigUint64(CREDENTIALS_AT, true),
+      mayRepeat: endpoint.expirationTime !== undefined,
     };
   }
 }

@@ -13,6 +13,7 @@ import { patientNow, patientTimeout, type PatientTimer } from "../patience.ts";
 import { connectError, openTransport } from "./client_socket.ts";
 import type { GrpcTarget } from "./target.ts";
 import type { FlightTlsOptions } from "./tls.ts";
+import { UntakenError } from "./untaken_error.ts";
 import { USER_AGENT } from "./user_agent.ts";
 
 /** Receive window of a stream, in bytes: a reader that has stopped holds at most this much per stream, unless it has grown. */
@@ -36,6 +37,11 @@ export interface GrpcConnectionOptions {
   tls?: FlightTlsOptions;
   /** Longest wait for the connection, and for a server on it that says something, in milliseconds. */
   timeoutMs: number;
+  /**
+   * Whether no call is made before the server has said something, which takes a round trip. A call to a server that is not there has done
+   * nothing then, and can be made to another one. Default false.
+   */
+  awaitsServer?: boolean;
 }
 
 /** A connection; calls are streams on it. */
@@ -144,7 +150,7 @@ export class GrpcConnection {
       return new LocalError("protocol", `cannot complete ${what}: the server violated HTTP/2: ${why}`, options);
     }
     if (isUntaken && cause instanceof Http2Reset && cause.code === Http2Code.enhanceYourCalm) {
-      return new LocalError(
+      return new UntakenError(
         "busy",
         `cannot complete ${what}: the server did not accept it: it has too many connections, or this one asked too much of ` +
           `it: ${why}; try again later`,
@@ -152,7 +158,7 @@ export class GrpcConnection {
       );
     }
     if (isUntaken) {
-      return new LocalError(
+      return new UntakenError(
         "unreachable",
         `cannot complete ${what}: the server did not accept it: ${why}; it can be retried`,
         options,
@@ -271,7 +277,18 @@ export class GrpcConnection {
     this.#open.set(connection, promise);
     if (this.#isClosed) connection.destroy();
     this.#latest = connection;
+    if (this.#options.awaitsServer) await this.#greeting(connection, signal);
     return this.#connection = connection;
+  }
+
+  /** Waits until the server has said something. */
+  async #greeting(connection: ClientConnection, signal: AbortSignal): Promise<void> {
+    const onAbort = (): void => connection.destroy();
+    signal.addEventListener("abort", onAbort);
+    await connection.greeted;
+    signal.removeEventListener("abort", onAbort);
+    signal.throwIfAborted();
+    if (!connection.hasReceived) throw this.lost(`the connection to ${this.#location.uri}`, connection.error, false);
   }
 
   /** Every server begins with its settings: one that says nothing is not there, even if its machine has taken the connection. */

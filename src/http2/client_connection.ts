@@ -19,6 +19,7 @@ export class ClientConnection extends Http2Connection {
   #nextId = 1;
   /** Whether the server has taken any request. */
   #hasTaken = false;
+  readonly #greeted = Promise.withResolvers<void>();
 
   /** No server may open one: push is off. */
   protected override readonly lastPeerId = 0;
@@ -30,6 +31,11 @@ export class ClientConnection extends Http2Connection {
   constructor(transport: Transport, options: ConnectionOptions) {
     super(transport, options, "client");
     this.#streamWindow = options.streamWindow;
+  }
+
+  /** Resolves once the server has said something, or the connection is over. */
+  get greeted(): Promise<void> {
+    return this.#greeted.promise;
   }
 
   /** Whether a further request can be made. */
@@ -65,6 +71,7 @@ export class ClientConnection extends Http2Connection {
 
   /** Opens waiting streams, up to the server's limit. */
   protected override onChange(): void {
+    if (this.hasReceived) this.#greeted.resolve();
     for (const stream of this.#waiting) {
       if (!this.isUsable || this.streams.size >= this.peer.maxConcurrentStreams) return;
       this.#waiting.delete(stream);
@@ -99,6 +106,7 @@ export class ClientConnection extends Http2Connection {
   }
 
   protected override closeStreams(): void {
+    this.#greeted.resolve();
     for (const stream of this.streams.values()) this.#hasTaken ||= stream.hasHeaders;
     super.closeStreams();
     for (const stream of this.#waiting) this.#fail(stream, "the connection was lost");

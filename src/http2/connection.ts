@@ -10,19 +10,10 @@
 import { Http2Code, Http2Error, Http2Reset } from "./errors.ts";
 import { FloodLimits } from "./flood.ts";
 import { checkFrame, expect } from "./frame_checks.ts";
-import {
-  Flag,
-  frame,
-  FrameReader,
-  type FrameSink,
-  FrameType,
-  headerFrames,
-  numbersFrame,
-  PREFACE,
-  settingsFrame,
-} from "./frames.ts";
+import { Flag, frame, FrameType, headerFrames, numbersFrame, PREFACE, settingsFrame } from "./frames.ts";
 import { withPlainText } from "./fields.ts";
 import { encodeHeaders, type HeaderList, HpackDecoder } from "./hpack.ts";
+import { Input, type InputHost, MAX_FRAME_BYTES } from "./input.ts";
 import { Linger } from "./linger.ts";
 import { Output } from "./output.ts";
 import { ReceiveCredit } from "./receive_credit.ts";
@@ -41,15 +32,6 @@ import type { HeaderField } from "./static_table.ts";
 import type { Http2Stream, StreamHost } from "./stream.ts";
 import type { Transport } from "./transport.ts";
 
-/** Longest frame accepted; larger ones need fewer calls. */
-const MAX_FRAME_BYTES = 256 * 1024;
-/** Control frames, besides headers, that may wait before reading from the peer pauses, in bytes. */
-const MAX_WAITING_BYTES = 64 * 1024;
-/** Fewer bytes of a body than these are copied. */
-const MIN_ROOM_BYTES = 4 * 1024;
-/** Bytes still read from a peer after the connection has been ended. */
-const MAX_LATE_BYTES = 4 * 2 ** 20;
-
 /** Limits and callbacks of a connection. */
 export interface ConnectionOptions {
   /** Bytes that the peer may send on one stream before they are read. */
@@ -67,7 +49,7 @@ export interface ConnectionOptions {
 }
 
 /** One connection. */
-export abstract class Http2Connection implements FrameSink, StreamHost {
+export abstract class Http2Connection implements InputHost, StreamHost {
   /** Streams under way, by id. */
   protected readonly streams = new Map<number, Http2Stream>();
   protected readonly peer: PeerSettings = initialSettings();
@@ -77,25 +59,19 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   readonly #transport: Transport;
   readonly #options: ConnectionOptions;
   readonly #isClient: boolean;
-  readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
+  readonly #input: Input;
   readonly #output: Output;
   readonly #sending: SendQueue;
   readonly #credit: ReceiveCredit;
   readonly #linger: Linger;
   readonly #flood = new FloodLimits();
-  readonly #startedMs = performance.now();
-  #receivedMs = this.#startedMs;
-  #lateBytes = 0;
-  #data: Http2Stream | null = null;
-  #dataFlags = 0;
   #hasSentHeaders = false;
   #hasSettings = false;
   #isClosing = false;
   #isEnding = false;
   #isDestroyed = false;
   #isClosed = false;
-  #isPaused = false;
   #error: Error | null = null;
 
   /**
@@ -107,11 +83,15 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#transport = transport;
     this.#options = options;
     this.#isClient = role === "client";
-    this.#reader = new FrameReader(this, MAX_FRAME_BYTES, !this.#isClient);
     this.#decoder = new HpackDecoder(options.maxHeaderBytes, options.freeText);
-    this.#output = new Output(transport, () => this.#onRoom());
+    this.#output = new Output(transport, () => {
+      this.#input.onRoom();
+      this.#sending.pump();
+    });
     this.#sending = new SendQueue(this.#output, this.peer, this.#flood);
     this.#credit = new ReceiveCredit(options.connectionWindow, (streamId, bytes) => this.#sendCredit(streamId, bytes));
+    const shared = { transport, output: this.#output, streams: this.streams, credit: this.#credit, flood: this.#flood };
+    this.#input = new Input(this, shared, !this.#isClient);
     this.#linger = new Linger(options.lingerMs, () => transport.destroy());
     if (this.#isClient) this.#output.control(PREFACE);
     this.#output.control(settingsFrame([
@@ -123,9 +103,11 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     ]));
     this.#sendCredit(0, options.connectionWindow - DEFAULT_WINDOW);
     transport.start({
-      onBytes: (bytes) => this.#onBytes(bytes),
-      room: () => this.#room(),
-      onFilled: (count) => this.#onFilled(count),
+      onBytes: (bytes) => {
+        if (!this.#isClosed) this.#input.onBytes(bytes);
+      },
+      room: () => this.#input.room(),
+      onFilled: (count) => this.#input.onFilled(count),
       onEnd: (error) => {
         this.#error ??= error;
         this.#close();
@@ -150,12 +132,12 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   /** When bytes last came from the peer, by `performance.now()`. */
   get receivedMs(): number {
-    return this.#receivedMs;
+    return this.#input.receivedMs;
   }
 
   /** Whether anything has come from the peer. */
   get hasReceived(): boolean {
-    return this.#receivedMs !== this.#startedMs;
+    return this.#input.hasReceived;
   }
 
   /** Why the connection failed, or `null` if it has not or the reason is not known. */
@@ -207,48 +189,10 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
 
   // Reading
 
-  #onBytes(bytes: Uint8Array): void {
-    if (this.#isClosed) return;
-    this.#receivedMs = performance.now();
-    if (this.#isEnding) {
-      // Keep reading for a while: closing with unread bytes makes the system discard what was sent last.
-      this.#lateBytes += bytes.byteLength;
-      if (this.#lateBytes > MAX_LATE_BYTES) this.#transport.destroy();
-      return;
-    }
-    if (!this.#parse(() => this.#reader.push(bytes))) return;
-    if (this.#output.waitingBytes > MAX_WAITING_BYTES && !this.#isPaused) {
-      this.#isPaused = true;
-      this.#transport.pause();
-    }
-  }
-
-  /** @returns whether what came was valid */
-  #parse(parse: () => void): boolean {
-    try {
-      parse();
-      return true;
-    } catch (error) {
-      this.#error ??= error as Error;
-      this.destroy(error instanceof Http2Error ? error.code : Http2Code.internalError);
-      return false;
-    }
-  }
-
-  /** The memory that the next bytes of a body belong in, if it is known and there are many. */
-  #room(): Uint8Array<ArrayBuffer> | null {
-    const bytes = this.isOver ? 0 : this.#reader.bodyBytes;
-    const room = bytes < MIN_ROOM_BYTES ? null : this.#data?.room() ?? null;
-    if (room === null || room.byteLength < MIN_ROOM_BYTES) return null;
-    return room.byteLength > bytes ? room.subarray(0, bytes) : room;
-  }
-
-  #onFilled(count: number): void {
-    this.#receivedMs = performance.now();
-    this.#parse(() => {
-      this.#data!.receiveInPlace(count);
-      this.#reader.skip(count);
-    });
+  /** @ignore */
+  onInvalid(error: Error): void {
+    this.#error ??= error;
+    this.destroy(error instanceof Http2Error ? error.code : Http2Code.internalError);
   }
 
   /** @ignore */
@@ -265,50 +209,9 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   }
 
   /** @ignore */
-  onDataStart(streamId: number, flags: number, length: number): void {
-    this.#credit.spend(length);
-    this.#data = null;
-    this.#dataFlags = flags;
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) {
-      expect(!this.isIdle(streamId), `DATA on the idle stream ${streamId}`);
-      return this.resetStreams.expect(streamId);
-    }
-    if (stream.isRemoteEnded) {
-      return this.badStream(stream, new Http2Error(Http2Code.streamClosed, "DATA after END_STREAM"));
-    }
-    if (!stream.hasHeaders) {
-      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "DATA before HEADERS"));
-    }
-    stream.receiveWindow -= length;
-    if (stream.receiveWindow < 0) {
-      return this.badStream(stream, new Http2Error(Http2Code.flowControlError, "DATA exceeds the stream's window"));
-    }
-    if (length > 0) this.#flood.countContent(1);
-    else if ((flags & Flag.endStream) === 0) this.#flood.countControl();
-    this.#data = stream;
-  }
-
-  /** @ignore */
-  onDataBytes(bytes: Uint8Array): void {
-    const stream = this.#data;
-    if (stream === null) return this.credit(null, bytes.byteLength);
-    if (stream.count(bytes.byteLength)) return stream.receive(bytes);
-    this.credit(null, bytes.byteLength);
-    if (!stream.isClosed) this.badStream(stream, wrongLength());
-  }
-
-  /** @ignore */
-  onDataPadding(length: number): void {
-    this.credit(this.#data?.isClosed ? null : this.#data, length);
-  }
-
-  /** @ignore */
-  onDataEnd(): void {
-    const stream = this.#data;
-    this.#data = null;
-    if (stream === null || stream.isClosed || (this.#dataFlags & Flag.endStream) === 0) return;
-    if (!stream.receiveEnd()) this.badStream(stream, wrongLength());
+  onUnknownData(streamId: number): void {
+    expect(!this.isIdle(streamId), `DATA on the idle stream ${streamId}`);
+    this.resetStreams.expect(streamId);
   }
 
   /** @ignore */
@@ -354,13 +257,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#hasSettings = true;
     readSettings(payload, this.peer, this.#isClient);
     const more = this.peer.initialWindowSize - before;
-    for (const stream of more === 0 ? [] : this.streams.values()) {
-      stream.sendWindow += more;
-      if (stream.sendWindow > MAX_WINDOW) {
-        throw new Http2Error(Http2Code.flowControlError, "INITIAL_WINDOW_SIZE makes a window too large");
-      }
-      if (stream.wantsToSend) this.#sending.add(stream);
-    }
+    if (more !== 0) this.#sending.widenAll(this.streams.values(), more);
     this.#output.control(frame(FrameType.settings, Flag.ack, 0));
     this.onChange();
     this.#sending.pump();
@@ -374,17 +271,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     expect(!this.isIdle(streamId), "WINDOW_UPDATE on an idle stream");
     const stream = this.streams.get(streamId);
     if (stream === undefined) return;
-    if (more === 0) {
-      return this.badStream(stream, new Http2Error(Http2Code.protocolError, "WINDOW_UPDATE by 0"));
-    }
-    stream.sendWindow += more;
-    if (stream.sendWindow > MAX_WINDOW) {
-      return this.badStream(
-        stream,
-        new Http2Error(Http2Code.flowControlError, "WINDOW_UPDATE makes a window too large"),
-      );
-    }
-    if (stream.wantsToSend) this.sendSoon(stream);
+    const error = this.#sending.widenStream(stream, more);
+    if (error !== null) this.badStream(stream, error);
   }
 
   /** Whether a stream was never opened. */
@@ -399,8 +287,8 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     if (this.isIdle(streamId)) throw error;
   }
 
-  /** Resets a stream for a fault of the peer, which counts as a reset by the peer. */
-  protected badStream(stream: Http2Stream, error: Http2Error): void {
+  /** @ignore Resets a stream for a fault of the peer, which counts as a reset by the peer. */
+  badStream(stream: Http2Stream, error: Http2Error): void {
     this.#flood.countReset();
     stream.error ??= error;
     this.reset(stream, error.code);
@@ -470,14 +358,6 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#output.control(numbersFrame(FrameType.goaway, 0, this.lastPeerId, code));
   }
 
-  #onRoom(): void {
-    if (this.#isPaused && this.#output.waitingBytes <= MAX_WAITING_BYTES / 2) {
-      this.#isPaused = false;
-      this.#transport.resume();
-    }
-    this.#sending.pump();
-  }
-
   // Ending
 
   #endIfIdle(): void {
@@ -489,8 +369,7 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
   }
 
   #finish(): void {
-    this.#reader.stop();
-    if (this.#isPaused) this.#transport.resume();
+    this.#input.stop();
     this.#output.end(() => {
       this.#transport.end();
       this.#linger.start();
@@ -516,8 +395,4 @@ export abstract class Http2Connection implements FrameSink, StreamHost {
     this.#transport.destroy();
     this.#options.onClose(this.#error);
   }
-}
-
-function wrongLength(): Http2Error {
-  return new Http2Error(Http2Code.protocolError, "the size of the body is not its content-length");
 }

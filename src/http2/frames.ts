@@ -44,12 +44,16 @@ const LONG_FRAME_BYTES = 32 * 1024;
 /** Bytes of a HEADERS frame that hold a priority. */
 const PRIORITY_BYTES = 5;
 
-/** Receives what a {@linkcode FrameReader} reads. */
-export interface FrameSink {
+/** Receives the frames of a {@linkcode FrameReader} that are passed on complete. */
+export interface ControlSink {
   /** A frame other than DATA and those of header blocks. Unknown types come with an empty payload. */
   onFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void;
   /** A complete header block. */
   onHeaders(streamId: number, flags: number, block: Uint8Array): void;
+}
+
+/** Receives the DATA frames of a {@linkcode FrameReader}, one after another. */
+export interface DataSink {
   /** A DATA frame begins; `length` counts padding, as flow control does. */
   onDataStart(streamId: number, flags: number, length: number): void;
   /** Bytes of its body, valid until the call returns. */
@@ -62,7 +66,8 @@ export interface FrameSink {
 
 /** Parses what a peer sends into frames. */
 export class FrameReader {
-  readonly #sink: FrameSink;
+  readonly #control: ControlSink;
+  readonly #data: DataSink;
   readonly #maxFrameBytes: number;
   #prefaceAt = 0;
   #head = new Uint8Array(FRAME_HEADER_BYTES);
@@ -84,13 +89,15 @@ export class FrameReader {
   #block: { streamId: number; flags: number; parts: Uint8Array[]; bytes: number } | null = null;
 
   /**
-   * @param sink Receives the frames
+   * @param control Receives control frames and headers
+   * @param data Receives DATA
    * @param maxFrameBytes Longest frame in bytes, as announced
    * @param isServer Whether the peer is a client, which starts with a preface
    */
-  constructor(sink: FrameSink, maxFrameBytes: number, isServer: boolean) {
+  constructor(control: ControlSink, data: DataSink, maxFrameBytes: number, isServer: boolean) {
     if (!isServer) this.#prefaceAt = PREFACE.byteLength;
-    this.#sink = sink;
+    this.#control = control;
+    this.#data = data;
     this.#maxFrameBytes = maxFrameBytes;
   }
 
@@ -126,7 +133,7 @@ export class FrameReader {
     this.#left -= count;
     if (this.#left > 0) return;
     this.#isInFrame = false;
-    this.#sink.onDataEnd();
+    this.#data.onDataEnd();
   }
 
   /** Parses no further frame, not even of the current chunk. */
@@ -188,13 +195,13 @@ export class FrameReader {
     this.#padding = 0;
     this.#hasPadLength = !isPadded;
     if (isPadded && this.#left === 0) throw new Http2Error(Http2Code.frameSizeError, "a padded DATA frame is empty");
-    this.#sink.onDataStart(this.#streamId, this.#flags, this.#left);
+    this.#data.onDataStart(this.#streamId, this.#flags, this.#left);
   }
 
   /** Consumes payload; returns how many bytes of the chunk were used. */
   #payload(chunk: Uint8Array, from: number): number {
     const n = Math.min(this.#left, chunk.byteLength - from);
-    if (this.#type === FrameType.data) this.#data(chunk.subarray(from, from + n));
+    if (this.#type === FrameType.data) this.#takeData(chunk.subarray(from, from + n));
     else {
       this.#collected?.set(chunk.subarray(from, from + n), this.#collectedBytes);
       this.#collectedBytes += n;
@@ -202,12 +209,12 @@ export class FrameReader {
     }
     if (this.#left > 0) return n;
     this.#isInFrame = false;
-    if (this.#type === FrameType.data) this.#sink.onDataEnd();
+    if (this.#type === FrameType.data) this.#data.onDataEnd();
     else this.#end(this.#collected ?? new Uint8Array());
     return n;
   }
 
-  #data(bytes: Uint8Array): void {
+  #takeData(bytes: Uint8Array): void {
     let rest = bytes;
     if (!this.#hasPadLength && rest.byteLength > 0) {
       this.#hasPadLength = true;
@@ -215,16 +222,16 @@ export class FrameReader {
       rest = rest.subarray(1);
       this.#left--;
       if (this.#padding > this.#left) throw wrong("a DATA frame has more padding than bytes");
-      this.#sink.onDataPadding(1);
+      this.#data.onDataPadding(1);
     }
     const body = Math.min(rest.byteLength, this.#left - this.#padding);
     if (body > 0) {
-      this.#sink.onDataBytes(rest.subarray(0, body));
+      this.#data.onDataBytes(rest.subarray(0, body));
       this.#left -= body;
     }
     const padding = rest.byteLength - body;
     if (padding > 0) {
-      this.#sink.onDataPadding(padding);
+      this.#data.onDataPadding(padding);
       this.#left -= padding;
       this.#padding -= padding;
     }
@@ -233,7 +240,7 @@ export class FrameReader {
   #end(payload: Uint8Array): void {
     if (this.#type === FrameType.headers) return this.#headers(payload);
     if (this.#type === FrameType.continuation) return this.#addToBlock(payload);
-    this.#sink.onFrame(this.#type, this.#flags, this.#streamId, payload);
+    this.#control.onFrame(this.#type, this.#flags, this.#streamId, payload);
   }
 
   #headers(payload: Uint8Array): void {
@@ -265,7 +272,7 @@ export class FrameReader {
     }
     if ((this.#flags & Flag.endHeaders) === 0) return;
     this.#block = null;
-    this.#sink.onHeaders(
+    this.#control.onHeaders(
       block.streamId,
       block.flags,
       block.parts.length === 1 ? block.parts[0] : concatBytes(block.parts),

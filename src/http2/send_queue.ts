@@ -75,6 +75,42 @@ export class SendQueue {
     this.pump();
   }
 
+  /**
+   * The peer gave credit to one stream.
+   *
+   * @param bytes Size of the credit
+   * @returns The fault to reset the stream for, or `null`
+   */
+  widenStream(stream: Http2Stream, bytes: number): Http2Error | null {
+    if (bytes === 0) return new Http2Error(Http2Code.protocolError, "WINDOW_UPDATE by 0");
+    stream.sendWindow += bytes;
+    if (stream.sendWindow > MAX_WINDOW) {
+      return new Http2Error(Http2Code.flowControlError, "WINDOW_UPDATE makes a window too large");
+    }
+    if (stream.wantsToSend) {
+      this.#ready.add(stream);
+      this.pump();
+    }
+    return null;
+  }
+
+  /**
+   * The peer changed the window that streams begin with.
+   *
+   * @param streams Those under way
+   * @param bytes By how much; negative if it is smaller than before
+   * @throws {Http2Error} FLOW_CONTROL_ERROR if a window becomes too large
+   */
+  widenAll(streams: Iterable<Http2Stream>, bytes: number): void {
+    for (const stream of streams) {
+      stream.sendWindow += bytes;
+      if (stream.sendWindow > MAX_WINDOW) {
+        throw new Http2Error(Http2Code.flowControlError, "INITIAL_WINDOW_SIZE makes a window too large");
+      }
+      if (stream.wantsToSend) this.#ready.add(stream);
+    }
+  }
+
   /** Sends as much as credit and room allow. */
   pump(): void {
     // A stream that is notified of taken bytes may call this again; the loop below covers that.

@@ -209,13 +209,27 @@ export function parseRequest(bytes: Uint8Array, limits: RequestLimits = {}): Req
   return { ticket, flags, enveloped: true, entries };
 }
 
+/** What an error message says besides code and text. */
+export interface ErrorFacts {
+  /**
+   * `"refused"`: nothing was done for the request, so that it can be made elsewhere. `"empty"`: the stream is complete, but has neither
+   * rows nor a schema.
+   */
+  readonly outcome?: "refused" | "empty";
+  /** The status of gRPC that the error has by Flight: what produces the data has answered with it. */
+  readonly status?: number;
+}
+
 /** Content of a server's error message. */
-export interface PeerError {
+export interface PeerError extends ErrorFacts {
   /** A code of {@linkcode DipcErrorCode}, or a newer one. */
   readonly code: string;
   /** The server's own text, without control characters. */
   readonly message: string;
 }
+
+/** Largest status of gRPC that is passed on, those of later versions included. */
+const MAX_STATUS = 999;
 
 // A record, so that the compiler notices a code that is missing here.
 const KNOWN_CODES: Record<DipcErrorCode, true> = {
@@ -249,15 +263,17 @@ const KNOWN_CODES: Record<DipcErrorCode, true> = {
  *
  * @param code Error code, at most 64 characters
  * @param message The reason, for people
+ * @param facts What else is known
  */
-export function encodeError(code: DipcErrorCode, message: string): Uint8Array<ArrayBuffer> {
+export function encodeError(code: DipcErrorCode, message: string, facts: ErrorFacts = {}): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
-  const complete = encoder.encode(JSON.stringify({ code, message }));
+  const complete = encoder.encode(JSON.stringify({ code, message, ...facts }));
   if (complete.byteLength <= MAX_ERROR_BYTES) return complete;
   // Escapes and multi-byte characters make the size depend on the text: find the longest start that fits.
   const characters = Array.from(message.slice(0, MAX_ERROR_BYTES));
   let low = 0, high = characters.length;
-  const build = (n: number) => encoder.encode(JSON.stringify({ code, message: characters.slice(0, n).join("") + "…" }));
+  const build = (n: number) =>
+    encoder.encode(JSON.stringify({ code, message: characters.slice(0, n).join("") + "…", ...facts }));
   while (low < high) {
     const middle = (low + high + 1) >> 1;
     if (build(middle).byteLength <= MAX_ERROR_BYTES) low = middle;
@@ -286,23 +302,42 @@ export function parseError(bytes: Uint8Array, maxBytes: number = MAX_ERROR_BYTES
   } catch (cause) {
     throw new DipcError("protocol", "cannot read the server's error message: it is not JSON in UTF-8", { cause });
   }
-  const { code, message } = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const { code, message, outcome, status } = (typeof value === "object" && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >;
   if (typeof code !== "string" || typeof message !== "string") {
     throw new DipcError("protocol", "cannot read the server's error message: it has no code and message");
   }
   // A peer's text ends up on terminals.
-  return { code: printable(code).slice(0, 64), message: printable(message) };
+  return {
+    ...{ code: printable(code).slice(0, 64), message: printable(message) },
+    ...outcome === "refused" || outcome === "empty" ? { outcome } : {},
+    ...Number.isInteger(status) && status as number > 0 && status as number <= MAX_STATUS
+      ? { status: status as number }
+      : {},
+  };
 }
 
 /** What a server has answered instead of the stream: it was reached, and says why there is none. */
-export class AnswerError extends LocalError {}
+export class AnswerError extends LocalError {
+  /** As in {@linkcode ErrorFacts}; `null` if the server does not say. */
+  readonly outcome: "refused" | "empty" | null;
+
+  /** @param error The server's error message */
+  constructor({ code, message, outcome, status }: PeerError) {
+    const isKnown = Object.hasOwn(KNOWN_CODES, code);
+    const how = isKnown ? "" : ` with the unknown error code "${code}"`;
+    super(
+      isKnown ? code as DipcErrorCode : "protocol",
+      `cannot receive the stream: the server answered${how}: ${message}`,
+      status === undefined ? {} : { foreign: { system: "grpc", status, text: message } },
+    );
+    this.outcome = outcome ?? null;
+  }
+}
 
 /** The error that a client throws for a server's error message. A code it does not know becomes `protocol`. */
 export function peerError(error: PeerError): DipcError {
-  return Object.hasOwn(KNOWN_CODES, error.code)
-    ? new AnswerError(error.code as DipcErrorCode, `cannot receive the stream: the server answered: ${error.message}`)
-    : new AnswerError(
-      "protocol",
-      `cannot receive the stream: the server answered with the unknown error code "${error.code}": ${error.message}`,
-    );
+  return new AnswerError(error);
 }

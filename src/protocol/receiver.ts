@@ -38,15 +38,17 @@
  *
  * @module
  */
-import { DipcError, type DipcErrorCode } from "../errors.ts";
+import { DipcError } from "../errors.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import { plural } from "../text.ts";
 import { parseError, peerError } from "./envelope.ts";
+import { MessageChecks } from "./message_checks.ts";
+import { MetadataOrder } from "./metadata_order.ts";
 import { END_OF_STREAM, ERROR_MESSAGE, frameSequence, frameType, METADATA, PREFIX_BYTES } from "./prefix.ts";
-import { BODY_ADDRESSES, BODY_BYTES, formatTag, tagBodyType, tagSequence } from "./tag.ts";
 import { type ReceiverLimits, receiverLimits, type ReceiverOptions } from "./receiver_options.ts";
 import { ANNOUNCED, COMPLETE, EMPTY, POSTED, ReceiverSlot } from "./receiver_slot.ts";
-import { nextSequence, sequenceDistance } from "./sequence.ts";
+import { StreamFailure } from "./stream_failure.ts";
+import { formatTag, tagSequence } from "./tag.ts";
 
 export type { ReceiverLimits, ReceiverOptions } from "./receiver_options.ts";
 export { ReceiverSlot } from "./receiver_slot.ts";
@@ -58,35 +60,24 @@ export const DISCARD = 1;
 
 /** Receiving side of one stream. `T` is what the driver attaches to each message. */
 export class ReceiverState<T = unknown> {
-  /** Why the stream is lost, once it is. */
-  failure: DipcError | null = null;
-
+  readonly #failure = new StreamFailure();
   readonly #limits: Required<ReceiverLimits>;
+  readonly #order: MetadataOrder;
+  readonly #checks: MessageChecks;
   readonly #readHeader: (metadata: Uint8Array) => MessageHeader;
-  readonly #first: number;
 
   /** Made when they are first used: most streams are short. */
   readonly #slots: ReceiverSlot<T>[] = [];
   readonly #mask: number;
 
-  // Positions in the stream, not sequence numbers: they never wrap. head ≤ oldest ≤ post ≤ due.
+  // Positions in the stream: head ≤ oldest ≤ post ≤ the one that is due.
   /** Next message to hand out. */
   #head = 0;
   /** First message that may have a receive under way. */
   #oldest = 0;
   /** First message whose receive was not posted. */
   #post = 0;
-  /** Next message whose metadata is expected. */
-  #due = 0;
-  /** Its sequence number. */
-  #dueSequence: number;
-  /** End of stream, once seen: number of messages. */
-  #end = Infinity;
-  /** Highest position of a held frame. */
-  #highestHeld = -1;
 
-  #heldFrames = 0;
-  #heldBytes = 0;
   #posted = 0;
   #inFlightBytes = 0;
   /** Empty bodies whose tagged message had not been seen when their slot was used again. */
@@ -94,8 +85,6 @@ export class ReceiverState<T = unknown> {
   /** All empty bodies whose tagged message has not been seen. */
   #emptiesMissing = 0;
   #batches = 0;
-  #dictionaries = 0;
-  #bodyBytes = 0;
   #metadataBytes = 0;
   #taken: ReceiverSlot<T> | null = null;
   /** The header read last, and bytes of metadata that the window keeps alive. */
@@ -111,23 +100,28 @@ export class ReceiverState<T = unknown> {
   constructor(options: ReceiverOptions) {
     this.#readHeader = options.readHeader;
     this.#limits = receiverLimits(options);
-    this.#first = this.#limits.firstSequence;
-    this.#dueSequence = this.#first;
+    this.#order = new MetadataOrder(this.#limits, this.#failure);
+    this.#checks = new MessageChecks(this.#limits, this.#failure);
     const { maxAnnounced, reorderWindow } = this.#limits;
     let size = 1;
     while (size < maxAnnounced + reorderWindow) size *= 2;
     this.#mask = size - 1;
   }
 
+  /** Why the stream is lost, once it is. */
+  get failure(): DipcError | null {
+    return this.#failure.error;
+  }
+
   /** Whether there is room for another metadata frame; while false, leave frames in the channel. */
   get wantsFrame(): boolean {
-    return this.#due - this.#head < this.#limits.maxAnnounced &&
+    return this.#order.due - this.#head < this.#limits.maxAnnounced &&
       this.#pendingMetadataBytes < this.#limits.maxPendingMetadataBytes;
   }
 
   /** Messages whose metadata was read, the schema among them. */
   get announced(): number {
-    return this.#due;
+    return this.#order.due;
   }
 
   /** Messages handed out by `next()`, the schema among them. */
@@ -138,16 +132,6 @@ export class ReceiverState<T = unknown> {
   /** Record batches handed out. */
   get batches(): number {
     return this.#batches;
-  }
-
-  /** Dictionary batches handed out. */
-  get dictionaries(): number {
-    return this.#dictionaries;
-  }
-
-  /** Bytes of the bodies handed out. */
-  get bodyBytes(): number {
-    return this.#bodyBytes;
   }
 
   /** Bytes of metadata read, without prefixes. */
@@ -172,17 +156,17 @@ export class ReceiverState<T = unknown> {
 
   /** True once the end of stream was seen; messages before it may still be missing. */
   get ended(): boolean {
-    return this.#end !== Infinity;
+    return this.#order.end !== Infinity;
   }
 
   /** Whether everything that was announced has been handed out. */
   get isDrained(): boolean {
-    return this.#head === this.#due && this.#heldFrames === 0;
+    return this.#head === this.#order.due && this.#order.heldFrames === 0;
   }
 
   /** True once every message has arrived and was handed out. */
   get finished(): boolean {
-    return this.#head === this.#end;
+    return this.#head === this.#order.end;
   }
 
   /**
@@ -191,53 +175,40 @@ export class ReceiverState<T = unknown> {
    * @throws {DipcError} `protocol`, `limit_exceeded`, what `readHeader` throws, and the server's own error message
    */
   onFrame(frame: Uint8Array): void {
-    if (this.failure !== null) throw this.failure;
+    if (this.#failure.error !== null) throw this.#failure.error;
     const size = frame.byteLength;
-    if (size < PREFIX_BYTES) {
-      throw this.#fail("protocol", `expected a metadata frame of at least ${PREFIX_BYTES} bytes, found ${size}`);
-    }
+    this.#checks.frame(size);
     const type = frameType(frame);
     const sequence = frameSequence(frame);
     if (type === METADATA) {
-      if (size - PREFIX_BYTES > this.#limits.maxMetadataBytes) {
-        throw this.#fail(
-          "limit_exceeded",
-          `metadata of sequence number ${sequence} has ${
-            size - PREFIX_BYTES
-          } bytes, the limit is ${this.#limits.maxMetadataBytes} (maxMetadataBytes)`,
-        );
-      }
-      if (size === PREFIX_BYTES) throw this.#fail("protocol", `metadata of sequence number ${sequence} is empty`);
-      const index = this.#indexOf(sequence);
-      if (index >= this.#end) {
-        throw this.#fail(
-          "protocol",
-          `metadata of sequence number ${sequence} follows the end of stream, which has number ${
-            this.#sequenceAt(this.#end)
-          }`,
-        );
-      }
+      this.#checks.metadata(sequence, size - PREFIX_BYTES);
+      const order = this.#order;
+      const index = order.place(sequence);
       if (!this.wantsFrame) {
-        throw this.#fail("internal", `metadata of sequence number ${sequence} was taken while the window was full`);
+        throw this.#failure.lose(
+          "internal",
+          `metadata of sequence number ${sequence} was taken while the window was full`,
+        );
       }
-      if (index === this.#due) {
-        const slot = this.#slotAt(index);
-        this.#announce(slot, frame.subarray(PREFIX_BYTES), index, sequence);
-        if (this.#heldFrames !== 0) this.#announceHeld();
-      } else {
-        this.#hold(frame, index, sequence);
+      const metadata = frame.subarray(PREFIX_BYTES);
+      if (index !== order.due) return order.hold(metadata, index, sequence);
+      this.#announce(metadata, sequence);
+      while (order.heldFrames !== 0) {
+        const held = order.takeHeld();
+        if (held === null) return;
+        this.#announce(held, order.dueSequence);
       }
     } else if (type === END_OF_STREAM) {
-      this.#onEnd(sequence, size);
+      this.#order.endAt(sequence, size);
     } else if (type === ERROR_MESSAGE && this.#limits.errorMessages) {
       try {
-        this.failure = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#limits.maxErrorBytes));
+        this.#failure.error = peerError(parseError(frame.subarray(PREFIX_BYTES), this.#limits.maxErrorBytes));
       } catch (error) {
-        this.failure = error as DipcError;
+        this.#failure.error = error as DipcError;
       }
-      throw this.failure;
+      throw this.#failure.error;
     } else {
-      throw this.#fail("protocol", `unknown metadata message type ${type} with sequence number ${sequence}`);
+      throw this.#failure.lose("protocol", `unknown metadata message type ${type} with sequence number ${sequence}`);
     }
   }
 
@@ -247,7 +218,8 @@ export class ReceiverState<T = unknown> {
    * `slot.attachment`. Schemas and empty bodies are not among them.
    */
   nextToPost(): ReceiverSlot<T> | null {
-    while (this.#post < this.#due) {
+    const { due } = this.#order;
+    while (this.#post < due) {
       const slot = this.#slotAt(this.#post);
       if (slot.state !== ANNOUNCED) { // a message without a body
         this.#post++;
@@ -285,18 +257,18 @@ export class ReceiverState<T = unknown> {
    */
   onBody(slot: ReceiverSlot<T>, tag: bigint, byteLength: number): void {
     if (slot.state !== POSTED) {
-      throw this.#fail(
+      throw this.#failure.lose(
         "internal",
         `the body of sequence number ${slot.sequence} was reported, but no receive was posted`,
       );
     }
     if (tagSequence(tag) !== slot.sequence) {
-      throw this.#fail(
+      throw this.#failure.lose(
         "protocol",
         `expected the body of sequence number ${slot.sequence}, found tag ${formatTag(tag)}`,
       );
     }
-    this.#checkBody(slot.sequence, tag, byteLength, slot.byteLength);
+    this.#checks.body(slot.sequence, tag, byteLength, slot.byteLength);
     slot.state = COMPLETE;
     this.#posted--;
   }
@@ -310,33 +282,34 @@ export class ReceiverState<T = unknown> {
    * @throws {DipcError} `protocol` for a duplicate, or one that cannot belong to this stream; `limit_exceeded`
    */
   checkUnexpected(tag: bigint, byteLength: number): 0 | 1 {
-    if (this.failure !== null) throw this.failure;
+    if (this.#failure.error !== null) throw this.#failure.error;
     const sequence = tagSequence(tag);
-    const index = this.#indexOf(sequence);
-    if (index >= this.#due) {
-      if (index >= this.#end || index - this.#due >= this.#limits.bodyWindow) throw this.#failStray(tag, sequence);
-      this.#checkBody(sequence, tag, byteLength, -1);
-      if (byteLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, byteLength);
+    const order = this.#order;
+    const index = order.positionOf(sequence);
+    if (index >= order.due) {
+      if (index >= order.end || index - order.due >= this.#limits.bodyWindow) throw order.stray(tag, sequence);
+      this.#checks.body(sequence, tag, byteLength, -1);
+      if (byteLength > this.#limits.maxBodyBytes) throw this.#checks.tooLarge(sequence, byteLength);
       // The first message is the schema, which has no body.
-      if (index === 0) throw this.#failStray(tag, sequence);
+      if (index === 0) throw order.stray(tag, sequence);
       return KEEP;
     }
-    if (index <= 0) throw this.#failStray(tag, sequence);
+    if (index <= 0) throw order.stray(tag, sequence);
     const slot = this.#slotAt(index);
     if (slot.index === index) {
       if (slot.state === ANNOUNCED) {
-        this.#checkBody(sequence, tag, byteLength, slot.byteLength);
+        this.#checks.body(sequence, tag, byteLength, slot.byteLength);
         return KEEP;
       }
       if (!slot.owesEmpty) throw this.#failDuplicate(sequence);
-      this.#checkBody(sequence, tag, byteLength, 0);
+      this.#checks.body(sequence, tag, byteLength, 0);
       slot.owesEmpty = false;
       this.#emptiesMissing--;
       return DISCARD;
     }
     // Handed out long ago and forgotten: at most as many empty bodies pass as messages had one.
     if (this.#emptiesOwed === 0) throw this.#failDuplicate(sequence);
-    this.#checkBody(sequence, tag, byteLength, 0);
+    this.#checks.body(sequence, tag, byteLength, 0);
     this.#emptiesOwed--;
     this.#emptiesMissing--;
     return DISCARD;
@@ -358,10 +331,7 @@ export class ReceiverState<T = unknown> {
     if (this.#post < this.#head) this.#post = this.#head;
     this.#inFlightBytes -= slot.byteLength;
     this.#pendingMetadataBytes -= slot.metadataBytes;
-    this.#bodyBytes += slot.byteLength;
-    const kind = slot.header!.kind;
-    if (kind === "batch") this.#batches++;
-    else if (kind === "dictionary") this.#dictionaries++;
+    if (slot.header!.kind === "batch") this.#batches++;
     this.#taken = slot;
     return slot;
   }
@@ -380,63 +350,34 @@ export class ReceiverState<T = unknown> {
   /** What the stream is waiting for, in words, for the message of a timeout or a lost connection. */
   describe(): string {
     if (this.finished) return "the stream is complete";
+    const order = this.#order;
     const arrived = `${plural(this.#batches, "batch", "batches")} had arrived`;
-    if (this.#due === 0) return `the schema was still missing; ${arrived}`;
-    if (this.#head < this.#due) {
-      return `the body of sequence number ${this.#sequenceAt(this.#head)} was still missing; ${arrived}`;
+    if (order.due === 0) return `the schema was still missing; ${arrived}`;
+    if (this.#head < order.due) {
+      return `the body of sequence number ${order.sequenceAt(this.#head)} was still missing; ${arrived}`;
     }
-    const what = this.#end === Infinity && this.#heldFrames === 0
-      ? `metadata of sequence number ${this.#dueSequence} or the end of stream was still missing`
-      : `metadata of sequence number ${this.#dueSequence} was missing though later frames had arrived`;
-    return `${what}; ${arrived}`;
-  }
-
-  /** Position in the stream nearest to the message that is due; negative before the start of the stream. */
-  #indexOf(sequence: number): number {
-    return this.#due + sequenceDistance(this.#dueSequence, sequence);
+    return `${order.describe()}; ${arrived}`;
   }
 
   #slotAt(index: number): ReceiverSlot<T> {
     return this.#slots[index & this.#mask] ??= new ReceiverSlot<T>();
   }
 
-  #sequenceAt(index: number): number {
-    return (this.#first + index) % 0x100000000;
-  }
-
   /** Reads metadata that is due and opens its slot. */
-  #announce(slot: ReceiverSlot<T>, metadata: Uint8Array, index: number, sequence: number): void {
+  #announce(metadata: Uint8Array, sequence: number): void {
+    const index = this.#order.due;
     let header: MessageHeader;
     try {
       header = this.#readHeader(metadata);
     } catch (error) {
       if (error instanceof DipcError) {
-        throw this.#fail(error.code, `metadata of sequence number ${sequence}: ${error.message}`, error);
+        throw this.#failure.lose(error.code, `metadata of sequence number ${sequence}: ${error.message}`, error);
       }
       throw error;
     }
-    const { kind, bodyLength } = header;
-    if ((kind === "schema") !== (index === 0)) {
-      throw this.#fail(
-        "protocol",
-        index === 0
-          ? `expected the schema with sequence number ${sequence}, found a ${kind} message`
-          : `expected a dictionary or batch with sequence number ${sequence}, found a second schema`,
-      );
-    }
-    if (!(bodyLength >= 0 && bodyLength <= Number.MAX_SAFE_INTEGER && bodyLength % 1 === 0)) {
-      throw this.#fail(
-        "invalid_data",
-        `metadata of sequence number ${sequence} announces an impossible body of ${bodyLength} bytes`,
-      );
-    }
-    if (bodyLength > this.#limits.maxBodyBytes) throw this.#failTooLarge(sequence, bodyLength);
-    if (kind === "schema" && bodyLength !== 0) {
-      throw this.#fail(
-        "protocol",
-        `the schema, sequence number ${sequence}, announces a body of ${bodyLength} bytes, expected none`,
-      );
-    }
+    this.#checks.header(header, sequence, index === 0);
+    const { bodyLength } = header;
+    const slot = this.#slotAt(index);
     if (slot.owesEmpty) this.#emptiesOwed++;
     slot.index = index;
     slot.sequence = sequence;
@@ -449,138 +390,10 @@ export class ReceiverState<T = unknown> {
     this.#lastHeader = header;
     this.#pendingMetadataBytes += slot.metadataBytes;
     this.#metadataBytes += metadata.byteLength;
-    this.#due = index + 1;
-    this.#dueSequence = nextSequence(sequence);
-  }
-
-  /** Keeps a copy of a frame that came before its turn. */
-  #hold(frame: Uint8Array, index: number, sequence: number): void {
-    if (index < this.#due) {
-      throw this.#fail(
-        "protocol",
-        `metadata of sequence number ${sequence} arrived twice, or belongs to no message of this stream`,
-      );
-    }
-    if (index - this.#due >= this.#limits.reorderWindow) {
-      throw this.#fail(
-        "protocol",
-        `metadata of sequence number ${sequence} arrived while ${this.#dueSequence} was due, it may be at most ${
-          this.#limits.reorderWindow - 1
-        } ahead`,
-      );
-    }
-    const slot = this.#slotAt(index);
-    if (slot.held !== null) throw this.#fail("protocol", `metadata of sequence number ${sequence} arrived twice`);
-    const size = frame.byteLength - PREFIX_BYTES;
-    if (this.#heldBytes + size > this.#limits.maxHeldBytes) {
-      throw this.#fail(
-        "limit_exceeded",
-        `metadata of sequence number ${this.#dueSequence} is missing while later metadata of more than ${this.#limits.maxHeldBytes} bytes (maxHeldBytes) has arrived`,
-      );
-    }
-    slot.held = new Uint8Array(size);
-    slot.held.set(frame.subarray(PREFIX_BYTES));
-    this.#heldFrames++;
-    this.#heldBytes += size;
-    if (index > this.#highestHeld) this.#highestHeld = index;
-  }
-
-  /** Reads the held frames that have become due. */
-  #announceHeld(): void {
-    for (;;) {
-      const slot = this.#slotAt(this.#due);
-      const held = slot.held;
-      if (held === null) return;
-      slot.held = null;
-      this.#heldFrames--;
-      this.#heldBytes -= held.byteLength;
-      this.#announce(slot, held, this.#due, this.#dueSequence);
-    }
-  }
-
-  #onEnd(sequence: number, size: number): void {
-    if (size !== PREFIX_BYTES) {
-      throw this.#fail(
-        "protocol",
-        `expected an end of stream of ${PREFIX_BYTES} bytes, found ${size} with sequence number ${sequence}`,
-      );
-    }
-    if (this.#end !== Infinity) {
-      throw this.#fail("protocol", `a second end of stream arrived with sequence number ${sequence}`);
-    }
-    const index = this.#indexOf(sequence);
-    const due = this.#dueSequence;
-    if (index < 1) {
-      throw this.#fail("protocol", `an end of stream arrived with sequence number ${sequence} before the schema`);
-    }
-    if (index < this.#due || index <= this.#highestHeld) {
-      throw this.#fail(
-        "protocol",
-        `the end of stream has sequence number ${sequence}, but metadata of number ${
-          this.#sequenceAt(Math.max(this.#due - 1, this.#highestHeld))
-        } had arrived`,
-      );
-    }
-    if (index - this.#due > this.#limits.reorderWindow) {
-      throw this.#fail(
-        "protocol",
-        `the end of stream has sequence number ${sequence}, but ${due} was due, so messages are missing`,
-      );
-    }
-    this.#end = index;
-  }
-
-  /** Checks type and length of a body; `expected` is −1 if the length is not known yet. */
-  #checkBody(sequence: number, tag: bigint, byteLength: number, expected: number): void {
-    const type = tagBodyType(tag);
-    if (type !== BODY_BYTES) {
-      // Whoever reads the list checks its size.
-      if (type === BODY_ADDRESSES && this.#limits.addresses) return;
-      throw type === BODY_ADDRESSES
-        ? this.#fail(
-          "unsupported",
-          `the body of sequence number ${sequence} is a list of addresses (type 1), which this client did not request; if ` +
-            "you trust the server with all memory of this process, and its URI has a remote_handle, use remoteKeys",
-        )
-        : this.#fail("protocol", `the body of sequence number ${sequence} has the unknown type ${type}`);
-    }
-    if (expected >= 0 && byteLength !== expected) {
-      throw this.#fail(
-        "protocol",
-        `the body of sequence number ${sequence} has ${byteLength} bytes, but its metadata announced ${expected}`,
-      );
-    }
-  }
-
-  #failTooLarge(sequence: number, byteLength: number): DipcError {
-    return this.#fail(
-      "limit_exceeded",
-      `the body of sequence number ${sequence} has ${byteLength} bytes, the limit is ${this.#limits.maxBodyBytes} (maxBodyBytes)`,
-    );
+    this.#order.advance();
   }
 
   #failDuplicate(sequence: number): DipcError {
-    return this.#fail("protocol", `a second body of sequence number ${sequence} arrived`);
-  }
-
-  #failStray(tag: bigint, sequence: number): DipcError {
-    const range = this.#end === Infinity
-      ? `${this.#dueSequence} was due`
-      : `the stream ends at ${this.#sequenceAt(this.#end)}`;
-    return this.#fail(
-      "protocol",
-      `a tagged message of sequence number ${sequence} (tag ${
-        formatTag(tag)
-      }) arrived that belongs to no message of this stream, ${range}`,
-    );
-  }
-
-  /** Remembers the first failure and returns it. */
-  #fail(code: DipcErrorCode, message: string, cause?: unknown): DipcError {
-    return this.failure ??= new DipcError(
-      code,
-      `cannot receive the stream: ${message}`,
-      cause === undefined ? {} : { cause },
-    );
+    return this.#failure.lose("protocol", `a second body of sequence number ${sequence} arrived`);
   }
 }

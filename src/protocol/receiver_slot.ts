@@ -25,8 +25,6 @@ export class ReceiverSlot<T> {
   index = -1;
   /** @internal Bytes of metadata that it keeps alive. */
   metadataBytes = 0;
-  /** @internal Metadata held because an earlier frame is missing. */
-  held: Uint8Array<ArrayBuffer> | null = null;
   /** @internal The message at `index` has an empty body whose tagged message has not been seen. */
   owesEmpty = false;
 

@@ -4,11 +4,12 @@
  * @module
  */
 import { equalBytes } from "../bytes.ts";
-import { DipcError, LocalError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import type { FlightEndpoint } from "../flight/model.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ReaderLimits } from "../limits.ts";
 import type { Pool } from "../memory/block.ts";
+import { AnswerError } from "../protocol/envelope.ts";
 import type { Alternative } from "../protocol/uri.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import type { KeepOptions, Transport } from "../wire/transport.ts";
@@ -16,6 +17,7 @@ import type { ClientPool } from "./client_pool.ts";
 import { sortLocations } from "./locations.ts";
 import type { MemoryOpener } from "./shared.ts";
 import type { RouteName } from "./stats.ts";
+import type { EarlyChannel } from "./early_channel.ts";
 import { openAlternative } from "./ucx.ts";
 
 /** What the endpoints of one flight have in common. */
@@ -34,6 +36,8 @@ export interface EndpointOptions {
   transport?: Transport;
   /** How connections by UCX are kept. */
   keep: KeepOptions;
+  /** A connection by UCX that was begun already, if there is one. */
+  early?: EarlyChannel;
   /** Memory that receives bodies by UCX. */
   ucxPool: () => Pool;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
@@ -52,7 +56,8 @@ export interface Candidate {
   readonly location: string;
   /** Whether it is the server that was asked, which named others: only for when none of them can be reached. */
   readonly isFallback: boolean;
-  open(signal: AbortSignal): Promise<OpenedCandidate>;
+  /** @param onRequest Called before the data is requested: from then on the server may have begun to produce it */
+  open(signal: AbortSignal, onRequest: () => void): Promise<OpenedCandidate>;
 }
 
 /** A running stream of the endpoint. */
@@ -94,7 +99,7 @@ export function planCandidates(
     }
   }
   if (options.route !== "ucx") {
-    const all = flight.map((location) => flightCandidate(endpoint, location, options, false));
+    const all = unlike(flight, clients).map((location) => flightCandidate(endpoint, location, options, false));
     const isDead = ({ location }: Candidate): boolean => clients.isDead(location);
     candidates.push(...all.filter((candidate) => !isDead(candidate)));
     // A server may name hosts that only others can reach.
@@ -105,8 +110,14 @@ export function planCandidates(
   return { candidates, reason };
 }
 
+/** Locations without those that are another name of an earlier one. */
+function unlike(flight: readonly (string | null)[], clients: ClientPool): (string | null)[] {
+  const places = flight.map((location) => location === null || clients.isFirst(location) ? null : location);
+  return flight.filter((_, index) => places.indexOf(places[index]) === index);
+}
+
 function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, options: EndpointOptions): Candidate {
-  const { timeoutMs, limits, library, transport, keep, share, remoteKeys, lent, ucxPool } = options;
+  const { timeoutMs, limits, library, transport, keep, early, share, remoteKeys, lent, ucxPool } = options;
   const { metadata, body } = alternative;
   const { ticket: path } = metadata;
   return {
@@ -115,19 +126,23 @@ function ucxCandidate(endpoint: FlightEndpoint, alternative: Alternative, option
     location: [metadata, ...(body === null ? [] : [body])].map(({ host, port }) => `ucx://${host}:${port}`).join(
       " and ",
     ),
-    async open(signal) {
+    async open(signal, onRequest) {
       const request = (ticket: Uint8Array) =>
         openAlternative(alternative, {
-          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, share, remoteKeys, lent },
+          ...{ ticket, signal, timeoutMs, limits, library, transport, keep, early, share, remoteKeys },
+          ...{ lent, onRequest },
+          mayRepeat: endpoint.expirationTime !== null,
           pool: ucxPool(),
         });
       try {
         return await request(endpoint.ticket);
       } catch (error) {
+        if (!(error instanceof AnswerError)) throw error;
+        if (error.outcome === "empty") return await withoutRows(options, error);
         // The protocol requests with the endpoint's ticket. A server that only passes on the URI of another one may have
         // tickets of its own; the ticket there is that URI's path.
         const isOther = path !== null && !equalBytes(path, endpoint.ticket);
-        if (!isOther || !(error instanceof DipcError) || error.code !== "not_found") throw error;
+        if (!isOther || error.code !== "not_found" || error.outcome !== "refused") throw error;
         return await request(path);
       }
     },
@@ -144,10 +159,10 @@ function flightCandidate(
     route: "flight",
     location: location ?? clients.first.location.uri,
     isFallback,
-    async open(signal) {
+    async open(signal, onRequest) {
       try {
         const client = await clients.at(location);
-        const input = await client.openStream(endpoint.ticket, { signal });
+        const input = await client.openStream(endpoint.ticket, { signal }, onRequest);
         // An empty stream may lack its schema.
         const schema = input.schema ?? await flightSchema() ?? await noSchema(input, client.location.uri);
         return { input, schema, transports: [], transportsReason: "", sharingReason: null };
@@ -156,6 +171,14 @@ function flightCandidate(
       }
     },
   };
+}
+
+/** A stream that is complete without a schema, which the flight may have. */
+async function withoutRows({ flightSchema }: EndpointOptions, error: unknown): Promise<OpenedCandidate> {
+  const schema = await flightSchema();
+  if (schema === null) throw error;
+  const input: MessageInput = { metadataBytes: 0, next: () => null, close: () => Promise.resolve() };
+  return { input, schema, transports: [], transportsReason: "", sharingReason: null };
 }
 
 async function noSchema(input: MessageInput, uri: string): Promise<never> {

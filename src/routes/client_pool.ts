@@ -116,13 +116,14 @@ export class ClientPool {
 
   async #connect(uri: string): Promise<FlightClient> {
     const location = parseFlightLocation(uri);
-    const { client, locationTimeoutMs: connectTimeoutMs } = this.#options;
+    const { client, locationTimeoutMs } = this.#options;
+    const beside = { connectTimeoutMs: locationTimeoutMs, awaitsServer: true };
     const tls = location.tls ? client.tls : undefined;
     if (this.#mayHaveCredentials(location)) {
-      return await FlightClient._connectBeside(uri, { ...client, tls }, { cookiesOf: this.first, connectTimeoutMs });
+      return await FlightClient._connectBeside(uri, { ...client, tls }, { ...beside, cookiesOf: this.first });
     }
     const { headers: _, token: _token, user: _user, password: _password, middleware: _middleware, ...others } = client;
-    return await FlightClient._connectBeside(uri, { ...others, tls }, { connectTimeoutMs });
+    return await FlightClient._connectBeside(uri, { ...others, tls }, beside);
   }
 
   /** A server must not be able to have a user's password sent anywhere, or in the clear, just by naming a location. */

@@ -1,24 +1,31 @@
 /**
  * The stream of one endpoint, by UCX if that works and by DoGet otherwise.
  *
- * The route may change until the first message has been handed out; later a failure ends the stream, so that no batch is
- * delivered twice or missed.
+ * Another route is taken as long as nothing was requested, or the server says that it has done nothing: what a ticket stands for may be
+ * executed each time. If the endpoint may be requested again, the route may change until the first message has been handed out; later a
+ * failure ends the stream, so that no batch is delivered twice or missed.
  *
  * @module
  */
 import { equalBytes } from "../bytes.ts";
-import { DipcError, LocalError } from "../errors.ts";
+import { LocalError } from "../errors.ts";
 import { describeSchema } from "../ipc/describe.ts";
 import type { IpcMessage, MessageHeader } from "../ipc/message.ts";
-import type { EndpointStats, RouteName } from "./stats.ts";
+import type { EndpointStats } from "./stats.ts";
 import type { EndOptions, MessageInput } from "../stream/message_input.ts";
-import { AnswerError } from "../protocol/envelope.ts";
 import { bound } from "../telemetry/telemetry.ts";
+import {
+  type FailedAttempt,
+  failureOf,
+  isAnswer,
+  isDeadly,
+  isFinal,
+  isUnreached,
+  isUntouched,
+  reasonOf,
+} from "./attempt.ts";
 import { type Candidate, type EndpointOptions, planCandidates } from "./candidates.ts";
 import type { WaitingEndpoint } from "./endpoint_renewal.ts";
-
-/** Longest reason that is shown, in characters. */
-const REASON_CHARACTERS = 300;
 
 /** The stream of one endpoint. */
 export class EndpointInput implements MessageInput {
@@ -29,14 +36,17 @@ export class EndpointInput implements MessageInput {
   readonly #signal: AbortSignal;
   /** Candidates that were not tried yet; `null` before the first attempt. */
   #candidates: Candidate[] | null = null;
+  /** Whether a server promises that it may be requested more than once. */
   #mayRequestAgain = false;
+  /** Whether the candidate that is being tried has requested it. */
+  #wasRequested = false;
+  /** The candidate that `input` is of. */
+  #taken: Candidate | null = null;
   #input: MessageInput | null = null;
   #schema: MessageHeader | null = null;
   /** Why UCX was not used, up to now. */
   #reason = "";
-  /** What the locations that were tried by DoGet failed with. */
-  readonly #failures: { readonly location: string; readonly error: unknown }[] = [];
-  #ucxError: unknown = null;
+  readonly #failures: FailedAttempt[] = [];
   /** Deadline of all `ucx:` locations together. */
   #ucxUntilMs: number | null = null;
   #isSettled = false;
@@ -98,7 +108,7 @@ export class EndpointInput implements MessageInput {
         this.#abandon(candidate, error);
       }
     }
-    throw this.#failure();
+    throw failureOf(this.#failures);
   }
 
   next(): IpcMessage | null | Promise<IpcMessage | null> {
@@ -119,7 +129,7 @@ export class EndpointInput implements MessageInput {
 
   async #plan(): Promise<Candidate[]> {
     const endpoint = await this.#waiting.take();
-    // A server may reject a second request for what it has begun to send, unless it states how long the ticket is valid.
+    // Flight: whether a ticket is good twice is up to the server, unless it states how long the ticket is valid.
     this.#mayRequestAgain = endpoint.expirationTime !== null;
     const { candidates, reason } = planCandidates(endpoint, this.#options);
     this.#reason = reason;
@@ -135,16 +145,11 @@ export class EndpointInput implements MessageInput {
         this.onSettled(this.#stats);
         return this.#count(message);
       } catch (error) {
-        const mayRequestAgain = this.#stats.route === "ucx" || this.#mayRequestAgain;
-        this.#dropFallback(this.#stats.route!, error);
-        if (this.#isClosed || isFinal(error)) throw error;
-        if (!mayRequestAgain || this.#candidates!.length === 0) {
-          throw this.#stats.route === "flight" ? this.#afterAnswer(error, this.#stats.location!) : error;
-        }
+        this.#abandon(this.#taken!, error);
+        if (this.#candidates!.length === 0) throw failureOf(this.#failures);
         await this.#input!.close();
         this.#metadataBytes += this.#input!.metadataBytes;
         this.#input = null;
-        this.#abandon({ route: this.#stats.route!, location: this.#stats.location! }, error);
         const schema = this.#schema!;
         sameSchema(schema, await this.open());
         this.#schema = schema;
@@ -164,6 +169,7 @@ export class EndpointInput implements MessageInput {
       await opened.input.close();
       throw new LocalError("closed", "cannot read the stream: it was closed");
     }
+    this.#taken = candidate;
     this.#input = opened.input;
     this.#schema = opened.schema;
     this.transports = opened.transports;
@@ -175,13 +181,15 @@ export class EndpointInput implements MessageInput {
     return opened.schema;
   }
 
-  /** Opens a candidate; one that is followed by others must answer in time. */
+  /** Opens a candidate; one that is followed by others must be reached in time. */
   async #within(candidate: Candidate): ReturnType<Candidate["open"]> {
     const { route, ucxTimeoutMs } = this.#options;
     const signal = this.#signal;
-    if (candidate.route !== "ucx" || route === "ucx") return await candidate.open(signal);
+    this.#wasRequested = false;
+    const onRequest = (): void => void (this.#wasRequested = true);
+    if (candidate.route !== "ucx" || route === "ucx") return await candidate.open(signal, onRequest);
     this.#ucxUntilMs ??= performance.now() + ucxTimeoutMs;
-    // Not AbortSignal.timeout: once the candidate is open, its stream must not be aborted any more.
+    // Not AbortSignal.timeout: once the data is requested, the server has the time that it would have by DoGet.
     const limit = new AbortController();
     const timer = setTimeout(
       () =>
@@ -189,7 +197,10 @@ export class EndpointInput implements MessageInput {
       Math.max(1, this.#ucxUntilMs - performance.now()),
     );
     try {
-      return await candidate.open(AbortSignal.any([signal, limit.signal]));
+      return await candidate.open(AbortSignal.any([signal, limit.signal]), () => {
+        onRequest();
+        clearTimeout(timer);
+      });
     } catch (error) {
       throw limit.signal.aborted && !signal.aborted ? limit.signal.reason : error;
     } finally {
@@ -197,51 +208,22 @@ export class EndpointInput implements MessageInput {
     }
   }
 
-  #abandon({ route, location }: Pick<Candidate, "route" | "location">, error: unknown): void {
+  /** Notes a failure, and drops the candidates that must not be tried after it. @throws `error` if that is the end of it */
+  #abandon({ route, location, isFallback }: Omit<Candidate, "open">, error: unknown): void {
     if (this.#isClosed || isFinal(error) || this.#signal.aborted) throw error;
     if (isDeadly(error)) this.#options.clients.noteDead(location);
-    if (route === "flight") this.#failures.push({ location, error });
-    else {
-      this.#reason = `UCX failed: ${reasonOf(error)}`;
-      this.#ucxError ??= error;
-    }
-    this.#dropFallback(route, error);
+    const failed = { route, location, isFallback, error };
+    this.#failures.push(failed);
+    if (route === "ucx") this.#reason = `UCX failed: ${reasonOf(error)}`;
+    else if (!isUnreached(error)) this.#dropFallback();
+    if (isUntouched(failed, this.#wasRequested)) return;
+    if (isAnswer(failed) || !this.#mayRequestAgain) this.#candidates!.length = 0;
   }
 
   /** A location that has answered is one to believe: the server that was asked need not be tried. */
-  #dropFallback(route: RouteName, error: unknown): void {
-    if (route === "ucx" || isUnreached(error)) return;
+  #dropFallback(): void {
     const left = this.#candidates!.findIndex(({ isFallback }) => isFallback);
     if (left >= 0) this.#candidates!.splice(left, 1);
-  }
-
-  /** An answer by UCX is why the fetch has failed; what a second request met may be no more than that it came second. */
-  #afterAnswer(error: unknown, location: string): unknown {
-    const answer = this.#ucxError;
-    if (!(answer instanceof AnswerError)) return error;
-    // Both say the same, one of them with the status of gRPC.
-    if (error instanceof DipcError && error.code === answer.code) return error.foreign === undefined ? answer : error;
-    const message = `${answer.message} (then ${location}: ${reasonOf(error)})`;
-    return new LocalError(answer.code, message, { cause: answer, foreign: answer.foreign });
-  }
-
-  #failure(): unknown {
-    const [first, ...others] = this.#failures;
-    if (first !== undefined && this.#ucxError instanceof AnswerError) {
-      return this.#afterAnswer(first.error, first.location);
-    }
-    const error = first === undefined ? this.#ucxError : first.error;
-    if (!(error instanceof DipcError) || first === undefined) return error;
-    const more = others.map(({ location, error }) => `then ${location}: ${reasonOf(error)}`);
-    if (this.#options.route === "auto" && this.#reason.startsWith("UCX failed")) {
-      more.unshift(`and before that: ${this.#reason}`);
-    }
-    if (more.length === 0) return error;
-    const message = `${error.message} (${more.join("; ")})`;
-    return new LocalError(error.code, message, {
-      cause: error.cause ?? error,
-      foreign: error.foreign,
-    });
   }
 }
 
@@ -251,28 +233,4 @@ export function sameSchema(expected: MessageHeader, found: MessageHeader): void 
   // Two servers may encode one schema differently.
   if (JSON.stringify(describeSchema(expected)) === JSON.stringify(describeSchema(found))) return;
   throw new LocalError("invalid_data", "cannot read the flight: its endpoints have different schemas");
-}
-
-/** Whether an error is one of reaching a server, not of the server. */
-function isUnreached(error: unknown): boolean {
-  const codes: readonly string[] = [
-    ...["unreachable", "busy", "timeout", "connection_lost", "permission_denied", "invalid_uri"],
-  ];
-  return error instanceof DipcError && error.foreign === undefined && codes.includes(error.code);
-}
-
-/** Whether an error says that a location does not answer at all, so that other endpoints need not wait for it. */
-function isDeadly(error: unknown): boolean {
-  return isUnreached(error) && ["unreachable", "timeout"].includes((error as DipcError).code);
-}
-
-/** Errors that no other candidate can help with. */
-function isFinal(error: unknown): boolean {
-  return error instanceof DipcError && (error.code === "cancelled" || error.code === "closed") &&
-    error.foreign === undefined;
-}
-
-function reasonOf(error: unknown): string {
-  const text = (error instanceof DipcError ? `${error.code}: ${error.message}` : String(error)).replace(/\s+/g, " ");
-  return text.length > REASON_CHARACTERS ? `${text.slice(0, REASON_CHARACTERS)}…` : text;
 }

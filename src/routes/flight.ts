@@ -6,6 +6,7 @@
 import { LocalError } from "../errors.ts";
 import { parseFlightLocation } from "../flight/location.ts";
 import type { FlightDescriptorInit, FlightInfo } from "../flight/model.ts";
+import { EarlyConnection } from "./early_connection.ts";
 import { connectClients, openInfo } from "./open_info.ts";
 import type { RouteOptions } from "./options.ts";
 import type { OpenStream, Route } from "./route.ts";
@@ -20,6 +21,7 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
   const requested = requestedFlight(uri, options);
   const clients = await connectClients(uri, options);
   const close = (): Promise<void> => clients.close();
+  const early = new EarlyConnection(uri, options);
   try {
     if ("ticket" in requested) {
       const flightReason = "requested by ticket, which names no location";
@@ -30,11 +32,14 @@ async function openFlight(uri: string | URL, options: RouteOptions): Promise<Ope
         close,
       });
     }
-    const info = await clients.first.getFlightInfo(requested.descriptor, { signal: options.signal });
-    return await openInfo(info, clients, { ...options, close });
+    const asked = clients.first.getFlightInfo(requested.descriptor, { signal: options.signal });
+    early.begin();
+    return await openInfo(await asked, clients, { ...options, early, close });
   } catch (error) {
     await clients.close();
     throw error;
+  } finally {
+    await early.end();
   }
 }
 

@@ -15,6 +15,7 @@ import { hostPool } from "../memory/host_pool.ts";
 import { isGranted } from "../permissions.ts";
 import type { MessageInput } from "../stream/message_input.ts";
 import { ClientPool } from "./client_pool.ts";
+import type { EarlyChannel } from "./early_channel.ts";
 import { FlightInput } from "./flight_input.ts";
 import { flightNumbers, type RouteOptions } from "./options.ts";
 import type { OpenStream } from "./route.ts";
@@ -28,6 +29,8 @@ export interface InfoOptions extends RouteOptions {
   readonly flightReason?: string;
   /** The schema of a flight that has no rows, if neither the flight nor its stream has one. Default: that is an error. */
   readonly lastSchema?: () => Promise<MessageHeader>;
+  /** A connection by UCX that was begun already, if there is one. */
+  readonly early?: EarlyChannel;
   /** Called when the stream is over. */
   readonly close: () => Promise<void>;
 }
@@ -89,6 +92,7 @@ export async function openInfo(info: FlightInfo, clients: ClientPool, options: I
     remoteKeys: options.remoteKeys,
     lent: options.lent,
     keep: options.keep,
+    early: options.early,
     flightSchema: () =>
       info.schema.byteLength === 0 ? options.lastSchema?.() ?? null : readEncapsulatedSchema(info.schema, limits),
     ucxPool: () => options.ucxPool ?? options.pool ?? hostPool(),

@@ -29,7 +29,7 @@ export interface ConnectFlightOptions {
   path?: string | readonly string[];
   /** Which flight: a command in the server's own form, instead of a path. */
   command?: string | Uint8Array;
-  /** Longest time for a `ucx:` location to answer before DoGet is taken, in milliseconds; with `route: "auto"`. Default 1,500. */
+  /** Longest wait for the connection to a `ucx:` location before DoGet is taken, in milliseconds; with `route: "auto"`. Default 1,500. */
   ucxTimeoutMs?: number;
   /**
    * Longest wait for the connection to a location that the server named, in milliseconds; then the next one is tried, and at last

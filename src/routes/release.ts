@@ -4,6 +4,7 @@
  * @module
  */
 import { releaseTransports as releaseUcx } from "../wire/ucx/shared.ts";
+import { forgetSources } from "./early_connection.ts";
 import { idleSessions } from "./idle_sessions.ts";
 
 /**
@@ -12,5 +13,6 @@ import { idleSessions } from "./idle_sessions.ts";
  */
 export async function releaseTransports(): Promise<void> {
   idleSessions.drop();
+  forgetSources();
   await releaseUcx();
 }

@@ -11,7 +11,6 @@ import { wrapBytes } from "../memory/wrap.ts";
 import {
   AnswerError,
   encodeRequest,
-  MAX_ERROR_BYTES,
   REQUEST_ERRORS,
   REQUEST_KEEP,
   REQUEST_NO_ADDRESSES,
@@ -21,6 +20,7 @@ import { type Alternative, formatUri, groupLocations, parseUri, type UcxUri } fr
 import { IncomingStream } from "../stream/incoming.ts";
 import { hostPool } from "../memory/host_pool.ts";
 import { type Channel, FAILED, type KeepOptions, PENDING, type Transport } from "../wire/transport.ts";
+import { type EarlyChannel, isKeeping, metadataLimit } from "./early_channel.ts";
 import type { Route } from "./route.ts";
 import type { EndpointStats, StreamRoutes } from "./stats.ts";
 import type { StreamUri } from "./options.ts";
@@ -49,12 +49,21 @@ export interface UcxStreamOptions {
   transport?: Transport;
   /** How the connection is kept for another stream. */
   keep: KeepOptions;
+  /** A connection that was begun already. */
+  early?: EarlyChannel;
   /** Whether bodies are read in the server's memory if that is possible. Default true. */
   share?: boolean;
   /** Whether they are read by remote keys. Default false. */
   remoteKeys?: boolean;
   /** What opens that memory, if it is not host memory. */
   lent?: MemoryOpener;
+  /**
+   * Whether the stream may be requested again if it is not known what became of the first request. A ticket may stand for something that
+   * is executed. Default: only without a ticket.
+   */
+  mayRepeat?: boolean;
+  /** Called before the stream is requested. */
+  onRequest?: () => void;
 }
 
 /** A running stream of UCX. */
@@ -121,6 +130,7 @@ async function openFirst(alternatives: readonly Alternative[], options: UcxStrea
     } catch (error) {
       first ??= error;
       if (!(error instanceof DipcError && TRY_NEXT.includes(error.code))) throw error;
+      if (error instanceof AnswerError && error.outcome !== "refused" && !mayRepeat(options)) throw error;
       if (performance.now() >= end) break;
     }
   }
@@ -148,15 +158,28 @@ export async function openAlternative(alternative: Alternative, options: UcxStre
     keeps,
     end,
   };
-  const reusable = await connectTo(request, options, keeps);
+  const stream = await startOnOpen(request, options) ??
+    await start(await connectTo(request, options, false), request, options);
+  if (keeps) options.early?.note(metadata);
+  return stream;
+}
+
+/**
+ * Requests a stream on the connection that is at hand, or on a new one.
+ *
+ * @returns `null` if the former was lost, so that the request may go out once more
+ */
+async function startOnOpen(request: StreamRequest, options: UcxStreamOptions): Promise<UcxStream | null> {
+  const connected = await connectTo(request, options, request.keeps);
   try {
-    return await start(reusable, request, options);
+    return await start(connected, request, options);
   } catch (error) {
-    // The server may have closed it, or have ended, at this very moment. It has not begun to answer.
-    const { channel } = reusable;
-    if (!channel.isReused || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    // The server may have closed it, or have ended, at this very moment. It has not begun to answer, as far as is known here.
+    const { channel, wasOpen } = connected;
+    if (!wasOpen || !isLost(channel.failure) || error instanceof AnswerError) throw error;
+    if (!mayRepeat(options)) throw error;
+    return null;
   }
-  return await start(await connectTo(request, options, false), request, options);
 }
 
 /** What is requested, and until when. */
@@ -172,8 +195,8 @@ interface StreamRequest {
   readonly end: number;
 }
 
-function isKeeping({ connections, milliseconds }: KeepOptions): boolean {
-  return connections > 0 && milliseconds > 0;
+function mayRepeat({ mayRepeat, ticket }: UcxStreamOptions): boolean {
+  return mayRepeat ?? ticket === undefined;
 }
 
 function isLost(failure: DipcError | null): boolean {
@@ -183,6 +206,8 @@ function isLost(failure: DipcError | null): boolean {
 /** A connection, and the server's memory. */
 interface Connected {
   readonly channel: Channel;
+  /** Whether it was made before it was needed, so that the server may have closed it meanwhile. */
+  readonly wasOpen: boolean;
   /** `null` if the server offers none. */
   readonly shared: SharedOutcome | null;
 }
@@ -197,16 +222,17 @@ async function connectTo(
   const sharing = openShared(offer, options);
   try {
     const transport = options.transport ?? await sharedTransport(library);
-    const channel = await transport.connect(metadata, body, {
+    const early = mayReuse ? await options.early?.take(metadata, signal) ?? null : null;
+    const channel = early ?? await transport.connect(metadata, body, {
       timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(end - performance.now()))),
       signal,
-      // The server's reason for rejecting must pass even a tighter limit.
-      maxMetadataBytes: Math.max(limits.maxMetadataBytes, MAX_ERROR_BYTES),
+      maxMetadataBytes: metadataLimit(limits),
       mayReuse,
       remoteMemory: offer?.kind === "remote",
     });
     try {
-      return { channel, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
+      const wasOpen = early !== null || channel.isReused === true;
+      return { channel, wasOpen, shared: await sharing ?? await openRemote(offer, channel, options.pool) };
     } catch (error) {
       await channel.close();
       throw error;
@@ -237,6 +263,7 @@ async function start(
     keep: keeps ? { ...keep, wantData: metadata.wantData } : null,
   });
   try {
+    options.onRequest?.();
     for (const request of requests) {
       await send(channel, request, requestBytes(request, keeps, shared), end, options);
     }

@@ -89,6 +89,7 @@ export class SqlPlane implements SqlHost {
         await own.cancelFlightInfo?.(...call) ?? await sql.cancelFlightInfo!(...call),
       renewFlightEndpoint: async (...call) =>
         await own.renewFlightEndpoint?.(...call) ?? await sql.renewFlightEndpoint!(...call),
+      _changeSession: sql._changeSession,
       actions: { ...sql.actions, ...own.actions },
     };
   }

@@ -4,10 +4,11 @@
  * @module
  */
 import { asDipcError, DipcError } from "../errors.ts";
-import { encodeError } from "../protocol/envelope.ts";
+import { grpcStatusOf } from "../grpc/status.ts";
+import { encodeError, type ErrorFacts } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE } from "../protocol/prefix.ts";
 import { OutgoingStream, type OutgoingTotals } from "../stream/outgoing.ts";
-import { tellPeer } from "../tell_peer.ts";
+import { NoSchemaError, PeerError, RefusedError, tellPeer } from "../tell_peer.ts";
 import { StreamSpan } from "../telemetry/stream_span.ts";
 import type { Channel } from "../wire/transport.ts";
 import type { ServerEventDetail, ServerSettings } from "./options.ts";
@@ -105,7 +106,9 @@ export class UcxConnection {
       if (!await this.#serve(request)) return await this.#close();
       request = await this.#rest();
     } while (request !== null);
-    this.#channel.cut!();
+    // In order, so that the next connection finds a worker that has carried one.
+    if (this.#host.stop.aborted) this.#channel.cut!();
+    else await this.#channel.close({ flush: true });
     this.#requests.close();
   }
 
@@ -135,6 +138,8 @@ export class UcxConnection {
       await this.#outgoing!.release();
     } catch (error) {
       detail.error = asDipcError(error);
+      // A client that leaves without a request has no stream that could have failed.
+      if (request === null && detail.error.code === "connection_lost") this.#isConcluded = true;
       if (this.#hasStalled()) this.#conclude();
       return false;
     }
@@ -288,7 +293,9 @@ export class UcxConnection {
       // The streams of a server that shuts down end with that reason, not with the wait that it aborted.
       const ended = [stop, session?.signal].find((signal) => signal?.aborted);
       const error = ended?.reason ?? cause;
-      if (acceptsErrors && role !== "body" && channel.failure === null) this.#sendError(error);
+      if (acceptsErrors && role !== "body" && channel.failure === null) {
+        this.#sendError(error, this.#outgoing === null ? { outcome: "refused" } : factsOf(error));
+      }
       // Also if no error is sent with bodies: the metadata's connection reports why, and must not lose the race.
       if (acceptsErrors) this.#lingerMs = CLOSE_MS;
       throw error;
@@ -307,13 +314,13 @@ export class UcxConnection {
   async #stopStream(outgoing: OutgoingStream): Promise<void> {
     const error = new DipcError("cancelled", "cannot complete the stream: the client wanted no more of it");
     this.#detail.error = error;
-    this.#sendError(error);
+    this.#sendError(error, {});
     await outgoing.settle();
   }
 
-  #sendError(error: unknown): void {
+  #sendError(error: unknown, facts: ErrorFacts): void {
     const { code, text } = tellPeer(error);
-    this.#channel.sendFrame(ERROR_MESSAGE, 0, encodeError(code, text));
+    this.#channel.sendFrame(ERROR_MESSAGE, 0, encodeError(code, text, facts));
   }
 
   /**
@@ -330,4 +337,11 @@ export class UcxConnection {
       // The server is stopping, or the connection is gone: either way it is closed now.
     }
   }
+}
+
+/** What a client learns of the error of a dataset besides its text. What was written for the peer is an answer, and has a status. */
+function factsOf(error: unknown): ErrorFacts {
+  if (error instanceof RefusedError) return { outcome: "refused" };
+  if (error instanceof NoSchemaError) return { outcome: "empty" };
+  return error instanceof PeerError ? { status: grpcStatusOf(error) } : {};
 }

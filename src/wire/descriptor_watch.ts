@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../errors.ts";
 import { EFD_CLOEXEC_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, libc } from "../../ffi/libc.ts";
+import { CallMemory } from "../../ffi/raw_memory.ts";
 
 /** struct epoll_event, which is packed on x86-64 only. */
 const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
@@ -14,7 +15,7 @@ const MAX_EVENTS = 64;
 export class DescriptorWatch {
   readonly #epoll: number;
   readonly #wakeFd: number;
-  readonly #events = new Uint8Array(MAX_EVENTS * EVENT_BYTES);
+  readonly #events = new CallMemory(MAX_EVENTS * EVENT_BYTES);
   readonly #watched = new Map<number, () => void>();
   readonly #running: Promise<void>;
   #isClosed = false;
@@ -25,6 +26,7 @@ export class DescriptorWatch {
     this.#wakeFd = libc().eventfd(0, EFD_CLOEXEC_NONBLOCK);
     if (this.#epoll < 0 || this.#wakeFd < 0) {
       for (const fd of [this.#epoll, this.#wakeFd]) if (fd >= 0) libc().close(fd);
+      this.#events[Symbol.dispose]();
       throw new LocalError("limit_exceeded", "cannot wait for connections: the process has too many open descriptors");
     }
     this.#control(EPOLL_CTL_ADD, this.#wakeFd);
@@ -64,12 +66,13 @@ export class DescriptorWatch {
   }
 
   async #run(): Promise<void> {
-    const view = new DataView(this.#events.buffer);
+    const view = new DataView(this.#events.bytes.buffer);
     while (!this.#isClosed) {
-      const count = await libc().epollWaitAsync(this.#epoll, this.#events, MAX_EVENTS, -1);
+      const count = await libc().epollWaitAsync(this.#epoll, this.#events.address, MAX_EVENTS, -1);
       for (let i = 0; i < count; i++) this.#watched.get(view.getUint32(i * EVENT_BYTES + EVENT_DATA, true))?.();
     }
     libc().close(this.#epoll);
     libc().close(this.#wakeFd);
+    this.#events[Symbol.dispose]();
   }
 }

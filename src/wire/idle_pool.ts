@@ -15,8 +15,10 @@ const LOOK_MS = 1_000;
 export interface Keepable {
   /** Whether it can be used again, as far as this side can know. */
   isSound(): boolean;
-  /** Closes it. */
+  /** Closes it, now. */
   cut(): void;
+  /** Closes it in its own time, and saves what can be used again. Default: `cut`. */
+  retire?(): void;
 }
 
 interface Kept<Item> {
@@ -24,6 +26,11 @@ interface Kept<Item> {
   readonly item: Item;
   /** When it is closed, of `performance.now()`. */
   readonly until: number;
+}
+
+function retire(item: Keepable): void {
+  if (item.retire === undefined) item.cut();
+  else item.retire();
 }
 
 /** Things that wait to be used again. */
@@ -44,6 +51,12 @@ export class IdlePool<Item extends Keepable> {
     return this.#all.length;
   }
 
+  /** Whether anything of a key waits; it need not be sound. */
+  has(key: string): boolean {
+    const now = performance.now();
+    return this.#all.some((kept) => kept.key === key && now < kept.until);
+  }
+
   /**
    * What was used last, if it is sound. The caller owns it.
    *
@@ -56,7 +69,7 @@ export class IdlePool<Item extends Keepable> {
       if (this.#all[i].key !== key) continue;
       this.#all.splice(i, 1);
       if (now < until && item.isSound()) return item;
-      item.cut();
+      retire(item);
     }
     return null;
   }
@@ -108,7 +121,7 @@ export class IdlePool<Item extends Keepable> {
     const now = performance.now();
     const ended = this.#all.filter(({ item, until }) => now >= until || !item.isSound());
     this.#all = this.#all.filter((kept) => !ended.includes(kept));
-    for (const { item } of ended) item.cut();
+    for (const { item } of ended) retire(item);
     if (this.#all.length === 0) this.#unwatch();
   }
 

@@ -321,6 +321,11 @@ export interface Transport {
    */
   connect(metadata: PeerAddress, body: PeerAddress | null, options: ConnectChannelOptions): Promise<Channel>;
   /**
+   * Whether a connection to a server waits that `connect` would take with `mayReuse`, if it is sound. A transport without this method
+   * is not requested to connect before a connection is needed.
+   */
+  hasKept?(peer: PeerAddress, options: ConnectChannelOptions): boolean;
+  /**
    * Listens for clients.
    *
    * @throws {DipcError} `unreachable` if the address cannot be bound

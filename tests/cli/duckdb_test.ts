@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { openDuckDb } from "../../duckdb.ts";
 import { setupDuckDb } from "../../src/setup_duckdb.ts";
 import { UsageError } from "../../src/cli/args.ts";
+import { duckDbLines } from "../../src/cli/duckdb_facts.ts";
 import { parseDuckDb } from "../../src/cli/duckdb_source.ts";
 import { queryScheme } from "../../src/cli/query_source.ts";
 import { openSqlSource } from "../../src/cli/sql_source.ts";
@@ -183,3 +184,11 @@ peerTest(
     assertEquals(lines, [expected]);
   },
 );
+
+Deno.test("doctor says of a version of DuckDB whether the tests run with it", () => {
+  const facts = { path: "/x/libduckdb.so", origin: "DIPC_LIBDUCKDB", cause: null };
+  for (const [version, count] of [["v1.5.6", 1], ["v2.0.0", 1], ["v2.1.0", 2], ["v3.0.0", 2], ["v1.4.2", 2]] as const) {
+    const lines = duckDbLines({ ...facts, version });
+    assertEquals([lines[0], lines.length], [`${version} at /x/libduckdb.so`, count]);
+  }
+});

@@ -35,6 +35,10 @@ peerTest(["sqliteServer"], "dipc sql runs statements, and shows tables and colum
     [[], 2, /it needs a statement; write dipc sql URI 'select …'/],
     [["select 1", "--tables"], 2, /--tables and a statement exclude each other/],
     [["select 1", "--table", "t"], 2, /--table: it is for --ingest FILE/],
+    [["--tables", "-o", "tables.csv"], 2, /--output: it is for a statement, and there is --tables instead/],
+    [["--describe", "trips", "--param", "1"], 2, /--param: it is for a statement, and there is --describe instead/],
+    [["delete from trips", "--update", "--explain"], 2, /--update: it and --explain exclude each other/],
+    [["delete from trips", "--update", "-o", "x.csv"], 2, /--update: it and --output exclude each other/],
     [["--ingest", "x.arrow"], 2, /it needs a table; give --table TABLE too/],
     [
       ["--ingest", "x.arrow", "--table", "t", "--mode", "upsert"],

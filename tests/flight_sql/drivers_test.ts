@@ -99,6 +99,7 @@ peerTest(
         "from read_text('/etc/hostname')": "UNAUTHORIZED",
       },
       transactions: [3, 4],
+      "catalog and schema of the session": [["elsewhere"], ["elsewhere"], [4], "tables", "main", "INVALID_ARGUMENT"],
     });
     await everyWay(driver, expected);
     await assertDocumented("ADBC", expected(0));
@@ -127,6 +128,7 @@ peerTest(
       "types of tables": "TABLE; VIEW",
       tables: "tables main jdbc TABLE",
       columns: "id INTEGER; s VARCHAR; d DATE; n DECIMAL; t TIMESTAMP",
+      "catalog and schema of the session": "elsewhere; elsewhere",
       "primary keys": "id",
       "all of DatabaseMetaData": "true []",
     });

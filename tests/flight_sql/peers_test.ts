@@ -202,7 +202,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     await client.cancel(await client.execute("select 1"));
   },
   "options of the session": async (client) => {
-    await client.flight.setSessionOptions({ catalog: "main" });
+    assertEquals(await client.flight.setSessionOptions({ catalog: "datasets" }), {});
   },
   "an error of SQL": async (client) => {
     const error = await tableOf(client.query("selec 1")).then(() => null, (error) => error);

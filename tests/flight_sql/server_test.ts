@@ -316,7 +316,7 @@ const ATTACKS: readonly Attack[] = [
   {
     name: "a statement that reads another file",
     code: "permission_denied",
-    text: "disabled by configuration",
+    text: "read_text may not be used",
     attack: (client) => client.query("from read_text('/etc/hostname')"),
   },
   {

@@ -17,9 +17,31 @@ import java.util.TreeSet;
  */
 public class FlightSql {
   public static void main(String[] args) throws Exception {
-    try (Connection connection = DriverManager.getConnection("jdbc:arrow-flight-sql://" + args[0] + "?useEncryption=false")) {
+    String url = "jdbc:arrow-flight-sql://" + args[0] + "?useEncryption=false";
+    try (Connection connection = DriverManager.getConnection(url)) {
       statements(connection, Integer.parseInt(args[1]));
       metadata(connection.getMetaData());
+      session(connection, url);
+    }
+  }
+
+  /** The table that a session's catalog has, for a statement and for one that is prepared. */
+  private static void session(Connection connection, String url) throws SQLException {
+    try (Statement statement = connection.createStatement()) {
+      statement.executeUpdate("create table tables.places as select 'elsewhere' as place");
+    }
+    Connection other = DriverManager.getConnection(url + "&catalog=tables");
+    try (Statement statement = other.createStatement();
+        PreparedStatement prepared = other.prepareStatement("select * from places");
+        ResultSet rows = statement.executeQuery("select * from places");
+        ResultSet same = prepared.executeQuery()) {
+      System.out.println("catalog and schema of the session: " + all(rows, "place") + "; " + all(same, "place"));
+    }
+    try {
+      other.close();
+    } catch (SQLException error) {
+      // With a catalog the driver shuts its channel down first, and then wants to close the session by it.
+      if (!error.getMessage().contains("Channel shutdown invoked")) throw error;
     }
   }
 

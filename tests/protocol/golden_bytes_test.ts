@@ -205,6 +205,24 @@ Deno.test("a request over its limits is refused", () => {
 Deno.test("an error message is JSON with a code and a message", () => {
   const text = '{"code":"not_found","message":"no dataset \\"trips\\""}';
   assertEquals(encodeError("not_found", 'no dataset "trips"'), new TextEncoder().encode(text));
+  assertEquals(
+    encodeError("not_found", "no table", { outcome: "refused", status: 5 }),
+    new TextEncoder().encode('{"code":"not_found","message":"no table","outcome":"refused","status":5}'),
+  );
+  for (const outcome of ["refused", "empty"] as const) {
+    for (const status of [1, 16, 999]) {
+      const facts = { code: "io", message: "m", outcome, status } as const;
+      assertEquals(parseError(encodeError("io", "m", facts)), facts);
+      assertEquals(peerError(facts).foreign, { system: "grpc", status, text: "m" });
+    }
+  }
+  // What is not understood says nothing.
+  for (
+    const facts of [{ outcome: "begun" }, { outcome: 1, status: "5" }, { status: 0 }, { status: 1.5 }, { status: 1000 }]
+  ) {
+    const bytes = new TextEncoder().encode(JSON.stringify({ code: "io", message: "m", ...facts }));
+    assertEquals(parseError(bytes), { code: "io", message: "m" });
+  }
   assertEquals(parseError(new TextEncoder().encode(text)), { code: "not_found", message: 'no dataset "trips"' });
   const error = peerError({ code: "not_found", message: "no dataset" });
   assertEquals([error.code, error.message], [

@@ -77,4 +77,26 @@ with flight_sql.connect(location) as connection, connection.cursor() as cursor:
         cursor.execute("select count(*) from adbc")
         found["transactions"].append(cursor.fetchall()[0][0])
 
+# A session is kept by a cookie.
+session = {
+    "db_kwargs": {"adbc.flight.sql.rpc.with_cookie_middleware": "true"},
+    "conn_kwargs": {"adbc.connection.catalog": "tables", "adbc.connection.db_schema": "elsewhere"},
+}
+with flight_sql.connect(location, autocommit=True) as connection, connection.cursor() as cursor:
+    cursor.execute("create schema tables.elsewhere")
+    cursor.execute("create table tables.elsewhere.adbc as select 'elsewhere' as place")
+with flight_sql.connect(location, autocommit=True, **session) as connection, connection.cursor() as cursor:
+    cursor.execute("select * from adbc")
+    found["catalog and schema of the session"] = cursor.fetchall()
+    cursor.execute("select * from adbc where place = ?", ("elsewhere",))
+    found["catalog and schema of the session"] += cursor.fetchall()
+    connection.adbc_current_db_schema = "main"
+    cursor.execute("select count(*) from adbc")
+    found["catalog and schema of the session"] += cursor.fetchall()
+    found["catalog and schema of the session"] += [connection.adbc_current_catalog, connection.adbc_current_db_schema]
+    try:
+        connection.adbc_current_catalog = "nowhere"
+    except flight_sql.Error as error:
+        found["catalog and schema of the session"].append(str(error).split(":")[0])
+
 json.dump(found, sys.stdout)

@@ -46,6 +46,10 @@ def are_equal(before, after):
                 return True
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass
+    if pa.types.is_struct(before.type) and pa.types.is_struct(after.type):
+        # Fields that share a name make no dictionary.
+        pairs = list(zip(before.flatten(), after.flatten(), strict=True))
+        return before.is_null().equals(after.is_null()) and all(are_equal(one, other) for one, other in pairs)
     return before.to_pylist() == after.to_pylist()
 
 

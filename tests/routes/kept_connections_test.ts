@@ -5,8 +5,10 @@
  * @module
  */
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { connect, type ConnectOptions, releaseTransports } from "../../mod.ts";
+import { connect, type ConnectOptions, releaseTransports, serve } from "../../mod.ts";
+import { liveWorkers } from "../../src/wire/ucx/worker.ts";
 import { assertDipcError } from "../support/assert.ts";
+import { tripsTable } from "../support/cli_data.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { fromFileUrl, ROOT, TemporaryFolder } from "../support/paths.ts";
 import { descriptorCount } from "../support/proc.ts";
@@ -185,6 +187,24 @@ testNeeding(needs, "a connection that has waited too long is closed, by whicheve
   assertEquals(await rowsOf(patient.uris.small, { keepAliveMs: 100 }), 10);
   assertEquals(await until(() => patient.counts(), ([, , idle]) => idle === 0), [1, 0, 0]);
 });
+
+testNeeding(
+  needs,
+  "a connection that has waited too long leaves the workers of both sides to the next one",
+  async () => {
+    await using server = await serve({ datasets: { trips: tripsTable(2) } });
+    const read = () => rowsOf([...server.datasets[0].uris], { keepAliveMs: 100, share: false });
+    assertEquals(await read(), 2000);
+    await until(() => server.stats.idleConnections === 1);
+    // The listener's, those of the connection, and three that the server has made ahead.
+    await until(() => liveWorkers === 6);
+    await until(() => server.stats.idleConnections === 0);
+    assertEquals(liveWorkers, 6);
+    assertEquals([await read(), server.stats.connections], [2000, 2]);
+    assertEquals(liveWorkers, 6);
+    await releaseTransports();
+  },
+);
 
 testNeeding(
   needs,

@@ -3,7 +3,11 @@ import { assertEquals } from "@std/assert";
 import { connect, DipcError, fromTable, serve } from "../../mod.ts";
 import { encodeError } from "../../src/protocol/envelope.ts";
 import { encodeFrame, ERROR_MESSAGE } from "../../src/protocol/prefix.ts";
-import type { Channel, Transport } from "../../src/wire/transport.ts";
+import { parseUri } from "../../src/protocol/uri.ts";
+import { openAlternative } from "../../src/routes/ucx.ts";
+import { readerLimits } from "../../src/limits.ts";
+import { hostPool } from "../../src/memory/host_pool.ts";
+import type { Channel, PeerAddress, Transport } from "../../src/wire/transport.ts";
 import { assertDipcError } from "../support/assert.ts";
 import { tripsTable } from "../support/cli_data.ts";
 import { LoopbackTransport } from "../support/loopback.ts";
@@ -71,6 +75,27 @@ Deno.test("a request whose kept connection is lost before the answer goes out on
   const twice = transportWith(network, lostChannel(true), lostChannel(false));
   await assertDipcError("connection_lost", "the server has ended", () => connect(uri, { transport: twice.transport }));
   assertEquals(twice.asked, [true, false]);
+
+  // Nor does it matter whether it has carried a stream: it may have been begun early.
+  const begun = transportWith(network, lostChannel(true));
+  const noted: PeerAddress[] = [];
+  const early = {
+    take: () => Promise.resolve(lostChannel(false)),
+    note: (peer: PeerAddress) => void noted.push(peer),
+  };
+  const metadata = parseUri(uri);
+  const { input } = await openAlternative({ metadata, body: null }, {
+    ...{ transport: begun.transport, early, keep: { connections: 1, milliseconds: 1000 } },
+    ...{ pool: hostPool(), limits: readerLimits(), timeoutMs: 10_000 },
+  });
+  await input.close();
+  assertEquals([begun.asked, noted], [[false], [metadata]]);
+
+  // Not with a ticket: what that stands for may have been executed.
+  const ticketed = transportWith(network, lostChannel(true));
+  const ticket = new TextEncoder().encode("trips");
+  await assertDipcError("connection_lost", "", () => connect(uri, { transport: ticketed.transport, ticket }));
+  assertEquals(ticketed.asked, [true]);
 
   // Not one that was new, nor one that was answered.
   const fresh = transportWith(network, lostChannel(false));

@@ -13,6 +13,7 @@ import { addSeals, createMemory, MEMORY_CONSTANTS } from "../../ffi/shared_memor
 import { encodeFreed } from "../../src/protocol/address_list.ts";
 import { encodeGranted } from "../../src/protocol/share_handshake.ts";
 import type { SharedRegion } from "../../src/memory/shared_region.ts";
+import type { Dataset } from "../../src/sources/dataset.ts";
 import { ShareSession } from "../../src/serving/share_session.ts";
 import { StreamMemory } from "../../src/serving/shared_memory.ts";
 import { type LocalSocket, MessageReceiver } from "../../src/wire/local_socket.ts";
@@ -27,6 +28,8 @@ const ROWS = rowsOf(1 << 16);
 const BATCHES = 4;
 /** More than a client reads ahead. */
 const MANY = 160;
+/** More than a client has taken before it breaks the rules. */
+const HELD_AT = 16;
 
 testNeeding(
   [needsUcx],
@@ -149,6 +152,21 @@ testNeeding(
   },
 );
 
+/** The same dataset, each run of which stops at a batch until the gate is open. */
+function gated(dataset: Dataset, batch: number, gate: () => Promise<void>): Dataset {
+  return {
+    ...dataset,
+    async open(options) {
+      const run = await dataset.open(options);
+      let sent = 0;
+      return {
+        next: () => sent++ === batch ? gate().then(() => run.next()) : run.next(),
+        close: () => run.close(),
+      };
+    },
+  };
+}
+
 /** A client of a well-behaved kind. */
 async function fetchWhole(server: Server): Promise<void> {
   await using reader = await connect(server.datasets[0].uris[0]);
@@ -161,8 +179,9 @@ testNeeding(
   [needsUcx],
   "a client that frees what it does not have ends its own streams and nobody else's",
   async () => {
+    let gate = Promise.withResolvers<void>();
     await using server = await serve({
-      datasets: { t: { source: generated(MANY, ROWS), share: true } },
+      datasets: { t: { source: gated(generated(MANY, ROWS), HELD_AT, () => gate.promise), share: true } },
       ...{ sharing: { arenaBytes: 64 << 20 }, requestTimeoutMs: 1_000, windowBatches: 2 },
     });
     const [uri] = server.datasets[0].uris;
@@ -176,20 +195,26 @@ testNeeding(
       "too many": () => new Uint8Array(8 * 4097),
     };
     for (const [name, say] of Object.entries(violations)) {
-      await using client = new HostileClient(uri);
-      await using other = new HostileClient(uri);
-      assertEquals([await client.hello(), await other.hello()], ["", ""], name);
-      await client.read(3);
-      await other.read(3);
+      // So that the stream cannot be over before the server has read what the client says.
+      gate = Promise.withResolvers();
       const { failed } = server.stats;
-      client.socket.send(say(client, other));
-      await until(() => server.stats.failed, (now) => now > failed);
-      const error = await client.rest();
-      assert(error instanceof DipcError, `${name}: ${error}`);
-      assertEquals(error.code, "protocol", name);
-      assertStringIncludes(error.message, "free", name);
+      await using other = new HostileClient(uri);
+      {
+        await using client = new HostileClient(uri);
+        assertEquals([await client.hello(), await other.hello()], ["", ""], name);
+        await client.read(3);
+        await other.read(3);
+        client.socket.send(say(client, other));
+        const error = await client.rest();
+        assert(error instanceof DipcError, `${name}: ${error}`);
+        assertEquals(error.code, "protocol", name);
+        assertStringIncludes(error.message, "free", name);
+      }
+      gate.resolve();
+      await until(() => server.stats.failed, (now) => now === failed + 1);
       assertEquals(await other.rest(), null, `${name}: the other one`);
       await fetchWhole(server);
+      assertEquals(server.stats.failed, failed + 1, `${name}: no other stream has failed`);
     }
     await until(() => server.sharing!, ({ clients, arenaBytes }) => clients + arenaBytes === 0);
   },

@@ -64,6 +64,7 @@ const CALLS: Record<Exclude<keyof FlightHandlers, "actions"> | "actions" | "resu
   renewFlightEndpoint: (client) =>
     client.renewFlightEndpoint({ ticket: NOTHING, locations: [], expirationTime: null, appMetadata: NOTHING }),
   checkSessionOption: (client) => client.setSessionOptions({ x: 1n }),
+  _changeSession: (client) => client.setSessionOptions({ x: 1n }),
   basic: (client) => client.authenticateBasic("ada", "x"),
   bearer: (client) => client.getFlightInfo({ path: "x" }),
 };
@@ -114,6 +115,10 @@ class Failing {
     checkSessionOption: () => {
       this.#fail("checkSessionOption");
       return null;
+    },
+    _changeSession: async (changes) => {
+      await this.#fail("_changeSession");
+      return { changes, errors: new Map() };
     },
   };
 

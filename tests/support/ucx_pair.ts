@@ -10,7 +10,7 @@ import { liveEndpoints } from "../../src/wire/ucx/endpoint.ts";
 import { progressLoop } from "../../src/wire/ucx/loop.ts";
 import { ucxTransport, type UcxTransportOptions } from "../../src/wire/ucx/transport.ts";
 import { liveWorkers } from "../../src/wire/ucx/worker.ts";
-import { descriptorCount, descriptors } from "./proc.ts";
+import { descriptors } from "./proc.ts";
 
 /** How long a test waits for what must come. */
 export const LONG_MS = 20_000;
@@ -100,6 +100,8 @@ export async function withoutLeaks(run: () => Promise<void>): Promise<void> {
   assertEquals(progressLoop().waits, 0, "waits left");
   assertEquals(hostPool().stats.blocksOut, blocks, "blocks left");
   // UCX's own thread closes some a moment later.
-  for (let i = 0; i < 50 && descriptorCount("self") > before.length; i++) await new Promise((r) => setTimeout(r, 20));
+  for (let i = 0; i < 50 && descriptors("self").length > before.length; i++) {
+    await new Promise((r) => setTimeout(r, 20));
+  }
   assertEquals(descriptors("self"), before, "file descriptors left");
 }

@@ -15,6 +15,8 @@ import {
   endpointToProto,
   infoFromProto,
   optionErrorNumber,
+  type SessionOptionError,
+  type SessionValue,
   sessionValueFromProto,
   sessionValueToProto,
 } from "../model.ts";
@@ -115,7 +117,7 @@ async function renewFlightEndpoint(
   return toBinary(proto.FlightEndpointSchema, endpointToProto(renewed));
 }
 
-function setSessionOptions(
+async function setSessionOptions(
   { sessions, handlers }: ActionParts,
   body: Uint8Array,
   call: ServerCall,
@@ -123,22 +125,21 @@ function setSessionOptions(
 ) {
   const { sessionOptions } = parse(proto.SetSessionOptionsRequestSchema, body);
   const session = sessions.begin(call, context.user);
-  const options = Object.entries(sessionOptions).map((
-    [name, value],
-  ): [string, ReturnType<typeof sessionValueFromProto>] => [
-    name,
-    sessionValueFromProto(value),
-  ]);
-  const errors = setOptions(
-    session,
-    options,
-    (name, value) => handlers.checkSessionOption?.(name, value, context) ?? null,
-  );
+  const options = new Map<string, SessionValue>();
   const result = create(proto.SetSessionOptionsResultSchema);
-  for (const [name, error] of errors) {
+  const refuse = (error: SessionOptionError, name: string): void => {
     result.errors[name] = create(proto.SetSessionOptionsResult_ErrorSchema, { value: optionErrorNumber(error) });
+  };
+  for (const [name, sent] of Object.entries(sessionOptions)) {
+    const value = sessionValueFromProto(sent);
+    const error = handlers.checkSessionOption?.(name, value, context) ?? null;
+    if (error === null) options.set(name, value);
+    else refuse(error, name);
   }
-  return Promise.resolve(toBinary(proto.SetSessionOptionsResultSchema, result));
+  const change = await handlers._changeSession?.(options, session.options);
+  change?.errors.forEach(refuse);
+  setOptions(session, change?.changes ?? options);
+  return toBinary(proto.SetSessionOptionsResultSchema, result);
 }
 
 function getSessionOptions({ sessions }: ActionParts, body: Uint8Array, call: ServerCall, context: FlightContext) {

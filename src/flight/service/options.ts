@@ -103,6 +103,17 @@ export interface FlightHandlers {
   renewFlightEndpoint?(endpoint: FlightEndpoint, context: FlightContext): MaybePromise<FlightEndpoint | undefined>;
   /** Why an option of a session must not be set, or `null` if it may. Default: every option may. */
   checkSessionOption?(name: string, value: SessionValue, context: FlightContext): SessionOptionError | null;
+  /** @ignore What becomes of options that are set together; called after `checkSessionOption`, with those that may be set. */
+  _changeSession?(
+    changes: ReadonlyMap<string, SessionValue>,
+    current: ReadonlyMap<string, SessionValue>,
+  ): Promise<SessionChange>;
+}
+
+/** @ignore What is set of the options of a session, and why the others are not. */
+export interface SessionChange {
+  readonly changes: ReadonlyMap<string, SessionValue>;
+  readonly errors: ReadonlyMap<string, SessionOptionError>;
 }
 
 /** Limits of a Flight server. */

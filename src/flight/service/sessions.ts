@@ -4,7 +4,7 @@
  * @module
  */
 import { DipcError } from "../../errors.ts";
-import type { SessionOptionError, SessionValue } from "../model.ts";
+import type { SessionValue } from "../model.ts";
 import type { ServerCall } from "../../grpc/server_call.ts";
 
 /** Name of the cookie, the same as that of Arrow's servers. */
@@ -71,21 +71,12 @@ export class Sessions {
  *
  * @param session Session to change
  * @param options Names and values; `null` removes an option
- * @param check Returns why an option must not be set, or `null` if it may
- * @returns The errors by name
  * @throws {DipcError} `limit_exceeded` if they are too many or too long; then nothing is set
  */
-export function setOptions(
-  session: Session,
-  options: Iterable<[string, SessionValue]>,
-  check: (name: string, value: SessionValue) => SessionOptionError | null,
-): Map<string, SessionOptionError> {
-  const errors = new Map<string, SessionOptionError>();
+export function setOptions(session: Session, options: ReadonlyMap<string, SessionValue>): void {
   const next = new Map(session.options);
   for (const [name, value] of options) {
-    const error = check(name, value);
-    if (error !== null) errors.set(name, error);
-    else if (value === null) next.delete(name);
+    if (value === null) next.delete(name);
     else next.set(name, value);
   }
   let size = 0;
@@ -98,7 +89,6 @@ export function setOptions(
   }
   session.options.clear();
   for (const [name, value] of next) session.options.set(name, value);
-  return errors;
 }
 
 function sizeOf(value: SessionValue): number {

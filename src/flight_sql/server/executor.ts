@@ -10,8 +10,10 @@ import { fromTable } from "../../sources/table.ts";
 import type { PeerError } from "../../tell_peer.ts";
 import type {
   EngineConnection,
+  EngineExecuteOptions,
   EngineIngest,
   EngineParameters,
+  EnginePlace,
   EngineRows,
   EngineRowSource,
   EngineStatement,
@@ -20,11 +22,12 @@ import type {
 import { engineError, fromEngine, notOffered } from "./failure.ts";
 import { type Caller, Handles, type Open } from "./handles.ts";
 import type { SqlLimits } from "./limits.ts";
-import { type Instance, PreparedStatement } from "./prepared.ts";
+import { type Instance, ParameterMemory, PreparedStatement } from "./prepared.ts";
 import { resultOf, SmallResult, type SqlResult } from "./result.ts";
 import { tableOf } from "./rows.ts";
 import { Budget, Run } from "./run.ts";
 import { Transaction } from "./transaction.ts";
+import type { ProgressWatch } from "./watch.ts";
 
 /** The rows of a statement that has none: how many it has changed. */
 const COUNT = new Schema([new Field("Count", new Int64(), false)]);
@@ -33,11 +36,21 @@ const MAX_KEPT = 128;
 
 /** What a client wants to be executed. */
 export type StatementText =
-  | { readonly query: string }
-  | { readonly plan: Uint8Array; readonly version: string };
+  & ({ readonly query: string } | { readonly plan: Uint8Array; readonly version: string })
+  /** The place of its names. */
+  & { readonly place?: EnginePlace };
+
+/** Who executes a statement for its rows. */
+export interface Execution {
+  readonly caller: Caller;
+  readonly signal: AbortSignal;
+  /** Learns how far it is. */
+  readonly watch?: ProgressWatch;
+}
 
 /** A statement that is ready to be executed, and what follows its execution. */
 interface Ready {
+  readonly connection: EngineConnection;
   readonly statement: EngineStatement;
   readonly release: () => Promise<void>;
 }
@@ -67,6 +80,7 @@ export class Executor {
   readonly engine: SqlEngine;
   readonly limits: SqlLimits;
   readonly handles: Handles;
+  readonly parameterMemory = new ParameterMemory();
   /** Handles of results that are in memory, oldest first. */
   readonly #small = new Map<string, StoredResult>();
 
@@ -132,20 +146,19 @@ export class Executor {
   async query(
     text: StatementText,
     transaction: Transaction | null,
-    caller: Caller,
-    signal: AbortSignal,
+    { caller, signal, watch }: Execution,
   ): Promise<StoredResult> {
-    return await this.#execute(transaction, [], caller, signal, async (signal) => {
+    return await this.#execute(transaction, [], { caller, signal, watch }, async (signal) => {
       const { connection, statement } = await this.#instance(text, transaction, signal);
-      return { statement, release: () => transaction === null ? connection.close() : statement.close() };
+      return { connection, statement, release: () => transaction === null ? connection.close() : statement.close() };
     });
   }
 
   /** Executes a prepared statement for its rows. */
-  async queryPrepared(prepared: PreparedStatement, caller: Caller, signal: AbortSignal): Promise<StoredResult> {
-    return await this.#execute(prepared.transaction, prepared.parameters, caller, signal, async (signal) => {
+  async queryPrepared(prepared: PreparedStatement, execution: Execution): Promise<StoredResult> {
+    return await this.#execute(prepared.transaction, prepared.parameters, execution, async (signal) => {
       const instance = await prepared.take(signal);
-      return { statement: instance.statement, release: () => prepared.giveBack(instance) };
+      return { ...instance, release: () => prepared.giveBack(instance) };
     });
   }
 
@@ -192,14 +205,14 @@ export class Executor {
     target: EngineIngest,
     rows: EngineRowSource,
     transaction: Transaction | null,
-    signal: AbortSignal,
+    { signal, place }: Caller,
   ): Promise<number> {
     if (!this.engine.facts.canIngest) throw notOffered("write the rows into the table");
     return await fromEngine(() =>
       within(transaction, async () => {
         const connection = transaction?.connection ?? await this.engine.connect();
         try {
-          return await connection.ingest(target, rows, { signal });
+          return await connection.ingest(target, rows, { signal, place });
         } finally {
           if (transaction === null) await connection.close();
         }
@@ -222,8 +235,7 @@ export class Executor {
   async #execute(
     transaction: Transaction | null,
     parameters: readonly EngineParameters[],
-    caller: Caller,
-    signal: AbortSignal,
+    { caller, signal, watch }: Execution,
     open: (signal: AbortSignal) => Promise<Ready>,
   ): Promise<StoredResult> {
     this.#dropRead();
@@ -235,10 +247,12 @@ export class Executor {
     try {
       return await within(transaction, async () => {
         const budget = new Budget(this.limits.statementTimeoutMs, abort);
-        const { statement, release } = await budget.spend(() => open(abort.signal));
+        const { connection, statement, release } = await budget.spend(() => open(abort.signal));
+        watch?.begin(connection);
+        const options = { signal: abort.signal, isWatched: watch !== undefined };
         const result = statement.schema === null
-          ? await this.#counted(statement, parameters, budget, abort.signal).finally(release)
-          : await this.#rows(statement, parameters, { budget, abort, release });
+          ? await this.#counted(statement, parameters, budget, options).finally(release)
+          : await this.#rows(statement, parameters, options, { budget, abort, release });
         transaction?.keep(result);
         return this.#keep(result, caller);
       });
@@ -252,11 +266,12 @@ export class Executor {
   async #rows(
     statement: EngineStatement,
     parameters: readonly EngineParameters[],
+    options: EngineExecuteOptions,
     { budget, abort, release }: { budget: Budget; abort: AbortController; release: () => Promise<void> },
   ): Promise<SqlResult> {
     let rows;
     try {
-      rows = await budget.spend(() => rowsFor(statement, parameters, abort.signal));
+      rows = await budget.spend(() => rowsFor(statement, parameters, options));
     } catch (error) {
       await release();
       throw error;
@@ -269,9 +284,9 @@ export class Executor {
     statement: EngineStatement,
     parameters: readonly EngineParameters[],
     budget: Budget,
-    signal: AbortSignal,
+    options: EngineExecuteOptions,
   ): Promise<SqlResult> {
-    const changed = await budget.spend(() => statement.update(parameters[0] ?? null, { signal }));
+    const changed = await budget.spend(() => statement.update(parameters[0] ?? null, options));
     return new SmallResult(await fromTable(tableOf(COUNT, [{ Count: BigInt(changed) }])) as ResidentDataset);
   }
 
@@ -306,9 +321,10 @@ export class Executor {
   ): Promise<Instance> {
     const connection = transaction?.connection ?? await this.engine.connect();
     try {
-      if ("query" in text) return { connection, statement: await connection.prepare(text.query, { signal }) };
+      const options = { signal, place: text.place };
+      if ("query" in text) return { connection, statement: await connection.prepare(text.query, options) };
       if (connection.preparePlan === undefined) throw notOffered("execute a plan of Substrait");
-      return { connection, statement: await connection.preparePlan(text.plan, text.version, { signal }) };
+      return { connection, statement: await connection.preparePlan(text.plan, text.version, options) };
     } catch (error) {
       if (transaction === null) await connection.close();
       throw error;
@@ -356,9 +372,9 @@ async function atomically<T>(connection: EngineConnection, call: () => Promise<T
 async function rowsFor(
   statement: EngineStatement,
   parameters: readonly EngineParameters[],
-  signal: AbortSignal,
+  options: EngineExecuteOptions,
 ): Promise<EngineRows> {
-  let current = await statement.query(parameters[0] ?? null, { signal });
+  let current = await statement.query(parameters[0] ?? null, options);
   if (parameters.length <= 1) return current;
   let at = 1;
   return {
@@ -368,7 +384,7 @@ async function rowsFor(
         const message = await current.next();
         if (message !== null || at === parameters.length) return message;
         await current.close();
-        current = await statement.query(parameters[at++], { signal });
+        current = await statement.query(parameters[at++], options);
       }
     },
     close: () => current.close(),

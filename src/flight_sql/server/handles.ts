@@ -5,12 +5,15 @@
  */
 import type { FlightContext } from "../../flight/service/context.ts";
 import { PeerError } from "../../tell_peer.ts";
+import type { EnginePlace } from "../engine.ts";
 import { unknownHandle } from "./failure.ts";
 import type { SqlLimits } from "./limits.ts";
+import { placeOf } from "./place.ts";
 
 /** How often is looked for what nobody uses, in milliseconds. */
 const CHECK_MS = 250;
-const HANDLE_BYTES = 16;
+/** Bytes of a handle, all of them random. */
+export const HANDLE_BYTES = 16;
 
 /** Who has called: others cannot use what is open for one. */
 export interface Caller {
@@ -20,11 +23,14 @@ export interface Caller {
   readonly connection: number;
   /** Aborted if the connection ends during the call. */
   readonly signal: AbortSignal;
+  /** The place of names in its session; `undefined` for the engine's default. */
+  readonly place: EnginePlace | undefined;
 }
 
 /** The caller of a call. */
-export function callerOf({ user, certificateSubject, _connection, signal }: FlightContext): Caller {
-  return { identity: JSON.stringify([user, certificateSubject]), connection: _connection, signal };
+export function callerOf(context: FlightContext): Caller {
+  const { user, certificateSubject, _connection: connection, signal, sessionOptions } = context;
+  return { identity: JSON.stringify([user, certificateSubject]), connection, signal, place: placeOf(sessionOptions) };
 }
 
 /** Something that is open. */

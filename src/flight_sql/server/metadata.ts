@@ -50,7 +50,8 @@ export function metadata(parts: MetadataParts, name: string, command: Uint8Array
 }
 
 function sqlInfo({ info }: MetadataParts, command: Uint8Array): Promise<Table> {
-  const requested = unpackMessage(sql.CommandGetSqlInfoSchema, command)?.info ?? [];
+  // Each once: a short request may name one millions of times.
+  const requested = [...new Set(unpackMessage(sql.CommandGetSqlInfoSchema, command)?.info)];
   const unknown = requested.find((number) => !info.has(number));
   if (unknown !== undefined) throw unknownHandle(`SqlInfo ${unknown}`);
   const numbers = requested.length === 0 ? [...info.keys()].sort((one, other) => one - other) : requested;

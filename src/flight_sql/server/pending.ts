@@ -8,9 +8,23 @@ import type { PeerError } from "../../tell_peer.ts";
 import { withDeadline } from "../../deadline.ts";
 import type { StoredResult } from "./executor.ts";
 import type { Open } from "./handles.ts";
+import { ProgressWatch } from "./watch.ts";
 
 /** Longest answer to a poll, in milliseconds. */
 export const POLL_MS = 1000;
+/** Beginning of the commands by which queries that run are polled. */
+const POLL_PREFIX = "dipc-poll:";
+
+/** The command by which a query is polled. */
+export function pollCommand(handle: Uint8Array): Uint8Array {
+  return new TextEncoder().encode(`${POLL_PREFIX}${handle.toHex()}`);
+}
+
+/** The handle of the query that a command polls; `null` if it is another command. */
+export function pollHandle(command: Uint8Array): Uint8Array | null {
+  const [, hex] = /^dipc-poll:([0-9a-f]{32})$/.exec(new TextDecoder().decode(command.subarray(0, 64))) ?? [];
+  return hex === undefined ? null : Uint8Array.fromHex(hex);
+}
 
 /** A query that runs between polls. */
 export class PendingQuery implements Open {
@@ -18,6 +32,8 @@ export class PendingQuery implements Open {
   readonly timeoutMs: number;
   /** What was requested at first. */
   descriptor: FlightDescriptor | null = null;
+  /** How far it is. */
+  readonly watch = new ProgressWatch();
   readonly #abort = new AbortController();
   readonly #result: Promise<StoredResult | null>;
   #polls = 0;
@@ -28,9 +44,12 @@ export class PendingQuery implements Open {
    * @param execute Executes the query until it has a result
    * @param timeoutMs Longest time between polls, in milliseconds
    */
-  constructor(execute: (signal: AbortSignal) => Promise<StoredResult | null>, timeoutMs: number) {
+  constructor(
+    execute: (signal: AbortSignal, watch: ProgressWatch) => Promise<StoredResult | null>,
+    timeoutMs: number,
+  ) {
     this.timeoutMs = timeoutMs;
-    this.#result = execute(this.#abort.signal);
+    this.#result = execute(this.#abort.signal, this.watch);
     this.#result.catch(() => {});
   }
 

@@ -5,7 +5,7 @@
  */
 import { MIB } from "../../bytes.ts";
 import { BatchDecoder, type OwnedRecordBatch } from "../../ipc/decode.ts";
-import type { MessageHeader } from "../../ipc/message.ts";
+import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import type { ClientStream } from "../../flight/service/exchange.ts";
 import { PeerError } from "../../tell_peer.ts";
 import type { EngineConnection, EngineParameters, EngineStatement } from "../engine.ts";
@@ -14,6 +14,10 @@ import type { Transaction } from "./transaction.ts";
 
 /** Most bytes of the parameters of one call. */
 const MAX_PARAMETER_BYTES = 64 * MIB;
+/** What a message and a row count at least, in bytes: they take memory here even if they have no bytes, as nulls have none. */
+const MESSAGE_BYTES = 1024, ROW_BYTES = 64;
+/** Most bytes of the parameters of all clients that are bound or being received. */
+const MAX_TOTAL_BYTES = 512 * MIB;
 
 /** A statement, and the connection on which it can be executed. */
 export interface Instance {
@@ -37,7 +41,7 @@ export class PreparedStatement implements Open {
   readonly #prepare: Prepare;
   /** One that is not being executed. */
   #idle: Instance | null;
-  #bound: OwnedRecordBatch[] = [];
+  #bound: BoundRows | null = null;
   #calls = 0;
   #isClosed = false;
 
@@ -57,13 +61,15 @@ export class PreparedStatement implements Open {
 
   /** The rows of parameters that are bound. */
   get parameters(): EngineParameters[] {
-    return rowsOf(this.#bound);
+    return this.#bound?.rows ?? [];
   }
 
-  /** Binds the parameters of later executions. */
-  bind(batches: OwnedRecordBatch[]): void {
-    for (const batch of this.#bound) batch[Symbol.dispose]();
-    this.#bound = batches;
+  /** Binds the parameters of later executions, which it takes over. */
+  bind(rows: BoundRows): void {
+    this.#bound?.[Symbol.dispose]();
+    this.#bound = rows;
+    // It may have been closed while they came.
+    if (this.#isClosed) rows[Symbol.dispose]();
   }
 
   /** Takes an instance that is not being executed. In a transaction there is one. */
@@ -90,7 +96,8 @@ export class PreparedStatement implements Open {
 
   async close(_error?: PeerError): Promise<void> {
     this.#isClosed = true;
-    this.bind([]);
+    this.#bound?.[Symbol.dispose]();
+    this.#bound = null;
     const idle = this.#idle;
     this.#idle = null;
     if (idle === null) return;
@@ -99,33 +106,81 @@ export class PreparedStatement implements Open {
   }
 }
 
-/** Every row of batches. */
-export function rowsOf(batches: readonly OwnedRecordBatch[]): EngineParameters[] {
-  return batches.flatMap((batch) => Array.from({ length: batch.numRows }, (_, row) => ({ batch, row })));
+/** How much the parameters of all clients take. */
+export class ParameterMemory {
+  /** Bytes that are taken. */
+  bytes = 0;
+
+  /** @throws {DipcError} `limit_exceeded` if there is no room for so many bytes more */
+  take(bytes: number): void {
+    if (this.bytes + bytes > MAX_TOTAL_BYTES) {
+      throw new PeerError(
+        "limit_exceeded",
+        `cannot bind the parameters: those of all clients would have more than ${MAX_TOTAL_BYTES} bytes; close prepared ` +
+          "statements, or try again later",
+      );
+    }
+    this.bytes += bytes;
+  }
 }
 
-/** The batches that a client uploads. The caller disposes of them. */
-export async function batchesOf(upload: ClientStream): Promise<OwnedRecordBatch[]> {
-  const batches: OwnedRecordBatch[] = [];
-  let decoder: BatchDecoder | null = null, byteLength = 0;
-  try {
-    for await (const { message } of upload) {
-      if (message === null) continue;
-      byteLength += message.body?.byteLength ?? 0;
-      if (byteLength > MAX_PARAMETER_BYTES) {
-        message.body?.release();
+/** Rows of parameters. Whoever has them disposes of them. */
+export class BoundRows implements Disposable {
+  readonly #memory: ParameterMemory;
+  readonly #batches: OwnedRecordBatch[] = [];
+  #bytes = 0;
+
+  private constructor(memory: ParameterMemory) {
+    this.#memory = memory;
+  }
+
+  /** Receives what a client uploads. @throws {DipcError} `limit_exceeded`; what the upload throws */
+  static async receive(upload: ClientStream, memory: ParameterMemory): Promise<BoundRows> {
+    const bound = new BoundRows(memory);
+    let decoder: BatchDecoder | null = null;
+    try {
+      for await (const { message } of upload) {
+        if (message === null) continue;
+        bound.#count(message);
+        decoder ??= new BatchDecoder(upload.schema!);
+        const batch = await decoder.decodeAsync(message);
+        if (batch !== null) bound.#batches.push(batch);
+      }
+      return bound;
+    } catch (error) {
+      bound[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Every row. */
+  get rows(): EngineParameters[] {
+    return this.#batches.flatMap((batch) => Array.from({ length: batch.numRows }, (_, row) => ({ batch, row })));
+  }
+
+  /** Idempotent. */
+  [Symbol.dispose](): void {
+    for (const batch of this.#batches.splice(0)) batch[Symbol.dispose]();
+    this.#memory.bytes -= this.#bytes;
+    this.#bytes = 0;
+  }
+
+  #count({ header, body }: IpcMessage): void {
+    const rows = header.kind === "batch" ? header.rows : 0;
+    const bytes = MESSAGE_BYTES + Math.max(body?.byteLength ?? 0, rows * ROW_BYTES);
+    try {
+      if (this.#bytes + bytes > MAX_PARAMETER_BYTES) {
         throw new PeerError(
           "limit_exceeded",
-          `cannot bind the parameters: they have more than ${MAX_PARAMETER_BYTES} bytes; bind fewer at a time, or ingest the rows`,
+          `cannot bind the parameters: they have more than ${MAX_PARAMETER_BYTES} bytes, each row counted as ${ROW_BYTES} or ` +
+            "more; bind fewer at a time, or ingest the rows",
         );
       }
-      decoder ??= new BatchDecoder(upload.schema!);
-      const batch = await decoder.decodeAsync(message);
-      if (batch !== null) batches.push(batch);
+      this.#memory.take(bytes);
+    } catch (error) {
+      body?.release();
+      throw error;
     }
-    return batches;
-  } catch (error) {
-    for (const batch of batches) batch[Symbol.dispose]();
-    throw error;
+    this.#bytes += bytes;
   }
 }

@@ -6,7 +6,7 @@
 import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset, MessageStream } from "../../sources/dataset.ts";
 import { ResidentDataset } from "../../sources/resident.ts";
-import { PeerError } from "../../tell_peer.ts";
+import { PeerError, RefusedError } from "../../tell_peer.ts";
 import type { SqlLimits } from "./limits.ts";
 import type { Run } from "./run.ts";
 
@@ -140,7 +140,10 @@ class SharedResult implements SqlResult {
       hasFreeBatches: true,
       open: ({ isPart = false } = {}): MessageStream => {
         if (isPart) {
-          throw new PeerError("unsupported", "cannot read metadata and bodies of a result apart; fetch it by Flight");
+          throw new RefusedError(
+            "unsupported",
+            "cannot read metadata and bodies of a result apart; fetch it by Flight",
+          );
         }
         if (isTaken) {
           throw new PeerError("busy", "cannot fetch the result: it was fetched before; execute the statement again");

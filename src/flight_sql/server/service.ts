@@ -3,25 +3,8 @@
  *
  * @module
  */
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
-import { DipcError } from "../../errors.ts";
-import { FlightInfoSchema } from "../../flight/gen/flight_pb.ts";
-import {
-  type CancelStatus,
-  cancelStatusNumber,
-  type FlightDescriptor,
-  type FlightEndpoint,
-  type FlightInfo,
-  infoFromProto,
-  type PollInfo,
-} from "../../flight/model.ts";
+import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, PollInfo } from "../../flight/model.ts";
 import type { FlightContext } from "../../flight/service/context.ts";
 import type { FlightUpload } from "../../flight/service/exchange.ts";
 import type { FlightHandlers } from "../../flight/service/options.ts";
@@ -30,23 +13,23 @@ import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import type { Approach } from "../../reachable_host.ts";
 import type { Dataset } from "../../sources/dataset.ts";
 import { PeerError } from "../../tell_peer.ts";
-import { SQL_ACTIONS } from "../actions.ts";
-import { packedName, packMessage, unpackMessage } from "../any.ts";
-import type { EngineInfoValue, EngineIngest, SqlEngine } from "../engine.ts";
+import { packedName } from "../any.ts";
+import type { EngineInfoValue, SqlEngine } from "../engine.ts";
 import * as sql from "../gen/flight_sql_pb.ts";
-import { Executor, type StatementText, StoredResult } from "./executor.ts";
-import { notOffered, unknownHandle } from "./failure.ts";
+import { actionHandlers } from "./action_handlers.ts";
+import { Executor, StoredResult } from "./executor.ts";
+import { unknownHandle } from "./failure.ts";
 import { type Caller, callerOf } from "./handles.ts";
 import { infoOf } from "./info.ts";
 import type { SqlLimits } from "./limits.ts";
 import { isMetadata, metadata } from "./metadata.ts";
-import { PendingQuery, POLL_MS } from "./pending.ts";
-import { batchesOf, rowsOf } from "./prepared.ts";
+import { PendingQuery, POLL_MS, pollCommand, pollHandle } from "./pending.ts";
+import { changePlace } from "./place.ts";
+import { BoundRows } from "./prepared.ts";
+import { commandOf, ingestOf, readPacked, statementOf } from "./requests.ts";
+import type { ProgressWatch } from "./watch.ts";
 
 const NOTHING = new Uint8Array(0);
-/** Beginning of the descriptors by which queries that run are polled. */
-const POLL_PREFIX = "dipc-poll:";
-const HANDLE_BYTES = 16;
 /** Beginning of the names of parts of results. */
 export const PART_PREFIX = "sql:";
 
@@ -107,18 +90,8 @@ export class SqlService {
       doPut: (upload, context) => this.#doPut(upload, context),
       cancelFlightInfo: (info, context) => this.#cancel(info, context),
       renewFlightEndpoint: (endpoint, context) => this.#renew(endpoint, context),
-      actions: Object.fromEntries(
-        Object.entries(this.#actions()).map(([key, run]) => {
-          const { type, description } = SQL_ACTIONS[key as keyof typeof SQL_ACTIONS];
-          return [type, {
-            description,
-            run: async (body: Uint8Array, context: FlightContext) => {
-              const answer = await run(body, callerOf(context), context);
-              return answer === undefined ? [] : [answer];
-            },
-          }];
-        }),
-      ),
+      _changeSession: (changes, current) => changePlace(this.#executor.engine, changes, current),
+      actions: actionHandlers(this.#executor, (info, context) => this.#cancel(info, context)),
     };
   }
 
@@ -129,39 +102,34 @@ export class SqlService {
   }
 
   /** Executes a command; `null` if it is none of Flight SQL. */
-  async #run(command: Uint8Array, context: FlightContext, signal: AbortSignal): Promise<StoredResult | null> {
+  async #run(
+    command: Uint8Array,
+    context: FlightContext,
+    signal: AbortSignal,
+    watch?: ProgressWatch,
+  ): Promise<StoredResult | null> {
     const name = packedName(command);
     if (name === null) return null;
     const caller = callerOf(context);
+    const execution = { caller, signal, watch };
     if (isMetadata(name)) {
       const { engine } = this.#executor;
       return await this.#executor.store(await metadata({ engine, info: this.#info }, name, command), caller);
     }
     if (name === "CommandPreparedStatementQuery") {
-      const { preparedStatementHandle } = read(sql.CommandPreparedStatementQuerySchema, command);
+      const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementQuerySchema, command);
       return await this.#executor.queryPrepared(
         this.#executor.prepared(preparedStatementHandle, caller),
-        caller,
-        signal,
+        execution,
       );
     }
     const { text, transaction } = this.#statement(name, command, caller);
-    return await this.#executor.query(text, transaction, caller, signal);
+    return await this.#executor.query(text, transaction, execution);
   }
 
   #statement(name: string, command: Uint8Array, caller: Caller) {
-    if (name === "CommandStatementQuery" || name === "CommandStatementUpdate") {
-      const schema = name === "CommandStatementQuery"
-        ? sql.CommandStatementQuerySchema
-        : sql.CommandStatementUpdateSchema;
-      const { query, transactionId } = read(schema, command);
-      return { text: { query }, transaction: this.#executor.transaction(transactionId, caller) };
-    }
-    if (name === "CommandStatementSubstraitPlan") {
-      const { plan, transactionId } = read(sql.CommandStatementSubstraitPlanSchema, command);
-      return { text: planOf(plan), transaction: this.#executor.transaction(transactionId, caller) };
-    }
-    throw notOffered(`answer ${name}`);
+    const { text, transactionId } = statementOf(name, command);
+    return { text: { ...text, place: caller.place }, transaction: this.#executor.transaction(transactionId, caller) };
   }
 
   async #infoOf(stored: StoredResult, descriptor: FlightDescriptor, approach: Approach): Promise<FlightInfo> {
@@ -188,7 +156,7 @@ export class SqlService {
     if (command === null || name === null) return undefined;
     const caller = callerOf(context);
     if (name === "CommandPreparedStatementQuery") {
-      const { preparedStatementHandle } = read(sql.CommandPreparedStatementQuerySchema, command);
+      const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementQuerySchema, command);
       const { schema } = this.#executor.prepared(preparedStatementHandle, caller);
       if (schema === null) throw new PeerError("invalid_argument", "cannot read the schema: the statement has no rows");
       return schema;
@@ -214,7 +182,7 @@ export class SqlService {
     } else {
       if (packedName(command) === null) return undefined;
       handles.checkRoom(callerOf(context));
-      query = new PendingQuery((signal) => this.#run(command, context, signal), limits.resultTimeoutMs);
+      query = new PendingQuery((signal, watch) => this.#run(command, context, signal, watch), limits.resultTimeoutMs);
       handle = handles.add(query, callerOf(context));
     }
     const stored = await query.wait(POLL_MS, context.signal).catch(async (error) => {
@@ -227,12 +195,12 @@ export class SqlService {
       return { info, descriptor: null, progress: 1, expirationTime: null };
     }
     if (known === null) query.descriptor = descriptor;
-    const next = { command: new TextEncoder().encode(`${POLL_PREFIX}${handle.toHex()}`) };
+    const next = { command: pollCommand(handle) };
     const info: FlightInfo = {
       ...{ schema: NOTHING, descriptor: next, endpoints: [], totalRecords: -1n, totalBytes: -1n, ordered: false },
       appMetadata: NOTHING,
     };
-    return { info, descriptor: next, progress: null, expirationTime: null };
+    return { info, descriptor: next, progress: query.watch.progress, expirationTime: null };
   }
 
   async #doGet(ticket: Uint8Array, context: FlightContext): Promise<Dataset | undefined> {
@@ -249,26 +217,22 @@ export class SqlService {
     const { signal } = context;
     switch (name) {
       case "CommandPreparedStatementQuery": {
-        const { preparedStatementHandle } = read(sql.CommandPreparedStatementQuerySchema, command);
+        const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementQuerySchema, command);
         const prepared = this.#executor.prepared(preparedStatementHandle, caller);
-        prepared.bind(await batchesOf(upload));
+        prepared.bind(await BoundRows.receive(upload, this.#executor.parameterMemory));
         return await upload.acknowledge(bytes(sql.DoPutPreparedStatementResultSchema, { preparedStatementHandle }));
       }
       case "CommandPreparedStatementUpdate": {
-        const { preparedStatementHandle } = read(sql.CommandPreparedStatementUpdateSchema, command);
+        const { preparedStatementHandle } = readPacked(sql.CommandPreparedStatementUpdateSchema, command);
         const prepared = this.#executor.prepared(preparedStatementHandle, caller);
-        const batches = await batchesOf(upload);
-        try {
-          return await acknowledge(upload, await this.#executor.updatePrepared(prepared, rowsOf(batches), signal));
-        } finally {
-          for (const batch of batches) batch[Symbol.dispose]();
-        }
+        using bound = await BoundRows.receive(upload, this.#executor.parameterMemory);
+        return await acknowledge(upload, await this.#executor.updatePrepared(prepared, bound.rows, signal));
       }
       case "CommandStatementIngest": {
-        const request = read(sql.CommandStatementIngestSchema, command);
+        const request = readPacked(sql.CommandStatementIngestSchema, command);
         const transaction = this.#executor.transaction(request.transactionId, caller);
         const rows = { schemaHeader: await upload._readSchema(), messages: () => messagesOf(upload) };
-        return await acknowledge(upload, await this.#executor.ingest(ingestOf(request), rows, transaction, signal));
+        return await acknowledge(upload, await this.#executor.ingest(ingestOf(request), rows, transaction, caller));
       }
       default: {
         const { text, transaction } = this.#statement(name, command, caller);
@@ -320,125 +284,6 @@ export class SqlService {
     if (!(entry?.open instanceof StoredResult)) return null;
     return { handle, stored: entry.open, identity: entry.identity, index: Number(index) };
   }
-
-  /** What each action does. */
-  #actions(): Record<
-    keyof typeof SQL_ACTIONS,
-    (body: Uint8Array, caller: Caller, context: FlightContext) => Promise<Uint8Array | void>
-  > {
-    const { engine: { facts }, handles } = this.#executor;
-    return {
-      createPreparedStatement: (body, caller, { signal }) => {
-        const { query, transactionId } = read(sql.ActionCreatePreparedStatementRequestSchema, body);
-        return this.#prepare({ query }, transactionId, caller, signal);
-      },
-      createPreparedSubstraitPlan: (body, caller, { signal }) => {
-        const { plan, transactionId } = read(sql.ActionCreatePreparedSubstraitPlanRequestSchema, body);
-        return this.#prepare(planOf(plan), transactionId, caller, signal);
-      },
-      closePreparedStatement: async (body, caller) => {
-        const { preparedStatementHandle: handle } = read(sql.ActionClosePreparedStatementRequestSchema, body);
-        this.#executor.prepared(handle, caller);
-        await handles.end(handle.toHex(), new PeerError("closed", "cannot use the prepared statement: it was closed"));
-      },
-      beginTransaction: async (body, caller) => {
-        read(sql.ActionBeginTransactionRequestSchema, body);
-        if (facts.transactions === "none") throw notOffered("begin a transaction");
-        return packMessage(sql.ActionBeginTransactionResultSchema, {
-          transactionId: await this.#executor.begin(caller),
-        });
-      },
-      endTransaction: async (body, caller) => {
-        const { transactionId, action } = read(sql.ActionEndTransactionRequestSchema, body);
-        const end = ending(action, "transaction", ["commit", "rollback"] as const);
-        const transaction = this.#executor.transaction(transactionId, caller);
-        if (transaction === null) throw unknownHandle("transaction");
-        await transaction.end(end).finally(() =>
-          handles.end(transactionId.toHex(), new PeerError("closed", "cannot use the transaction: it was ended"))
-        );
-      },
-      beginSavepoint: async (body, caller) => {
-        const { transactionId } = read(sql.ActionBeginSavepointRequestSchema, body);
-        if (facts.transactions !== "savepoints") throw notOffered("begin a savepoint");
-        const transaction = this.#executor.transaction(transactionId, caller);
-        if (transaction === null) throw unknownHandle("transaction");
-        const id = crypto.getRandomValues(new Uint8Array(HANDLE_BYTES));
-        await transaction.beginSavepoint(`s${id.toHex()}`);
-        return packMessage(sql.ActionBeginSavepointResultSchema, {
-          savepointId: Uint8Array.from([...transactionId, ...id]),
-        });
-      },
-      endSavepoint: async (body, caller) => {
-        const { savepointId, action } = read(sql.ActionEndSavepointRequestSchema, body);
-        if (facts.transactions !== "savepoints") throw notOffered("end a savepoint");
-        const end = ending(action, "savepoint", ["release", "rollback"] as const);
-        const transaction = this.#executor.transaction(savepointId.subarray(0, HANDLE_BYTES), caller);
-        const name = `s${savepointId.subarray(HANDLE_BYTES).toHex()}`;
-        if (transaction === null || !await transaction.endSavepoint(name, end)) throw unknownHandle("savepoint");
-      },
-      cancelQuery: async (body, _, context) => {
-        const { info } = read(sql.ActionCancelQueryRequestSchema, body);
-        const status = await this.#cancel(infoFromProto(parseInfo(info)), context) ?? "not cancellable";
-        // Flight numbers them alike.
-        return packMessage(sql.ActionCancelQueryResultSchema, { result: cancelStatusNumber(status) as number });
-      },
-    };
-  }
-
-  async #prepare(
-    text: StatementText,
-    transactionId: Uint8Array | undefined,
-    caller: Caller,
-    signal: AbortSignal,
-  ): Promise<Uint8Array> {
-    const transaction = this.#executor.transaction(transactionId, caller);
-    const { handle, prepared } = await this.#executor.prepare(text, transaction, caller, signal);
-    return packMessage(sql.ActionCreatePreparedStatementResultSchema, {
-      preparedStatementHandle: handle,
-      datasetSchema: prepared.schema === null ? NOTHING : frameMetadata(prepared.schema),
-      parameterSchema: frameMetadata(prepared.parameterSchema),
-      isUpdate: prepared.schema === null,
-    });
-  }
-}
-
-/** The command of a descriptor; `null` if it is a path. */
-function commandOf(descriptor: FlightDescriptor): Uint8Array | null {
-  return "command" in descriptor ? descriptor.command : null;
-}
-
-/** @throws {DipcError} `invalid_argument` */
-function read<T extends DescMessage>(schema: T, packed: Uint8Array): MessageShape<T> {
-  const message = unpackMessage(schema, packed);
-  if (message !== null) return message;
-  throw new DipcError("invalid_argument", `cannot read the request: it is not a ${schema.name}`);
-}
-
-function parseInfo(info: Uint8Array) {
-  try {
-    return fromBinary(FlightInfoSchema, info);
-  } catch (cause) {
-    throw new DipcError("invalid_argument", "cannot cancel the query: the request holds no FlightInfo", { cause });
-  }
-}
-
-function planOf(plan: sql.SubstraitPlan | undefined): StatementText {
-  if (plan !== undefined) return { plan: plan.plan, version: plan.version };
-  throw new DipcError("invalid_argument", "cannot execute the plan: the request has none");
-}
-
-/** How something is ended: the first or the second way. @throws {DipcError} `invalid_argument` */
-function ending<T extends string>(action: number, what: string, ways: readonly [T, T]): T {
-  if (action === 1 || action === 2) return ways[action - 1];
-  throw new DipcError(
-    "invalid_argument",
-    `cannot end the ${what}: the request does not say how; ${ways.join(" or ")} it`,
-  );
-}
-
-function pollHandle(command: Uint8Array): Uint8Array | null {
-  const [, hex] = /^dipc-poll:([0-9a-f]{32})$/.exec(new TextDecoder().decode(command.subarray(0, 64))) ?? [];
-  return hex === undefined ? null : Uint8Array.fromHex(hex);
 }
 
 function bytes<T extends DescMessage>(schema: T, message: MessageInitShape<T>): Uint8Array {
@@ -451,24 +296,4 @@ async function acknowledge(upload: FlightUpload, changed: number): Promise<void>
 
 async function* messagesOf(upload: FlightUpload): AsyncGenerator<IpcMessage, undefined> {
   for await (const { message } of upload) if (message !== null) yield message;
-}
-
-function ingestOf(request: sql.CommandStatementIngest): EngineIngest {
-  const { tableDefinitionOptions: rules, table, schema, catalog, temporary, options } = request;
-  const { TableNotExistOption, TableExistsOption } = {
-    TableNotExistOption: sql.CommandStatementIngest_TableDefinitionOptions_TableNotExistOption,
-    TableExistsOption: sql.CommandStatementIngest_TableDefinitionOptions_TableExistsOption,
-  };
-  const ifExists = rules?.ifExists === TableExistsOption.APPEND
-    ? "append"
-    : rules?.ifExists === TableExistsOption.REPLACE
-    ? "replace"
-    : "fail";
-  return {
-    table: { catalog: catalog ?? null, schema: schema ?? null, table },
-    ifMissing: rules?.ifNotExist === TableNotExistOption.FAIL ? "fail" : "create",
-    ifExists,
-    isTemporary: temporary,
-    options,
-  };
 }

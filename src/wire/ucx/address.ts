@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../../errors.ts";
 import { addressOf, cString, libc } from "../../../ffi/libc.ts";
+import { CallMemory } from "../../../ffi/raw_memory.ts";
 import type { SockAddr } from "../../../ffi/ucp_structs.ts";
 import { withDeadline } from "../../deadline.ts";
 import { integerRefusal, isIntegerIn } from "../../options.ts";
@@ -16,15 +17,8 @@ const SOCKADDR_IN_BYTES = 16, SOCKADDR_IN6_BYTES = 28;
 // struct addrinfo of glibc on 64-bit systems
 const ADDRINFO = { size: 48, family: 4, socktype: 8, addrlen: 16, addr: 24, next: 40 };
 
-const resolving = new Set<unknown>();
-
-/** A C string too long for V8's moving heap. */
-function fixedCString(text: string): Uint8Array<ArrayBuffer> {
-  const bytes = cString(text);
-  const fixed = new Uint8Array(Math.max(128, bytes.byteLength));
-  fixed.set(bytes);
-  return fixed;
-}
+/** Offsets in the memory of a call of getaddrinfo: the hints, the result, the port, and then the host. */
+const HINTS = 0, RESULT = 64, SERVICE = 72, NODE = 80;
 
 /**
  * Resolves a host name, IPv4 or IPv6 address.
@@ -37,19 +31,15 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   if (!isIntegerIn(peer.port, 0, 65535)) {
     throw new LocalError("invalid_argument", integerRefusal("a port", peer.port, 0, 65535));
   }
-  // The call runs on another thread: what it reads and writes must neither move nor be collected meanwhile.
-  const call = {
-    node: fixedCString(peer.host),
-    service: fixedCString(String(peer.port)),
-    hints: new Uint8Array(128),
-    result: new BigUint64Array(16),
-  };
-  new DataView(call.hints.buffer).setInt32(ADDRINFO.socktype, SOCK_STREAM, true);
   const c = libc();
-  resolving.add(call);
-  const status = await c.getaddrinfo(call.node, call.service, call.hints, call.result)
-    .finally(() => resolving.delete(call));
-  const result = call.result;
+  const [node, service] = [cString(peer.host), cString(String(peer.port))];
+  using memory = new CallMemory(NODE + node.byteLength);
+  memory.bytes.set(service, SERVICE);
+  memory.bytes.set(node, NODE);
+  const call = new DataView(memory.bytes.buffer);
+  call.setInt32(HINTS + ADDRINFO.socktype, SOCK_STREAM, true);
+  const at = (offset: number): bigint => memory.address + BigInt(offset);
+  const status = await c.getaddrinfo(at(NODE), at(SERVICE), at(HINTS), at(RESULT));
   if (status !== 0) {
     const text = c.gai_strerror(status);
     const reason = text === null ? `error ${status}` : new Deno.UnsafePointerView(text).getCString();
@@ -58,7 +48,8 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
   const addresses: SockAddr[] = [];
   const scratch = new Uint8Array(128);
   const view = new DataView(scratch.buffer);
-  for (let info = result[0]; info !== 0n; info = view.getBigUint64(ADDRINFO.next, true)) {
+  const first = call.getBigUint64(RESULT, true);
+  for (let info = first; info !== 0n; info = view.getBigUint64(ADDRINFO.next, true)) {
     c.memcpy(addressOf(scratch), info, BigInt(ADDRINFO.size));
     const family = view.getInt32(ADDRINFO.family, true);
     if (family !== AF_INET && family !== AF_INET6) continue;
@@ -67,7 +58,7 @@ export async function resolveAddress(peer: PeerAddress): Promise<SockAddr[]> {
     c.memcpy(addressOf(bytes), view.getBigUint64(ADDRINFO.addr, true), BigInt(length));
     addresses.push({ bytes, length });
   }
-  c.freeaddrinfo(result[0]);
+  c.freeaddrinfo(first);
   if (addresses.length === 0) {
     throw new LocalError(
       "unreachable",

@@ -19,11 +19,13 @@ const LOOKS = 2;
 class IdleConnection implements WorkerOwner, Keepable {
   failure: DipcError | null = null;
   readonly connection: OpenConnection;
+  readonly #retire: (connection: OpenConnection) => void;
   /** Whether the server has ended it, or has sent something that nobody requested. */
   #isSpoilt = false;
 
-  constructor(connection: OpenConnection) {
+  constructor(connection: OpenConnection, retire: (connection: OpenConnection) => void) {
     this.connection = connection;
+    this.#retire = retire;
     connection.worker.owner = this;
     for (const endpoint of connection.endpoints) {
       endpoint.onFailure = () => void (this.#isSpoilt = true);
@@ -46,6 +48,10 @@ class IdleConnection implements WorkerOwner, Keepable {
   cut(): void {
     cutConnection(this.connection);
   }
+
+  retire(): void {
+    this.#retire(this.connection);
+  }
 }
 
 /**
@@ -57,10 +63,21 @@ class IdleConnection implements WorkerOwner, Keepable {
 export class IdleConnections {
   readonly #pool = new IdlePool<IdleConnection>(MAX_IDLE);
   readonly #onUnload = (): void => this.close();
+  readonly #retire: (connection: OpenConnection) => void;
+
+  /** @param retire Closes a connection that has waited long enough, and saves its worker */
+  constructor(retire: (connection: OpenConnection) => void) {
+    this.#retire = retire;
+  }
 
   /** Connections that wait. */
   get count(): number {
     return this.#pool.count;
+  }
+
+  /** Whether one of a key waits. */
+  has(key: string): boolean {
+    return this.#pool.has(key);
   }
 
   /**
@@ -81,7 +98,7 @@ export class IdleConnections {
    */
   put(key: string, connection: OpenConnection, keep: KeepOptions): void {
     globalThis.addEventListener("unload", this.#onUnload); // once only, however often it is called
-    this.#pool.put(key, new IdleConnection(connection), keep);
+    this.#pool.put(key, new IdleConnection(connection, this.#retire), keep);
   }
 
   /** Cuts all connections. */

@@ -461,7 +461,7 @@ export class ProgressLoop {
     this.#isWoken = false;
     const count = await this.#libc.epollWaitAsync(
       this.#epoll,
-      this.#events,
+      this.#eventsAddress,
       MAX_EVENTS,
       Math.min(timeout, 0x7fff_ffff),
     );

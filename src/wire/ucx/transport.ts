@@ -31,7 +31,7 @@ import type {
 } from "../transport.ts";
 import { candidateTargets, isIpv6, resolveAddress, resolveAddresses } from "./address.ts";
 import { UcxChannel } from "./channel.ts";
-import type { ChannelLimits } from "./connection.ts";
+import type { ChannelLimits, ConnectionKeeper, OpenConnection } from "./connection.ts";
 import { loadUcp } from "./context.ts";
 import { cudaSupport } from "./cuda_support.ts";
 import { UcxEndpoint } from "./endpoint.ts";
@@ -135,7 +135,7 @@ class UcxTransport implements Transport {
   readonly #limits: ChannelLimits;
   readonly #planes: Planes;
   readonly #device: DeviceAccess | undefined;
-  readonly #idle = new IdleConnections();
+  readonly #idle = new IdleConnections((connection) => void this.#reopen(connection, null).close({ flush: true }));
   readonly #withoutSharedMemory = new Map<string, SharedMemoryFailure>();
 
   constructor(ucp: Ucp, limits: ChannelLimits, device: DeviceAccess | undefined) {
@@ -164,6 +164,10 @@ class UcxTransport implements Transport {
       }
     }
     throw last;
+  }
+
+  hasKept(peer: PeerAddress, options: ConnectChannelOptions): boolean {
+    return this.#idle.has(keyOf([peerName(peer)], channelLimits(options, this.#limits)));
   }
 
   async listen(options: ListenOptions): Promise<Listener> {
@@ -200,9 +204,14 @@ class UcxTransport implements Transport {
     const key = keyOf(peers.map(peerName), limits);
     const kept = this.#idle.take(key);
     if (kept === null) return null;
-    const { worker, endpoints, peers: names, returnWorker } = kept;
-    const channel = new UcxChannel(worker, limits, returnWorker, (it, keep) => this.#idle.put(key, it, keep), kept);
-    endpoints.forEach((endpoint, i) => channel.attach(endpoint, names[i]));
+    return this.#reopen(kept, (it, keep) => this.#idle.put(key, it, keep), limits);
+  }
+
+  /** A channel on a connection that has waited. */
+  #reopen(kept: OpenConnection, keeper: ConnectionKeeper | null, limits = this.#limits): UcxChannel {
+    const { worker, endpoints, peers, returnWorker } = kept;
+    const channel = new UcxChannel(worker, limits, returnWorker, keeper, kept);
+    endpoints.forEach((endpoint, i) => channel.attach(endpoint, peers[i]));
     return channel;
   }
 

@@ -128,7 +128,7 @@ const options = {
 const server: FuzzTarget = {
   name: "http2/server",
   files: [
-    ...["server_connection", "server_stream", "connection", "stream", "frames", "fields"].map((name) =>
+    ...["server_connection", "server_stream", "connection", "input", "stream", "frames", "fields"].map((name) =>
       `src/http2/${name}.ts`
     ),
   ],
@@ -163,7 +163,7 @@ const server: FuzzTarget = {
 const client: FuzzTarget = {
   name: "http2/client",
   files: [
-    ...["client_connection", "client_stream", "connection", "stream", "frames", "fields"].map((name) =>
+    ...["client_connection", "client_stream", "connection", "input", "stream", "frames", "fields"].map((name) =>
       `src/http2/${name}.ts`
     ),
   ],

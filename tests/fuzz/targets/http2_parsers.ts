@@ -4,7 +4,7 @@
  * @module
  */
 import { checkFrame } from "../../../src/http2/frame_checks.ts";
-import { FrameReader, type FrameSink, FrameType } from "../../../src/http2/frames.ts";
+import { type ControlSink, type DataSink, FrameReader, FrameType } from "../../../src/http2/frames.ts";
 import { encodeHeaders, HpackDecoder } from "../../../src/http2/hpack.ts";
 import { fieldsError, headersOf, readRequest, readStatus } from "../../../src/http2/fields.ts";
 import { initialSettings, readSettings } from "../../../src/http2/settings.ts";
@@ -18,7 +18,7 @@ const MAX_FRAME_BYTES = 16_384;
 const MAX_LIST_BYTES = 1000;
 
 /** Writes down what a reader reads; pieces of a body count as one. */
-class Journal implements FrameSink {
+class Journal implements ControlSink, DataSink {
   entries: string[] = [];
   #body = 0;
 
@@ -54,7 +54,7 @@ class Journal implements FrameSink {
 /** What a reader reads of bytes in pieces, and why it stopped. */
 function read(bytes: Uint8Array, isServer: boolean, pieceBytes: number): { text: string; error: unknown } {
   const journal = new Journal();
-  const reader = new FrameReader(journal, MAX_FRAME_BYTES, isServer);
+  const reader = new FrameReader(journal, journal, MAX_FRAME_BYTES, isServer);
   try {
     inPieces(bytes, pieceBytes, (piece) => reader.push(piece));
     return { text: journal.entries.join("\n"), error: null };

@@ -37,7 +37,7 @@ function stream(first: number, kinds: string): Uint8Array<ArrayBuffer> {
 
 const target: FuzzTarget = {
   name: "protocol/receiver",
-  files: ["src/protocol/receiver.ts", "src/protocol/sequence.ts"],
+  files: ["receiver", "metadata_order", "message_checks", "sequence"].map((name) => `src/protocol/${name}.ts`),
   seeds: () => [
     stream(0, "B"),
     stream(2, "DBB"),
