@@ -68,6 +68,7 @@ export class IdleConnections {
   /** @param retire Closes a connection that has waited long enough, and saves its worker */
   constructor(retire: (connection: OpenConnection) => void) {
     this.#retire = retire;
+    globalThis.addEventListener("unload", this.#onUnload);
   }
 
   /** Connections that wait. */
@@ -97,7 +98,6 @@ export class IdleConnections {
    * @param keep How many of that key are kept, and how long
    */
   put(key: string, connection: OpenConnection, keep: KeepOptions): void {
-    globalThis.addEventListener("unload", this.#onUnload); // once only, however often it is called
     this.#pool.put(key, new IdleConnection(connection, this.#retire), keep);
   }
 
