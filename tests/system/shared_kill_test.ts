@@ -94,7 +94,7 @@ testNeeding(
   async () => {
     const random = seededRandom(1);
     const before = shared(descriptors("self"));
-    const port = unusedPort(); // the server comes back where it was
+    const port = unusedPort(); // each server listens at the port of the last
     for (let killed = 0; killed < KILLS; killed++) {
       const started = await startServer(port);
       await using server = started.server;
