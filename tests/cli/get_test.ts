@@ -6,6 +6,7 @@ import { TRIP_BATCH_ROWS, tripsBytes, tripsTable, writeWideFile } from "../suppo
 import { findCommand } from "../../tools/peers.ts";
 import { type Need, needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
+import { unusedPort } from "../support/ports.ts";
 import { CLI, dipc, type Outcome, Running, serve, startDipc } from "../support/processes.ts";
 import { HeldStream, untilWriting } from "./support/held_stream.ts";
 
@@ -273,10 +274,13 @@ testNeeding([needsUcx], "an existing file is replaced only by a whole one", () =
   }));
 
 testNeeding([needsUcx], "a port without a listener is an error at once, not after the timeout", async () => {
-  const free = Deno.listen({ port: 0, hostname: "127.0.0.1" });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
-  const outcome = await dipc(["get", `ucx://127.0.0.1:${port}/x?want_data=1&dipc=1`, "--timeout", "20s", "--json"]);
+  const outcome = await dipc([
+    "get",
+    `ucx://127.0.0.1:${unusedPort()}/x?want_data=1&dipc=1`,
+    "--timeout",
+    "20s",
+    "--json",
+  ]);
   assertError(outcome, 1, "unreachable");
   assertEquals((totalsOf(outcome).error as { code: string }).code, "unreachable");
 });

@@ -4,6 +4,7 @@ import { delay } from "../support/time.ts";
 import { TRIP_BATCH_ROWS, tripsBytes } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
+import { unusedPort } from "../support/ports.ts";
 import { isAlive } from "../support/proc.ts";
 import { dipc, serve, startDipc } from "../support/processes.ts";
 import { HeldStream, untilWriting } from "./support/held_stream.ts";
@@ -50,9 +51,7 @@ testNeeding(
   async () => {
     using folder = folderWithTrips();
     const path = folder.file("trips.arrow");
-    const probe = Deno.listen({ port: 0, hostname: "127.0.0.1" });
-    const { port } = probe.addr as Deno.NetAddr;
-    probe.close();
+    const port = unusedPort();
     await using server = await serve([path, "--port", String(port)]);
     assertEquals(server.info.port, port);
     const second = await dipc(["serve", path, "--port", String(port), "--json"], { timeoutMs: 20_000 });

@@ -11,6 +11,7 @@ import { type Dataset, fromBatches } from "../../mod.ts";
 import { FlightEndpointSchema } from "../../src/flight/gen/flight_pb.ts";
 import { endpointToProto, type FlightEndpoint } from "../../src/flight/model.ts";
 import { endpoint, type FakeCall, fakeFlight, infoBytes, resultBytes } from "../support/flight_fake.ts";
+import { unusedPort } from "../support/ports.ts";
 import { delay } from "../support/time.ts";
 
 const ENDPOINTS = 24;
@@ -47,17 +48,11 @@ function hole(): { location: string; connections: number } & Disposable {
   return self;
 }
 
-/** A port at which nobody listens. */
-function closedPort(): string {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return `grpc://127.0.0.1:${listener.addr.port}`;
-}
-
 for (const ordered of [true, false]) {
   const order = ordered ? "in order" : "in any order";
   Deno.test(`24 endpoints with two dead locations and a ticket that expires come whole, once, ${order}`, async () => {
     using silent = hole();
-    const refusing = closedPort();
+    const refusing = `grpc://127.0.0.1:${unusedPort()}`;
     let running = 0;
     let most = 0;
     const tickets: string[] = [];
@@ -124,8 +119,8 @@ for (const ordered of [true, false]) {
 }
 
 Deno.test("a location that was dead is tried again if there is no other", async () => {
-  const location = closedPort();
-  const port = Number(new URL(location.replace("grpc", "http")).port);
+  const port = unusedPort();
+  const location = `grpc://127.0.0.1:${port}`;
   await using server = await fakeFlight(async (call) => {
     if (call.method === "GetFlightInfo") {
       await call.message(infoBytes([endpoint("7:1", { locations: [location] })]));

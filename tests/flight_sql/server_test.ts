@@ -217,27 +217,33 @@ peerTest(["duckdb"], "a query is cancelled by its call, by its FlightInfo, and w
 });
 
 peerTest(["duckdb"], "limits: rows, time, handles, and results that nobody fetches", async () => {
-  const sqlLimits = { maxRows: 1000, statementTimeoutMs: 150, maxHandles: 20, resultTimeoutMs: 300, graceMs: 50 };
-  await using server = await sqlServer({ flight: { sqlLimits } });
+  // A server for each limit: on a busy machine the others take longer than the limits of time allow.
+  await using server = await sqlServer({ flight: { sqlLimits: { maxRows: 1000 } } });
+  await using small = await sqlServer({ flight: { sqlLimits: { maxHandles: 20 } } });
+  await using impatient = await sqlServer({ flight: { sqlLimits: { statementTimeoutMs: 150 } } });
+  await using forgetful = await sqlServer({ flight: { sqlLimits: { resultTimeoutMs: 300, graceMs: 50 } } });
   await using client = await server.client();
+  await using holder = await small.client();
+  await using late = await impatient.client();
+  await using forgotten = await forgetful.client();
   const rows = "select 1 as one from range(1000)";
   assertEquals((await rowsOf(client, rows)).length, 1000);
   await assertDipcError("limit_exceeded", "more than 1000 rows", () => client.query(`${rows} union all ${rows}`));
   await assertDipcError(
     "timeout",
     "longer than 150 ms",
-    () => client.query("select count(*) from range(100000000000)"),
+    () => late.query("select count(*) from range(100000000000)"),
   );
-  const info = await client.execute("select 1");
+  const info = await forgotten.execute("select 1");
   await delay(700);
-  await assertDipcError("permission_denied", "expired", async () => await (await client.read(info)).toTable());
+  await assertDipcError("permission_denied", "expired", async () => await (await forgotten.read(info)).toTable());
   const open: FlightSqlStatement[] = [];
   await assertDipcError("limit_exceeded", "at most 20 of this one", async () => {
-    for (;;) open.push(await client.prepare("select 1"));
+    for (;;) open.push(await holder.prepare("select 1"));
   });
   assertEquals(open.length, 20);
   await open[0].close();
-  await client.prepare("select 2");
+  await holder.prepare("select 2");
 });
 
 /** What a hostile client gets. */

@@ -18,8 +18,11 @@ import { startGateway } from "./support/gateways.ts";
 
 /** Moments of each kill. */
 const KILLS = Number(Deno.env.get("DIPC_GATEWAY_KILLS") || 3);
-/** Longest time until who is left has heard of it, in milliseconds. */
-const LONGEST_MS = 2000;
+/**
+ * Longest time until who is left has heard of it, in milliseconds: far longer than a busy machine takes, shorter than anything that
+ * would end a wait without hearing of it (UCX's keepalive and the client's time-out of 20 s or more).
+ */
+const LONGEST_MS = 10_000;
 const ENGINE = { generated: { g: { batches: -1, bytes: 2 ** 18, numbered: true } } };
 const WAYS: readonly ConnectOptions[] = [{ route: "flight" }, { route: "ucx", share: false }, { route: "ucx" }];
 const NAMES = ["Flight", "UCX", "shared memory"];
@@ -96,7 +99,7 @@ async function assertEnded(engine: PythonServer): Promise<void> {
   assertLess(performance.now() - started, LONGEST_MS);
 }
 
-testNeeding([needsPython, needsUcx], "a killed engine ends the streams of its clients within 2 s", async () => {
+testNeeding([needsPython, needsUcx], "a killed engine ends the streams of its clients", async () => {
   const rows: string[][] = [];
   for (const moment of moments(seededRandom(0))) {
     await using engine = await startPythonServer(ENGINE);
@@ -109,7 +112,7 @@ testNeeding([needsPython, needsUcx], "a killed engine ends the streams of its cl
 
 testNeeding(
   [needsPython, needsUcx],
-  "a killed gateway ends streams within 2 s, and leaves nothing open at the engine",
+  "a killed gateway ends streams, and leaves nothing open at the engine",
   async () => {
     await using engine = await startPythonServer(ENGINE);
     const rows: string[][] = [];

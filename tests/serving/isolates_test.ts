@@ -20,6 +20,7 @@ import { tripsBytes, tripsTable } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { endless, readAll, wholeOf } from "./support/isolates.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
+import { unusedPort } from "../support/ports.ts";
 import { delay, until } from "../support/time.ts";
 
 function urisOf(server: Server, name: string): readonly string[] {
@@ -76,7 +77,6 @@ testNeeding(
   async () => {
     const datasets = { a: tripsTable(1), b: tripsTable(2), c: tripsTable(3) };
     const portOf = (uri: string): number => Number(/:(\d+)\//.exec(uri)![1]);
-    let port: number;
     {
       await using server = await serve({ isolates: 3, datasets });
       const ports = server.datasets[0].uris.map(portOf);
@@ -84,18 +84,12 @@ testNeeding(
       assertEquals(server.port, ports[0]);
       assertEquals(server.datasets[1].uris.map(portOf), [ports[1], ports[2], ports[0]]);
       assertEquals(server.datasets[2].uris.map(portOf), [ports[2], ports[0], ports[1]]);
-      port = Math.max(...ports);
     }
-    // These were free a moment ago; the next ones nearly always are.
-    for (;;) {
-      try {
-        await using server = await serve({ isolates: 2, port: port += 7, datasets });
-        assertEquals(server.datasets[0].uris.map(portOf), [port, port + 1]);
-        assertEquals(await readAll(server.datasets[2].uris), wholeOf(3));
-        break;
-      } catch (error) {
-        assertStringIncludes(String(error), "the port is in use");
-      }
+    {
+      const port = unusedPort(2);
+      await using server = await serve({ isolates: 2, port, datasets });
+      assertEquals(server.datasets[0].uris.map(portOf), [port, port + 1]);
+      assertEquals(await readAll(server.datasets[2].uris), wholeOf(3));
     }
     await releaseTransports();
   },
@@ -106,19 +100,8 @@ testNeeding(
   "a port that is taken fails the start, and nothing is left of the isolate that has one",
   async () => {
     const datasets = { a: tripsTable(1) };
-    let first = await serve({ datasets });
-    // The port before it must be free.
-    for (let isFree = false; !isFree;) {
-      try {
-        await (await serve({ datasets, port: first.port - 1 })).shutdown();
-        isFree = true;
-      } catch {
-        await first.shutdown();
-        first = await serve({ datasets });
-      }
-    }
-    await using _ = first;
-    const port = first.port - 1;
+    const port = unusedPort(2);
+    await using _ = await serve({ datasets, port: port + 1 });
     await assertDipcError("unreachable", "the port is in use", () => serve({ isolates: 2, port, datasets }));
     await using again = await serve({ port, datasets });
     assertEquals(again.port, port);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Postgres } from "../../tools/peers.ts";
+import { unusedPort } from "./ports.ts";
 
 /** User and group that the server runs as if the tests run as root, which it refuses: `nobody` of Debian. */
 const NOBODY = 65_534;
@@ -39,7 +40,7 @@ export async function startPostgres(postgres: Postgres): Promise<PostgresServer>
     if (isRoot) await Deno.chown(data, NOBODY, NOBODY);
     const settings = ["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-N"];
     await succeeded(`${programs}/initdb`, { ...options, args: ["-D", data, ...settings] });
-    const port = freePort();
+    const port = unusedPort();
     const server = await startServer(`${programs}/postgres`, data, port, options);
     const uri = `postgresql://${USER}@127.0.0.1:${port}/postgres`;
     let isStopped = false;
@@ -105,11 +106,6 @@ async function startServer(
   server.kill("SIGQUIT");
   await server.status;
   throw new Error(`PostgreSQL did not start: ${said}`);
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
 }
 
 async function succeeded(program: string, options: Deno.CommandOptions): Promise<string> {

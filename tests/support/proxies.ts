@@ -5,6 +5,7 @@
  */
 import type { Proxies } from "../../tools/peers.ts";
 import { TemporaryFolder } from "./paths.ts";
+import { unusedPort } from "./ports.ts";
 import { haproxyConfiguration, nginxConfiguration, type ProxyOptions } from "./proxy_configuration.ts";
 import { until } from "./time.ts";
 
@@ -61,7 +62,7 @@ export class Proxy implements AsyncDisposable {
 /** Starts a proxy, and waits until it listens. */
 export async function startProxy(name: ProxyName, proxies: Proxies, options: ProxyOptions): Promise<Proxy> {
   const folder = new TemporaryFolder();
-  const port = freePort();
+  const port = unusedPort();
   const file = folder.file(`${name}.conf`);
   const text = name === "nginx"
     ? nginxConfiguration(folder, port, proxies.streamModule, options)
@@ -79,11 +80,6 @@ export async function startProxy(name: ProxyName, proxies: Proxies, options: Pro
     throw error;
   }
   return proxy;
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
 }
 
 async function accepts(port: number): Promise<boolean> {

@@ -10,6 +10,7 @@ import { connect } from "../../mod.ts";
 import { rowsOf } from "../support/generated.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
+import { unusedPort } from "../support/ports.ts";
 import { descriptors } from "../support/proc.ts";
 import { type Running, startDipc } from "../support/processes.ts";
 import { seededRandom } from "../support/random.ts";
@@ -32,7 +33,7 @@ interface State {
 }
 
 /** A server in a process of its own. */
-async function startServer(port = 0): Promise<{ server: Running; uris: string[]; port: number }> {
+async function startServer(port?: number): Promise<{ server: Running; uris: string[] }> {
   const settings = {
     datasets: { made: DATASETS, held: { ...DATASETS, resident: true } },
     options: { port, sharing: { arenaBytes: 4 << 20, remoteKeys: true } },
@@ -41,7 +42,7 @@ async function startServer(port = 0): Promise<{ server: Running; uris: string[];
   const info = JSON.parse(await server.firstLine ?? (await server.outcome).stderr);
   const uris = info.datasets.flatMap(({ uris }: { uris: string[] }) => uris) as string[];
   // Without the name of the socket memory is read by a remote key.
-  return { server, uris: [...uris, uris[0].replace(/&share=[^&]*/, "")], port: info.port };
+  return { server, uris: [...uris, uris[0].replace(/&share=[^&]*/, "")] };
 }
 
 async function fetchWhole(uri: string): Promise<void> {
@@ -93,11 +94,10 @@ testNeeding(
   async () => {
     const random = seededRandom(1);
     const before = shared(descriptors("self"));
-    let port = 0;
+    const port = unusedPort(); // each server listens at the port of the last
     for (let killed = 0; killed < KILLS; killed++) {
       const started = await startServer(port);
       await using server = started.server;
-      port = started.port;
       const client = startDipc([String(random.uint32()), ...started.uris], { program: PROGRAM });
       await using _ = client;
       assertEquals(await client.firstLine, "reading");

@@ -5,13 +5,9 @@
  */
 import { FlightClient, serveFlight } from "../../flight.ts";
 import { Authority } from "../../tests/support/certificates.ts";
+import { unusedPort } from "../../tests/support/ports.ts";
 import { dipc, serve } from "../../tests/support/processes.ts";
 import { type Case, python, ROOT, run } from "./bench.ts";
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}
 
 function end(child: Deno.ChildProcess): void {
   try {
@@ -36,7 +32,7 @@ async function beside<T>(
   use: (port: number) => Promise<T>,
   mayProbe = true,
 ): Promise<{ printed: string; result: T }> {
-  const port = freePort();
+  const port = unusedPort();
   const child = new Deno.Command(python, {
     args: ["-u", program, String(port), ...args],
     stdout: "piped",

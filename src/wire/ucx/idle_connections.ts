@@ -54,14 +54,21 @@ class IdleConnection implements WorkerOwner, Keepable {
   }
 }
 
-/** The waiting connections of a transport. */
+/**
+ * The waiting connections of a transport.
+ *
+ * They are cut when the program ends. UCX's thread runs until the process is gone, also after UCX has cleared its table of what that
+ * thread calls: a server that dies in just that moment would make it call what is in freed memory.
+ */
 export class IdleConnections {
   readonly #pool = new IdlePool<IdleConnection>(MAX_IDLE);
+  readonly #onUnload = (): void => this.close();
   readonly #retire: (connection: OpenConnection) => void;
 
   /** @param retire Closes a connection that has waited long enough, and saves its worker */
   constructor(retire: (connection: OpenConnection) => void) {
     this.#retire = retire;
+    globalThis.addEventListener("unload", this.#onUnload);
   }
 
   /** Connections that wait. */
@@ -101,6 +108,7 @@ export class IdleConnections {
 
   /** Cuts all, and those that come later. Idempotent. */
   close(): void {
+    globalThis.removeEventListener("unload", this.#onUnload);
     this.#pool.close();
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Sail } from "../../../tools/peers.ts";
+import { unusedPort } from "../../support/ports.ts";
 import { Running } from "../../support/processes.ts";
 import { delay } from "../../support/time.ts";
 
@@ -45,7 +46,7 @@ export async function startSail({ python, packages }: Sail, workers = 0): Promis
 /** Starts ROAPI with a file as its only table. */
 export async function startRoapi(path: string, table: string, file: string): Promise<SqlServer> {
   // It cannot choose ports itself.
-  const [flight, http, postgres] = freePorts(3);
+  const [flight, http, postgres] = [unusedPort(), unusedPort(), unusedPort()];
   const running = start(path, [
     ...["--addr-flight-sql", `127.0.0.1:${flight}`, "--addr-http", `127.0.0.1:${http}`],
     ...["--addr-postgres", `127.0.0.1:${postgres}`, "--table", `${table}=${file}`],
@@ -85,11 +86,4 @@ async function listening(running: Running, pattern: RegExp): Promise<SqlServer> 
 
 function serverOf(running: Running, port: number): SqlServer {
   return { location: `grpc://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
-}
-
-function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
-  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
-  for (const listener of listeners) listener.close();
-  return ports;
 }
