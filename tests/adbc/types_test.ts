@@ -12,6 +12,7 @@ import { cppHop, type Hop, nanoarrowHop, throughDatabase, throughLibrary } from 
 import { settled } from "../support/c_data.ts";
 import { arrowCppLibrary, guardLibrary } from "../support/c_peers.ts";
 import { goldStreams } from "../support/gold_streams.ts";
+import { needsGold } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
 import { startPostgres } from "../support/postgres.ts";
@@ -148,4 +149,4 @@ peerTest(NEEDS, "what comes back of every type and gold file is what docs/adbc.m
   printTable("From dipc, and back", HEADING, found);
   assertEquals(await documentedRows("docs/adbc.md", HEADING), found);
   await settled();
-});
+}, [needsGold]);

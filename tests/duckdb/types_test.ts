@@ -11,6 +11,7 @@ import { pieceBytes } from "../../src/formats/sink.ts";
 import type { IpcMessage, MessageHeader } from "../../src/ipc/message.ts";
 import { duckDbTest } from "../support/duckdb.ts";
 import { goldStreams } from "../support/gold_streams.ts";
+import { needsGold } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { peers } from "../support/peers.ts";
 
@@ -106,6 +107,7 @@ duckDbTest(
     }
     assertEquals(new Map([...others].sort()), new Map([...expected].sort()));
   },
+  [needsGold],
 );
 
 duckDbTest(

@@ -5,6 +5,7 @@
  * @module
  */
 import { findPeers, PEER_ADVICE, type PeerName, type Peers } from "../../tools/peers.ts";
+import { type Need, testNeeding } from "./needs.ts";
 
 /** What is on this machine. */
 export const peers: Peers = findPeers();
@@ -25,12 +26,15 @@ export type Found<N extends PeerName> = { readonly [K in N]: NonNullable<Peers[K
  * @param needs Names of the peers
  * @param name Name of the test
  * @param fn Given the peers that it needs
+ * @param others What it needs beside them
  */
 export function peerTest<const N extends PeerName>(
   needs: readonly N[],
   name: string,
   fn: (found: Found<N>, context: Deno.TestContext) => void | Promise<void>,
+  others: readonly Need[] = [],
 ): void {
+  if (others.some(({ present }) => !present)) return testNeeding(others, name, () => {});
   const missing = needs.filter((need) => peers[need] === null);
   if (missing.length === 0) {
     Deno.test(name, (context) => fn(peers as Found<N>, context));
