@@ -75,6 +75,7 @@ async function killed(moment: Moment, location: string, kill: () => void): Promi
     killedAt ||= performance.now();
     kill();
   });
+  assert(killedAt > 0, `the stream failed before the kill: ${error}`);
   const after = performance.now() - killedAt;
   assert(error instanceof DipcError, `${error}`);
   assert(["connection_lost", "unreachable"].includes(error.code), `${error.code}: ${error.message}`);
