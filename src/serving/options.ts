@@ -126,7 +126,7 @@ export interface ServerStats {
   requests: number;
   /** Streams that were sent completely. */
   completed: number;
-  /** Connections that ended otherwise. */
+  /** Connections that ended otherwise, except for those of clients that left without a request. */
   failed: number;
   /** Record batches sent. */
   batches: number;

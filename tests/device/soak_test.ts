@@ -140,8 +140,8 @@ deviceTest(
       for (let i = 0; i < 8; i++) {
         const args = ["get", server.datasets[0].uris[0], "--json", ...(i % 2 === 0 ? ["--memory", "cuda:0"] : [])];
         await using client = startDipc(args, { env: cuda!.env });
-        const sent = server.stats.connections;
-        await until(() => server.stats.connections > sent);
+        const { requests } = server.stats;
+        await until(() => server.stats.requests > requests);
         await delay(20 * i); // into the middle of the stream
         client.kill("SIGKILL");
         await client.outcome;
