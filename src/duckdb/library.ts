@@ -6,6 +6,7 @@
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_ERROR_TYPES, type DuckDbAddresses, type DuckDbSymbols, openDuckDbLibrary } from "../../ffi/duckdb.ts";
 import { type LibduckdbLocation, locateLibduckdb } from "../../ffi/duckdb_location.ts";
+import { CallMemory } from "../../ffi/raw_memory.ts";
 import { readAddress, scratch } from "../c_data/raw.ts";
 import { DipcError, type DipcErrorCode, LocalError } from "../errors.ts";
 import { printable } from "../text.ts";
@@ -158,6 +159,13 @@ export function destroyBy(destroy: (variable: bigint) => void, handle: bigint): 
   const place = scratch(8);
   place.words[0] = handle;
   destroy(place.address);
+}
+
+/** As {@linkcode destroyBy}, for a function that is called on another thread. */
+export async function destroyLater(destroy: (variable: bigint) => Promise<void>, handle: bigint): Promise<void> {
+  using place = new CallMemory(8);
+  new BigUint64Array(place.bytes.buffer)[0] = handle;
+  await destroy(place.address);
 }
 
 /** Frees a text that DuckDB has allocated, after reading it. */

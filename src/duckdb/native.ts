@@ -9,7 +9,16 @@ import { Arena } from "../c_data/arena.ts";
 import { scratch } from "../c_data/raw.ts";
 import { Turns } from "../c_data/turns.ts";
 import { DipcError } from "../errors.ts";
-import { checkAborted, closedError, destroyBy, duckDbError, type DuckDbLibrary, takeText, wordAt } from "./library.ts";
+import {
+  checkAborted,
+  closedError,
+  destroyBy,
+  destroyLater,
+  duckDbError,
+  type DuckDbLibrary,
+  takeText,
+  wordAt,
+} from "./library.ts";
 import { ScanFunction } from "./scan_function.ts";
 import type { ArrowOptions } from "./schema.ts";
 
@@ -105,9 +114,7 @@ export class NativeDatabase {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#users].map((user) => user.close()));
-    const place = scratch(8);
-    place.words[0] = this.handle;
-    await this.library.symbols.duckdb_close(place.address);
+    await destroyLater(this.library.symbols.duckdb_close, this.handle);
     (await this.#function?.catch(() => null))?.free();
   }
 }
@@ -300,9 +307,7 @@ export class NativeConnection {
     await this.#turns.run(() => {});
     await this.stream?.close();
     await this.#turns.run(async () => {
-      const place = scratch(8);
-      place.words[0] = this.handle;
-      await this.library.symbols.duckdb_disconnect(place.address);
+      await destroyLater(this.library.symbols.duckdb_disconnect, this.handle);
       for (const registration of this.registrations) registration.free();
     });
     this.database.drop(this);

@@ -5,7 +5,7 @@
  */
 import { cStringAt } from "../../ffi/c_string.ts";
 import { DUCKDB_RESULT_BYTES } from "../../ffi/duckdb.ts";
-import { Arena, copyOf } from "../c_data/arena.ts";
+import { Arena } from "../c_data/arena.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { FieldLayout } from "../ipc/layout.ts";
 import { destroyBy, type DuckDbLibrary } from "./library.ts";
@@ -74,7 +74,7 @@ export class NativeResult {
   readonly #prepared: Prepared | null;
   readonly #arena: Arena;
   readonly #result: bigint;
-  /** The structure, by value. */
+  /** The structure, to give it by value. It is where it was made, because memory of JavaScript goes with the isolate. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The first chunk of rows until it is taken, 0 for none. */
   #first = 0n;
@@ -94,9 +94,8 @@ export class NativeResult {
     this.options = options;
     const { library } = connection;
     this.schema = arrowSchemaOf(library, resultColumns(library, result), options);
-    // Small arrays have no address that stays.
-    this.bytes = new Uint8Array(128).subarray(0, DUCKDB_RESULT_BYTES);
-    this.bytes.set(copyOf(result, DUCKDB_RESULT_BYTES));
+    const pointer = Deno.UnsafePointer.create(result)!;
+    this.bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, DUCKDB_RESULT_BYTES) as ArrayBuffer);
   }
 
   /**

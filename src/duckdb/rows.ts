@@ -5,10 +5,10 @@
  * @module
  */
 import { libc } from "../../ffi/libc.ts";
-import { callPointerLater, libcAddress } from "../../ffi/raw_memory.ts";
+import { CallMemory, callPointerLater, libcAddress } from "../../ffi/raw_memory.ts";
 import { Arena } from "../c_data/arena.ts";
 import { placed } from "../c_data/native_code.ts";
-import { type Scratch, scratch } from "../c_data/raw.ts";
+import { scratch } from "../c_data/raw.ts";
 import { DipcError } from "../errors.ts";
 import type { VerifiedHeader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
@@ -70,7 +70,9 @@ export class RowReader {
   readonly #result: NativeResult;
   readonly #schema: VerifiedHeader;
   readonly #columns: readonly RowColumn[];
-  readonly #rows: Scratch;
+  /** A `struct rows`, which calls on other threads use. */
+  readonly #rows: CallMemory;
+  readonly #words: BigUint64Array<ArrayBuffer>;
   readonly #arena = new Arena();
   readonly #code: Readonly<Record<RowFunction, bigint>>;
 
@@ -86,8 +88,8 @@ export class RowReader {
     this.#result = result;
     this.#schema = schema;
     this.#columns = columns;
-    this.#rows = scratch(8 * (HEAD_WORDS + COLUMN.words * columns.length));
-    const { words } = this.#rows;
+    this.#rows = new CallMemory(8 * (HEAD_WORDS + COLUMN.words * columns.length));
+    const words = this.#words = new BigUint64Array(this.#rows.bytes.buffer);
     const { addresses } = result.connection.library;
     words.set([
       ...[addresses.duckdb_fetch_chunk, addresses.duckdb_data_chunk_get_size, addresses.duckdb_data_chunk_get_vector],
@@ -107,7 +109,7 @@ export class RowReader {
   }
 
   #takeFirst(): void {
-    const { words } = this.#rows;
+    const words = this.#words;
     const { connection: { library: { symbols } }, hasEnded } = this.#result;
     words[AT.hasEnded] = hasEnded ? 1n : 0n;
     const chunk = this.#result.takeFirst();
@@ -128,7 +130,7 @@ export class RowReader {
    *   is more text than offsets can count
    */
   async next(rows: number): Promise<IpcMessage | null> {
-    const { words } = this.#rows;
+    const words = this.#words;
     words[AT.wanted] = BigInt(rows);
     await this.#call("fetch_rows");
     if (words[AT.waiting] >= BigInt(rows)) return await this.#copy(rows, "read fewer rows at once");
@@ -143,7 +145,7 @@ export class RowReader {
    * @throws {DipcError} As {@linkcode next}
    */
   async nextChunks(size: BatchSize): Promise<IpcMessage | null> {
-    const { words } = this.#rows;
+    const words = this.#words;
     words[AT.maxRows] = BigInt(size.rows);
     words[AT.maxBytes] = BigInt(Math.min(size.bytes, MAX_BATCH_BYTES));
     await this.#call("fetch_chunks");
@@ -156,6 +158,7 @@ export class RowReader {
   async destroy(): Promise<void> {
     await this.#call("drop_rows");
     this.#arena[Symbol.dispose]();
+    this.#rows[Symbol.dispose]();
   }
 
   async #call(name: RowFunction): Promise<void> {
@@ -168,7 +171,7 @@ export class RowReader {
 
   /** Copies the rows that were measured. @param advice What helps if a column has too much text */
   async #copy(rows: number, advice: string): Promise<IpcMessage> {
-    const { words } = this.#rows;
+    const words = this.#words;
     this.#checkText(advice);
     const places = this.#plan(rows);
     const block = hostPool().acquire(places.byteLength);
@@ -189,7 +192,7 @@ export class RowReader {
   }
 
   #measured(column: number, field: number): number {
-    return Number(this.#rows.words[this.#field(column, field)]);
+    return Number(this.#words[this.#field(column, field)]);
   }
 
   #checkText(advice: string): void {
@@ -222,7 +225,7 @@ export class RowReader {
 
   /** Gives the code the addresses of the buffers, and clears what it adds to or does not write. */
   #prepare(places: BodyPlaces, bytes: Uint8Array, address: bigint): void {
-    const { words } = this.#rows;
+    const words = this.#words;
     let next = 0;
     const take = (column: number, field: number, isSparse: boolean): void => {
       const [at, byteLength] = places.buffers.slice(next, next += 2);
