@@ -203,7 +203,7 @@ if (import.meta.main) {
   const sanitizer = Deno.env.get("LD_PRELOAD");
   if (sanitizer !== undefined) {
     const lsan = Deno.dlopen(sanitizer, { __lsan_do_recoverable_leak_check: { parameters: [], result: "i32" } });
-    // It does not look into V8's memory, where the only address of something may be for a moment. What is lost is so in both checks.
+    // It does not look into V8's memory, which may hold the only address of something for a moment. What is lost is so in both checks.
     for (let i = 0; i < 2; i++) {
       await settle(guard);
       console.error(LEAK_CHECK);
