@@ -65,7 +65,7 @@ export type {
   SubstraitPlan,
 } from "./src/flight_sql/options.ts";
 export type { SqlParameters, SqlValue } from "./src/flight_sql/parameters.ts";
-export { RESULT_SCHEMAS } from "./src/flight_sql/result_schemas.ts";
+export { RESULT_SCHEMAS, type SqlMetadataCall } from "./src/flight_sql/result_schemas.ts";
 export type { SqlInfoMap } from "./src/flight_sql/sql_info.ts";
 export type { FlightSqlStatement } from "./src/flight_sql/statement.ts";
 export type { FlightSqlSavepoint, FlightSqlTransaction } from "./src/flight_sql/transaction.ts";

@@ -1,8 +1,9 @@
 /**
- * `deno task ok [--again]`: everything that must hold before a change is good: format, lint, types, documentation of all
- * public names, words, examples in documentation, publish dry run, and all tests.
+ * `deno task ok [--again | --no-tests]`: everything that must hold before a change is good: format, lint, types,
+ * documentation of all public names, words, examples in documentation, publish dry run, and all tests.
  *
- * Tests that have passed on these very files within the last hours are not run again, unless `--again` is given.
+ * Tests that have passed on these very files within the last hours are not run again, unless `--again` is given;
+ * `--no-tests` leaves them out, which takes seconds: before each commit.
  *
  * @module
  */
@@ -17,20 +18,21 @@ const RESULT_HOLDS_MS = 2 * 3_600_000;
 interface Step {
   readonly name: string;
   readonly args: string[];
-  /** Decides by the output, if the exit status alone is not enough. */
-  readonly judge?: (code: number, output: string) => boolean;
+  /** What is wrong, by the output, if the exit status alone is not enough; null if nothing is. */
+  readonly judge?: (code: number, output: string) => string | null;
 }
 
 /**
- * Whether all that `deno doc --lint` found concerns types of npm packages: it wants those exported too, and then documented.
+ * What `deno doc --lint` found, without types of npm packages: it wants those exported too, and then documented.
  * Only declarations of other packages begin with `export declare`.
  */
-function isDocumented(code: number, output: string): boolean {
+function undocumented(code: number, output: string): string | null {
   const errors = output.split(/^(?=error)/m).filter((part) => /^error\[/.test(part));
   const ours = errors.filter((part) =>
     !(part.startsWith("error[private-type-ref]") && /\| export declare /.test(part))
   );
-  return ours.length === 0 && (code === 0 || errors.length > 0);
+  if (ours.length > 0) return ours.join("").trimEnd();
+  return code === 0 || errors.length > 0 ? null : output;
 }
 
 /** Entry points of the package. */
@@ -46,7 +48,7 @@ function steps(): Step[] {
     { name: "format", args: ["fmt", "--check"] },
     { name: "lint", args: ["lint"] },
     { name: "types, and a lock file that is up to date", args: ["check", "--frozen", "."] },
-    { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()], judge: isDocumented },
+    { name: "documentation of every public name", args: ["doc", "--lint", ...entryPoints()], judge: undocumented },
     { name: "the public surface, as docs/api.txt has it", args: ["run", "-A", "-q", "tools/api.ts", "--check"] },
     { name: "the layers, as CONTRIBUTING.md draws them", args: ["run", "-A", "-q", "tools/layers.ts", "--check"] },
     { name: "words", args: ["run", "-A", "-q", "tools/words.ts"] },
@@ -55,7 +57,7 @@ function steps(): Step[] {
     {
       name: "publish dry run, without a warning",
       args: ["publish", "--dry-run", "--allow-dirty"],
-      judge: (code, output) => code === 0 && !/\bwarning\b/i.test(output),
+      judge: (code, output) => code === 0 && !/\bwarning\b/i.test(output) ? null : output,
     },
   ];
 }
@@ -69,10 +71,10 @@ async function run(step: Step): Promise<boolean> {
   }).output();
   const decoder = new TextDecoder();
   const output = decoder.decode(stdout) + decoder.decode(stderr);
-  const isGood = step.judge === undefined ? code === 0 : step.judge(code, output);
-  console.log(`${isGood ? "ok    " : "FAILED"}  ${step.name}  (deno ${step.args.join(" ")})`);
-  if (!isGood) console.log(output);
-  return isGood;
+  const wrong = step.judge === undefined ? (code === 0 ? null : output) : step.judge(code, output);
+  console.log(`${wrong === null ? "ok    " : "FAILED"}  ${step.name}  (deno ${step.args.join(" ")})`);
+  if (wrong !== null) console.log(wrong);
+  return wrong === null;
 }
 
 async function earlierResult(): Promise<TestResult | null> {
@@ -88,9 +90,13 @@ async function earlierResult(): Promise<TestResult | null> {
 }
 
 if (import.meta.main) {
-  const args = parseArgs(Deno.args, { boolean: ["again"] });
+  const args = parseArgs(Deno.args, { boolean: ["again", "tests"], negatable: ["tests"], default: { tests: true } });
   const failed: string[] = [];
   for (const step of steps()) if (!await run(step)) failed.push(step.name);
+  if (!args.tests) {
+    console.log(failed.length === 0 ? "all is well, tests aside" : `not well: ${failed.join(", ")}`);
+    Deno.exit(failed.length === 0 ? 0 : 1);
+  }
 
   const earlier = args.again ? null : await earlierResult();
   let tests: TestResult;

@@ -70,8 +70,8 @@ const infoValue: DataType = new DenseUnion([0, 1, 2, 3, 4, 5], [
   column("int32_to_int32_list_map", map(integer, new List(optional("item", integer)))),
 ]);
 
-/** The calls whose rows have a schema. */
-type MetadataCall =
+/** The metadata calls of Flight SQL, by what their rows are about; tables with and without their schemas are two. */
+export type SqlMetadataCall =
   | "sqlInfo"
   | "catalogs"
   | "schemas"
@@ -83,7 +83,7 @@ type MetadataCall =
   | "xdbcTypeInfo";
 
 /** Schema of each call's rows. */
-export const RESULT_SCHEMAS: Readonly<Record<MetadataCall, Schema>> = {
+export const RESULT_SCHEMAS: Readonly<Record<SqlMetadataCall, Schema>> = {
   sqlInfo: new Schema([column("info_name", new Uint32()), column("value", infoValue)]),
   catalogs: new Schema([column("catalog_name", text)]),
   schemas: new Schema([optional("catalog_name", text), column("db_schema_name", text)]),
