@@ -6,9 +6,12 @@ import { fromBatches, fromTable, serve } from "../../mod.ts";
 import { packMessage, unpackMessage } from "../../src/flight_sql/any.ts";
 import * as sql from "../../src/flight_sql/gen/flight_sql_pb.ts";
 import { assertDipcError } from "../support/assert.ts";
+import { TemporaryFolder } from "../support/paths.ts";
 import { peerTest } from "../support/peers.ts";
-import { delay } from "../support/time.ts";
-import { rowsOf, sqlServer } from "./support/sql_server.ts";
+import { peakResidentBytes, residentBytes } from "../support/proc.ts";
+import { serve as startServer } from "../support/processes.ts";
+import { delay, until } from "../support/time.ts";
+import { rowsOf, sampleFiles, sqlServer } from "./support/sql_server.ts";
 
 /** A statement whose text has so many bytes. */
 function longStatement(bytes: number): string {
@@ -185,4 +188,18 @@ peerTest(["duckdb"], "a statement that is closed while its parameters come is no
   await updating;
   await transaction.commit();
   assertEquals(await rowsOf(client, "from t"), []);
+});
+
+peerTest(["duckdb"], "what a statement has used goes back to the system after it", async () => {
+  using folder = new TemporaryFolder();
+  const { parquet } = await sampleFiles(folder);
+  await using server = await startServer([parquet, "--flight-port", "0", "--no-ucx", "--sql"]);
+  await using client = await FlightSqlClient.connect(server.info.flight!);
+  await rowsOf(client, "select count(*) from trips");
+  const { pid } = server.info;
+  const before = residentBytes(pid);
+  await rowsOf(client, "select sum(length(repeat('x', 20000000) || n)) as l from range(8) t(n)");
+  const used = peakResidentBytes(pid) - before;
+  assertGreater(used, 100e6);
+  await until(() => residentBytes(pid) - before, (bytes) => bytes < used / 4);
 });
