@@ -70,7 +70,7 @@ for (const descriptors of [64, 256, 1024]) {
     });
     server.kill("SIGTERM");
     const { stderr, milliseconds } = await server.outcome;
-    // Each call that is refused is told of as well, and on a busy machine these are many.
+    // Each call that is refused is reported as well, and on a busy machine many are.
     const reports = stderr.split("\n").filter((line) => line.includes("cannot accept connections"));
     assertLess(reports.length, 2 + milliseconds / REPORT_MS, stderr.slice(0, 2000));
     if (descriptors === 64) assertStringIncludes(stderr, "ulimit -n");
