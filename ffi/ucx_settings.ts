@@ -10,15 +10,18 @@ import { cString, libc } from "./libc.ts";
  * Settings that UCX reads when it is loaded or initialised. Each applies only if the user has not set it.
  *
  * The first two enable shared memory, which error mode PEER disables by default. The others keep UCX from warning about
- * messages that were dropped with their stream, and let a restarted server bind its port again. UCX has two kinds of shared
- * memory and initialises both, each with 2 MB and 4 descriptors per connection, although it uses one of them, System V's if it
- * has the choice: so the other one is disabled (a peer with both agrees).
+ * messages that were dropped with their stream, let a restarted server bind its port again, and connect without blocking: when a
+ * peer dies after UCX has connected to it and before UCX has said who it is, UCX frees the endpoint and goes on using it, unless
+ * connecting was something to wait for (seen in 1.13.1 and 1.22.0). UCX has two kinds of shared memory and initialises both, each
+ * with 2 MB and 4 descriptors per connection, although it uses one of them, System V's if it has the choice: so the other one is
+ * disabled (a peer with both agrees).
  */
 const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ["UCX_POSIX_ERROR_HANDLING", "y"],
   ["UCX_SYSV_ERROR_HANDLING", "y"],
   ["UCX_WARN_UNUSED_ENV_VARS", "n"],
   ["UCX_TCP_CM_REUSEADDR", "y"],
+  ["UCX_TCP_CONN_NB", "y"],
   ["UCX_TLS", "^posix"],
 ];
 

@@ -1,56 +1,24 @@
 /**
- * Receives one stream over a channel: posts a receive into a pool block for every body that is announced, and hands out
- * complete messages in order.
+ * Receives one stream over a channel, and hands out complete messages in order.
  *
  * @module
  */
 import { DipcError, LocalError } from "../errors.ts";
 import { HeaderReader } from "../ipc/header.ts";
 import type { IpcMessage } from "../ipc/message.ts";
-import type { ReaderLimits } from "../limits.ts";
-import type { Body, Pool } from "../memory/block.ts";
-import { EMPTY_BODY } from "../memory/empty.ts";
-import { hostPool } from "../memory/host_pool.ts";
 import { wrapBytes } from "../memory/wrap.ts";
-import { addressListBytes } from "../protocol/address_list.ts";
 import { encodeStop, isEndOfStopped } from "../protocol/envelope.ts";
 import { ERROR_MESSAGE, frameType } from "../protocol/prefix.ts";
-import { DISCARD, type ReceiverSlot, ReceiverState } from "../protocol/receiver.ts";
-import { sequenceDistance } from "../protocol/sequence.ts";
-import { BODY_ADDRESSES, FULL_MASK, SEQUENCE_MASK, tagBodyType, tagSequence } from "../protocol/tag.ts";
-import {
-  type Channel,
-  FAILED,
-  type KeepOptions,
-  type Operation,
-  PENDING,
-  type UnexpectedMessage,
-} from "../wire/transport.ts";
+import { ReceiverState } from "../protocol/receiver.ts";
+import { type Channel, type KeepOptions, type Operation, PENDING } from "../wire/transport.ts";
 import { ArrivalWatch } from "./arrival_watch.ts";
-import type { AddressedBodies, BodyFetch } from "./body_sharing.ts";
-import { EarlyBodies, type PostedBody } from "./early_bodies.ts";
+import { bodyOf, type BodyOptions, IncomingBodies, type IncomingBody, releaseBody } from "./incoming_bodies.ts";
 import type { EndOptions, MessageInput } from "./message_input.ts";
 
-/** Bodies to keep posted: few, because recycled blocks that stay in the cache are several times faster. */
-const POSTED_BYTES = 512 * 1024;
-const POSTED_LARGE = 4;
-const POSTED_HUGE = 1;
-const HUGE_BODY = 8 * 2 ** 20;
-/** Progress calls without effect after which nothing more is expected of a connection that was lost. */
-const LAST_ROUNDS = 16;
 /** Progress calls without a complete message before the shared loop takes over. */
 const SPINS = 64;
-/** Unexpected messages are probed for in every 16th round. */
-const PROBE_EVERY = 15;
-/** Most progress calls that did something while an unexpected message waited and no expected one arrived. */
-const QUIET_PROGRESS = 4096;
-/** One more such call is allowed per this many bytes of bodies under way. */
-const QUIET_BYTES = 256;
 /** A body on the metadata's own connection runs ahead of it by a few messages at most. */
 const ONE_CONNECTION_WINDOW = 1024;
-
-/** Bytes of bodies that are taken from a shared stream ahead of its reader; one body always is. */
-const SHARED_AHEAD_BYTES = 4 * 2 ** 20;
 /** How long the answer on a connection that was kept is polled for, in milliseconds. */
 const EAGER_MS = 0.5;
 /** Longest wait for the end of a stream whose connection could then be kept, in milliseconds. */
@@ -58,17 +26,8 @@ const END_MS = 250;
 /** Most bytes that are received and thrown away for that: a new connection costs less. */
 const MAX_DRAINED = 16 * 2 ** 20;
 
-interface Incoming extends PostedBody {
-  /** What a list of addresses stood for, once it has arrived; the block is back then. */
-  shared?: Body;
-  /** The same while it is being fetched, into the block. */
-  fetch?: BodyFetch;
-}
-
 /** Options of an {@linkcode IncomingStream}. */
-export interface IncomingOptions {
-  limits: ReaderLimits;
-  pool: Pool;
+export interface IncomingOptions extends BodyOptions {
   /** Longest wait for the peer, in milliseconds. */
   timeoutMs: number;
   /** Latest time of the schema, of `performance.now()`; the connection has used up some of the first wait. */
@@ -77,10 +36,6 @@ export interface IncomingOptions {
   signal?: AbortSignal;
   /** Whether error messages were requested from the server. */
   errorMessages: boolean;
-  /** Whether metadata and bodies come from two servers, so that one may be far ahead of the other. */
-  isApart: boolean;
-  /** Makes bodies of lists of addresses, if they were requested. */
-  addressed?: AddressedBodies;
   /** How the connection is kept for the next stream; `null` or left out if the server takes one request only. */
   keep?: KeptConnection | null;
 }
@@ -95,24 +50,14 @@ export interface KeptConnection extends KeepOptions {
 export class IncomingStream implements MessageInput {
   readonly #channel: Channel;
   readonly #options: IncomingOptions;
-  readonly #state: ReceiverState<Incoming>;
+  readonly #state: ReceiverState<IncomingBody>;
   readonly #headers: HeaderReader;
-  /** Bytes of bodies posted now, to keep few of them. */
-  #postedBytes = 0;
+  readonly #bodies: IncomingBodies;
   #failure: unknown = null;
   /** Taken from the window by a step that only had to check whether there is one. */
   #ahead: IpcMessage | null = null;
-  #lastBody = 0;
   #batches = 0;
-  #pumps = 0;
-  /** The channel's activity when an expected message arrived last. */
-  #activeWhenDue = 0;
   readonly #arrivals = new ArrivalWatch();
-  readonly #early: EarlyBodies;
-  #discarding: Incoming | null = null;
-  /** The message of a shared stream whose body has not arrived; only then is it known what to take memory for. */
-  #awaited: ReceiverSlot<Incoming> | null = null;
-  #sharedBytes = 0;
   /** Whether a read is under way that waits for the channel. */
   #isWaiting = false;
   #isClosed = false;
@@ -121,11 +66,9 @@ export class IncomingStream implements MessageInput {
   constructor(channel: Channel, options: IncomingOptions) {
     this.#channel = channel;
     this.#options = options;
-    this.#activeWhenDue = channel.activity;
     const { limits } = options;
-    this.#early = new EarlyBodies(channel, options.pool, limits.maxInFlightBytes);
     this.#headers = new HeaderReader(limits);
-    this.#state = new ReceiverState<Incoming>({
+    this.#state = new ReceiverState<IncomingBody>({
       readHeader: (metadata) => this.#headers.read(metadata),
       maxMetadataBytes: limits.maxMetadataBytes,
       maxBodyBytes: limits.maxBodyBytes,
@@ -134,6 +77,7 @@ export class IncomingStream implements MessageInput {
       addresses: options.addressed !== undefined,
       bodyWindow: options.isApart ? undefined : ONE_CONNECTION_WINDOW,
     });
+    this.#bodies = new IncomingBodies(channel, this.#state, options);
   }
 
   /** True once every message has arrived and was handed out. */
@@ -153,7 +97,7 @@ export class IncomingStream implements MessageInput {
 
   /** Bytes of bodies that did not travel, because they are read in place. */
   get sharedBytes(): number {
-    return this.#sharedBytes;
+    return this.#bodies.sharedBytes;
   }
 
   /**
@@ -188,20 +132,12 @@ export class IncomingStream implements MessageInput {
     const { keep } = this.#options;
     const mayKeep = keep && (flush || stop) && !this.#isWaiting && await this.#endQuietly(keep, stop === true);
     this.#isClosed = true;
-    this.#state.forEachAttached((slot) => slot.attachment!.receive.cancel());
-    this.#early.cancel();
+    this.#bodies.cancel();
     this.#options.addressed?.flush();
     await this.#channel.close(mayKeep ? { flush, keep } : { flush });
-    this.#state.forEachAttached((slot) => {
-      const { block, shared } = slot.attachment!;
-      (shared ?? block).release();
-      slot.attachment = null;
-    });
-    this.#early.release();
+    this.#bodies.release();
     this.#ahead?.body?.release();
     this.#ahead = null;
-    this.#discarding?.block.release();
-    this.#discarding = null;
     this.#options.addressed?.close(mayKeep ? keep! : null);
   }
 
@@ -220,7 +156,7 @@ export class IncomingStream implements MessageInput {
     let isStopped = state.finished;
     let asking: Operation | null = null;
     if (!isStopped) {
-      if (!stop || this.#postedBytes + this.#early.byteLength > MAX_DRAINED) return false;
+      if (!stop || this.#bodies.byteLength > MAX_DRAINED) return false;
       asking = channel.sendTagged(wantData, wrapBytes(encodeStop()), false);
     }
     let drained = 0;
@@ -235,18 +171,15 @@ export class IncomingStream implements MessageInput {
         if (frameType(frame) === ERROR_MESSAGE) isStopped = isEndOfStopped(frame);
         else state.onFrame(frame);
       }
-      this.#settle();
-      this.#post();
-      this.#takeUnexpected();
+      this.#bodies.advance(true);
       for (let slot; (slot = state.next()) !== null;) {
-        const { attachment } = slot;
-        (attachment?.shared ?? attachment?.block)?.release();
+        releaseBody(slot);
         drained += slot.byteLength;
       }
       if (drained > MAX_DRAINED) return true;
       if (asking !== null && asking.poll() === PENDING) return false;
       const isOver = state.finished || (isStopped && state.isDrained);
-      return isOver && state.emptiesMissing === 0 && this.#early.count === 0 && this.#discarding === null;
+      return isOver && state.emptiesMissing === 0 && this.#bodies.isSettled;
     };
     try {
       return (step() || await channel.until(step, { timeoutMs: END_MS })) && drained <= MAX_DRAINED;
@@ -298,9 +231,7 @@ export class IncomingStream implements MessageInput {
     const state = this.#state;
     const active = progresses ? channel.progress() : true;
     for (let frame; state.wantsFrame && (frame = channel.takeFrame()) !== null;) state.onFrame(frame);
-    this.#settle();
-    this.#post();
-    this.#checkUnexpected();
+    this.#bodies.advance();
     if (this.#ready()) return true;
     if (channel.queuedFrameBytes > this.#options.limits.maxInFlightBytes) {
       throw new LocalError(
@@ -312,160 +243,6 @@ export class IncomingStream implements MessageInput {
     // The notice that the peer has closed may overtake what it sent before.
     if (channel.failure !== null && !active && channel.queuedFrames === 0) throw channel.failure;
     return false;
-  }
-
-  /**
-   * Why a receive has failed: the server's own word, if it is among what has arrived. The news of the end overtakes it, and the
-   * bodies before it never come.
-   */
-  #lost(error: unknown): unknown {
-    const channel = this.#channel;
-    try {
-      for (let quiet = 0; quiet < LAST_ROUNDS; quiet = channel.progress() ? 0 : quiet + 1) {
-        for (let frame; (frame = channel.takeFrame()) !== null;) {
-          if (frameType(frame) === ERROR_MESSAGE) this.#state.onFrame(frame);
-        }
-      }
-    } catch (said) {
-      return said;
-    }
-    return channel.failure ?? error;
-  }
-
-  /** Reports finished receives, the earliest first: bodies mostly arrive in order. */
-  #settle(): void {
-    const state = this.#state;
-    for (let slot; (slot = state.oldestPosted()) !== null;) {
-      const incoming = slot.attachment;
-      if (incoming === null) return;
-      const { receive } = incoming;
-      const status = receive.poll();
-      if (status === PENDING) return;
-      if (status === FAILED) throw this.#lost(receive.error);
-      if (this.#options.addressed !== undefined && !this.#resolve(slot, incoming)) return;
-      state.onBody(slot, receive.tag, receive.byteLength);
-      this.#postedBytes -= slot.byteLength;
-      this.#activeWhenDue = this.#channel.activity;
-    }
-  }
-
-  /** Puts in place of a list of addresses what it stands for. @returns false while that is being fetched */
-  #resolve(slot: ReceiverSlot<Incoming>, incoming: Incoming): boolean {
-    const { block, receive } = incoming;
-    if (tagBodyType(receive.tag) !== BODY_ADDRESSES) return true;
-    if (incoming.fetch === undefined) {
-      const made = this.#options.addressed!.bodyOf(block.bytes().subarray(0, receive.byteLength), slot.header!);
-      block.release();
-      this.#sharedBytes += slot.byteLength;
-      if (!("poll" in made)) {
-        incoming.shared = made;
-        return true;
-      }
-      incoming.fetch = made;
-      incoming.block = made.block;
-    }
-    const status = incoming.fetch.poll();
-    if (status === FAILED) throw this.#lost(incoming.fetch.error);
-    return status !== PENDING;
-  }
-
-  /** Posts receives for what has arrived of a shared stream. */
-  #postArrived(): void {
-    const state = this.#state;
-    for (;;) {
-      const slot = this.#awaited ??= state.nextToPost();
-      if (slot === null || !this.#mayPost()) return;
-      const isAhead = state.inFlightBytes > slot.byteLength && state.inFlightBytes > SHARED_AHEAD_BYTES;
-      if (isAhead) return;
-      const message = this.#channel.probe();
-      if (message === null || tagSequence(message.tag) !== slot.sequence) return;
-      const isList = tagBodyType(message.tag) === BODY_ADDRESSES;
-      const byteLength = isList ? addressListBytes(slot.header!.buffers.length / 2) : slot.byteLength;
-      if (message.byteLength > byteLength) {
-        throw new LocalError(
-          "protocol",
-          `cannot receive the stream: the body of sequence number ${slot.sequence} has ${message.byteLength} bytes, ` +
-            `expected ${byteLength}`,
-        );
-      }
-      const block = (isList ? hostPool() : this.#options.pool).acquire(byteLength);
-      slot.attachment = { block, receive: this.#channel.receive(message.tag, FULL_MASK, block, byteLength) };
-      this.#awaited = null;
-      this.#postedBytes += slot.byteLength;
-      this.#lastBody = isList ? 0 : slot.byteLength;
-      this.#settle();
-    }
-  }
-
-  #post(): void {
-    if (this.#options.addressed !== undefined) return this.#postArrived();
-    const state = this.#state;
-    while (this.#mayPost()) {
-      const slot = state.nextToPost();
-      if (slot === null) return;
-      const { byteLength } = slot;
-      slot.attachment = this.#early.take(slot.sequence);
-      if (slot.attachment === null) {
-        const block = this.#options.pool.acquire(byteLength);
-        slot.attachment = { block, receive: this.#channel.receive(slot.tag, SEQUENCE_MASK, block, byteLength) };
-      }
-      this.#postedBytes += byteLength;
-      this.#lastBody = byteLength;
-    }
-  }
-
-  /** Whether one more body like the last one should be posted. */
-  #mayPost(): boolean {
-    const posted = this.#postedBytes;
-    const body = this.#lastBody;
-    if (posted === 0) return true;
-    const most = body >= HUGE_BODY ? POSTED_HUGE * body : Math.max(POSTED_BYTES, POSTED_LARGE * body);
-    return posted + body <= most;
-  }
-
-  /** Receives unexpected messages, and rejects those that cannot belong to the stream. */
-  #checkUnexpected(): void {
-    if (this.#discarding === null && (++this.#pumps & PROBE_EVERY) !== 0) return;
-    this.#takeUnexpected();
-  }
-
-  #takeUnexpected(): void {
-    const discarding = this.#discarding;
-    if (discarding !== null) {
-      if (discarding.receive.poll() === PENDING) return;
-      discarding.block.release();
-      this.#discarding = null;
-    }
-    for (let message; (message = this.#channel.probe()) !== null;) {
-      if (this.#awaited !== null && tagSequence(message.tag) === this.#awaited.sequence) return;
-      if (this.#state.checkUnexpected(message.tag, message.byteLength) !== DISCARD) {
-        return this.#keep(message);
-      }
-      const block = this.#options.pool.acquire(0);
-      const receive = this.#channel.receive(message.tag, FULL_MASK, block, 0);
-      if (receive.poll() === PENDING) {
-        this.#discarding = { block, receive };
-        return;
-      }
-      block.release();
-    }
-  }
-
-  /** Keeps an unexpected body for later: leaves it in UCX, or receives it ahead of its metadata. */
-  #keep(message: UnexpectedMessage): void {
-    const quiet = this.#channel.activity - this.#activeWhenDue;
-    if (quiet > QUIET_PROGRESS + this.#postedBytes / QUIET_BYTES) {
-      throw new LocalError(
-        "protocol",
-        `cannot receive the stream: unexpected messages keep arriving while the next expected one is missing: ${this.#state.describe()}`,
-      );
-    }
-    if (this.#awaited !== null) return;
-    // Only the first unexpected message can be seen. If it stays because its metadata does not come, more may queue up
-    // after it.
-    const sequence = tagSequence(message.tag);
-    if (this.#options.isApart || sequenceDistance(this.#state.announced % 2 ** 32, sequence) < 0) return;
-    this.#early.see(message);
   }
 
   #ready(): boolean {
@@ -484,10 +261,7 @@ export class IncomingStream implements MessageInput {
     const slot = this.#state.next();
     if (slot === null) return null;
     const header = slot.header!;
-    if (header.kind === "schema") return { header, body: null };
-    const incoming = slot.attachment;
-    if (incoming === null) return { header, body: EMPTY_BODY };
-    return { header, body: incoming.shared ?? incoming.block.toBody(slot.byteLength) };
+    return { header, body: header.kind === "schema" ? null : bodyOf(slot) };
   }
 
   #fail(error: unknown): unknown {

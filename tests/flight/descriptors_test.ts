@@ -8,10 +8,10 @@ import { assertDipcError } from "../support/assert.ts";
 import { Authority } from "../support/certificates.ts";
 import { ROOT } from "../support/paths.ts";
 import { type Running, startDipc } from "../support/processes.ts";
-import { delay, until } from "../support/time.ts";
+import { assertSoon, delay, until } from "../support/time.ts";
 
-/** Service must be back this soon after clients have left, in milliseconds; the rest is for a busy machine. */
-const BACK_MS = 1000 + 2000;
+/** How often a server may say that it cannot accept connections, in milliseconds. */
+const REPORT_MS = 10_000;
 
 function startServer(descriptors: number, certificate: readonly string[] = []): Running {
   return startDipc([...certificate], {
@@ -48,7 +48,7 @@ for (const descriptors of [64, 256, 1024]) {
       for (const socket of sockets) socket.close();
       const start = performance.now();
       await until(() => isServed(location));
-      assertLess(performance.now() - start, BACK_MS);
+      assertSoon("served again", start);
     });
     await t.step("honest ones", async () => {
       const clients: FlightClient[] = [];
@@ -66,11 +66,13 @@ for (const descriptors of [64, 256, 1024]) {
       console.log(`${descriptors} descriptors: those that were refused heard`, [...codes]);
       const start = performance.now();
       await until(() => isServed(location));
-      assertLess(performance.now() - start, BACK_MS);
+      assertSoon("served again", start);
     });
     server.kill("SIGTERM");
-    const { stderr } = await server.outcome;
-    assertLess(stderr.split("\n").length, 100);
+    const { stderr, milliseconds } = await server.outcome;
+    // Each call that is refused is reported as well, and on a busy machine many are.
+    const reports = stderr.split("\n").filter((line) => line.includes("cannot accept connections"));
+    assertLess(reports.length, 2 + milliseconds / REPORT_MS, stderr.slice(0, 2000));
     if (descriptors === 64) assertStringIncludes(stderr, "ulimit -n");
   });
 }

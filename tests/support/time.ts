@@ -3,6 +3,13 @@
  *
  * @module
  */
+import { assertLess } from "@std/assert";
+
+/**
+ * What users are promised within a second or a few may take this long on a machine under load, in milliseconds. Whatever else
+ * would end the wait must take longer: UCX's keepalive, a time-out of 20 s or more.
+ */
+export const LOADED_MS = 10_000;
 
 /** Waits. A test that can wait for a condition uses {@linkcode until} instead. */
 export function delay(milliseconds: number): Promise<void> {
@@ -24,4 +31,17 @@ export async function until<T>(read: () => T | Promise<T>, holds: (value: T) => 
     if (performance.now() > end) throw new Error(`waited 20 s for ${holds} of ${read}, found ${JSON.stringify(value)}`);
     await delay(10);
   }
+}
+
+/**
+ * Asserts that what users are promised soon has come, within {@linkcode LOADED_MS}, and prints when it has.
+ *
+ * @param what What was waited for
+ * @param sinceMs Since when, of `performance.now()`
+ * @param longestMs A shorter time, if what else would end the wait does not take that long
+ */
+export function assertSoon(what: string, sinceMs: number, longestMs = LOADED_MS): void {
+  const milliseconds = performance.now() - sinceMs;
+  console.log(`${what}: ${Math.round(milliseconds)} ms`);
+  assertLess(milliseconds, longestMs, what);
 }

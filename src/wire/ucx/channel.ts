@@ -4,38 +4,32 @@
  * @module
  */
 import { DipcError, LocalError } from "../../errors.ts";
-import {
-  isStatusError,
-  pointerStatus,
-  statusError,
-  UCS_ERR_CONNECTION_RESET,
-  UCS_ERR_INVALID_PARAM,
-} from "../../../ffi/status.ts";
+import { isStatusError, pointerStatus, statusError, UCS_ERR_CONNECTION_RESET } from "../../../ffi/status.ts";
 import type { UcpSymbols } from "../../../ffi/ucp.ts";
 import type { Block, Body } from "../../memory/block.ts";
 import type { StreamRole } from "../../protocol/role.ts";
-import {
-  type Channel,
-  type CloseChannelOptions,
-  type KeepOptions,
-  type Operation,
-  PENDING,
-  type Receive,
-  type RemoteMemory,
-  type UnexpectedMessage,
-  type UntilOptions,
+import type {
+  Channel,
+  CloseChannelOptions,
+  KeepOptions,
+  Operation,
+  Receive,
+  RemoteMemory,
+  UnexpectedMessage,
+  UntilOptions,
 } from "../transport.ts";
 import {
   type ChannelLimits,
   type ConnectionKeeper,
   cutConnection,
   type OpenConnection,
-  SendSlot,
   type WorkerReturn,
 } from "./connection.ts";
-import type { EndpointRequest, UcxEndpoint } from "./endpoint.ts";
+import { endConnection } from "./end_connection.ts";
+import type { UcxEndpoint } from "./endpoint.ts";
 import { FrameFetches } from "./frame_fetches.ts";
-import { FRAME_PREFIX_BYTES, FrameQueue, SLOT_BYTES } from "./frames.ts";
+import { FrameSends } from "./frame_sends.ts";
+import { FrameQueue, SLOT_BYTES } from "./frames.ts";
 import { progressLoop } from "./loop.ts";
 import { noRemoteMemory, UcxRemoteMemory } from "./remote_memory.ts";
 import { type RequestParams, sharedParams } from "./request_params.ts";
@@ -51,25 +45,6 @@ import {
 } from "./operations.ts";
 import { refuseSpace } from "./cuda_support.ts";
 import type { UcxWorker, WorkerOwner } from "./worker.ts";
-
-/** Longest wait for a flush in `close({ flush: true })`. */
-const FLUSH_MS = 5_000;
-/** Longest wait for cancelled requests and closing endpoints; what is left ends with the worker. */
-const DRAIN_MS = 1_000;
-/** Longest wait for requests once their endpoints are closed: those of a dead peer may never end. */
-const CANCELLED_MS = 20;
-/** Free send slots that are kept, 4 KiB each or more. */
-const MAX_SEND_SLOTS = 256;
-
-class FrameSend extends UcxRequest {
-  constructor(list: RequestList, request: bigint, readonly slot: SendSlot, readonly slots: SendSlot[]) {
-    super(list, request, slot);
-  }
-  protected override unlink(): void {
-    if (this.pinned !== null && this.slots.length < MAX_SEND_SLOTS) this.slots.push(this.slot);
-    super.unlink();
-  }
-}
 
 /** A UCX channel. Made by the transport. */
 export class UcxChannel implements Channel, WorkerOwner {
@@ -88,10 +63,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   readonly #frames: FrameQueue;
   readonly #params: RequestParams;
   readonly #fetches: FrameFetches;
-  #sendSlots: SendSlot[];
-  /** Frames on their way, oldest first, from `#firstSending` on. */
-  #sending: FrameSend[] = [];
-  #firstSending = 0;
+  readonly #sends: FrameSends;
   #endpoints: UcxEndpoint[] = [];
   readonly #peers: string[] = [];
   #metadataEndpoint = 0n;
@@ -102,8 +74,6 @@ export class UcxChannel implements Channel, WorkerOwner {
   #transports: readonly string[] = [];
   #lastLength = -1;
   #lastSize = 0n;
-  #lastFrameLength = -1;
-  #lastFrameSize = 0n;
 
   /**
    * @param worker The worker, which the channel owns from now on
@@ -123,7 +93,6 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#keeper = keeper;
     this.isReused = reused !== null;
     this.#frames = reused?.memory.frames ?? new FrameQueue();
-    this.#sendSlots = reused?.memory.sendSlots ?? [];
     if (reused !== null) {
       this.#transports = reused.transports;
       this.transportsReason = reused.transportsReason;
@@ -134,6 +103,7 @@ export class UcxChannel implements Channel, WorkerOwner {
     this.#returnWorker = returnWorker;
     this.#params = sharedParams(worker.context.ucp.version);
     this.#requests = new RequestList(this.#symbols, worker.handle);
+    this.#sends = new FrameSends(this.#requests, this.#params, reused?.memory.sendSlots ?? []);
     this.#fetches = new FrameFetches(this.#frames, this.#requests, {
       ...{ symbols: this.#symbols, worker: worker.handle, params: this.#params.plain },
       onRequest: () => this.#wakeWorker(),
@@ -181,7 +151,7 @@ export class UcxChannel implements Channel, WorkerOwner {
 
   get isQuiet(): boolean {
     if (this.#closing !== null || this.failure !== null || this.#worker.isBroken) return false;
-    return this.#frames.count === 0 && (this.#requests.count === 0 || this.#pollAll());
+    return this.#frames.count === 0 && (this.#requests.count === 0 || this.#requests.pollAll());
   }
 
   get queuedFrames(): number {
@@ -252,50 +222,10 @@ export class UcxChannel implements Channel, WorkerOwner {
   sendFrame(type: number, sequence: number, payload: Uint8Array | null, rendezvous = false): Operation | null {
     if (this.#closing !== null) return new FailedOperation(closedError());
     if (this.failure !== null) return new FailedOperation(this.failure);
-    if (this.#sending.length > 0) this.#reapFrames();
-    const length = FRAME_PREFIX_BYTES + (payload === null ? 0 : payload.byteLength);
-    if (length !== this.#lastFrameLength) {
-      this.#lastFrameLength = length;
-      this.#lastFrameSize = BigInt(length);
-    }
-    let slot = this.#sendSlots.pop();
-    if (slot === undefined || slot.bytes.byteLength < length) slot = new SendSlot(Math.max(4096, length));
-    slot.bytes[0] = type;
-    slot.view.setUint32(1, sequence, true);
-    if (payload !== null) slot.bytes.set(payload, FRAME_PREFIX_BYTES);
-    const request = this.#symbols.ucp_am_send_nbx(
-      this.#metadataEndpoint,
-      0,
-      0n,
-      0n,
-      slot.address,
-      this.#lastFrameSize,
-      rendezvous ? this.#params.rendezvous : this.#params.plain,
-    );
-    if (request === 0n) {
-      this.#worker.dirty = true; // the sender may have more to send
-      this.#sendSlots.push(slot);
-      return null;
-    }
-    if (isStatusError(request)) return new FailedOperation(requestError(pointerStatus(request)));
-    this.#wakeWorker();
-    const send = new FrameSend(this.#requests, request, slot, this.#sendSlots);
-    this.#sending.push(send);
+    const send = this.#sends.send(this.#metadataEndpoint, type, sequence, payload, rendezvous);
+    if (send === null) this.#worker.dirty = true; // the sender may have more to send
+    else this.#wakeWorker();
     return send;
-  }
-
-  /** Settles frames that were sent, so that their memory is reused even if the sender polls none. */
-  #reapFrames(): void {
-    const sending = this.#sending;
-    let first = this.#firstSending;
-    while (first < sending.length && sending[first].poll() !== PENDING) first++;
-    if (first === sending.length) {
-      sending.length = first = 0;
-    } else if (first >= 256) {
-      sending.splice(0, first);
-      first = 0;
-    }
-    this.#firstSending = first;
   }
 
   sendTagged(tag: bigint, body: Body, synchronous: boolean, role: StreamRole = "both"): Operation | null {
@@ -392,9 +322,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   cut(): void {
     if (this.#closing !== null) return;
     cutConnection(this.#end());
-    // What waits on the channel, asleep, must see that it is over.
-    this.#worker.armed = false;
-    progressLoop().wake();
+    this.#wakeWaits();
   }
 
   #mayKeep({ connections }: KeepOptions): boolean {
@@ -406,8 +334,7 @@ export class UcxChannel implements Channel, WorkerOwner {
   #end(): OpenConnection {
     this.#closing = Promise.resolve();
     this.#isClosed = true;
-    const memory = { frames: this.#frames, sendSlots: this.#sendSlots };
-    this.#sendSlots = [];
+    const memory = { frames: this.#frames, sendSlots: this.#sends.takeSlots() };
     const { transportsReason } = this;
     const [worker, returnWorker, transports] = [this.#worker, this.#returnWorker, this.#transports];
     const [endpoints, peers] = [this.#endpoints, this.#peers];
@@ -423,6 +350,12 @@ export class UcxChannel implements Channel, WorkerOwner {
     progressLoop().wake();
   }
 
+  /** What waits on the channel, asleep, must see that it is over. */
+  #wakeWaits(): void {
+    this.#worker.armed = false;
+    progressLoop().wake();
+  }
+
   #size(length: number): bigint {
     if (length === this.#lastLength) return this.#lastSize;
     this.#lastLength = length;
@@ -435,58 +368,19 @@ export class UcxChannel implements Channel, WorkerOwner {
   }
 
   async #close(flush: boolean, discard: boolean): Promise<void> {
-    const loop = progressLoop();
-    const worker = this.#worker;
-    // From here on the worker is only used here, and its waits must not fail with the channel.
-    const settled = (requests: EndpointRequest[]) => () => {
-      for (const request of requests) if (!request.done()) return false;
-      return true;
-    };
-    let clean = flush;
-    // A wait on a sleeping worker must run once more, to see that the channel is closing.
-    worker.armed = false;
-    loop.wake();
-    if (flush && this.failure === null) {
-      const requests = this.#endpoints.map((endpoint) => endpoint.flush());
-      const done = settled(requests);
-      await this.#drain(() => done() || this.failure !== null, FLUSH_MS);
-      clean = requests.every((request) => request.status === 0) || this.failure !== null;
-    }
-    this.#fetches.abort();
-    for (const request of this.#requests.all()) request.cancel();
-    await this.#drain(() => this.#pollAll(), flush ? DRAIN_MS : 0);
-    const stuck = this.#requests.count > 0;
-    // A request that never ends may still use its key.
-    if (!stuck) { for (const memory of this.#remote) memory.close(); }
-    const closes = this.#endpoints.map((endpoint) => endpoint.close(!flush || stuck || this.failure !== null));
-    const done = settled(closes);
-    if (!await this.#drain(done, DRAIN_MS)) clean = false;
-    // UCX does not cut connections in error mode NONE: they live on until their worker ends.
-    if (closes.some(({ status }) => status === UCS_ERR_INVALID_PARAM)) clean = false;
-    await this.#drain(() => this.#pollAll(), CANCELLED_MS);
+    const [worker, requests] = [this.#worker, this.#requests];
+    this.#wakeWaits();
+    const isClean = await endConnection({
+      ...{ worker, requests, endpoints: this.#endpoints, fetches: this.#fetches, remote: this.#remote },
+      hasFailed: () => this.failure !== null,
+    }, flush);
     // The next connection would take what is left in the worker for its own.
-    if (this.#requests.count > 0 || this.probe() !== null || this.#frames.count > 0 || worker.isBroken) clean = false;
+    const isEmpty = requests.count === 0 && this.probe() === null && this.#frames.count === 0 && !worker.isBroken;
     this.#isClosed = true;
-    worker.owner = null;
-    this.#returnWorker(worker, clean && !discard);
+    this.#returnWorker(worker, isClean && isEmpty && !discard);
     for (const endpoint of this.#endpoints) endpoint.forget();
     const error = this.failure ?? closedError();
-    for (const request of this.#requests.all()) request.fail(error);
-    this.#sendSlots = [];
-  }
-
-  #pollAll(): boolean {
-    for (const request of this.#requests.all()) request.poll();
-    return this.#requests.count === 0;
-  }
-
-  /** Progresses the worker until `step` is true, whether or not the connection is lost. */
-  async #drain(step: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (step()) return true;
-    const worker = this.#worker;
-    worker.owner = null;
-    const done = await progressLoop().until(worker, step, { timeoutMs });
-    worker.owner = this;
-    return done;
+    for (const request of requests.all()) request.fail(error);
+    this.#sends.takeSlots();
   }
 }

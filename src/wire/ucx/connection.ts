@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { addressOf } from "../../../ffi/libc.ts";
 import type { KeepOptions } from "../transport.ts";
 import type { UcxEndpoint } from "./endpoint.ts";
+import type { SendSlot } from "./frame_sends.ts";
 import type { FrameQueue } from "./frames.ts";
 import type { UcxWorker } from "./worker.ts";
 
@@ -18,21 +18,6 @@ export interface ChannelLimits {
   readonly maxFrameBytes: number;
   /** Most bytes of frames that arrived and were not taken. */
   readonly maxQueuedFrameBytes: number;
-}
-
-/** Native memory for a frame that is being sent. */
-export class SendSlot {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView<ArrayBuffer>;
-  /** Address of the first byte. */
-  readonly address: bigint;
-
-  /** @param capacity Size in bytes */
-  constructor(capacity: number) {
-    this.bytes = new Uint8Array(capacity);
-    this.view = new DataView(this.bytes.buffer);
-    this.address = addressOf(this.bytes);
-  }
 }
 
 /** Memory of a connection's frames, all of it free while no stream uses the connection. */

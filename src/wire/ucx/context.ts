@@ -26,6 +26,9 @@ import { explanations } from "./explanations.ts";
 /** The API version that dipc is written against; later libraries serve it too. */
 const API_MAJOR = 1, API_MINOR = 13;
 
+/** Minor version of UCX 1 since which settings of transports are named as in the environment. */
+const NAMED_BY_TRANSPORT = 17;
+
 /** Transports over which a remote key that is wrong is an error. */
 const KEYS_CHECKED = "self,tcp,sysv";
 
@@ -115,7 +118,7 @@ export class UcxContext {
       } else if (!options.sharedMemory) this.#configure(config, "TLS", "^sm");
       // A TCP endpoint of UCX has room for an address of its interface's family only, and writes the peer's into it
       // unchecked: over a connection of the other family it corrupts the heap (seen in 1.13.1 and 1.22.0).
-      this.#configure(config, "TCP_AF_PRIO", options.ipv6 ? "inet6" : "inet");
+      this.#configureTcp(config, "AF_PRIO", options.ipv6 ? "inet6" : "inet");
       // When the first connection begins to use an interface, and when the last one ends, UCX sets some 19 handlers and asks the
       // interface for its properties for each: 27 system calls for TCP, twice for a connection that moves to shared memory. If it is
       // polled all the time, UCX asks once for each worker.
@@ -123,7 +126,7 @@ export class UcxContext {
       // UCX's own thread makes connections, and must get its turn while this one waits for its lock.
       this.#configure(config, "USE_MT_MUTEX", "y");
       // Whether an interface has the default route, which UCX reads up to 240 times, decides nothing if there is only one.
-      if (options.devices?.length === 1) this.#configure(config, "TCP_PREFER_DEFAULT", "n");
+      if (options.devices?.length === 1) this.#configureTcp(config, "PREFER_DEFAULT", "n");
       // Each worker lays out receive buffers for this many small messages more than its queue of 256 holds, 8 KiB each. Bodies do
       // not come through them, so UCX's 512 cost a server with 256 idle clients a quarter of its memory and gain nothing.
       for (const transport of ["SYSV", "POSIX"]) this.#configure(config, `${transport}_RX_BUFS_GROW`, "288");
@@ -201,10 +204,16 @@ export class UcxContext {
   }
 
   /** Changes a setting unless the user has set it. */
-  #configure(config: bigint, name: string, value: string): void {
-    if (userSetting(`UCX_${name}`) !== null) return;
+  #configure(config: bigint, name: string, value: string, variable = `UCX_${name}`): void {
+    if (userSetting(variable) !== null) return;
     const status = this.symbols.ucp_config_modify(config, cString(name), cString(value));
     if (status !== 0) throw statusError(status, `set UCX_${name}=${value}`);
+  }
+
+  /** Changes a setting that only the TCP transport has. UCX before 1.17 finds it by its own name, and ignores the other silently. */
+  #configureTcp(config: bigint, name: string, value: string): void {
+    const isNamed = Number(this.ucp.version.split(".")[1]) >= NAMED_BY_TRANSPORT;
+    this.#configure(config, isNamed ? `TCP_${name}` : name, value, `UCX_TCP_${name}`);
   }
 
   /** Counts a worker that was made; the context lives until it is gone. */

@@ -7,54 +7,22 @@
  * @module
  */
 import { type DipcError, LocalError } from "../../errors.ts";
-import { closeOnExec } from "../../../ffi/close_on_exec.ts";
-import {
-  EFD_CLOEXEC_NONBLOCK,
-  EPOLL_CLOEXEC,
-  EPOLL_CTL_ADD,
-  EPOLL_CTL_DEL,
-  EPOLL_CTL_MOD,
-  EPOLLIN,
-  EPOLLONESHOT,
-  type Libc,
-  libc,
-  MAP_FAILED,
-  MAP_PRIVATE_ANONYMOUS,
-  PROT_READ_WRITE,
-} from "../../../ffi/libc.ts";
 import type { UntilOptions } from "../transport.ts";
+import { EventSet } from "./event_set.ts";
+import { Turns } from "./turns.ts";
 
 /** Longest time a quiet worker is polled before it is armed, in milliseconds. */
 const SPIN_MS = 0.04;
-/**
- * Time without letting Deno's event loop run, in milliseconds: the longest if nothing else happens there. After a turn in which
- * something did (`BUSY_TURN_MS` or longer) the next comes after as long again, at least `YIELD_MIN_MS`, and so do the
- * `EAGER_TURNS` that follow, because a call over a socket takes many turns, most of them short. So other connections, timers and
- * the user's code get a fair share beside busy streams.
- */
-const YIELD_MS = 5, YIELD_MIN_MS = 0.25, BUSY_TURN_MS = 0.05, EAGER_TURNS = 32;
 /**
  * A worker that UCX does not let sleep (sends wait inside it for a stalled peer) and that makes no progress is polled
  * less and less often: after `NAP_AFTER_MS`, at intervals of an eighth of the quiet time, at most `NAP_MAX_MS`. All that nap are
  * polled at the same ticks: it is waking up that costs.
  */
 const NAP_AFTER_MS = 200, NAP_MAX_MS = 100, NAP_TICK_MS = 25;
-/**
- * A core that was offered to others and comes back later than `CROWDED_MS` has other work. For `CROWDED_FACTOR` times as long
- * nothing is polled then: who sleeps is woken up as soon as there is something to do, who polls waits for the turns of all others.
- * Streams do not mind: theirs are among those turns, and what has piled up meanwhile is taken at once.
- */
-const CROWDED_MS = 0.3, CROWDED_FACTOR = 10;
 /** A round that comes later than this after the one before, in milliseconds, was kept from coming: by us, or by the system. */
 const LATE_MS = 50;
 /** Limit of the steps after the end of a connection. */
 const MAX_LAST_STEPS = 1_000_000;
-/** struct epoll_event, which is packed on x86-64 only. */
-const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
-const MAX_EVENTS = 64;
-/** Memory mapped for events: at least as much as they take, in bytes. */
-const EVENTS_BYTES = 4096n;
-
 /** What the loop progresses: a UCX worker. */
 export interface Pollable {
   /** File descriptor that becomes readable when an armed worker has work. */
@@ -124,54 +92,18 @@ function endOfNap(now: number, quietMs: number): number {
 
 /** A progress loop. Use the isolate's own: {@linkcode progressLoop}. */
 export class ProgressLoop {
-  readonly #libc: Libc;
-  readonly #epoll: number;
-  readonly #wakeFd: number;
-  readonly #wakeBytes = new Uint8Array(new BigUint64Array([1n]).buffer);
-  /** Native memory: the system may write to it from another thread after a web worker was terminated. */
-  readonly #eventsAddress: bigint;
-  readonly #events: Uint8Array<ArrayBuffer>;
-  readonly #eventsView: DataView<ArrayBuffer>;
+  /** When everything else in the isolate has its turns. */
+  readonly turns = new Turns();
+  readonly #events = new EventSet();
   readonly #registered = new Map<number, Pollable>();
   #nextToken = 1;
   /** Workers that are waited on. */
   #targets: Pollable[] = [];
   #isRunning = false;
-  #isAsleep = false;
-  #isWoken = false;
   /** Woken since the last round began: its view of the waits may be out of date. */
   #wokenThisRound = false;
-  #lastYield = 0;
   /** When the next round should begin. */
   #roundDue = 0;
-  /** Time until the next turn of Deno's event loop. */
-  #yieldAfterMs = YIELD_MS;
-  /** Turns that are left until that time grows again. */
-  #eagerTurns = 0;
-  /** Until when the core is taken to have other work. */
-  #crowdedUntil = 0;
-
-  /** @throws {DipcError} `ucx` if the system refuses the file descriptors */
-  constructor() {
-    this.#libc = libc();
-    this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
-    this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
-    if (this.#epoll < 0 || this.#wakeFd < 0) {
-      throw new LocalError(
-        "io",
-        "cannot make the progress loop: the system refused a file descriptor; check `ulimit -n`",
-      );
-    }
-    this.#control(EPOLL_CTL_ADD, this.#wakeFd, 0);
-    this.#eventsAddress = this.#libc.mmap(0n, EVENTS_BYTES, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
-    if (this.#eventsAddress === MAP_FAILED) {
-      throw new LocalError("out_of_memory", "cannot make the progress loop: the system refused to map a page");
-    }
-    const pointer = Deno.UnsafePointer.create(this.#eventsAddress)!;
-    const memory = Deno.UnsafePointerView.getArrayBuffer(pointer, EVENT_BYTES * MAX_EVENTS) as ArrayBuffer;
-    this.#events = new Uint8Array(memory);
-    this.#eventsView = new DataView(memory);
-  }
 
   /** Waits under way. */
   get waits(): number {
@@ -194,8 +126,8 @@ export class ProgressLoop {
     try {
       if (signal?.aborted) return Promise.reject(abortError(signal));
       let now = performance.now();
-      if (now - this.#lastYield < this.#yieldAfterMs) {
-        const limit = this.#lastYield + this.#yieldAfterMs;
+      const limit = this.turns.dueMs;
+      if (now < limit) {
         let end = now + spinMs;
         // Other waits get their turn between two spins of this one, never in the middle of it.
         const isAlone = this.isAlone(target);
@@ -208,7 +140,7 @@ export class ProgressLoop {
           }
           now = performance.now();
           if (active) end = now + spinMs;
-        } while (isAlone && now < end && now < limit && (isStreaming || now >= this.#crowdedUntil));
+        } while (isAlone && now < end && now < limit && (isStreaming || !this.turns.isCrowded(now)));
       }
       return new Promise((resolve, reject) => {
         const timeoutMs = options?.timeoutMs;
@@ -245,26 +177,10 @@ export class ProgressLoop {
     return this.#targets.length === (target.waits.length === 0 ? 0 : 1);
   }
 
-  /**
-   * Offers the core to others that share it: the peer, V8's own threads.
-   *
-   * @param isStreaming Whether a stream is under way
-   */
-  offerCore(isStreaming: boolean): void {
-    if (isStreaming) return void this.#libc.sched_yield();
-    const before = performance.now();
-    if (before < this.#crowdedUntil) return;
-    this.#libc.sched_yield();
-    const after = performance.now();
-    if (after - before > CROWDED_MS) this.#crowdedUntil = after + CROWDED_FACTOR * (after - before);
-  }
-
   /** Makes a sleeping loop check its waits again. */
   wake(): void {
     this.#wokenThisRound = true;
-    if (!this.#isAsleep || this.#isWoken) return;
-    this.#isWoken = true;
-    this.#libc.write(this.#wakeFd, this.#wakeBytes, 8n);
+    this.#events.wake();
   }
 
   /**
@@ -276,18 +192,7 @@ export class ProgressLoop {
     if (target.token === 0) return;
     this.#registered.delete(target.token);
     target.token = 0;
-    this.#control(EPOLL_CTL_DEL, target.eventFd, 0);
-  }
-
-  #control(operation: number, fd: number, token: number): void {
-    const event = new Uint8Array(EVENT_BYTES);
-    const view = new DataView(event.buffer);
-    // Only an armed worker may end a sleep: an unread event of another descriptor would end every sleep.
-    view.setUint32(0, token === 0 ? EPOLLIN : EPOLLIN | EPOLLONESHOT, true);
-    view.setUint32(EVENT_DATA, token, true);
-    if (this.#libc.epoll_ctl(this.#epoll, operation, fd, event) !== 0) {
-      throw new LocalError("internal", `cannot watch file descriptor ${fd}: epoll_ctl(${operation}) failed`);
-    }
+    this.#events.remove(target.eventFd);
   }
 
   #settle(wait: Wait): void {
@@ -313,20 +218,23 @@ export class ProgressLoop {
           await null;
         }
         if (settled || active) lastMove = now;
-        else if (this.#targets.length > 1) this.offerCore(this.#targets.some((target) => target.isStreaming));
+        else if (this.#targets.length > 1) this.turns.offerCore(this.#targets.some((target) => target.isStreaming));
         // A worker that cannot be armed is polled on. If nothing moves, what it waits for may be waiting for a turn itself: the
         // other side of the stream in this isolate, a file that is being read, the user's own code.
-        const isStuck = now - Math.max(lastMove, this.#lastYield) > SPIN_MS;
+        const isStuck = now - Math.max(lastMove, this.turns.lastMs) > SPIN_MS;
         const isIdle = hot === 0 && !settled && !this.#wokenThisRound;
         // What was waited for may lead to another wait within a few steps, for which it would have to be woken up again.
-        if ((isStuck && hot > 0) || now - this.#lastYield >= this.#yieldAfterMs || (isIdle && hasWokenOthers)) {
+        if ((isStuck && hot > 0) || now >= this.turns.dueMs || (isIdle && hasWokenOthers)) {
           hasWokenOthers = false;
-          await this.#yield();
+          await this.turns.take();
         } else if (isIdle) {
-          await this.#sleep(deadline);
+          const count = await this.#events.sleep(deadline);
+          const awakeMs = this.turns.slept();
+          this.#roundDue = Math.min(deadline, awakeMs);
+          this.#dispatch(count, awakeMs);
         } else if (armed > 0 && now >= nextPoll) {
           nextPoll = now + SPIN_MS;
-          this.#dispatch(this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0), now);
+          this.#dispatch(this.#events.poll(), now);
         }
       }
     } catch (error) {
@@ -346,9 +254,7 @@ export class ProgressLoop {
   /** Closes its file descriptors. Nothing is waited on any more, and nothing may be afterwards. */
   async close(): Promise<void> {
     for (this.wake(); this.#isRunning; this.wake()) await new Promise((resolve) => setImmediate(resolve));
-    this.#libc.close(this.#epoll);
-    this.#libc.close(this.#wakeFd);
-    this.#libc.munmap(this.#eventsAddress, EVENTS_BYTES);
+    this.#events.close();
   }
 
   /** Progresses every worker that is not armed, once. */
@@ -363,7 +269,7 @@ export class ProgressLoop {
         if (wait.deadline < next) next = wait.deadline;
         if (wait.spinMs > spinMs) spinMs = wait.spinMs;
       }
-      if (now < this.#crowdedUntil && !target.isStreaming) spinMs = 0;
+      if (!target.isStreaming && this.turns.isCrowded(now)) spinMs = 0;
       if (!target.armed || next <= now || target.failure !== null) {
         target.dirty = false;
         const isActive = target.progress();
@@ -421,9 +327,9 @@ export class ProgressLoop {
     if (target.token === 0) {
       target.token = this.#nextToken++;
       this.#registered.set(target.token, target);
-      this.#control(EPOLL_CTL_ADD, target.eventFd, target.token);
+      this.#events.add(target.eventFd, target.token);
     } else {
-      this.#control(EPOLL_CTL_MOD, target.eventFd, target.token);
+      this.#events.renew(target.eventFd, target.token);
     }
     return true;
   }
@@ -436,49 +342,9 @@ export class ProgressLoop {
     for (const target of this.#targets) for (const wait of target.waits) wait.deadline += lateMs;
   }
 
-  /** Lets everything else in the isolate run once. */
-  async #yield(): Promise<void> {
-    closeOnExec(); // what UCX has opened, before anybody else can start a child
-    const start = performance.now();
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#lastYield = performance.now();
-    const turn = this.#lastYield - start;
-    if (turn >= BUSY_TURN_MS) {
-      this.#eagerTurns = EAGER_TURNS;
-      this.#yieldAfterMs = Math.min(Math.max(turn, YIELD_MIN_MS), YIELD_MS);
-    } else if (this.#eagerTurns > 0) {
-      this.#eagerTurns--;
-      this.#yieldAfterMs = YIELD_MIN_MS;
-    } else {
-      this.#yieldAfterMs = Math.min(2 * this.#yieldAfterMs, YIELD_MS);
-    }
-  }
-
-  async #sleep(deadline: number): Promise<void> {
-    const timeout = deadline === Infinity ? -1 : Math.max(0, Math.ceil(deadline - performance.now()));
-    closeOnExec();
-    this.#isAsleep = true;
-    this.#isWoken = false;
-    const count = await this.#libc.epollWaitAsync(
-      this.#epoll,
-      this.#eventsAddress,
-      MAX_EVENTS,
-      Math.min(timeout, 0x7fff_ffff),
-    );
-    this.#isAsleep = false;
-    this.#lastYield = performance.now();
-    this.#roundDue = deadline === Infinity ? this.#lastYield : Math.min(deadline, this.#lastYield);
-    this.#dispatch(count, this.#lastYield);
-  }
-
   #dispatch(count: number, now: number): void {
     for (let i = 0; i < count; i++) {
-      const token = this.#eventsView.getUint32(i * EVENT_BYTES + EVENT_DATA, true);
-      if (token === 0) {
-        this.#libc.read(this.#wakeFd, new Uint8Array(8), 8n);
-        continue;
-      }
-      const target = this.#registered.get(token);
+      const target = this.#registered.get(this.#events.take(i));
       if (target === undefined) continue;
       if (target.waits.length === 0) {
         this.forget(target); // or its event would end every later sleep

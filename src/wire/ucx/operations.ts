@@ -36,6 +36,12 @@ export class RequestList {
     for (let at = this._next; at !== this; at = at._next) requests.push(at as UcxRequest);
     return requests;
   }
+
+  /** Looks at all of them. @returns whether none is left */
+  pollAll(): boolean {
+    for (const request of this.all()) request.poll();
+    return this.count === 0;
+  }
 }
 
 /** One request. Settled once, by `poll()` or by the end of its channel. */

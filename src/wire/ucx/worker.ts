@@ -144,7 +144,7 @@ export class UcxWorker implements Pollable {
       this.activity++;
       this.#quiet = 0;
     } else if ((++this.#quiet & 1) === 0 && progressLoop().isAlone(this)) {
-      progressLoop().offerCore(this.isStreaming);
+      progressLoop().turns.offerCore(this.isStreaming);
     }
     return active;
   }

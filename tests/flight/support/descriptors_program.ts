@@ -9,6 +9,8 @@ const [cert, key] = Deno.args.map((path) => Deno.readTextFileSync(path));
 const server = await serveFlight({
   tls: cert === undefined ? undefined : { cert, key },
   handlers: { actions: { x: { run: () => {} } } },
+  // None is dropped for its silence while the test waits for those that have left.
+  limits: { requestTimeoutMs: 60_000 },
 });
 server.addEventListener("error", ({ detail }) => console.error(detail.error?.message));
 Deno.addSignalListener("SIGTERM", () => Deno.exit(0));

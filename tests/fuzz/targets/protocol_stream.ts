@@ -46,7 +46,7 @@ function program(stream: number): Uint8Array<ArrayBuffer> {
 
 const target: FuzzTarget = {
   name: "protocol/stream",
-  files: ["src/stream/incoming.ts", "src/protocol/receiver.ts"],
+  files: ["src/stream/incoming.ts", "src/stream/incoming_bodies.ts", "src/protocol/receiver.ts"],
   maxInputBytes: 600,
   maxAllocatedBytes: MAX_HELD,
   seeds: () => STREAMS.map((_, i) => program(i)),
