@@ -163,9 +163,9 @@ duckDbTest(
     }
     assertGreater(columns, 50);
     assertEquals([...refused].filter((type) => !type.includes("Timestamp<")), []);
-    for await (using batch of await connection.query("select 'infinity'::timestamp as t")) {
-      assertThrows(() => batch.getChild("t")!.get(0), TypeError);
-      assertEquals(batch.getChild("t")!.toArray()[0], 2n ** 63n - 1n);
+    for await (using last of await connection.query("select 'infinity'::timestamp as t")) {
+      assertThrows(() => last.getChild("t")!.get(0), TypeError);
+      assertEquals(last.getChild("t")!.toArray()[0], 2n ** 63n - 1n);
     }
   },
 );
