@@ -1,0 +1,8 @@
+/**
+ * Where this repository is.
+ *
+ * @module
+ */
+
+/** Root of the repository, without a slash at its end. */
+export const REPOSITORY: string = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
