@@ -72,6 +72,14 @@ export function serverTlsOf({ values }: ParsedArgs): FlightServerTls | undefined
   return clientCa === undefined ? tls : { ...tls, clientCa: readText(clientCa) };
 }
 
+/** Rejects options of the UCX side that `--no-ucx` leaves without effect. @throws {UsageError} */
+export function refuseUcxPorts({ values, flags }: ParsedArgs): void {
+  if (!flags.has("no-ucx")) return;
+  const given = ["port", "metadata-port"].find((name) => values.has(name));
+  if (given === undefined) return;
+  throw new UsageError(`cannot use --${given}: it is for UCX, which --no-ucx turns off; leave one of the two out`);
+}
+
 /**
  * Reads the file of users: `NAME:PASSWORD` or `NAME:pbkdf2-sha256$ITERATIONS$SALT$HASH` (base64) for basic authentication,
  * `token NAME:TOKEN` for a bearer token; empty lines and those that begin with `#` are skipped.

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { parseFlightLocation } from "../flight/location.ts";
 import type { GatewayOptions } from "../gateway/options.ts";
 import type { FlightTlsOptions } from "../grpc/tls.ts";
 import { duration, integerOption, type ParsedArgs, size, UsageError } from "./args.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { flightUri } from "./flight_options.ts";
-import { readText, serverTlsOf } from "./flight_serving.ts";
+import { readText, refuseUcxPorts, serverTlsOf } from "./flight_serving.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { countOf } from "./numbers.ts";
 import { print, printError } from "./output.ts";
@@ -24,12 +25,14 @@ const MAX_PORT = 65_535;
 export async function runGateway(args: ParsedArgs): Promise<number> {
   const { values, flags } = args;
   const engines = enginesOf(args.positional);
+  const uris = typeof engines === "string" ? [engines] : Object.values(engines);
+  refuseUcxPorts(args);
   const port = (name: string): number => integerOption(`--${name}`, values.get(name) ?? "0", 0, MAX_PORT);
   const lifetime = values.get("ticket-lifetime");
   const address = values.get("address") ?? "127.0.0.1";
   const options = {
     ...{ engines, address, port: port("flight-port"), ucxPort: port("port"), advertise: values.get("advertise") },
-    ...{ tls: serverTlsOf(args), engineTls: engineTlsOf(args), limits: limitsOf(args) },
+    ...{ tls: serverTlsOf(args), engineTls: engineTlsOf(args, uris), limits: limitsOf(args) },
     oneFetch: oneFetchOf(args),
     ...{ share: flags.has("share"), trustLocations: flags.has("trust-locations") },
     ucx: flags.has("no-ucx") ? "off" as const : "required" as const,
@@ -38,7 +41,6 @@ export async function runGateway(args: ParsedArgs): Promise<number> {
   if (options.share && options.ucx === "off") {
     throw new UsageError("cannot use --share: it and --no-ucx exclude each other; give one");
   }
-  const uris = typeof engines === "string" ? [engines] : Object.values(engines);
   const native = options.ucx === "off" ? [] : NATIVE;
   requireForCommand("gateway", [...native, listening(address, options.port), ...uris.flatMap(connecting)]);
   using interrupt = catchInterrupt();
@@ -96,12 +98,19 @@ function oneFetchOf({ values, flags }: ParsedArgs): GatewayOptions["oneFetch"] {
   };
 }
 
-function engineTlsOf({ values }: ParsedArgs): FlightTlsOptions | undefined {
+function engineTlsOf({ values, flags }: ParsedArgs, uris: readonly string[]): FlightTlsOptions | undefined {
   const [ca, cert, key] = ["engine-ca", "engine-cert", "engine-key"].map((name) => values.get(name));
   if ((cert === undefined) !== (key === undefined)) {
     throw new UsageError("cannot use --engine-cert or --engine-key alone: they go together; give both");
   }
   if (ca === undefined && cert === undefined) return undefined;
+  // Engines that may name locations elsewhere may name some with TLS.
+  if (!flags.has("trust-locations") && !uris.some((uri) => parseFlightLocation(uri).tls)) {
+    const given = ca === undefined ? "engine-cert" : "engine-ca";
+    throw new UsageError(
+      `cannot use --${given}: it is for TLS, and no engine is reached by that; write grpc+tls: in its URI, or leave the option out`,
+    );
+  }
   return {
     ...(ca === undefined ? {} : { ca: readText(ca) }),
     ...(cert === undefined ? {} : { cert: readText(cert), key: readText(key!) }),

@@ -15,7 +15,7 @@ import { deviceArgs, releaseAll } from "./device.ts";
 import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
 import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { filesOf } from "./file_source.ts";
-import { checkUploadFolder, flightServingOf } from "./flight_serving.ts";
+import { checkUploadFolder, flightServingOf, refuseUcxPorts } from "./flight_serving.ts";
 import { engineOf } from "./engine.ts";
 import { countOf, formatBytes } from "./numbers.ts";
 import { print, printError } from "./output.ts";
@@ -102,6 +102,8 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const mayBeEmpty = flight?.allowPut !== undefined || uploads !== undefined || args.values.has("sql-write");
   const paths = args.positional.length === 0 && mayBeEmpty ? [] : namedPaths(args.positional);
   const sql = sqlServingOf(args, paths);
+  refuseUcxPorts(args);
+  if (paths.length === 0) refuseForDatasets(args, sql !== null);
   const port = (option: string): number | undefined => {
     const text = args.values.get(option);
     return text === undefined ? undefined : integerOption(`--${option}`, text, 0, MAX_PORT);
@@ -170,6 +172,14 @@ export async function runServe(args: ParsedArgs): Promise<number> {
     if (memory !== undefined) await releaseAll();
   }
   return interrupt.caught === "SIGINT" ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+/** Rejects options that have no effect if no dataset is served. @throws {UsageError} */
+function refuseForDatasets({ values, flags }: ParsedArgs, hasSql: boolean): void {
+  const given = ["batch-rows", "engine", "memory", "staging"].find((name) => values.has(name)) ??
+    (hasSql ? undefined : ["share", "remote-keys"].find((name) => flags.has(name)));
+  if (given === undefined) return;
+  throw new UsageError(`cannot use --${given}: it is for datasets, and none is served; name one, or leave it out`);
 }
 
 /** The limits that both sides of the server have. Only those that were given: each side has its own defaults. */

@@ -25,7 +25,7 @@ const KEYS: Readonly<Record<keyof DuckDbEngineOptions, true>> = {
   ...{ tables: true, write: true, memoryLimit: true, threads: true, library: true },
 };
 
-/** Nothing is fetched from a network, and nothing is kept beside the tables. */
+/** Nothing is fetched from a network, and nothing is kept beside the tables, or after them. */
 const CONFIG: Readonly<Record<string, string>> = {
   autoinstall_known_extensions: "false",
   autoload_known_extensions: "false",
@@ -34,6 +34,8 @@ const CONFIG: Readonly<Record<string, string>> = {
   // It would be named among the settings.
   secret_directory: "",
   extension_directory: "",
+  // What a statement has used goes back to the system after it, also while no other one comes: it stays gigabytes otherwise.
+  allocator_background_threads: "true",
 };
 
 /** The database with the tables of clients, and its file. */

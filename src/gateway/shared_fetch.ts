@@ -123,7 +123,8 @@ export class SharedFetch {
 
   /** @ignore A reader has gone on, or has left. */
   _moved(reader: FetchReader, hasLeft: boolean): void {
-    if (hasLeft && !this.#readers.delete(reader)) return;
+    // Who has left while its last message was on the way has been seen off already.
+    if (hasLeft ? !this.#readers.delete(reader) : !this.#readers.has(reader)) return;
     this.#changed();
     if (this.#readers.size > 0) return;
     if (this.#endedMs === null) this.close();

@@ -121,11 +121,18 @@ withTrips("options that do not go together are usage errors", async (folder, tri
     [["--flight-port", "0", "--client-ca", empty], "cannot use --client-ca: it is for TLS"],
     [["--flight-port", "0", "--auth-file", empty], "it names no user"],
     [["--flight-port", "0", "--allow-put", empty], "it is not a folder"],
+    [["--flight-port", "0", "--no-ucx", "--port", "0"], "cannot use --port: it is for UCX"],
+    [["--flight-port", "0", "--no-ucx", "--metadata-port", "0"], "cannot use --metadata-port: it is for UCX"],
   ];
   for (const [args, text] of cases) {
     const { code, stderr } = await dipc(["serve", trips, ...args]);
     assertEquals(code, 2, `${args}: ${stderr}`);
     assertStringIncludes(stderr, text);
+  }
+  for (const option of [["--share"], ["--batch-rows", "5"], ["--engine", "wasm"], ["--memory", "cuda:0"]]) {
+    const { code, stderr } = await dipc(["serve", "--flight-port", "0", "--allow-put", folder.path, ...option]);
+    assertEquals(code, 2, `${option}: ${stderr}`);
+    assertStringIncludes(stderr, `cannot use ${option[0]}: it is for datasets, and none is served`);
   }
 });
 

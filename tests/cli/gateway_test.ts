@@ -76,6 +76,11 @@ Deno.test("gateway says what is wrong on its command line", async () => {
     [["a=ucx://a:1"], 2, /is not the URI of a Flight server/],
     [["grpc://a:1", "--share", "--no-ucx"], 2, /cannot use --share/],
     [["grpc://a:1", "--engine-cert", "x"], 2, /cannot use --engine-cert or --engine-key alone/],
+    [["grpc://a:1", "--engine-ca", "x"], 2, /cannot use --engine-ca: .*write grpc\+tls: in its URI/],
+    [["a=grpc://a:1", "b=grpc://b:1", "--engine-cert", "x", "--engine-key", "y"], 2, /cannot use --engine-cert: .*TLS/],
+    [["grpc://a:1", "--engine-ca", "no such", "--trust-locations"], 1, /no such/],
+    [["a=grpc://a:1", "b=grpc+tls://b:1", "--engine-ca", "no such"], 1, /no such/],
+    [["grpc://a:1", "--port", "0", "--no-ucx"], 2, /cannot use --port: .*--no-ucx/],
     [["grpc://a:1", "--keep-results", "5s"], 2, /cannot use --keep-results: .*give --one-fetch too/],
     [["grpc://a:1", "--flight-port", "65536"], 2, /--flight-port/],
   ];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
 import { type DuckDbDatabase, openDuckDb } from "../../duckdb.ts";
 import { openPath } from "../../mod.ts";
 import { ArrowStreamWriter } from "../../src/formats/arrow_stream_writer.ts";
@@ -135,5 +135,37 @@ duckDbTest(
       await dataset.close();
     }
     assertEquals(sums[0], sums[1]);
+  },
+);
+
+duckDbTest(
+  [],
+  "DuckDB: apache-arrow gives every value of test_all_types() but times that its numbers cannot hold",
+  async ({ library }) => {
+    await using database = await openDuckDb(undefined, { library });
+    await using connection = await database.connect();
+    const refused = new Set<string>();
+    let columns = 0;
+    for await (using batch of await connection.query("select * from test_all_types()")) {
+      columns = batch.numCols;
+      for (const { name, type } of batch.schema.fields) {
+        const column = batch.getChild(name)!;
+        column.toArray();
+        try {
+          JSON.stringify(column.toJSON(), (_, value) => typeof value === "bigint" ? String(value) : value);
+        } catch (error) {
+          assert(error instanceof TypeError && error.message.includes("not safe to convert"), `${name}: ${error}`);
+          refused.add(`${type}`);
+        }
+      }
+      // The numbers themselves are there.
+      assertEquals(batch.getChild("timestamp")!.toArray()[1], 2n ** 63n - 2n);
+    }
+    assertGreater(columns, 50);
+    assertEquals([...refused].filter((type) => !type.includes("Timestamp<")), []);
+    for await (using last of await connection.query("select 'infinity'::timestamp as t")) {
+      assertThrows(() => last.getChild("t")!.get(0), TypeError);
+      assertEquals(last.getChild("t")!.toArray()[0], 2n ** 63n - 1n);
+    }
   },
 );

@@ -4,34 +4,34 @@
  * @module
  */
 import { Field, Int64, Schema, type Table } from "apache-arrow";
-import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
+import type { MessageHeader } from "../../ipc/message.ts";
 import type { ResidentDataset } from "../../sources/resident.ts";
 import { fromTable } from "../../sources/table.ts";
-import type { PeerError } from "../../tell_peer.ts";
 import type {
   EngineConnection,
   EngineExecuteOptions,
   EngineIngest,
   EngineParameters,
   EnginePlace,
-  EngineRows,
   EngineRowSource,
   EngineStatement,
   SqlEngine,
 } from "../engine.ts";
 import { engineError, fromEngine, notOffered } from "./failure.ts";
-import { type Caller, Handles, type Open } from "./handles.ts";
+import { type Caller, Handles } from "./handles.ts";
 import type { SqlLimits } from "./limits.ts";
 import { type Instance, ParameterMemory, PreparedStatement } from "./prepared.ts";
 import { resultOf, SmallResult, type SqlResult } from "./result.ts";
+import { StoredResult } from "./stored_result.ts";
 import { tableOf } from "./rows.ts";
 import { Budget, Run } from "./run.ts";
+import { atomically, rowsFor, unhurried } from "./execution.ts";
 import { Transaction } from "./transaction.ts";
 import type { ProgressWatch } from "./watch.ts";
 
 /** The rows of a statement that has none: how many it has changed. */
 const COUNT = new Schema([new Field("Count", new Int64(), false)]);
-/** Most small results that are kept after they were fetched. */
+/** Most results that are kept after they were fetched. */
 const MAX_KEPT = 128;
 
 /** What a client wants to be executed. */
@@ -48,31 +48,19 @@ export interface Execution {
   readonly watch?: ProgressWatch;
 }
 
+/** What is executed. */
+interface Work {
+  readonly transaction: Transaction | null;
+  readonly textBytes: number;
+  open(signal: AbortSignal): Promise<Ready>;
+}
+
 /** A statement that is ready to be executed, and what follows its execution. */
 interface Ready {
   readonly connection: EngineConnection;
   readonly statement: EngineStatement;
+  readonly parameters: readonly EngineParameters[];
   readonly release: () => Promise<void>;
-}
-
-/** A result, by the handle of which its parts are found. */
-export class StoredResult implements Open {
-  readonly kind = "result";
-  readonly result: SqlResult;
-  readonly timeoutMs: number;
-
-  constructor(result: SqlResult, timeoutMs: number) {
-    this.result = result;
-    this.timeoutMs = timeoutMs;
-  }
-
-  get isBusy(): boolean {
-    return this.result.isBeingRead;
-  }
-
-  close(error: PeerError): Promise<void> {
-    return this.result.close(error);
-  }
 }
 
 /** Executes statements, and keeps what clients have open. */
@@ -81,8 +69,8 @@ export class Executor {
   readonly limits: SqlLimits;
   readonly handles: Handles;
   readonly parameterMemory = new ParameterMemory();
-  /** Handles of results that are in memory, oldest first. */
-  readonly #small = new Map<string, StoredResult>();
+  /** Results by their handles, oldest first. */
+  readonly #results = new Map<string, StoredResult>();
 
   constructor(engine: SqlEngine, limits: SqlLimits) {
     this.engine = engine;
@@ -123,12 +111,20 @@ export class Executor {
     caller: Caller,
     signal: AbortSignal,
   ): Promise<{ readonly handle: Uint8Array; readonly prepared: PreparedStatement }> {
-    this.handles.checkRoom(caller);
+    const textBytes = sizeOf(text);
+    this.handles.checkRoom(caller, textBytes);
     const prepare = (signal: AbortSignal): Promise<Instance> =>
       within(transaction, () => this.#instance(text, transaction, signal));
     const first = await this.#timed(signal, (signal) => prepare(signal));
-    const prepared = new PreparedStatement(first, transaction, prepare);
-    return { handle: this.handles.add(prepared, caller), prepared };
+    const prepared = new PreparedStatement(first, transaction, prepare, textBytes);
+    try {
+      // Others may have come meanwhile, and by now it has schemas.
+      this.handles.checkRoom(caller, prepared.statementBytes);
+      return { handle: this.handles.add(prepared, caller), prepared };
+    } catch (error) {
+      await prepared.close();
+      throw error;
+    }
   }
 
   /** The schema of what a statement gives. */
@@ -146,20 +142,30 @@ export class Executor {
   async query(
     text: StatementText,
     transaction: Transaction | null,
-    { caller, signal, watch }: Execution,
+    execution: Execution,
   ): Promise<StoredResult> {
-    return await this.#execute(transaction, [], { caller, signal, watch }, async (signal) => {
+    const open = async (signal: AbortSignal): Promise<Ready> => {
       const { connection, statement } = await this.#instance(text, transaction, signal);
-      return { connection, statement, release: () => transaction === null ? connection.close() : statement.close() };
-    });
+      const release = () => transaction === null ? connection.close() : statement.close();
+      return { connection, statement, parameters: [], release };
+    };
+    return await this.#execute({ transaction, textBytes: sizeOf(text), open }, execution);
   }
 
   /** Executes a prepared statement for its rows. */
   async queryPrepared(prepared: PreparedStatement, execution: Execution): Promise<StoredResult> {
-    return await this.#execute(prepared.transaction, prepared.parameters, execution, async (signal) => {
+    const { transaction, textBytes } = prepared;
+    const open = async (signal: AbortSignal): Promise<Ready> => {
       const instance = await prepared.take(signal);
-      return { ...instance, release: () => prepared.giveBack(instance) };
-    });
+      // The client may bind others while the rows are fetched.
+      const bound = prepared.holdParameters();
+      const release = (): Promise<void> => {
+        bound?.[Symbol.dispose]();
+        return prepared.giveBack(instance);
+      };
+      return { ...instance, parameters: bound?.rows ?? [], release };
+    };
+    return await this.#execute({ transaction, textBytes, open }, execution);
   }
 
   /** Executes a statement that changes something. @returns the rows that were changed */
@@ -208,21 +214,21 @@ export class Executor {
     { signal, place }: Caller,
   ): Promise<number> {
     if (!this.engine.facts.canIngest) throw notOffered("write the rows into the table");
-    return await fromEngine(() =>
+    return await this.#timed(signal, (signal, budget) =>
       within(transaction, async () => {
         const connection = transaction?.connection ?? await this.engine.connect();
         try {
-          return await connection.ingest(target, rows, { signal, place });
+          return await connection.ingest(target, unhurried(rows, budget), { signal, place });
         } finally {
           if (transaction === null) await connection.close();
         }
-      }), signal);
+      }));
   }
 
   /** Keeps rows as a result. */
   async store(table: Table, caller: Caller): Promise<StoredResult> {
     this.handles.checkRoom(caller);
-    return this.#keep(new SmallResult(await fromTable(table) as ResidentDataset), caller);
+    return this.#keep(new SmallResult(await fromTable(table) as ResidentDataset), caller, 0);
   }
 
   /** The handle of a result. */
@@ -233,13 +239,11 @@ export class Executor {
   readonly #handles = new WeakMap<StoredResult, string>();
 
   async #execute(
-    transaction: Transaction | null,
-    parameters: readonly EngineParameters[],
+    { transaction, textBytes, open }: Work,
     { caller, signal, watch }: Execution,
-    open: (signal: AbortSignal) => Promise<Ready>,
   ): Promise<StoredResult> {
     this.#dropRead();
-    this.handles.checkRoom(caller);
+    this.handles.checkRoom(caller, textBytes);
     const abort = new AbortController();
     const onAbort = (): void => abort.abort(signal.reason);
     signal.addEventListener("abort", onAbort);
@@ -247,14 +251,21 @@ export class Executor {
     try {
       return await within(transaction, async () => {
         const budget = new Budget(this.limits.statementTimeoutMs, abort);
-        const { connection, statement, release } = await budget.spend(() => open(abort.signal));
+        const { connection, statement, parameters, release } = await budget.spend(() => open(abort.signal));
+        const statementBytes = textBytes + (statement.schema?.bytes.byteLength ?? 0);
+        try {
+          this.handles.checkRoom(caller, statementBytes);
+        } catch (error) {
+          await release();
+          throw error;
+        }
         watch?.begin(connection);
         const options = { signal: abort.signal, isWatched: watch !== undefined };
         const result = statement.schema === null
           ? await this.#counted(statement, parameters, budget, options).finally(release)
           : await this.#rows(statement, parameters, options, { budget, abort, release });
         transaction?.keep(result);
-        return this.#keep(result, caller);
+        return this.#keep(result, caller, statementBytes);
       });
     } catch (error) {
       throw engineError(error, abort.signal);
@@ -290,26 +301,26 @@ export class Executor {
     return new SmallResult(await fromTable(tableOf(COUNT, [{ Count: BigInt(changed) }])) as ResidentDataset);
   }
 
-  #keep(result: SqlResult, caller: Caller): StoredResult {
-    const stored = new StoredResult(result, this.limits.resultTimeoutMs);
+  #keep(result: SqlResult, caller: Caller, statementBytes: number): StoredResult {
+    const stored = new StoredResult(result, this.limits.resultTimeoutMs, statementBytes);
     const handle = this.handles.add(stored, caller).toHex();
     this.#handles.set(stored, handle);
-    if (result.isSmall) this.#small.set(handle, stored);
+    this.#results.set(handle, stored);
     return stored;
   }
 
   /** Forgets results that were fetched, if there are many. */
   #dropRead(): void {
     let bytes = 0;
-    for (const [handle, { result }] of this.#small) {
-      if (this.handles.has(handle)) bytes += result.bytes;
-      else this.#small.delete(handle);
+    for (const [handle, { result }] of this.#results) {
+      if (!this.handles.has(handle)) this.#results.delete(handle);
+      else if (result.isSmall) bytes += result.bytes;
     }
-    for (const [handle, { result }] of this.#small) {
-      if (this.#small.size <= MAX_KEPT && bytes <= this.limits.maxKeptBytes) return;
+    for (const [handle, { result }] of this.#results) {
+      if (this.#results.size <= MAX_KEPT && bytes <= this.limits.maxKeptBytes) return;
       if (!result.wasRead || result.isBeingRead) continue;
-      bytes -= result.bytes;
-      this.#small.delete(handle);
+      if (result.isSmall) bytes -= result.bytes;
+      this.#results.delete(handle);
       this.handles.drop(handle);
     }
   }
@@ -332,13 +343,14 @@ export class Executor {
   }
 
   /** Runs a call that the client or the time limit ends. */
-  async #timed<T>(outer: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #timed<T>(outer: AbortSignal, call: (signal: AbortSignal, budget: Budget) => Promise<T>): Promise<T> {
     const abort = new AbortController();
     const onAbort = (): void => abort.abort(outer.reason);
     outer.addEventListener("abort", onAbort);
     if (outer.aborted) onAbort();
     try {
-      return await new Budget(this.limits.statementTimeoutMs, abort).spend(() => call(abort.signal));
+      const budget = new Budget(this.limits.statementTimeoutMs, abort);
+      return await budget.spend(() => call(abort.signal, budget));
     } catch (error) {
       throw engineError(error, abort.signal);
     } finally {
@@ -352,41 +364,11 @@ async function countSchema(): Promise<MessageHeader> {
   return (await fromTable(tableOf(COUNT, []))).schema;
 }
 
+/** Bytes of a text. */
+function sizeOf(text: StatementText): number {
+  return "query" in text ? new TextEncoder().encode(text.query).byteLength : text.plan.byteLength;
+}
+
 function within<T>(transaction: Transaction | null, call: () => Promise<T>): Promise<T> {
   return transaction === null ? call() : transaction.use(call);
-}
-
-async function atomically<T>(connection: EngineConnection, call: () => Promise<T>): Promise<T> {
-  await connection.begin();
-  try {
-    const result = await call();
-    await connection.commit();
-    return result;
-  } catch (error) {
-    await connection.rollback().catch(() => {});
-    throw error;
-  }
-}
-
-/** The rows for one row of parameters, or for several, one execution after another. */
-async function rowsFor(
-  statement: EngineStatement,
-  parameters: readonly EngineParameters[],
-  options: EngineExecuteOptions,
-): Promise<EngineRows> {
-  let current = await statement.query(parameters[0] ?? null, options);
-  if (parameters.length <= 1) return current;
-  let at = 1;
-  return {
-    schema: current.schema,
-    async next(): Promise<IpcMessage | null> {
-      for (;;) {
-        const message = await current.next();
-        if (message !== null || at === parameters.length) return message;
-        await current.close();
-        current = await statement.query(parameters[at++], options);
-      }
-    },
-    close: () => current.close(),
-  };
 }

@@ -41,6 +41,8 @@ export interface Open {
   readonly timeoutMs: number;
   /** Whether it is in use now. */
   readonly isBusy: boolean;
+  /** Bytes of the text and the schemas of its statement, as long as that is open. Default 0. */
+  readonly statementBytes?: number;
   /** Ends it. Idempotent. */
   close(error: PeerError): Promise<void>;
 }
@@ -71,15 +73,37 @@ export class Handles {
     return this.#entries.size;
   }
 
-  /** @throws {DipcError} `limit_exceeded` if the caller may not open another one */
-  checkRoom({ connection }: Caller): void {
+  /**
+   * @param bytes Its `statementBytes`, as far as they are known
+   * @throws {DipcError} `limit_exceeded` if the caller may not open another one
+   */
+  checkRoom({ connection }: Caller, bytes = 0): void {
     const { maxHandles, maxTotalHandles } = this.#limits;
     const own = this.#counts.get(connection) ?? 0;
-    if (own < maxHandles && this.#entries.size < maxTotalHandles) return;
-    const most = own < maxHandles ? `${maxTotalHandles} of all clients` : `${maxHandles} of this one`;
+    if (own >= maxHandles || this.#entries.size >= maxTotalHandles) {
+      const most = own < maxHandles ? `${maxTotalHandles} of all clients` : `${maxHandles} of this one`;
+      throw new PeerError(
+        "limit_exceeded",
+        `cannot open another handle: the server keeps at most ${most}; close statements and transactions, and fetch results`,
+      );
+    }
+    if (bytes > 0) this.#checkStatements(connection, bytes);
+  }
+
+  #checkStatements(connection: number, bytes: number): void {
+    const { maxStatementBytes, maxTotalStatementBytes } = this.#limits;
+    let own = bytes, total = bytes;
+    for (const { open: { statementBytes = 0 }, connection: other } of this.#entries.values()) {
+      total += statementBytes;
+      if (other === connection) own += statementBytes;
+    }
+    if (own <= maxStatementBytes && total <= maxTotalStatementBytes) return;
+    const most = own > maxStatementBytes
+      ? `${maxStatementBytes} bytes of this client`
+      : `${maxTotalStatementBytes} bytes of all clients`;
     throw new PeerError(
       "limit_exceeded",
-      `cannot open another handle: the server keeps at most ${most}; close statements and transactions, and fetch results`,
+      `cannot open another statement: the server keeps texts and schemas with at most ${most}; close statements, and fetch results`,
     );
   }
 

@@ -11,12 +11,22 @@ import { checkOptionNames, integerIn } from "../../options.ts";
 export interface SqlLimits {
   /** Most rows of one result; a query with more fails. Default: as many as there are. */
   maxRows: number;
-  /** Longest time that the engine works on one statement, in milliseconds; a slow client does not count. Default 300,000. */
+  /**
+   * Longest time that the engine works on one statement or writes the rows of one upload, in milliseconds; a slow client does not count.
+   * Default 300,000.
+   */
   statementTimeoutMs: number;
   /** Most transactions, prepared statements and results that one connection of a client has open. Default 1,000. */
   maxHandles: number;
   /** The same, of all clients. Default 4,000. */
   maxTotalHandles: number;
+  /**
+   * Most bytes that the statements of one connection have which are open: their texts, and the schemas of their rows and parameters.
+   * Default 32 MiB.
+   */
+  maxStatementBytes: number;
+  /** The same, of all clients. Default 128 MiB. */
+  maxTotalStatementBytes: number;
   /** A transaction that is not used for this many milliseconds is rolled back. Default 300,000. */
   transactionTimeoutMs: number;
   /** A result that is not fetched for this many milliseconds is dropped, and its tickets expire. Default 300,000. */
@@ -43,6 +53,8 @@ const DEFAULTS: Readonly<SqlLimits> = {
   statementTimeoutMs: 300_000,
   maxHandles: 1000,
   maxTotalHandles: 4000,
+  maxStatementBytes: 32 * MIB,
+  maxTotalStatementBytes: 128 * MIB,
   transactionTimeoutMs: 300_000,
   resultTimeoutMs: 300_000,
   graceMs: 1000,

@@ -6,7 +6,7 @@
 import type { FlightDescriptor } from "../../flight/model.ts";
 import type { PeerError } from "../../tell_peer.ts";
 import { withDeadline } from "../../deadline.ts";
-import type { StoredResult } from "./executor.ts";
+import type { StoredResult } from "./stored_result.ts";
 import type { Open } from "./handles.ts";
 import { ProgressWatch } from "./watch.ts";
 
@@ -30,6 +30,7 @@ export function pollHandle(command: Uint8Array): Uint8Array | null {
 export class PendingQuery implements Open {
   readonly kind = "query";
   readonly timeoutMs: number;
+  readonly statementBytes: number;
   /** What was requested at first. */
   descriptor: FlightDescriptor | null = null;
   /** How far it is. */
@@ -43,12 +44,15 @@ export class PendingQuery implements Open {
   /**
    * @param execute Executes the query until it has a result
    * @param timeoutMs Longest time between polls, in milliseconds
+   * @param commandBytes Size of the command
    */
   constructor(
     execute: (signal: AbortSignal, watch: ProgressWatch) => Promise<StoredResult | null>,
     timeoutMs: number,
+    commandBytes: number,
   ) {
     this.timeoutMs = timeoutMs;
+    this.statementBytes = commandBytes;
     this.#result = execute(this.#abort.signal, this.watch);
     this.#result.catch(() => {});
   }

@@ -9,6 +9,7 @@ import type { IpcMessage, MessageHeader } from "../../ipc/message.ts";
 import type { ClientStream } from "../../flight/service/exchange.ts";
 import { PeerError } from "../../tell_peer.ts";
 import type { EngineConnection, EngineParameters, EngineStatement } from "../engine.ts";
+import { unknownHandle } from "./failure.ts";
 import type { Open } from "./handles.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -38,6 +39,9 @@ export class PreparedStatement implements Open {
   readonly isOrdered: boolean;
   /** The transaction in which it was prepared. */
   readonly transaction: Transaction | null;
+  readonly statementBytes: number;
+  /** Size of its text. */
+  readonly textBytes: number;
   readonly #prepare: Prepare;
   /** One that is not being executed. */
   #idle: Instance | null;
@@ -45,8 +49,16 @@ export class PreparedStatement implements Open {
   #calls = 0;
   #isClosed = false;
 
-  constructor(first: Instance, transaction: Transaction | null, prepare: Prepare) {
+  /**
+   * @param first The statement
+   * @param transaction In which it was prepared
+   * @param prepare Prepares it again
+   * @param textBytes Size of its text
+   */
+  constructor(first: Instance, transaction: Transaction | null, prepare: Prepare, textBytes: number) {
     const { schema, parameterSchema, isOrdered } = first.statement;
+    this.textBytes = textBytes;
+    this.statementBytes = textBytes + (schema?.bytes.byteLength ?? 0) + parameterSchema.bytes.byteLength;
     this.schema = schema;
     this.parameterSchema = parameterSchema;
     this.isOrdered = isOrdered;
@@ -59,21 +71,22 @@ export class PreparedStatement implements Open {
     return this.#calls > 0;
   }
 
-  /** The rows of parameters that are bound. */
-  get parameters(): EngineParameters[] {
-    return this.#bound?.rows ?? [];
+  /** The rows of parameters that are bound, for an execution, which disposes of them. */
+  holdParameters(): BoundRows | null {
+    return this.#bound?.hold() ?? null;
   }
 
   /** Binds the parameters of later executions, which it takes over. */
   bind(rows: BoundRows): void {
+    // It may have been closed while they came.
+    if (this.#isClosed) return rows[Symbol.dispose]();
     this.#bound?.[Symbol.dispose]();
     this.#bound = rows;
-    // It may have been closed while they came.
-    if (this.#isClosed) rows[Symbol.dispose]();
   }
 
-  /** Takes an instance that is not being executed. In a transaction there is one. */
+  /** Takes an instance that is not being executed. In a transaction there is one. @throws {DipcError} `not_found` if it was closed */
   async take(signal: AbortSignal): Promise<Instance> {
+    if (this.#isClosed) throw unknownHandle("prepared statement");
     this.#calls++;
     try {
       const idle = this.#idle;
@@ -124,11 +137,12 @@ export class ParameterMemory {
   }
 }
 
-/** Rows of parameters. Whoever has them disposes of them. */
+/** Rows of parameters. Whoever has them, or holds them, disposes of them. */
 export class BoundRows implements Disposable {
   readonly #memory: ParameterMemory;
   readonly #batches: OwnedRecordBatch[] = [];
   #bytes = 0;
+  #holders = 1;
 
   private constructor(memory: ParameterMemory) {
     this.#memory = memory;
@@ -158,8 +172,14 @@ export class BoundRows implements Disposable {
     return this.#batches.flatMap((batch) => Array.from({ length: batch.numRows }, (_, row) => ({ batch, row })));
   }
 
-  /** Idempotent. */
+  /** Holds them once more. */
+  hold(): this {
+    this.#holders++;
+    return this;
+  }
+
   [Symbol.dispose](): void {
+    if (--this.#holders > 0) return;
     for (const batch of this.#batches.splice(0)) batch[Symbol.dispose]();
     this.#memory.bytes -= this.#bytes;
     this.#bytes = 0;

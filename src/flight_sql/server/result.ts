@@ -22,9 +22,11 @@ export interface SqlResult {
   readonly isOrdered: boolean;
   /** Whether all of it is in memory. */
   readonly isSmall: boolean;
+  /** Whether its statement is still open. */
+  readonly isRunning: boolean;
   /** Whether it is being fetched. */
   readonly isBeingRead: boolean;
-  /** Whether all of it was fetched once. */
+  /** Whether all of it was fetched once, or it has failed. */
   readonly wasRead: boolean;
   /** Ends it; whoever fetches it gets the error. Idempotent. */
   close(error: unknown): Promise<void>;
@@ -51,6 +53,7 @@ export class SmallResult implements SqlResult {
   readonly bytes: number;
   readonly isOrdered: boolean;
   readonly isSmall = true;
+  readonly isRunning = false;
   wasRead = false;
   #readers = 0;
   readonly #dataset: ResidentDataset;
@@ -112,9 +115,12 @@ class SharedResult implements SqlResult {
   readonly isSmall = false;
   readonly #run: Run;
   #readers = 0;
+  /** Parts that nobody has fetched yet: they are empty once the others were fetched, and fetched all the same. */
+  #untouched: number;
 
   constructor(run: Run, parts: number, isOrdered: boolean) {
     this.#run = run;
+    this.#untouched = parts;
     this.schema = run.schema;
     this.isOrdered = isOrdered;
     this.parts = Array.from({ length: parts }, () => this.#part());
@@ -124,8 +130,12 @@ class SharedResult implements SqlResult {
     return this.#readers > 0;
   }
 
+  get isRunning(): boolean {
+    return !this.#run.hasEnded;
+  }
+
   get wasRead(): boolean {
-    return this.#run.hasEnded && this.#readers === 0;
+    return this.#readers === 0 && this.#run.hasEnded && (this.#untouched === 0 || this.#run.hasFailed);
   }
 
   async close(error: unknown): Promise<void> {
@@ -149,8 +159,12 @@ class SharedResult implements SqlResult {
           throw new PeerError("busy", "cannot fetch the result: it was fetched before; execute the statement again");
         }
         isTaken = true;
+        this.#untouched--;
         this.#readers++;
-        return this.#reader(() => isTaken = false);
+        return this.#reader(() => {
+          isTaken = false;
+          this.#untouched++;
+        });
       },
       close() {},
     };

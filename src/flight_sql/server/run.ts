@@ -14,6 +14,9 @@ export class Budget {
   readonly #abort: AbortController;
   readonly #timeoutMs: number;
   #leftMs: number;
+  #isSpending = false;
+  #beganMs: number | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param timeoutMs The time in milliseconds
@@ -26,8 +29,30 @@ export class Budget {
 
   /** Waits for the engine. */
   async spend<T>(ask: () => T | Promise<T>): Promise<T> {
-    const beganMs = performance.now();
-    const timer = setTimeout(() => {
+    this.#isSpending = true;
+    this.#begin();
+    try {
+      return await ask();
+    } finally {
+      this.#isSpending = false;
+      this.#pause();
+    }
+  }
+
+  /** Waits for the client while the engine is waited for: that is not the engine's time. */
+  async save<T>(ask: () => Promise<T>): Promise<T> {
+    this.#pause();
+    try {
+      return await ask();
+    } finally {
+      // The engine may have ended meanwhile.
+      if (this.#isSpending) this.#begin();
+    }
+  }
+
+  #begin(): void {
+    this.#beganMs = performance.now();
+    this.#timer = setTimeout(() => {
       this.#abort.abort(
         new PeerError(
           "timeout",
@@ -35,12 +60,13 @@ export class Budget {
         ),
       );
     }, Math.max(0, this.#leftMs));
-    try {
-      return await ask();
-    } finally {
-      clearTimeout(timer);
-      this.#leftMs -= performance.now() - beganMs;
-    }
+  }
+
+  #pause(): void {
+    if (this.#beganMs === null) return;
+    clearTimeout(this.#timer);
+    this.#leftMs -= performance.now() - this.#beganMs;
+    this.#beganMs = null;
   }
 }
 
@@ -75,6 +101,11 @@ export class Run {
   /** Whether no more messages come from the engine. */
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  /** Whether it was ended before its end. */
+  get hasFailed(): boolean {
+    return this.#failure !== null;
   }
 
   /**

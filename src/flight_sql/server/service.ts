@@ -17,7 +17,7 @@ import { packedName } from "../any.ts";
 import type { EngineInfoValue, SqlEngine } from "../engine.ts";
 import * as sql from "../gen/flight_sql_pb.ts";
 import { actionHandlers } from "./action_handlers.ts";
-import { Executor, StoredResult } from "./executor.ts";
+import { Executor } from "./executor.ts";
 import { unknownHandle } from "./failure.ts";
 import { type Caller, callerOf } from "./handles.ts";
 import { infoOf } from "./info.ts";
@@ -27,6 +27,7 @@ import { PendingQuery, POLL_MS, pollCommand, pollHandle } from "./pending.ts";
 import { changePlace } from "./place.ts";
 import { BoundRows } from "./prepared.ts";
 import { commandOf, ingestOf, readPacked, statementOf } from "./requests.ts";
+import { StoredResult } from "./stored_result.ts";
 import type { ProgressWatch } from "./watch.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -181,8 +182,10 @@ export class SqlService {
       query = handles.find(PendingQuery, "query", handle, callerOf(context));
     } else {
       if (packedName(command) === null) return undefined;
-      handles.checkRoom(callerOf(context));
-      query = new PendingQuery((signal, watch) => this.#run(command, context, signal, watch), limits.resultTimeoutMs);
+      const { byteLength } = command;
+      handles.checkRoom(callerOf(context), byteLength);
+      const run = (signal: AbortSignal, watch: ProgressWatch) => this.#run(command, context, signal, watch);
+      query = new PendingQuery(run, limits.resultTimeoutMs, byteLength);
       handle = handles.add(query, callerOf(context));
     }
     const stored = await query.wait(POLL_MS, context.signal).catch(async (error) => {
