@@ -1,5 +1,5 @@
 /**
- * Where this repository is.
+ * The place of this repository.
  *
  * @module
  */
