@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../../errors.ts";
 import { closeOnExec } from "../../../ffi/close_on_exec.ts";
+import { libc } from "../../../ffi/libc.ts";
 import {
   EFD_CLOEXEC_NONBLOCK,
   EPOLL_CLOEXEC,
@@ -13,11 +14,10 @@ import {
   EPOLL_CTL_MOD,
   EPOLLIN,
   EPOLLONESHOT,
-  libc,
   MAP_FAILED,
   MAP_PRIVATE_ANONYMOUS,
   PROT_READ_WRITE,
-} from "../../../ffi/libc.ts";
+} from "../../../ffi/libc_symbols.ts";
 
 /** struct epoll_event, which is packed on x86-64 only. */
 const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
