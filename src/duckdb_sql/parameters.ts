@@ -51,7 +51,7 @@ export function bindParameters(library: DuckDbLibrary, prepared: Prepared, param
   }
 }
 
-/** Where a value is: one that a dictionary has is in there, where it may be null, too. */
+/** The place of a value. One of a dictionary is in there, and may be null there, too. */
 function placeOf(vector: Vector, row: number): { readonly vector: Vector; readonly row: number } {
   if (!DataType.isDictionary(vector.type) || !vector.isValid(row)) return { vector, row };
   const { values, dictionary } = vector.data[0];
