@@ -1,5 +1,5 @@
 /** How much clients may have open at a server of Flight SQL, and for how long. */
-import { assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater } from "@std/assert";
 import { type RecordBatch, tableFromArrays } from "apache-arrow";
 import { FlightSqlClient, type FlightSqlStatement, type SqlEngine } from "../../flight_sql.ts";
 import { fromBatches, fromTable, serve } from "../../mod.ts";
@@ -71,6 +71,29 @@ peerTest(["duckdb"], "the commands of queries that are polled are counted", asyn
     await Promise.all(Array.from({ length: 8 }, () => client.flight.pollFlightInfo({ command })));
   });
 });
+
+peerTest(
+  ["duckdb"],
+  "results that nobody fetches are kept up to a limit, and computed as they are read above it",
+  async () => {
+    const MiB = 1 << 20, KEPT = 4 * MiB, COUNT = 12;
+    await using server = await sqlServer({ flight: { sqlLimits: { smallResultBytes: MiB, maxKeptBytes: KEPT } } });
+    await using client = await server.client();
+    const query = "select i as i from range(100000) r(i)"; // 800,000 bytes
+    const command = packMessage(sql.CommandStatementQuerySchema, { query });
+    const infos = await Promise.all(Array.from({ length: COUNT }, () => client.flight.getFlightInfo({ command })));
+    const kept = infos.map(({ totalBytes }) => Number(totalBytes)).filter((bytes) => bytes >= 0);
+    assertEquals(new Set(kept), new Set([800_000]));
+    assert(kept.length > 0 && kept.length < COUNT, `${kept.length} were kept`);
+    for (const info of infos) {
+      let rows = 0;
+      for await (const batch of await client.read(info)) rows += batch.numRows;
+      assertEquals(rows, 100_000);
+    }
+    // Those that were fetched have made room.
+    assertEquals(Number((await client.flight.getFlightInfo({ command })).totalBytes), 800_000);
+  },
+);
 
 peerTest(["duckdb"], "a client may fetch more large results than it may have open", async () => {
   await using server = await sqlServer({ flight: { sqlLimits: { smallResultBytes: 0, maxHandles: 140 } } });
