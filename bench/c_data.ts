@@ -5,7 +5,8 @@
  * @module
  */
 import { buildNative } from "../tools/build_native.ts";
-import { findPeers, REPOSITORY } from "../tools/peers.ts";
+import { findPeers } from "../tools/peers.ts";
+import { REPOSITORY } from "../tools/repository.ts";
 import type { Comparison } from "./compare.ts";
 
 /** Calls of a run. */

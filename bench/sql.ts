@@ -6,7 +6,8 @@
  */
 import { startSail, startSqlite } from "../tests/flight_sql/support/sql_servers.ts";
 import { SETUP_DUCKDB_VERSION } from "../ffi/duckdb_location.ts";
-import { type AdbcDrivers, DUCKDB_JDBC_VERSION, findPeers } from "../tools/peers.ts";
+import { DUCKDB_JDBC_VERSION } from "../tools/peer_places.ts";
+import { type AdbcDrivers, findPeers } from "../tools/peers.ts";
 import type { Comparison, Measured } from "./compare.ts";
 import { serveFlight } from "./serving.ts";
 import type { Workbench } from "./workbench.ts";

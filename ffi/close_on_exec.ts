@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { CLOSE_RANGE_CLOEXEC, F_GETFD, F_SETFD, FD_CLOEXEC, type Libc, libc, SYS_CLOSE_RANGE } from "./libc.ts";
+import { type Libc, libc } from "./libc.ts";
+import { CLOSE_RANGE_CLOEXEC, F_GETFD, F_SETFD, FD_CLOEXEC, SYS_CLOSE_RANGE } from "./libc_symbols.ts";
 
 /** The system assigns the lowest free number, so behind this many free ones there are hardly any in use. */
 const FREE_IN_A_ROW = 256;

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { addressOf, libc, SOCK_DGRAM_CLOEXEC } from "./libc.ts";
+import { addressOf, libc } from "./libc.ts";
+import { SOCK_DGRAM_CLOEXEC } from "./libc_symbols.ts";
 import type { SockAddr } from "./ucp_structs.ts";
 
 const AF_INET = 2, AF_INET6 = 10;

@@ -4,7 +4,8 @@
  * @module
  */
 import { fileErrno, fileLibrary, MADV_DONTNEED, OPEN_READ, statDescriptor, STATX } from "./files.ts";
-import { cString, libc, MAP_FAILED, PROT_READ_WRITE } from "./libc.ts";
+import { cString, libc } from "./libc.ts";
+import { MAP_FAILED, PROT_READ_WRITE } from "./libc_symbols.ts";
 
 const SYMBOLS = {
   // int fstatfs(int fd, struct statfs *buf)

@@ -4,7 +4,8 @@
  * @module
  */
 import { formatAddress } from "./interfaces.ts";
-import { addressOf, EFD_CLOEXEC_NONBLOCK, type Libc, libc, namesIn } from "./libc.ts";
+import { addressOf, type Libc, libc, namesIn } from "./libc.ts";
+import { EFD_CLOEXEC_NONBLOCK } from "./libc_symbols.ts";
 
 /** `SHUT_RDWR` of shutdown. */
 const BOTH_DIRECTIONS = 2;

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { cString, F_SETFD, FD_CLOEXEC, libc } from "./libc.ts";
+import { cString, libc } from "./libc.ts";
+import { F_SETFD, FD_CLOEXEC } from "./libc_symbols.ts";
 
 const LOG_BYTES = 64 * 1024;
 /** `MFD_CLOEXEC | MFD_ALLOW_SEALING` of memfd_create. */

@@ -5,7 +5,9 @@
  */
 import { cStringAt, cStringIn } from "../ffi/c_string.ts";
 import { buildNative } from "./build_native.ts";
-import { type Peers, peersFolder, pyarrowFolder, REPOSITORY } from "./peers.ts";
+import { peersFolder, pyarrowFolder } from "./peer_places.ts";
+import type { Peers } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
 import { run } from "./setup_run.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /**
  * Compiles a shared library or a program.

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
-import { findCommand, peersFolder } from "./peers.ts";
+import { findCommand, peersFolder } from "./peer_places.ts";
 
 /** A file of a package. */
 interface Source {

@@ -6,7 +6,7 @@
  * @module
  */
 import { type DataName, fetchData } from "./data.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { prepare } from "./setup.ts";
 
 /** What `dipc serve --json` prints. */

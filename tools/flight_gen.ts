@@ -5,7 +5,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 const BUF = "npm:@bufbuild/buf@1.75.0";
 const GENERATOR = "npm:@bufbuild/protoc-gen-es@2.17.0";

@@ -8,7 +8,7 @@
  */
 import { fileOf } from "../tests/fuzz/registry.ts";
 import type { FuzzTarget } from "../tests/fuzz/target.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** A target that reaches a smaller share of the branches or of the lines of its files than this fails; files are shared. */
 const LEAST_BRANCHES = 0.5, LEAST_LINES = 0.35;

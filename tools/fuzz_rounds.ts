@@ -5,7 +5,7 @@
  */
 import type { Finding, FuzzReport, FuzzTarget } from "../tests/fuzz/target.ts";
 import { watch } from "../tests/fuzz/watch.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** Time of each target in a round, in seconds. */
 const ROUND_SECONDS = 10;

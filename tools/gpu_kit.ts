@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readZip } from "../src/setup_zip.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { UCX_WHEELS } from "./gpu_wheels.ts";
 
 /** Most bytes of the kit: what travels to a machine with a GPU must be small. */

@@ -10,7 +10,7 @@ import { tableFromArrays } from "apache-arrow";
 import { DipcError, serve } from "../mod.ts";
 import { connectCuda, releaseDevices } from "../cuda.ts";
 import { openGpu } from "../src/device/devices.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** Exit status of a check that could not be made, as in many test suites. */
 const SKIPPED = 77;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** Files of the package and what each of them imports, as paths from the root of the repository. */
 export type ImportGraph = ReadonlyMap<string, ReadonlySet<string>>;

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { filesBelow, type ImportGraph, importGraph, roomGraph, roomOf } from "./import_graph.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 const PAGE = `${REPOSITORY}/CONTRIBUTING.md`;
 const BEGIN = "<!-- layers: begin -->", END = "<!-- layers: end -->";

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { pyarrowFolder, REPOSITORY } from "./peers.ts";
+import { pyarrowFolder } from "./peer_places.ts";
+import { REPOSITORY } from "./repository.ts";
 import { run } from "./setup_run.ts";
 
 /** The file that each C file is compiled to, and how its constants begin. */

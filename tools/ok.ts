@@ -8,7 +8,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { closingLine, LAST_RESULT, runTests, type TestResult } from "./test.ts";
 import { treeDigest } from "./tree.ts";
 

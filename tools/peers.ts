@@ -8,15 +8,8 @@
 import { SETUP_DUCKDB_VERSION } from "../ffi/duckdb_location.ts";
 import { SETUP_UCX_VERSION, setupFolder, setupLibrary } from "../ffi/find.ts";
 import { toolsFolder } from "../src/setup.ts";
-
-/** Root of the repository, without a slash at its end. */
-export const REPOSITORY: string = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
-
-/** Where everything that is fetched for tests goes: the same folder as the copy of UCX. */
-export function peersFolder(): string | null {
-  const folder = setupFolder();
-  return folder === null ? null : folder.slice(0, folder.lastIndexOf("/"));
-}
+import { findCommand, isFile, namesIn, peersFolder, pyarrowFolder, pythonPath } from "./peer_places.ts";
+import * as places from "./peer_places.ts";
 
 /** A UCX that the tests can use. */
 export interface UcxInstallation {
@@ -163,146 +156,36 @@ export interface Sail {
 /** What a test may need; the key of {@linkcode Peers}. */
 export type PeerName = keyof Peers;
 
-/** Debian 12's version of UCX. */
-export const OLDER_UCX_VERSION = "1.13.1";
-
-/** Version of the PyPI package `nvidia-cuda-runtime-cu12` that `cuda.h` is taken from. */
-export const CUDA_HEADERS_VERSION = "12.9.79";
-
-/** Version of arrow-go whose Flight integration programs the tests use. */
-export const FLIGHT_GO_VERSION = "18.8.0";
-
-/** Names of the two programs: client, then server. */
-export const FLIGHT_GO_PROGRAMS = ["arrow-flight-integration-client", "arrow-flight-integration-server"] as const;
-
-/** Names of the programs in `tools/flight_go`: server, then client. */
-export const GO_PROGRAMS = ["aging_server", "default_client"] as const;
-
-/** Version of `@grpc/grpc-js` whose client the tests use. */
-export const GRPC_JS_VERSION = "1.14.7";
-
-/** Version of nanoarrow whose sources the tests use, in the PyPI package `arx-nanoarrow-sources`. */
-export const NANOARROW_VERSION = "0.8.0.post1";
-
-/** Version of the ADBC drivers and of their driver manager on PyPI. */
-export const ADBC_VERSION = "1.13.0";
-
-/** Version of the PyPI package `flightsql-dbapi`, which comes with the ADBC drivers. */
-export const FLIGHT_SQL_DBAPI_VERSION = "0.2.2";
-
-/** Version of DuckDB's JDBC driver on Maven Central; npm has no DuckDB 2. */
-export const DUCKDB_JDBC_VERSION = "2.0.0.1";
-
-/** Version of the JDBC driver of Flight SQL on Maven Central. */
-export const FLIGHT_SQL_JDBC_VERSION = "18.3.0";
-/** Versions of the Flight SQL servers on PyPI. */
-export const ROAPI_VERSION = "0.12.7";
-/** See {@linkcode ROAPI_VERSION}. */
-export const SAIL_VERSION = "0.7.2";
-
 /** What each peer is called in messages, and how to get it. */
 export const PEER_ADVICE: Readonly<Record<PeerName, string>> = {
   python: "Python 3.11 or newer with pyarrow (`deno task setup` makes the environment; needs python3 and pip)",
   compiler: "a C compiler (sudo apt-get install gcc)",
   ucx: `UCX ${SETUP_UCX_VERSION} (\`deno task setup\`; needs pip)`,
-  olderUcx: `UCX ${OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
-  cudaHeaders: `NVIDIA's cuda.h ${CUDA_HEADERS_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  olderUcx:
+    `UCX ${places.OLDER_UCX_VERSION} (\`deno task setup\` on Debian 12, or in any system with its package lists)`,
+  cudaHeaders: `NVIDIA's cuda.h ${places.CUDA_HEADERS_VERSION} (\`deno task setup\`; needs python3 and pip)`,
   flightGo:
-    `the Flight integration programs of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
+    `the Flight integration programs of arrow-go ${places.FLIGHT_GO_VERSION} (\`deno task setup\` builds them; needs Go ` +
     "1.25 or newer, or pip to fetch one, and a Go module proxy)",
   goPrograms: `the Flight programs of tools/flight_go (\`deno task setup\` builds them as those of arrow-go's tests)`,
-  grpcJs: `@grpc/grpc-js ${GRPC_JS_VERSION} (\`deno task setup\`; needs a registry of npm)`,
+  grpcJs: `@grpc/grpc-js ${places.GRPC_JS_VERSION} (\`deno task setup\`; needs a registry of npm)`,
   proxies: "Debian's nginx and HAProxy (`deno task setup` on Debian 12, or in any system with its package lists)",
   arrowCpp: "pyarrow with its headers (`deno task setup`), and a compiler of C++20 (sudo apt-get install g++)",
-  nanoarrow: `the sources of nanoarrow ${NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  nanoarrow: `the sources of nanoarrow ${places.NANOARROW_VERSION} (\`deno task setup\`; needs python3 and pip)`,
   adbc:
-    `the ADBC drivers ${ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (\`deno task setup\`; needs python3 and pip)`,
+    `the ADBC drivers ${places.ADBC_VERSION} of SQLite, PostgreSQL and Flight SQL (\`deno task setup\`; needs python3 and pip)`,
   duckdb: `libduckdb ${SETUP_DUCKDB_VERSION} (\`deno task setup\`; needs a registry of npm)`,
-  duckdb2: `libduckdb of DuckDB's JDBC driver ${DUCKDB_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
+  duckdb2: `libduckdb of DuckDB's JDBC driver ${places.DUCKDB_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
   postgres: "Debian's PostgreSQL 15 (`deno task setup` on Debian 12, or in any system with its package lists)",
   flightSqlJdbc:
     `Java 17 or newer (sudo apt-get install openjdk-17-jdk-headless), and Arrow's JDBC driver of Flight SQL ` +
-    `${FLIGHT_SQL_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
-  sqliteServer: `the SQLite Flight SQL server of arrow-go ${FLIGHT_GO_VERSION} (\`deno task setup\` builds it as the ` +
+    `${places.FLIGHT_SQL_JDBC_VERSION} (\`deno task setup\`; needs Maven Central)`,
+  sqliteServer:
+    `the SQLite Flight SQL server of arrow-go ${places.FLIGHT_GO_VERSION} (\`deno task setup\` builds it as the ` +
     "programs of arrow-go's tests)",
-  roapi: `ROAPI ${ROAPI_VERSION} (\`deno task setup\`; needs python3 and pip)`,
-  sail: `Sail ${SAIL_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  roapi: `ROAPI ${places.ROAPI_VERSION} (\`deno task setup\`; needs python3 and pip)`,
+  sail: `Sail ${places.SAIL_VERSION} (\`deno task setup\`; needs python3 and pip)`,
 };
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}
-
-/** Folder of the older UCX, as its packages lay it out. */
-export function olderUcxFolder(folder: string): string {
-  return `${folder}/ucx-${OLDER_UCX_VERSION}`;
-}
-
-/** Folder of NVIDIA's `cuda.h`. */
-export function cudaHeadersFolder(folder: string): string {
-  return `${folder}/cuda-headers-${CUDA_HEADERS_VERSION}`;
-}
-
-/** Folder of the Flight integration programs. */
-export function flightGoFolder(folder: string): string {
-  return `${folder}/flight-go-${FLIGHT_GO_VERSION}`;
-}
-
-/** Folder of arrow-go's Flight SQL server. */
-export function sqliteServerFolder(folder: string): string {
-  return `${folder}/flight-sql-go-${FLIGHT_GO_VERSION}`;
-}
-
-/** Name of the program in it. */
-export const SQLITE_SERVER = "sqlite_flightsql_server";
-
-/** Folder of ROAPI, as its wheel lays it out. */
-export function roapiFolder(folder: string): string {
-  return `${folder}/roapi-${ROAPI_VERSION}`;
-}
-
-/** Folder of Sail. */
-export function sailFolder(folder: string): string {
-  return `${folder}/sail-${SAIL_VERSION}`;
-}
-
-/** Folder of the programs of `tools/flight_go`. */
-export function goProgramsFolder(folder: string): string {
-  return `${folder}/flight-go-programs`;
-}
-
-/** Folder of gRPC's library for JavaScript. */
-export function grpcJsFolder(folder: string): string {
-  return `${folder}/grpc-js-${GRPC_JS_VERSION}`;
-}
-
-/** Folder of the sources of nanoarrow. */
-export function nanoarrowFolder(folder: string): string {
-  return `${folder}/nanoarrow-${NANOARROW_VERSION}`;
-}
-
-/** The folder of pyarrow's package, with Arrow's libraries and headers; `null` if it has none. */
-export function pyarrowFolder(): string | null {
-  const folder = peersFolder();
-  const libraries = folder === null ? null : pythonPath(folder).replace(/bin\/[^/]*$/, "lib");
-  for (const name of libraries === null ? [] : namesIn(libraries)) {
-    const installed = `${libraries}/${name}/site-packages/pyarrow`;
-    if (isFile(`${installed}/include/arrow/c/abi.h`)) return installed;
-  }
-  return null;
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return [...Deno.readDirSync(folder)].map(({ name }) => name);
-  } catch {
-    return [];
-  }
-}
 
 function findArrowCpp(): ArrowCpp | null {
   const folder = pyarrowFolder();
@@ -311,45 +194,8 @@ function findArrowCpp(): ArrowCpp | null {
   return folder === null || compiler === null || library === undefined ? null : { folder, library, compiler };
 }
 
-/** The programs in the folder of proxies. */
-export const PROXY_PROGRAMS = { nginx: "usr/sbin/nginx", haproxy: "usr/sbin/haproxy" } as const;
-
-/** nginx's module for connections, in the folder of proxies. */
-const STREAM_MODULE = "usr/lib/nginx/modules/ngx_stream_module.so";
-
-/** The libraries in a folder that packages of Debian were unpacked into. */
-export const DEBIAN_LIBRARIES: string = `usr/lib/${Deno.build.arch}-linux-gnu`;
-
-/** Folder of nginx and HAProxy, as their packages lay it out. */
-export function proxiesFolder(folder: string): string {
-  return `${folder}/proxies`;
-}
-
-/** Folder of the Python packages with ADBC drivers. */
-export function adbcFolder(folder: string): string {
-  return `${folder}/adbc-${ADBC_VERSION}`;
-}
-
-/** Path of `libduckdb.so`, where `dipc setup duckdb` puts it. */
-export function duckdbLibrary(folder: string): string {
-  return `${folder}/libduckdb-${SETUP_DUCKDB_VERSION}/libduckdb.so`;
-}
-
-/** Path of the library in DuckDB's JDBC driver, which has the whole C interface. */
-export function duckdb2Library(folder: string): string {
-  return `${folder}/libduckdb-jdbc-${DUCKDB_JDBC_VERSION}/libduckdb.so`;
-}
-
-/** Folder of PostgreSQL, as its packages lay it out. */
-export function postgresFolder(folder: string): string {
-  return `${folder}/postgresql-15`;
-}
-
-/** The programs of PostgreSQL in its folder. */
-export const POSTGRES_PROGRAMS = "usr/lib/postgresql/15/bin";
-
 function findAdbc(folder: string): AdbcDrivers | null {
-  const packages = adbcFolder(folder);
+  const packages = places.adbcFolder(folder);
   const include = `${packages}/adbc_driver_manager`;
   const [sqlite, postgresql] = ["sqlite", "postgresql"].map((name) =>
     `${packages}/adbc_driver_${name}/libadbc_driver_${name}.so`
@@ -359,61 +205,21 @@ function findAdbc(folder: string): AdbcDrivers | null {
   return all.every(isFile) ? { packages, include, sqlite, postgresql } : null;
 }
 
-/** Path of the JDBC driver of Flight SQL. */
-export function flightSqlJdbcDriver(folder: string): string {
-  return `${folder}/flight-sql-jdbc-driver-${FLIGHT_SQL_JDBC_VERSION}.jar`;
-}
-
 function findFlightSqlJdbc(folder: string): FlightSqlJdbc | null {
   const java = findCommand("java");
-  const driver = flightSqlJdbcDriver(folder);
+  const driver = places.flightSqlJdbcDriver(folder);
   return java !== null && isFile(driver) ? { java, driver } : null;
 }
 
 function findPostgres(folder: string): Postgres | null {
-  const unpacked = postgresFolder(folder);
-  return isFile(`${unpacked}/${POSTGRES_PROGRAMS}/postgres`)
-    ? { folder: unpacked, programs: POSTGRES_PROGRAMS, libraries: DEBIAN_LIBRARIES }
+  const unpacked = places.postgresFolder(folder);
+  return isFile(`${unpacked}/${places.POSTGRES_PROGRAMS}/postgres`)
+    ? { folder: unpacked, programs: places.POSTGRES_PROGRAMS, libraries: places.DEBIAN_LIBRARIES }
     : null;
 }
 
-/** The first of some commands that is in `PATH`, or `null`. */
-export function findCommand(...names: string[]): string | null {
-  for (const name of names) {
-    for (const folder of (Deno.env.get("PATH") ?? "").split(":")) {
-      if (folder !== "" && isFile(`${folder}/${name}`)) return `${folder}/${name}`;
-    }
-  }
-  return null;
-}
-
-/** Path of the Python of the virtual environment, there or not. `DIPC_PYTHON` names another. */
-export function pythonPath(folder: string): string {
-  return Deno.env.get("DIPC_PYTHON") || `${folder}/venv/bin/python`;
-}
-
 /** What a machine without a folder for peers has. */
-const NOTHING: Peers = {
-  python: null,
-  compiler: null,
-  ucx: null,
-  olderUcx: null,
-  cudaHeaders: null,
-  flightGo: null,
-  goPrograms: null,
-  grpcJs: null,
-  proxies: null,
-  arrowCpp: null,
-  nanoarrow: null,
-  adbc: null,
-  duckdb: null,
-  duckdb2: null,
-  postgres: null,
-  flightSqlJdbc: null,
-  sqliteServer: null,
-  roapi: null,
-  sail: null,
-};
+const NOTHING = Object.fromEntries(Object.keys(PEER_ADVICE).map((name) => [name, null])) as unknown as Peers;
 
 /** Looks for all peers. Starts nothing and downloads nothing. */
 export function findPeers(): Peers {
@@ -425,15 +231,15 @@ export function findPeers(): Peers {
   const ifFile = (path: string): string | null => isFile(path) ? path : null;
   const python = pythonPath(folder);
   const tools = toolsFolder();
-  const older = `${olderUcxFolder(folder)}/usr`;
+  const older = `${places.olderUcxFolder(folder)}/usr`;
   const olderLibrary = `${older}/lib/${Deno.build.arch}-linux-gnu/libucp.so.0`;
-  const [client, server] = FLIGHT_GO_PROGRAMS.map((name) => `${flightGoFolder(folder)}/${name}`);
-  const [agingServer, defaultClient] = GO_PROGRAMS.map((name) => `${goProgramsFolder(folder)}/${name}`);
-  const grpcJs = grpcJsFolder(folder);
-  const proxies = proxiesFolder(folder);
-  const [nginx, haproxy] = Object.values(PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
-  const streamModule = `${proxies}/${STREAM_MODULE}`;
-  const nanoarrow = nanoarrowFolder(folder);
+  const [client, server] = places.FLIGHT_GO_PROGRAMS.map((name) => `${places.flightGoFolder(folder)}/${name}`);
+  const [agingServer, defaultClient] = places.GO_PROGRAMS.map((name) => `${places.goProgramsFolder(folder)}/${name}`);
+  const grpcJs = places.grpcJsFolder(folder);
+  const proxies = places.proxiesFolder(folder);
+  const [nginx, haproxy] = Object.values(places.PROXY_PROGRAMS).map((name) => `${proxies}/${name}`);
+  const streamModule = `${proxies}/${places.STREAM_MODULE}`;
+  const nanoarrow = places.nanoarrowFolder(folder);
   const include = (path: string): string | null => isFile(`${path}/ucp/api/ucp.h`) ? path : null;
   return {
     python: ifFile(python),
@@ -448,34 +254,34 @@ export function findPeers(): Peers {
       : null,
     olderUcx: isFile(olderLibrary)
       ? {
-        version: OLDER_UCX_VERSION,
+        version: places.OLDER_UCX_VERSION,
         library: olderLibrary,
         include: include(`${older}/include`),
         perftest: ifFile(`${older}/bin/ucx_perftest`),
       }
       : null,
-    cudaHeaders: isFile(`${cudaHeadersFolder(folder)}/cuda.h`) ? cudaHeadersFolder(folder) : null,
-    flightGo: isFile(client) && isFile(server) ? { version: FLIGHT_GO_VERSION, client, server } : null,
+    cudaHeaders: isFile(`${places.cudaHeadersFolder(folder)}/cuda.h`) ? places.cudaHeadersFolder(folder) : null,
+    flightGo: isFile(client) && isFile(server) ? { version: places.FLIGHT_GO_VERSION, client, server } : null,
     goPrograms: isFile(agingServer) && isFile(defaultClient)
-      ? { version: FLIGHT_GO_VERSION, agingServer, defaultClient }
+      ? { version: places.FLIGHT_GO_VERSION, agingServer, defaultClient }
       : null,
     grpcJs: isFile(`${grpcJs}/node_modules/@grpc/grpc-js/package.json`)
-      ? { version: GRPC_JS_VERSION, folder: grpcJs }
+      ? { version: places.GRPC_JS_VERSION, folder: grpcJs }
       : null,
     proxies: isFile(nginx) && isFile(haproxy) && isFile(streamModule)
-      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${DEBIAN_LIBRARIES}` } }
+      ? { nginx, haproxy, streamModule, env: { LD_LIBRARY_PATH: `${proxies}/${places.DEBIAN_LIBRARIES}` } }
       : null,
     arrowCpp: findArrowCpp(),
     nanoarrow: isFile(`${nanoarrow}/src/nanoarrow.c`) ? nanoarrow : null,
     adbc: findAdbc(folder),
-    duckdb: ifFile(duckdbLibrary(folder)),
-    duckdb2: ifFile(duckdb2Library(folder)),
+    duckdb: ifFile(places.duckdbLibrary(folder)),
+    duckdb2: ifFile(places.duckdb2Library(folder)),
     postgres: findPostgres(folder),
     flightSqlJdbc: findFlightSqlJdbc(folder),
-    sqliteServer: ifFile(`${sqliteServerFolder(folder)}/${SQLITE_SERVER}`),
-    roapi: ifFile(`${roapiFolder(folder)}/bin/roapi`),
-    sail: isFile(`${sailFolder(folder)}/pysail/_native.abi3.so`) && isFile(python)
-      ? { python, packages: sailFolder(folder) }
+    sqliteServer: ifFile(`${places.sqliteServerFolder(folder)}/${places.SQLITE_SERVER}`),
+    roapi: ifFile(`${places.roapiFolder(folder)}/bin/roapi`),
+    sail: isFile(`${places.sailFolder(folder)}/pysail/_native.abi3.so`) && isFile(python)
+      ? { python, packages: places.sailFolder(folder) }
       : null,
   };
 }

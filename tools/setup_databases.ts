@@ -12,12 +12,12 @@ import {
   DEBIAN_LIBRARIES,
   duckdbLibrary,
   findCommand,
-  findPeers,
   FLIGHT_SQL_DBAPI_VERSION,
   POSTGRES_PROGRAMS,
   postgresFolder,
   pythonPath,
-} from "./peers.ts";
+} from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { findPython } from "./setup_python.ts";
 import { fillFolder, type Report, run, Unavailable } from "./setup_run.ts";
 

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { findPeers, FLIGHT_GO_PROGRAMS, FLIGHT_GO_VERSION, flightGoFolder } from "./peers.ts";
+import { FLIGHT_GO_PROGRAMS, FLIGHT_GO_VERSION, flightGoFolder } from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { findCommand, pythonPath } from "./peers.ts";
+import { findCommand, pythonPath } from "./peer_places.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 
 /** Oldest Go that compiles arrow-go: the `go` line of its `go.mod`. */

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { FLIGHT_GO_VERSION, GO_PROGRAMS, goProgramsFolder, REPOSITORY } from "./peers.ts";
+import { FLIGHT_GO_VERSION, GO_PROGRAMS, goProgramsFolder } from "./peer_places.ts";
+import { REPOSITORY } from "./repository.ts";
 import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 

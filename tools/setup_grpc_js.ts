@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { findPeers, GRPC_JS_VERSION, grpcJsFolder } from "./peers.ts";
+import { GRPC_JS_VERSION, grpcJsFolder } from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { type Report, run } from "./setup_run.ts";
 
 /** Longest time for the download, in milliseconds. */

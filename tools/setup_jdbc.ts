@@ -10,10 +10,10 @@ import {
   duckdb2Library,
   DUCKDB_JDBC_VERSION,
   findCommand,
-  findPeers,
   FLIGHT_SQL_JDBC_VERSION,
   flightSqlJdbcDriver,
-} from "./peers.ts";
+} from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { fillFolder, type Report, Unavailable } from "./setup_run.ts";
 
 /** A file of Maven Central. */

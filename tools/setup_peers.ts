@@ -5,18 +5,9 @@
  *
  * @module
  */
-import {
-  findCommand,
-  findPeers,
-  OLDER_UCX_VERSION,
-  olderUcxFolder,
-  PEER_ADVICE,
-  type PeerName,
-  type Peers,
-  peersFolder,
-  pythonPath,
-  REPOSITORY,
-} from "./peers.ts";
+import { findCommand, OLDER_UCX_VERSION, olderUcxFolder, peersFolder, pythonPath } from "./peer_places.ts";
+import { findPeers, PEER_ADVICE, type PeerName, type Peers } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { provideAdbc, provideDuckdb, providePostgres } from "./setup_databases.ts";
 import { provideFlightGo } from "./setup_flight_go.ts";
 import { provideGoPrograms } from "./setup_go_programs.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DEBIAN_LIBRARIES, findCommand, findPeers, proxiesFolder, PROXY_PROGRAMS } from "./peers.ts";
+import { DEBIAN_LIBRARIES, findCommand, proxiesFolder, PROXY_PROGRAMS } from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 
 /** The two programs, nginx's module that passes connections on, and the libraries of HAProxy that few machines have. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { findCommand } from "./peers.ts";
+import { findCommand } from "./peer_places.ts";
 import { Unavailable } from "./setup_run.ts";
 
 /** A Python that the pinned packages support. */

@@ -4,7 +4,6 @@
  * @module
  */
 import {
-  findPeers,
   FLIGHT_GO_VERSION,
   pythonPath,
   ROAPI_VERSION,
@@ -13,7 +12,8 @@ import {
   sailFolder,
   SQLITE_SERVER,
   sqliteServerFolder,
-} from "./peers.ts";
+} from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { GO_BUILD, GO_TIMEOUT_MS, goCompiler } from "./setup_go.ts";
 import { findPython } from "./setup_python.ts";
 import { fillFolder, type Report, run, Unavailable } from "./setup_run.ts";

@@ -5,7 +5,8 @@
  */
 import { createHash } from "node:crypto";
 import { readZip } from "../src/setup_zip.ts";
-import { CUDA_HEADERS_VERSION, cudaHeadersFolder, findPeers, NANOARROW_VERSION, nanoarrowFolder } from "./peers.ts";
+import { CUDA_HEADERS_VERSION, cudaHeadersFolder, NANOARROW_VERSION, nanoarrowFolder } from "./peer_places.ts";
+import { findPeers } from "./peers.ts";
 import { findPython } from "./setup_python.ts";
 import { type Report, run, Unavailable } from "./setup_run.ts";
 

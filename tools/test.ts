@@ -10,7 +10,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { type CaseResult, readJunit } from "./junit.ts";
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 import { prepare } from "./setup.ts";
 import { treeDigest } from "./tree.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { REPOSITORY } from "./peers.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** Something not to write. */
 export interface Rule {

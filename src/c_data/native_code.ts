@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { addressOf, libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
+import { addressOf, libc } from "../../ffi/libc.ts";
+import { MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc_symbols.ts";
 import { PROT_READ_EXEC, rawMemory } from "../../ffi/raw_memory.ts";
 import { LocalError } from "../errors.ts";
 import { ASYNC_MACHINE_CODE } from "./async_machine_code.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DataType, type Decimal, type TimeUnit, type Vector } from "apache-arrow";
+import { DataType, type Decimal, type TimeUnit, Vector } from "apache-arrow";
 import type { DuckDbLibrary } from "../duckdb/library.ts";
 import { destroyBy, duckDbError } from "../duckdb/library.ts";
 import { DipcError } from "../errors.ts";
@@ -13,6 +13,11 @@ import type { Prepared } from "../duckdb/prepared.ts";
 /** Microseconds of each unit of time, by its number; nanoseconds are apart. */
 const MICROSECONDS: Readonly<Record<number, bigint>> = { 0: 1_000_000n, 1: 1000n, 2: 1n };
 const NANOSECOND: TimeUnit = 3;
+const DAY_MS = 86_400_000n;
+/** Least and greatest integers, and microseconds of a day. */
+const INT32 = [-(2n ** 31n), 2n ** 31n - 1n] as const;
+const INT64 = [-(2n ** 63n), 2n ** 63n - 1n] as const;
+const DAY = [0n, 1000n * DAY_MS] as const;
 /** Most digits of a decimal of DuckDB. */
 const MAX_PRECISION = 38;
 
@@ -34,8 +39,7 @@ export function bindParameters(library: DuckDbLibrary, prepared: Prepared, param
     );
   }
   for (let i = 0; i < given; i++) {
-    const { batch, row } = parameters!;
-    const vector = batch.getChildAt(i)!;
+    const { vector, row } = placeOf(parameters!.batch.getChildAt(i)!, parameters!.row);
     const parameter = BigInt(i + 1);
     const { symbols } = library;
     const status = vector.isValid(row)
@@ -47,10 +51,28 @@ export function bindParameters(library: DuckDbLibrary, prepared: Prepared, param
   }
 }
 
+/** The place of a value. One of a dictionary is in there, and may be null there, too. */
+function placeOf(vector: Vector, row: number): { readonly vector: Vector; readonly row: number } {
+  if (!DataType.isDictionary(vector.type) || !vector.isValid(row)) return { vector, row };
+  const { values, dictionary } = vector.data[0];
+  let index = Number(values[row]);
+  for (const data of dictionary!.data) {
+    if (index < data.length) return { vector: new Vector([data]), row: index };
+    index -= data.length;
+  }
+  throw new DipcError("invalid_argument", "cannot bind the parameters: a dictionary has fewer values than are used");
+}
+
 function binderOf({ symbols }: DuckDbLibrary, statement: bigint, index: bigint, vector: Vector): Bind {
-  // A dictionary gives the values that its numbers stand for.
-  const type = DataType.isDictionary(vector.type) ? vector.type.dictionary as DataType : vector.type;
+  const type: DataType = vector.type;
   const raw = (row: number): bigint => BigInt(vector.data[0].values[row]);
+  const within = (value: bigint, [least, most]: readonly [bigint, bigint]): bigint => {
+    if (value >= least && value <= most) return value;
+    throw new DipcError(
+      "invalid_argument",
+      `cannot bind parameter ${index}: its value, of type ${type}, is beyond what DuckDB has; send one that is nearer to 0`,
+    );
+  };
   if (DataType.isBool(type)) return (row) => symbols.duckdb_bind_boolean(statement, index, vector.get(row));
   if (DataType.isInt(type)) {
     return type.isSigned
@@ -79,19 +101,20 @@ function binderOf({ symbols }: DuckDbLibrary, statement: bigint, index: bigint, 
   }
   if (DataType.isDate(type)) {
     return (row) => {
-      const days = type.unit === 0 ? raw(row) : raw(row) / 86_400_000n;
-      return symbols.duckdb_bind_date(statement, index, Number(days));
+      const days = type.unit === 0 ? raw(row) : daysOf(raw(row));
+      return symbols.duckdb_bind_date(statement, index, Number(within(days, INT32)));
     };
   }
   if (DataType.isTime(type)) {
-    return (row) => symbols.duckdb_bind_time(statement, index, microseconds(raw(row), type.unit));
+    return (row) => symbols.duckdb_bind_time(statement, index, within(microseconds(raw(row), type.unit), DAY));
   }
   if (DataType.isTimestamp(type)) {
     if (type.timezone) {
-      return (row) => symbols.duckdb_bind_timestamp_tz(statement, index, microseconds(raw(row), type.unit));
+      return (row) =>
+        symbols.duckdb_bind_timestamp_tz(statement, index, within(microseconds(raw(row), type.unit), INT64));
     }
     if (type.unit !== NANOSECOND) {
-      return (row) => symbols.duckdb_bind_timestamp(statement, index, microseconds(raw(row), type.unit));
+      return (row) => symbols.duckdb_bind_timestamp(statement, index, within(microseconds(raw(row), type.unit), INT64));
     }
     return (row) => {
       const value = symbols.duckdb_create_timestamp_ns(raw(row));
@@ -103,7 +126,7 @@ function binderOf({ symbols }: DuckDbLibrary, statement: bigint, index: bigint, 
   if (DataType.isDuration(type)) {
     return (row) => {
       const bytes = new Uint8Array(16);
-      new DataView(bytes.buffer).setBigInt64(8, microseconds(raw(row), type.unit), true);
+      new DataView(bytes.buffer).setBigInt64(8, within(microseconds(raw(row), type.unit), INT64), true);
       return symbols.duckdb_bind_interval(statement, index, bytes);
     };
   }
@@ -112,6 +135,12 @@ function binderOf({ symbols }: DuckDbLibrary, statement: bigint, index: bigint, 
     "invalid_argument",
     `cannot bind parameter ${index}: it is of type ${type}, which no parameter has; send a number, a text, bytes or a time`,
   );
+}
+
+/** Days of milliseconds, also before 1970. */
+function daysOf(milliseconds: bigint): bigint {
+  const rest = milliseconds % DAY_MS;
+  return (milliseconds - (rest < 0n ? rest + DAY_MS : rest)) / DAY_MS;
 }
 
 function microseconds(value: bigint, unit: TimeUnit): bigint {

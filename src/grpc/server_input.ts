@@ -8,6 +8,9 @@ import type { ServerStream } from "../http2/server_stream.ts";
 import { patientNow, patientTimeout, type PatientTimer } from "../patience.ts";
 import { GRPC_PREFIX_BYTES } from "./framing.ts";
 
+/** Bytes that are allocated when a message's length is all that has come; more when those have. */
+const TRUSTED_BYTES = 4 * 2 ** 20;
+
 /** The bytes of a call, pulled: they are never read faster than they are consumed. */
 export class CallInput {
   readonly #stream: ServerStream;
@@ -86,14 +89,20 @@ export class CallInput {
     const prefix = new Uint8Array(GRPC_PREFIX_BYTES);
     let into = prefix;
     let filled = 0;
+    let length = -1;
     for (;;) {
       if (filled === into.byteLength) {
-        if (into !== prefix) return into;
-        const length = messageLength(prefix, maxBytes);
-        if (length === 0) return new Uint8Array();
-        // At most what a call may hold anyway, so that the announced length can be trusted.
-        into = new Uint8Array(length);
-        filled = 0;
+        if (filled === length) return into;
+        if (into === prefix) {
+          length = messageLength(prefix, maxBytes);
+          if (length === 0) return new Uint8Array();
+          into = new Uint8Array(Math.min(length, TRUSTED_BYTES));
+          filled = 0;
+        } else {
+          const longer = new Uint8Array(Math.min(length, 2 * filled));
+          longer.set(into);
+          into = longer;
+        }
       }
       const chunk = await this.next(Math.max(1, Math.ceil(endsAt - patientNow())));
       if (chunk === null) {

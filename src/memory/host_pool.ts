@@ -8,14 +8,14 @@
  * @module
  */
 import { LocalError } from "../errors.ts";
+import { libc } from "../../ffi/libc.ts";
 import {
-  libc,
   MADV_HUGEPAGE,
   MADV_POPULATE_WRITE,
   MAP_FAILED,
   MAP_PRIVATE_ANONYMOUS,
   PROT_READ_WRITE,
-} from "../../ffi/libc.ts";
+} from "../../ffi/libc_symbols.ts";
 import { MIB } from "../bytes.ts";
 import type { Block, Body, Pool } from "./block.ts";
 import { LARGEST_SMALL_BODY, SmallBlocks } from "./small_blocks.ts";

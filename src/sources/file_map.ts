@@ -12,7 +12,8 @@ import {
   MAP_PRIVATE,
   MREMAP_REPLACE,
 } from "../../ffi/files.ts";
-import { libc, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc.ts";
+import { libc } from "../../ffi/libc.ts";
+import { MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PROT_READ_WRITE } from "../../ffi/libc_symbols.ts";
 import { LocalError } from "../errors.ts";
 import type { Body } from "../memory/block.ts";
 import { type FileHandle, ioError } from "./file_handle.ts";

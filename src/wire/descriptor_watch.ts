@@ -4,7 +4,8 @@
  * @module
  */
 import { LocalError } from "../errors.ts";
-import { EFD_CLOEXEC_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, libc } from "../../ffi/libc.ts";
+import { libc } from "../../ffi/libc.ts";
+import { EFD_CLOEXEC_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from "../../ffi/libc_symbols.ts";
 import { CallMemory } from "../../ffi/raw_memory.ts";
 
 /** struct epoll_event, which is packed on x86-64 only. */

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes 
 import { tableFromIPC } from "apache-arrow";
 import { delay } from "../support/time.ts";
 import { TRIP_BATCH_ROWS, tripsBytes, tripsTable, writeWideFile } from "../support/cli_data.ts";
-import { findCommand } from "../../tools/peers.ts";
+import { findCommand } from "../../tools/peer_places.ts";
 import { type Need, needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { unusedPort } from "../support/ports.ts";

@@ -128,11 +128,11 @@ Deno.test("a call that waits for its turn does not time out, and has its own tim
   await using server = rawServer({
     settings: [[MAX_CONCURRENT_STREAMS, 1]],
     async onRequest(connection, streamId) {
-      await delay(700);
+      await delay(900);
       await done(connection, streamId);
     },
   });
-  await using client = await FlightClient.connect(server.location, { timeoutMs: 1000 });
+  await using client = await FlightClient.connect(server.location, { timeoutMs: 2500 });
   assertEquals(await Promise.all(["a", "b", "c", "d"].map((body) => act(client, body))), Array(4).fill(["done"]));
 });
 
@@ -140,11 +140,11 @@ Deno.test("a call with one answer has its time from when it is sent, and ends wi
   await using server = rawServer({
     settings: [[MAX_CONCURRENT_STREAMS, 1]],
     async onRequest(connection, streamId) {
-      await delay(700);
+      await delay(900);
       await connection.succeed(streamId, infoBytes([]));
     },
   });
-  await using client = await FlightClient.connect(server.location, { timeoutMs: 1000 });
+  await using client = await FlightClient.connect(server.location, { timeoutMs: 2500 });
   await Promise.all([1, 2, 3].map(() => client.getFlightInfo({ path: "x" })));
   const first = client.getFlightInfo({ path: "x" });
   await assertDipcError("timeout", "deadline of 0.2 s", () => client.getFlightInfo({ path: "x" }, { timeoutMs: 200 }));

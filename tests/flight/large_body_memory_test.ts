@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect, fromTable, serve, type Server } from "../../mod.ts";
 import { tableFromArrays } from "apache-arrow";
-import { findCommand } from "../../tools/peers.ts";
+import { findCommand } from "../../tools/peer_places.ts";
 import { type Need, needsUcx, testNeeding } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { startDipc } from "../support/processes.ts";

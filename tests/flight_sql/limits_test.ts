@@ -1,5 +1,5 @@
 /** How much clients may have open at a server of Flight SQL, and for how long. */
-import { assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater } from "@std/assert";
 import { type RecordBatch, tableFromArrays } from "apache-arrow";
 import { FlightSqlClient, type FlightSqlStatement, type SqlEngine } from "../../flight_sql.ts";
 import { fromBatches, fromTable, serve } from "../../mod.ts";
@@ -72,6 +72,29 @@ peerTest(["duckdb"], "the commands of queries that are polled are counted", asyn
   });
 });
 
+peerTest(
+  ["duckdb"],
+  "results that nobody fetches are kept up to a limit, and computed as they are read above it",
+  async () => {
+    const MiB = 1 << 20, KEPT = 4 * MiB, COUNT = 12;
+    await using server = await sqlServer({ flight: { sqlLimits: { smallResultBytes: MiB, maxKeptBytes: KEPT } } });
+    await using client = await server.client();
+    const query = "select i as i from range(100000) r(i)"; // 800,000 bytes
+    const command = packMessage(sql.CommandStatementQuerySchema, { query });
+    const infos = await Promise.all(Array.from({ length: COUNT }, () => client.flight.getFlightInfo({ command })));
+    const kept = infos.map(({ totalBytes }) => Number(totalBytes)).filter((bytes) => bytes >= 0);
+    assertEquals(new Set(kept), new Set([800_000]));
+    assert(kept.length > 0 && kept.length < COUNT, `${kept.length} were kept`);
+    for (const info of infos) {
+      let rows = 0;
+      for await (const batch of await client.read(info)) rows += batch.numRows;
+      assertEquals(rows, 100_000);
+    }
+    // Those that were fetched have made room.
+    assertEquals(Number((await client.flight.getFlightInfo({ command })).totalBytes), 800_000);
+  },
+);
+
 peerTest(["duckdb"], "a client may fetch more large results than it may have open", async () => {
   await using server = await sqlServer({ flight: { sqlLimits: { smallResultBytes: 0, maxHandles: 140 } } });
   await using client = await server.client();
@@ -114,35 +137,66 @@ async function* twoBatches(mayCome: Promise<unknown>): AsyncGenerator<RecordBatc
   yield batch;
 }
 
-/** An engine that takes every row, and then so much time; without a number as much as it gets. */
+const NUMBERS = await fromTable(tableFromArrays({ i: Int32Array.of(1) }));
+
+/** An engine that needs so much time for a query or an ingest; without a number as much as it gets. */
 function slowEngine(workMs?: number): SqlEngine {
   const none = () => Promise.resolve([]);
   const nothing = () => Promise.resolve();
+  const work = async (signal: AbortSignal | undefined): Promise<void> => {
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    signal!.addEventListener("abort", () => end());
+    await (workMs === undefined ? ended : delay(workMs));
+    signal!.throwIfAborted();
+  };
   return {
     facts: { name: "", version: "", isReadOnly: false, transactions: "none", canIngest: true },
     catalog: {
       ...{ catalogs: none, schemas: none, tables: none, tableTypes: none, primaryKeys: none, foreignKeys: none },
-      schemaOf: () => Promise.reject(new Error("not called")),
+      schemaOf: () => Promise.resolve(NUMBERS.schema),
     },
     connect: () =>
       Promise.resolve({
         ...{ begin: nothing, commit: nothing, rollback: nothing, close: nothing },
-        prepare: () => Promise.reject(new Error("not called")),
-        async ingest(_target, rows, { signal }) {
+        prepare: () =>
+          Promise.resolve({
+            ...{ schema: NUMBERS.schema, parameterSchema: NUMBERS.schema, isOrdered: true, close: nothing },
+            update: () => Promise.resolve(0),
+            async query(_, { signal }) {
+              await work(signal);
+              const run = await NUMBERS.open();
+              return { schema: NUMBERS.schema, next: () => run.next(), close: () => run.close() };
+            },
+          }),
+        async ingest(_, rows, { signal }) {
           let count = 0;
           for await (const { header, body } of rows.messages()) {
             if (header.kind === "batch") count += header.rows;
             body?.release();
           }
-          const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-          signal!.addEventListener("abort", () => end());
-          await (workMs === undefined ? ended : delay(workMs));
-          signal!.throwIfAborted();
+          await work(signal);
           return count;
         },
       }),
   };
 }
+
+Deno.test("a query that is cancelled after its result has come, but was not polled for, leaves nothing open", async () => {
+  const sqlLimits = { maxHandles: 6 };
+  await using server = await serve({ datasets: {}, flight: { ucx: "off", sql: slowEngine(1500), sqlLimits } });
+  await using client = await FlightSqlClient.connect(server.flight!.location);
+  const command = packMessage(sql.CommandStatementQuerySchema, { query: "select 1" });
+  for (let round = 0; round < 2; round++) {
+    // Each has a handle, and then one more for its result.
+    const polls = await Promise.all([1, 2, 3].map(() => client.flight.pollFlightInfo({ command })));
+    await delay(1000);
+    for (const { info, descriptor } of polls) {
+      assertEquals(descriptor === null, false);
+      await client.flight.cancelFlightInfo(info!);
+    }
+  }
+  assertEquals(await rowsOf(client, "select 1"), [{ i: 1 }]);
+});
 
 Deno.test("the time in which uploaded rows are written is limited, and does not pass while the client is slow", async () => {
   const sqlLimits = { statementTimeoutMs: 1000 };

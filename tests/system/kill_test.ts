@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connect, DipcError, releaseTransports } from "../../mod.ts";
 import { hostPool } from "../../src/memory/host_pool.ts";
-import { delay, until } from "../support/time.ts";
+import { assertSoon, delay, LOADED_MS, until } from "../support/time.ts";
 import { testNeeding, ucxVersions } from "../support/needs.ts";
 import { ROOT, TemporaryFolder } from "../support/paths.ts";
 import { descriptorCount } from "../support/proc.ts";
@@ -19,8 +19,6 @@ const SERVER = `${ROOT}/tests/support/server_program.ts`;
 const CLIENT = `${ROOT}/tests/system/support/client_program.ts`;
 /** Moments on the version that counts; a fifth of them on the older one. */
 const MOMENTS = 50;
-/** The client must have failed this long after the kill. */
-const LONGEST_MS = 2000;
 
 /** Bytes of a body: far below, just around and far above what UCX sends eagerly, and larger than the window. */
 const SIZES = [512, 8_192, 65_536, 262_144, 1_048_576, 16_777_216];
@@ -66,7 +64,7 @@ function moments(count: number): Moment[] {
 
 const main = ucxVersions[0];
 
-testNeeding([main.need], `the client fails within 2 s of a kill of the server, at ${MOMENTS} moments`, async () => {
+testNeeding([main.need], `the client fails soon after a kill of the server, at ${MOMENTS} moments`, async () => {
   const rows: string[][] = [];
   const late: string[] = [];
   // The next server starts while the last one is being killed.
@@ -86,7 +84,7 @@ testNeeding([main.need], `the client fails within 2 s of a kill of the server, a
     let taken = 0;
     let error: unknown = null;
     try {
-      await using reader = await connect(urisOf(info, size), { timeoutMs: 10_000 });
+      await using reader = await connect(urisOf(info, size), { timeoutMs: 30_000 });
       for await (using _ of reader) {
         if (++taken === batches + 1) setTimeout(kill, delayMs);
       }
@@ -103,7 +101,7 @@ testNeeding([main.need], `the client fails within 2 s of a kill of the server, a
       ["connection_lost", "unreachable"].includes(error.code),
       `moment ${number}: ${error.code}: ${error.message}`,
     );
-    if (after > LONGEST_MS) late.push(`moment ${number}: ${Math.round(after)} ms: ${error.message}`);
+    if (after > LOADED_MS) late.push(`moment ${number}: ${Math.round(after)} ms: ${error.message}`);
     rows.push([
       String(number),
       String(size),
@@ -148,7 +146,7 @@ for (const { label, need, env } of ucxVersions) {
       assert(["connection_lost", "unreachable"].includes(summary.error.code), outcome.stdout);
       assertEquals([...Deno.readDirSync(folder.path)], [], "an output that is not whole must not stay");
       rows.push([String(moment.size), String(summary.batches), `${Math.round(after)} ms`, summary.error.code]);
-      assertLess(after, LONGEST_MS + 1000);
+      assertSoon("it ended", killedAt);
     }
     printTable(`Server of dipc get killed, UCX ${label}`, ["body", "batches", "ended after", "error"], rows);
   });

@@ -1,6 +1,7 @@
 /** The loop that moves all workers of an isolate: who wakes it, and when it sleeps. */
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { EFD_CLOEXEC_NONBLOCK, libc } from "../../ffi/libc.ts";
+import { libc } from "../../ffi/libc.ts";
+import { EFD_CLOEXEC_NONBLOCK } from "../../ffi/libc_symbols.ts";
 import { type Pollable, progressLoop, type Wait } from "../../src/wire/ucx/loop.ts";
 import { delay } from "../support/time.ts";
 

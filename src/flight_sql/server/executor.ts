@@ -237,6 +237,8 @@ export class Executor {
   }
 
   readonly #handles = new WeakMap<StoredResult, string>();
+  /** Bytes for small results that are being computed. */
+  #reserved = 0;
 
   async #execute(
     { transaction, textBytes, open }: Work,
@@ -261,11 +263,16 @@ export class Executor {
         }
         watch?.begin(connection);
         const options = { signal: abort.signal, isWatched: watch !== undefined };
-        const result = statement.schema === null
-          ? await this.#counted(statement, parameters, budget, options).finally(release)
-          : await this.#rows(statement, parameters, options, { budget, abort, release });
-        transaction?.keep(result);
-        return this.#keep(result, caller, statementBytes);
+        const room = this.#reserve();
+        try {
+          const result = statement.schema === null
+            ? await this.#counted(statement, parameters, budget, options).finally(release)
+            : await this.#rows(statement, parameters, options, { budget, abort, room, release });
+          transaction?.keep(result);
+          return this.#keep(result, caller, statementBytes);
+        } finally {
+          this.#reserved -= room;
+        }
       });
     } catch (error) {
       throw engineError(error, abort.signal);
@@ -278,7 +285,12 @@ export class Executor {
     statement: EngineStatement,
     parameters: readonly EngineParameters[],
     options: EngineExecuteOptions,
-    { budget, abort, release }: { budget: Budget; abort: AbortController; release: () => Promise<void> },
+    { budget, abort, room, release }: {
+      budget: Budget;
+      abort: AbortController;
+      room: number;
+      release: () => Promise<void>;
+    },
   ): Promise<SqlResult> {
     let rows;
     try {
@@ -288,7 +300,7 @@ export class Executor {
       throw error;
     }
     const run = new Run({ rows, budget, abort, limits: this.limits, release });
-    return await resultOf(run, statement.isOrdered, this.limits);
+    return await resultOf(run, statement.isOrdered, room, this.limits.parts);
   }
 
   async #counted(
@@ -309,20 +321,31 @@ export class Executor {
     return stored;
   }
 
-  /** Forgets results that were fetched, if there are many. */
+  /** Forgets results that were fetched, if there are many, or no room for another small one. */
   #dropRead(): void {
-    let bytes = 0;
+    for (const handle of this.#results.keys()) if (!this.handles.has(handle)) this.#results.delete(handle);
+    let missing = Math.min(this.limits.smallResultBytes, this.limits.maxKeptBytes) - this.#free();
     for (const [handle, { result }] of this.#results) {
-      if (!this.handles.has(handle)) this.#results.delete(handle);
-      else if (result.isSmall) bytes += result.bytes;
-    }
-    for (const [handle, { result }] of this.#results) {
-      if (this.#results.size <= MAX_KEPT && bytes <= this.limits.maxKeptBytes) return;
+      if (this.#results.size <= MAX_KEPT && missing <= 0) return;
       if (!result.wasRead || result.isBeingRead) continue;
-      if (result.isSmall) bytes -= result.bytes;
+      missing -= result.keptBytes;
       this.#results.delete(handle);
       this.handles.drop(handle);
     }
+  }
+
+  /** Bytes that may be kept of results to come. */
+  #free(): number {
+    let free = this.limits.maxKeptBytes - this.#reserved;
+    for (const { result } of this.#results.values()) free -= result.keptBytes;
+    return Math.max(0, free);
+  }
+
+  /** Reserves what is kept of a result that comes, if it is small. @returns how many bytes; they are to be given back */
+  #reserve(): number {
+    const room = Math.min(this.limits.smallResultBytes, this.#free());
+    this.#reserved += room;
+    return room;
   }
 
   async #instance(

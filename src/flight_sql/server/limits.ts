@@ -41,7 +41,10 @@ export interface SqlLimits {
    * in several parts and by the fastest route. Default 4 MiB.
    */
   smallResultBytes: number;
-  /** Most bytes of all small results that are kept after they were fetched. Default 64 MiB. */
+  /**
+   * Most bytes of results that are kept, of all clients: those that were fetched make room for new ones, and if all wait to be fetched,
+   * another one is read as it is computed, however small it is. Default 128 MiB.
+   */
   maxKeptBytes: number;
   /** Parts of a result that is not small, unless its rows have an order: so many clients can fetch it together. Default 4. */
   parts: number;
@@ -59,7 +62,7 @@ const DEFAULTS: Readonly<SqlLimits> = {
   resultTimeoutMs: 300_000,
   graceMs: 1000,
   smallResultBytes: 4 * MIB,
-  maxKeptBytes: 64 * MIB,
+  maxKeptBytes: 128 * MIB,
   parts: 4,
 };
 

@@ -37,23 +37,28 @@ export class PendingQuery implements Open {
   readonly watch = new ProgressWatch();
   readonly #abort = new AbortController();
   readonly #result: Promise<StoredResult | null>;
+  readonly #discard: (result: StoredResult, error: PeerError) => Promise<void>;
   #polls = 0;
   /** Whether the client has the result, which is by itself from then on. */
   #isDelivered = false;
 
   /**
-   * @param execute Executes the query until it has a result
+   * @param calls `execute` executes the query until it has a result; `discard` ends a result that its client will not fetch
    * @param timeoutMs Longest time between polls, in milliseconds
    * @param commandBytes Size of the command
    */
   constructor(
-    execute: (signal: AbortSignal, watch: ProgressWatch) => Promise<StoredResult | null>,
+    calls: {
+      execute(signal: AbortSignal, watch: ProgressWatch): Promise<StoredResult | null>;
+      discard(result: StoredResult, error: PeerError): Promise<void>;
+    },
     timeoutMs: number,
     commandBytes: number,
   ) {
     this.timeoutMs = timeoutMs;
     this.statementBytes = commandBytes;
-    this.#result = execute(this.#abort.signal, this.watch);
+    this.#discard = calls.discard;
+    this.#result = calls.execute(this.#abort.signal, this.watch);
     this.#result.catch(() => {});
   }
 
@@ -82,6 +87,7 @@ export class PendingQuery implements Open {
   async close(error: PeerError): Promise<void> {
     const hasResult = this.#isDelivered;
     this.#abort.abort(error);
-    if (!hasResult) await (await this.#result.catch(() => null))?.close(error);
+    const result = hasResult ? null : await this.#result.catch(() => null);
+    if (result !== null) await this.#discard(result, error);
   }
 }

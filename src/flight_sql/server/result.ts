@@ -7,7 +7,6 @@ import type { MessageHeader } from "../../ipc/message.ts";
 import type { Dataset, MessageStream } from "../../sources/dataset.ts";
 import { ResidentDataset } from "../../sources/resident.ts";
 import { PeerError, RefusedError } from "../../tell_peer.ts";
-import type { SqlLimits } from "./limits.ts";
 import type { Run } from "./run.ts";
 
 /** A result. */
@@ -19,6 +18,8 @@ export interface SqlResult {
   readonly rows: number;
   /** Size in bytes; -1 if it is not known yet. */
   readonly bytes: number;
+  /** Bytes of it that are in memory and wait to be fetched, for the first time or again. */
+  readonly keptBytes: number;
   readonly isOrdered: boolean;
   /** Whether all of it is in memory. */
   readonly isSmall: boolean;
@@ -37,12 +38,14 @@ export interface SqlResult {
  *
  * @param run The execution, taken over
  * @param isOrdered Whether its rows have an order
+ * @param room Most bytes of a small one
+ * @param parts Parts of another one, unless its rows have an order
  * @throws {DipcError} what the engine throws, `limit_exceeded`, `timeout`
  */
-export async function resultOf(run: Run, isOrdered: boolean, limits: SqlLimits): Promise<SqlResult> {
-  const messages = await run.readAhead(limits.smallResultBytes);
+export async function resultOf(run: Run, isOrdered: boolean, room: number, parts: number): Promise<SqlResult> {
+  const messages = await run.readAhead(room);
   if (messages !== null) return new SmallResult(new ResidentDataset(run.schema, messages), isOrdered);
-  return new SharedResult(run, isOrdered || run.hasDictionaries ? 1 : limits.parts, isOrdered);
+  return new SharedResult(run, isOrdered || run.hasDictionaries ? 1 : parts, isOrdered);
 }
 
 /** A result that is in memory, which can be fetched more than once. */
@@ -51,6 +54,7 @@ export class SmallResult implements SqlResult {
   readonly parts: readonly Dataset[];
   readonly rows: number;
   readonly bytes: number;
+  readonly keptBytes: number;
   readonly isOrdered: boolean;
   readonly isSmall = true;
   readonly isRunning = false;
@@ -63,7 +67,7 @@ export class SmallResult implements SqlResult {
     this.schema = dataset.schema;
     this.#dataset = dataset;
     this.rows = this.#dataset.rows;
-    this.bytes = this.#dataset.bodyBytes;
+    this.bytes = this.keptBytes = this.#dataset.bodyBytes;
     this.isOrdered = isOrdered;
     this.parts = [watched(this.#dataset, (isBegun) => {
       this.#readers += isBegun ? 1 : -1;
@@ -132,6 +136,10 @@ class SharedResult implements SqlResult {
 
   get isRunning(): boolean {
     return !this.#run.hasEnded;
+  }
+
+  get keptBytes(): number {
+    return this.#run.readyBytes;
   }
 
   get wasRead(): boolean {

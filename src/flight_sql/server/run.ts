@@ -89,6 +89,7 @@ export class Run {
   readonly #ready: IpcMessage[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #rows = 0;
+  #readyBytes = 0;
   #hasEnded = false;
   #failure: unknown = null;
   #closing: Promise<void> | null = null;
@@ -101,6 +102,11 @@ export class Run {
   /** Whether no more messages come from the engine. */
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  /** Bytes of bodies that were read already, and not taken. */
+  get readyBytes(): number {
+    return this.#readyBytes;
   }
 
   /** Whether it was ended before its end. */
@@ -116,13 +122,12 @@ export class Run {
    * @throws {DipcError} what the engine throws, `limit_exceeded`, `timeout`
    */
   async readAhead(bytes: number): Promise<IpcMessage[] | null> {
-    let read = 0;
     for (let message; (message = await this.#read()) !== null;) {
       this.#ready.push(message);
-      read += message.body?.byteLength ?? 0;
-      if (read > bytes) return null;
+      this.#readyBytes += message.body?.byteLength ?? 0;
+      if (this.#readyBytes > bytes) return null;
     }
-    return this.#ready.splice(0);
+    return this.#takeReady();
   }
 
   /** Whether it has dictionaries, so that one reader needs all of what is read. */
@@ -132,9 +137,20 @@ export class Run {
 
   /** The next message, `null` at the end. @throws {DipcError} as {@linkcode readAhead} */
   take(): IpcMessage | null | Promise<IpcMessage | null> {
-    const taken = this.#turn.then(() => this.#ready.shift() ?? this.#read());
+    const taken = this.#turn.then(() => this.#nextReady() ?? this.#read());
     this.#turn = taken.catch(() => {});
     return taken;
+  }
+
+  #nextReady(): IpcMessage | undefined {
+    const message = this.#ready.shift();
+    this.#readyBytes -= message?.body?.byteLength ?? 0;
+    return message;
+  }
+
+  #takeReady(): IpcMessage[] {
+    this.#readyBytes = 0;
+    return this.#ready.splice(0);
   }
 
   async #read(): Promise<IpcMessage | null> {
@@ -171,7 +187,7 @@ export class Run {
     if (this.#hasEnded && this.#ready.length === 0) return await this.#end();
     this.#failure ??= error;
     this.#hasEnded = true;
-    for (const { body } of this.#ready.splice(0)) body?.release();
+    for (const { body } of this.#takeReady()) body?.release();
     this.#parts.abort.abort(error);
     await this.#end();
   }

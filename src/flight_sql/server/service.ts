@@ -184,8 +184,11 @@ export class SqlService {
       if (packedName(command) === null) return undefined;
       const { byteLength } = command;
       handles.checkRoom(callerOf(context), byteLength);
-      const run = (signal: AbortSignal, watch: ProgressWatch) => this.#run(command, context, signal, watch);
-      query = new PendingQuery(run, limits.resultTimeoutMs, byteLength);
+      const calls: ConstructorParameters<typeof PendingQuery>[0] = {
+        execute: (signal, watch) => this.#run(command, context, signal, watch),
+        discard: (result, error) => handles.end(this.#executor.handleOf(result), error),
+      };
+      query = new PendingQuery(calls, limits.resultTimeoutMs, byteLength);
       handle = handles.add(query, callerOf(context));
     }
     const stored = await query.wait(POLL_MS, context.signal).catch(async (error) => {

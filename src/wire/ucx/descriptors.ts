@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { EFD_CLOEXEC_NONBLOCK, libc, RLIMIT_NOFILE } from "../../../ffi/libc.ts";
+import { libc } from "../../../ffi/libc.ts";
+import { EFD_CLOEXEC_NONBLOCK, RLIMIT_NOFILE } from "../../../ffi/libc_symbols.ts";
 import { LocalError } from "../../errors.ts";
 
 /** More than a worker opens while it is made: 8 with shared memory and TCP. */

@@ -5,6 +5,7 @@
  */
 import { LocalError } from "../../errors.ts";
 import { closeOnExec } from "../../../ffi/close_on_exec.ts";
+import { libc } from "../../../ffi/libc.ts";
 import {
   EFD_CLOEXEC_NONBLOCK,
   EPOLL_CLOEXEC,
@@ -13,11 +14,10 @@ import {
   EPOLL_CTL_MOD,
   EPOLLIN,
   EPOLLONESHOT,
-  libc,
   MAP_FAILED,
   MAP_PRIVATE_ANONYMOUS,
   PROT_READ_WRITE,
-} from "../../../ffi/libc.ts";
+} from "../../../ffi/libc_symbols.ts";
 
 /** struct epoll_event, which is packed on x86-64 only. */
 const [EVENT_BYTES, EVENT_DATA] = Deno.build.arch === "x86_64" ? [12, 4] : [16, 8];
@@ -42,18 +42,23 @@ export class EventSet {
 
   /** @throws {DipcError} `io`, `out_of_memory` if the system refuses file descriptors or memory */
   constructor() {
-    this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
-    this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
-    if (this.#epoll < 0 || this.#wakeFd < 0) {
-      throw new LocalError(
-        "io",
-        "cannot make the progress loop: the system refused a file descriptor; check `ulimit -n`",
-      );
-    }
-    this.#control(EPOLL_CTL_ADD, this.#wakeFd, WAKE);
     this.#eventsAddress = this.#libc.mmap(0n, EVENTS_BYTES, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
     if (this.#eventsAddress === MAP_FAILED) {
       throw new LocalError("out_of_memory", "cannot make the progress loop: the system refused to map a page");
+    }
+    this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
+    this.#wakeFd = this.#libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
+    try {
+      if (this.#epoll < 0 || this.#wakeFd < 0) {
+        throw new LocalError(
+          "io",
+          "cannot make the progress loop: the system refused a file descriptor; check `ulimit -n`",
+        );
+      }
+      this.#control(EPOLL_CTL_ADD, this.#wakeFd, WAKE);
+    } catch (error) {
+      this.close();
+      throw error;
     }
     const pointer = Deno.UnsafePointer.create(this.#eventsAddress)!;
     const memory = Deno.UnsafePointerView.getArrayBuffer(pointer, EVENT_BYTES * MAX_EVENTS) as ArrayBuffer;

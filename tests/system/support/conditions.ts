@@ -6,7 +6,7 @@
 import type { Need } from "../../support/needs.ts";
 import { delay } from "../../support/time.ts";
 import { dipc, serve, type StartOptions } from "../../support/processes.ts";
-import { findCommand } from "../../../tools/peers.ts";
+import { findCommand } from "../../../tools/peer_places.ts";
 
 /** What runs one side: words before its command, and variables of its environment. */
 export type Side = Pick<StartOptions, "within" | "env">;
