@@ -35,8 +35,12 @@ async function listActions(uri: string, args: ParsedArgs, isJson: boolean): Prom
   return await withFlightClient("action", uri, args, async (client, signal) => {
     const actions: ActionType[] = [];
     for await (const action of client.listActions({ signal })) {
-      if (isJson) actions.push(action);
-      else await print(`${printable(action.type)}  ${printable(action.description)}\n`);
+      if (isJson) {
+        actions.push(action);
+        continue;
+      }
+      const line = `${printable(action.type)}  ${printable(action.description)}`;
+      await print(`${line.trimEnd()}\n`); // a server need not describe its actions
     }
     if (isJson) await print(`${JSON.stringify({ actions })}\n`);
   });

@@ -8,6 +8,7 @@ import { isGranted } from "../permissions.ts";
 import { printable } from "../text.ts";
 import { UsageError } from "./args.ts";
 import { EXIT_FAILURE, EXIT_USAGE } from "./exit_codes.ts";
+import { type EndSignal, Interrupted } from "./interrupt.ts";
 import { DUCKDB_VARIABLES, LIBRARY_VARIABLES } from "./permissions.ts";
 import { withLimitOption } from "./reader_limits.ts";
 
@@ -68,7 +69,8 @@ export function asFailure(thrown: unknown): Failure {
     }
     const usage = error instanceof UsageError || error.code === "invalid_uri";
     const message = error.code === "limit_exceeded" ? withLimitOption(error.message) : error.message;
-    return { code: error.code, message, status: usage ? EXIT_USAGE : EXIT_FAILURE };
+    const status = error instanceof Interrupted ? error.status : usage ? EXIT_USAGE : EXIT_FAILURE;
+    return { code: error.code, message, status };
   }
   const failed = (code: DipcErrorCode, message: string): Failure => ({ code, message, status: EXIT_FAILURE });
   if (error instanceof Deno.errors.NotCapable) return failed("permission_denied", withFlags(error.message));
@@ -86,6 +88,11 @@ export function asFailure(thrown: unknown): Failure {
     );
   }
   return failed("internal", `cannot go on: ${error}; please report this as a defect`);
+}
+
+/** What a command has to throw: that a signal ended it, if its error comes from that. */
+export function endedBy(caught: EndSignal | null, error: unknown): unknown {
+  return caught !== null && asFailure(error).code === "cancelled" ? new Interrupted(caught) : error;
 }
 
 /** The text on standard error: `error[code]: what, why, what to do`. Further lines of a message are indented. */

@@ -6,8 +6,8 @@
 import type { FlightClient } from "../../flight.ts";
 import { withPeerCheck } from "../routes/peer_check.ts";
 import type { ParsedArgs } from "./args.ts";
-import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
-import { asFailure } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
+import { endedBy } from "./failure.ts";
 import { flightOptionsOf } from "./flight_options.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { connecting, requireForCommand } from "./permissions.ts";
@@ -39,7 +39,6 @@ export async function withFlightClient(
     });
     return EXIT_OK;
   } catch (error) {
-    if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
-    throw error;
+    throw endedBy(interrupt.caught, error);
   }
 }

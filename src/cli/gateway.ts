@@ -14,7 +14,7 @@ import { catchInterrupt, type EndSignal } from "./interrupt.ts";
 import { countOf } from "./numbers.ts";
 import { print, printError } from "./output.ts";
 import { connecting, listening, NATIVE, requireForCommand } from "./permissions.ts";
-import { logCalls } from "./server_log.ts";
+import { logGateway } from "./server_log.ts";
 import { limitsOf } from "./serve.ts";
 
 /** How long running streams may go on after the first signal, in milliseconds. */
@@ -25,7 +25,8 @@ const MAX_PORT = 65_535;
 export async function runGateway(args: ParsedArgs): Promise<number> {
   const { values, flags } = args;
   const engines = enginesOf(args.positional);
-  const uris = typeof engines === "string" ? [engines] : Object.values(engines);
+  const byName = typeof engines === "string" ? { "": engines } : engines;
+  const uris = Object.values(byName);
   refuseUcxPorts(args);
   const port = (name: string): number => integerOption(`--${name}`, values.get(name) ?? "0", 0, MAX_PORT);
   const lifetime = values.get("ticket-lifetime");
@@ -47,10 +48,10 @@ export async function runGateway(args: ParsedArgs): Promise<number> {
   const { serveGateway } = await import("../../flight.ts");
   const gateway = await serveGateway(options);
   try {
-    logCalls(gateway, ({ method, error }) => method === "" || error?.foreign?.system !== "grpc");
+    logGateway(gateway);
     const { location, ucxPort } = gateway;
     if (flags.has("json")) {
-      await print(`${JSON.stringify({ pid: Deno.pid, address, flight: location, ucxPort, engines })}\n`);
+      await print(`${JSON.stringify({ pid: Deno.pid, address, flight: location, ucxPort, engines: byName })}\n`);
     } else {
       await print(`${location}\n`);
       if (Deno.stderr.isTerminal()) await printError(`passing calls on to ${uris.join(", ")}, Ctrl-C stops\n`);

@@ -45,7 +45,8 @@ Options
   --idle-timeout T     ends a stream whose client accepts nothing for so long (default 5m)
   --no-ucx             passes calls on alone
   --trace FILE         write a trace of what happens when, for Perfetto
-  --json               one JSON object as the first line: {"pid","address","flight","ucxPort","engines":{NAME:URI}}
+  --json               one JSON object as the first line: {"pid","address","flight","ucxPort","engines":{NAME:URI}};
+                       the name of a single engine is ""
   -h, --help           this text
 
 Ctrl-C or SIGTERM stops the gateway once running streams have ended, after 10 s at the latest; a second Ctrl-C at once.

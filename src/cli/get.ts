@@ -16,7 +16,7 @@ import { asFailure, failureLine } from "./failure.ts";
 import { filesOf, openFileSource } from "./file_source.ts";
 import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { formatOf, TEXT_FORMAT_OPTIONS } from "./format.ts";
-import { catchInterrupt, type Interrupt } from "./interrupt.ts";
+import { catchInterrupt, endText, type Interrupt } from "./interrupt.ts";
 import { countOf, formatBytes, formatRate, formatSeconds } from "./numbers.ts";
 import { OutputClosed, print, printError, SHOWN_ROWS } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
@@ -256,9 +256,7 @@ async function report(plan: Plan, interrupt: Interrupt, totals: TotalsJson, thro
     if (interrupt.caught !== null) {
       if (interrupt.caught === "SIGINT") status = EXIT_INTERRUPTED;
       code = "cancelled";
-      message = `ended by ${interrupt.caught === "SIGINT" ? "Ctrl-C" : interrupt.caught} after ${
-        countOf(totals.batches, "batch", "batches")
-      }`;
+      message = `${endText(interrupt.caught)} after ${countOf(totals.batches, "batch", "batches")}`;
       if (plan.output !== undefined && !dataOnStandardOutput) message += `; ${plan.output} was not written`;
     }
     totals.error = { code, message };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
 import { EXIT_FAILURE, EXIT_INTERRUPTED } from "./exit_codes.ts";
 
 /** Signals that end a command. */
@@ -18,6 +19,22 @@ export interface Interrupt extends Disposable {
   readonly caught: EndSignal | null;
   /** Runs, synchronously, before a second signal ends the process at once. */
   beforeForcedExit: (() => void) | null;
+}
+
+/** What a command throws that a signal has ended. */
+export class Interrupted extends DipcError {
+  /** Exit status of the process. */
+  readonly status: number;
+  /** @param signal The signal */
+  constructor(signal: EndSignal) {
+    super("cancelled", endText(signal));
+    this.status = exitStatusOf(signal);
+  }
+}
+
+/** How a command says that a signal has ended it. */
+export function endText(signal: EndSignal): string {
+  return `ended by ${signal === "SIGINT" ? "Ctrl-C" : signal}`;
 }
 
 /** Exit status of a command that a signal ended: 130 after Ctrl-C, else 1. */

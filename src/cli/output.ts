@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { DipcError } from "../errors.ts";
+import { textOf } from "../text.ts";
 
 /** Thrown when standard output has no reader any more. The command then ends without a message. */
 export class OutputClosed extends Error {
@@ -28,13 +30,15 @@ const encoder = new TextEncoder();
  * Writes all of `bytes`.
  *
  * @throws {OutputClosed} if the other end of the pipe is closed
+ * @throws {DipcError} `io` if it cannot be written, such as to a full disk
  */
 export async function writeAll(sink: Sink, bytes: Uint8Array): Promise<void> {
   try {
     for (let at = 0; at < bytes.byteLength;) at += await sink.write(bytes.subarray(at));
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed();
-    throw error;
+    const which = sink === Deno.stdout ? "standard output" : "standard error";
+    throw new DipcError("io", `cannot write to ${which}: ${textOf(error)}; write it elsewhere`, { cause: error });
   }
 }
 
@@ -43,13 +47,9 @@ export function print(text: string): Promise<void> {
   return writeAll(Deno.stdout, encoder.encode(text));
 }
 
-/** Writes a text to standard error; a closed standard error is ignored. */
+/** Writes a text to standard error. That it is closed, or on a full disk, is ignored: a server goes on without its log. */
 export async function printError(text: string): Promise<void> {
-  try {
-    await writeAll(Deno.stderr, encoder.encode(text));
-  } catch (error) {
-    if (!(error instanceof OutputClosed)) throw error;
-  }
+  await writeAll(Deno.stderr, encoder.encode(text)).catch(() => {});
 }
 
 /** Rows of a table that are shown unless more are requested. */

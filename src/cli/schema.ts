@@ -8,14 +8,15 @@ import { withPeerCheck } from "../routes/peer_check.ts";
 import type { NeededPermission } from "../permissions.ts";
 import type { MessageHeader } from "../ipc/message.ts";
 import type { ParsedArgs } from "./args.ts";
-import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
-import { asFailure } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
+import { asFailure, endedBy } from "./failure.ts";
 import { filesOf, openFileSource } from "./file_source.ts";
 import { namesNoFlight, noFlightNamed } from "./flight_names.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { print } from "./output.ts";
 import { connecting, NATIVE, reading, requireForCommand } from "./permissions.ts";
 import { schemaJson, schemaText } from "./schema_text.ts";
+import { withSqlHint } from "./sql_hint.ts";
 import { type FlightServerSource, type Source, sourceOf, type UcxSource } from "./source.ts";
 
 /** Runs `dipc schema`. @returns exit status */
@@ -33,8 +34,7 @@ export async function runSchema(args: ParsedArgs): Promise<number> {
     );
     return EXIT_OK;
   } catch (error) {
-    if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
-    throw error;
+    throw endedBy(interrupt.caught, error);
   }
 }
 
@@ -79,6 +79,8 @@ async function flightSchema(source: FlightServerSource, signal: AbortSignal): Pr
     const bytes = await client.getSchema(descriptor, { signal }).catch(async (error) => {
       if (asFailure(error).code !== "unsupported") throw error;
       return (await client.getFlightInfo(descriptor, { signal })).schema;
+    }).catch(async (error) => {
+      throw await withSqlHint(error, uri, call);
     });
     return readEncapsulatedSchema(bytes, limits);
   });

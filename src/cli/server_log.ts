@@ -23,37 +23,39 @@ type Place = readonly (string | false | undefined)[];
 /** Logs the failures of a server, of both of its sides; it goes on. */
 export function logFailures(server: Server): void {
   logStreams(server);
-  if (server.flight !== undefined) logCalls(server.flight);
+  server.flight?.addEventListener("error", ({ detail }) => logCall(detail));
 }
 
 /** A client that leaves early (`get --limit`, `schema`, Ctrl-C) is mentioned, but is not a failure. */
 function logStreams(server: Server): void {
   server.addEventListener("error", ({ detail: { connection, dataset, totals, error = unknown() } }) => {
-    const place = [`connection ${connection}`, dataset !== undefined && `dataset ${dataset}`];
-    // What a dataset throws is not the client's doing, whatever its code.
-    if (!isOfPeer(error) || error instanceof DatasetError) return log(place, error);
-    const after = totals === undefined ? "" : ` after ${countOf(totals.batches, "batch", "batches")}`;
-    printError(printable(`${placeText(place)}: the client left${after}`) + "\n");
+    logStream([`connection ${connection}`, dataset !== undefined && `dataset ${dataset}`], error, totals?.batches);
   });
 }
 
-/**
- * Logs the calls that have failed.
- *
- * @param server Flight server or gateway
- * @param isLogged Whether a failure is one to log
- */
-export function logCalls(
-  server: TypedEventTarget<FlightServerEvents>,
-  isLogged: (detail: FlightServerEventDetail) => boolean = () => true,
-): void {
-  server.addEventListener("error", ({ detail }) => {
-    const { connection, method, dataset, error = unknown() } = detail;
-    if (!isLogged(detail)) return;
-    // Errors about the server's own connections and datasets have these codes too.
-    if (isOfPeer(error) && !(error instanceof LocalError)) return;
-    log(["Flight", connection > 0 && `connection ${connection}`, method, dataset && `dataset ${dataset}`], error);
+function logStream(place: Place, error: DipcError, batches: number | undefined): void {
+  // What a dataset throws is not the client's doing, whatever its code.
+  if (!isOfPeer(error) || error instanceof DatasetError) return log(place, error);
+  const after = batches === undefined ? "" : ` after ${countOf(batches, "batch", "batches")}`;
+  printError(`${placeText(place)}: the client left${after}\n`);
+}
+
+/** Logs the failures of a gateway that its clients are not told: not what an engine has answered. */
+export function logGateway(gateway: TypedEventTarget<FlightServerEvents>): void {
+  gateway.addEventListener("error", ({ detail }) => {
+    const { connection, method, dataset, batches, error = unknown() } = detail;
+    // Only a stream by UCX has an engine, and no method.
+    if (method === "" && dataset !== undefined) {
+      logStream([`connection ${connection}`, dataset !== "" && `engine ${dataset}`], error, batches);
+    } else if (method === "" || error.foreign?.system !== "grpc") logCall(detail);
   });
+}
+
+/** Logs a call that has failed. */
+function logCall({ connection, method, dataset, error = unknown() }: FlightServerEventDetail): void {
+  // Errors about the server's own connections and datasets have these codes too.
+  if (isOfPeer(error) && !(error instanceof LocalError)) return;
+  log(["Flight", connection > 0 && `connection ${connection}`, method, dataset && `dataset ${dataset}`], error);
 }
 
 function isOfPeer({ code }: DipcError): boolean {
@@ -66,7 +68,8 @@ function log(place: Place, error: DipcError): void {
 }
 
 function placeText(place: Place): string {
-  return place.filter((part) => typeof part === "string" && part !== "").join(", ");
+  // Names are the clients' own: they must not look like other lines of the log.
+  return printable(place.filter((part) => typeof part === "string" && part !== "").join(", "));
 }
 
 /** What led to an error, as far as its text does not say it already; and where, if that is a defect. */

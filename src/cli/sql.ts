@@ -65,6 +65,10 @@ async function execute(uri: string, args: ParsedArgs): Promise<number> {
   const parameters = parametersOf(args);
   const isUpdate = args.flags.has("update") || (!args.flags.has("explain") && isChange(statement));
   if (isUpdate && !args.values.has("output")) {
+    const idle = ["limit", "format"].find((name) => args.values.has(name));
+    if (idle !== undefined) {
+      throw new UsageError(`cannot use --${idle}: the statement changes rows, and shows none; leave it out`);
+    }
     let isDone = true;
     const status = await withSqlClient(uri, args, async (client, signal) => {
       try {

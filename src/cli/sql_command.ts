@@ -58,7 +58,9 @@ Options
   --route ROUTE      ucx, flight (gRPC), or auto: ucx if possible (default auto)
   --timeout TIME     longest wait for the server (default 30s to connect, 10m for a statement)
   --trace FILE       write a trace of what happens when, for Perfetto
-  --json             one JSON object with the totals, on failure too (on standard error with "-o -")
+  --json             one JSON object with the totals, on failure too (on standard error with "-o -"); for changes
+                     {"rows"}, --ingest {"rows","warnings"}, --tables {"tables":[{"catalog","dbSchema","name","type"}]},
+                     --describe as "dipc schema"
   -h, --help         this text
 
 ${FLIGHT_OPTIONS}

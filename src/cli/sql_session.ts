@@ -6,8 +6,8 @@
 import { DipcError } from "../errors.ts";
 import type { FlightSqlClient } from "../flight_sql/client.ts";
 import { choice, type ParsedArgs } from "./args.ts";
-import { EXIT_INTERRUPTED, EXIT_OK } from "./exit_codes.ts";
-import { asFailure } from "./failure.ts";
+import { EXIT_OK } from "./exit_codes.ts";
+import { endedBy } from "./failure.ts";
 import { flightOptionsOf, locationOptionsOf, maxBatchOf } from "./flight_options.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { readerLimitsOf } from "./reader_limits.ts";
@@ -49,8 +49,7 @@ export async function withSqlClient(
     await use(client, interrupt.signal).catch((error) => refused(client, error));
     return EXIT_OK;
   } catch (error) {
-    if (interrupt.caught === "SIGINT" && asFailure(error).code === "cancelled") return EXIT_INTERRUPTED;
-    throw error;
+    throw endedBy(interrupt.caught, error);
   }
 }
 

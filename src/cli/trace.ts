@@ -3,11 +3,13 @@
  *
  * @module
  */
-import { openError } from "../sources/paths.ts";
+import { writeError } from "../formats/atomic_file.ts";
+import { requirePermissions } from "../permissions.ts";
 import { ChromeTrace } from "../telemetry/chrome_trace.ts";
 import { setTelemetry, startSpan } from "../telemetry/telemetry.ts";
 import { textOf } from "../text.ts";
 import { printError } from "./output.ts";
+import { warningLine } from "./warnings.ts";
 
 /** Characters that are written at once; fewer wait for more at most for so many milliseconds, in case the process is killed. */
 const CHUNK = 64 * 1024, WAIT_MS = 200;
@@ -22,6 +24,7 @@ const CHUNK = 64 * 1024, WAIT_MS = 200;
  * @throws {DipcError} `permission_denied`, `not_found`, `io` if the file cannot be made; what `run` throws
  */
 export async function runTraced(path: string, name: string, run: () => Promise<number>): Promise<number> {
+  requirePermissions(`write the trace "${path}"`, [{ descriptor: { name: "write", path } }]);
   const file = new TraceFile(path);
   const trace = new ChromeTrace((text) => file.write(text), name);
   setTelemetry(trace);
@@ -48,7 +51,7 @@ class TraceFile {
     try {
       this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
     } catch (error) {
-      throw openError(path, error);
+      throw writeError(path, error);
     }
   }
 
@@ -64,7 +67,7 @@ class TraceFile {
     this.#flush();
     this.#file.close();
     if (this.#failure === null) return;
-    await printError(`cannot write the trace "${this.#path}": ${textOf(this.#failure)}; it ends early`);
+    await printError(warningLine(`cannot write the trace "${this.#path}": ${textOf(this.#failure)}; it ends early`));
   }
 
   #flush(): void {

@@ -35,7 +35,7 @@ export function bindParameters(library: DuckDbLibrary, prepared: Prepared, param
   if (given !== prepared.parameterCount) {
     throw new DipcError(
       "invalid_argument",
-      `cannot bind the parameters: the statement has ${prepared.parameterCount}, ${given} are given`,
+      `cannot bind the parameters: the statement has ${prepared.parameterCount}, ${given} are given; give one for each`,
     );
   }
   for (let i = 0; i < given; i++) {

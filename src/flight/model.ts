@@ -42,6 +42,13 @@ export function descriptorName(descriptor: FlightDescriptor): string {
   return "path" in descriptor ? descriptor.path.join("/") : new TextDecoder().decode(descriptor.command);
 }
 
+/** The name of a descriptor for logs and messages; `null` for a command in binary, such as a statement of Flight SQL. */
+export function readableName(descriptor: FlightDescriptor): string | null {
+  const name = descriptorName(descriptor);
+  // deno-lint-ignore no-control-regex -- these are what is looked for
+  return "command" in descriptor && /[\u0000-\u001f\ufffd]/.test(name) ? null : name;
+}
+
 /** What is accepted as a descriptor: one segment instead of a list, text instead of bytes. */
 export type FlightDescriptorInit =
   | { readonly path: string | readonly string[] }

@@ -70,7 +70,7 @@ export async function datasetOfParameters(parameters: SqlParameters, expected: S
   if (fields.length > 0 && fields.length !== values.length) {
     throw new DipcError(
       "invalid_argument",
-      `cannot execute the statement: it has ${fields.length} parameters, but ${values.length} values are given`,
+      `cannot execute the statement: it has ${fields.length} parameters, but ${values.length} values are given; give one for each`,
     );
   }
   const columns = values.map((value, i) => columnOf(value, fields[i] ?? null, i));

@@ -50,7 +50,7 @@ export class AtomicFile implements ByteSink {
       if (special) Deno.openSync(target, { write: true }).close();
       else temporary = TemporaryFile.create(target, existing?.mode ?? undefined);
     } catch (cause) {
-      throw createError(path, cause);
+      throw writeError(path, cause);
     }
     try {
       return new AtomicFile(path, target, temporary, openOutput(temporary?.path ?? target, path));
@@ -84,7 +84,7 @@ export class AtomicFile implements ByteSink {
     } catch (error) {
       this.#remove();
       if (error instanceof DipcError) throw error;
-      throw createError(this.path, error);
+      throw writeError(this.path, error);
     }
   }
 
@@ -115,7 +115,7 @@ function statOrNull(path: string): Deno.FileInfo | null {
     return Deno.statSync(path);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) return null;
-    throw createError(path, cause);
+    throw writeError(path, cause);
   }
 }
 
@@ -146,7 +146,8 @@ function folderOf(path: string): string {
   return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
 }
 
-function createError(path: string, cause: unknown): DipcError {
+/** The error for a file that cannot be written. */
+export function writeError(path: string, cause: unknown): DipcError {
   const folder = folderOf(path);
   if (cause instanceof Deno.errors.NotCapable) {
     return new LocalError(

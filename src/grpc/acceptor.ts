@@ -6,6 +6,7 @@
  */
 import { DipcError } from "../errors.ts";
 import { textOf } from "../text.ts";
+import { listenError } from "./listen_error.ts";
 
 /** Errors of `accept` that are about the one connection, whose client has gone already. */
 const OF_ONE_CONNECTION = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EPROTO", "ETIMEDOUT", "EHOSTUNREACH"];
@@ -47,7 +48,7 @@ export class Acceptor {
     try {
       this.#listener = Deno.listen({ hostname: address, port });
     } catch (cause) {
-      throw new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause });
+      throw listenError(address, port, cause);
     }
     void this.#run();
   }

@@ -7,9 +7,8 @@
  */
 import type { AddressInfo, Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
-import { DipcError } from "../errors.ts";
 import { patientTimeout, type PatientTimer } from "../patience.ts";
-import { textOf } from "../text.ts";
+import { listenError } from "./listen_error.ts";
 import type { FlightServerTls } from "./tls.ts";
 
 /** Connections after which it is looked whether more are accepted. */
@@ -117,8 +116,7 @@ export class SecureAcceptor {
     const { address, onError } = this.#options;
     const server = this.#server;
     return new Promise<void>((resolve, reject) => {
-      const fail = (cause: Error): void =>
-        reject(new DipcError("unreachable", `cannot listen on ${address}, port ${port}: ${textOf(cause)}`, { cause }));
+      const fail = (cause: Error): void => reject(listenError(address, port, cause));
       server.once("error", fail);
       server.listen(port, address, () => {
         server.off("error", fail);

@@ -21,17 +21,19 @@ export async function chooseRoute(uri: StreamUri): Promise<Route> {
         "string, a URL, or a list of them",
     );
   }
+  const isFlight = isOne && isFlightUri(uri);
   const meant = isOne ? flightUriFor(String(uri)) : null;
-  if (meant !== null) {
+  // What has another scheme may be meant for either.
+  const isOther = isOne && !isFlight && /^(?!ucx:)[a-z][a-z0-9+.-]*:\/\//i.test(String(uri));
+  if (meant !== null || isOther) {
     throw new LocalError(
       "invalid_uri",
       `cannot connect to ${
         JSON.stringify(String(uri))
       }: its scheme is neither ucx: nor that of a Flight server; for a ` +
-        `Flight server use ${meant}, for one of UCX the whole URI that it printed`,
+        `Flight server use ${meant ?? "grpc://HOST:PORT/NAME"}, for one of UCX the whole URI that it printed`,
     );
   }
-  const isFlight = isOne && isFlightUri(uri);
   return isFlight ? (await import("./flight.ts")).flightRoute : ucxRoute;
 }
 

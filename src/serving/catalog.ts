@@ -12,7 +12,13 @@ import type { MessageHeader } from "../ipc/message.ts";
 import { fromDataset } from "../tell_peer.ts";
 import type { StreamRole } from "../protocol/role.ts";
 import type { Approach } from "../reachable_host.ts";
-import { descriptorName, type FlightDescriptor, type FlightEndpoint, type FlightInfo } from "../flight/model.ts";
+import {
+  descriptorName,
+  type FlightDescriptor,
+  type FlightEndpoint,
+  type FlightInfo,
+  readableName,
+} from "../flight/model.ts";
 import type { DatasetGrant, FlightCatalog } from "../flight/service/parts.ts";
 import { looksLikeTicket, type Tickets } from "./tickets.ts";
 
@@ -131,11 +137,11 @@ export class Catalog implements Admission, FlightCatalog {
     const name = descriptorName(descriptor);
     const entry = this.#options.entries.get(name);
     if (entry === undefined) {
+      const readable = readableName(descriptor);
+      const what = readable === null ? "with that command" : `${JSON.stringify(readable)}`;
       throw new DipcError(
         "not_found",
-        `cannot find the flight ${
-          JSON.stringify(name)
-        }: this server has none of that name; ListFlights lists its flights`,
+        `cannot find the flight ${what}: this server has none of that name; ListFlights lists its flights`,
       );
     }
     return entry;

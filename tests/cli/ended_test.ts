@@ -1,6 +1,6 @@
 /** Commands that are ended in the middle of what they do. */
 import { assert, assertEquals } from "@std/assert";
-import { writeWideFile } from "../support/cli_data.ts";
+import { tripsBytes, writeWideFile } from "../support/cli_data.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
 import { CLI, startDipc } from "../support/processes.ts";
@@ -32,6 +32,34 @@ for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 1]] as const) {
     assert(stderr.startsWith("error[cancelled]: ended by "), stderr);
   });
 }
+
+Deno.test("a command at a silent server says what ended it, with --json in its object too", async () => {
+  using folder = new TemporaryFolder();
+  const trips = folder.file("trips.arrow");
+  Deno.writeFileSync(trips, tripsBytes("file"));
+  using silent = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const uri = `grpc://127.0.0.1:${silent.addr.port}`;
+  const commands = [
+    ["ls", uri],
+    ["action", uri],
+    ["schema", `${uri}/trips`],
+    ["put", trips, uri],
+    ...[["delete from trips"], ["select 1"], ["select 1", "--explain"], ["--tables"]].map((
+      args,
+    ) => ["sql", uri, ...args]),
+  ];
+  for (const [signal, word, status] of [["SIGINT", "Ctrl-C", 130], ["SIGTERM", "SIGTERM", 1]] as const) {
+    for (const args of commands) {
+      await using running = startDipc([...args, "--json"]);
+      using _connection = await silent.accept(); // it listens to signals by now
+      running.kill(signal);
+      const { code, stdout, stderr } = await running.outcome;
+      assertEquals(code, status, `${args}`);
+      assert(stderr.startsWith(`error[cancelled]: ended by ${word}`), `${args}: ${stderr}`);
+      assertEquals(JSON.parse(stdout).error.code, "cancelled", `${args}`);
+    }
+  }
+});
 
 testNeeding(
   [needsUcx],

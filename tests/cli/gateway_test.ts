@@ -7,6 +7,7 @@ import { tripsTable } from "../support/cli_data.ts";
 import { startGateway } from "../gateway/support/gateways.ts";
 import { needsUcx, testNeeding } from "../support/needs.ts";
 import { TemporaryFolder } from "../support/paths.ts";
+import { fromBatches, serve as serveData } from "../../mod.ts";
 import { dipc, serve } from "../support/processes.ts";
 
 testNeeding(
@@ -65,6 +66,29 @@ Deno.test("gateway without UCX has several engines, and logs what its clients ar
     outcome.stderr,
     `error[unreachable]: Flight, connection 2, DoAction: cannot connect to ${two.location}`,
   );
+});
+
+testNeeding([needsUcx], "gateway names its engines alike if it has one, and logs a client that leaves", async () => {
+  const { schema, batches: [batch] } = tripsTable();
+  await using engine = await serveData({
+    datasets: {
+      endless: await fromBatches(
+        (function* () {
+          for (;;) yield batch;
+        })(),
+        schema,
+      ),
+    },
+    flight: { ucx: "off" },
+  });
+  const uri = engine.flight!.location;
+  await using gateway = await startGateway([uri]);
+  const { engines } = JSON.parse((await gateway.running.firstLine)!);
+  assertEquals(engines, { "": uri });
+  const { code, stderr } = await dipc(["get", gateway.location, "endless", "--route", "ucx", "--limit", "1"]);
+  assertEquals(code, 0, stderr);
+  gateway.running.kill("SIGTERM");
+  assertMatch((await gateway.running.outcome).stderr, /^connection 1: the client left after \d+ batch(es)?$/m);
 });
 
 Deno.test("gateway says what is wrong on its command line", async () => {

@@ -30,6 +30,8 @@ Deno.test("an address without the scheme of Flight leads to its URI", async () =
       assertMatch(stderr, /^error\[invalid_(uri|argument)\]: cannot .*(use|mean) grpc:\/\/127\.0\.0\.1:9\b/);
     }
   }
+  const other = await dipc(["get", "ftp://flights.example/trips"]);
+  assertMatch(other.stderr, /^error\[invalid_uri\]: .*neither ucx: nor .*use grpc:\/\/HOST:PORT\/NAME/);
   const error = await connect("http://127.0.0.1:9/x").catch((error: DipcError) => error) as DipcError;
   assertEquals(error.code, "invalid_uri");
   assertStringIncludes(error.message, "use grpc://127.0.0.1:9/x");

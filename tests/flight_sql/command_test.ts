@@ -38,6 +38,8 @@ peerTest(["sqliteServer"], "dipc sql runs statements, and shows tables and colum
     [["--tables", "-o", "tables.csv"], 2, /--output: it is for a statement, and there is --tables instead/],
     [["--describe", "trips", "--param", "1"], 2, /--param: it is for a statement, and there is --describe instead/],
     [["delete from trips", "--update", "--explain"], 2, /--update: it and --explain exclude each other/],
+    [["delete from trips", "--limit", "1"], 2, /--limit: the statement changes rows, and shows none; leave it out/],
+    [["delete from trips", "--update", "--format", "csv"], 2, /--format: the statement changes rows/],
     [["delete from trips", "--update", "-o", "x.csv"], 2, /--update: it and --output exclude each other/],
     [["--ingest", "x.arrow"], 2, /it needs a table; give --table TABLE too/],
     [
@@ -59,8 +61,10 @@ peerTest(["sqliteServer"], "dipc sql runs statements, and shows tables and colum
     3,
     4,
   ]);
-  for (const [command, status] of [["get", 2], ["ls", 1]] as const) {
-    const { code, stderr } = await dipc([command, uri]);
+  assertMatch((await dipc(["action", uri])).stdout, /^CancelQuery$/m); // which it does not describe
+  for (const [command, status] of [["get", 2], ["ls", 1], ["schema trips", 1]] as const) {
+    const [name, ...flight] = command.split(" ");
+    const { code, stderr } = await dipc([name, uri, ...flight]);
     assertEquals(code, status);
     assertMatch(stderr, /it is a Flight SQL server; run dipc sql grpc:\/\/127\.0\.0\.1:\d+ 'select …'/);
   }

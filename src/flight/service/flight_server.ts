@@ -31,7 +31,7 @@ export interface FlightServerEventDetail {
   connection: number;
   /** Name of the call, such as `"DoGet"`; empty if a connection failed before one. */
   method: string;
-  /** Name of the dataset that the call was about, as far as the client has named one. */
+  /** Name of the dataset that the call was about, as far as the client has named one in text: no statement of SQL. */
   dataset?: string;
   /** Number of record batches sent. */
   batches: number;

@@ -13,10 +13,10 @@ import * as proto from "../gen/flight_pb.ts";
 import {
   type ActionType,
   descriptorFromProto,
-  descriptorName,
   type FlightDescriptor,
   infoToProto,
   pollToProto,
+  readableName,
 } from "../model.ts";
 import { GrpcStatus } from "../../grpc/status.ts";
 import { parse, PREDEFINED, runPredefined } from "./actions.ts";
@@ -44,7 +44,7 @@ export interface MethodParts extends FlightServerParts {
 
 /** The outcome of one call. */
 export interface CallRecord extends SentData {
-  /** Name of the dataset that the call is about, as far as the client has named one. */
+  /** Name of the dataset that the call is about, as far as the client has named one in text: no statement of SQL. */
   dataset?: string;
 }
 
@@ -207,7 +207,7 @@ export class FlightMethods {
         throw new DipcError("unsupported", "cannot accept the upload: this server accepts none");
       }
       await upload._open();
-      if (upload.descriptor !== null) record.dataset = descriptorName(upload.descriptor);
+      if (upload.descriptor !== null) setName(record, upload.descriptor);
       const isTaken = handlers.doPut !== undefined && await handlers.doPut(upload, context) !== false;
       if (!isTaken) {
         if (uploads === null) {
@@ -229,7 +229,7 @@ export class FlightMethods {
         throw new DipcError("unsupported", "cannot start the exchange: this server has none");
       }
       await exchange._open();
-      if (exchange.descriptor !== null) record.dataset = descriptorName(exchange.descriptor);
+      if (exchange.descriptor !== null) setName(record, exchange.descriptor);
       await handlers.doExchange(exchange, context);
       await call.flush();
     } finally {
@@ -286,7 +286,7 @@ export class FlightMethods {
     if (descriptor === null) {
       throw new DipcError("invalid_argument", "cannot use the descriptor: its type is neither PATH nor CMD");
     }
-    record.dataset = descriptorName(descriptor);
+    setName(record, descriptor);
     return descriptor;
   }
 
@@ -311,4 +311,9 @@ function noFlight(): DipcError {
   return new DipcError("flight", text, {
     foreign: { system: "grpc", status: GrpcStatus.notFound, text },
   });
+}
+
+/** Only a name that people can read: what is logged is read by them, and a statement of SQL is not for logs. */
+function setName(record: CallRecord, descriptor: FlightDescriptor): void {
+  record.dataset = readableName(descriptor) ?? undefined;
 }
