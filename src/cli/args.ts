@@ -8,6 +8,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { DipcError } from "../errors.ts";
 import { MAX_TIMER_MS } from "../limits.ts";
 import { choiceRefusal, integerRefusal, refusal } from "../options.ts";
+import { plural } from "../text.ts";
 import { nearest } from "./nearest.ts";
 
 /** A mistake in the command line: exit status 2. */
@@ -157,7 +158,9 @@ export function size(option: string, text: string, least: number = 1): number {
   const [, number, unit] = /^(\d{1,15})([KMG]?)$/.exec(text) ?? [];
   const bytes = number === undefined ? NaN : Number(number) * BYTES[unit];
   if (!(bytes >= least && bytes <= Number.MAX_SAFE_INTEGER)) {
-    throw new UsageError(refusal(option, text, `${least} bytes or more, or a number with K, M or G such as 64M`));
+    throw new UsageError(
+      refusal(option, text, `${plural(least, "byte")} or more, or a number with K, M or G such as 64M`),
+    );
   }
   return bytes;
 }

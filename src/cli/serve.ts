@@ -126,6 +126,10 @@ export async function runServe(args: ParsedArgs): Promise<number> {
   const { memory, staging } = deviceArgs(args);
   const share = args.flags.has("share");
   const remoteKeys = args.flags.has("remote-keys");
+  const clash = ["metadata-port", "no-ucx"].find((name) => args.values.has(name) || args.flags.has(name));
+  if (share && clash !== undefined) {
+    throw new UsageError(`cannot use --share: it and --${clash} exclude each other; give one`);
+  }
   if (remoteKeys && !share) {
     throw new UsageError("cannot use --remote-keys: it goes with --share; give both or neither");
   }

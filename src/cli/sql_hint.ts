@@ -44,7 +44,8 @@ export async function noSqlHint(client: FlightClient): Promise<string | null> {
  * @param options How to connect to it
  */
 export async function withSqlHint(error: unknown, uri: string, options: FlightClientOptions): Promise<unknown> {
-  if (!(error instanceof DipcError) || error.foreign?.system !== "grpc") return error;
+  // A gateway whose engine cannot be reached may have another one that speaks SQL.
+  if (!(error instanceof DipcError) || error.foreign?.system !== "grpc" || error.code === "unreachable") return error;
   try {
     const { FlightClient } = await import("../../flight.ts");
     const base = parseFlightLocation(uri).uri;

@@ -121,6 +121,8 @@ withTrips("options that do not go together are usage errors", async (folder, tri
     [["--flight-port", "0", "--client-ca", empty], "cannot use --client-ca: it is for TLS"],
     [["--flight-port", "0", "--auth-file", empty], "it names no user"],
     [["--flight-port", "0", "--allow-put", empty], "it is not a folder"],
+    [["--flight-port", "0", "--no-ucx", "--share"], "cannot use --share: it and --no-ucx exclude each other; give one"],
+    [["--metadata-port", "0", "--share"], "cannot use --share: it and --metadata-port exclude each other; give one"],
     [["--flight-port", "0", "--no-ucx", "--port", "0"], "cannot use --port: it is for UCX"],
     [["--flight-port", "0", "--no-ucx", "--metadata-port", "0"], "cannot use --metadata-port: it is for UCX"],
   ];

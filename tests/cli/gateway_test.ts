@@ -49,7 +49,14 @@ testNeeding(
 
 Deno.test("gateway without UCX has several engines, and logs what its clients are not told", async () => {
   const start = (name: string) =>
-    serveFlight({ handlers: { actions: { who: { run: () => [new TextEncoder().encode(name)] } } } });
+    serveFlight({
+      handlers: {
+        actions: {
+          who: { run: () => [new TextEncoder().encode(name)] },
+          CreatePreparedStatement: { run: () => [] }, // by which a server of SQL is known
+        },
+      },
+    });
   await using one = await start("one");
   const two = await start("two");
   await using gateway = await startGateway([`one=${one.location}`, `two=${two.location}`, "--no-ucx"]);
@@ -59,6 +66,8 @@ Deno.test("gateway without UCX has several engines, and logs what its clients ar
   const { code, stderr } = await dipc(["action", gateway.location, "who", "--header", "dipc-engine=two"]);
   assertEquals(code, 1);
   assertMatch(stderr, /^error\[unreachable\]: .*its own log says why/);
+  const lost = await dipc(["get", `${gateway.location}/two/trips`]);
+  assertMatch(lost.stderr, /^error\[unreachable\]: .*its own log says why$/m); // not that the other one has SQL
   gateway.running.kill("SIGTERM");
   const outcome = await gateway.running.outcome;
   assertEquals(outcome.code, 0);
