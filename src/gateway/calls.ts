@@ -9,11 +9,12 @@ import * as proto from "../flight/gen/flight_pb.ts";
 import { parse } from "../flight/service/actions.ts";
 import type { FlightServerLimits } from "../flight/service/options.ts";
 import type { ServerCall } from "../grpc/server_call.ts";
+import { GrpcStatus } from "../grpc/status.ts";
 import type { Pool } from "../memory/block.ts";
 import type { Engine } from "./engine.ts";
 import { FetchFailures } from "./failures.ts";
 import type { Fetches } from "./fetches.ts";
-import { credentialsIn, ENGINE_HEADER, passedOn } from "./headers.ts";
+import { credentialsIn, ENGINE_HEADER, ERROR_TRAILERS, passedOn } from "./headers.ts";
 import type { OfferContext, Offers } from "./offers.ts";
 import { passFetch } from "./pass_fetch.ts";
 import { placesOf, type Relay, relayCall, type Relayed } from "./relay.ts";
@@ -99,12 +100,19 @@ export class GatewayCalls {
       ? [...engines.values()].map((engine) => ({ engine, step: engine.name }))
       : [{ engine: named ?? this.#first(), step: null }];
     let bytes = 0;
+    let hasListed = false;
     for (const chosen of all) {
       const context = this.#context(call, chosen);
       const rewrite = (info: Uint8Array) => offers.info(info, context);
       const relayed = await this.#relay(call, { engine: chosen.engine, request, isWhole: true, rewrite });
       bytes += relayed.bytes;
-      if (relayed.error !== null || chosen === all.at(-1)) return { ...relayed, bytes };
+      // An engine without this call, such as one of Flight SQL, has no flights to list.
+      if (relayed.error !== null && relayed.status !== GrpcStatus.unimplemented) return { ...relayed, bytes };
+      hasListed ||= relayed.error === null;
+      const isLast = chosen === all.at(-1);
+      if (isLast && !hasListed) return { ...relayed, bytes };
+      for (const name of ERROR_TRAILERS) call.trailers.delete(name);
+      if (isLast) return { bytes, error: null, status: GrpcStatus.ok };
     }
     throw new DipcError("internal", "cannot list the flights: there is no engine");
   }

@@ -15,6 +15,8 @@ const OF_REQUEST = new Set([
 const OF_ANSWER = new Set([
   ...["content-type", "content-length", "connection", "grpc-status", "grpc-accept-encoding", "grpc-encoding"],
 ]);
+/** Trailers that say more of an error. */
+export const ERROR_TRAILERS: readonly string[] = ["grpc-message", "grpc-status-details-bin"];
 /** Headers that belong to one call, and say nothing about who calls. */
 const OF_ONE_CALL = /^(?:grpc-|traceparent$|tracestate$|baggage$|user-agent$)/;
 

@@ -264,3 +264,37 @@ Deno.test("an engine that is not there, or does not answer by gRPC, is UNAVAILAB
   const refused = await assertRejects(() => second.getFlightInfo({ path: "x" }), DipcError);
   assertEquals(refused.foreign?.status, GrpcStatus.unavailable);
 });
+
+Deno.test("the flights of several engines are listed though one of them has no such call, unless none has it", async () => {
+  await using files = await serveFlight({ handlers: { listFlights: () => [infoOf("trips")] } });
+  await using sql = await serveFlight({
+    handlers: {
+      listFlights: () => {
+        throw new DipcError("unsupported", "cannot list flights: this server has none");
+      },
+    },
+  });
+  for (
+    const engines of [{ sql: sql.location, files: files.location }, { files: files.location, sql: sql.location }]
+  ) {
+    await using gateway = await byFlight(engines);
+    await using client = await FlightClient.connect(gateway.location);
+    const paths = [];
+    for await (const { descriptor } of client.listFlights()) paths.push(descriptor);
+    assertEquals(paths, [{ path: ["files", "trips"] }]);
+  }
+  await using gateway = await byFlight({ one: sql.location, other: sql.location });
+  await using client = await FlightClient.connect(gateway.location);
+  const error = await assertRejects(async () => {
+    for await (const _ of client.listFlights());
+  }, DipcError);
+  assertEquals(error.code, "unsupported");
+  assertMatch(error.message, /UNIMPLEMENTED: cannot list flights: this server has none$/);
+});
+
+function infoOf(name: string) {
+  return {
+    ...{ schema: new Uint8Array(0), descriptor: { path: [name] }, endpoints: [], totalRecords: 0n, totalBytes: 0n },
+    ...{ ordered: false, appMetadata: new Uint8Array(0) },
+  };
+}
