@@ -8,7 +8,9 @@ import { type BenchReport, type BenchResult, formatNumber } from "./report.ts";
 const WIDTH = 880;
 const BAR_LEFT = 220;
 const BAR_RIGHT = 600;
-const ROW = 38;
+const ROW = 34;
+/** A scale that would end beyond this is logarithmic, and begins at `LOWEST`. */
+const LINEAR_END = 20, LOWEST = 0.25;
 const BAR = 14;
 
 const STYLE = `
@@ -38,23 +40,33 @@ const LABELS: Readonly<Record<string, string>> = {
   "cold/unix": "1 GiB, IPC on a Unix socket",
   "keep": "all batches kept, Flight",
   "small": "a column of each read, Flight",
+  "small-query": "a request of a batch each, Flight",
   "file": "Arrow file, both map it",
   "file/1MiB/read": "ours reads the file",
   "parquet": "Parquet to a table, Flight",
+  "parquet/duckdb": "the same, decoded by DuckDB",
+  "parquet-out": "Parquet to Parquet, a program",
+  "csv": "Parquet to CSV, a program",
+  "ndjson": "Parquet to NDJSON, DuckDB",
+  "postgres": "a query of PostgreSQL, ADBC",
+  "duckdb": "through DuckDB, Flight",
+  "c-data/import": "C data interface",
+  "c-data/export": "C data interface",
   "clients": "four clients at once, Flight",
   "flight/to-pyarrow": "DoGet from dipc to pyarrow",
   "flight/from-pyarrow": "DoGet from pyarrow to dipc",
   "flight/ours": "DoGet from dipc to dipc",
   "flight/ucx": "the same, and UCX taken",
-  "gateway/first": "pyarrow's server by our gateway",
+  "gateway/first": "pyarrow by our gateway",
   "gateway/second": "the same, kept by the gateway",
-  "sql/rows": "a query of DuckDB, by Flight SQL",
-  "sql/adbc": "the same to ADBC, a server in Go",
+  "sql/rows": "DuckDB by Flight SQL",
+  "sql/adbc": "to ADBC, a server in Go",
   "sql/client": "a query of Sail, ADBC",
-  "sql/small": "prepared queries one by one, ADBC",
+  "sql/small": "prepared queries, ADBC",
   "hot": "one hot buffer",
   "shared/hand": "read in place, Flight",
   "shared/summed": "the same, every byte added up",
+  "shared/summed/mmap": "Arrow file that pyarrow maps",
   "shared/keep": "read in place and kept, Flight",
   "shared/clients": "four clients read in place",
 };
@@ -74,20 +86,35 @@ function escape(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** What is drawn together. Times, and what compares dipc with itself, are only in the table. */
+const GROUPS: readonly (Omit<Group, "results"> & { readonly names: RegExp })[] = [
+  {
+    title: "Batches that travel: times as fast as Apache Arrow’s own ways (pyarrow)",
+    peer: "peer",
+    names: /^(?:cold|keep|small|file|clients)/,
+  },
+  {
+    title: "Batches that are read in the server’s memory",
+    peer: "peer",
+    names: /^shared\/(?!.*\/private$)/,
+  },
+  { title: "Flight, a gateway and SQL", peer: "peer", names: /^(?:flight|gateway|sql)\// },
+  {
+    title: "Formats, databases and C interfaces",
+    peer: "peer",
+    names: /^(?:parquet|csv|ndjson|postgres|duckdb|c-data\/(?:import|export))/,
+  },
+  {
+    title: "Share of what UCX itself carries (ucx_perftest, same settings)",
+    peer: "ucx_perftest",
+    names: /^hot\//,
+  },
+];
+
 function groupsOf(report: BenchReport): Group[] {
   const rates = report.results.filter(({ unit }) => unit !== "ms");
-  return [
-    {
-      title: "Times as fast as Apache Arrow’s own ways (pyarrow)",
-      peer: "peer",
-      results: rates.filter(({ peerName }) => !peerName.startsWith("ucx_perftest")),
-    },
-    {
-      title: "Share of what UCX itself carries (ucx_perftest, same settings)",
-      peer: "ucx_perftest",
-      results: rates.filter(({ peerName }) => peerName.startsWith("ucx_perftest")),
-    },
-  ].filter(({ results }) => results.length > 0);
+  return GROUPS.map(({ names, ...group }) => ({ ...group, results: rates.filter(({ name }) => names.test(name)) }))
+    .filter(({ results }) => results.length > 0);
 }
 
 /** A round number at or above `value`, so that the bars end on a readable scale. */
@@ -97,11 +124,16 @@ function scaleEnd(value: number): number {
 
 function drawGroup(group: Group, top: number): { svg: string; bottom: number } {
   const end = scaleEnd(Math.max(1, ...group.results.map(({ ratio, ratioMax }) => Math.min(ratioMax, ratio * 1.6))));
-  const x = (ratio: number) => BAR_LEFT + Math.min(ratio, end) / end * (BAR_RIGHT - BAR_LEFT);
+  const share = end <= LINEAR_END
+    ? (ratio: number) => ratio / end
+    : (ratio: number) => Math.log(Math.max(ratio, LOWEST) / LOWEST) / Math.log(end / LOWEST);
+  const x = (ratio: number) => BAR_LEFT + share(Math.min(ratio, end)) * (BAR_RIGHT - BAR_LEFT);
   const first = top + 52;
   const bottom = first + group.results.length * ROW;
   const parts = [
-    `<text class="group" x="24" y="${top + 20}">${escape(group.title)}</text>`,
+    `<text class="group" x="24" y="${top + 20}">${
+      escape(group.title + (end <= LINEAR_END ? "" : ", logarithmic"))
+    }</text>`,
     `<text class="mark" x="${x(1).toFixed(1)}" y="${top + 42}" text-anchor="middle">${escape(group.peer)} = 1</text>`,
   ];
   group.results.forEach((result, i) => {
@@ -119,7 +151,9 @@ function drawGroup(group: Group, top: number): { svg: string; bottom: number } {
       `<line class="spread" x1="${x(result.ratioMin).toFixed(1)}" x2="${
         x(result.ratioMax).toFixed(1)
       }" y1="${middle}" y2="${middle}"/>`,
-      `<text class="ratio" x="${BAR_RIGHT + 14}" y="${middle + 4.5}">${result.ratio.toFixed(2)}×</text>`,
+      `<text class="ratio" x="${BAR_RIGHT + 14}" y="${middle + 4.5}">${
+        result.ratio.toFixed(result.ratio >= 100 ? 0 : result.ratio >= 10 ? 1 : 2)
+      }×</text>`,
       `<text class="quiet" x="${BAR_RIGHT + 70}" y="${middle + 4.5}">${
         escape(`${formatNumber(result.ours)} : ${formatNumber(result.peer)} ${result.unit}`)
       }</text></g>`,
