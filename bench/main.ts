@@ -2,7 +2,7 @@
  * `deno task bench`: measures dipc next to its peers in the same run.
  *
  * ```sh
- * deno task bench                        # everything, about four minutes
+ * deno task bench                        # everything, about eleven minutes
  * deno task bench --quick --json         # less data, two minutes
  * deno task bench --only cold            # names that contain "cold"
  * ```
