@@ -33,10 +33,13 @@ function one(type: DataType, data: Int32Array | BigInt64Array, dictionary?: Vect
   );
 }
 
-/** A batch of the second value of a dictionary. */
-function second(values: Vector): RecordBatch {
-  return one(new Dictionary(values.type, new Int32(), 0), Int32Array.of(1), values);
+/** A batch of a value of a dictionary. */
+function nth(values: Vector, index: number): RecordBatch {
+  return one(new Dictionary(values.type, new Int32(), 0), Int32Array.of(index), values);
 }
+
+/** The second one. */
+const second = (values: Vector): RecordBatch => nth(values, 1);
 
 function vectorOf(type: DataType, data: Int32Array | BigInt64Array): Vector {
   return new Vector([makeData({ type, length: data.length, nullCount: 0, data } as never)]);
@@ -70,6 +73,10 @@ peerTest(
       ]
     ) {
       await assertDipcError("invalid_argument", "beyond what DuckDB has", () => sent(parameters));
+    }
+    for (const index of [-1, 2, 2 ** 31 - 1, -(2 ** 31)]) {
+      const parameters = nth(vectorFromArray(["x", "y"], new Utf8()), index);
+      await assertDipcError("invalid_data", `row 0 has index ${index}`, () => sent(parameters));
     }
   },
 );
